@@ -1,0 +1,42 @@
+"""Exact, nearly free, always-visible monitoring of SQLAlchemy connection pools for Prometheus and OpenTelemetry.
+
+The names of `__all__` are the public surface. Importing this module imports SQLAlchemy and nothing else of weight; what
+needs prometheus_client or Starlette is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from pool_exporter.everywhere import instrument_all
+from pool_exporter.monitor import Monitor, instrument
+
+if TYPE_CHECKING:
+    from pool_exporter.app import make_asgi_app, metrics_endpoint
+    from pool_exporter.collector import PoolCollector
+    from pool_exporter.server import start_http_server
+
+__all__ = [
+    "Monitor",
+    "PoolCollector",
+    "instrument",
+    "instrument_all",
+    "make_asgi_app",
+    "metrics_endpoint",
+    "start_http_server",
+]
+
+_LAZY = {
+    "PoolCollector": "pool_exporter.collector",
+    "make_asgi_app": "pool_exporter.app",
+    "metrics_endpoint": "pool_exporter.app",
+    "start_http_server": "pool_exporter.server",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is not imported at the start, and the version, when it is asked for."""
+    if name == "__version__":
+        return import_module("pool_exporter.version").build()["version"]
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

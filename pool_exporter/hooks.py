@@ -1,0 +1,214 @@
+"""From SQLAlchemy's pool to the state machine: what is installed for one engine, and what each event means.
+
+This module, acquire.py and records.py are the only ones that know SQLAlchemy's pool. Nothing is counted here: each thing
+that happens becomes one transition of state.py. Checkouts come by acquire.py; the rarer things are pool events, because
+SQLAlchemy copies listeners to the pool that `Engine.dispose()` puts in place, and `engine_disposed` arms that one.
+
+What may not happen here: an exception that reaches the application (each entry point is guarded), and a strong reference
+to an engine, pool, record, connection, task or thread. What hangs on what: a pool's event collections and its two
+replaced methods hold the `Hooks` or their state; a record holds its `Connection`; both die with their pool.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+from weakref import ref
+
+from sqlalchemy import event, exc
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import Pool, QueuePool
+
+from pool_exporter.acquire import arm, disarm
+from pool_exporter.guard import guarded
+from pool_exporter.owners import is_finished
+from pool_exporter.records import ATTRIBUTE, close_reason, limit_of, open_records, pool_of
+from pool_exporter.state import CLOSED, IDLE, UNLIMITED, USED, Connection, PoolState
+
+_POOL_EVENTS: Final = ("connect", "close", "invalidate", "soft_invalidate", "detach", "close_detached")
+
+
+class Hooks:
+    """All that is installed for one engine and the pools that it has had and has, or for one pool without an engine."""
+
+    def __init__(self, target: Engine | Pool, state: PoolState, wall_clock: Callable[[], float] = time.time) -> None:
+        self.state = state
+        #: Who installed it; whoever finds these hooks on a pool finds the monitor by it.
+        self.monitor: Any = None
+        self._wall_clock = wall_clock
+        self._target = ref(target)
+        self._pools: list[ref[Pool]] = []
+        self._detached: dict[int, Connection] = {}
+        self._looked: tuple[list[int], int] = ([], 0)
+        self._events = (*_POOL_EVENTS, "engine_disposed") if isinstance(target, Engine) else _POOL_EVENTS
+
+    # Installing and removing.
+
+    def install(self) -> None:
+        """Listen, and take over the connections that the pool has already."""
+        target = self._target()
+        if target is not None:
+            for name in self._events:
+                event.listen(target, name, getattr(self, f"_on_{name}"))
+            self._arm(target.pool if isinstance(target, Engine) else target)
+
+    def remove(self) -> None:
+        """Take everything away again: the listeners, the timed connect, and what the records carry."""
+        target = self._target()
+        if target is not None:
+            for name in self._events:
+                with suppress(exc.InvalidRequestError):
+                    event.remove(target, name, getattr(self, f"_on_{name}"))
+        for pool in self.pools():
+            disarm(pool)
+            pool.__dict__.pop(ATTRIBUTE, None)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop every connection without counting it, as a forked child does with its parent's."""
+        self._detached.clear()
+        for connection in self.state.live():
+            record = connection.record()
+            if record is not None and record.__dict__.get(ATTRIBUTE) is connection:
+                del record.__dict__[ATTRIBUTE]
+        self.state.reset(next((limit_of(pool) for pool in reversed(self.pools())), UNLIMITED))
+
+    def pools(self) -> list[Pool]:
+        """Return the pools that are watched and alive, the current one last."""
+        found = [reference() for reference in list(self._pools)]
+        return [pool for pool in found if pool is not None]
+
+    def found(self, record: Any) -> Connection:
+        """Take over a connection that was opened before anyone watched."""
+        return _tracked(record) or self._track(record, self.state.opened())
+
+    def _arm(self, pool: Pool) -> None:
+        self._pools = [*(reference for reference in self._pools if reference() is not None), ref(pool)]
+        pool.__dict__[ATTRIBUTE] = self
+        arm(pool, self.state, self.found)
+        for record in open_records(pool):
+            connection, checkout = self.found(record), record.fairy_ref
+            if connection.state == IDLE and checkout is not None and checkout() is not None:
+                self.state.granted(None, connection, checkout, None)
+
+    def _track(self, record: Any, connection: Connection) -> Connection:
+        connection.record = ref(record)
+        connection.identity = id(record.dbapi_connection)
+        record.__dict__[ATTRIBUTE] = connection
+        return connection
+
+    # The pool's events, in the order of a connection's life.
+
+    @guarded
+    def _on_connect(self, dbapi_connection: object, record: Any) -> None:
+        took = max(0, int((self._wall_clock() - record.starttime) * 1e9))
+        before = _tracked(record)
+        if before is not None:
+            self._settle(before)
+        connection = self._track(record, self.state.opened(took))
+        pool = pool_of(record)
+        if pool not in self.pools():
+            # The pool was recreated without its engine, so the caller came by the untimed connect.
+            self.state.granted(None, connection, None, None)
+            self._arm(pool)
+
+    def _settle(self, connection: Connection) -> None:
+        """End what was on a record that opens another connection: one that is being detached, or was lost unannounced."""
+        if connection.state == IDLE:
+            self.state.closed(connection, "discarded")
+        else:
+            self._leave(connection)
+
+    @guarded
+    def _on_invalidate(self, dbapi_connection: object, record: Any, error: BaseException | None) -> None:
+        self.state.invalidated("hard")
+        connection = _tracked(record)
+        if connection is not None:
+            is_ping = pool_of(record)._pre_ping and isinstance(error, exc.InvalidatePoolError)
+            connection.mark = "pre_ping" if is_ping else "invalidate"
+
+    @guarded
+    def _on_soft_invalidate(self, dbapi_connection: object, record: Any, error: BaseException | None) -> None:
+        self.state.invalidated("soft")
+
+    @guarded
+    def _on_close(self, dbapi_connection: object, record: Any) -> None:
+        connection = _tracked(record)
+        if connection is not None:
+            self.state.closed(connection, close_reason(record, connection.mark))
+
+    @guarded
+    def _on_detach(self, dbapi_connection: object, record: Any) -> None:
+        connection = _tracked(record)
+        if connection is not None and connection.identity == id(dbapi_connection):
+            del record.__dict__[ATTRIBUTE]
+            self._leave(connection)
+            lost = connection.checkout is None or connection.checkout() is None
+            if lost and not pool_of(record)._dialect.has_terminate:
+                # The garbage collector returned it, and nobody is able to close it: no other event will come.
+                self._close_detached(connection.identity, "discarded")
+
+    def _leave(self, connection: Connection) -> None:
+        self.state.detached(connection)
+        self._detached[connection.identity] = connection
+        proxied = None if connection.checkout is None else connection.checkout()
+        if proxied is not None:
+            connection.checkout = ref(proxied, partial(_collected, ref(self), connection.identity))
+
+    @guarded
+    def _on_close_detached(self, dbapi_connection: object) -> None:
+        self._close_detached(id(dbapi_connection), "detached")
+
+    def _close_detached(self, identity: int, reason: str) -> None:
+        connection = self._detached.pop(identity, None)
+        if connection is not None:
+            self.state.closed(connection, reason)
+
+    @guarded
+    def _on_engine_disposed(self, engine: Engine) -> None:
+        pool = engine.pool
+        if pool not in self.pools():
+            self.state.replaced(limit_of(pool))
+            self._arm(pool)
+
+    # Looking.
+
+    def look(self) -> None:
+        """Write what no event tells: connections lost unannounced, orphans, the drift."""
+        connections = self.state.live()
+        for connection in connections:
+            record = connection.record()
+            if connection.state == IDLE and record is not None and record.dbapi_connection is None:
+                # It was opened, and another listener of the connect event raised: SQLAlchemy drops it without an event.
+                self.state.closed(connection, "discarded")
+        orphaned = sum(connection.is_used and _is_orphan(connection) for connection in connections)
+        self.state.observe(orphaned, self._drift())
+
+    def _drift(self) -> int:
+        """Compare our used count with the pool's own; it counts only if nothing happened since the look before."""
+        pool = next(reversed(self.pools()), None)
+        if not isinstance(pool, QueuePool):
+            return 0
+        ours = sum(connection.state == USED for connection in self.state.live())
+        events, drift = self.state.events(), ours - pool.checkedout()
+        settled = self._looked == (events, drift)
+        self._looked = (events, drift)
+        return drift if settled else self.state.drift
+
+
+
+def _tracked(record: Any) -> Connection | None:
+    connection: Connection | None = record.__dict__.get(ATTRIBUTE)
+    return None if connection is None or connection.state == CLOSED else connection
+
+
+def _is_orphan(connection: Connection) -> bool:
+    return connection.owner is not None and is_finished(connection.owner)
+
+
+def _collected(hooks: Callable[[], Hooks | None], identity: int, _: object) -> None:
+    """Close a detached connection whose user has dropped it: its driver's connection goes with it, without an event."""
+    found = hooks()
+    if found is not None:
+        found._close_detached(identity, "discarded")

@@ -1,0 +1,75 @@
+"""Where each value of one pool stands among its words, derived from the catalogue.
+
+A pool's state is one run of signed 64-bit words (`WORDS` of them). One process writes them, any number may read
+them, and no lock is taken, so each word must make sense by itself. No value of a pool may be kept anywhere else
+when a reader needs it, and nothing that can be derived from the words has a word of its own:
+
+- used = how many rows are taken (a row is the word of one connection: 0, or when its use began), and idle = OPEN - used;
+- a histogram's count is the sum of its buckets;
+- checkouts = waits - timeouts, because the wait histogram holds just the granted and the timed-out ones;
+- an integral over time = what has ended + level x now - the sum of the start times of what still goes on. With
+  integer nanoseconds nothing drifts, and a reader completes it with its own clock while the writer stands still.
+
+Times are nanoseconds of the monotonic clock since ORIGIN, a time of the same clock shortly before the pool was
+first watched, so no time is 0. Counting from there keeps the sums of start times inside 63 bits for 292 caller-years.
+
+A pool has `ROWS` rows. A connection that finds none free is counted, while it is used, in ROWLESS and ROWLESS_SINCE:
+nothing but its age is lost.
+
+Peaks: PENDING_PEAK and USED_PEAK belong to the window numbered WINDOW (a window is `WINDOW_NS` long, number 0 begins
+at 0); the two runs *_PEAKS keep the `WINDOWS` windows before it, window n in word n modulo WINDOWS.
+"""
+
+from typing import Final
+
+from pool_exporter.catalog import BOUNDS_SECONDS, CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS, PEAK_SECONDS
+
+SECOND: Final = 1_000_000_000
+"""Nanoseconds in a second."""
+
+BOUNDS_NS: Final = tuple(round(bound * SECOND) for bound in BOUNDS_SECONDS)
+BUCKETS: Final = len(BOUNDS_NS) + 1
+
+WINDOW_NS: Final = 5 * SECOND
+WINDOWS: Final = PEAK_SECONDS * SECOND // WINDOW_NS
+
+ROWS: Final = 64
+
+_single = range(18)
+(
+    ORIGIN,
+    OPEN,
+    ROWLESS,
+    ROWLESS_SINCE,
+    PENDING,
+    PENDING_SINCE,
+    SATURATED,
+    SATURATED_SINCE,
+    CONNECTS,
+    LEAKED,
+    DETACHED,
+    LIMIT,
+    WINDOW,
+    USED_PEAK,
+    PENDING_PEAK,
+    ORPHANED,
+    DRIFT,
+    FAILED_NS,
+) = _single
+"""Single words. The names ending in _SINCE hold sums of start times, SATURATED_SINCE one start time. LIMIT is the number
+of used connections at which the pool is saturated, -1 when there is none; FAILED_NS is the time that callers spent
+pending before a failure other than a timeout."""
+
+FAILURES: Final = _single.stop
+CLOSES: Final = FAILURES + len(ERROR_TYPES.values)
+INVALIDATED: Final = CLOSES + len(CLOSE_REASONS.values)
+USED_PEAKS: Final = INVALIDATED + len(INVALIDATIONS.values)
+PENDING_PEAKS: Final = USED_PEAKS + WINDOWS
+WAIT: Final = PENDING_PEAKS + WINDOWS
+WAIT_SUM: Final = WAIT + BUCKETS
+CREATE: Final = WAIT_SUM + 1
+CREATE_SUM: Final = CREATE + BUCKETS
+USE: Final = CREATE_SUM + 1
+USE_SUM: Final = USE + BUCKETS
+ROW: Final = USE_SUM + 1
+WORDS: Final = ROW + ROWS

@@ -1,0 +1,161 @@
+"""`instrument()` and what it returns; the pools of this process that are watched, and the snapshot of them all.
+
+The list of what is watched holds weakly: a pool that the application drops takes its numbers with it. Nothing here may
+count, listen to events or render.
+"""
+
+import os
+import threading
+import time
+from dataclasses import replace
+from itertools import chain, count
+from types import TracebackType
+from typing import TYPE_CHECKING
+from weakref import ref
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import Pool
+
+from pool_exporter.guard import errors
+from pool_exporter.hooks import Hooks
+from pool_exporter.identity import config_of, identity_of
+from pool_exporter.records import ATTRIBUTE, limit_of
+from pool_exporter.snapshot import PoolIdentity, PoolSnapshot, Snapshot, decode
+from pool_exporter.state import PoolState
+from pool_exporter.version import build
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+class Monitor:
+    """One watched pool: an engine's, whatever pools that goes through, or one without an engine.
+
+    It is a context manager, which closes it. Merely dropping it changes nothing: the pool stays watched.
+    """
+
+    def __init__(self, target: Engine | Pool, identity: PoolIdentity) -> None:
+        pool = target.pool if isinstance(target, Engine) else target
+        self.identity = identity
+        self._config = config_of(pool)
+        self._state = PoolState(time.monotonic_ns, limit_of(pool))
+        self._last: PoolSnapshot | None = None
+        hooks = Hooks(target, self._state)
+        hooks.monitor = self
+        self._hooks = ref(hooks)
+        _registry.add(hooks)
+        hooks.install()
+
+    def __repr__(self) -> str:
+        return f"<Monitor {self.identity.name!r}{'' if self._last is None else ' closed'}>"
+
+    def snapshot(self) -> PoolSnapshot:
+        """Return the pool as it is now; of a closed monitor, as it was when it was closed."""
+        if self._last is not None:
+            return self._last
+        hooks = self._hooks()
+        if hooks is not None:
+            hooks.look()
+        return decode(self._state.words.tolist(), time.monotonic_ns(), self.identity, self._config)
+
+    def close(self) -> None:
+        """Remove every listener, replaced method and series. Closing twice does nothing."""
+        with _registry.lock:
+            if self._last is None:
+                self._last = self.snapshot()
+                hooks = self._hooks()
+                if hooks is not None:
+                    _registry.drop(hooks)
+                    hooks.remove()
+
+    def __enter__(self) -> "Monitor":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Registry:
+    """The hooks that are installed in this process; `lock` guards additions and removals, reading needs none."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._hooks: dict[int, ref[Hooks]] = {}
+        self._forks = False
+
+    def add(self, hooks: Hooks) -> None:
+        key = id(hooks)
+        self._hooks[key] = ref(hooks, lambda _: self._hooks.pop(key, None))
+        if not self._forks:
+            self._forks = True
+            os.register_at_fork(after_in_child=self._after_fork)
+
+    def drop(self, hooks: Hooks) -> None:
+        self._hooks.pop(id(hooks), None)
+
+    def all(self) -> list[Hooks]:
+        found = [reference() for reference in list(self._hooks.values())]
+        return [hooks for hooks in found if hooks is not None]
+
+    def _after_fork(self) -> None:
+        """Start at zero in the child: the lock may be held by a thread that is not there, the connections are not ours."""
+        self.lock = threading.RLock()
+        errors.count = 0
+        for hooks in self.all():
+            hooks.forget()
+
+
+_registry = _Registry()
+
+
+def instrument(target: "Engine | AsyncEngine | Pool", name: str | None = None, service: str | None = None) -> Monitor:
+    """Watch the pool of an engine, or a pool, and return its monitor; of a pool that is watched already, the same one.
+
+    *name* is the pool's name in every output, by default its logging name or `host:port/database`; a second pool of that
+    name in this process gets `#2`. *service* is the `service.name` of its series, by default that of the environment.
+    Raises TypeError for what is neither engine nor pool, SettingsError for a bad variable in the environment.
+    """
+    engine, pool = _resolve(target)
+    with _registry.lock:
+        hooks = pool.__dict__.get(ATTRIBUTE)
+        if hooks is None:
+            identity = identity_of(engine, pool, name, _service() if service is None else service)
+            return Monitor(engine or pool, _unique(identity))
+        monitor: Monitor = hooks.monitor
+        if name is not None and name != monitor.identity.name:
+            monitor.identity = _unique(replace(monitor.identity, name=name))
+        return monitor
+
+
+def snapshot() -> Snapshot:
+    """Return all watched pools of this process as they are now."""
+    return Snapshot(tuple(hooks.monitor.snapshot() for hooks in _registry.all()), errors.count, build())
+
+
+def _service() -> str:
+    # Importing what reads the settings takes a tenth of a second, which an environment without any is not worth.
+    if not any(key == "OTEL_SERVICE_NAME" or key.startswith("POOL_EXPORTER_") for key in os.environ):
+        return ""
+    from pool_exporter.settings import Settings  # noqa: PLC0415  # see above
+
+    return Settings.load(env_file=None).service or ""
+
+
+def _resolve(target: object) -> tuple[Engine | None, Pool]:
+    """Find the engine and the pool behind an async engine, an engine with execution options, an engine or a pool."""
+    target = getattr(target, "sync_engine", target)
+    while isinstance(target, Engine) and hasattr(target, "_proxied"):
+        target = target._proxied
+    if isinstance(target, Engine):
+        return target, target.pool
+    if isinstance(target, Pool):
+        return None, target
+    raise TypeError(f"instrument() takes an Engine, an AsyncEngine or a Pool, not {type(target).__name__}")
+
+
+def _unique(identity: PoolIdentity) -> PoolIdentity:
+    taken = {hooks.monitor.identity.name for hooks in _registry.all()}
+    names = chain([identity.name], (f"{identity.name}#{number}" for number in count(2)))
+    return replace(identity, name=next(name for name in names if name not in taken))

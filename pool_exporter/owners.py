@@ -1,0 +1,40 @@
+"""Who checked a connection out: the running task of asyncio, or the thread; held weakly, and asked later if it is done.
+
+Nothing here may know pools. An owner is a callable that returns the task or thread, or None when it was collected.
+"""
+
+import asyncio
+import threading
+from asyncio import current_task
+from asyncio.events import _get_running_loop
+from collections.abc import Callable
+from typing import TypeAlias
+from weakref import ref
+
+Owner: TypeAlias = "Callable[[], asyncio.Task[object] | threading.Thread | None]"
+
+_threads = threading.local()
+
+
+def owner_of_thread() -> Owner:
+    """Return the current thread as an owner."""
+    try:
+        return _threads.owner  # type: ignore[no-any-return]  # a thread-local's attributes are untyped
+    except AttributeError:
+        _threads.owner = owner = ref(threading.current_thread())
+        return owner
+
+
+def owner_of_task() -> Owner:
+    """Return the current task as an owner; outside of any task, the thread."""
+    loop = _get_running_loop()
+    task = None if loop is None else current_task(loop)
+    return owner_of_thread() if task is None else ref(task)
+
+
+def is_finished(owner: Owner) -> bool:
+    """Tell whether the task or thread has ended, so that it cannot return what it checked out."""
+    found = owner()
+    if isinstance(found, asyncio.Future):
+        return found.done()
+    return found is None or not found.is_alive()

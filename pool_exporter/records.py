@@ -1,0 +1,101 @@
+"""SQLAlchemy's connection records: what hooks.py has to read from them that no public name gives.
+
+Everything here was checked against SQLAlchemy 2.0 and 2.1, and tests run it on both. Nothing here may change a record
+or a pool, or know the state machine.
+"""
+
+import gc
+import sys
+import time
+from types import CodeType, FrameType, TracebackType
+from typing import Any, Final
+
+from sqlalchemy import exc
+from sqlalchemy.pool import AssertionPool, ConnectionPoolEntry, Pool, QueuePool
+from sqlalchemy.pool.base import _ConnectionRecord
+
+from pool_exporter.state import UNLIMITED
+
+ATTRIBUTE: Final = "_pool_exporter"
+"""A record's attribute that holds our `Connection` (`record_info` would be visible to the user, and slower), and a pool's
+that holds our `Hooks`."""
+
+_OPENS: Final = _ConnectionRecord._ConnectionRecord__connect.__code__  # type: ignore[attr-defined]  # name-mangled
+_SEARCH_DEPTH: Final = 16
+
+_CLOSERS: Final = {
+    "_do_return_conn": "overflow",
+    "_cleanup": "overflow",
+    "dispose": "dispose",
+}
+"""Functions of SQLAlchemy's pools from which a record is closed, and the reason that each stands for."""
+
+
+def pool_of(record: ConnectionPoolEntry) -> Pool:
+    """Return the pool that the record belongs to."""
+    return record._ConnectionRecord__pool  # type: ignore[attr-defined,no-any-return]  # name-mangled
+
+
+def open_records(pool: Pool) -> list[ConnectionPoolEntry]:
+    """Find the records of *pool* that hold an open connection.
+
+    Only the garbage collector knows the used ones. That search visits every object of the process, so a queue pool that
+    has opened nothing is not searched.
+    """
+    if isinstance(pool, QueuePool) and pool.checkedin() == 0 and pool.checkedout() == 0:
+        return []
+    records = [entry for entry in gc.get_objects() if type(entry) is _ConnectionRecord]
+    return [record for record in records if pool_of(record) is pool and record.dbapi_connection is not None]
+
+
+def limit_of(pool: Pool) -> int:
+    """Return how many connections the pool gives out at once before a caller has to wait or fails."""
+    if isinstance(pool, QueuePool):
+        return pool.size() + pool._max_overflow if pool.size() and pool._max_overflow >= 0 else UNLIMITED
+    return 1 if isinstance(pool, AssertionPool) else UNLIMITED
+
+
+def close_reason(record: ConnectionPoolEntry, mark: str) -> str:
+    """Tell why the record is being closed, from inside its `close` event; *mark* is what an invalidation said.
+
+    Who closes it is on the stack: a connection over the limit is closed by its return, an outdated one by its next
+    checkout. The event's arguments and the record's times are the same in both cases.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(_SEARCH_DEPTH):
+        if frame is None:
+            break
+        caller = frame.f_code.co_name
+        if caller == "invalidate":
+            return mark or "invalidate"
+        if caller == "get_connection":
+            return _outdated(record)
+        if caller in _CLOSERS:
+            return _CLOSERS[caller]
+        frame = frame.f_back
+    return "discarded"
+
+
+def _outdated(record: Any) -> str:
+    """Tell which of the tests of `get_connection` the record failed, asked in the same order."""
+    pool: Any = pool_of(record)
+    if pool._recycle > -1 and time.time() - record.starttime > pool._recycle:
+        return "recycle"
+    return "pool_invalidate" if pool._invalidate_time > record.starttime else "soft_invalidate"
+
+
+def failure_type(error: BaseException) -> str:
+    """Tell what stopped a caller of `Pool.connect`, as one of `catalog.ERROR_TYPES`."""
+    if isinstance(error, exc.TimeoutError):
+        return "timeout"
+    if not isinstance(error, Exception):
+        return "cancelled"
+    return "connect" if _raised_in(error.__traceback__, _OPENS) else "other"
+
+
+def _raised_in(traceback: TracebackType | None, code: CodeType) -> bool:
+    while traceback is not None:
+        if traceback.tb_frame.f_code is code:
+            return True
+        traceback = traceback.tb_next
+    return False

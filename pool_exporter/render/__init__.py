@@ -1,0 +1,1 @@
+"""The outputs: each module here is a function of a Snapshot, and nothing else."""

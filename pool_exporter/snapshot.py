@@ -1,0 +1,223 @@
+"""What every output is a function of: the frozen state of all pools at one moment, validated when it is built.
+
+`decode` turns one pool's words into a `PoolSnapshot`; the clock's reading is an argument. Renderers read these values
+and check nothing, so every rule about them stands here. Nothing in this module may know SQLAlchemy, an output format,
+a file or a clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import accumulate
+
+from pool_exporter import layout
+from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Durations: how many fell into each bucket (not cumulated, the last one unbounded), and their sum in seconds."""
+
+    buckets: tuple[int, ...]
+    sum: float
+
+    def __post_init__(self) -> None:
+        if len(self.buckets) != layout.BUCKETS:
+            raise ValueError(f"a histogram has {layout.BUCKETS} buckets, got {len(self.buckets)}")
+        if min(self.buckets) < 0 or not 0 <= self.sum < float("inf"):
+            raise ValueError(f"a histogram holds no negative or infinite value, got {self.buckets}, sum {self.sum}")
+
+    @property
+    def count(self) -> int:
+        """The number of durations."""
+        return sum(self.buckets)
+
+    def cumulative(self) -> tuple[int, ...]:
+        """Count the durations at or below each bound, the last one being all of them."""
+        return tuple(accumulate(self.buckets))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolIdentity:
+    """Which pool: the values of `catalog.POOL_LABELS`, in that order; "" where the pool has none."""
+
+    name: str
+    system: str = ""
+    namespace: str = ""
+    address: str = ""
+    port: str = ""
+    service: str = ""
+
+    def values(self) -> tuple[str, ...]:
+        """Return the label values in the order of `catalog.POOL_LABELS`."""
+        return (self.name, self.system, self.namespace, self.address, self.port, self.service)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """How a pool is set up: its two limits (None: no limit) and the labels of `sqlalchemy_pool_info`."""
+
+    max: int | None = None
+    idle_max: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSnapshot:
+    """One pool at one moment. Times in seconds; the mappings hold every value of their closed label set."""
+
+    identity: PoolIdentity
+    config: PoolConfig
+    used: int
+    idle: int
+    pending: int
+    wait_time: Histogram
+    create_time: Histogram
+    use_time: Histogram
+    connects: int
+    acquire_failures: Mapping[str, int]
+    closes: Mapping[str, int]
+    invalidations: Mapping[str, int]
+    leaked: int
+    detached: int
+    used_peak: int
+    pending_peak: int
+    used_seconds: float
+    pending_seconds: float
+    saturated_seconds: float
+    oldest_use_seconds: float
+    orphaned: int
+    accounting_drift: int
+
+    def __post_init__(self) -> None:
+        for name in _NEVER_NEGATIVE:
+            value = getattr(self, name)
+            if min(value.values()) < 0 if isinstance(value, dict) else value < 0:
+                raise ValueError(f"pool {self.identity.name!r}: {name} is never negative, got {value!r}")
+
+    @property
+    def name(self) -> str:
+        """The pool's name."""
+        return self.identity.name
+
+    @property
+    def count(self) -> dict[str, int]:
+        """Open connections by state."""
+        return {"idle": self.idle, "used": self.used}
+
+    @property
+    def open(self) -> int:
+        """Open connections of the pool, idle and used; detached ones have left it."""
+        return self.idle + self.used
+
+    @property
+    def max(self) -> int | None:
+        """Most connections that the pool may have open; None when there is no limit."""
+        return self.config.max
+
+    @property
+    def idle_max(self) -> int | None:
+        """Most idle connections that the pool keeps; None when there is no limit."""
+        return self.config.idle_max
+
+    @property
+    def timeouts(self) -> int:
+        """Callers that gave up after pool_timeout."""
+        return self.acquire_failures["timeout"]
+
+    @property
+    def checkouts(self) -> int:
+        """Granted checkouts: the waits that did not end in a timeout."""
+        return max(0, self.wait_time.count - self.timeouts)
+
+    @property
+    def info(self) -> Mapping[str, str]:
+        """The pool's configuration as labels."""
+        return self.config.labels
+
+
+_NEVER_NEGATIVE = tuple(
+    field.name
+    for field in fields(PoolSnapshot)
+    if field.name not in ("identity", "config", "accounting_drift") and not field.name.endswith("_time")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All pools at one moment, ordered by name, and the exporter's own health."""
+
+    pools: tuple[PoolSnapshot, ...] = ()
+    hook_errors: int = 0
+    build: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pools", tuple(sorted(self.pools, key=lambda pool: pool.identity.values())))
+
+
+def decode(words: Sequence[int], now: int, identity: PoolIdentity, config: PoolConfig) -> PoolSnapshot:
+    """Read one pool's words, as of the monotonic time *now* in nanoseconds, which is not before any time in them.
+
+    Raises ValueError when the words describe no possible pool.
+    """
+    if len(words) != layout.WORDS:
+        raise ValueError(f"a pool has {layout.WORDS} words, got {len(words)}")
+    now -= words[layout.ORIGIN]
+    taken = [since for since in words[layout.ROW :] if since]
+    used, pending = len(taken) + words[layout.ROWLESS], words[layout.PENDING]
+    used_since = sum(taken) + words[layout.ROWLESS_SINCE]
+    return PoolSnapshot(
+        identity=identity,
+        config=config,
+        used=used,
+        idle=words[layout.OPEN] - used,
+        pending=pending,
+        wait_time=_histogram(words, layout.WAIT),
+        create_time=_histogram(words, layout.CREATE),
+        use_time=_histogram(words, layout.USE),
+        connects=words[layout.CONNECTS],
+        acquire_failures=_labelled(words, layout.FAILURES, ERROR_TYPES.values),
+        closes=_labelled(words, layout.CLOSES, CLOSE_REASONS.values),
+        invalidations=_labelled(words, layout.INVALIDATED, INVALIDATIONS.values),
+        leaked=words[layout.LEAKED],
+        detached=words[layout.DETACHED],
+        used_peak=_peak(words, now, layout.USED_PEAK, layout.USED_PEAKS, used),
+        pending_peak=_peak(words, now, layout.PENDING_PEAK, layout.PENDING_PEAKS, pending),
+        used_seconds=_seconds(words[layout.USE_SUM] + used * now - used_since),
+        pending_seconds=_seconds(_ended_pending(words) + pending * now - words[layout.PENDING_SINCE]),
+        saturated_seconds=_seconds(words[layout.SATURATED] + _still_saturated(words, used, now)),
+        oldest_use_seconds=_seconds(now - min(taken, default=now)),
+        orphaned=words[layout.ORPHANED],
+        accounting_drift=words[layout.DRIFT],
+    )
+
+
+def _histogram(words: Sequence[int], start: int) -> Histogram:
+    end = start + layout.BUCKETS
+    return Histogram(tuple(words[start:end]), _seconds(words[end]))
+
+
+def _labelled(words: Sequence[int], start: int, values: tuple[str, ...]) -> dict[str, int]:
+    return {value: words[start + i] for i, value in enumerate(values)}
+
+
+def _ended_pending(words: Sequence[int]) -> int:
+    return words[layout.WAIT_SUM] + words[layout.FAILED_NS]
+
+
+def _still_saturated(words: Sequence[int], used: int, now: int) -> int:
+    limit = words[layout.LIMIT]
+    return now - words[layout.SATURATED_SINCE] if 0 <= limit <= used else 0
+
+
+def _peak(words: Sequence[int], now: int, current: int, ring: int, level: int) -> int:
+    """Return the highest level of the last PEAK_SECONDS; a window without any event had the level of the one before."""
+    last, first = words[layout.WINDOW], now // layout.WINDOW_NS - layout.WINDOWS
+    kept = range(max(first, last - layout.WINDOWS, 0), last)
+    levels = [words[ring + window % layout.WINDOWS] for window in kept]
+    return max(level, *levels, words[current] if last >= first else level)
+
+
+def _seconds(nanoseconds: int) -> float:
+    return nanoseconds / layout.SECOND
+
+

@@ -1,0 +1,335 @@
+"""The machine of one connection and the words that its pool's connections share.
+
+Rule 1: everything that changes a pool's words stands in this file. Rule 2: this file does not know SQLAlchemy; hooks.py
+turns what SQLAlchemy does into the transitions below. Rule 3: no IO, no lock, and no clock but the one that is passed
+in. Rule 4: between the first and the last store of a transition there is no call, which could hand over the GIL, and no
+new container, which could start the garbage collector and with it another transition (slots.py says why).
+
+One `Connection` is one opened database connection, from its opening to its close. Its transitions:
+
+    state    | opened | granted | returned  | detached      | closed(reason) | replaced
+    CLOSED   | IDLE   | -       | -         | -             | -              | -
+    IDLE     | -      | USED    | -         | DETACHED      | CLOSED         | -
+    USED     | -      | -       | IDLE, use | DETACHED, use | CLOSED, use    | STALE
+    STALE    | -      | -       | IDLE, use | DETACHED, use | CLOSED, use    | -
+    DETACHED | -      | -       | -         | -             | CLOSED         | -
+
+"-" changes nothing: SQLAlchemy announces a return without a checkout (after a failed reconnect), grants one connection
+twice (StaticPool) and closes one in use (SingletonThreadPool). "use" ends a use and observes its duration. STALE is USED
+from a pool that the engine has replaced: still used, but no longer counted against the limit, which is the new pool's.
+
+Gauges are memberships: OPEN counts the connections that are IDLE, USED or STALE; a row is taken by each that is USED or
+STALE; DETACHED counts those that are DETACHED. Each is changed only together with a connection's state.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import Any, Final
+from weakref import ref
+
+from pool_exporter import layout
+from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+from pool_exporter.layout import (
+    BOUNDS_NS,
+    CLOSES,
+    CONNECTS,
+    CREATE,
+    CREATE_SUM,
+    FAILED_NS,
+    FAILURES,
+    INVALIDATED,
+    LEAKED,
+    LIMIT,
+    OPEN,
+    PENDING,
+    PENDING_PEAK,
+    PENDING_PEAKS,
+    PENDING_SINCE,
+    ROW,
+    ROWLESS,
+    ROWLESS_SINCE,
+    ROWS,
+    SATURATED,
+    SATURATED_SINCE,
+    USE,
+    USE_SUM,
+    USED_PEAK,
+    USED_PEAKS,
+    WAIT,
+    WAIT_SUM,
+    WINDOW,
+    WINDOW_NS,
+    WINDOWS,
+)
+from pool_exporter.slots import Words, allocate, clear
+
+IDLE: Final = 0
+USED: Final = 1
+STALE: Final = 2
+DETACHED: Final = 3
+CLOSED: Final = 4
+
+UNLIMITED: Final = -1
+
+_FIRST_BOUND: Final = BOUNDS_NS[0]
+_REASON: Final = {reason: CLOSES + i for i, reason in enumerate(CLOSE_REASONS.values)}
+_FAILURE: Final = {error_type: FAILURES + i for i, error_type in enumerate(ERROR_TYPES.values)}
+_INVALIDATION: Final = {kind: INVALIDATED + i for i, kind in enumerate(INVALIDATIONS.values)}
+
+
+def _nothing() -> None:
+    """Stand for a weak reference to nothing."""
+
+
+class Connection:
+    """One opened connection. Only `PoolState` changes `state` and `since`; the hooks set the rest."""
+
+    __slots__ = ("__weakref__", "checkout", "identity", "mark", "owner", "pool", "record", "row", "since", "state")
+
+    def __init__(self, pool: "PoolState") -> None:
+        self.pool = pool
+        self.state = CLOSED
+        self.since = 0
+        #: Index of its row among the words, 0 when it has none.
+        self.row = 0
+        #: What the current use was handed out as; dead when the application lost it.
+        self.checkout: Callable[[], object] | None = None
+        #: The task or thread that checked out.
+        self.owner: Callable[[], object] | None = None
+        #: The pool's own record of it, and the driver's connection (its id()), for who must tell one from another.
+        self.record: Callable[[], Any] = _nothing
+        self.identity = 0
+        #: Why it is about to be closed, when an event told before.
+        self.mark = ""
+
+    @property
+    def is_used(self) -> bool:
+        """Tell whether the application has it."""
+        return self.state == USED or self.state == STALE
+
+    def __del__(self) -> None:
+        """Close what was collected without an event: dispose(close=False), a pool that was merely dropped."""
+        if self.state != CLOSED:
+            self.pool.closed(self, "discarded")
+
+
+class PoolState:
+    """The words of one pool and the connections behind them."""
+
+    def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, words: "Words[int] | None" = None) -> None:
+        self.clock = clock
+        self.words = allocate() if words is None else words
+        self.connections: dict[int, ref[Connection]] = {}
+        self.reset(limit)
+
+    def reset(self, limit: int) -> None:
+        """Start at zero, as a forked child does: what the parent opened is none of ours."""
+        for connection in self.live():
+            connection.state = CLOSED
+        self.connections.clear()
+        clear(self.words)
+        self.origin = self.words[layout.ORIGIN] = self.clock() - 1
+        # What follows stands among the words too, or follows from them; reading it there would cost twice as much.
+        self.limit = self.words[LIMIT] = limit
+        self.used = self.used_peak = self.pending_peak = 0
+        self.window_end = WINDOW_NS
+        self._free_rows = list(range(ROW + ROWS - 1, ROW - 1, -1))
+
+    def live(self) -> list[Connection]:
+        """Return the connections that are not closed."""
+        found = [reference() for reference in list(self.connections.values())]
+        return [connection for connection in found if connection is not None]
+
+    # Callers: asked, then granted or failed.
+
+    def asked(self) -> int:
+        """Note that a caller asks for a connection; return the time, which `granted` or `failed` takes."""
+        words = self.words
+        asked = self.clock() - self.origin
+        words[PENDING_SINCE] += asked
+        pending = words[PENDING] = words[PENDING] + 1
+        if pending > self.pending_peak:
+            self.pending_peak = words[PENDING_PEAK] = pending
+        return asked
+
+    def granted(
+        self,
+        asked: int | None,
+        connection: Connection,
+        checkout: Callable[[], object] | None,
+        owner: Callable[[], object] | None,
+    ) -> None:
+        """Note that the caller of *asked* has got *connection*; None: it was found used, and since when is not known."""
+        words = self.words
+        now = self.clock() - self.origin
+        if now >= self.window_end:
+            self._roll(now)
+        if asked is not None:
+            wait = now - asked
+            bucket = WAIT if wait <= _FIRST_BOUND else WAIT + bisect_left(BOUNDS_NS, wait)
+            words[PENDING_SINCE] -= asked
+            words[PENDING] -= 1
+            words[bucket] += 1
+            words[WAIT_SUM] += wait
+        connection.checkout = checkout
+        if connection.state == IDLE:
+            connection.state = USED
+            connection.owner = owner
+            connection.since = now
+            if connection.row:
+                words[connection.row] = now
+            else:
+                words[ROWLESS] += 1
+                words[ROWLESS_SINCE] += now
+            used = self.used = self.used + 1
+            if used > self.used_peak:
+                self.used_peak = words[USED_PEAK] = used
+            if used == self.limit:
+                words[SATURATED_SINCE] = now
+
+    def failed(self, asked: int, error_type: str) -> None:
+        """Note that the caller of *asked* got no connection; a timeout is a wait, any other failure is not."""
+        words = self.words
+        now = self.clock() - self.origin
+        if now >= self.window_end:
+            self._roll(now)
+        wait = now - asked
+        failure, bucket = _FAILURE[error_type], WAIT + bisect_left(BOUNDS_NS, wait)
+        timeout = error_type == "timeout"
+        words[PENDING_SINCE] -= asked
+        words[PENDING] -= 1
+        words[failure] += 1
+        if timeout:
+            words[bucket] += 1
+            words[WAIT_SUM] += wait
+        else:
+            words[FAILED_NS] += wait
+
+    def forgotten(self, asked: int) -> None:
+        """Take back that the caller of *asked* is pending, when nothing better can be said of it."""
+        words = self.words
+        words[PENDING_SINCE] -= asked
+        words[PENDING] -= 1
+
+    # Connections.
+
+    def opened(self, took: int | None = None) -> Connection:
+        """Return the machine of a connection just opened in *took* nanoseconds, or found open (None)."""
+        connection = Connection(self)
+        self.connections[id(connection)] = ref(connection)
+        words = self.words
+        bucket = CREATE + bisect_left(BOUNDS_NS, took or 0)
+        connection.row = self._free_rows.pop() if self._free_rows else 0
+        connection.state = IDLE
+        words[CONNECTS] += 1
+        words[OPEN] += 1
+        if took is not None:
+            words[bucket] += 1
+            words[CREATE_SUM] += took
+        return connection
+
+    def returned(self, connection: Connection) -> None:
+        """End the connection's use, if there is one."""
+        state = connection.state
+        if state != USED and state != STALE:
+            return
+        words = self.words
+        now = self.clock() - self.origin
+        if now >= self.window_end:
+            self._roll(now)
+        use = now - connection.since
+        bucket = USE if use <= _FIRST_BOUND else USE + bisect_left(BOUNDS_NS, use)
+        checkout = connection.checkout
+        lost = checkout is not None and checkout() is None
+        connection.state = IDLE
+        if connection.row:
+            words[connection.row] = 0
+        else:
+            words[ROWLESS] -= 1
+            words[ROWLESS_SINCE] -= connection.since
+        words[bucket] += 1
+        words[USE_SUM] += use
+        used = self.used
+        self.used = used - 1
+        if lost:
+            words[LEAKED] += 1
+        if state == STALE:
+            self.limit = words[LIMIT] = self.limit - 1
+        elif used == self.limit:
+            words[SATURATED] += now - words[SATURATED_SINCE]
+
+    def invalidated(self, kind: str) -> None:
+        """Count an invalidation, "hard" or "soft"."""
+        self.words[_INVALIDATION[kind]] += 1
+
+    def detached(self, connection: Connection) -> None:
+        """Note that the connection has left the pool and is still open."""
+        if connection.state == CLOSED or connection.state == DETACHED:
+            return
+        self.returned(connection)
+        words = self.words
+        self._free(connection)
+        connection.state = DETACHED
+        words[OPEN] -= 1
+        words[layout.DETACHED] += 1
+
+    def closed(self, connection: Connection, reason: str) -> None:
+        """Note that the connection is gone, for one of `catalog.CLOSE_REASONS`."""
+        if connection.state == CLOSED:
+            return
+        self.returned(connection)
+        self.connections.pop(id(connection), None)
+        self._free(connection)
+        words, slot = self.words, _REASON[reason]
+        words[OPEN if connection.state == IDLE else layout.DETACHED] -= 1
+        words[slot] += 1
+        connection.state = CLOSED
+
+    def replaced(self, limit: int) -> None:
+        """Note that a new pool with its own *limit* takes over, and that what is used now is the old one's."""
+        now = self.clock() - self.origin
+        used = [connection for connection in self.live() if connection.is_used]
+        words = self.words
+        if 0 <= self.limit <= self.used:
+            words[SATURATED] += now - words[SATURATED_SINCE]
+        if limit != UNLIMITED:
+            for connection in used:
+                connection.state = STALE
+            limit += len(used)
+        self.limit = words[LIMIT] = limit
+
+    # What no event tells.
+
+    @property
+    def drift(self) -> int:
+        """The accounting drift that was last observed."""
+        return self.words[layout.DRIFT]
+
+    def events(self) -> list[int]:
+        """Return a value that is equal only if nothing has happened in between."""
+        words = self.words.tolist()
+        words[layout.ORPHANED] = words[layout.DRIFT] = 0
+        return words
+
+    def observe(self, orphaned: int, drift: int) -> None:
+        """Write what only looking can tell: the orphans and the drift."""
+        self.words[layout.ORPHANED] = orphaned
+        self.words[layout.DRIFT] = drift
+
+    def _free(self, connection: Connection) -> None:
+        if connection.row:
+            self._free_rows.append(connection.row)
+            connection.row = 0
+
+    def _roll(self, now: int) -> None:
+        """Begin the peaks' window of *now*: keep the last one's, and the level for each that passed without an event."""
+        words, used, pending = self.words, self.used, self.words[PENDING]
+        last, window = words[WINDOW], now // WINDOW_NS
+        for passed in range(max(last, window - WINDOWS), window):
+            at = passed % WINDOWS
+            words[USED_PEAKS + at] = self.used_peak if passed == last else used
+            words[PENDING_PEAKS + at] = self.pending_peak if passed == last else pending
+        words[WINDOW] = window
+        self.used_peak = words[USED_PEAK] = used
+        self.pending_peak = words[PENDING_PEAK] = pending
+        self.window_end = (window + 1) * WINDOW_NS

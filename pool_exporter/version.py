@@ -1,0 +1,17 @@
+"""What is running: the exporter's version and SQLAlchemy's, from the installed packages."""
+
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+
+@cache
+def build() -> dict[str, str]:
+    """Return the labels of `pool_exporter_build_info`."""
+    return {"version": _version("pool-exporter"), "sqlalchemy_version": _version("sqlalchemy")}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,291 @@
+"""Imports go down only: the drawing of the layers, as a table, held against every import statement of the package."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "pool_exporter"
+
+LEVELS: Mapping[str, int] = {
+    # What there is to measure, and what can go wrong.
+    "catalog": 0,
+    "errors": 0,
+    # Where the numbers stand, and what they look like to a reader.
+    "layout": 1,
+    "snapshot": 1,
+    # Numbers in, numbers out: no clock, no IO, nothing of third parties.
+    "slots": 2,
+    "state": 2,
+    "advice": 2,
+    "lint": 2,
+    "render": 2,
+    # The world: SQLAlchemy, files, servers, the environment.
+    "hooks": 3,
+    "acquire": 3,
+    "guard": 3,
+    "owners": 3,
+    "records": 3,
+    "shm": 3,
+    "probe": 3,
+    "settings": 3,
+    # What a user holds.
+    "monitor": 4,
+    "collector": 4,
+    "app": 4,
+    "plugin": 4,
+    "instrumentor": 4,
+    "sidecar": 4,
+    "demo": 4,
+    "cli": 4,
+    # `pool_exporter/__init__.py`: only names of the level it is on.
+    "__init__": 4,
+}
+
+# Imports on one level. All others go strictly down.
+SIDEWAYS: Mapping[str, set[str]] = {
+    "snapshot": {"layout"},  # decode() reads the words where the layout puts them.
+    "state": {"slots"},  # Events in, slots written.
+    "acquire": {
+        "guard",
+        "owners",
+        "records",
+    },  # The timed connect() is one half of the hooks, the listeners are the other.
+    "hooks": {"acquire", "guard", "owners", "records"},  # They read tasks, threads and SQLAlchemy's records for it.
+    "collector": {"monitor"},  # It collects from the monitors of the process.
+    "app": {"monitor"},  # It serves them, unless it is given another source.
+    "plugin": {"monitor"},  # The two doors without code open into instrument().
+    "instrumentor": {"monitor"},
+    "sidecar": {"app"},  # It serves the same pages from another source.
+    "__init__": {"app", "collector", "monitor"},
+    "demo": {"__init__"},  # It is built as a user's service is.
+    "cli": {"__init__", "demo", "sidecar"},
+}
+
+PURE_LEVEL = 2
+
+# What levels 0 to 2 may use of the standard library: nothing that reads a clock, opens anything or starts a thread.
+PURE_STDLIB = {
+    "__future__",
+    "abc",
+    "array",
+    "bisect",
+    "collections",
+    "dataclasses",
+    "enum",
+    "functools",
+    "gzip",
+    "hashlib",
+    "html",
+    "itertools",
+    "json",
+    "math",
+    "operator",
+    "re",
+    "string",
+    "struct",
+    "textwrap",
+    "types",
+    "typing",
+    "weakref",
+    "zlib",
+}
+
+# (module, what it imports) beyond PURE_STDLIB.
+PURE_EXCEPTIONS = {
+    ("slots", "threading.RLock"),  # For the builds of Python without the GIL; a lock starts nothing.
+    ("render.prometheus", "prometheus_client"),  # The encoding of the formats is its own library's.
+}
+
+IMPURE_CALLS = {"breakpoint", "eval", "exec", "input", "open", "print"}
+
+
+def modules() -> dict[str, Path]:
+    """Return every module of the package by its dotted name within it: catalog, render.prometheus, demo.__init__."""
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if "__pycache__" not in path.parts
+    }
+
+
+def first(name: str) -> str:
+    """Return the first part of a dotted name: of a module, its row in the table, because a subpackage is one row."""
+    return name.partition(".")[0]
+
+
+def level(row: str) -> int:
+    """Return the level of a row of the table; a module that is not in it is above all, and fails a test of its own."""
+    return LEVELS.get(row, len(LEVELS))
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """Yield the full dotted name of everything that is imported, wherever in the file: os, threading.RLock."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: write the import in full, not relative"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_part(name: str) -> str:
+    """Return the row of the table that *name*, such as pool_exporter.render.page, belongs to."""
+    row = first(name.partition(".")[2])
+    return row if row in LEVELS or (row and (PACKAGE / f"{row}.py").exists()) else "__init__"
+
+
+def is_own(name: str) -> bool:
+    """Whether *name* is of this package."""
+    return first(name) == "pool_exporter"
+
+
+def wrong_directions(module: str, tree: ast.Module) -> list[str]:
+    """Return what *module* imports of the package although it is neither below it nor a sideways edge."""
+    source = first(module)
+    targets = {own_part(name) for name in imported(tree) if is_own(name)} - {source}
+    return sorted(
+        f"{module} imports {target}"
+        for target in targets
+        if level(target) >= level(source) and target not in SIDEWAYS.get(source, set())
+    )
+
+
+def impurities(module: str, tree: ast.Module) -> list[str]:
+    """Return what *module*, of levels 0 to 2, imports or calls although it reaches out of the values it is given."""
+    imports = [
+        f"{module} imports {name}"
+        for name in imported(tree)
+        if not is_own(name)
+        and first(name) not in PURE_STDLIB
+        and not {(module, name), (module, first(name))} & PURE_EXCEPTIONS
+    ]
+    calls = [
+        f"{module} calls {node.func.id}()"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS
+    ]
+    return sorted(imports + calls)
+
+
+def parse(path: Path) -> ast.Module:
+    """Parse one file of the package."""
+    return ast.parse(path.read_text(), filename=str(path))
+
+
+def test_every_module_has_a_level() -> None:
+    """A new module is put into the table, deliberately, before anything imports it."""
+    unlisted = {first(module) for module in modules()} - set(LEVELS)
+
+    assert set() == unlisted
+
+
+def test_sideways_edges_make_no_circle() -> None:
+    """The edges within a level have an order, and each stays within its level."""
+    crossing = [(a, b) for a, targets in SIDEWAYS.items() for b in targets if LEVELS[a] != LEVELS[b]]
+
+    assert [] == crossing
+    TopologicalSorter(SIDEWAYS).prepare()
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_go_down(module: str) -> None:
+    """A module imports what is below it, at the top of the file or inside a function."""
+    assert [] == wrong_directions(module, parse(modules()[module]))
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if level(first(name)) <= PURE_LEVEL])
+def test_low_levels_are_pure(module: str) -> None:
+    """Levels 0 to 2 are functions of what they are given: no clock, IO, thread or third party."""
+    assert [] == impurities(module, parse(modules()[module]))
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "expected"),
+    [
+        ("catalog", "from pool_exporter.layout import WORDS", "catalog imports layout"),
+        ("catalog", "from pool_exporter import layout", "catalog imports layout"),
+        ("catalog", "import pool_exporter.layout as layout", "catalog imports layout"),
+        ("layout", "def f():\n    from pool_exporter.hooks import listen", "layout imports hooks"),
+        ("layout", "from pool_exporter.snapshot import decode", "layout imports snapshot"),
+        ("render.page", "from pool_exporter.app import app", "render.page imports app"),
+        ("monitor", "from pool_exporter import instrument", "monitor imports __init__"),
+        ("monitor", "import pool_exporter", "monitor imports __init__"),
+        ("app", "from pool_exporter.demo.load import run", "app imports demo"),
+    ],
+)
+def test_wrong_direction_is_found(module: str, line: str, expected: str) -> None:
+    """However an upward or sideways import is written, the test above sees it."""
+    assert [expected] == wrong_directions(module, ast.parse(line))
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("layout", "from pool_exporter.catalog import METRICS"),
+        ("state", "from pool_exporter.slots import Words"),
+        ("render.page", "from pool_exporter.render.top import rows"),
+        ("hooks", "import sqlalchemy"),
+        ("__init__", "from pool_exporter.monitor import instrument"),
+    ],
+)
+def test_right_direction_is_let_through(module: str, line: str) -> None:
+    """Imports that go down, along a listed edge, within a subpackage or out of the package are no finding."""
+    assert [] == wrong_directions(module, ast.parse(line))
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "expected"),
+    [
+        ("state", "import time", "state imports time"),
+        ("state", "from time import monotonic_ns", "state imports time.monotonic_ns"),
+        ("state", "def f():\n    import os.path", "state imports os.path"),
+        ("state", "import sqlalchemy", "state imports sqlalchemy"),
+        ("state", "from threading import RLock", "state imports threading.RLock"),
+        ("slots", "from threading import Thread", "slots imports threading.Thread"),
+        ("slots", "import threading", "slots imports threading"),
+        (
+            "render.page",
+            "from prometheus_client import generate_latest",
+            "render.page imports prometheus_client.generate_latest",
+        ),
+        ("render.prometheus", "import starlette", "render.prometheus imports starlette"),
+        ("lint", "text = open('x').read()", "lint calls open()"),
+    ],
+)
+def test_impurity_is_found(module: str, line: str, expected: str) -> None:
+    """A clock, a file, a thread or a third party's code is a finding on the low levels."""
+    assert [expected] == impurities(module, ast.parse(line))
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("slots", "from threading import RLock"),
+        ("render.prometheus", "from prometheus_client.core import Metric"),
+        ("render.prometheus", "import prometheus_client"),
+        ("snapshot", "from dataclasses import dataclass"),
+    ],
+)
+def test_purity_is_let_through(module: str, line: str) -> None:
+    """The listed exceptions hold for the listed module."""
+    assert [] == impurities(module, ast.parse(line))
+
+
+def test_relative_imports_are_refused() -> None:
+    """An import that does not say where it leads cannot be held against the table."""
+    with pytest.raises(AssertionError, match="not relative"):
+        list(imported(ast.parse("from . import catalog")))
+
+
+@pytest.mark.parametrize("library", ["starlette", "uvicorn", "opentelemetry"])
+def test_importing_the_package_imports_no_server(library: str) -> None:
+    """`import pool_exporter` costs an application nothing that it does not use."""
+    code = f"import sys, pool_exporter; print(sorted(m for m in sys.modules if m.partition('.')[0] == {library!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+
+    assert "[]" == done.stdout.strip()
