@@ -16,10 +16,11 @@ from weakref import ref
 
 from sqlalchemy.pool import Pool, PoolProxiedConnection
 
+from pool_exporter.connection import Connection
 from pool_exporter.guard import errors, guarded
 from pool_exporter.owners import owner_of_task, owner_of_thread
 from pool_exporter.records import failure_type
-from pool_exporter.state import Connection, PoolState
+from pool_exporter.state import PoolState
 
 _BEFORE: Final = "_pool_exporter_before"
 """A replacement's own attribute: what stood in the pool's `__dict__` before, or None."""

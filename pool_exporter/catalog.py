@@ -98,9 +98,9 @@ CLOSE_REASONS = Label(
 )
 
 BOUNDS_SECONDS = (
-    (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05)
-    + (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-)  # fmt: skip
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
+)
 """Upper bounds of the three histograms, in seconds; one stands exactly at SQLAlchemy's default pool_timeout, 30 s."""
 
 PEAK_SECONDS = 60
@@ -201,7 +201,7 @@ POOL_METRICS = (
         _POOL + "closes",
         Kind.COUNTER,
         "{connection}",
-        "Connections that were closed or lost, by reason. Connects less closes is what is open, detached ones included.",
+        "Connections closed or lost, by reason. Connects less closes is what is open, detached ones included.",
         "closes",
         CLOSE_REASONS,
     ),

@@ -11,7 +11,10 @@ from pool_exporter.snapshot import Snapshot
 
 
 class PoolCollector(Collector):
-    """Collects every watched pool anew at each scrape: `REGISTRY.register(PoolCollector())`, on any number of registries."""
+    """Collects every watched pool anew at each scrape: `REGISTRY.register(PoolCollector())`.
+
+    It may be registered on any number of registries.
+    """
 
     def __init__(self, source: Callable[[], Snapshot] = monitor.snapshot) -> None:
         self._source = source

@@ -8,13 +8,14 @@ does not know its engine, and `create_engine()` reads the signatures that a wrap
 import gc
 import sys
 from collections.abc import Callable
-from functools import partial, update_wrapper
+from functools import update_wrapper
 from types import FrameType, TracebackType
 from typing import Any, Final
 from weakref import WeakSet
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool, PoolProxiedConnection, SingletonThreadPool
+from typing_extensions import Self
 
 from pool_exporter.acquire import ON_CLASS
 from pool_exporter.guard import guarded
@@ -24,8 +25,8 @@ from pool_exporter.records import ATTRIBUTE
 _CLASSES: Final = (Pool, SingletonThreadPool)
 """The classes of SQLAlchemy that have a `connect` of their own."""
 
-_FRAMES: Final = 3
-"""From the class's `connect`: our own two functions, then the caller."""
+_EVERYWHERE: Final = "_pool_exporter_everywhere"
+"""An attribute of a `connect` that stands on a class: who put it there."""
 
 
 class Everywhere:
@@ -36,15 +37,13 @@ class Everywhere:
 
     def close(self) -> None:
         """Stop watching: the pools that were met, and those that would be met."""
-        global _current
-        if _current is self:
-            _current = None
-            for cls in _CLASSES:
-                cls.connect = getattr(cls.connect, ON_CLASS)  # type: ignore[method-assign]  # it was there before
-            for monitor in list(self._monitors):
-                monitor.close()
+        for cls in _CLASSES:
+            if getattr(cls.connect, _EVERYWHERE, None) is self:
+                cls.connect = getattr(cls.connect, ON_CLASS)  # type: ignore[method-assign]  # what was there before
+        for monitor in list(self._monitors):
+            monitor.close()
 
-    def __enter__(self) -> "Everywhere":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -53,50 +52,47 @@ class Everywhere:
         self.close()
 
     @guarded
-    def _meet(self, pool: Pool) -> None:
-        """Watch a pool that nobody watches."""
-        if ATTRIBUTE not in pool.__dict__:
-            self._monitors.add(instrument(_engine_of(pool, sys._getframe(_FRAMES)) or pool))
+    def meet(self, pool: Pool, caller: FrameType | None) -> None:
+        """Watch a pool that nobody watches; *caller* is who asked it for a connection."""
+        self._monitors.add(instrument(_engine_of(pool, caller) or pool))
 
     @guarded
-    def _search(self) -> None:
-        """Watch the pools that are there. Only exact types are asked: a proxy object may answer isinstance() by raising."""
-        for engine in [entry for entry in gc.get_objects() if issubclass(type(entry), Engine)]:
-            self._monitors.add(instrument(engine))
-        for pool in [entry for entry in gc.get_objects() if issubclass(type(entry), Pool)]:
-            if pool.__dict__.get("_invoke_creator") is not None:
-                self._monitors.add(instrument(pool))
-
-
-_current: Everywhere | None = None
+    def search(self) -> None:
+        """Watch the pools that are there. Only types are asked: a proxy object may raise when isinstance() asks it."""
+        found = [entry for entry in gc.get_objects() if issubclass(type(entry), Engine)]
+        found += [entry for entry in gc.get_objects() if issubclass(type(entry), Pool)]
+        for target in found:
+            if hasattr(target, "pool") or hasattr(target, "dispatch"):
+                self._monitors.add(instrument(target))
 
 
 def instrument_all() -> Everywhere:
     """Watch every pool of this process, also those of engines that were made earlier or will be; twice does nothing."""
-    global _current
-    if _current is None:
-        _current = Everywhere()
+    current: Everywhere | None = getattr(Pool.connect, _EVERYWHERE, None)
+    if current is None:
+        current = Everywhere()
         for cls in _CLASSES:
-            cls.connect = _meeting(cls.connect, _current._meet)  # type: ignore[method-assign]  # the only common door
-        _current._search()
-    return _current
+            cls.connect = _meeting(cls.connect, current)  # type: ignore[method-assign]  # the door that all pass
+        current.search()
+    return current
 
 
-def _meeting(connect_of: Callable[[Any], PoolProxiedConnection], meet: Callable[[Pool], None]) -> Any:
-    """Return a class's `connect` that lets *meet* watch the pool before it is asked."""
+def _meeting(connect_of: Callable[[Any], PoolProxiedConnection], everywhere: Everywhere) -> Callable[..., Any]:
+    """Return a class's `connect` that has the pool watched before it is asked."""
 
     def connect(self: Pool) -> PoolProxiedConnection:
         if ATTRIBUTE in self.__dict__:
             return connect_of(self)
-        meet(self)
+        everywhere.meet(self, sys._getframe(1))
         own = self.__dict__.get("connect")
         return connect_of(self) if own is None else own()
 
     setattr(connect, ON_CLASS, connect_of)
+    setattr(connect, _EVERYWHERE, everywhere)
     return update_wrapper(connect, connect_of)
 
 
-def _engine_of(pool: Pool, caller: FrameType) -> Engine | None:
-    """Return the engine that asks its pool, `Engine.raw_connection()`, or None for anyone else."""
-    engine = caller.f_locals.get("self")
+def _engine_of(pool: Pool, caller: FrameType | None) -> Engine | None:
+    """Return the engine that asks its pool, in `Engine.raw_connection()`, or None for anyone else."""
+    engine = None if caller is None else caller.f_locals.get("self")
     return engine if isinstance(engine, Engine) and engine.pool is pool else None

@@ -1,12 +1,12 @@
 """From SQLAlchemy's pool to the state machine: what is installed for one engine, and what each event means.
 
-This module, acquire.py and records.py are the only ones that know SQLAlchemy's pool. Nothing is counted here: each thing
-that happens becomes one transition of state.py. Checkouts come by acquire.py; the rarer things are pool events, because
-SQLAlchemy copies listeners to the pool that `Engine.dispose()` puts in place, and `engine_disposed` arms that one.
+Nothing is counted here: each thing that happens becomes one transition of state.py. Checkouts come by acquire.py; the
+rarer things are pool events, because SQLAlchemy copies listeners to the pool that `Engine.dispose()` puts in place, and
+`engine_disposed` arms that one. Private names of SQLAlchemy stand in records.py, acquire.py and here, nowhere else.
 
-What may not happen here: an exception that reaches the application (each entry point is guarded), and a strong reference
-to an engine, pool, record, connection, task or thread. What hangs on what: a pool's event collections and its two
-replaced methods hold the `Hooks` or their state; a record holds its `Connection`; both die with their pool.
+What may not happen here: an exception that reaches the application (each entry point is guarded), and a strong
+reference to an engine, pool, record, connection, task or thread. What hangs on what: a pool's event collections and its
+two replaced methods hold the `Hooks` or their state; a record holds its `Connection`; both die with their pool.
 """
 
 import time
@@ -21,10 +21,11 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool, QueuePool
 
 from pool_exporter.acquire import arm, disarm
+from pool_exporter.connection import CLOSED, IDLE, USED, Connection
 from pool_exporter.guard import guarded
 from pool_exporter.owners import is_finished
 from pool_exporter.records import ATTRIBUTE, close_reason, limit_of, open_records, pool_of
-from pool_exporter.state import CLOSED, IDLE, UNLIMITED, USED, Connection, PoolState
+from pool_exporter.state import UNLIMITED, PoolState
 
 _POOL_EVENTS: Final = ("connect", "close", "invalidate", "soft_invalidate", "detach", "close_detached")
 
@@ -87,6 +88,7 @@ class Hooks:
         self._pools = [*(reference for reference in self._pools if reference() is not None), ref(pool)]
         pool.__dict__[ATTRIBUTE] = self
         arm(pool, self.state, self.found)
+        record: Any
         for record in open_records(pool):
             connection, checkout = self.found(record), record.fairy_ref
             if connection.state == IDLE and checkout is not None and checkout() is not None:
@@ -114,7 +116,7 @@ class Hooks:
             self._arm(pool)
 
     def _settle(self, connection: Connection) -> None:
-        """End what was on a record that opens another connection: one that is being detached, or was lost unannounced."""
+        """End what was on a record that opens another connection: it is being detached, or was lost unannounced."""
         if connection.state == IDLE:
             self.state.closed(connection, "discarded")
         else:
@@ -195,7 +197,6 @@ class Hooks:
         settled = self._looked == (events, drift)
         self._looked = (events, drift)
         return drift if settled else self.state.drift
-
 
 
 def _tracked(record: Any) -> Connection | None:

@@ -22,7 +22,7 @@ _PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 14
 
 
 def identity_of(engine: Engine | None, pool: Pool, name: str | None = None, service: str = "") -> PoolIdentity:
-    """Name the pool: *name*, else the logging name it was given, else `host:port/database` (SQLite: the file's name)."""
+    """Name the pool: *name*, else the logging name it was given, else `host:port/database` (SQLite: the file's)."""
     given = name or pool._orig_logging_name or getattr(engine, "logging_name", None)
     if engine is None:
         system = getattr(pool._dialect, "name", "")
@@ -44,11 +44,9 @@ def _default(system: str, namespace: str, address: str, port: str) -> str:
 def _server(url: URL) -> tuple[str, str]:
     """Return host and port; drivers take both as query arguments too, and there lists of them: the first counts."""
     query = {key: (value if isinstance(value, str) else value[0]).split(",")[0] for key, value in url.query.items()}
-    if url.host:
-        host, port = url.host, url.port
-    else:
-        host, _, port = query.get("host", "").partition(":")
-    return host, str(port or query.get("port") or _PORTS.get(url.get_backend_name(), "")) if host else ""
+    host, _, port = (url.host, "", "") if url.host else query.get("host", "").partition(":")
+    port = str(url.port or port or query.get("port") or _PORTS.get(url.get_backend_name(), ""))
+    return (host, port) if host else ("", "")
 
 
 def config_of(pool: Pool) -> PoolConfig:

@@ -4,7 +4,7 @@ A pool's state is one run of signed 64-bit words (`WORDS` of them). One process 
 them, and no lock is taken, so each word must make sense by itself. No value of a pool may be kept anywhere else
 when a reader needs it, and nothing that can be derived from the words has a word of its own:
 
-- used = how many rows are taken (a row is the word of one connection: 0, or when its use began), and idle = OPEN - used;
+- used = how many rows are taken (a row is the word of one connection: 0, or when its use began), idle = OPEN - used;
 - a histogram's count is the sum of its buckets;
 - checkouts = waits - timeouts, because the wait histogram holds just the granted and the timed-out ones;
 - an integral over time = what has ended + level x now - the sum of the start times of what still goes on. With
@@ -56,9 +56,9 @@ _single = range(18)
     DRIFT,
     FAILED_NS,
 ) = _single
-"""Single words. The names ending in _SINCE hold sums of start times, SATURATED_SINCE one start time. LIMIT is the number
-of used connections at which the pool is saturated, -1 when there is none; FAILED_NS is the time that callers spent
-pending before a failure other than a timeout."""
+"""Single words. The names ending in _SINCE hold sums of start times, SATURATED_SINCE one start time. LIMIT is the
+number of used connections at which the pool is saturated, -1 when there is none; FAILED_NS is the time that callers
+spent pending before a failure other than a timeout."""
 
 FAILURES: Final = _single.stop
 CLOSES: Final = FAILURES + len(ERROR_TYPES.values)

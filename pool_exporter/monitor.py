@@ -15,13 +15,14 @@ from weakref import ref
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
+from typing_extensions import Self
 
 from pool_exporter.guard import errors
 from pool_exporter.hooks import Hooks
 from pool_exporter.identity import config_of, identity_of
-from pool_exporter.records import ATTRIBUTE, limit_of
+from pool_exporter.locked import pool_state
+from pool_exporter.records import ATTRIBUTE, engine_behind, limit_of
 from pool_exporter.snapshot import PoolIdentity, PoolSnapshot, Snapshot, decode
-from pool_exporter.state import PoolState
 from pool_exporter.version import build
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Monitor:
         pool = target.pool if isinstance(target, Engine) else target
         self.identity = identity
         self._config = config_of(pool)
-        self._state = PoolState(time.monotonic_ns, limit_of(pool))
+        self._state = pool_state(time.monotonic_ns, limit_of(pool))
         self._last: PoolSnapshot | None = None
         hooks = Hooks(target, self._state)
         hooks.monitor = self
@@ -56,7 +57,7 @@ class Monitor:
         hooks = self._hooks()
         if hooks is not None:
             hooks.look()
-        return decode(self._state.words.tolist(), time.monotonic_ns(), self.identity, self._config)
+        return decode(self._state.read(), time.monotonic_ns(), self.identity, self._config)
 
     def close(self) -> None:
         """Remove every listener, replaced method and series. Closing twice does nothing."""
@@ -68,7 +69,7 @@ class Monitor:
                     _registry.drop(hooks)
                     hooks.remove()
 
-    def __enter__(self) -> "Monitor":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -100,7 +101,7 @@ class _Registry:
         return [hooks for hooks in found if hooks is not None]
 
     def _after_fork(self) -> None:
-        """Start at zero in the child: the lock may be held by a thread that is not there, the connections are not ours."""
+        """Start at zero in the child: a thread that is not there may hold the lock, the connections are not ours."""
         self.lock = threading.RLock()
         errors.count = 0
         for hooks in self.all():
@@ -113,8 +114,8 @@ _registry = _Registry()
 def instrument(target: "Engine | AsyncEngine | Pool", name: str | None = None, service: str | None = None) -> Monitor:
     """Watch the pool of an engine, or a pool, and return its monitor; of a pool that is watched already, the same one.
 
-    *name* is the pool's name in every output, by default its logging name or `host:port/database`; a second pool of that
-    name in this process gets `#2`. *service* is the `service.name` of its series, by default that of the environment.
+    *name* is the pool's name in every output, by default its logging name or `host:port/database`; a second pool of
+    that name in this process gets `#2`. *service* is the `service.name` of its series, by default the environment's.
     Raises TypeError for what is neither engine nor pool, SettingsError for a bad variable in the environment.
     """
     engine, pool = _resolve(target)
@@ -138,7 +139,7 @@ def _service() -> str:
     # Importing what reads the settings takes a tenth of a second, which an environment without any is not worth.
     if not any(key == "OTEL_SERVICE_NAME" or key.startswith("POOL_EXPORTER_") for key in os.environ):
         return ""
-    from pool_exporter.settings import Settings  # noqa: PLC0415  # see above
+    from pool_exporter.settings import Settings
 
     return Settings.load(env_file=None).service or ""
 
@@ -146,10 +147,8 @@ def _service() -> str:
 def _resolve(target: object) -> tuple[Engine | None, Pool]:
     """Find the engine and the pool behind an async engine, an engine with execution options, an engine or a pool."""
     target = getattr(target, "sync_engine", target)
-    while isinstance(target, Engine) and hasattr(target, "_proxied"):
-        target = target._proxied
     if isinstance(target, Engine):
-        return target, target.pool
+        return engine_behind(target), target.pool
     if isinstance(target, Pool):
         return None, target
     raise TypeError(f"instrument() takes an Engine, an AsyncEngine or a Pool, not {type(target).__name__}")

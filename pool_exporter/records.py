@@ -11,14 +11,16 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any, Final
 
 from sqlalchemy import exc
+from sqlalchemy.engine import Engine
 from sqlalchemy.pool import AssertionPool, ConnectionPoolEntry, Pool, QueuePool
 from sqlalchemy.pool.base import _ConnectionRecord
 
 from pool_exporter.state import UNLIMITED
 
 ATTRIBUTE: Final = "_pool_exporter"
-"""A record's attribute that holds our `Connection` (`record_info` would be visible to the user, and slower), and a pool's
-that holds our `Hooks`."""
+"""A record's attribute that holds our `Connection`, and a pool's that holds our `Hooks`.
+
+A record has `record_info` for such things, but that is the user's to see, and slower."""
 
 _OPENS: Final = _ConnectionRecord._ConnectionRecord__connect.__code__  # type: ignore[attr-defined]  # name-mangled
 _SEARCH_DEPTH: Final = 16
@@ -46,6 +48,13 @@ def open_records(pool: Pool) -> list[ConnectionPoolEntry]:
         return []
     records = [entry for entry in gc.get_objects() if type(entry) is _ConnectionRecord]
     return [record for record in records if pool_of(record) is pool and record.dbapi_connection is not None]
+
+
+def engine_behind(engine: Engine) -> Engine:
+    """Return the engine that owns the pool: `execution_options()` makes copies that pass everything on to it."""
+    while hasattr(engine, "_proxied"):
+        engine = engine._proxied
+    return engine
 
 
 def limit_of(pool: Pool) -> int:

@@ -219,5 +219,3 @@ def _peak(words: Sequence[int], now: int, current: int, ring: int, level: int) -
 
 def _seconds(nanoseconds: int) -> float:
     return nanoseconds / layout.SECOND
-
-

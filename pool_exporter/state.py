@@ -15,8 +15,8 @@ One `Connection` is one opened database connection, from its opening to its clos
     DETACHED | -      | -       | -         | -             | CLOSED         | -
 
 "-" changes nothing: SQLAlchemy announces a return without a checkout (after a failed reconnect), grants one connection
-twice (StaticPool) and closes one in use (SingletonThreadPool). "use" ends a use and observes its duration. STALE is USED
-from a pool that the engine has replaced: still used, but no longer counted against the limit, which is the new pool's.
+twice (StaticPool) and closes one in use (SingletonThreadPool). "use" ends a use and observes its duration. STALE is
+USED from a pool that the engine has replaced: still used, but not counted against the limit, which is the new pool's.
 
 Gauges are memberships: OPEN counts the connections that are IDLE, USED or STALE; a row is taken by each that is USED or
 STALE; DETACHED counts those that are DETACHED. Each is changed only together with a connection's state.
@@ -24,11 +24,12 @@ STALE; DETACHED counts those that are DETACHED. Each is changed only together wi
 
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 from weakref import ref
 
 from pool_exporter import layout
 from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+from pool_exporter.connection import CLOSED, DETACHED, IDLE, STALE, USED, Connection
 from pool_exporter.layout import (
     BOUNDS_NS,
     CLOSES,
@@ -63,54 +64,12 @@ from pool_exporter.layout import (
 )
 from pool_exporter.slots import Words, allocate, clear
 
-IDLE: Final = 0
-USED: Final = 1
-STALE: Final = 2
-DETACHED: Final = 3
-CLOSED: Final = 4
-
 UNLIMITED: Final = -1
 
 _FIRST_BOUND: Final = BOUNDS_NS[0]
 _REASON: Final = {reason: CLOSES + i for i, reason in enumerate(CLOSE_REASONS.values)}
 _FAILURE: Final = {error_type: FAILURES + i for i, error_type in enumerate(ERROR_TYPES.values)}
 _INVALIDATION: Final = {kind: INVALIDATED + i for i, kind in enumerate(INVALIDATIONS.values)}
-
-
-def _nothing() -> None:
-    """Stand for a weak reference to nothing."""
-
-
-class Connection:
-    """One opened connection. Only `PoolState` changes `state` and `since`; the hooks set the rest."""
-
-    __slots__ = ("__weakref__", "checkout", "identity", "mark", "owner", "pool", "record", "row", "since", "state")
-
-    def __init__(self, pool: "PoolState") -> None:
-        self.pool = pool
-        self.state = CLOSED
-        self.since = 0
-        #: Index of its row among the words, 0 when it has none.
-        self.row = 0
-        #: What the current use was handed out as; dead when the application lost it.
-        self.checkout: Callable[[], object] | None = None
-        #: The task or thread that checked out.
-        self.owner: Callable[[], object] | None = None
-        #: The pool's own record of it, and the driver's connection (its id()), for who must tell one from another.
-        self.record: Callable[[], Any] = _nothing
-        self.identity = 0
-        #: Why it is about to be closed, when an event told before.
-        self.mark = ""
-
-    @property
-    def is_used(self) -> bool:
-        """Tell whether the application has it."""
-        return self.state == USED or self.state == STALE
-
-    def __del__(self) -> None:
-        """Close what was collected without an event: dispose(close=False), a pool that was merely dropped."""
-        if self.state != CLOSED:
-            self.pool.closed(self, "discarded")
 
 
 class PoolState:
@@ -159,7 +118,7 @@ class PoolState:
         checkout: Callable[[], object] | None,
         owner: Callable[[], object] | None,
     ) -> None:
-        """Note that the caller of *asked* has got *connection*; None: it was found used, and since when is not known."""
+        """Note that the caller of *asked* has got *connection*; None: it was found used, nobody knows since when."""
         words = self.words
         now = self.clock() - self.origin
         if now >= self.window_end:
@@ -305,9 +264,13 @@ class PoolState:
         """The accounting drift that was last observed."""
         return self.words[layout.DRIFT]
 
+    def read(self) -> list[int]:
+        """Return a copy of the words at one moment."""
+        return self.words.tolist()
+
     def events(self) -> list[int]:
         """Return a value that is equal only if nothing has happened in between."""
-        words = self.words.tolist()
+        words = self.read()
         words[layout.ORPHANED] = words[layout.DRIFT] = 0
         return words
 
@@ -322,7 +285,7 @@ class PoolState:
             connection.row = 0
 
     def _roll(self, now: int) -> None:
-        """Begin the peaks' window of *now*: keep the last one's, and the level for each that passed without an event."""
+        """Begin the peaks' window of *now*: keep the last one's, and the level for each that saw no event."""
         words, used, pending = self.words, self.used, self.words[PENDING]
         last, window = words[WINDOW], now // WINDOW_NS
         for passed in range(max(last, window - WINDOWS), window):

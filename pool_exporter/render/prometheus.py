@@ -3,7 +3,7 @@
 One loop over the catalogue; there is no metric's name in this file, and no arithmetic but cumulating buckets.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from prometheus_client.core import Metric as Family
@@ -60,7 +60,7 @@ def _add(family: Family, metric: Metric, labels: Labels, value: object) -> None:
     elif metric.label is not None and isinstance(value, Mapping):
         for own, number in value.items():
             family.add_sample(metric.prometheus, {**labels, metric.label.prometheus: own}, number)
-    elif value is not None:
+    elif isinstance(value, int | float):
         family.add_sample(metric.prometheus, labels, value)
 
 

@@ -1,0 +1,56 @@
+"""The same machine for interpreters without the GIL, where each transition needs a lock.
+
+It is an RLock, because SQLAlchemy returns a lost connection from a finalizer, on whatever thread allocates: that may be
+one that is inside a transition already. It is taken by `with`, which no asynchronous exception can leave held.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from threading import RLock
+from typing import Any, Final
+
+from pool_exporter.state import UNLIMITED, PoolState
+
+_TRANSITIONS: Final = (
+    "asked",
+    "closed",
+    "detached",
+    "failed",
+    "forgotten",
+    "granted",
+    "invalidated",
+    "observe",
+    "opened",
+    "read",
+    "replaced",
+    "reset",
+    "returned",
+)
+
+
+class LockedPoolState(PoolState):
+    """A PoolState whose transitions exclude each other."""
+
+    def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED) -> None:
+        self._lock = RLock()
+        super().__init__(clock, limit)
+
+
+def _locked(transition: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(transition)
+    def locked(self: LockedPoolState, *arguments: object) -> object:
+        with self._lock:
+            return transition(self, *arguments)
+
+    return locked
+
+
+for _name in _TRANSITIONS:
+    setattr(LockedPoolState, _name, _locked(getattr(PoolState, _name)))
+
+
+def pool_state(clock: Callable[[], int], limit: int = UNLIMITED) -> PoolState:
+    """Return the machine of a new pool, locked where this interpreter has no GIL."""
+    has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+    return (PoolState if has_gil() else LockedPoolState)(clock, limit)
