@@ -23,6 +23,7 @@ from sqlalchemy.pool import Pool, QueuePool
 from pool_exporter.acquire import arm, disarm
 from pool_exporter.connection import CLOSED, IDLE, USED, Connection
 from pool_exporter.guard import guarded
+from pool_exporter.layout import PENDING
 from pool_exporter.owners import is_finished
 from pool_exporter.records import ATTRIBUTE, close_reason, limit_of, open_records, pool_of
 from pool_exporter.state import UNLIMITED, PoolState
@@ -188,13 +189,16 @@ class Hooks:
         self.state.observe(orphaned, self._drift())
 
     def _drift(self) -> int:
-        """Compare our used count with the pool's own; it counts only if nothing happened since the look before."""
+        """Compare our used count with the pool's own; it counts only if nothing happened since the look before.
+
+        Nor does it count while a caller is pending: it may have its place in the pool, but no connection there yet.
+        """
         pool = next(reversed(self.pools()), None)
         if not isinstance(pool, QueuePool):
             return 0
         ours = sum(connection.state == USED for connection in self.state.live())
         events, drift = self.state.events(), ours - pool.checkedout()
-        settled = self._looked == (events, drift)
+        settled = self._looked == (events, drift) and not events[PENDING]
         self._looked = (events, drift)
         return drift if settled else self.state.drift
 

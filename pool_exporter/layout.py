@@ -4,17 +4,18 @@ A pool's state is one run of signed 64-bit words (`WORDS` of them). One process 
 them, and no lock is taken, so each word must make sense by itself. No value of a pool may be kept anywhere else
 when a reader needs it, and nothing that can be derived from the words has a word of its own:
 
-- used = how many rows are taken (a row is the word of one connection: 0, or when its use began), idle = OPEN - used;
+- a row is one word, 0 or a time: when the use of a connection began (USE_ROW), or when a caller asked (ASK_ROW);
+- used and pending = how many rows are taken, and idle = OPEN - used;
 - a histogram's count is the sum of its buckets;
 - checkouts = waits - timeouts, because the wait histogram holds just the granted and the timed-out ones;
-- an integral over time = what has ended + level x now - the sum of the start times of what still goes on. With
-  integer nanoseconds nothing drifts, and a reader completes it with its own clock while the writer stands still.
+- an integral over time = what has ended + level x now - the sum of the times in the rows. With integer nanoseconds
+  nothing drifts, and a reader completes it with its own clock while the writer stands still.
 
 Times are nanoseconds of the monotonic clock since ORIGIN, a time of the same clock shortly before the pool was
-first watched, so no time is 0. Counting from there keeps the sums of start times inside 63 bits for 292 caller-years.
+first watched, so no time is 0. Counting from there keeps the sums of times inside 63 bits for 292 caller-years.
 
-A pool has `ROWS` rows. A connection that finds none free is counted, while it is used, in ROWLESS and ROWLESS_SINCE:
-nothing but its age is lost.
+A pool has `ROWS` rows of either kind. A use or a caller that finds none free is counted in USES and USES_SINCE or in
+ASKS and ASKS_SINCE instead, numbers and sums of times: nothing but its age is lost.
 
 Peaks: PENDING_PEAK and USED_PEAK belong to the window numbered WINDOW (a window is `WINDOW_NS` long, number 0 begins
 at 0); the two runs *_PEAKS keep the `WINDOWS` windows before it, window n in word n modulo WINDOWS.
@@ -39,10 +40,10 @@ _single = range(18)
 (
     ORIGIN,
     OPEN,
-    ROWLESS,
-    ROWLESS_SINCE,
-    PENDING,
-    PENDING_SINCE,
+    USES,
+    USES_SINCE,
+    ASKS,
+    ASKS_SINCE,
     SATURATED,
     SATURATED_SINCE,
     CONNECTS,
@@ -56,7 +57,7 @@ _single = range(18)
     DRIFT,
     FAILED_NS,
 ) = _single
-"""Single words. The names ending in _SINCE hold sums of start times, SATURATED_SINCE one start time. LIMIT is the
+"""Single words. USES_SINCE and ASKS_SINCE are sums of times, SATURATED_SINCE is one time. LIMIT is the
 number of used connections at which the pool is saturated, -1 when there is none; FAILED_NS is the time that callers
 spent pending before a failure other than a timeout."""
 
@@ -71,5 +72,6 @@ CREATE: Final = WAIT_SUM + 1
 CREATE_SUM: Final = CREATE + BUCKETS
 USE: Final = CREATE_SUM + 1
 USE_SUM: Final = USE + BUCKETS
-ROW: Final = USE_SUM + 1
-WORDS: Final = ROW + ROWS
+USE_ROW: Final = USE_SUM + 1
+ASK_ROW: Final = USE_ROW + ROWS
+WORDS: Final = ASK_ROW + ROWS

@@ -130,9 +130,14 @@ def instrument(target: "Engine | AsyncEngine | Pool", name: str | None = None, s
         return monitor
 
 
+def watched() -> list[Monitor]:
+    """Return the monitors of this process whose pools are there."""
+    return [hooks.monitor for hooks in _registry.all()]
+
+
 def snapshot() -> Snapshot:
     """Return all watched pools of this process as they are now."""
-    return Snapshot(tuple(hooks.monitor.snapshot() for hooks in _registry.all()), errors.count, build())
+    return Snapshot(tuple(monitor.snapshot() for monitor in watched()), errors.count, build())
 
 
 def _service() -> str:
@@ -155,6 +160,6 @@ def _resolve(target: object) -> tuple[Engine | None, Pool]:
 
 
 def _unique(identity: PoolIdentity) -> PoolIdentity:
-    taken = {hooks.monitor.identity.name for hooks in _registry.all()}
+    taken = {monitor.identity.name for monitor in watched()}
     names = chain([identity.name], (f"{identity.name}#{number}" for number in count(2)))
     return replace(identity, name=next(name for name in names if name not in taken))

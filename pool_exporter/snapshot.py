@@ -162,9 +162,9 @@ def decode(words: Sequence[int], now: int, identity: PoolIdentity, config: PoolC
     if len(words) != layout.WORDS:
         raise ValueError(f"a pool has {layout.WORDS} words, got {len(words)}")
     now -= words[layout.ORIGIN]
-    taken = [since for since in words[layout.ROW :] if since]
-    used, pending = len(taken) + words[layout.ROWLESS], words[layout.PENDING]
-    used_since = sum(taken) + words[layout.ROWLESS_SINCE]
+    uses, asks = _taken(words, layout.USE_ROW), _taken(words, layout.ASK_ROW)
+    used, used_since = len(uses) + words[layout.USES], sum(uses) + words[layout.USES_SINCE]
+    pending, pending_since = len(asks) + words[layout.ASKS], sum(asks) + words[layout.ASKS_SINCE]
     return PoolSnapshot(
         identity=identity,
         config=config,
@@ -183,12 +183,16 @@ def decode(words: Sequence[int], now: int, identity: PoolIdentity, config: PoolC
         used_peak=_peak(words, now, layout.USED_PEAK, layout.USED_PEAKS, used),
         pending_peak=_peak(words, now, layout.PENDING_PEAK, layout.PENDING_PEAKS, pending),
         used_seconds=_seconds(words[layout.USE_SUM] + used * now - used_since),
-        pending_seconds=_seconds(_ended_pending(words) + pending * now - words[layout.PENDING_SINCE]),
+        pending_seconds=_seconds(_ended_pending(words) + pending * now - pending_since),
         saturated_seconds=_seconds(words[layout.SATURATED] + _still_saturated(words, used, now)),
-        oldest_use_seconds=_seconds(now - min(taken, default=now)),
+        oldest_use_seconds=_seconds(now - min(uses, default=now)),
         orphaned=words[layout.ORPHANED],
         accounting_drift=words[layout.DRIFT],
     )
+
+
+def _taken(words: Sequence[int], rows: int) -> list[int]:
+    return [since for since in words[rows : rows + layout.ROWS] if since]
 
 
 def _histogram(words: Sequence[int], start: int) -> Histogram:

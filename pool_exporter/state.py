@@ -19,7 +19,9 @@ twice (StaticPool) and closes one in use (SingletonThreadPool). "use" ends a use
 USED from a pool that the engine has replaced: still used, but not counted against the limit, which is the new pool's.
 
 Gauges are memberships: OPEN counts the connections that are IDLE, USED or STALE; a row is taken by each that is USED or
-STALE; DETACHED counts those that are DETACHED. Each is changed only together with a connection's state.
+STALE, and by each caller that waits; DETACHED counts those that are DETACHED. Each is changed only together with the
+state of a connection or caller. What has ended is counted before the row is given back, so that a reader in between
+sees it twice, never not at all: too much by one duration for a moment, but nothing that falls below what was.
 """
 
 from bisect import bisect_left
@@ -31,6 +33,9 @@ from pool_exporter import layout
 from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
 from pool_exporter.connection import CLOSED, DETACHED, IDLE, STALE, USED, Connection
 from pool_exporter.layout import (
+    ASK_ROW,
+    ASKS,
+    ASKS_SINCE,
     BOUNDS_NS,
     CLOSES,
     CONNECTS,
@@ -42,20 +47,18 @@ from pool_exporter.layout import (
     LEAKED,
     LIMIT,
     OPEN,
-    PENDING,
     PENDING_PEAK,
     PENDING_PEAKS,
-    PENDING_SINCE,
-    ROW,
-    ROWLESS,
-    ROWLESS_SINCE,
     ROWS,
     SATURATED,
     SATURATED_SINCE,
     USE,
+    USE_ROW,
     USE_SUM,
     USED_PEAK,
     USED_PEAKS,
+    USES,
+    USES_SINCE,
     WAIT,
     WAIT_SUM,
     WINDOW,
@@ -69,6 +72,7 @@ UNLIMITED: Final = -1
 _FIRST_BOUND: Final = BOUNDS_NS[0]
 _REASON: Final = {reason: CLOSES + i for i, reason in enumerate(CLOSE_REASONS.values)}
 _FAILURE: Final = {error_type: FAILURES + i for i, error_type in enumerate(ERROR_TYPES.values)}
+_TIMEOUT: Final = _FAILURE["timeout"]
 _INVALIDATION: Final = {kind: INVALIDATED + i for i, kind in enumerate(INVALIDATIONS.values)}
 
 
@@ -90,9 +94,10 @@ class PoolState:
         self.origin = self.words[layout.ORIGIN] = self.clock() - 1
         # What follows stands among the words too, or follows from them; reading it there would cost twice as much.
         self.limit = self.words[LIMIT] = limit
-        self.used = self.used_peak = self.pending_peak = 0
+        self.used = self.used_peak = self.pending = self.pending_peak = 0
         self.window_end = WINDOW_NS
-        self._free_rows = list(range(ROW + ROWS - 1, ROW - 1, -1))
+        self._use_rows = list(range(USE_ROW + ROWS - 1, USE_ROW - 1, -1))
+        self._ask_rows = list(range(ASK_ROW + ROWS - 1, ASK_ROW - 1, -1))
 
     def live(self) -> list[Connection]:
         """Return the connections that are not closed."""
@@ -102,34 +107,45 @@ class PoolState:
     # Callers: asked, then granted or failed.
 
     def asked(self) -> int:
-        """Note that a caller asks for a connection; return the time, which `granted` or `failed` takes."""
+        """Note that a caller asks for a connection; return what `granted`, `failed` or `forgotten` wants to know."""
         words = self.words
-        asked = self.clock() - self.origin
-        words[PENDING_SINCE] += asked
-        pending = words[PENDING] = words[PENDING] + 1
+        now = self.clock() - self.origin
+        try:
+            ask = self._ask_rows.pop()
+        except IndexError:
+            ask = -now
+            words[ASKS] += 1
+            words[ASKS_SINCE] += now
+        else:
+            words[ask] = now
+        pending = self.pending = self.pending + 1
         if pending > self.pending_peak:
             self.pending_peak = words[PENDING_PEAK] = pending
-        return asked
+        return ask
 
     def granted(
         self,
-        asked: int | None,
+        ask: int | None,
         connection: Connection,
         checkout: Callable[[], object] | None,
         owner: Callable[[], object] | None,
     ) -> None:
-        """Note that the caller of *asked* has got *connection*; None: it was found used, nobody knows since when."""
+        """Note that the caller of *ask* has got *connection*; None: it was found used, nobody knows since when."""
         words = self.words
         now = self.clock() - self.origin
         if now >= self.window_end:
             self._roll(now)
-        if asked is not None:
-            wait = now - asked
+        if ask is not None:
+            wait = now - (words[ask] if ask > 0 else -ask)
             bucket = WAIT if wait <= _FIRST_BOUND else WAIT + bisect_left(BOUNDS_NS, wait)
-            words[PENDING_SINCE] -= asked
-            words[PENDING] -= 1
             words[bucket] += 1
             words[WAIT_SUM] += wait
+            if ask > 0:  # As `_answered` has it, without the call.
+                words[ask] = 0
+                self.pending -= 1
+                self._ask_rows.append(ask)
+            else:
+                self._answered(ask)
         connection.checkout = checkout
         if connection.state == IDLE:
             connection.state = USED
@@ -138,37 +154,43 @@ class PoolState:
             if connection.row:
                 words[connection.row] = now
             else:
-                words[ROWLESS] += 1
-                words[ROWLESS_SINCE] += now
+                words[USES] += 1
+                words[USES_SINCE] += now
             used = self.used = self.used + 1
             if used > self.used_peak:
                 self.used_peak = words[USED_PEAK] = used
             if used == self.limit:
                 words[SATURATED_SINCE] = now
 
-    def failed(self, asked: int, error_type: str) -> None:
-        """Note that the caller of *asked* got no connection; a timeout is a wait, any other failure is not."""
+    def failed(self, ask: int, error_type: str) -> None:
+        """Note that the caller of *ask* got no connection; a timeout is a wait, any other failure is not."""
         words = self.words
         now = self.clock() - self.origin
         if now >= self.window_end:
             self._roll(now)
-        wait = now - asked
+        wait = now - (words[ask] if ask > 0 else -ask)
         failure, bucket = _FAILURE[error_type], WAIT + bisect_left(BOUNDS_NS, wait)
-        timeout = error_type == "timeout"
-        words[PENDING_SINCE] -= asked
-        words[PENDING] -= 1
         words[failure] += 1
-        if timeout:
+        if failure == _TIMEOUT:
             words[bucket] += 1
             words[WAIT_SUM] += wait
         else:
             words[FAILED_NS] += wait
+        self._answered(ask)
 
-    def forgotten(self, asked: int) -> None:
-        """Take back that the caller of *asked* is pending, when nothing better can be said of it."""
+    def forgotten(self, ask: int) -> None:
+        """Take back that the caller of *ask* is pending, when nothing better can be said of it."""
+        self._answered(ask)
+
+    def _answered(self, ask: int) -> None:
         words = self.words
-        words[PENDING_SINCE] -= asked
-        words[PENDING] -= 1
+        self.pending -= 1
+        if ask > 0:
+            words[ask] = 0
+            self._ask_rows.append(ask)
+        else:
+            words[ASKS] -= 1
+            words[ASKS_SINCE] += ask
 
     # Connections.
 
@@ -178,7 +200,7 @@ class PoolState:
         self.connections[id(connection)] = ref(connection)
         words = self.words
         bucket = CREATE + bisect_left(BOUNDS_NS, took or 0)
-        connection.row = self._free_rows.pop() if self._free_rows else 0
+        connection.row = self._use_rows.pop() if self._use_rows else 0
         connection.state = IDLE
         words[CONNECTS] += 1
         words[OPEN] += 1
@@ -201,13 +223,13 @@ class PoolState:
         checkout = connection.checkout
         lost = checkout is not None and checkout() is None
         connection.state = IDLE
+        words[bucket] += 1
+        words[USE_SUM] += use
         if connection.row:
             words[connection.row] = 0
         else:
-            words[ROWLESS] -= 1
-            words[ROWLESS_SINCE] -= connection.since
-        words[bucket] += 1
-        words[USE_SUM] += use
+            words[USES] -= 1
+            words[USES_SINCE] -= connection.since
         used = self.used
         self.used = used - 1
         if lost:
@@ -281,12 +303,12 @@ class PoolState:
 
     def _free(self, connection: Connection) -> None:
         if connection.row:
-            self._free_rows.append(connection.row)
+            self._use_rows.append(connection.row)
             connection.row = 0
 
     def _roll(self, now: int) -> None:
         """Begin the peaks' window of *now*: keep the last one's, and the level for each that saw no event."""
-        words, used, pending = self.words, self.used, self.words[PENDING]
+        words, used, pending = self.words, self.used, self.pending
         last, window = words[WINDOW], now // WINDOW_NS
         for passed in range(max(last, window - WINDOWS), window):
             at = passed % WINDOWS

@@ -92,7 +92,7 @@ def test_hierarchy() -> None:
         ("postgresql://u:Zq9?Zq9@h/d", "postgresql://***"),
         ("postgresql://u/u:Zq9@h/d", "postgresql://u/u:***@h/d"),
         ("postgresql://u:Zq9", "postgresql://u:***"),
-        ("sqlite:////data/a@b:c.db", "sqlite:////data/a@b:c.db"),
+        ("sqlite:////data/a:b@c.db", "sqlite:////data/a:b@c.db"),
         ("sqlite+aiosqlite://", "sqlite+aiosqlite://"),
         ("sqlite+pysqlcipher://:Zq9@/app.db?cipher=aes", "sqlite+pysqlcipher://:***@/app.db?***"),
         ("u:Zq9@h/d?next=http://x", "***"),

@@ -2,6 +2,9 @@
 
 import sys
 from importlib.util import find_spec
+from operator import attrgetter
+
+import pytest
 
 import pool_exporter
 
@@ -15,9 +18,9 @@ DESIGNED = {
 }
 
 
-def public_names() -> set[str]:
-    """Return the names that `pool_exporter` shows, without its modules, whose own path is how one reaches them."""
-    names = {name for name in dir(pool_exporter) if not name.startswith("_")}
+def visible_names() -> set[str]:
+    """Return the names in `pool_exporter` without its modules, whose own path is how one reaches them."""
+    names = {name for name in vars(pool_exporter) if not name.startswith("_")}
     return {name for name in names if f"pool_exporter.{name}" not in sys.modules}
 
 
@@ -26,15 +29,27 @@ def test_all_is_sorted() -> None:
     assert sorted(set(pool_exporter.__all__)) == list(pool_exporter.__all__)
 
 
-def test_all_is_what_is_public() -> None:
-    """A helper that was imported for use within is not public by accident, and nothing listed is hidden from dir()."""
-    assert public_names() == {name for name in pool_exporter.__all__ if not name.startswith("_")}
+def test_nothing_else_is_public() -> None:
+    """What was imported for use within has an underscore, so that it is not public by accident."""
+    assert set() == visible_names() - set(pool_exporter.__all__)
 
 
 def test_every_name_can_be_had() -> None:
     """What is listed is there, also when it is imported only on demand."""
-    for name in pool_exporter.__all__:
-        assert getattr(pool_exporter, name) is not None
+    missing = [name for name in pool_exporter.__all__ if not hasattr(pool_exporter, name)]
+
+    assert [] == missing
+
+
+def test_every_name_is_shown() -> None:
+    """A shell completes the names that are imported only on demand, too."""
+    assert set() == set(pool_exporter.__all__) - set(dir(pool_exporter))
+
+
+def test_another_name_is_an_error() -> None:
+    """A misspelt name is the usual error, with the name in it."""
+    with pytest.raises(AttributeError, match="instrumnet"):
+        attrgetter("instrumnet")(pool_exporter)
 
 
 def test_designed_surface_is_there() -> None:

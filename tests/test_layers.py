@@ -20,7 +20,9 @@ LEVELS: Mapping[str, int] = {
     "snapshot": 1,
     # Numbers in, numbers out: no clock, no IO, nothing of third parties.
     "slots": 2,
+    "connection": 2,
     "state": 2,
+    "locked": 2,
     "advice": 2,
     "lint": 2,
     "render": 2,
@@ -28,15 +30,19 @@ LEVELS: Mapping[str, int] = {
     "hooks": 3,
     "acquire": 3,
     "guard": 3,
+    "identity": 3,
     "owners": 3,
     "records": 3,
     "shm": 3,
     "probe": 3,
     "settings": 3,
+    "version": 3,
     # What a user holds.
     "monitor": 4,
+    "everywhere": 4,
     "collector": 4,
     "app": 4,
+    "server": 4,
     "plugin": 4,
     "instrumentor": 4,
     "sidecar": 4,
@@ -49,21 +55,30 @@ LEVELS: Mapping[str, int] = {
 # Imports on one level. All others go strictly down.
 SIDEWAYS: Mapping[str, set[str]] = {
     "snapshot": {"layout"},  # decode() reads the words where the layout puts them.
-    "state": {"slots"},  # Events in, slots written.
+    "state": {"connection", "slots"},  # Events in, connections moved, slots written.
+    "locked": {"state"},  # The same machine under a lock.
+    "identity": {"records"},  # Of the same pool, what has no public name.
     "acquire": {
         "guard",
         "owners",
         "records",
     },  # The timed connect() is one half of the hooks, the listeners are the other.
     "hooks": {"acquire", "guard", "owners", "records"},  # They read tasks, threads and SQLAlchemy's records for it.
+    "everywhere": {"monitor"},  # It instruments each pool that it meets.
     "collector": {"monitor"},  # It collects from the monitors of the process.
     "app": {"monitor"},  # It serves them, unless it is given another source.
+    "server": {"app"},  # It serves the app on a thread of its own.
     "plugin": {"monitor"},  # The two doors without code open into instrument().
     "instrumentor": {"monitor"},
     "sidecar": {"app"},  # It serves the same pages from another source.
-    "__init__": {"app", "collector", "monitor"},
+    "__init__": {"app", "collector", "everywhere", "monitor", "server"},
     "demo": {"__init__"},  # It is built as a user's service is.
     "cli": {"__init__", "demo", "sidecar"},
+}
+
+# Imports on one level for types alone, under TYPE_CHECKING: they never run.
+SIDEWAYS_FOR_TYPES: Mapping[str, set[str]] = {
+    "connection": {"state"},  # A connection knows the pool that it belongs to.
 }
 
 PURE_LEVEL = 2
@@ -97,9 +112,12 @@ PURE_STDLIB = {
 
 # (module, what it imports) beyond PURE_STDLIB.
 PURE_EXCEPTIONS = {
-    ("slots", "threading.RLock"),  # For the builds of Python without the GIL; a lock starts nothing.
+    ("locked", "threading.RLock"),  # A lock starts nothing.
+    ("locked", "sys"),  # Only it knows whether there is a GIL.
     ("render.prometheus", "prometheus_client"),  # The encoding of the formats is its own library's.
 }
+
+IF_TYPES = "if TYPE_CHECKING:\n    "
 
 IMPURE_CALLS = {"breakpoint", "eval", "exec", "input", "open", "print"}
 
@@ -133,6 +151,12 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def without_type_checking(tree: ast.Module) -> ast.Module:
+    """Return *tree* without what only type checkers read."""
+    kept = [node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
+    return ast.Module(kept, [])
+
+
 def own_part(name: str) -> str:
     """Return the row of the table that *name*, such as pool_exporter.render.page, belongs to."""
     row = first(name.partition(".")[2])
@@ -147,12 +171,15 @@ def is_own(name: str) -> bool:
 def wrong_directions(module: str, tree: ast.Module) -> list[str]:
     """Return what *module* imports of the package although it is neither below it nor a sideways edge."""
     source = first(module)
+    allowed = SIDEWAYS.get(source, set())
+    wrong = _not_below(source, tree) - allowed - SIDEWAYS_FOR_TYPES.get(source, set())
+    wrong |= _not_below(source, without_type_checking(tree)) - allowed
+    return sorted(f"{module} imports {target}" for target in wrong)
+
+
+def _not_below(source: str, tree: ast.Module) -> set[str]:
     targets = {own_part(name) for name in imported(tree) if is_own(name)} - {source}
-    return sorted(
-        f"{module} imports {target}"
-        for target in targets
-        if level(target) >= level(source) and target not in SIDEWAYS.get(source, set())
-    )
+    return {target for target in targets if level(target) >= level(source)}
 
 
 def impurities(module: str, tree: ast.Module) -> list[str]:
@@ -186,7 +213,8 @@ def test_every_module_has_a_level() -> None:
 
 def test_sideways_edges_make_no_circle() -> None:
     """The edges within a level have an order, and each stays within its level."""
-    crossing = [(a, b) for a, targets in SIDEWAYS.items() for b in targets if LEVELS[a] != LEVELS[b]]
+    edges = [(a, b) for table in (SIDEWAYS, SIDEWAYS_FOR_TYPES) for a, targets in table.items() for b in targets]
+    crossing = [(a, b) for a, b in edges if LEVELS[a] != LEVELS[b]]
 
     assert [] == crossing
     TopologicalSorter(SIDEWAYS).prepare()
@@ -216,6 +244,9 @@ def test_low_levels_are_pure(module: str) -> None:
         ("monitor", "from pool_exporter import instrument", "monitor imports __init__"),
         ("monitor", "import pool_exporter", "monitor imports __init__"),
         ("app", "from pool_exporter.demo.load import run", "app imports demo"),
+        ("connection", "from pool_exporter.state import PoolState", "connection imports state"),
+        ("state", f"{IF_TYPES}from pool_exporter.hooks import Hooks", "state imports hooks"),
+        ("slots", f"{IF_TYPES}from pool_exporter.state import PoolState", "slots imports state"),
     ],
 )
 def test_wrong_direction_is_found(module: str, line: str, expected: str) -> None:
@@ -231,6 +262,7 @@ def test_wrong_direction_is_found(module: str, line: str, expected: str) -> None
         ("render.page", "from pool_exporter.render.top import rows"),
         ("hooks", "import sqlalchemy"),
         ("__init__", "from pool_exporter.monitor import instrument"),
+        ("connection", f"{IF_TYPES}from pool_exporter.state import PoolState"),
     ],
 )
 def test_right_direction_is_let_through(module: str, line: str) -> None:
@@ -246,8 +278,9 @@ def test_right_direction_is_let_through(module: str, line: str) -> None:
         ("state", "def f():\n    import os.path", "state imports os.path"),
         ("state", "import sqlalchemy", "state imports sqlalchemy"),
         ("state", "from threading import RLock", "state imports threading.RLock"),
-        ("slots", "from threading import Thread", "slots imports threading.Thread"),
-        ("slots", "import threading", "slots imports threading"),
+        ("locked", "from threading import Thread", "locked imports threading.Thread"),
+        ("locked", "import threading", "locked imports threading"),
+        ("slots", "import sys", "slots imports sys"),
         (
             "render.page",
             "from prometheus_client import generate_latest",
@@ -265,7 +298,7 @@ def test_impurity_is_found(module: str, line: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("slots", "from threading import RLock"),
+        ("locked", "from threading import RLock"),
         ("render.prometheus", "from prometheus_client.core import Metric"),
         ("render.prometheus", "import prometheus_client"),
         ("snapshot", "from dataclasses import dataclass"),

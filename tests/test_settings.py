@@ -192,6 +192,14 @@ def test_unparsable_url(bad: str) -> None:
     assert "must be a database URL such as postgresql+asyncpg://user" in str(refusal(DATABASE_URL=bad))
 
 
+@pytest.mark.parametrize("bad", ["postgresql://u:p@w@h/d", "mysql://u/u:p@h/d"])
+def test_at_sign_in_a_wrong_place(bad: str) -> None:
+    """A password that is not encoded would end in the host's name, so the message says how it is written."""
+    assert "must have @, : and / in the user's name and the password as %40, %3A and %2F" in str(
+        refusal(DATABASE_URL=bad)
+    )
+
+
 @pytest.mark.parametrize("good", ["sqlite:////data/a@b.db", "postgresql://u:p%40w@h/d%40", "mysql://u:p/w@h/d?a=b@c"])
 def test_at_sign_in_its_place(good: str) -> None:
     """An @ in a file's path, encoded, or in an argument is not taken for one of a password."""
@@ -462,10 +470,11 @@ def test_asyncpg_has_none_of_libpq_only() -> None:
     assert set() == {*LIBPQ_ONLY, "sslmode", "application_name"} & {*inspect.signature(asyncpg.connect).parameters}
 
 
-def test_async_url_of_nonsense() -> None:
+@pytest.mark.parametrize("bad", ["nonsense", "postgresql://h:port/d"])
+def test_async_url_of_nonsense(bad: str) -> None:
     """What cannot be parsed is the same error as in the settings."""
     with pytest.raises(SettingsError, match="must be a database URL"):
-        async_url("nonsense")
+        async_url(bad)
 
 
 # The engine.

@@ -1,0 +1,78 @@
+"""The pages for ASGI servers: an endpoint to add to an application, and an app to run or to mount.
+
+Collecting and rendering run in a thread, one at a time for each event loop. The thread is none of the 40 that Starlette
+shares among its callers, nor of the loop's default executor: when a pool is exhausted, those all wait for a connection,
+and that is when the scrape matters. What the pages hold is exposition's.
+"""
+
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import Response as StarletteResponse
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from pool_exporter import monitor
+from pool_exporter.exposition import METRICS, Request, Source, respond, takes_snapshot
+
+_limiter: RunVar[CapacityLimiter] = RunVar("pool_exporter.app")
+
+
+async def metrics_endpoint(request: StarletteRequest) -> StarletteResponse:
+    """Answer with the metrics of this process, wherever it is routed: `app.add_route("/metrics", metrics_endpoint)`."""
+    return await _response(request, METRICS, monitor.snapshot)
+
+
+def make_asgi_app(source: Source = monitor.snapshot) -> ASGIApp:
+    """Return an ASGI app with /metrics, /-/healthy, /-/ready and a landing page at /, to run or to mount.
+
+    *source* gives the snapshot of each answer; by default, this process. It is called in a thread, one call at a time.
+    """
+    # Without routes the router has nothing to redirect to; it brings the lifespan protocol.
+    return Router(default=_Pages(source), redirect_slashes=False)
+
+
+class _Pages:
+    """Every page, at its path below where the app is mounted."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
+            return
+        response = await _response(StarletteRequest(scope), _path(scope), self._source)
+        await response(scope, receive, send)
+
+
+async def _response(request: StarletteRequest, path: str, source: Source) -> StarletteResponse:
+    asked = Request(
+        method=request.method,
+        path=path,
+        query=request.scope["query_string"].decode("latin-1"),
+        accept=", ".join(request.headers.getlist("accept")),
+        accept_encoding=", ".join(request.headers.getlist("accept-encoding")),
+    )
+    if takes_snapshot(path):
+        answer = await to_thread.run_sync(respond, asked, source, limiter=_one_at_a_time())
+    else:
+        answer = respond(asked, source)
+    return StarletteResponse(answer.body, answer.status, dict(answer.headers))
+
+
+def _one_at_a_time() -> CapacityLimiter:
+    """Return the running event loop's limiter; those who wait for it hold no thread."""
+    limiter = _limiter.get(None)
+    if limiter is None:
+        limiter = CapacityLimiter(1)
+        _limiter.set(limiter)
+    return limiter
+
+
+def _path(scope: Scope) -> str:
+    """Return the path without the prefix that the app is mounted under."""
+    path: str = scope["path"]
+    prefix: str = scope.get("root_path", "").rstrip("/")
+    return path[len(prefix) :] if path.startswith(f"{prefix}/") else path
