@@ -39,8 +39,8 @@ lint: $(VENV)/.installed-dev
 check: test test-sa20 lint
 
 bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench
-	$(VENV)/bin/python -m tests.bench $(ARGS)
-	$(VENV_SA20)/bin/python -m tests.bench $(ARGS)
+	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python --python $(VENV_SA20)/bin/python \
+		--output docs/benchmarks.md $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(VENV_SA20) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

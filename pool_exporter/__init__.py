@@ -4,13 +4,13 @@ The names of `__all__` are the public surface. Importing this module imports SQL
 needs prometheus_client or Starlette is imported when it is first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from pool_exporter.everywhere import instrument_all
 from pool_exporter.monitor import Monitor, instrument
 
-if TYPE_CHECKING:
+if _TYPE_CHECKING:
     from pool_exporter.app import make_asgi_app, metrics_endpoint
     from pool_exporter.collector import PoolCollector
     from pool_exporter.server import start_http_server
@@ -33,10 +33,17 @@ _LAZY = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import what is not imported at the start, and the version, when it is asked for."""
-    if name == "__version__":
-        return import_module("pool_exporter.version").build()["version"]
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+if not _TYPE_CHECKING:  # A type checker would take any name for one that exists.
+
+    def __getattr__(name: str) -> object:
+        """Import what is not imported at the start, and the version, when it is asked for."""
+        if name == "__version__":
+            return _import_module("pool_exporter.version").build()["version"]
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(_import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List what can be had, imported or not."""
+    return sorted({*globals(), *__all__})

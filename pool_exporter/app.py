@@ -51,7 +51,7 @@ async def _response(request: StarletteRequest, path: str, source: Source) -> Sta
     asked = Request(
         method=request.method,
         path=path,
-        query=request.scope["query_string"].decode("latin-1"),
+        query=request.scope.get("query_string", b"").decode("latin-1"),
         accept=", ".join(request.headers.getlist("accept")),
         accept_encoding=", ".join(request.headers.getlist("accept-encoding")),
     )

@@ -89,11 +89,12 @@ class SettingsError(PoolExporterError, ValueError):
 class CorruptFile(PoolExporterError):
     """Report a file that another process wrote, or half wrote, and that cannot be read as what it claims to be."""
 
-    def __init__(self, path: str, fault: str) -> None:
-        """Carry the path and what is wrong with the content."""
-        super().__init__(path, fault)
+    def __init__(self, path: str, fault: str, reason: str = "corrupt") -> None:
+        """Carry the path, what is wrong with it, and one of `catalog.SET_ASIDE` for counting it."""
+        super().__init__(path, fault, reason)
         self.path = path
         self.fault = fault
+        self.reason = reason
 
     def __str__(self) -> str:
         return f"{self.path}: {self.fault}"

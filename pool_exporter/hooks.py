@@ -11,19 +11,19 @@ two replaced methods hold the `Hooks` or their state; a record holds its `Connec
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 from weakref import ref
 
-from sqlalchemy import event, exc
+from sqlalchemy import exc
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool, QueuePool
 
 from pool_exporter.acquire import arm, disarm
 from pool_exporter.connection import CLOSED, IDLE, USED, Connection
 from pool_exporter.guard import guarded
-from pool_exporter.layout import PENDING
+from pool_exporter.layout import DRIFT
+from pool_exporter.listeners import listen, unlisten
 from pool_exporter.owners import is_finished
 from pool_exporter.records import ATTRIBUTE, close_reason, limit_of, open_records, pool_of
 from pool_exporter.state import UNLIMITED, PoolState
@@ -42,8 +42,8 @@ class Hooks:
         self._target = ref(target)
         self._pools: list[ref[Pool]] = []
         self._detached: dict[int, Connection] = {}
+        self._closing: list[Callable[[], Any]] = []
         self._looked: tuple[list[int], int] = ([], 0)
-        self._events = (*_POOL_EVENTS, "engine_disposed") if isinstance(target, Engine) else _POOL_EVENTS
 
     # Installing and removing.
 
@@ -51,18 +51,21 @@ class Hooks:
         """Listen, and take over the connections that the pool has already."""
         target = self._target()
         if target is not None:
-            for name in self._events:
-                event.listen(target, name, getattr(self, f"_on_{name}"))
-            self._arm(target.pool if isinstance(target, Engine) else target)
+            pool = target.pool if isinstance(target, Engine) else target
+            for name in _POOL_EVENTS:
+                listen(target, pool, name, getattr(self, f"_on_{name}"))
+            if isinstance(target, Engine):
+                listen(target, target, "engine_disposed", self._on_engine_disposed)
+            self.arm(pool)
 
     def remove(self) -> None:
         """Take everything away again: the listeners, the timed connect, and what the records carry."""
-        target = self._target()
-        if target is not None:
-            for name in self._events:
-                with suppress(exc.InvalidRequestError):
-                    event.remove(target, name, getattr(self, f"_on_{name}"))
-        for pool in self.pools():
+        target, pools = self._target(), self.pools()
+        for name in _POOL_EVENTS:
+            unlisten(target, pools, name, getattr(self, f"_on_{name}"))
+        if isinstance(target, Engine):
+            unlisten(target, [target], "engine_disposed", self._on_engine_disposed)
+        for pool in pools:
             disarm(pool)
             pool.__dict__.pop(ATTRIBUTE, None)
         self.forget()
@@ -85,15 +88,19 @@ class Hooks:
         """Take over a connection that was opened before anyone watched."""
         return _tracked(record) or self._track(record, self.state.opened())
 
-    def _arm(self, pool: Pool) -> None:
+    def arm(self, pool: Pool) -> None:
+        """Time the checkouts of a pool that has the listeners, and take over the connections that it has already."""
         self._pools = [*(reference for reference in self._pools if reference() is not None), ref(pool)]
         pool.__dict__[ATTRIBUTE] = self
         arm(pool, self.state, self.found)
         record: Any
         for record in open_records(pool):
-            connection, checkout = self.found(record), record.fairy_ref
-            if connection.state == IDLE and checkout is not None and checkout() is not None:
-                self.state.granted(None, connection, checkout, None)
+            self._catch_up(self.found(record), record.fairy_ref)
+
+    def _catch_up(self, connection: Connection, checkout: Callable[[], object] | None) -> None:
+        """Take a connection for used that somebody got who had asked before the pool was watched."""
+        if connection.state == IDLE and checkout is not None and checkout() is not None:
+            self.state.granted(None, connection, checkout, None)
 
     def _track(self, record: Any, connection: Connection) -> Connection:
         connection.record = ref(record)
@@ -114,7 +121,7 @@ class Hooks:
         if pool not in self.pools():
             # The pool was recreated without its engine, so the caller came by the untimed connect.
             self.state.granted(None, connection, None, None)
-            self._arm(pool)
+            self.arm(pool)
 
     def _settle(self, connection: Connection) -> None:
         """End what was on a record that opens another connection: it is being detached, or was lost unannounced."""
@@ -140,6 +147,7 @@ class Hooks:
         connection = _tracked(record)
         if connection is not None:
             self.state.closed(connection, close_reason(record, connection.mark))
+            self._closing = [*filter(_is_closing, self._closing), ref(record)]
 
     @guarded
     def _on_detach(self, dbapi_connection: object, record: Any) -> None:
@@ -173,7 +181,7 @@ class Hooks:
         pool = engine.pool
         if pool not in self.pools():
             self.state.replaced(limit_of(pool))
-            self._arm(pool)
+            self.arm(pool)
 
     # Looking.
 
@@ -185,27 +193,49 @@ class Hooks:
             if connection.state == IDLE and record is not None and record.dbapi_connection is None:
                 # It was opened, and another listener of the connect event raised: SQLAlchemy drops it without an event.
                 self.state.closed(connection, "discarded")
+            elif record is not None and not self.state.pending:
+                # While a caller is pending, it may have the record already and only wait for its ping.
+                self._catch_up(connection, record.fairy_ref)
         orphaned = sum(connection.is_used and _is_orphan(connection) for connection in connections)
         self.state.observe(orphaned, self._drift())
 
     def _drift(self) -> int:
         """Compare our used count with the pool's own; it counts only if nothing happened since the look before.
 
-        Nor does it count while a caller is pending: it may have its place in the pool, but no connection there yet.
+        Nor does it count while a caller is pending or a connection is being closed, which may take as long as a server
+        that hangs: either has its place in the pool, and no connection there.
         """
         pool = next(reversed(self.pools()), None)
         if not isinstance(pool, QueuePool):
             return 0
         ours = sum(connection.state == USED for connection in self.state.live())
         events, drift = self.state.events(), ours - pool.checkedout()
-        settled = self._looked == (events, drift) and not events[PENDING]
+        is_moving = self.state.pending or any(map(_is_closing, self._closing))
+        settled = self._looked == (events, drift) and not is_moving
         self._looked = (events, drift)
-        return drift if settled else self.state.drift
+        return drift if settled else self.state.words[DRIFT]
+
+
+def hooks_of(pool: Pool) -> Hooks | None:
+    """Return what watches *pool*; one that was recreated without its engine brought the listeners along."""
+    found: Hooks | None = pool.__dict__.get(ATTRIBUTE)
+    for listener in pool.dispatch.close if found is None else ():
+        hooks = getattr(listener, "__self__", None)
+        if isinstance(hooks, Hooks):
+            hooks.arm(pool)
+            return hooks
+    return found
 
 
 def _tracked(record: Any) -> Connection | None:
     connection: Connection | None = record.__dict__.get(ATTRIBUTE)
     return None if connection is None or connection.state == CLOSED else connection
+
+
+def _is_closing(reference: Callable[[], Any]) -> bool:
+    """Tell whether the record that was about to be closed still is: nothing says when that has ended."""
+    record = reference()
+    return record is not None and record.dbapi_connection is not None and _tracked(record) is None
 
 
 def _is_orphan(connection: Connection) -> bool:

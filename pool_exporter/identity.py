@@ -68,7 +68,7 @@ def _settings(pool: Any) -> Iterator[tuple[str, object]]:
     yield "driver", getattr(pool._dialect, "driver", None)
     yield "pool_size", pool.size() if is_queue else getattr(pool, "size", None)
     yield "max_overflow", pool._max_overflow if is_queue else None
-    yield "timeout_seconds", float(pool.timeout()) if is_queue else None
+    yield "timeout_seconds", float(pool.timeout()) if is_queue and pool.timeout() is not None else None
     yield "recycle_seconds", pool._recycle
     yield "pre_ping", pool._pre_ping
     yield "lifo", pool._pool.use_lifo if is_queue else None

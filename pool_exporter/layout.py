@@ -36,7 +36,7 @@ WINDOWS: Final = PEAK_SECONDS * SECOND // WINDOW_NS
 
 ROWS: Final = 64
 
-_single = range(18)
+_single = range(19)
 (
     ORIGIN,
     OPEN,
@@ -56,10 +56,11 @@ _single = range(18)
     ORPHANED,
     DRIFT,
     FAILED_NS,
+    LOST_NS,
 ) = _single
-"""Single words. USES_SINCE and ASKS_SINCE are sums of times, SATURATED_SINCE is one time. LIMIT is the
-number of used connections at which the pool is saturated, -1 when there is none; FAILED_NS is the time that callers
-spent pending before a failure other than a timeout."""
+"""Single words. USES_SINCE and ASKS_SINCE are sums of times, SATURATED_SINCE is one time. LIMIT is the number of used
+connections at which the pool is saturated, -1 when there is none; FAILED_NS is the time that callers spent pending
+before a failure other than a timeout, LOST_NS the time of uses that ended with their process."""
 
 FAILURES: Final = _single.stop
 CLOSES: Final = FAILURES + len(ERROR_TYPES.values)
@@ -74,4 +75,9 @@ USE: Final = CREATE_SUM + 1
 USE_SUM: Final = USE + BUCKETS
 USE_ROW: Final = USE_SUM + 1
 ASK_ROW: Final = USE_ROW + ROWS
-WORDS: Final = ASK_ROW + ROWS
+SERVER_ROW: Final = ASK_ROW + ROWS
+OWNER_ROW: Final = SERVER_ROW + ROWS
+OWNER_WORDS: Final = 2
+WORDS: Final = OWNER_ROW + ROWS * OWNER_WORDS
+"""What belongs to a row of USE_ROW stands at the same place in these: the number by which the database server knows the
+connection (0: the driver does not tell), and the first 16 bytes of its owner's name, written when a look finds it."""

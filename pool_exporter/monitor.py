@@ -18,10 +18,10 @@ from sqlalchemy.pool import Pool
 from typing_extensions import Self
 
 from pool_exporter.guard import errors
-from pool_exporter.hooks import Hooks
+from pool_exporter.hooks import Hooks, hooks_of
 from pool_exporter.identity import config_of, identity_of
 from pool_exporter.locked import pool_state
-from pool_exporter.records import ATTRIBUTE, engine_behind, limit_of
+from pool_exporter.records import engine_behind, limit_of
 from pool_exporter.snapshot import PoolIdentity, PoolSnapshot, Snapshot, decode
 from pool_exporter.version import build
 
@@ -120,7 +120,7 @@ def instrument(target: "Engine | AsyncEngine | Pool", name: str | None = None, s
     """
     engine, pool = _resolve(target)
     with _registry.lock:
-        hooks = pool.__dict__.get(ATTRIBUTE)
+        hooks = hooks_of(pool)
         if hooks is None:
             identity = identity_of(engine, pool, name, _service() if service is None else service)
             return Monitor(engine or pool, _unique(identity))

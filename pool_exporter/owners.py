@@ -35,6 +35,6 @@ def owner_of_task() -> Owner:
 def is_finished(owner: Owner) -> bool:
     """Tell whether the task or thread has ended, so that it cannot return what it checked out."""
     found = owner()
-    if isinstance(found, asyncio.Future):
-        return found.done()
-    return found is None or not found.is_alive()
+    if found is None:
+        return True
+    return not found.is_alive() if isinstance(found, threading.Thread) else found.done()

@@ -162,7 +162,7 @@ def decode(words: Sequence[int], now: int, identity: PoolIdentity, config: PoolC
     if len(words) != layout.WORDS:
         raise ValueError(f"a pool has {layout.WORDS} words, got {len(words)}")
     now -= words[layout.ORIGIN]
-    uses, asks = _taken(words, layout.USE_ROW), _taken(words, layout.ASK_ROW)
+    uses, asks = taken(words, layout.USE_ROW), taken(words, layout.ASK_ROW)
     used, used_since = len(uses) + words[layout.USES], sum(uses) + words[layout.USES_SINCE]
     pending, pending_since = len(asks) + words[layout.ASKS], sum(asks) + words[layout.ASKS_SINCE]
     return PoolSnapshot(
@@ -180,18 +180,19 @@ def decode(words: Sequence[int], now: int, identity: PoolIdentity, config: PoolC
         invalidations=_labelled(words, layout.INVALIDATED, INVALIDATIONS.values),
         leaked=words[layout.LEAKED],
         detached=words[layout.DETACHED],
-        used_peak=_peak(words, now, layout.USED_PEAK, layout.USED_PEAKS, used),
-        pending_peak=_peak(words, now, layout.PENDING_PEAK, layout.PENDING_PEAKS, pending),
-        used_seconds=_seconds(words[layout.USE_SUM] + used * now - used_since),
+        used_peak=peak_of(words, now, layout.USED_PEAK, layout.USED_PEAKS, used),
+        pending_peak=peak_of(words, now, layout.PENDING_PEAK, layout.PENDING_PEAKS, pending),
+        used_seconds=_seconds(words[layout.USE_SUM] + words[layout.LOST_NS] + used * now - used_since),
         pending_seconds=_seconds(_ended_pending(words) + pending * now - pending_since),
-        saturated_seconds=_seconds(words[layout.SATURATED] + _still_saturated(words, used, now)),
+        saturated_seconds=_seconds(words[layout.SATURATED] + still_saturated(words, used, now)),
         oldest_use_seconds=_seconds(now - min(uses, default=now)),
         orphaned=words[layout.ORPHANED],
         accounting_drift=words[layout.DRIFT],
     )
 
 
-def _taken(words: Sequence[int], rows: int) -> list[int]:
+def taken(words: Sequence[int], rows: int) -> list[int]:
+    """Return the times in the rows that begin at *rows* and are taken."""
     return [since for since in words[rows : rows + layout.ROWS] if since]
 
 
@@ -208,12 +209,13 @@ def _ended_pending(words: Sequence[int]) -> int:
     return words[layout.WAIT_SUM] + words[layout.FAILED_NS]
 
 
-def _still_saturated(words: Sequence[int], used: int, now: int) -> int:
+def still_saturated(words: Sequence[int], used: int, now: int) -> int:
+    """Return the nanoseconds since the pool became saturated, if it still is."""
     limit = words[layout.LIMIT]
     return now - words[layout.SATURATED_SINCE] if 0 <= limit <= used else 0
 
 
-def _peak(words: Sequence[int], now: int, current: int, ring: int, level: int) -> int:
+def peak_of(words: Sequence[int], now: int, current: int, ring: int, level: int) -> int:
     """Return the highest level of the last PEAK_SECONDS; a window without any event had the level of the one before."""
     last, first = words[layout.WINDOW], now // layout.WINDOW_NS - layout.WINDOWS
     kept = range(max(first, last - layout.WINDOWS, 0), last)

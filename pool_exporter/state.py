@@ -37,43 +37,27 @@ from pool_exporter.layout import (
     ASKS,
     ASKS_SINCE,
     BOUNDS_NS,
-    CLOSES,
-    CONNECTS,
-    CREATE,
-    CREATE_SUM,
-    FAILED_NS,
-    FAILURES,
-    INVALIDATED,
-    LEAKED,
-    LIMIT,
-    OPEN,
     PENDING_PEAK,
-    PENDING_PEAKS,
-    ROWS,
-    SATURATED,
     SATURATED_SINCE,
     USE,
     USE_ROW,
     USE_SUM,
     USED_PEAK,
-    USED_PEAKS,
     USES,
     USES_SINCE,
     WAIT,
     WAIT_SUM,
-    WINDOW,
     WINDOW_NS,
-    WINDOWS,
 )
 from pool_exporter.slots import Words, allocate, clear
 
 UNLIMITED: Final = -1
 
 _FIRST_BOUND: Final = BOUNDS_NS[0]
-_REASON: Final = {reason: CLOSES + i for i, reason in enumerate(CLOSE_REASONS.values)}
-_FAILURE: Final = {error_type: FAILURES + i for i, error_type in enumerate(ERROR_TYPES.values)}
+_REASON: Final = {reason: layout.CLOSES + i for i, reason in enumerate(CLOSE_REASONS.values)}
+_FAILURE: Final = {error_type: layout.FAILURES + i for i, error_type in enumerate(ERROR_TYPES.values)}
 _TIMEOUT: Final = _FAILURE["timeout"]
-_INVALIDATION: Final = {kind: INVALIDATED + i for i, kind in enumerate(INVALIDATIONS.values)}
+_INVALIDATION: Final = {kind: layout.INVALIDATED + i for i, kind in enumerate(INVALIDATIONS.values)}
 
 
 class PoolState:
@@ -93,11 +77,11 @@ class PoolState:
         clear(self.words)
         self.origin = self.words[layout.ORIGIN] = self.clock() - 1
         # What follows stands among the words too, or follows from them; reading it there would cost twice as much.
-        self.limit = self.words[LIMIT] = limit
+        self.limit = self.words[layout.LIMIT] = limit
         self.used = self.used_peak = self.pending = self.pending_peak = 0
         self.window_end = WINDOW_NS
-        self._use_rows = list(range(USE_ROW + ROWS - 1, USE_ROW - 1, -1))
-        self._ask_rows = list(range(ASK_ROW + ROWS - 1, ASK_ROW - 1, -1))
+        self._use_rows = list(range(USE_ROW + layout.ROWS - 1, USE_ROW - 1, -1))
+        self._ask_rows = list(range(ASK_ROW + layout.ROWS - 1, ASK_ROW - 1, -1))
 
     def live(self) -> list[Connection]:
         """Return the connections that are not closed."""
@@ -140,12 +124,12 @@ class PoolState:
             bucket = WAIT if wait <= _FIRST_BOUND else WAIT + bisect_left(BOUNDS_NS, wait)
             words[bucket] += 1
             words[WAIT_SUM] += wait
-            if ask > 0:  # As `_answered` has it, without the call.
+            if ask > 0:  # As `forgotten` has it, without the call.
                 words[ask] = 0
                 self.pending -= 1
                 self._ask_rows.append(ask)
             else:
-                self._answered(ask)
+                self.forgotten(ask)
         connection.checkout = checkout
         if connection.state == IDLE:
             connection.state = USED
@@ -175,14 +159,11 @@ class PoolState:
             words[bucket] += 1
             words[WAIT_SUM] += wait
         else:
-            words[FAILED_NS] += wait
-        self._answered(ask)
+            words[layout.FAILED_NS] += wait
+        self.forgotten(ask)
 
     def forgotten(self, ask: int) -> None:
-        """Take back that the caller of *ask* is pending, when nothing better can be said of it."""
-        self._answered(ask)
-
-    def _answered(self, ask: int) -> None:
+        """Take back that the caller of *ask* is pending; by itself, when nothing better can be said of it."""
         words = self.words
         self.pending -= 1
         if ask > 0:
@@ -199,14 +180,14 @@ class PoolState:
         connection = Connection(self)
         self.connections[id(connection)] = ref(connection)
         words = self.words
-        bucket = CREATE + bisect_left(BOUNDS_NS, took or 0)
+        bucket = layout.CREATE + bisect_left(BOUNDS_NS, took or 0)
         connection.row = self._use_rows.pop() if self._use_rows else 0
         connection.state = IDLE
-        words[CONNECTS] += 1
-        words[OPEN] += 1
+        words[layout.CONNECTS] += 1
+        words[layout.OPEN] += 1
         if took is not None:
             words[bucket] += 1
-            words[CREATE_SUM] += took
+            words[layout.CREATE_SUM] += took
         return connection
 
     def returned(self, connection: Connection) -> None:
@@ -233,11 +214,11 @@ class PoolState:
         used = self.used
         self.used = used - 1
         if lost:
-            words[LEAKED] += 1
+            words[layout.LEAKED] += 1
         if state == STALE:
-            self.limit = words[LIMIT] = self.limit - 1
+            self.limit = words[layout.LIMIT] = self.limit - 1
         elif used == self.limit:
-            words[SATURATED] += now - words[SATURATED_SINCE]
+            words[layout.SATURATED] += now - words[SATURATED_SINCE]
 
     def invalidated(self, kind: str) -> None:
         """Count an invalidation, "hard" or "soft"."""
@@ -251,7 +232,7 @@ class PoolState:
         words = self.words
         self._free(connection)
         connection.state = DETACHED
-        words[OPEN] -= 1
+        words[layout.OPEN] -= 1
         words[layout.DETACHED] += 1
 
     def closed(self, connection: Connection, reason: str) -> None:
@@ -262,7 +243,7 @@ class PoolState:
         self.connections.pop(id(connection), None)
         self._free(connection)
         words, slot = self.words, _REASON[reason]
-        words[OPEN if connection.state == IDLE else layout.DETACHED] -= 1
+        words[layout.OPEN if connection.state == IDLE else layout.DETACHED] -= 1
         words[slot] += 1
         connection.state = CLOSED
 
@@ -272,19 +253,14 @@ class PoolState:
         used = [connection for connection in self.live() if connection.is_used]
         words = self.words
         if 0 <= self.limit <= self.used:
-            words[SATURATED] += now - words[SATURATED_SINCE]
+            words[layout.SATURATED] += now - words[SATURATED_SINCE]
         if limit != UNLIMITED:
             for connection in used:
                 connection.state = STALE
             limit += len(used)
-        self.limit = words[LIMIT] = limit
+        self.limit = words[layout.LIMIT] = limit
 
     # What no event tells.
-
-    @property
-    def drift(self) -> int:
-        """The accounting drift that was last observed."""
-        return self.words[layout.DRIFT]
 
     def read(self) -> list[int]:
         """Return a copy of the words at one moment."""
@@ -309,12 +285,12 @@ class PoolState:
     def _roll(self, now: int) -> None:
         """Begin the peaks' window of *now*: keep the last one's, and the level for each that saw no event."""
         words, used, pending = self.words, self.used, self.pending
-        last, window = words[WINDOW], now // WINDOW_NS
-        for passed in range(max(last, window - WINDOWS), window):
-            at = passed % WINDOWS
-            words[USED_PEAKS + at] = self.used_peak if passed == last else used
-            words[PENDING_PEAKS + at] = self.pending_peak if passed == last else pending
-        words[WINDOW] = window
+        last, window = words[layout.WINDOW], now // WINDOW_NS
+        for passed in range(max(last, window - layout.WINDOWS), window):
+            at = passed % layout.WINDOWS
+            words[layout.USED_PEAKS + at] = self.used_peak if passed == last else used
+            words[layout.PENDING_PEAKS + at] = self.pending_peak if passed == last else pending
+        words[layout.WINDOW] = window
         self.used_peak = words[USED_PEAK] = used
         self.pending_peak = words[PENDING_PEAK] = pending
         self.window_end = (window + 1) * WINDOW_NS

@@ -23,20 +23,29 @@ LEVELS: Mapping[str, int] = {
     "connection": 2,
     "state": 2,
     "locked": 2,
+    "merge": 2,
+    "schema": 2,
+    "fileformat": 2,
     "advice": 2,
     "lint": 2,
     "render": 2,
+    "negotiation": 2,
     # The world: SQLAlchemy, files, servers, the environment.
     "hooks": 3,
     "acquire": 3,
     "guard": 3,
     "identity": 3,
+    "listeners": 3,
     "owners": 3,
     "records": 3,
+    "directory": 3,
+    "fold": 3,
+    "heartbeat": 3,
     "shm": 3,
     "probe": 3,
     "settings": 3,
     "version": 3,
+    "exposition": 3,
     # What a user holds.
     "monitor": 4,
     "everywhere": 4,
@@ -54,25 +63,35 @@ LEVELS: Mapping[str, int] = {
 
 # Imports on one level. All others go strictly down.
 SIDEWAYS: Mapping[str, set[str]] = {
-    "snapshot": {"layout"},  # decode() reads the words where the layout puts them.
-    "state": {"connection", "slots"},  # Events in, connections moved, slots written.
-    "locked": {"state"},  # The same machine under a lock.
-    "identity": {"records"},  # Of the same pool, what has no public name.
-    "acquire": {
-        "guard",
-        "owners",
-        "records",
-    },  # The timed connect() is one half of the hooks, the listeners are the other.
-    "hooks": {"acquire", "guard", "owners", "records"},  # They read tasks, threads and SQLAlchemy's records for it.
-    "everywhere": {"monitor"},  # It instruments each pool that it meets.
-    "collector": {"monitor"},  # It collects from the monitors of the process.
-    "app": {"monitor"},  # It serves them, unless it is given another source.
-    "server": {"app"},  # It serves the app on a thread of its own.
-    "plugin": {"monitor"},  # The two doors without code open into instrument().
+    # decode() reads the words where the layout puts them.
+    "snapshot": {"layout"},
+    # Events in, connections moved, slots written.
+    "shm": {"directory"},  # Both sides name the files alike.
+    "fold": {"directory"},  # It folds what was found.
+    "state": {"connection", "slots"},
+    # The same machine under a lock.
+    "locked": {"state"},
+    # The file holds the schema of its own words.
+    "fileformat": {"schema"},
+    # Of the same pool, what has no public name.
+    "identity": {"records"},
+    # The timed connect() is one half of the hooks, the events are the other; both read tasks, threads and records.
+    "acquire": {"guard", "owners", "records"},
+    "hooks": {"acquire", "guard", "listeners", "owners", "records"},
+    # It instruments each pool that it meets.
+    "everywhere": {"monitor"},
+    # They collect from the monitors of the process, or serve them, unless they are given another source.
+    "collector": {"monitor"},
+    "app": {"monitor"},
+    "server": {"monitor"},
+    # The two doors without code open into instrument().
+    "plugin": {"monitor"},
     "instrumentor": {"monitor"},
-    "sidecar": {"app"},  # It serves the same pages from another source.
+    # It serves the same pages from another source.
+    "sidecar": {"app"},
+    # Names of this level, for users; the demo and the command line are built on them as a user's service is.
     "__init__": {"app", "collector", "everywhere", "monitor", "server"},
-    "demo": {"__init__"},  # It is built as a user's service is.
+    "demo": {"__init__"},
     "cli": {"__init__", "demo", "sidecar"},
 }
 

@@ -45,11 +45,13 @@ def descriptions() -> list[Family]:
 
 
 def _family(metric: Metric) -> Family:
-    return Family(metric.family, metric.help, _TYPES[metric.kind])
+    return Family(metric.family, metric.help, _TYPES[metric.kind], "seconds" if metric.unit == "s" else "")
 
 
 def _labels(values: tuple[str, ...]) -> Labels:
-    return {name: value for name, value in zip(_POOL_LABELS, values, strict=True) if value}
+    # Half a surrogate pair, as a file's name may hold, has no UTF-8 and would cost the whole scrape.
+    encodable = (value.encode("utf-8", "replace").decode() for value in values)
+    return {name: value for name, value in zip(_POOL_LABELS, encodable, strict=True) if value}
 
 
 def _add(family: Family, metric: Metric, labels: Labels, value: object) -> None:
