@@ -34,7 +34,7 @@ Found = Callable[[Any], Connection]
 
 def arm(pool: Pool, state: PoolState, found: Found) -> None:
     """Replace the pool's `connect` and `_return_conn` by ones that tell *state*."""
-    _replace(pool, "_return_conn", partial(told_return, state))
+    _replace(pool, "_return_conn", told_return)
     _replace(pool, "connect", partial(timed_connect, state, found))
 
 
@@ -58,9 +58,9 @@ def _replace(pool: Pool, name: str, make: Callable[[Callable[..., Any], Pool], C
     pool.__dict__[name] = replacement
 
 
-def told_return(state: PoolState, return_of: Callable[..., None], pool: Pool) -> Callable[[Any], None]:
+def told_return(return_of: Callable[..., None], pool: Pool) -> Callable[[Any], None]:
     """Return a `_return_conn` that ends the use before the record is back, where the next caller may get it."""
-    pool_reference, returned = ref(pool), state.returned
+    pool_reference = ref(pool)
 
     def _return_conn(record: Any) -> None:
         try:
@@ -69,7 +69,7 @@ def told_return(state: PoolState, return_of: Callable[..., None], pool: Pool) ->
             except AttributeError:
                 pass  # The record never held a connection that is watched.
             else:
-                returned(connection)
+                connection.pool.returned(connection)
         except Exception as error:  # noqa: BLE001  # as in `guarded`, which would cost another call
             errors.report(error)
         return_of(pool_reference(), record)
@@ -102,7 +102,10 @@ def timed_connect(
                 connection = record._pool_exporter
             except AttributeError:
                 connection = found(record)
-            granted(at, connection, record.fairy_ref, owner())
+            if connection.pool is state:
+                granted(at, connection, record.fairy_ref, owner())
+            else:
+                forgotten(at)  # Others watch the pool now: it was closed and instrumented again meanwhile.
         except Exception as error:  # noqa: BLE001  # as in `guarded`
             errors.report(error)
             forgotten(at)

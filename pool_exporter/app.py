@@ -1,12 +1,14 @@
 """The pages for ASGI servers: an endpoint to add to an application, and an app to run or to mount.
 
-Collecting and rendering run in a thread, one at a time for each event loop. The thread is none of the 40 that Starlette
-shares among its callers, nor of the loop's default executor: when a pool is exhausted, those all wait for a connection,
+Each event loop has one thread for collecting and rendering, so that it is never blocked by them. The thread is none of
+those that Starlette and the loop share among their callers: when a pool is exhausted, they all wait for a connection,
 and that is when the scrape matters. What the pages hold is exposition's.
 """
 
-from anyio import CapacityLimiter, to_thread
-from anyio.lowlevel import RunVar
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakKeyDictionary
+
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 from starlette.routing import Router
@@ -16,7 +18,7 @@ from starlette.websockets import WebSocketClose
 from pool_exporter import monitor
 from pool_exporter.exposition import METRICS, Request, Source, respond, takes_snapshot
 
-_limiter: RunVar[CapacityLimiter] = RunVar("pool_exporter.app")
+_threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
 
 
 async def metrics_endpoint(request: StarletteRequest) -> StarletteResponse:
@@ -27,7 +29,7 @@ async def metrics_endpoint(request: StarletteRequest) -> StarletteResponse:
 def make_asgi_app(source: Source = monitor.snapshot) -> ASGIApp:
     """Return an ASGI app with /metrics, /-/healthy, /-/ready and a landing page at /, to run or to mount.
 
-    *source* gives the snapshot of each answer; by default, this process. It is called in a thread, one call at a time.
+    *source* gives the snapshot of each answer, by default this process'. It is called in a thread, one call at a time.
     """
     # Without routes the router has nothing to redirect to; it brings the lifespan protocol.
     return Router(default=_Pages(source), redirect_slashes=False)
@@ -56,19 +58,18 @@ async def _response(request: StarletteRequest, path: str, source: Source) -> Sta
         accept_encoding=", ".join(request.headers.getlist("accept-encoding")),
     )
     if takes_snapshot(path):
-        answer = await to_thread.run_sync(respond, asked, source, limiter=_one_at_a_time())
+        answer = await asyncio.get_running_loop().run_in_executor(_thread(), respond, asked, source)
     else:
         answer = respond(asked, source)
     return StarletteResponse(answer.body, answer.status, dict(answer.headers))
 
 
-def _one_at_a_time() -> CapacityLimiter:
-    """Return the running event loop's limiter; those who wait for it hold no thread."""
-    limiter = _limiter.get(None)
-    if limiter is None:
-        limiter = CapacityLimiter(1)
-        _limiter.set(limiter)
-    return limiter
+def _thread() -> ThreadPoolExecutor:
+    """Return the running loop's thread; it ends with the loop. One thread: whoever waits for it holds none."""
+    loop = asyncio.get_running_loop()
+    if loop not in _threads:
+        _threads[loop] = ThreadPoolExecutor(1, "pool_exporter")
+    return _threads[loop]
 
 
 def _path(scope: Scope) -> str:

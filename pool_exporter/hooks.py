@@ -12,6 +12,7 @@ two replaced methods hold the `Hooks` or their state; a record holds its `Connec
 import time
 from collections.abc import Callable
 from functools import partial
+from threading import RLock
 from typing import Any, Final
 from weakref import ref
 
@@ -20,7 +21,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool, QueuePool
 
 from pool_exporter.acquire import arm, disarm
-from pool_exporter.connection import CLOSED, IDLE, USED, Connection
+from pool_exporter.connection import CLOSED, IDLE, Connection
 from pool_exporter.guard import guarded
 from pool_exporter.layout import DRIFT
 from pool_exporter.listeners import listen, unlisten
@@ -44,6 +45,8 @@ class Hooks:
         self._detached: dict[int, Connection] = {}
         self._closing: list[Callable[[], Any]] = []
         self._looked: tuple[list[int], int] = ([], 0)
+        self._is_removed = False
+        self._lock = RLock()
 
     # Installing and removing.
 
@@ -52,15 +55,18 @@ class Hooks:
         target = self._target()
         if target is not None:
             pool = target.pool if isinstance(target, Engine) else target
+            self.arm(pool)
             for name in _POOL_EVENTS:
                 listen(target, pool, name, getattr(self, f"_on_{name}"))
             if isinstance(target, Engine):
                 listen(target, target, "engine_disposed", self._on_engine_disposed)
-            self.arm(pool)
+            self._adopt(pool)
 
     def remove(self) -> None:
         """Take everything away again: the listeners, the timed connect, and what the records carry."""
         target, pools = self._target(), self.pools()
+        with self._lock:
+            self._is_removed = True
         for name in _POOL_EVENTS:
             unlisten(target, pools, name, getattr(self, f"_on_{name}"))
         if isinstance(target, Engine):
@@ -72,11 +78,12 @@ class Hooks:
 
     def forget(self) -> None:
         """Drop every connection without counting it, as a forked child does with its parent's."""
+        self._lock = RLock()  # In the child, a thread that is not there may hold the old one.
         self._detached.clear()
         for connection in self.state.live():
             record = connection.record()
             if record is not None and record.__dict__.get(ATTRIBUTE) is connection:
-                del record.__dict__[ATTRIBUTE]
+                record.__dict__.pop(ATTRIBUTE, None)
         self.state.reset(next((limit_of(pool) for pool in reversed(self.pools())), UNLIMITED))
 
     def pools(self) -> list[Pool]:
@@ -89,10 +96,16 @@ class Hooks:
         return _tracked(record) or self._track(record, self.state.opened())
 
     def arm(self, pool: Pool) -> None:
-        """Time the checkouts of a pool that has the listeners, and take over the connections that it has already."""
-        self._pools = [*(reference for reference in self._pools if reference() is not None), ref(pool)]
-        pool.__dict__[ATTRIBUTE] = self
-        arm(pool, self.state, self.found)
+        """Time the checkouts of a pool that has the listeners."""
+        with self._lock:
+            # Somebody may have been faster, or have removed the listeners that this thread is running through.
+            if not self._is_removed and ATTRIBUTE not in pool.__dict__:
+                self._pools = [*(reference for reference in self._pools if reference() is not None), ref(pool)]
+                pool.__dict__[ATTRIBUTE] = self
+                arm(pool, self.state, self.found)
+
+    def _adopt(self, pool: Pool) -> None:
+        """Take over the connections that the pool has already."""
         record: Any
         for record in open_records(pool):
             self._catch_up(self.found(record), record.fairy_ref)
@@ -105,7 +118,8 @@ class Hooks:
     def _track(self, record: Any, connection: Connection) -> Connection:
         connection.record = ref(record)
         connection.identity = id(record.dbapi_connection)
-        record.__dict__[ATTRIBUTE] = connection
+        if not self._is_removed:
+            record.__dict__[ATTRIBUTE] = connection
         return connection
 
     # The pool's events, in the order of a connection's life.
@@ -153,7 +167,7 @@ class Hooks:
     def _on_detach(self, dbapi_connection: object, record: Any) -> None:
         connection = _tracked(record)
         if connection is not None and connection.identity == id(dbapi_connection):
-            del record.__dict__[ATTRIBUTE]
+            record.__dict__.pop(ATTRIBUTE, None)
             self._leave(connection)
             lost = connection.checkout is None or connection.checkout() is None
             if lost and not pool_of(record)._dialect.has_terminate:
@@ -208,7 +222,7 @@ class Hooks:
         pool = next(reversed(self.pools()), None)
         if not isinstance(pool, QueuePool):
             return 0
-        ours = sum(connection.state == USED for connection in self.state.live())
+        ours = sum(connection.is_used and _is_of(connection, pool) for connection in self.state.live())
         events, drift = self.state.events(), ours - pool.checkedout()
         is_moving = self.state.pending or any(map(_is_closing, self._closing))
         settled = self._looked == (events, drift) and not is_moving
@@ -223,7 +237,7 @@ def hooks_of(pool: Pool) -> Hooks | None:
         hooks = getattr(listener, "__self__", None)
         if isinstance(hooks, Hooks):
             hooks.arm(pool)
-            return hooks
+            return pool.__dict__.get(ATTRIBUTE)
     return found
 
 
@@ -236,6 +250,11 @@ def _is_closing(reference: Callable[[], Any]) -> bool:
     """Tell whether the record that was about to be closed still is: nothing says when that has ended."""
     record = reference()
     return record is not None and record.dbapi_connection is not None and _tracked(record) is None
+
+
+def _is_of(connection: Connection, pool: Pool) -> bool:
+    record = connection.record()
+    return record is not None and pool_of(record) is pool
 
 
 def _is_orphan(connection: Connection) -> bool:

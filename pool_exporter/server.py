@@ -50,7 +50,7 @@ def start_http_server(
     """Serve the pages of `make_asgi_app` on *addr* and *port*, from threads of their own; return the running server.
 
     *addr* may be IPv6; "" is every address. Port 0 takes a free one, which the server's `port` tells. *source* gives
-    the snapshot of each answer; by default, this process. Raises ValueError for an impossible port, and OSError, with
+    the snapshot of each answer, by default this process'. Raises ValueError for an impossible port, and OSError, with
     its errno, when it is taken or may not be used. Call it after a fork, in each worker with a port of its own.
     """
     if not 0 <= port <= 65535:  # noqa: PLR2004  # the largest there is
@@ -194,6 +194,8 @@ class MetricsServer:
 class _Handler(BaseHTTPRequestHandler):
     """Parses one request and sends one response: HTTP/1.0, so that no connection outlives it."""
 
+    # What cannot be parsed is answered as HTTP/1.0 too, and not as 0.9, which has no status line.
+    default_request_version = "HTTP/1.0"
     error_message_format = "%(code)d %(message)s\n"
     error_content_type = "text/plain; charset=utf-8"
 

@@ -203,6 +203,9 @@ class PoolState:
         bucket = USE if use <= _FIRST_BOUND else USE + bisect_left(BOUNDS_NS, use)
         checkout = connection.checkout
         lost = checkout is not None and checkout() is None
+        state = connection.state
+        if state != USED and state != STALE:
+            return  # Another thread was faster: StaticPool lends one connection to several.
         connection.state = IDLE
         words[bucket] += 1
         words[USE_SUM] += use

@@ -1,0 +1,108 @@
+"""Real pools over SQLite, and what is true of them: the oracle that a monitor's numbers are held against.
+
+The driver is the real one. `Database` only keeps count of the connections that it opened, and refuses new ones while
+it is down, as a server does that is being restarted.
+"""
+
+import gc
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakSet
+
+import aiosqlite
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool, QueuePool
+
+from pool_exporter import Monitor
+from pool_exporter.guard import errors
+from pool_exporter.snapshot import PoolSnapshot
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that can be asked if it is open; like a socket, it is closed when nobody has it any more."""
+
+    is_open = True
+
+    def close(self) -> None:
+        self.is_open = False
+        super().close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Database:
+    """A database in memory that knows which connections to it are open; every connection has its own tables."""
+
+    def __init__(self) -> None:
+        self.is_down = False
+        self._connections: WeakSet[_Connection] = WeakSet()
+
+    def connect(self, *_: object) -> sqlite3.Connection:
+        """Open a connection that any thread may use, unless the database is down."""
+        if self.is_down:
+            raise sqlite3.OperationalError("unable to open database file")
+        connection = sqlite3.connect(":memory:", check_same_thread=False, factory=_Connection)
+        self._connections.add(connection)
+        return connection
+
+    async def connect_async(self) -> aiosqlite.Connection:
+        """Open a connection by aiosqlite."""
+        connection = aiosqlite.Connection(self.connect, 64)
+        # The thread of one that is never closed may not keep the tests from ending.
+        getattr(connection, "_thread", connection).daemon = True
+        return await connection
+
+    @property
+    def open(self) -> int:
+        """How many of its connections are open."""
+        return sum(connection.is_open for connection in self._connections)
+
+    def kill(self) -> None:
+        """Close all connections behind the pool's back: the next ping fails."""
+        for connection in self._connections:
+            connection.close()
+
+    def engine(self, poolclass: type[Pool] = QueuePool, **options: Any) -> Engine:
+        """Return an engine on it."""
+        return create_engine("sqlite://", creator=self.connect, poolclass=poolclass, **options)
+
+    def async_engine(self, poolclass: type[Pool] = AsyncAdaptedQueuePool, **options: Any) -> AsyncEngine:
+        """Return an asynchronous engine on it."""
+        creator: Callable[[], Awaitable[aiosqlite.Connection]] = self.connect_async
+        return create_async_engine("sqlite+aiosqlite://", async_creator=creator, poolclass=poolclass, **options)
+
+
+def checked(monitor: Monitor) -> PoolSnapshot:
+    """Return the monitor's snapshot, if all is true of it that is true of every snapshot."""
+    snapshot = monitor.snapshot()
+
+    assert 0 == errors.count
+    assert 0 == snapshot.accounting_drift
+    assert snapshot.open + snapshot.detached == snapshot.connects - sum(snapshot.closes.values())
+    return snapshot
+
+
+def levels(monitor: Monitor) -> tuple[int, int]:
+    """Return how many connections are used and idle."""
+    snapshot = checked(monitor)
+    return snapshot.used, snapshot.idle
+
+
+def closes(monitor: Monitor) -> dict[str, int]:
+    """Return the reasons for which connections were closed, without those that did not occur."""
+    return {reason: number for reason, number in checked(monitor).closes.items() if number}
+
+
+@contextmanager
+def collector_stopped() -> Iterator[None]:
+    """Let reference counting alone free what is dropped."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

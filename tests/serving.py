@@ -1,0 +1,87 @@
+"""What the tests of servers share: a source that can be stuck, a client that says just what it is told, a process."""
+
+import http.client
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+
+from pool_exporter.server import MetricsServer
+from pool_exporter.snapshot import Snapshot
+from tests.golden import SNAPSHOT
+
+
+@dataclass
+class BlockedSource:
+    """A source that gives no snapshot until it is released, and knows who asked it."""
+
+    entered: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+    threads: list[int] = field(default_factory=list)
+    now: int = 0
+    most: int = 0
+
+    def __call__(self) -> Snapshot:
+        """Wait, and return the golden snapshot."""
+        self.threads.append(threading.get_ident())
+        self.now += 1
+        self.most = max(self.most, self.now)
+        self.entered.set()
+        assert self.released.wait(30)
+        self.now -= 1
+        return SNAPSHOT
+
+
+def ask(server: MetricsServer, path: str = "/metrics", method: str = "GET", **headers: str) -> http.client.HTTPResponse:
+    """Ask with a client of the standard library, whose response has its body read: see `body`."""
+    connection = http.client.HTTPConnection(server.addr, server.port, timeout=30)
+    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    response = connection.getresponse()
+    response.body = response.read()  # type: ignore[attr-defined]
+    connection.close()
+    return response
+
+
+def body(response: http.client.HTTPResponse) -> bytes:
+    """Return the body that `ask` has read."""
+    content: bytes = response.body  # type: ignore[attr-defined]
+    return content
+
+
+def say(server: MetricsServer, raw: bytes) -> bytes:
+    """Send bytes as they are and return everything that comes back."""
+    with dial(server) as connection:
+        connection.sendall(raw)
+        return hear(connection)
+
+
+def dial(server: MetricsServer) -> socket.socket:
+    """Return a new connection."""
+    return socket.create_connection((server.addr, server.port), timeout=30)
+
+
+def hear(connection: socket.socket) -> bytes:
+    """Return what comes until the other side hangs up."""
+    heard = b""
+    try:
+        while more := connection.recv(65536):
+            heard += more
+    except ConnectionResetError:
+        pass
+    return heard
+
+
+def own_threads(server: MetricsServer) -> list[str]:
+    """Return the names of the server's threads that are there."""
+    return sorted(
+        thread.name for thread in threading.enumerate() if thread.name.startswith(f"pool_exporter:{server.port}")
+    )
+
+
+def run(code: str, seconds: float = 60) -> str:
+    """Run a program of its own to its end; return what it printed."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=seconds, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    return done.stdout.strip()

@@ -1,0 +1,296 @@
+"""The pages in an ASGI application: embedded, mounted, run; and never on the event loop, nor behind the application."""
+
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocketDisconnect
+
+import pool_exporter
+from tests.golden import OPENMETRICS, SNAPSHOT, TEXT, scrape
+
+
+def client_of(app: ASGIApp, base_url: str = "http://test", **arguments: Any) -> httpx.AsyncClient:
+    """Return a client that calls *app* on the running loop; what the app raises, the client does."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, **arguments), base_url=base_url)
+
+
+def golden_app() -> ASGIApp:
+    """Return an app that serves the golden snapshot."""
+    return pool_exporter.make_asgi_app(lambda: SNAPSHOT)
+
+
+# The endpoint, added to an application of the user's own.
+
+
+def starlette_add_route() -> ASGIApp:
+    """Add the endpoint to Starlette by its method."""
+    app = Starlette()
+    app.add_route("/metrics", pool_exporter.metrics_endpoint)
+    return app
+
+
+def starlette_routes() -> ASGIApp:
+    """Give the endpoint to Starlette in its list of routes."""
+    return Starlette(routes=[Route("/metrics", pool_exporter.metrics_endpoint)])
+
+
+def fastapi_add_route() -> ASGIApp:
+    """Add the endpoint to FastAPI by its method."""
+    app = FastAPI()
+    app.add_route("/metrics", pool_exporter.metrics_endpoint)
+    return app
+
+
+def fastapi_any_method() -> ASGIApp:
+    """Add the endpoint to FastAPI for more methods than it answers."""
+    app = FastAPI()
+    app.add_route("/metrics", pool_exporter.metrics_endpoint, methods=["GET", "HEAD", "POST", "PUT"])
+    return app
+
+
+EMBEDDED = pytest.mark.parametrize(
+    "embedded", [starlette_add_route, starlette_routes, fastapi_add_route, fastapi_any_method]
+)
+
+
+@EMBEDDED
+@pytest.mark.asyncio
+async def test_endpoint_answers_get_at_exactly_its_path(embedded: Any) -> None:
+    """GET /metrics is this process' metrics, without a redirect."""
+    async with client_of(embedded()) as client:
+        response = await client.get("/metrics")
+
+    assert (200, []) == (response.status_code, response.history)
+    assert "text/plain; version=0.0.4; charset=utf-8" == response.headers["content-type"]
+    assert "\npool_exporter_build_info{" in response.text
+
+
+@EMBEDDED
+@pytest.mark.asyncio
+async def test_endpoint_answers_head(embedded: Any) -> None:
+    """HEAD has the length of the page and no page."""
+    async with client_of(embedded()) as client:
+        response = await client.head("/metrics")
+
+    assert (200, b"") == (response.status_code, response.content)
+    assert int(response.headers["content-length"]) > 0
+
+
+@EMBEDDED
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.asyncio
+async def test_endpoint_answers_no_other_method(embedded: Any, method: str) -> None:
+    """Other methods are 405, and told which are not."""
+    async with client_of(embedded()) as client:
+        response = await client.request(method, "/metrics")
+
+    assert 405 == response.status_code
+    assert {"GET", "HEAD"} == set(response.headers["allow"].split(", "))
+
+
+@EMBEDDED
+@pytest.mark.asyncio
+async def test_endpoint_negotiates(embedded: Any) -> None:
+    """Format, compression and filter are those of the request."""
+    headers = {"Accept": OPENMETRICS, "Accept-Encoding": "gzip;q=0"}
+    async with client_of(embedded()) as client:
+        response = await client.get("/metrics?name[]=pool_exporter_build_info", headers=headers)
+
+    assert response.headers["content-type"].startswith(OPENMETRICS)
+    assert "content-encoding" not in response.headers
+    assert ["# HELP", "# TYPE", "pool_e", "# EOF"] == [line[:6] for line in response.text.splitlines()]
+
+
+@pytest.mark.asyncio
+async def test_endpoint_can_be_routed_anywhere() -> None:
+    """The path is the application's to choose."""
+    app = Starlette(routes=[Mount("/internal", routes=[Route("/m", pool_exporter.metrics_endpoint)])])
+    async with client_of(app) as client:
+        response = await client.get("/internal/m")
+
+    assert 200 == response.status_code
+    assert response.text.startswith("# HELP ")
+
+
+def test_endpoint_is_not_in_the_documentation() -> None:
+    """FastAPI's schema shows the application's own endpoints only."""
+    app = FastAPI()
+    app.add_route("/metrics", pool_exporter.metrics_endpoint)
+
+    assert {} == app.openapi()["paths"]
+
+
+@pytest.mark.asyncio
+async def test_endpoint_goes_through_the_applications_middleware() -> None:
+    """Middleware that compresses, or that wraps requests in tasks, gets along with it."""
+
+    async def passed_on(request: Any, call_next: Any) -> Any:
+        return await call_next(request)
+
+    app = Starlette(
+        routes=[Route("/metrics", pool_exporter.metrics_endpoint)],
+        middleware=[Middleware(GZipMiddleware), Middleware(BaseHTTPMiddleware, dispatch=passed_on)],
+    )
+    async with client_of(app) as client:
+        response = await client.get("/metrics", headers={"Accept-Encoding": "gzip"})
+
+    assert "gzip" == response.headers["content-encoding"]
+    assert response.text.startswith("# HELP ")
+
+
+# The app, by itself and mounted.
+
+
+@pytest.mark.parametrize(
+    ("path", "start"),
+    [("/", "<!doctype html>"), ("/metrics", "# HELP "), ("/-/healthy", "healthy\n"), ("/-/ready", "ready\n")],
+)
+@pytest.mark.asyncio
+async def test_app_has_the_pages(path: str, start: str) -> None:
+    """Every page is there."""
+    async with client_of(golden_app()) as client:
+        response = await client.get(path)
+
+    assert 200 == response.status_code
+    assert response.text.startswith(start)
+
+
+@pytest.mark.parametrize("path", ["/metrics/", "/nothing", "/-/", "/-/healthy/"])
+@pytest.mark.asyncio
+async def test_app_redirects_nobody(path: str) -> None:
+    """What is not there is 404 at once: not all scrapers follow a redirect."""
+    async with client_of(golden_app()) as client:
+        response = await client.get(path)
+
+    assert 404 == response.status_code
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready"])
+@pytest.mark.asyncio
+async def test_app_answers_get_and_head_only(path: str) -> None:
+    """HEAD has no body, other methods are 405."""
+    async with client_of(golden_app()) as client:
+        head, post = await client.head(path), await client.post(path)
+
+    assert (200, b"") == (head.status_code, head.content)
+    assert (405, "GET, HEAD") == (post.status_code, post.headers["allow"])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"Accept", b"\xff\xfe")],
+        [(b"Accept", b"application/openmetrics-text;version=abc")],
+        [(b"Accept-Encoding", b"\xff"), (b"Accept", b"")],
+        [(b"Accept", b"text/plain;q=0.1"), (b"Accept", b"application/json")],
+    ],
+    ids=["not-utf-8", "version-abc", "encoding-not-utf-8", "twice"],
+)
+@pytest.mark.asyncio
+async def test_app_answers_absurd_headers_with_text(headers: list[tuple[bytes, bytes]]) -> None:
+    """Bytes that are no text get text 0.0.4, not an error."""
+    async with client_of(golden_app()) as client:
+        response = await client.get("/metrics", headers=headers)
+
+    assert (200, scrape(TEXT)) == (response.status_code, response.text)
+
+
+@pytest.mark.asyncio
+async def test_app_takes_repeated_headers_as_one_list() -> None:
+    """What a proxy has split into several headers is one list all the same."""
+    headers = [("Accept", "text/plain;q=0.1"), ("Accept", OPENMETRICS)]
+    async with client_of(golden_app()) as client:
+        response = await client.get("/metrics", headers=headers)
+
+    assert scrape(OPENMETRICS) == response.text
+
+
+@pytest.mark.parametrize("query", [b"name[]=\xff", b"name[]=%FF", b"%FF%FE=1&name[]=x", b"name[]=\x00"])
+@pytest.mark.asyncio
+async def test_app_answers_absurd_queries(query: bytes) -> None:
+    """Bytes that are no text, which no client library would send, are the name of no metric."""
+    sent: list[Any] = []
+    scope = {"type": "http", "method": "GET", "path": "/metrics", "query_string": query, "headers": []}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await golden_app()(scope, None, send)  # type: ignore[arg-type]  # nothing is received
+
+    assert (200, b"") == (sent[0]["status"], sent[1]["body"])
+
+
+@pytest.mark.parametrize("prefix", ["/pools", "/a/b", "/metrics", "/metrics/metrics"])
+@pytest.mark.parametrize("framework", [Starlette, FastAPI])
+@pytest.mark.asyncio
+async def test_app_can_be_mounted(framework: type[Starlette], prefix: str) -> None:
+    """Under any prefix the app has its pages, no other, and links that lead to them."""
+    app = framework()
+    app.mount(prefix, golden_app())
+    async with client_of(app) as client:
+        pages = {path: await client.get(f"{prefix}{path}") for path in ("/", "/metrics", "/-/ready", "/metrics/")}
+        link = httpx.URL(f"http://test{prefix}/").join("metrics")
+
+    assert [200, 200, 200, 404] == [page.status_code for page in pages.values()]
+    assert link == pages["/metrics"].url
+
+
+@pytest.mark.asyncio
+async def test_app_can_be_mounted_in_what_is_mounted() -> None:
+    """Prefixes add up."""
+    app = Starlette(routes=[Mount("/a", routes=[Mount("/b", app=golden_app())])])
+    async with client_of(app, root_path="/proxy") as client:
+        response = await client.get("/proxy/a/b/metrics")
+
+    assert scrape(TEXT) == response.text
+
+
+@pytest.mark.parametrize("root_path", ["", "/", "/pools", "/pools/"])
+@pytest.mark.asyncio
+async def test_app_honours_root_path(root_path: str) -> None:
+    """Behind a proxy the prefix is in the path or, as some servers do it, is not; both are the same page."""
+    async with client_of(golden_app(), root_path=root_path) as client:
+        paths = ["/metrics", f"{root_path.rstrip('/')}/metrics"]
+        statuses = [(await client.get(path)).status_code for path in paths]
+
+    assert [200, 200] == statuses
+
+
+@pytest.mark.asyncio
+async def test_app_does_not_take_a_longer_word_for_its_prefix() -> None:
+    """/poolsmetrics is not /pools/metrics."""
+    async with client_of(golden_app(), root_path="/pools") as client:
+        response = await client.get("/poolsmetrics")
+
+    assert 404 == response.status_code
+
+
+def test_app_handles_lifespan_and_websockets() -> None:
+    """Servers start and stop it as any app; a websocket is refused, and nothing raises."""
+    with TestClient(golden_app()) as client:
+        response = client.get("/metrics")
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/metrics"):
+            pass
+
+    assert scrape(TEXT) == response.text
+
+
+@pytest.mark.asyncio
+async def test_failing_source_is_a_500_and_no_end() -> None:
+    """An error while collecting is one scrape's, and its next one is answered."""
+    snapshots = iter([SNAPSHOT])
+    app = pool_exporter.make_asgi_app(lambda: next(snapshots))
+    async with client_of(app) as client:
+        first, second, healthy = [await client.get(path) for path in ("/metrics", "/metrics", "/-/healthy")]
+
+    assert [200, 500, 200] == [response.status_code for response in (first, second, healthy)]
+    assert 1 == second.text.count("\n")

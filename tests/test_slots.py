@@ -1,0 +1,68 @@
+"""Words are stored whole, over whatever buffer they stand in."""
+
+import mmap
+import sys
+
+import pytest
+
+from pool_exporter import layout, slots
+
+LARGEST, SMALLEST = 2**63 - 1, -(2**63)
+
+
+def test_new_words_are_zero() -> None:
+    """A new pool's words are as many as the layout has, all zero."""
+    assert [0] * layout.WORDS == slots.allocate().tolist()
+
+
+def test_words_keep_every_64_bit_value() -> None:
+    """A word gives back the very integer that was stored, to both ends of its range."""
+    words = slots.allocate()
+
+    words[0], words[layout.WORDS - 1] = LARGEST, SMALLEST
+
+    assert (LARGEST, SMALLEST) == (words[0], words[layout.WORDS - 1])
+    assert [0] * (layout.WORDS - 2) == words.tolist()[1:-1]
+
+
+@pytest.mark.parametrize("value", [LARGEST + 1, SMALLEST - 1, 0.5])
+def test_what_is_no_word_is_refused(value: int) -> None:
+    """A value that does not fit is an error where it is stored, and changes nothing."""
+    words = slots.allocate()
+
+    with pytest.raises((ValueError, TypeError)):
+        words[0] = value
+
+    assert 0 == words[0]
+
+
+def test_words_of_two_pools_are_their_own() -> None:
+    """What is written to one pool's words is seen in no other's."""
+    one, other = slots.allocate(), slots.allocate()
+
+    one[0] = 1
+
+    assert 0 == other[0]
+
+
+def test_clear_sets_every_word_to_zero() -> None:
+    """After a clear, nothing of what stood in the words is left."""
+    words = slots.allocate()
+    for at in range(layout.WORDS):
+        words[at] = at + 1
+
+    slots.clear(words)
+
+    assert [0] * layout.WORDS == words.tolist()
+
+
+def test_words_over_a_mapping_are_in_the_mapping() -> None:
+    """A view of a mapped file is words too: what is stored in it stands in the file, in the machine's byte order."""
+    with mmap.mmap(-1, layout.WORDS * 8) as mapping, memoryview(mapping) as view, view.cast("q") as words:
+        words[1] = 258
+
+        assert (258).to_bytes(8, sys.byteorder) == mapping[8:16]
+
+        slots.clear(words)
+
+        assert bytes(layout.WORDS * 8) == mapping[:]
