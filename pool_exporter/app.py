@@ -31,8 +31,8 @@ def make_asgi_app(source: Source = monitor.snapshot) -> ASGIApp:
 
     *source* gives the snapshot of each answer, by default this process'. It is called in a thread, one call at a time.
     """
-    # Without routes the router has nothing to redirect to; it brings the lifespan protocol.
-    return Router(default=_Pages(source), redirect_slashes=False)
+    # The router is for the lifespan protocol; it has no routes, and so nothing to redirect to.
+    return Router(default=_Pages(source))
 
 
 class _Pages:
@@ -75,5 +75,4 @@ def _thread() -> ThreadPoolExecutor:
 def _path(scope: Scope) -> str:
     """Return the path without the prefix that the app is mounted under."""
     path: str = scope["path"]
-    prefix: str = scope.get("root_path", "").rstrip("/")
-    return path[len(prefix) :] if path.startswith(f"{prefix}/") else path
+    return path.removeprefix(scope.get("root_path", "").rstrip("/"))

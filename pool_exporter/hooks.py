@@ -93,7 +93,7 @@ class Hooks:
 
     def found(self, record: Any) -> Connection:
         """Take over a connection that was opened before anyone watched."""
-        return _tracked(record) or self._track(record, self.state.opened())
+        return self._tracked(record) or self._track(record, self.state.opened())
 
     def arm(self, pool: Pool) -> None:
         """Time the checkouts of a pool that has the listeners."""
@@ -122,12 +122,18 @@ class Hooks:
             record.__dict__[ATTRIBUTE] = connection
         return connection
 
+    def _tracked(self, record: Any) -> Connection | None:
+        """Return the record's open connection, unless it is others': these hooks were removed and others installed."""
+        connection: Connection | None = record.__dict__.get(ATTRIBUTE)
+        is_ours = connection is not None and connection.pool is self.state and connection.state != CLOSED
+        return connection if is_ours else None
+
     # The pool's events, in the order of a connection's life.
 
     @guarded
     def _on_connect(self, dbapi_connection: object, record: Any) -> None:
         took = max(0, int((self._wall_clock() - record.starttime) * 1e9))
-        before = _tracked(record)
+        before = self._tracked(record)
         if before is not None:
             self._settle(before)
         connection = self._track(record, self.state.opened(took))
@@ -147,7 +153,7 @@ class Hooks:
     @guarded
     def _on_invalidate(self, dbapi_connection: object, record: Any, error: BaseException | None) -> None:
         self.state.invalidated("hard")
-        connection = _tracked(record)
+        connection = self._tracked(record)
         if connection is not None:
             is_ping = pool_of(record)._pre_ping and isinstance(error, exc.InvalidatePoolError)
             connection.mark = "pre_ping" if is_ping else "invalidate"
@@ -158,14 +164,14 @@ class Hooks:
 
     @guarded
     def _on_close(self, dbapi_connection: object, record: Any) -> None:
-        connection = _tracked(record)
+        connection = self._tracked(record)
         if connection is not None:
             self.state.closed(connection, close_reason(record, connection.mark))
-            self._closing = [*filter(_is_closing, self._closing), ref(record)]
+            self._closing = [*filter(self._is_closing, self._closing), ref(record)]
 
     @guarded
     def _on_detach(self, dbapi_connection: object, record: Any) -> None:
-        connection = _tracked(record)
+        connection = self._tracked(record)
         if connection is not None and connection.identity == id(dbapi_connection):
             record.__dict__.pop(ATTRIBUTE, None)
             self._leave(connection)
@@ -224,10 +230,15 @@ class Hooks:
             return 0
         ours = sum(connection.is_used and _is_of(connection, pool) for connection in self.state.live())
         events, drift = self.state.events(), ours - pool.checkedout()
-        is_moving = self.state.pending or any(map(_is_closing, self._closing))
+        is_moving = self.state.pending or any(map(self._is_closing, self._closing))
         settled = self._looked == (events, drift) and not is_moving
         self._looked = (events, drift)
         return drift if settled else self.state.words[DRIFT]
+
+    def _is_closing(self, reference: Callable[[], Any]) -> bool:
+        """Tell whether the record that was about to be closed still is: nothing says when that has ended."""
+        record = reference()
+        return record is not None and record.dbapi_connection is not None and self._tracked(record) is None
 
 
 def hooks_of(pool: Pool) -> Hooks | None:
@@ -239,17 +250,6 @@ def hooks_of(pool: Pool) -> Hooks | None:
             hooks.arm(pool)
             return pool.__dict__.get(ATTRIBUTE)
     return found
-
-
-def _tracked(record: Any) -> Connection | None:
-    connection: Connection | None = record.__dict__.get(ATTRIBUTE)
-    return None if connection is None or connection.state == CLOSED else connection
-
-
-def _is_closing(reference: Callable[[], Any]) -> bool:
-    """Tell whether the record that was about to be closed still is: nothing says when that has ended."""
-    record = reference()
-    return record is not None and record.dbapi_connection is not None and _tracked(record) is None
 
 
 def _is_of(connection: Connection, pool: Pool) -> bool:

@@ -40,7 +40,9 @@ class _SteadyDeque(deque[Any]):
     """Listeners that may change while they are run through: each run keeps those that it began with."""
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(tuple(super().__iter__()))
+        while True:
+            with suppress(RuntimeError):  # It changed just now.
+                return iter(tuple(super().__iter__()))
 
 
 @contextmanager

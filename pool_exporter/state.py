@@ -233,35 +233,39 @@ class PoolState:
             return
         self.returned(connection)
         words = self.words
-        self._free(connection)
+        if connection.state != IDLE:
+            return self.detached(connection)  # Another thread got it meanwhile.
         connection.state = DETACHED
         words[layout.OPEN] -= 1
         words[layout.DETACHED] += 1
+        self._free(connection)
 
     def closed(self, connection: Connection, reason: str) -> None:
         """Note that the connection is gone, for one of `catalog.CLOSE_REASONS`."""
         if connection.state == CLOSED:
             return
         self.returned(connection)
-        self.connections.pop(id(connection), None)
-        self._free(connection)
         words, slot = self.words, _REASON[reason]
-        words[layout.OPEN if connection.state == IDLE else layout.DETACHED] -= 1
-        words[slot] += 1
+        state = connection.state
+        if state != IDLE and state != DETACHED:
+            return self.closed(connection, reason)  # As above.
         connection.state = CLOSED
+        words[layout.OPEN if state == IDLE else layout.DETACHED] -= 1
+        words[slot] += 1
+        self._free(connection)
+        self.connections.pop(id(connection), None)
 
     def replaced(self, limit: int) -> None:
         """Note that a new pool with its own *limit* takes over, and that what is used now is the old one's."""
         now = self.clock() - self.origin
-        used = [connection for connection in self.live() if connection.is_used]
         words = self.words
         if 0 <= self.limit <= self.used:
             words[layout.SATURATED] += now - words[SATURATED_SINCE]
-        if limit != UNLIMITED:
-            for connection in used:
-                connection.state = STALE
-            limit += len(used)
         self.limit = words[layout.LIMIT] = limit
+        for connection in () if limit == UNLIMITED else self.live():
+            if connection.state == USED or connection.state == STALE:
+                connection.state = STALE
+                self.limit = words[layout.LIMIT] = self.limit + 1
 
     # What no event tells.
 
@@ -281,9 +285,9 @@ class PoolState:
         self.words[layout.DRIFT] = drift
 
     def _free(self, connection: Connection) -> None:
-        if connection.row:
-            self._use_rows.append(connection.row)
-            connection.row = 0
+        row, connection.row = connection.row, 0
+        if row:
+            self._use_rows.append(row)
 
     def _roll(self, now: int) -> None:
         """Begin the peaks' window of *now*: keep the last one's, and the level for each that saw no event."""

@@ -10,7 +10,7 @@ from sqlalchemy.pool import StaticPool
 import pool_exporter
 from pool_exporter.render.prometheus import descriptions
 from pool_exporter.snapshot import Snapshot
-from tests.golden import SNAPSHOT, scrape, METRICS, TEXT
+from tests.golden import METRICS, SNAPSHOT, TEXT, scrape
 
 
 def pool_names(registry: CollectorRegistry) -> set[str]:

@@ -81,7 +81,8 @@ def test_real_clients_get_their_format(accept: str, expected: Format) -> None:
         ),
         pytest.param("TEXT/Plain ; Version = 1.0.0 ; Q=0.5", TEXT_1_0_0, id="case-and-spaces"),
         pytest.param('text/plain;version="1.0.0"', TEXT_1_0_0, id="quoted"),
-        pytest.param(f'text/plain;note="a,{OPENMETRICS};q=1";q=0.5', TEXT_0_0_4, id="comma-in-quotes"),
+        pytest.param(f'text/plain;q=0.5;note=",{OPENMETRICS};x="', TEXT_0_0_4, id="comma-in-quotes"),
+        pytest.param('text/plain;version=1.0.0;q=0.5;note=";q=0;x="', TEXT_1_0_0, id="semicolon-in-quotes"),
         pytest.param(f"{OPENMETRICS};escaping=dots", OPENMETRICS_1_0_0, id="escaping-of-names-that-need-none"),
         pytest.param(f"{OPENMETRICS};escaping=nonsense", OPENMETRICS_1_0_0, id="unknown-escaping"),
     ],
@@ -95,6 +96,7 @@ def test_most_wanted_format_is_chosen(accept: str, expected: Format) -> None:
     "accept",
     [
         pytest.param("*/*;q=0", id="nothing"),
+        pytest.param(f"{OPENMETRICS};q=0", id="not-openmetrics-nor-anything"),
         pytest.param("image/png", id="picture"),
         pytest.param(f"{OPENMETRICS};version=abc", id="no-version"),
         pytest.param(f"{OPENMETRICS};version=", id="empty-version"),

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -11,15 +11,27 @@ from prometheus_client.core import Metric as Family
 
 from pool_exporter.catalog import (
     BOUNDS_SECONDS,
-    EXPORTER_METRICS,
     INFO_LABELS,
     POOL_LABELS,
-    POOL_METRICS,
     Metric,
 )
 from pool_exporter.render.prometheus import families
 from pool_exporter.snapshot import PoolIdentity, PoolSnapshot, Snapshot
-from tests.golden import FILES, FORMATS, FRESH, METRICS, OPENMETRICS, ORDERS, SNAPSHOT, TEXT, Parse, parse_openmetrics, parse_text, path_of, scrape
+from tests.golden import (
+    FILES,
+    FORMATS,
+    FRESH,
+    METRICS,
+    OPENMETRICS,
+    ORDERS,
+    SNAPSHOT,
+    TEXT,
+    Parse,
+    parse_openmetrics,
+    parse_text,
+    path_of,
+    scrape,
+)
 
 ORDERS_LABELS = {
     "db_client_connection_pool_name": "orders",

@@ -11,7 +11,7 @@ import pytest
 from pool_exporter.catalog import POOL_LABELS, POOL_METRICS, Kind, Metric
 from pool_exporter.render.prometheus import families
 from pool_exporter.snapshot import Snapshot
-from tests.golden import SNAPSHOT, parse_openmetrics, scrape, FORMATS, METRICS, OPENMETRICS, TEXT, Parse
+from tests.golden import FORMATS, METRICS, OPENMETRICS, SNAPSHOT, TEXT, Parse, parse_openmetrics, scrape
 
 # Names, units and help.
 

@@ -112,7 +112,9 @@ def test_promql_uses_metrics_that_exist() -> None:
     """Every metric in the README's queries is one of the catalogue's."""
     known = {metric.prometheus for metric in POOL_METRICS}
     used = set(re.findall(r"\b(?:db_client_connection|sqlalchemy_pool)_[a-z_]+\b", README.read_text()))
-    labels = {label for label in used if label.startswith("db_client_connection_") and label.endswith(("name", "state"))}
+    labels = {
+        label for label in used if label.startswith("db_client_connection_") and label.endswith(("name", "state"))
+    }
     bare = {re.sub(r"_bucket$", "", name) for name in used - labels}
 
     assert set() == bare - known - {"sqlalchemy_pool_"}

@@ -155,40 +155,50 @@ FORK = """
 import json, os, socket, sys, threading, urllib.request
 import pool_exporter
 
+def healthy(server):
+    return urllib.request.urlopen(server.url + "-/healthy").read().decode().strip()
+
+def sockets():
+    links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    return sum(os.readlink(link).startswith("socket:") for link in links if os.path.exists(link))
+
 server = pool_exporter.start_http_server(0)
-url = server.url + "-/healthy"
-idle = socket.create_connection((server.addr, server.port))
-urllib.request.urlopen(url).read()
+client = socket.create_connection((server.addr, server.port))
+healthy(server)
 reader, writer = os.pipe()
-if os.fork() == 0:
+child = os.fork()
+if child == 0:
+    told = [sockets()]
+    with pool_exporter.start_http_server(0) as other:
+        told.append(healthy(other))
+    os.write(writer, json.dumps([*told, threading.active_count()]).encode())
+    sys.stdin.readline()
     server.close()
-    other = pool_exporter.start_http_server(0)
-    said = urllib.request.urlopen(other.url + "-/healthy").read().decode()
-    other.close()
-    os.write(writer, json.dumps([said, threading.active_count()]).encode())
-    input()
-    os._exit(0)
-child = json.loads(os.read(reader, 1000))
-parent = urllib.request.urlopen(url).read().decode()
-server.close()  # The child is still there: were it to hold the port, it could not be had again.
-idle.settimeout(10)
-hung_up = idle.recv(1)
-again = pool_exporter.start_http_server(server.port)
-again_said = urllib.request.urlopen(url).read().decode()
-print(json.dumps([child, parent, hung_up.decode(), again_said]), flush=True)
+    os._exit(7)
+told = json.loads(os.read(reader, 1000))
+told.append(healthy(server))
+server.close()  # The child is there still: if it held the port, that could not be had again.
+with pool_exporter.start_http_server(server.port) as again:
+    told.append(healthy(again))
+print(json.dumps(told), flush=True)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
 def test_forked_child_has_nothing_of_its_parents_server() -> None:
-    """The parent goes on serving, its port is free when it closes, and the child can start a server of its own."""
-    with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", FORK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    """The child has no socket of the server's, no thread, and nothing to wait for; it can start a server of its own.
+
+    The parent goes on serving, and its port is free when it closes.
+    """
+    command = [sys.executable, "-W", "ignore", "-c", FORK]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
-        process.communicate("go\n", timeout=30)
+        child, _ = process.communicate("go\n", timeout=30)
 
-    assert [["healthy\n", 1], "healthy\n", "", "healthy\n"] == told
+    only_the_clients = 1
+    assert [only_the_clients, "healthy", 1, "healthy", "healthy"] == told
+    assert "7\n" == child
 
 
 DAEMON = """

@@ -143,7 +143,17 @@ def test_connections_closed_by_other_threads() -> None:
     assert snapshot.connects - sum(snapshot.closes.values()) == snapshot.open
 
 
-EVENTS = ("connect", "close", "invalidate", "soft_invalidate", "detach", "close_detached", "checkout", "checkin", "reset")
+EVENTS = (
+    "connect",
+    "close",
+    "invalidate",
+    "soft_invalidate",
+    "detach",
+    "close_detached",
+    "checkout",
+    "checkin",
+    "reset",
+)
 
 
 def everything(pool: Pool) -> None:

@@ -1,0 +1,124 @@
+"""The database of the demo: the one that DATABASE_URL names, or an SQLite file of its own; the engine for it.
+
+What the demo does to a database beyond what its service does is here too: ending the service's connections, as a
+restart would, and removing the tables. It takes connections of its own for that, which no metric counts.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from pydantic import SecretStr
+from sqlalchemy import URL, NullPool, StaticPool, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from pool_exporter.demo.models import Table
+from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.settings import Settings, async_url, engine_arguments
+
+SMALL_POOL = {"pool_size": 4, "max_overflow": 2, "pool_timeout": 1.0}
+"""A pool that a laptop's load can exhaust, and callers that soon give up, unless the environment says otherwise."""
+
+_END_CONNECTIONS = text(
+    "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+    " where application_name = :name and usename = current_user and pid <> pg_backend_pid()"
+)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database that the demo may use; `application_name` is that of this demo's connections and of no others."""
+
+    url: URL
+    arguments: dict[str, Any]
+    application_name: str
+    is_own: bool
+
+    @classmethod
+    def choose(cls, settings: Settings, directory: Path) -> "Database":
+        """Return the database that is set, or a new file in *directory*.
+
+        Raises SettingsError for one that the demo cannot use.
+        """
+        name = f"pool-exporter-demo-{token_hex(4)}"
+        given = settings.url or _new_file(directory)
+        if given.get_backend_name() == "postgresql":
+            given = given.update_query_dict({"application_name": name})
+        url = async_url(given)
+        if engine_arguments(settings, url).get("poolclass") is StaticPool:
+            fault = "is in memory and lives in a single connection, so that there is no pool to show; name a file"
+            raise SettingsError(Problem("DATABASE_URL", str(url), fault))
+        small = {key: value for key, value in SMALL_POOL.items() if getattr(settings, key) is None}
+        secret = SecretStr(given.render_as_string(hide_password=False))
+        arguments = engine_arguments(settings.model_copy(update={**small, "database_url": secret}), url)
+        return cls(url, arguments, name, is_own=settings.url is None)
+
+    @property
+    def can_restart(self) -> bool:
+        """Whether its server can be told to end the service's connections."""
+        return self.url.get_backend_name() == "postgresql"
+
+    def engine(self) -> AsyncEngine:
+        """Return the service's engine, which has not connected yet; SettingsError if the driver is missing."""
+        return self._engine(**self.arguments)
+
+    async def end_connections(self) -> int:
+        """Have the server end every connection of the service, as a restart does, and return how many there were.
+
+        Raises ConnectionError if the server does not do it.
+        """
+        try:
+            async with self._apart() as connection:
+                return await connection.scalar(_END_CONNECTIONS, {"name": self.application_name}) or 0
+        except Exception as error:
+            raise ConnectionError(fault(error)) from error
+
+    async def drop_tables(self) -> None:
+        """Remove the service's tables."""
+        async with self._apart() as connection:
+            await connection.run_sync(Table.metadata.drop_all)
+
+    @asynccontextmanager
+    async def _apart(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection that is none of the service's."""
+        engine = self._engine(poolclass=NullPool)
+        async with engine.begin() as connection:
+            yield connection
+
+    def _engine(self, **arguments: Any) -> AsyncEngine:  # noqa: ANN401  # as create_async_engine()
+        try:
+            engine = create_async_engine(self.url, **arguments)
+        except ModuleNotFoundError as error:
+            fault = f"its driver is not installed: pip install {error.name}"
+            raise SettingsError(Problem("DATABASE_URL", str(self.url), fault)) from error
+        if self.url.get_backend_name() == "sqlite":
+            event.listen(engine.sync_engine, "connect", _teach_sleep)
+        return engine
+
+
+def fault(error: Exception) -> str:
+    """Tell in one line why a database could not be used."""
+    if isinstance(error, asyncio.TimeoutError):
+        return "it does not answer in time"
+    cause = getattr(error, "orig", None) or error
+    return (str(cause).splitlines() or [type(cause).__name__])[0]
+
+
+def _new_file(directory: Path) -> URL:
+    path = directory / "demo.sqlite3"
+    connection = sqlite3.connect(path)
+    connection.execute("pragma journal_mode = wal")  # Readers do not wait for a writer; it is a property of the file.
+    connection.close()
+    return URL.create("sqlite", database=str(path))
+
+
+def _teach_sleep(connection: DBAPIConnection, _: object) -> None:
+    """Give SQLite what servers have. The connection's own thread sleeps, as it would on a slow disk."""
+    connection.create_function("sleep", 1, time.sleep)

@@ -1,0 +1,76 @@
+"""Playing: which scenes, how long each, again and again or once, and the numbers of each on the terminal."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
+
+from pool_exporter import Monitor
+from pool_exporter.demo import terminal
+from pool_exporter.demo.database import Database
+from pool_exporter.demo.load import Tally
+from pool_exporter.demo.scenes import RESTARTING, SCENES, Scene, Stage
+from pool_exporter.errors import Problem, SettingsError
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Which scenes are played: once, in the duration, or for ever without one. `skipped` has the reasons by name."""
+
+    scenes: tuple[Scene, ...]
+    duration_seconds: float | None
+    skipped: dict[str, str]
+
+    @classmethod
+    def of(cls, name: str | None, duration_seconds: float | None, database: Database) -> "Rounds":
+        """Return the rounds of all scenes, or of the one named *name*.
+
+        Raises SettingsError if that one cannot be played with *database*.
+        """
+        scenes = tuple(scene for scene in SCENES if name in {None, scene.name})
+        skipped = {} if database.can_restart else dict.fromkeys(RESTARTING, _NO_RESTART)
+        if name in skipped:
+            raise SettingsError(Problem("--scene", name, skipped[name]))
+        return cls(scenes, duration_seconds, skipped)
+
+    async def play(self, stage: Stage, monitor: Monitor) -> None:
+        """Play the scenes, each until the time at which it should end, however long those before it took."""
+        now = asyncio.get_running_loop().time
+        end = now()
+        for scene in self._sequence():
+            if scene.name in self.skipped:
+                _say(terminal.skipped(scene, self.skipped[scene.name]))
+                continue
+            seconds = scene.seconds * self._scale()
+            end += seconds
+            _say(terminal.announcement(scene, seconds))
+            try:
+                outcome = await _play(scene, stage, max(0.0, end - now()), monitor)
+            except ConnectionError as error:
+                _say(terminal.skipped(scene, str(error)))
+            else:
+                _say(terminal.numbers(outcome))
+
+    def _sequence(self) -> Iterator[Scene]:
+        rounds = repeat(self.scenes) if self.duration_seconds is None else [self.scenes]
+        return (scene for scenes in rounds for scene in scenes)
+
+    def _scale(self) -> float:
+        if self.duration_seconds is None:
+            return 1.0
+        return self.duration_seconds / sum(scene.seconds for scene in self.scenes if scene.name not in self.skipped)
+
+
+_NO_RESTART = "needs PostgreSQL, whose connections the demo can have ended; set DATABASE_URL"
+
+
+async def _play(scene: Scene, stage: Stage, seconds: float, monitor: Monitor) -> terminal.Outcome:
+    now = asyncio.get_running_loop().time
+    tally = stage.load.tally = Tally()
+    before, begun = monitor.snapshot(), now()
+    await scene.play(stage, seconds)
+    return terminal.Outcome(before, monitor.snapshot(), tally, now() - begun)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,198 @@
+"""The demo from start to end: the service on its port, the load, scene after scene, and nothing left behind.
+
+What is started is ended by the context manager that started it, in the reverse order, however the demo ends: after its
+duration, by an error, or by SIGINT or SIGTERM, which cancel the one task that everything runs in.
+"""
+
+import asyncio
+import errno
+import gc
+import logging
+import signal
+import socket
+import sys
+import warnings
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy.exc import SAWarning
+from typing_extensions import override
+
+from pool_exporter import Monitor
+from pool_exporter.demo import terminal
+from pool_exporter.demo.database import Database, fault
+from pool_exporter.demo.load import Load, sign_up
+from pool_exporter.demo.rounds import Rounds
+from pool_exporter.demo.scenes import Stage
+from pool_exporter.demo.service import create_app
+from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.settings import Settings
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+START_SECONDS_MAX = 10.0
+STOP_SECONDS_MAX = 2.0
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # they are only looked up
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for. Without a duration, in seconds, rounds go on until a signal comes."""
+
+    host: str
+    port: int
+    duration_seconds: float | None = None
+    scene: str | None = None
+
+
+def run(options: Options) -> None:
+    """Run the demo until its duration is over, or SIGINT or SIGTERM comes.
+
+    Raises SettingsError if it cannot be started as it was asked for.
+    """
+    with _own_accidents_unsaid():
+        asyncio.run(_until_signal(_demo(options)))
+
+
+@contextmanager
+def _own_accidents_unsaid() -> Iterator[None]:
+    """Keep SQLAlchemy from telling of each accident that a scene makes; the scene's own line tells of them all."""
+    log = logging.getLogger("sqlalchemy.pool")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The garbage collector is trying to clean up", SAWarning)
+            yield
+    finally:
+        log.setLevel(level)
+
+
+async def _until_signal(demo: Coroutine[None, None, None]) -> None:
+    task, loop = asyncio.ensure_future(demo), asyncio.get_running_loop()
+
+    def stop() -> None:
+        task.cancel()
+        # A driver's complaint about what is cut off now would be no news.
+        loop.set_exception_handler(lambda *_: None)
+        # What this has begun is soon over, and a second signal would only interrupt it.
+        for number in SIGNALS:
+            loop.add_signal_handler(number, lambda: None)
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stop)
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def _demo(options: Options) -> None:
+    settings = Settings.load()
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(_listening(options.host, options.port))
+        directory = stack.enter_context(TemporaryDirectory(prefix="pool-exporter-demo-"))
+        database = Database.choose(settings, Path(directory))
+        rounds = Rounds.of(options.scene, options.duration_seconds, database)
+        app = create_app(database.engine())
+        await stack.enter_async_context(_started(app, database))
+        await stack.enter_async_context(_served(app, listener))
+        address = _address(listener)
+        load = await stack.enter_async_context(Load(address))
+        monitor: Monitor = app.state.monitor
+        pool = monitor.snapshot()
+        print(terminal.banner(address, database.url, pool), flush=True)
+        await sign_up(load)
+        await rounds.play(Stage.of(load, pool.max, database.end_connections), monitor)
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Hold the port before anything else is begun, so that nobody takes it meanwhile."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(Problem("--port", str(port), f"is taken on {host}; choose another")) from error
+        raise SettingsError(Problem("--host", host, f"port {port} cannot be opened: {_reason(error)}")) from error
+    with listener:
+        yield listener
+
+
+def _reason(error: OSError) -> str:
+    """Return what the system says, without the address that Python adds."""
+    return (error.strerror or str(error)).partition(" (")[0]
+
+
+def _address(listener: socket.socket) -> str:
+    """Return the URL by which this machine reaches the listener."""
+    host, port = listener.getsockname()[:2]
+    host = WILDCARDS.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@asynccontextmanager
+async def _started(app: FastAPI, database: Database) -> AsyncIterator[None]:
+    """Run the service's lifespan, and then remove its tables from a database that is somebody's own.
+
+    The server could run it too, but would end the process with a traceback if the database cannot be reached.
+    """
+    lifespan = app.router.lifespan_context(app)
+    try:
+        await asyncio.wait_for(lifespan.__aenter__(), START_SECONDS_MAX)
+    except Exception as error:
+        if database.is_own:
+            raise
+        raise SettingsError(Problem("DATABASE_URL", str(database.url), f"cannot be used: {fault(error)}")) from error
+    try:
+        yield
+    finally:
+        await _in_time("closing the connections", lifespan.__aexit__(None, None, None))
+        if not database.is_own:
+            await _in_time("removing the tables pool_exporter_demo_*", database.drop_tables())
+
+
+async def _in_time(what: str, work: Coroutine[None, None, object]) -> None:
+    """Do *work* at the end; if it fails, say so and go on with the rest."""
+    try:
+        await asyncio.wait_for(work, STOP_SECONDS_MAX)
+    except Exception as error:  # noqa: BLE001  # a database that went away may fail in any way
+        print(f"pool-exporter demo: {what} failed: {type(error).__name__}", file=sys.stderr)
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to the demo, which has more than a server to stop."""
+
+    @override
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _served(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=0,  # Its callers are gone by then.
+    )
+    server, others = _Server(config), asyncio.all_tasks()
+    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    try:
+        yield
+    finally:
+        # What the leak lost and nobody has collected yet may hold locks, and its drivers need time to end it.
+        gc.collect()
+        # That it cancels what is under way is no news, and neither is how each of those ends.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        server.should_exit = True
+        await serving
+        # Whoever still closes a connection must not be cancelled a second time: a driver may never end then.
+        if begun := asyncio.all_tasks() - others:
+            await asyncio.wait(begun, timeout=STOP_SECONDS_MAX)

@@ -1,0 +1,90 @@
+"""What the demo says on the terminal: where to look, and each scene with the numbers that it produced.
+
+Everything here is a function from values to text; nothing is printed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import URL
+
+from pool_exporter import __version__
+from pool_exporter.demo.load import Tally
+from pool_exporter.demo.scenes import Scene
+from pool_exporter.snapshot import Histogram, PoolSnapshot
+
+_INDENT = 10
+
+
+def banner(address: str, database: URL, pool: PoolSnapshot) -> str:
+    """Return the first lines: what runs, and where to look at it."""
+    limit = "any number of" if pool.max is None else f"at most {pool.max}"
+    return f"""\
+pool_exporter {__version__} demo: a FastAPI service on {database.get_backend_name()} with {limit} connections
+
+  metrics  curl -s {address}/metrics | grep pool
+  status   {address}/
+  service  {address}/docs
+  PromQL   rate(sqlalchemy_pool_saturated_seconds_total[30s])
+
+Each scene says what to watch, then what came of it: means over the scene, and what happened. Ctrl-C ends the demo.
+"""
+
+
+def announcement(scene: Scene, seconds: float) -> str:
+    """Return the line that a scene begins with."""
+    return f"{scene.name:<{_INDENT}}{seconds:.0f} s, {scene.what}: watch {', '.join(scene.watch)}"
+
+
+def skipped(scene: Scene, reason: str) -> str:
+    """Return the line of a scene that is left out."""
+    return f"{scene.name:<{_INDENT}}skipped: {reason}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a scene has produced: the pool before and after, the callers' tally, and how long it took."""
+
+    before: PoolSnapshot
+    after: PoolSnapshot
+    tally: Tally
+    seconds: float
+
+    def since(self, field: str) -> float:
+        """Return how much a number of the snapshot has grown."""
+        return float(getattr(self.after, field) - getattr(self.before, field))
+
+    def mean_ms(self, field: str) -> float:
+        """Return the mean of a histogram's durations of this scene, in milliseconds; 0 when there are none."""
+        before: Histogram = getattr(self.before, field)
+        after: Histogram = getattr(self.after, field)
+        count = after.count - before.count
+        return 1000 * (after.sum - before.sum) / count if count else 0.0
+
+
+def numbers(outcome: Outcome) -> str:
+    """Return the lines with what came of a scene: means over its time, and counts of what happened in it."""
+    tally, seconds = outcome.tally, outcome.seconds
+    line = (
+        f"{tally.requests:>6} requests {tally.failed:>4} failed"
+        f"   used {outcome.since('used_seconds') / seconds:>5.2f}"
+        f"   pending {outcome.since('pending_seconds') / seconds:>6.2f}"
+        f"   wait {outcome.mean_ms('wait_time'):>7.2f} ms"
+        f"   use {outcome.mean_ms('use_time'):>7.2f} ms"
+        f"   saturated {outcome.since('saturated_seconds') / seconds:>4.0%}"
+    )
+    rest = ", ".join(_events(outcome))
+    return f"{' ' * _INDENT}{line}\n{' ' * _INDENT}{rest}\n" if rest else f"{' ' * _INDENT}{line}\n"
+
+
+def _events(outcome: Outcome) -> Iterator[str]:
+    """Yield what happened, and what is still so at the scene's end; nothing about what did not happen."""
+    for name, field in (("timeouts", "timeouts"), ("leaked", "leaked"), ("opened", "connects")):
+        if count := outcome.since(field):
+            yield f"{name} {count:.0f}"
+    before, after = outcome.before.closes, outcome.after.closes
+    reasons = [f"{reason} {after[reason] - before[reason]}" for reason in after if after[reason] > before[reason]]
+    if reasons:
+        yield f"closed: {' '.join(reasons)}"
+    if outcome.after.orphaned:
+        yield f"orphaned {outcome.after.orphaned}, oldest use {outcome.after.oldest_use_seconds:.1f} s"

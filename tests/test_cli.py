@@ -1,0 +1,170 @@
+"""The command line: what is wrong is one line on stderr and exit code 2, and nothing is listed that is not there."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+import pool_exporter
+from pool_exporter import cli
+from pool_exporter.demo.scenes import SCENES
+
+PROGRAM = "import sys; from pool_exporter.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+@pytest.fixture(name="_no_env_file", autouse=True)
+def _no_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep a developer's own `.env` away: the demo reads that of the directory that it is started in."""
+    monkeypatch.chdir(tmp_path)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Return the exit code of the command line with *arguments*, and what it wrote to stdout and stderr."""
+    try:
+        code = cli.main(arguments)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    written = capsys.readouterr()
+    return code, written.out, written.err
+
+
+def is_one_line(text: str) -> bool:
+    """Tell whether *text* is a single line, ended as one."""
+    return text.endswith("\n") and text.count("\n") == 1
+
+
+def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` says which version is installed."""
+    assert (0, f"pool-exporter {pool_exporter.__version__}\n", "") == run(capsys, "--version")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "COMMAND"),
+        (["unknown"], "'unknown'"),
+        (["demo", "--unknown"], "--unknown"),
+        (["demo", "--duration", "soon"], "--duration: must be seconds, at least 1, not 'soon'"),
+        (["demo", "--duration", "0.9"], "at least 1"),
+        (["demo", "--duration", "-5"], "at least 1"),
+        (["demo", "--duration", "nan"], "at least 1"),
+        (["demo", "--duration", "inf"], "at least 1"),
+        (["demo", "--port", "65536"], "--port: must be a whole number from 0 to 65535, not '65536'"),
+        (["demo", "--port", "-1"], "--port"),
+        (["demo", "--port", "http"], "--port"),
+        (["demo", "--scene", "war"], "'war'"),
+    ],
+    ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else "",
+)
+def test_wrong_arguments_are_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str) -> None:
+    """Whoever mistypes reads what is wrong and no usage of twenty lines."""
+    code, out, err = run(capsys, *arguments)
+
+    assert (2, "", True) == (code, out, is_one_line(err))
+    assert expected in err
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"DATABASE_URL": "postgres"}, "DATABASE_URL='***': must be a database URL"),
+        ({"DATABASE_URL": "sqlite://"}, "name a file"),
+        ({"DATABASE_URL": "sqlite:////nowhere/demo.db"}, "cannot be used: unable to open database file"),
+        ({"DATABASE_URL": "postgresql://u:hidden@127.0.0.1:1/d"}, "cannot be used: [Errno"),
+        ({"DB_POOL_SIZE": "many"}, "DB_POOL_SIZE='many'"),
+        ({"POOL_EXPORTER_PORT": "1"}, "POOL_EXPORTER_PORT: is not a setting"),
+    ],
+    ids=["no URL", "in memory", "no directory", "no server", "no number", "no setting"],
+)
+def test_wrong_settings_are_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str], expected: str
+) -> None:
+    """A setting that cannot be used, or leads to nothing, ends the demo before it says that it runs."""
+    for key, value in environ.items():
+        monkeypatch.setenv(key, value)
+    code, out, err = run(capsys, "demo", "--port", "0")
+
+    assert (2, "", True) == (code, out, is_one_line(err))
+    assert expected in err
+    assert "hidden" not in err
+
+
+def test_missing_driver_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database whose driver is not installed is named, with what to install."""
+    monkeypatch.setitem(sys.modules, "aiomysql", None)
+    monkeypatch.setenv("DATABASE_URL", "mysql://u:hidden@127.0.0.1:1/d")
+    url = "mysql+aiomysql://u:***@127.0.0.1:1/d"
+    expected = f"pool-exporter demo: DATABASE_URL='{url}': its driver is not installed: pip install aiomysql\n"
+
+    assert (2, "", expected) == run(capsys, "demo", "--port", "0")
+
+
+def test_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A port that somebody else has is named, with what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run(capsys, "demo", "--port", str(port))
+
+    assert (2, "", f"pool-exporter demo: --port='{port}': is taken on 127.0.0.1; choose another\n") == ended
+
+
+def test_foreign_address_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """An address that this machine does not have is named; 192.0.2.1 is nobody's (RFC 5737)."""
+    expected = "pool-exporter demo: --host='192.0.2.1': port 0 cannot be opened: Cannot assign requested address\n"
+
+    assert (2, "", expected) == run(capsys, "demo", "--host", "192.0.2.1", "--port", "0")
+
+
+def test_scene_that_cannot_be_played_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """There is no server behind an SQLite file that could be restarted, and nothing is played in its place."""
+    code, out, err = run(capsys, "demo", "--scene", "restart", "--port", "0")
+
+    assert (2, "", True) == (code, out, is_one_line(err))
+    assert "--scene='restart': needs PostgreSQL" in err
+
+
+def test_missing_extra_is_one_line() -> None:
+    """Without the extra's packages the demo says how to install them."""
+    hidden = "import sys; sys.modules.update(fastapi=None, sqlmodel=None); "
+    done = subprocess.run([sys.executable, "-c", hidden + PROGRAM, "demo"], capture_output=True, text=True, check=False)
+    expected = "pool-exporter demo: needs fastapi, sqlmodel: pip install 'pool-exporter[demo]'\n"
+
+    assert (2, "", expected) == (done.returncode, done.stdout, done.stderr)
+
+
+def test_defaults_are_those_of_the_design() -> None:
+    """Nobody but this machine reaches the demo, on the port that is free in Prometheus' list, until it is stopped."""
+    asked = cli._parser().parse_args(["demo"])
+
+    assert ("127.0.0.1", 10042, None, None) == (asked.host, asked.port, asked.duration, asked.scene)
+
+
+def test_scenes_are_those_of_the_demo() -> None:
+    """The command line has the scenes' names without importing the demo, and has them right."""
+    assert tuple(scene.name for scene in SCENES) == cli.SCENES
+
+
+@pytest.mark.parametrize("library", ["fastapi", "httpx", "starlette", "uvicorn"])
+def test_help_imports_no_server(library: str) -> None:
+    """A command costs no start-up time but its own."""
+    code = f"import sys, pool_exporter.cli; print({library!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "False\n" == done.stdout
+
+
+def test_reader_that_goes_away_ends_the_demo() -> None:
+    """`pool-exporter demo | head -1` ends at the demo's next line, and says nothing."""
+    command = [sys.executable, "-c", PROGRAM, "demo", "--port", "0", "--duration", "3"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)) as demo:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        demo.stdout.readline()
+        demo.stdout.close()
+        said = demo.stderr.read()
+
+    assert (0, b"") == (demo.returncode, said)
