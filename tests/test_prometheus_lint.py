@@ -61,12 +61,13 @@ def test_linter_finds_what_is_wrong(metric: Metric, finding: str) -> None:
 
 @FORMATS
 def test_type_and_help_are_the_catalogues(accept: str, parse: Parse) -> None:
-    """What the page says of each family is what the catalogue says."""
+    """What the page says of each family is what the catalogue says; a name like a histogram's has no type."""
     types = {Kind.COUNTER: "counter", Kind.HISTOGRAM: "histogram"}
+    expected = [(metric.help, types.get(metric.kind, "gauge")) for metric in METRICS]
+    expected[0] = (expected[0][0], "unknown")
 
-    assert [(metric.help, types.get(metric.kind, "gauge")) for metric in METRICS] == [
-        (family.documentation, family.type) for family in parse(scrape(accept))
-    ]
+    assert "db_client_connection_count" == METRICS[0].family
+    assert expected == [(family.documentation, family.type) for family in parse(scrape(accept))]
 
 
 def test_units_are_declared() -> None:
@@ -76,19 +77,9 @@ def test_units_are_declared() -> None:
     }
 
 
-# The conventions' names come before the linter's taste, and theirs for a number of connections ends in _count.
-CONVENTIONS_OWN = 'db_client_connection_count non-histogram and non-summary metrics should not have "_count" suffix'
-
-
-@pytest.mark.parametrize(
-    ("snapshot", "expected"),
-    [(Snapshot(build=SNAPSHOT.build), []), (SNAPSHOT, [CONVENTIONS_OWN])],
-    ids=["no-pool", "two-pools"],
-)
-def test_promtool_finds_nothing_but_the_conventions_own_name(
-    promtool: Path, snapshot: Snapshot, expected: list[str]
-) -> None:
-    """B-32: Prometheus' parser takes the text page, and its linter has nothing to say of a name that we have chosen."""
+@pytest.mark.parametrize("snapshot", [Snapshot(build=SNAPSHOT.build), SNAPSHOT], ids=["no-pool", "two-pools"])
+def test_promtool_finds_nothing(promtool: Path, snapshot: Snapshot) -> None:
+    """B-32: Prometheus' parser takes the text page, and its linter has nothing to say."""
     done = subprocess.run(
         [promtool, "check", "metrics"],
         input=scrape(TEXT, snapshot=snapshot),
@@ -98,7 +89,7 @@ def test_promtool_finds_nothing_but_the_conventions_own_name(
         check=False,
     )
 
-    assert ("", expected) == (done.stdout, done.stderr.splitlines())
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
 
 
 # OpenMetrics by its own rules (specification 1.0, the MUSTs that concern what we send).
