@@ -1,12 +1,14 @@
-"""The two places of a pool that every checkout passes: `connect`, when it begins, and `_return_conn`, when it ends.
+"""The places of a pool that every checkout passes: `connect`, when it begins, and `_return_conn`, when it ends.
 
-Both are replaced on the pool object, over the methods of its class, whichever class that is, or over attributes that
-somebody else put there before. The replacements hold the pool weakly: a strong reference would be a cycle, and the pool
-would no longer be freed when its last user drops it. Nothing may be counted here; state.py does that.
+And `recreate`, by which an engine gets another pool. All are replaced on the pool object, over the methods of its
+class, whichever that is, or over attributes that somebody else put there before. The replacements hold the pool weakly:
+a strong reference would be a cycle, and the pool would no longer be freed when its last user drops it. Nothing may be
+counted here; state.py does that.
 
 Why not the events `checkout` and `checkin`: none fires when a caller begins to wait or gives up, `checkin` also fires
 for what was never checked out and before the record is back, and each listener costs 0.4 microseconds of a checkout
-that takes 4 (tests/bench has the figures).
+that takes 4 (tests/bench has the figures). Why not `engine_disposed`: one listener of an engine's events makes
+SQLAlchemy look for more of them at every statement.
 """
 
 from collections.abc import Callable
@@ -32,15 +34,20 @@ Found = Callable[[Any], Connection]
 """Gives the connection of a record that was opened before anyone watched."""
 
 
-def arm(pool: Pool, state: PoolState, found: Found) -> None:
-    """Replace the pool's `connect` and `_return_conn` by ones that tell *state*."""
+Succeeded = Callable[[Pool], None]
+"""Is told of the pool that comes after."""
+
+
+def arm(pool: Pool, state: PoolState, found: Found, succeeded: Succeeded) -> None:
+    """Replace the pool's methods by ones that tell *state*, and *succeeded*."""
+    _replace(pool, "recreate", partial(told_recreation, succeeded))
     _replace(pool, "_return_conn", told_return)
     _replace(pool, "connect", partial(timed_connect, state, found))
 
 
 def disarm(pool: Pool) -> None:
     """Put back what was there; a replacement that somebody wrapped meanwhile cannot be taken from under the wrapper."""
-    for name in ("connect", "_return_conn"):
+    for name in ("connect", "_return_conn", "recreate"):
         replacement = pool.__dict__.get(name)
         if hasattr(replacement, _BEFORE):
             before = getattr(replacement, _BEFORE)
@@ -75,6 +82,18 @@ def told_return(return_of: Callable[..., None], pool: Pool) -> Callable[[Any], N
         return_of(pool_reference(), record)
 
     return _return_conn
+
+
+def told_recreation(succeeded: Succeeded, recreate_of: Callable[..., Pool], pool: Pool) -> Callable[[], Pool]:
+    """Return a `recreate` that has the new pool watched before anybody has it."""
+    pool_reference = ref(pool)
+
+    def recreate() -> Pool:
+        successor = recreate_of(pool_reference())
+        succeeded(successor)
+        return successor
+
+    return recreate
 
 
 def timed_connect(

@@ -14,6 +14,7 @@ USED: Final = 1
 STALE: Final = 2
 DETACHED: Final = 3
 CLOSED: Final = 4
+OLD: Final = 5
 
 
 def _nothing() -> None:
@@ -45,6 +46,11 @@ class Connection:
     def is_used(self) -> bool:
         """Tell whether the application has it."""
         return self.state in (USED, STALE)
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether its pool has it, be it the current one or an older one."""
+        return self.state in (IDLE, OLD)
 
     def __del__(self) -> None:
         """Close what was collected without an event: dispose(close=False), a pool that was merely dropped."""

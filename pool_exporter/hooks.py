@@ -1,12 +1,12 @@
 """From SQLAlchemy's pool to the state machine: what is installed for one engine, and what each event means.
 
-Nothing is counted here: each thing that happens becomes one transition of state.py. Checkouts come by acquire.py; the
-rarer things are pool events, because SQLAlchemy copies listeners to the pool that `Engine.dispose()` puts in place, and
-`engine_disposed` arms that one. Private names of SQLAlchemy stand in records.py, acquire.py and here, nowhere else.
+Nothing is counted here: each thing that happens becomes one transition of state.py. Checkouts come by acquire.py, the
+rarer things by events of the pool, whose listeners SQLAlchemy copies to the pool that `Engine.dispose()` puts in its
+place. Private names of SQLAlchemy stand in records.py, acquire.py, listeners.py and here, nowhere else.
 
 What may not happen here: an exception that reaches the application (each entry point is guarded), and a strong
 reference to an engine, pool, record, connection, task or thread. What hangs on what: a pool's event collections and its
-two replaced methods hold the `Hooks` or their state; a record holds its `Connection`; both die with their pool.
+replaced methods hold the `Hooks` or their state; a record holds its `Connection`; both die with their pool.
 """
 
 import time
@@ -17,7 +17,6 @@ from typing import Any, Final
 from weakref import ref
 
 from sqlalchemy import exc
-from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool, QueuePool
 
 from pool_exporter.acquire import arm, disarm
@@ -33,14 +32,14 @@ _POOL_EVENTS: Final = ("connect", "close", "invalidate", "soft_invalidate", "det
 
 
 class Hooks:
-    """All that is installed for one engine and the pools that it has had and has, or for one pool without an engine."""
+    """All that is installed for one pool and those that come after it, as an engine's do."""
 
-    def __init__(self, target: Engine | Pool, state: PoolState, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, pool: Pool, state: PoolState, wall_clock: Callable[[], float] = time.time) -> None:
         self.state = state
         #: Who installed it; whoever finds these hooks on a pool finds the monitor by it.
         self.monitor: Any = None
         self._wall_clock = wall_clock
-        self._target = ref(target)
+        self._first = ref(pool)
         self._pools: list[ref[Pool]] = []
         self._detached: dict[int, Connection] = {}
         self._closing: list[Callable[[], Any]] = []
@@ -52,25 +51,20 @@ class Hooks:
 
     def install(self) -> None:
         """Listen, and take over the connections that the pool has already."""
-        target = self._target()
-        if target is not None:
-            pool = target.pool if isinstance(target, Engine) else target
+        pool = self._first()
+        if pool is not None:
             self.arm(pool)
             for name in _POOL_EVENTS:
-                listen(target, pool, name, getattr(self, f"_on_{name}"))
-            if isinstance(target, Engine):
-                listen(target, target, "engine_disposed", self._on_engine_disposed)
+                listen(pool, name, getattr(self, f"_on_{name}"))
             self._adopt(pool)
 
     def remove(self) -> None:
-        """Take everything away again: the listeners, the timed connect, and what the records carry."""
-        target, pools = self._target(), self.pools()
+        """Take everything away again: the listeners, the replaced methods, and what the records carry."""
+        first, pools = self._first(), self.pools()
         with self._lock:
             self._is_removed = True
         for name in _POOL_EVENTS:
-            unlisten(target, pools, name, getattr(self, f"_on_{name}"))
-        if isinstance(target, Engine):
-            unlisten(target, [target], "engine_disposed", self._on_engine_disposed)
+            unlisten(first, pools, name, getattr(self, f"_on_{name}"))
         for pool in pools:
             disarm(pool)
             pool.__dict__.pop(ATTRIBUTE, None)
@@ -102,7 +96,13 @@ class Hooks:
             if not self._is_removed and ATTRIBUTE not in pool.__dict__:
                 self._pools = [*(reference for reference in self._pools if reference() is not None), ref(pool)]
                 pool.__dict__[ATTRIBUTE] = self
-                arm(pool, self.state, self.found)
+                arm(pool, self.state, self.found, self.succeeded)
+
+    @guarded
+    def succeeded(self, pool: Pool) -> None:
+        """Go on with the pool that comes after; the listeners are there already."""
+        self.state.replaced(limit_of(pool))
+        self.arm(pool)
 
     def _adopt(self, pool: Pool) -> None:
         """Take over the connections that the pool has already."""
@@ -136,12 +136,7 @@ class Hooks:
         before = self._tracked(record)
         if before is not None:
             self._settle(before)
-        connection = self._track(record, self.state.opened(took))
-        pool = pool_of(record)
-        if pool not in self.pools():
-            # The pool was recreated without its engine, so the caller came by the untimed connect.
-            self.state.granted(None, connection, None, None)
-            self.arm(pool)
+        self._track(record, self.state.opened(took))
 
     def _settle(self, connection: Connection) -> None:
         """End what was on a record that opens another connection: it is being detached, or was lost unannounced."""
@@ -196,13 +191,6 @@ class Hooks:
         if connection is not None:
             self.state.closed(connection, reason)
 
-    @guarded
-    def _on_engine_disposed(self, engine: Engine) -> None:
-        pool = engine.pool
-        if pool not in self.pools():
-            self.state.replaced(limit_of(pool))
-            self.arm(pool)
-
     # Looking.
 
     def look(self) -> None:
@@ -242,13 +230,8 @@ class Hooks:
 
 
 def hooks_of(pool: Pool) -> Hooks | None:
-    """Return what watches *pool*; one that was recreated without its engine brought the listeners along."""
+    """Return what watches *pool*."""
     found: Hooks | None = pool.__dict__.get(ATTRIBUTE)
-    for listener in pool.dispatch.close if found is None else ():
-        hooks = getattr(listener, "__self__", None)
-        if isinstance(hooks, Hooks):
-            hooks.arm(pool)
-            return pool.__dict__.get(ATTRIBUTE)
     return found
 
 

@@ -15,7 +15,7 @@ Times are nanoseconds of the monotonic clock since ORIGIN, a time of the same cl
 first watched, so no time is 0. Counting from there keeps the sums of times inside 63 bits for 292 caller-years.
 
 A pool has `ROWS` rows of either kind. A use or a caller that finds none free is counted in USES and USES_SINCE or in
-ASKS and ASKS_SINCE instead, numbers and sums of times: nothing but its age is lost.
+ASKS and ASKS_SINCE instead, numbers and sums of times; of their ages only the oldest use's is kept, in OLDEST.
 
 Peaks: PENDING_PEAK and USED_PEAK belong to the window numbered WINDOW (a window is `WINDOW_NS` long, number 0 begins
 at 0); the two runs *_PEAKS keep the `WINDOWS` windows before it, window n in word n modulo WINDOWS.
@@ -34,9 +34,9 @@ BUCKETS: Final = len(BOUNDS_NS) + 1
 WINDOW_NS: Final = 5 * SECOND
 WINDOWS: Final = PEAK_SECONDS * SECOND // WINDOW_NS
 
-ROWS: Final = 64
+ROWS: Final = 32
 
-_single = range(19)
+_single = range(20)
 (
     ORIGIN,
     OPEN,
@@ -57,10 +57,12 @@ _single = range(19)
     DRIFT,
     FAILED_NS,
     LOST_NS,
+    OLDEST,
 ) = _single
 """Single words. USES_SINCE and ASKS_SINCE are sums of times, SATURATED_SINCE is one time. LIMIT is the number of used
 connections at which the pool is saturated, -1 when there is none; FAILED_NS is the time that callers spent pending
-before a failure other than a timeout, LOST_NS the time of uses that ended with their process."""
+before a failure other than a timeout, LOST_NS the time of uses that ended with their process; OLDEST is the time of the
+oldest use without a row when somebody last looked, 0 when there was none."""
 
 FAILURES: Final = _single.stop
 CLOSES: Final = FAILURES + len(ERROR_TYPES.values)

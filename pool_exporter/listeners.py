@@ -11,26 +11,24 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import event, exc
-from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
 Listener = Callable[..., None]
 
 
-def listen(target: Engine | Pool, owner: Engine | Pool, name: str, listener: Listener) -> None:
-    """Add *listener* to *target*; *owner* has the event's listeners: the engine, or its pool for an event of pools."""
-    with _steady([owner], name):
+def listen(pool: Pool, name: str, listener: Listener) -> None:
+    """Add *listener* to the pool's event *name*."""
+    with _steady([pool], name):
         # With the default, an asynchronous pool's first connection would have to be made inside SQLAlchemy's greenlet.
-        options = {"asyncio": False} if isinstance(owner, Pool) else {}
-        event.listen(target, name, listener, **options)
+        event.listen(pool, name, listener, asyncio=False)
 
 
-def unlisten(target: Engine | Pool | None, owners: list[Any], name: str, listener: Listener) -> None:
-    """Remove *listener* from *owners*; *target* is what it was added to, or None when that is gone."""
-    with _steady(owners, name) as collections:
-        if target is not None:
+def unlisten(first: Pool | None, pools: list[Pool], name: str, listener: Listener) -> None:
+    """Remove *listener* from *pools*; *first* is the one that it was added to, or None when that is gone."""
+    with _steady(pools, name) as collections:
+        if first is not None:
             with suppress(exc.InvalidRequestError):
-                event.remove(target, name, listener)
+                event.remove(first, name, listener)
         for collection in collections:
             with suppress(ValueError):
                 collection.listeners.remove(listener)
@@ -46,9 +44,9 @@ class _SteadyDeque(deque[Any]):
 
 
 @contextmanager
-def _steady(owners: list[Any], name: str) -> Iterator[list[Any]]:
+def _steady(pools: list[Pool], name: str) -> Iterator[list[Any]]:
     """Let the listeners of the event *name* change inside; runs that began before go through a deque of their own."""
-    found = [getattr(owner.dispatch, name) for owner in owners]
+    found = [getattr(pool.dispatch, name) for pool in pools]
     # An event that nobody has ever listened to has no deque; it gets one in a single store.
     collections = [collection for collection in found if isinstance(collection.listeners, deque)]
     for collection in collections:

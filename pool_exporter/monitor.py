@@ -35,13 +35,12 @@ class Monitor:
     It is a context manager, which closes it. Merely dropping it changes nothing: the pool stays watched.
     """
 
-    def __init__(self, target: Engine | Pool, identity: PoolIdentity) -> None:
-        pool = target.pool if isinstance(target, Engine) else target
+    def __init__(self, pool: Pool, identity: PoolIdentity) -> None:
         self.identity = identity
         self._config = config_of(pool)
         self._state = pool_state(time.monotonic_ns, limit_of(pool))
         self._last: PoolSnapshot | None = None
-        hooks = Hooks(target, self._state)
+        hooks = Hooks(pool, self._state)
         hooks.monitor = self
         self._hooks = ref(hooks)
         _registry.add(hooks)
@@ -123,7 +122,7 @@ def instrument(target: "Engine | AsyncEngine | Pool", name: str | None = None, s
         hooks = hooks_of(pool)
         if hooks is None:
             identity = identity_of(engine, pool, name, _service() if service is None else service)
-            return Monitor(engine or pool, _unique(identity))
+            return Monitor(pool, _unique(identity))
         monitor: Monitor = hooks.monitor
         if name is not None and name != monitor.identity.name:
             monitor.identity = _unique(replace(monitor.identity, name=name))

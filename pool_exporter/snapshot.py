@@ -185,7 +185,7 @@ def decode(words: Sequence[int], now: int, identity: PoolIdentity, config: PoolC
         used_seconds=_seconds(words[layout.USE_SUM] + words[layout.LOST_NS] + used * now - used_since),
         pending_seconds=_seconds(_ended_pending(words) + pending * now - pending_since),
         saturated_seconds=_seconds(words[layout.SATURATED] + still_saturated(words, used, now)),
-        oldest_use_seconds=_seconds(now - min(uses, default=now)),
+        oldest_use_seconds=_seconds(now - min([*uses, words[layout.OLDEST] or now], default=now)),
         orphaned=words[layout.ORPHANED],
         accounting_drift=words[layout.DRIFT],
     )

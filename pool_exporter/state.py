@@ -1,9 +1,9 @@
 """The machine of one connection and the words that its pool's connections share.
 
 Rule 1: everything that changes a pool's words stands in this file. Rule 2: this file does not know SQLAlchemy; hooks.py
-turns what SQLAlchemy does into the transitions below. Rule 3: no IO, no lock, and no clock but the one that is passed
-in. Rule 4: between the first and the last store of a transition there is no call, which could hand over the GIL, and no
-new container, which could start the garbage collector and with it another transition (slots.py says why).
+turns what SQLAlchemy does into the transitions below. Rule 3: no IO, no lock, no clock but the one passed in. Rule 4:
+between a transition's first and last store there is no call, which could hand over the GIL, and no new container, which
+could start the garbage collector and with it another transition (slots.py says why).
 
 One `Connection` is one opened database connection, from its opening to its close. Its transitions:
 
@@ -34,25 +34,19 @@ from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
 from pool_exporter.connection import CLOSED, DETACHED, IDLE, STALE, USED, Connection
 from pool_exporter.layout import (
     ASK_ROW,
-    ASKS,
-    ASKS_SINCE,
     BOUNDS_NS,
-    PENDING_PEAK,
-    SATURATED_SINCE,
     USE,
     USE_ROW,
     USE_SUM,
-    USED_PEAK,
-    USES,
-    USES_SINCE,
     WAIT,
     WAIT_SUM,
-    WINDOW_NS,
 )
 from pool_exporter.slots import Words, allocate, clear
 
 UNLIMITED: Final = -1
 
+_USE_ROWS: Final = tuple(range(USE_ROW + layout.ROWS - 1, USE_ROW - 1, -1))
+_ASK_ROWS: Final = tuple(range(ASK_ROW + layout.ROWS - 1, ASK_ROW - 1, -1))
 _FIRST_BOUND: Final = BOUNDS_NS[0]
 _REASON: Final = {reason: layout.CLOSES + i for i, reason in enumerate(CLOSE_REASONS.values)}
 _FAILURE: Final = {error_type: layout.FAILURES + i for i, error_type in enumerate(ERROR_TYPES.values)}
@@ -76,12 +70,11 @@ class PoolState:
         self.connections.clear()
         clear(self.words)
         self.origin = self.words[layout.ORIGIN] = self.clock() - 1
-        # What follows stands among the words too, or follows from them; reading it there would cost twice as much.
+        # What follows stands among the words too; reading it there would cost twice as much.
         self.limit = self.words[layout.LIMIT] = limit
         self.used = self.used_peak = self.pending = self.pending_peak = 0
-        self.window_end = WINDOW_NS
-        self._use_rows = list(range(USE_ROW + layout.ROWS - 1, USE_ROW - 1, -1))
-        self._ask_rows = list(range(ASK_ROW + layout.ROWS - 1, ASK_ROW - 1, -1))
+        self.window_end = layout.WINDOW_NS
+        self._use_rows, self._ask_rows = list(_USE_ROWS), list(_ASK_ROWS)
 
     def live(self) -> list[Connection]:
         """Return the connections that are not closed."""
@@ -98,13 +91,13 @@ class PoolState:
             ask = self._ask_rows.pop()
         except IndexError:
             ask = -now
-            words[ASKS] += 1
-            words[ASKS_SINCE] += now
+            words[layout.ASKS] += 1
+            words[layout.ASKS_SINCE] += now
         else:
             words[ask] = now
         pending = self.pending = self.pending + 1
         if pending > self.pending_peak:
-            self.pending_peak = words[PENDING_PEAK] = pending
+            self.pending_peak = words[layout.PENDING_PEAK] = pending
         return ask
 
     def granted(
@@ -138,13 +131,13 @@ class PoolState:
             if connection.row:
                 words[connection.row] = now
             else:
-                words[USES] += 1
-                words[USES_SINCE] += now
+                words[layout.USES] += 1
+                words[layout.USES_SINCE] += now
             used = self.used = self.used + 1
             if used > self.used_peak:
-                self.used_peak = words[USED_PEAK] = used
+                self.used_peak = words[layout.USED_PEAK] = used
             if used == self.limit:
-                words[SATURATED_SINCE] = now
+                words[layout.SATURATED_SINCE] = now
 
     def failed(self, ask: int, error_type: str) -> None:
         """Note that the caller of *ask* got no connection; a timeout is a wait, any other failure is not."""
@@ -170,8 +163,8 @@ class PoolState:
             words[ask] = 0
             self._ask_rows.append(ask)
         else:
-            words[ASKS] -= 1
-            words[ASKS_SINCE] += ask
+            words[layout.ASKS] -= 1
+            words[layout.ASKS_SINCE] += ask
 
     # Connections.
 
@@ -192,9 +185,6 @@ class PoolState:
 
     def returned(self, connection: Connection) -> None:
         """End the connection's use, if there is one."""
-        state = connection.state
-        if state != USED and state != STALE:
-            return
         words = self.words
         now = self.clock() - self.origin
         if now >= self.window_end:
@@ -203,17 +193,17 @@ class PoolState:
         bucket = USE if use <= _FIRST_BOUND else USE + bisect_left(BOUNDS_NS, use)
         checkout = connection.checkout
         lost = checkout is not None and checkout() is None
-        state = connection.state
+        state = connection.state  # Read after the last call: StaticPool lends one connection to several threads.
         if state != USED and state != STALE:
-            return  # Another thread was faster: StaticPool lends one connection to several.
+            return
         connection.state = IDLE
         words[bucket] += 1
         words[USE_SUM] += use
         if connection.row:
             words[connection.row] = 0
         else:
-            words[USES] -= 1
-            words[USES_SINCE] -= connection.since
+            words[layout.USES] -= 1
+            words[layout.USES_SINCE] -= connection.since
         used = self.used
         self.used = used - 1
         if lost:
@@ -221,7 +211,7 @@ class PoolState:
         if state == STALE:
             self.limit = words[layout.LIMIT] = self.limit - 1
         elif used == self.limit:
-            words[layout.SATURATED] += now - words[SATURATED_SINCE]
+            words[layout.SATURATED] += now - words[layout.SATURATED_SINCE]
 
     def invalidated(self, kind: str) -> None:
         """Count an invalidation, "hard" or "soft"."""
@@ -233,8 +223,9 @@ class PoolState:
             return
         self.returned(connection)
         words = self.words
-        if connection.state != IDLE:
-            return self.detached(connection)  # Another thread got it meanwhile.
+        if connection.state != IDLE:  # Another thread got it meanwhile.
+            self.detached(connection)
+            return
         connection.state = DETACHED
         words[layout.OPEN] -= 1
         words[layout.DETACHED] += 1
@@ -247,8 +238,9 @@ class PoolState:
         self.returned(connection)
         words, slot = self.words, _REASON[reason]
         state = connection.state
-        if state != IDLE and state != DETACHED:
-            return self.closed(connection, reason)  # As above.
+        if state != IDLE and state != DETACHED:  # As above.
+            self.closed(connection, reason)
+            return
         connection.state = CLOSED
         words[layout.OPEN if state == IDLE else layout.DETACHED] -= 1
         words[slot] += 1
@@ -260,7 +252,7 @@ class PoolState:
         now = self.clock() - self.origin
         words = self.words
         if 0 <= self.limit <= self.used:
-            words[layout.SATURATED] += now - words[SATURATED_SINCE]
+            words[layout.SATURATED] += now - words[layout.SATURATED_SINCE]
         self.limit = words[layout.LIMIT] = limit
         for connection in () if limit == UNLIMITED else self.live():
             if connection.state == USED or connection.state == STALE:
@@ -276,11 +268,13 @@ class PoolState:
     def events(self) -> list[int]:
         """Return a value that is equal only if nothing has happened in between."""
         words = self.read()
-        words[layout.ORPHANED] = words[layout.DRIFT] = 0
+        words[layout.ORPHANED] = words[layout.DRIFT] = words[layout.OLDEST] = 0
         return words
 
     def observe(self, orphaned: int, drift: int) -> None:
-        """Write what only looking can tell: the orphans and the drift."""
+        """Write what only looking can tell: the orphans, the drift, and the oldest use without a row."""
+        rowless = [connection.since for connection in self.live() if connection.is_used and not connection.row]
+        self.words[layout.OLDEST] = min(rowless, default=0)
         self.words[layout.ORPHANED] = orphaned
         self.words[layout.DRIFT] = drift
 
@@ -292,12 +286,12 @@ class PoolState:
     def _roll(self, now: int) -> None:
         """Begin the peaks' window of *now*: keep the last one's, and the level for each that saw no event."""
         words, used, pending = self.words, self.used, self.pending
-        last, window = words[layout.WINDOW], now // WINDOW_NS
+        last, window = words[layout.WINDOW], now // layout.WINDOW_NS
         for passed in range(max(last, window - layout.WINDOWS), window):
             at = passed % layout.WINDOWS
             words[layout.USED_PEAKS + at] = self.used_peak if passed == last else used
             words[layout.PENDING_PEAKS + at] = self.pending_peak if passed == last else pending
         words[layout.WINDOW] = window
-        self.used_peak = words[USED_PEAK] = used
-        self.pending_peak = words[PENDING_PEAK] = pending
-        self.window_end = (window + 1) * WINDOW_NS
+        self.used_peak = words[layout.USED_PEAK] = used
+        self.pending_peak = words[layout.PENDING_PEAK] = pending
+        self.window_end = (window + 1) * layout.WINDOW_NS
