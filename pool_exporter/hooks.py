@@ -20,7 +20,7 @@ from sqlalchemy import exc
 from sqlalchemy.pool import Pool, QueuePool
 
 from pool_exporter.acquire import arm, disarm
-from pool_exporter.connection import CLOSED, IDLE, Connection
+from pool_exporter.connection import CLOSED, Connection
 from pool_exporter.guard import guarded
 from pool_exporter.layout import DRIFT
 from pool_exporter.listeners import listen, unlisten
@@ -112,7 +112,7 @@ class Hooks:
 
     def _catch_up(self, connection: Connection, checkout: Callable[[], object] | None) -> None:
         """Take a connection for used that somebody got who had asked before the pool was watched."""
-        if connection.state == IDLE and checkout is not None and checkout() is not None:
+        if connection.is_idle and checkout is not None and checkout() is not None:
             self.state.granted(None, connection, checkout, None)
 
     def _track(self, record: Any, connection: Connection) -> Connection:
@@ -136,11 +136,11 @@ class Hooks:
         before = self._tracked(record)
         if before is not None:
             self._settle(before)
-        self._track(record, self.state.opened(took))
+        self._track(record, self.state.opened(took, is_old=self._pools[-1]() is not pool_of(record)))
 
     def _settle(self, connection: Connection) -> None:
         """End what was on a record that opens another connection: it is being detached, or was lost unannounced."""
-        if connection.state == IDLE:
+        if connection.is_idle:
             self.state.closed(connection, "discarded")
         else:
             self._leave(connection)
@@ -198,12 +198,15 @@ class Hooks:
         connections = self.state.live()
         for connection in connections:
             record = connection.record()
-            if connection.state == IDLE and record is not None and record.dbapi_connection is None:
+            if connection.is_idle and record is not None and record.dbapi_connection is None:
                 # It was opened, and another listener of the connect event raised: SQLAlchemy drops it without an event.
                 self.state.closed(connection, "discarded")
             elif record is not None and not self.state.pending:
                 # While a caller is pending, it may have the record already and only wait for its ping.
                 self._catch_up(connection, record.fairy_ref)
+        for identity, connection in list(self._detached.items()):
+            if _is_let_go(connection):
+                self._close_detached(identity, "discarded")
         orphaned = sum(connection.is_used and _is_orphan(connection) for connection in connections)
         self.state.observe(orphaned, self._drift())
 
@@ -238,6 +241,12 @@ def hooks_of(pool: Pool) -> Hooks | None:
 def _is_of(connection: Connection, pool: Pool) -> bool:
     record = connection.record()
     return record is not None and pool_of(record) is pool
+
+
+def _is_let_go(connection: Connection) -> bool:
+    """Tell whether a detached connection was dropped unannounced: its proxy's last rollback failed."""
+    proxied = None if connection.checkout is None else connection.checkout()
+    return proxied is not None and proxied.dbapi_connection is None
 
 
 def _is_orphan(connection: Connection) -> bool:

@@ -39,9 +39,9 @@ class LockedPoolState(PoolState):
 
 def _locked(transition: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(transition)
-    def locked(self: LockedPoolState, *arguments: object) -> object:
+    def locked(self: LockedPoolState, *arguments: object, **options: object) -> object:
         with self._lock:
-            return transition(self, *arguments)
+            return transition(self, *arguments, **options)
 
     return locked
 

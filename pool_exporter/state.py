@@ -9,16 +9,18 @@ One `Connection` is one opened database connection, from its opening to its clos
 
     state    | opened | granted | returned  | detached      | closed(reason) | replaced
     CLOSED   | IDLE   | -       | -         | -             | -              | -
-    IDLE     | -      | USED    | -         | DETACHED      | CLOSED         | -
+    IDLE     | -      | USED    | -         | DETACHED      | CLOSED         | OLD
     USED     | -      | -       | IDLE, use | DETACHED, use | CLOSED, use    | STALE
-    STALE    | -      | -       | IDLE, use | DETACHED, use | CLOSED, use    | -
+    OLD      | -      | STALE   | -         | DETACHED      | CLOSED         | -
+    STALE    | -      | -       | OLD, use  | DETACHED, use | CLOSED, use    | -
     DETACHED | -      | -       | -         | -             | CLOSED         | -
 
 "-" changes nothing: SQLAlchemy announces a return without a checkout (after a failed reconnect), grants one connection
-twice (StaticPool) and closes one in use (SingletonThreadPool). "use" ends a use and observes its duration. STALE is
-USED from a pool that the engine has replaced: still used, but not counted against the limit, which is the new pool's.
+twice (StaticPool) and closes one in use (SingletonThreadPool). "use" ends a use and observes its duration. OLD and
+STALE are IDLE and USED of a pool that has been replaced, but still serves who waits there: they do not count against
+the limit, which is the new pool's. (Without a limit they are not told apart.)
 
-Gauges are memberships: OPEN counts the connections that are IDLE, USED or STALE; a row is taken by each that is USED or
+Gauges are memberships: OPEN counts those that are neither CLOSED nor DETACHED; a row is taken by each that is USED or
 STALE, and by each caller that waits; DETACHED counts those that are DETACHED. Each is changed only together with the
 state of a connection or caller. What has ended is counted before the row is given back, so that a reader in between
 sees it twice, never not at all: too much by one duration for a moment, but nothing that falls below what was.
@@ -31,16 +33,8 @@ from weakref import ref
 
 from pool_exporter import layout
 from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
-from pool_exporter.connection import CLOSED, DETACHED, IDLE, STALE, USED, Connection
-from pool_exporter.layout import (
-    ASK_ROW,
-    BOUNDS_NS,
-    USE,
-    USE_ROW,
-    USE_SUM,
-    WAIT,
-    WAIT_SUM,
-)
+from pool_exporter.connection import CLOSED, DETACHED, IDLE, OLD, STALE, USED, Connection
+from pool_exporter.layout import ASK_ROW, BOUNDS_NS, USE, USE_ROW, USE_SUM, WAIT, WAIT_SUM
 from pool_exporter.slots import Words, allocate, clear
 
 UNLIMITED: Final = -1
@@ -124,20 +118,24 @@ class PoolState:
             else:
                 self.forgotten(ask)
         connection.checkout = checkout
-        if connection.state == IDLE:
-            connection.state = USED
-            connection.owner = owner
-            connection.since = now
-            if connection.row:
-                words[connection.row] = now
-            else:
-                words[layout.USES] += 1
-                words[layout.USES_SINCE] += now
-            used = self.used = self.used + 1
-            if used > self.used_peak:
-                self.used_peak = words[layout.USED_PEAK] = used
-            if used == self.limit:
-                words[layout.SATURATED_SINCE] = now
+        state = connection.state
+        if state != IDLE and state != OLD:
+            return
+        connection.state = USED if state == IDLE else STALE
+        connection.owner = owner
+        connection.since = now
+        if connection.row:
+            words[connection.row] = now
+        else:
+            words[layout.USES] += 1
+            words[layout.USES_SINCE] += now
+        used = self.used = self.used + 1
+        if used > self.used_peak:
+            self.used_peak = words[layout.USED_PEAK] = used
+        if state == OLD:
+            self.limit = words[layout.LIMIT] = self.limit + 1
+        elif used == self.limit:
+            words[layout.SATURATED_SINCE] = now
 
     def failed(self, ask: int, error_type: str) -> None:
         """Note that the caller of *ask* got no connection; a timeout is a wait, any other failure is not."""
@@ -168,14 +166,14 @@ class PoolState:
 
     # Connections.
 
-    def opened(self, took: int | None = None) -> Connection:
+    def opened(self, took: int | None = None, *, is_old: bool = False) -> Connection:
         """Return the machine of a connection just opened in *took* nanoseconds, or found open (None)."""
         connection = Connection(self)
         self.connections[id(connection)] = ref(connection)
         words = self.words
         bucket = layout.CREATE + bisect_left(BOUNDS_NS, took or 0)
         connection.row = self._use_rows.pop() if self._use_rows else 0
-        connection.state = IDLE
+        connection.state = OLD if is_old and self.limit != UNLIMITED else IDLE
         words[layout.CONNECTS] += 1
         words[layout.OPEN] += 1
         if took is not None:
@@ -196,7 +194,7 @@ class PoolState:
         state = connection.state  # Read after the last call: StaticPool lends one connection to several threads.
         if state != USED and state != STALE:
             return
-        connection.state = IDLE
+        connection.state = IDLE if state == USED else OLD
         words[bucket] += 1
         words[USE_SUM] += use
         if connection.row:
@@ -223,7 +221,7 @@ class PoolState:
             return
         self.returned(connection)
         words = self.words
-        if connection.state != IDLE:  # Another thread got it meanwhile.
+        if connection.state != IDLE and connection.state != OLD:  # Another thread got it meanwhile.
             self.detached(connection)
             return
         connection.state = DETACHED
@@ -238,11 +236,11 @@ class PoolState:
         self.returned(connection)
         words, slot = self.words, _REASON[reason]
         state = connection.state
-        if state != IDLE and state != DETACHED:  # As above.
+        if state != IDLE and state != OLD and state != DETACHED:  # As above.
             self.closed(connection, reason)
             return
         connection.state = CLOSED
-        words[layout.OPEN if state == IDLE else layout.DETACHED] -= 1
+        words[layout.DETACHED if state == DETACHED else layout.OPEN] -= 1
         words[slot] += 1
         self._free(connection)
         self.connections.pop(id(connection), None)
@@ -258,6 +256,8 @@ class PoolState:
             if connection.state == USED or connection.state == STALE:
                 connection.state = STALE
                 self.limit = words[layout.LIMIT] = self.limit + 1
+            elif connection.state == IDLE:
+                connection.state = OLD
 
     # What no event tells.
 

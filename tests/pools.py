@@ -41,7 +41,7 @@ class Database:
         self.is_down = False
         self._connections: WeakSet[_Connection] = WeakSet()
 
-    def connect(self, *_: object) -> sqlite3.Connection:
+    def connect(self) -> Any:
         """Open a connection that any thread may use, unless the database is down."""
         if self.is_down:
             raise sqlite3.OperationalError("unable to open database file")
@@ -53,7 +53,8 @@ class Database:
         """Open a connection by aiosqlite."""
         connection = aiosqlite.Connection(self.connect, 64)
         # The thread of one that is never closed may not keep the tests from ending.
-        getattr(connection, "_thread", connection).daemon = True
+        thread: Any = getattr(connection, "_thread", connection)
+        thread.daemon = True
         return await connection
 
     @property

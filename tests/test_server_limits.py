@@ -91,9 +91,11 @@ def test_time_to_read_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that asks and does not read is hung up on."""
     monkeypatch.setattr(server_module, "ASK_SECONDS", 0.3)
     monkeypatch.setattr(server_module, "ANSWER_SECONDS", 0.3)
-    pools = Snapshot(SNAPSHOT.pools * 200)  # More than the buffers of both sides hold.
-    with start_http_server(0, source=lambda: pools) as server, dial(server) as connection:
+    pools = Snapshot(SNAPSHOT.pools * 10)  # Far more than the buffers below hold.
+    with start_http_server(0, source=lambda: pools) as server, socket.socket() as connection:
+        server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((server.addr, server.port))
         connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
 
         until(2, lambda: len(own_threads(server)))

@@ -257,8 +257,7 @@ def test_reading_while_they_work() -> None:
 
     def work() -> None:
         if next(turns) == 0:
-            for _ in range(300):
-                seen.append(monitor.snapshot())
+            seen.extend(monitor.snapshot() for _ in range(300))
             done.set()
         else:
             while not done.is_set():

@@ -51,10 +51,10 @@ class Application:
         self, engine: Engine | None = None, work: Callable[[PoolProxiedConnection], object] = lambda _: None
     ) -> None:
         """Check out, do something, and return."""
-        with suppress(SQLAlchemyError, ValueError, KeyboardInterrupt, sqlite3.Error):
-            with (engine or self.engine).raw_connection() as connection:
-                work(connection)
-                self.scrape()
+        stopped = suppress(SQLAlchemyError, ValueError, KeyboardInterrupt, sqlite3.Error)
+        with stopped, (engine or self.engine).raw_connection() as connection:
+            work(connection)
+            self.scrape()
         self.scrape()
 
     def open_slowly(self) -> None:

@@ -4,6 +4,7 @@ import gc
 import threading
 import time
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -89,7 +90,7 @@ def test_b22_uses_do_not_overwrite_each_other(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("options", [{"pool_size": 0}, {"max_overflow": -1}], ids=str)
-def test_b23_unlimited(options: dict[str, int]) -> None:
+def test_b23_unlimited(options: dict[str, Any]) -> None:
     """B-23: `pool_size=0` and `max_overflow=-1` are no limit, never 0, and can be told by the pool's info."""
     snapshot = instrument(Database().engine(**options)).snapshot()
 
@@ -108,7 +109,7 @@ def test_b24_buckets() -> None:
 
 
 def test_b29_short_exhaustion(clock: FakeClock) -> None:
-    """B-29: 200 ms without a connection, long over when somebody looks, are in the peaks, the wait and the integrals."""
+    """B-29: 200 ms without a connection, long over when somebody looks, are in the peaks, the wait, the integrals."""
     engine = Database().engine(pool_size=1, max_overflow=0)
     monitor = instrument(engine)
     held = engine.connect()
@@ -129,7 +130,7 @@ def test_b29_short_exhaustion(clock: FakeClock) -> None:
 
 
 def test_b31_waiting_is_queueing(clock: FakeClock) -> None:
-    """B-31: checkouts from a pool that has connections add nothing to the waiting; a queue adds its length x its time."""
+    """B-31: checkouts from a pool that has connections add nothing to the waiting, a queue its length x its time."""
     engine = Database().engine(pool_size=1, max_overflow=0)
     monitor = instrument(engine)
     for _ in range(1000):
