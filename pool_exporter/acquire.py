@@ -135,4 +135,8 @@ def timed_connect(
 
 @guarded
 def _fail(state: PoolState, at: int, error: BaseException) -> None:
-    state.failed(at, failure_type(error))
+    try:
+        state.failed(at, failure_type(error))
+    except Exception:
+        state.forgotten(at)
+        raise

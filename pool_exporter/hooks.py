@@ -253,6 +253,7 @@ def _is_orphan(connection: Connection) -> bool:
     return connection.owner is not None and is_finished(connection.owner)
 
 
+@guarded
 def _collected(hooks: Callable[[], Hooks | None], identity: int, _: object) -> None:
     """Close a detached connection whose user has dropped it: its driver's connection goes with it, without an event."""
     found = hooks()

@@ -23,11 +23,12 @@ _PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 14
 
 def identity_of(engine: Engine | None, pool: Pool, name: str | None = None, service: str = "") -> PoolIdentity:
     """Name the pool: *name*, else the logging name it was given, else `host:port/database` (SQLite: the file's)."""
-    given = name or pool._orig_logging_name or getattr(engine, "logging_name", None)
+    # Labels are text; what stands for a name here may be anything.
+    given = str(name or pool._orig_logging_name or getattr(engine, "logging_name", None) or "")
     if engine is None:
-        system = getattr(pool._dialect, "name", "")
+        system = str(getattr(pool._dialect, "name", ""))
         return PoolIdentity(given or system or type(pool).__name__, system=system, service=service)
-    system = _SYSTEMS.get(engine.dialect.name, engine.dialect.name)
+    system = str(_SYSTEMS.get(engine.dialect.name, engine.dialect.name))
     address, port = _server(engine.url)
     namespace = engine.url.database or ""
     return PoolIdentity(given or _default(system, namespace, address, port), system, namespace, address, port, service)

@@ -111,31 +111,32 @@ class PoolState:
             bucket = WAIT if wait <= _FIRST_BOUND else WAIT + bisect_left(BOUNDS_NS, wait)
             words[bucket] += 1
             words[WAIT_SUM] += wait
-            if ask > 0:  # As `forgotten` has it, without the call.
+            if ask > 0:
                 words[ask] = 0
-                self.pending -= 1
-                self._ask_rows.append(ask)
             else:
-                self.forgotten(ask)
+                words[layout.ASKS] -= 1
+                words[layout.ASKS_SINCE] += ask
+            self.pending -= 1
         connection.checkout = checkout
         state = connection.state
-        if state != IDLE and state != OLD:
-            return
-        connection.state = USED if state == IDLE else STALE
-        connection.owner = owner
-        connection.since = now
-        if connection.row:
-            words[connection.row] = now
-        else:
-            words[layout.USES] += 1
-            words[layout.USES_SINCE] += now
-        used = self.used = self.used + 1
-        if used > self.used_peak:
-            self.used_peak = words[layout.USED_PEAK] = used
-        if state == OLD:
-            self.limit = words[layout.LIMIT] = self.limit + 1
-        elif used == self.limit:
-            words[layout.SATURATED_SINCE] = now
+        if state == IDLE or state == OLD:
+            connection.state = USED if state == IDLE else STALE
+            connection.owner = owner
+            connection.since = now
+            if connection.row:
+                words[connection.row] = now
+            else:
+                words[layout.USES] += 1
+                words[layout.USES_SINCE] += now
+            used = self.used = self.used + 1
+            if used > self.used_peak:
+                self.used_peak = words[layout.USED_PEAK] = used
+            if state == OLD:
+                self.limit = words[layout.LIMIT] = self.limit + 1
+            elif used == self.limit:
+                words[layout.SATURATED_SINCE] = now
+        if ask is not None and ask > 0:
+            self._ask_rows.append(ask)
 
     def failed(self, ask: int, error_type: str) -> None:
         """Note that the caller of *ask* got no connection; a timeout is a wait, any other failure is not."""

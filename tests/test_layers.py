@@ -109,6 +109,7 @@ PURE_STDLIB = {
     "array",
     "bisect",
     "collections",
+    "contextlib",
     "dataclasses",
     "enum",
     "functools",

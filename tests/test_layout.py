@@ -77,7 +77,7 @@ def test_rows_are_the_last_words() -> None:
 
 
 def test_no_row_has_the_number_zero() -> None:
-    """0 can say that a connection has no row."""
+    """0 can say that a connection has no row, and what is less than 0 that a caller has none."""
     assert min(layout.USE_ROW, layout.ASK_ROW) > 0
 
 

@@ -204,6 +204,13 @@ def test_used_is_how_many_rows_are_taken() -> None:
     assert {"idle": 4, "used": 5} == pool.count
 
 
+def test_pending_is_how_many_rows_are_taken() -> None:
+    """A row of callers that is not 0 is a pending caller; so are those that found no row."""
+    pool = read({layout.ASK_ROW: 1, layout.ASK_ROW + layout.ROWS - 1: 5, layout.ASKS: 3})
+
+    assert (5, 0) == (pool.pending, pool.used)
+
+
 def test_used_seconds_are_what_ended_and_what_goes_on() -> None:
     """The integral of used is all ended uses and the age of each that has not ended, with a row or without."""
     words = {
@@ -252,9 +259,16 @@ def test_saturated_seconds_go_on_at_the_limit(limit: int, used: int, expected: f
     assert expected == read(words).saturated_seconds
 
 
-def test_oldest_use_is_that_of_the_first_row_in_time() -> None:
-    """The oldest use is the one that began first, in whichever row it stands."""
-    assert 70 == read({layout.OPEN: 2, layout.USE_ROW: 40 * SECOND, layout.USE_ROW + 1: 30 * SECOND}).oldest_use_seconds
+@pytest.mark.parametrize(
+    ("oldest", "expected"),
+    [(0, 70), (20 * SECOND, 80), (50 * SECOND, 70)],
+    ids=["all-have-rows", "one-without-is-older", "one-without-is-younger"],
+)
+def test_oldest_use_is_the_one_that_began_first(oldest: int, expected: int) -> None:
+    """The oldest use is the one that began first, in whichever row it stands, or without one."""
+    words = {layout.OPEN: 2, layout.USE_ROW: 40 * SECOND, layout.USE_ROW + 1: 30 * SECOND, layout.OLDEST: oldest}
+
+    assert expected == read(words).oldest_use_seconds
 
 
 def test_checkouts_are_waits_without_timeouts() -> None:

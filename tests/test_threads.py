@@ -14,6 +14,7 @@ from sqlalchemy.pool import Pool, QueuePool, SingletonThreadPool, StaticPool
 from pool_exporter import instrument, instrument_all
 from pool_exporter.guard import errors
 from pool_exporter.monitor import snapshot
+from pool_exporter.snapshot import PoolSnapshot
 from tests.pools import Database, checked, levels
 
 THREADS = 8
@@ -253,7 +254,7 @@ def test_reading_while_they_work() -> None:
     monitor = instrument(engine)
     done = threading.Event()
     turns = iter(range(THREADS))
-    seen = []
+    seen: list[PoolSnapshot] = []
 
     def work() -> None:
         if next(turns) == 0:

@@ -1,0 +1,1 @@
+"""Pools on real servers, where the server itself says what is true."""

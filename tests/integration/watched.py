@@ -1,0 +1,161 @@
+"""One instrumented engine on a real server, beside what that server itself says of the engine's connections.
+
+The server is the oracle: nothing here may look into SQLAlchemy's pool, and nothing is asserted but that both agree.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from pool_exporter import Monitor, instrument
+from pool_exporter.snapshot import PoolSnapshot
+from tests.fixtures.deadlines import eventually, until
+from tests.fixtures.postgres import PostgresServer
+from tests.integration.backends import Backends, PostgresBackends
+
+E = TypeVar("E", sa.Engine, AsyncEngine)
+B = TypeVar("B", bound=Backends)
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Watched(Generic[E, B]):
+    """An engine, its monitor, and its server's view of it."""
+
+    engine: E
+    monitor: Monitor
+    backends: B
+
+    def now(self) -> PoolSnapshot:
+        """Return our numbers."""
+        return self.monitor.snapshot()
+
+    def agree(self) -> None:
+        """Wait until the server has as many idle and used backends as we say, and see that our numbers add up."""
+        ours = self.now()
+        until(ours.count, self.backends.count)
+        assert [] == faults_at_rest(ours)
+
+    async def agree_eventually(self) -> None:
+        """Do what `agree` does while the event loop runs."""
+        ours = self.now()
+        await eventually(ours.count, self.backends.count)
+        assert [] == faults_at_rest(ours)
+
+
+def closes(snapshot: PoolSnapshot) -> dict[str, int]:
+    """Return the closes of the reasons that there were."""
+    return {reason: number for reason, number in snapshot.closes.items() if number}
+
+
+def failures(snapshot: PoolSnapshot) -> dict[str, int]:
+    """Return the failed callers of the types that there were."""
+    return {error_type: number for error_type, number in snapshot.acquire_failures.items() if number}
+
+
+def faults(snapshot: PoolSnapshot) -> list[str]:
+    """Return what cannot be true of any pool at any moment; that nothing is negative, the snapshot sees itself."""
+    closes = sum(snapshot.closes.values())
+    found = {
+        f"{snapshot.connects} connects - {closes} closes are not {snapshot.open} open + {snapshot.detached} detached": (
+            snapshot.connects - closes != snapshot.open + snapshot.detached
+        ),
+        f"drift {snapshot.accounting_drift}": snapshot.accounting_drift != 0,
+        f"{snapshot.used} used of at most {snapshot.max}": snapshot.max is not None and snapshot.used > snapshot.max,
+    }
+    return [fault for fault, is_so in found.items() if is_so]
+
+
+def faults_at_rest(snapshot: PoolSnapshot) -> list[str]:
+    """Return what cannot be true of a pool while nothing happens to it; in between, a checkout may be half written."""
+    uses = snapshot.use_time.count + snapshot.used
+    is_even = snapshot.checkouts == uses
+    return faults(snapshot) + ([] if is_even else [f"{snapshot.checkouts} checkouts are not {uses} uses"])
+
+
+def connect_args(driver: str, application: str) -> dict[str, Any]:
+    """Return what gives a connection its application_name."""
+    name = {"application_name": application}
+    return {"server_settings": name} if driver == "asyncpg" else name
+
+
+def name_application() -> str:
+    """Return a name that no application of this run has had."""
+    return f"pool_exporter_test_{next(_numbers)}"
+
+
+@contextmanager
+def watching(engine: sa.Engine, name: str, backends: B) -> Iterator[Watched[sa.Engine, B]]:
+    """Instrument the engine, and dispose of it at the end."""
+    with instrument(engine, name=name) as monitor:
+        try:
+            yield Watched(engine, monitor, backends)
+        finally:
+            engine.dispose()
+
+
+@asynccontextmanager
+async def watching_async(engine: AsyncEngine, name: str, backends: B) -> AsyncIterator[Watched[AsyncEngine, B]]:
+    """Do what `watching` does."""
+    with instrument(engine, name=name) as monitor:
+        try:
+            yield Watched(engine, monitor, backends)
+        finally:
+            await engine.dispose()
+
+
+@contextmanager
+def watched(server: PostgresServer, **arguments: Any) -> Iterator[Watched[sa.Engine, PostgresBackends]]:
+    """Make an engine on psycopg with *arguments* of create_engine(), and dispose of it at the end."""
+    application = name_application()
+    arguments = {"connect_args": connect_args("psycopg", application), **arguments}
+    engine = sa.create_engine(server.url("psycopg"), **arguments)
+    with watching(engine, application, PostgresBackends(server, application)) as pool:
+        yield pool
+
+
+@asynccontextmanager
+async def watched_async(
+    server: PostgresServer, driver: str, **arguments: Any
+) -> AsyncIterator[Watched[AsyncEngine, PostgresBackends]]:
+    """Make an async engine on *driver* with *arguments* of create_async_engine(), and dispose of it at the end."""
+    application = name_application()
+    arguments = {"connect_args": connect_args(driver, application), **arguments}
+    engine = create_async_engine(server.url(driver), **arguments)
+    async with watching_async(engine, application, PostgresBackends(server, application)) as pool:
+        yield pool
+
+
+def begin(connection: sa.Connection) -> None:
+    """Be in a transaction, as the server sees it."""
+    connection.execute(sa.text("select 1"))
+
+
+async def use_async(engine: AsyncEngine) -> None:
+    """Check out, be in a transaction, and return."""
+    async with engine.connect() as connection:
+        await connection.run_sync(begin)
+
+
+def take(stack: ExitStack, engine: sa.Engine) -> None:
+    """Have a connection in a transaction until *stack* is left."""
+    begin(stack.enter_context(engine.connect()))
+
+
+async def take_async(stack: AsyncExitStack, engine: AsyncEngine) -> None:
+    """Do what `take` does."""
+    connection = await stack.enter_async_context(engine.connect())
+    await connection.run_sync(begin)
+
+
+def fill(engine: sa.Engine, number: int) -> None:
+    """Have *number* connections in use at once, and return them."""
+    with ExitStack() as stack:
+        for _ in range(number):
+            take(stack, engine)
