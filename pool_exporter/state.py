@@ -253,12 +253,13 @@ class PoolState:
         if 0 <= self.limit <= self.used:
             words[layout.SATURATED] += now - words[layout.SATURATED_SINCE]
         self.limit = words[layout.LIMIT] = limit
-        for connection in () if limit == UNLIMITED else self.live():
-            if connection.state == USED or connection.state == STALE:
-                connection.state = STALE
-                self.limit = words[layout.LIMIT] = self.limit + 1
-            elif connection.state == IDLE:
-                connection.state = OLD
+        is_limited = limit != UNLIMITED
+        for connection in self.live():
+            if connection.is_used:
+                connection.state = STALE if is_limited else USED
+                self.limit = words[layout.LIMIT] = self.limit + is_limited
+            elif connection.is_idle:
+                connection.state = OLD if is_limited else IDLE
 
     # What no event tells.
 

@@ -11,6 +11,7 @@ import logging
 import signal
 import socket
 import sys
+import threading
 import warnings
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -85,8 +86,23 @@ async def _until_signal(demo: Coroutine[None, None, None]) -> None:
 
     for number in SIGNALS:
         loop.add_signal_handler(number, stop)
-    with suppress(asyncio.CancelledError):
-        await task
+    threads = set(threading.enumerate())
+    try:
+        with suppress(asyncio.CancelledError):
+            await task
+    finally:
+        await _connections_ended(threads)
+
+
+async def _connections_ended(others: set[threading.Thread]) -> None:
+    """Wait for the threads of aiosqlite's connections, the only ones without a name of their own.
+
+    One that ends later has no event loop to tell about it, and prints a traceback.
+    """
+    now = asyncio.get_running_loop().time
+    end = now() + STOP_SECONDS_MAX
+    while now() < end and any(thread.name.startswith("Thread-") for thread in {*threading.enumerate()} - others):
+        await asyncio.sleep(0.01)
 
 
 async def _demo(options: Options) -> None:
