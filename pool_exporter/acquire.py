@@ -77,6 +77,8 @@ def told_return(return_of: Callable[..., None], pool: Pool) -> Callable[[Any], N
                 pass  # The record never held a connection that is watched.
             else:
                 connection.pool.returned(connection)
+                # Kept any longer, SQLAlchemy's callback of this reference would run whenever a proxy dies.
+                connection.checkout = None
         except Exception as error:  # noqa: BLE001  # as in `guarded`, which would cost another call
             errors.report(error)
         return_of(pool_reference(), record)

@@ -104,7 +104,7 @@ def _url_error(url: str | URL, allowed: str) -> SettingsError:
 
 def _has_stray_at(text: str) -> bool:
     """Whether SQLAlchemy would take a piece of the password for host or database, and show it."""
-    place = re.match(r"[\w+]+://(?:[^:/]*(?::[^@]*)?@)?([^?]*)", text)
+    place = re.match(r"[\w+]+://(?:[^:/]*(?::[^@]*)?@)?(.*)", text, re.DOTALL)
     return place is not None and "@" in place[1]
 
 

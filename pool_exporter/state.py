@@ -51,7 +51,7 @@ _INVALIDATION: Final = {kind: layout.INVALIDATED + i for i, kind in enumerate(IN
 class PoolState:
     """The words of one pool and the connections behind them."""
 
-    def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, words: "Words[int] | None" = None) -> None:
+    def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, words: Words | None = None) -> None:
         self.clock = clock
         self.words = allocate() if words is None else words
         self.connections: dict[int, ref[Connection]] = {}
@@ -265,7 +265,7 @@ class PoolState:
 
     def read(self) -> list[int]:
         """Return a copy of the words at one moment."""
-        return self.words.tolist()
+        return list(self.words)
 
     def events(self) -> list[int]:
         """Return a value that is equal only if nothing has happened in between."""

@@ -182,7 +182,7 @@ def test_the_pages_are_there(client: TestClient) -> None:
     page, metrics = client.get("/"), client.get("/metrics")
 
     assert [200, 200, 200, 200] == [client.get(path).status_code for path in ("/docs", "/-/healthy", "/-/ready", "/")]
-    assert ("demo", 200) == (page.text.partition('<th scope="row">')[2].partition("<")[0], metrics.status_code)
+    assert '<th scope="row">demo<' in page.text
     assert 'db_client_connection_max{db_client_connection_pool_name="demo"' in metrics.text
     assert [404, 405] == [client.get("/nothing").status_code, client.delete("/users").status_code]
 

@@ -69,7 +69,7 @@ def lives(engine: Engine) -> Iterator[Callable[[], object]]:
         gc.collect()
 
     yield lose
-    yield lambda: engine.dispose()
+    yield engine.dispose
     yield lambda: engine.connect().close()
     yield lambda: engine.dispose(close=False)
 

@@ -1,0 +1,110 @@
+"""`python -m tests.bench`: measure everything on each of the Pythons, print the report and write it to a file."""
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Final
+
+from tests.bench.driver import GENERATIONS, Key, Measured, Worker, generations, measure
+from tests.bench.pair import VARIANTS
+from tests.bench.report import MOST_CONNECTIONS, Results, is_kept, render
+from tests.bench.scrape import SIZES
+from tests.bench.versions import machine
+
+_PAIRS: Final = {"pool": 1000, "engine": 500, "seen": 1}
+_POOLS_A_ROUND: Final = 100
+"""A process with few pools is scraped so often in one round that as many are printed."""
+
+
+def main() -> int:
+    """Return 0 when every budget is kept, else 1; the report is written in either case."""
+    arguments = _arguments()
+    pythons = {}
+    for python in arguments.python:
+        with closing(Worker(python, "versions")) as worker:
+            pythons[worker.ask("packages")["sqlalchemy"]] = python
+    results = Results(
+        where=_where(pythons),
+        versions=list(pythons),
+        pairs=_pairs(pythons, arguments.rounds),
+        scrape=_scrape(pythons, max(1, arguments.rounds // 5)),
+        startup=_startup(pythons, max(1, arguments.rounds // 2)),
+        memory=_memory(pythons),
+    )
+    report = render(results)
+    print(report)
+    if arguments.output is not None:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(report)
+    return 0 if is_kept(results) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument(
+        "--python", action="append", help="a Python to measure, with its SQLAlchemy; repeatable; default: this one"
+    )
+    parser.add_argument("--rounds", type=int, default=30, help=f"rounds in each of {GENERATIONS} sets of processes")
+    parser.add_argument("--output", type=Path, help="the file that the report is written to")
+    arguments = parser.parse_args()
+    arguments.python = arguments.python or [sys.executable]
+    return arguments
+
+
+def _where(pythons: Mapping[str, str]) -> list[str]:
+    lines = [f"{datetime.now(timezone.utc):%Y-%m-%d}, {machine()}"]
+    for python in pythons.values():
+        with closing(Worker(python, "versions")) as worker:
+            packages = ", ".join(f"{name} {version}" for name, version in worker.ask("packages").items())
+            lines.append(f"{worker.ask('python')}: {packages}")
+    return lines
+
+
+def _pairs(pythons: Mapping[str, str], rounds: int) -> Measured:
+    commands: dict[Key, list[str]] = {
+        (version, name): [python, "pair", name] for name in VARIANTS for version, python in pythons.items()
+    }
+    measured = generations(commands, _PAIRS, rounds)
+    for key, found in measured.items():
+        if isinstance(found, dict) and not all(found["seen"]):
+            measured[key] = "it is installed and has seen nothing"
+    return measured
+
+
+def _scrape(pythons: Mapping[str, str], rounds: int) -> Measured:
+    measured: Measured = {}
+    for size in SIZES:
+        commands: dict[Key, list[str]] = {
+            (version, side, str(size)): [python, "scrape", side, str(size)]
+            for side in ("ours", "native")
+            for version, python in pythons.items()
+        }
+        counts = {"samples": 1, "scrape": max(1, _POOLS_A_ROUND // size)}
+        measured |= measure(commands, counts, rounds)
+    return measured
+
+
+def _startup(pythons: Mapping[str, str], rounds: int) -> Measured:
+    commands: dict[Key, list[str]] = {(version,): [python, "startup"] for version, python in pythons.items()}
+    return measure(commands, {"import": 1, "collector": 1, "prometheus_client": 1}, rounds)
+
+
+def _memory(pythons: Mapping[str, str]) -> Measured:
+    measured: Measured = {}
+    for version, python in pythons.items():
+        for connections in ("0", "1", str(MOST_CONNECTIONS)):
+            for side in ("bare", "ours"):
+                command = [python, "memory", side, connections]
+                measured |= measure({(version, side, connections): command}, {"bytes": 1}, 1)
+    return measured
+
+
+if __name__ == "__main__":
+    started = time.monotonic()
+    code = main()
+    print(f"{time.monotonic() - started:.0f} seconds")
+    sys.exit(code)

@@ -1,0 +1,30 @@
+"""What `import pool_exporter` adds to a process that has imported SQLAlchemy, each time in a new interpreter.
+
+The clock is the process's own time, for the same reason as in pair.py: an import computes, it hardly waits.
+"""
+
+import subprocess
+import sys
+
+from tests.bench.worker import Job
+
+_CODE = """
+import sqlalchemy, time
+start = time.process_time_ns()
+{}
+print(time.process_time_ns() - start)
+"""
+
+
+def jobs() -> dict[str, Job]:
+    """Return the nanoseconds that our import takes, alone and with what /metrics needs."""
+    return {
+        "import": lambda _: _run("import pool_exporter"),
+        "collector": lambda _: _run("from pool_exporter import PoolCollector"),
+        "prometheus_client": lambda _: _run("import prometheus_client"),
+    }
+
+
+def _run(code: str) -> int:
+    command = [sys.executable, "-c", _CODE.format(code)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

@@ -1,0 +1,274 @@
+"""Whatever transitions come in whatever order, the words say what a list of all that happened says.
+
+Here the machine is alone: no pool, no hooks. The order of transitions is any, also one that no pool would give.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+from weakref import ref
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+from pool_exporter.connection import Connection
+from pool_exporter.layout import ROWS
+from pool_exporter.locked import LockedPoolState
+from pool_exporter.snapshot import PoolConfig, PoolIdentity, decode
+from pool_exporter.state import UNLIMITED, PoolState
+from tests.fakes import FakeClock
+from tests.property.strategies import A_MOMENT, durations
+from tests.property.truth import Truth
+
+limits = st.sampled_from([UNLIMITED, 1, 2, 3])
+
+
+def any_of() -> st.SearchStrategy[int]:
+    """Draw which of several is meant, modulo their number, which may be more than there are rows."""
+    return st.integers(0, 3 * ROWS)
+
+
+class Checkout:
+    """What a connection is handed out as."""
+
+
+@dataclass(eq=False)
+class Thing:
+    """A connection and what is known of it without asking it."""
+
+    connection: Connection
+    #: The pool that opened it, of those that came one after the other.
+    pool: int
+    is_detached: bool = False
+    #: Since when it is used; None when it is not.
+    since: int | None = None
+    #: What it was last handed out as, where that is known and not lost.
+    checkout: Checkout | None = None
+    is_lost: bool = False
+
+
+class StateMachine(RuleBasedStateMachine):
+    """One PoolState, and a list of what was done to it."""
+
+    kind: ClassVar[type[PoolState]] = PoolState
+
+    @initialize(limit=limits)
+    def start(self, limit: int) -> None:
+        """Make a pool."""
+        self.clock = FakeClock(1_000_000_000)
+        self.state = self.kind(self.clock, limit)
+        self._forget(limit)
+
+    def _forget(self, limit: int) -> None:
+        self.truth = Truth(self.clock)
+        self.limit, self.pool = limit, 0
+        self.things: list[Thing] = []
+        self.gone: list[Connection] = []
+        self.asks: list[tuple[int, int]] = []
+        self.orphaned = 0
+        self._note()
+
+    def _note(self) -> None:
+        used = [thing for thing in self.things if thing.since is not None]
+        current = sum(thing.pool == self.pool for thing in used)
+        self.truth.timeline.note(
+            len(used), len(self.asks), is_saturated=self.limit != UNLIMITED and current >= self.limit
+        )
+
+    # Callers.
+
+    @rule(callers=st.sampled_from([1, 1, 2, ROWS + 1]))
+    def ask(self, callers: int) -> None:
+        """Ask for connections; now and then more than there are rows."""
+        for _ in range(callers if len(self.asks) <= 2 * ROWS else 1):
+            self.asks.append((self.state.asked(), self.clock()))
+            self._note()
+
+    def _answer(self, n: int, *, is_wait: bool) -> int:
+        if not self.asks:
+            self.ask(1)
+        ask, since = self.asks.pop(n % len(self.asks))
+        if is_wait:
+            self.truth.waits.append(self.clock() - since)
+        return ask
+
+    @rule(n=any_of(), m=any_of(), is_known=st.booleans())
+    def grant(self, n: int, m: int, is_known: bool) -> None:
+        """Give a caller a connection, be it used already or detached, handed out as something or nothing."""
+        self._grant(self._pick(m), self._answer(n, is_wait=True), is_known=is_known)
+
+    @rule(m=any_of())
+    def find_used(self, m: int) -> None:
+        """Find a connection in use."""
+        self._grant(self._pick(m), None, is_known=False)
+
+    def _grant(self, thing: Thing, ask: int | None, *, is_known: bool) -> None:
+        thing.checkout, thing.is_lost = Checkout() if is_known else None, False
+        self.state.granted(ask, thing.connection, None if thing.checkout is None else ref(thing.checkout), None)
+        if thing.since is None and not thing.is_detached:
+            thing.since = self.clock()
+        self._note()
+
+    @rule(n=any_of(), error_type=st.sampled_from(ERROR_TYPES.values))
+    def fail(self, n: int, error_type: str) -> None:
+        """Give a caller nothing."""
+        self.state.failed(self._answer(n, is_wait=error_type == "timeout"), error_type)
+        self.truth.failures[error_type] += 1
+        self._note()
+
+    # Connections.
+
+    @rule(took=st.none() | durations(), number=st.sampled_from([1, 1, 2, ROWS + 1]))
+    def open(self, took: int | None, number: int) -> None:
+        """Open connections, or find some open; now and then more than there are rows."""
+        for _ in range(number if len(self.things) <= 2 * ROWS else 1):
+            self.things.append(Thing(self.state.opened(took), self.pool))
+            self.truth.connects += 1
+            self.truth.adopted += took is None
+
+    @precondition(lambda self: self.pool)
+    @rule(took=durations())
+    def open_elsewhere(self, took: int) -> None:
+        """Open a connection for a pool that has been replaced."""
+        self.things.append(Thing(self.state.opened(took, is_old=True), self.pool - 1))
+        self.truth.connects += 1
+
+    def _pick(self, m: int) -> Thing:
+        if not self.things:
+            self.open(0, 1)
+        return self.things[m % len(self.things)]
+
+    def _end_use(self, thing: Thing) -> None:
+        if thing.since is not None:
+            self.truth.uses.append(self.clock() - thing.since)
+            self.truth.leaked += thing.is_lost
+            thing.since = None
+
+    @rule(m=any_of())
+    def lose(self, m: int) -> None:
+        """Have the application lose what a connection was handed out as."""
+        thing = self._pick(m)
+        if thing.checkout is not None:
+            thing.checkout, thing.is_lost = None, True
+
+    @rule(m=any_of())
+    def give_back(self, m: int) -> None:
+        """Return a connection, be it used or not."""
+        thing = self._pick(m)
+        self.state.returned(thing.connection)
+        self._end_use(thing)
+        self._note()
+
+    @rule(m=any_of())
+    def detach(self, m: int) -> None:
+        """Detach a connection."""
+        thing = self._pick(m)
+        self.state.detached(thing.connection)
+        self._end_use(thing)
+        thing.is_detached = True
+        self._note()
+
+    @rule(m=any_of(), reason=st.sampled_from(CLOSE_REASONS.values))
+    def close(self, m: int, reason: str) -> None:
+        """Close a connection."""
+        thing = self._pick(m)
+        self.state.closed(thing.connection, reason)
+        self._close(thing, reason)
+        self.gone.append(thing.connection)
+
+    @rule(m=any_of())
+    def forget(self, m: int) -> None:
+        """Let nothing refer to a connection any more."""
+        thing = self._pick(m)
+        self._close(thing, "discarded")
+        del thing.connection
+        self._note()
+
+    def _close(self, thing: Thing, reason: str) -> None:
+        self._end_use(thing)
+        self.things.remove(thing)
+        self.truth.closes[reason] += 1
+        self._note()
+
+    @precondition(lambda self: self.gone)
+    @rule(m=any_of(), what=st.sampled_from(["returned", "detached", "closed", "granted"]))
+    def do_to_the_gone(self, m: int, what: str) -> None:
+        """Say something of a connection that was closed, which changes nothing."""
+        connection = self.gone[m % len(self.gone)]
+        if what == "granted":
+            self.state.granted(None, connection, None, None)
+        elif what == "closed":
+            self.state.closed(connection, "dispose")
+        else:
+            getattr(self.state, what)(connection)
+
+    @rule(kind=st.sampled_from(INVALIDATIONS.values))
+    def invalidate(self, kind: str) -> None:
+        """Count an invalidation."""
+        self.state.invalidated(kind)
+        self.truth.invalidations[kind] += 1
+
+    # The pool as a whole.
+
+    @rule(limit=limits)
+    def replace(self, limit: int) -> None:
+        """Let another pool take over."""
+        self.state.replaced(limit)
+        self.limit = limit
+        self.pool += 1
+        self._note()
+
+    @precondition(lambda self: len(self.things) > ROWS)
+    @rule(limit=limits)
+    def reset(self, limit: int) -> None:
+        """Start anew, now and then, and have the parent's connections say something still."""
+        before = [thing.connection for thing in self.things]
+        self.state.reset(limit)
+        self._forget(limit)
+        self.gone += before
+
+    @rule(orphaned=st.integers(0, 3))
+    def look(self, orphaned: int) -> None:
+        """Write what was seen."""
+        self.state.observe(orphaned, 0)
+        self.orphaned = orphaned
+
+    @rule(nanoseconds=durations())
+    def wait(self, nanoseconds: int) -> None:
+        """Let time pass."""
+        self.clock.advance_ns(nanoseconds)
+
+    # What holds after each of these.
+
+    @invariant()
+    def numbers_are_true(self) -> None:
+        """Every number is what the list says, also a moment later."""
+        self.clock.advance_ns(A_MOMENT)
+        used = [thing.since for thing in self.things if thing.since is not None]
+        detached = sum(thing.is_detached for thing in self.things)
+        # The age of a use without a row is known when somebody has looked.
+        self.state.observe(self.orphaned, 0)
+        actual = decode(self.state.read(), self.clock(), PoolIdentity("alone"), PoolConfig())
+        others = {
+            "open": len(self.things) - detached,
+            "idle": len(self.things) - detached - len(used),
+            "pending": len(self.asks),
+            "detached": detached,
+            "orphaned": self.orphaned,
+        }
+
+        assert {} == self.truth.differences(actual, used, others)
+        assert {id(thing.connection) for thing in self.things} == {id(found) for found in self.state.live()}
+
+
+class LockedStateMachine(StateMachine):
+    """The same for interpreters without the GIL."""
+
+    kind = LockedPoolState
+
+
+TestStateMachine = StateMachine.TestCase
+TestStateMachine.settings = settings(max_examples=100, stateful_step_count=50)
+TestLockedStateMachine = LockedStateMachine.TestCase
+TestLockedStateMachine.settings = settings(max_examples=20, stateful_step_count=50)
