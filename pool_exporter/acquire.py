@@ -81,7 +81,8 @@ def told_return(return_of: Callable[..., None], pool: Pool) -> Callable[[Any], N
                 connection.checkout = None
         except Exception as error:  # noqa: BLE001  # as in `guarded`, which would cost another call
             errors.report(error)
-        return_of(pool_reference(), record)
+        finally:  # An interrupt in our part must not cost the pool its place.
+            return_of(pool_reference(), record)
 
     return _return_conn
 
@@ -102,7 +103,8 @@ def timed_connect(
     state: PoolState, found: Found, connect_of: Callable[..., PoolProxiedConnection], pool: Pool
 ) -> Callable[[], PoolProxiedConnection]:
     """Return a `connect` that tells who waits, who gets a connection and who does not."""
-    pool_reference = ref(pool)
+    pool_reference: Any = ref(pool)
+    successor: Any = getattr(found, "__self__", None)
     asked, granted, forgotten = state.asked, state.granted, state.forgotten
     owner = owner_of_task if pool._dialect.is_async else owner_of_thread
 
@@ -113,7 +115,8 @@ def timed_connect(
             errors.report(error)
             return connect_of(pool_reference())
         try:
-            proxied: Any = connect_of(pool_reference())
+            # Between looking up the method and calling it, a dispose() on another thread may have freed the pool.
+            proxied: Any = connect_of(pool_reference() or successor.pools()[-1])
         except BaseException as error:
             _fail(state, at, error)
             raise

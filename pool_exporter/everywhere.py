@@ -59,8 +59,8 @@ class Everywhere:
     @guarded
     def search(self) -> None:
         """Watch the pools that are there. Only types are asked: a proxy object may raise when isinstance() asks it."""
-        found = [entry for entry in gc.get_objects() if issubclass(type(entry), Engine)]
-        found += [entry for entry in gc.get_objects() if issubclass(type(entry), Pool)]
+        found = [entry for entry in gc.get_referrers(*_subclasses(Engine)) if issubclass(type(entry), Engine)]
+        found += [entry for entry in gc.get_referrers(*_subclasses(Pool)) if issubclass(type(entry), Pool)]
         for target in found:
             if hasattr(target, "pool") or hasattr(target, "dispatch"):
                 self._monitors.add(instrument(target))
@@ -90,6 +90,12 @@ def _meeting(connect_of: Callable[[Any], PoolProxiedConnection], everywhere: Eve
     setattr(connect, ON_CLASS, connect_of)
     setattr(connect, _EVERYWHERE, everywhere)
     return update_wrapper(connect, connect_of)
+
+
+def _subclasses(cls: type) -> set[type]:
+    """Return the class and all that derive from it; an object refers to its class, so that it is found by that."""
+    found: list[type] = type.__subclasses__(cls)
+    return {cls}.union(*map(_subclasses, found))
 
 
 def _engine_of(pool: Pool, caller: FrameType | None) -> Engine | None:

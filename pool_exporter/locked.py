@@ -1,4 +1,4 @@
-"""The same machine for interpreters without the GIL, where each transition needs a lock.
+"""The same machine for interpreters without the GIL, and for CPython 3.10, where each transition needs a lock.
 
 It is an RLock, because SQLAlchemy returns a lost connection from a finalizer, on whatever thread allocates: that may be
 one that is inside a transition already. It is taken by `with`, which no asynchronous exception can leave held.
@@ -51,6 +51,6 @@ for _name in _TRANSITIONS:
 
 
 def pool_state(clock: Callable[[], int], limit: int = UNLIMITED) -> PoolState:
-    """Return the machine of a new pool, locked where this interpreter has no GIL."""
-    has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+    """Return the machine of a new pool, locked where there is no GIL, and on 3.10, which hands it over at any jump."""
+    has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: sys.version_info >= (3, 11))
     return (PoolState if has_gil() else LockedPoolState)(clock, limit)

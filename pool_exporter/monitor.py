@@ -40,6 +40,7 @@ class Monitor:
         self._config = config_of(pool)
         self._state = pool_state(time.monotonic_ns, limit_of(pool))
         self._last: PoolSnapshot | None = None
+        self._shown = (0.0, 0.0, 0.0)
         hooks = Hooks(pool, self._state)
         hooks.monitor = self
         self._hooks = ref(hooks)
@@ -56,7 +57,18 @@ class Monitor:
         hooks = self._hooks()
         if hooks is not None:
             hooks.look()
-        return decode(self._state.read(), time.monotonic_ns(), self.identity, self._config)
+        return self._never_less(decode(self._state.read(), time.monotonic_ns(), self.identity, self._config))
+
+    def _never_less(self, pool: PoolSnapshot) -> PoolSnapshot:
+        """Keep the time integrals from falling: between two stores, one duration may count twice or not yet."""
+        seconds = pool.used_seconds, pool.pending_seconds, pool.saturated_seconds
+        used, pending, saturated = map(max, seconds, self._shown)
+        self._shown = used, pending, saturated
+        return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)
+
+    def begin_anew(self) -> None:
+        """Forget what was shown, as a forked child does."""
+        self._shown = (0.0, 0.0, 0.0)
 
     def close(self) -> None:
         """Remove every listener, replaced method and series. Closing twice does nothing."""
@@ -105,6 +117,7 @@ class _Registry:
         errors.count = 0
         for hooks in self.all():
             hooks.forget()
+            hooks.monitor.begin_anew()
 
 
 _registry = _Registry()

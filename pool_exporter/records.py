@@ -41,12 +41,12 @@ def pool_of(record: ConnectionPoolEntry) -> Pool:
 def open_records(pool: Pool) -> list[ConnectionPoolEntry]:
     """Find the records of *pool* that hold an open connection.
 
-    Only the garbage collector knows the used ones. That search visits every object of the process, so a queue pool that
-    has opened nothing is not searched.
+    Only the garbage collector knows the used ones. It is asked who refers to the pool, never for all objects: a list of
+    those would hold other threads' half-built tuples, which fail when they are then resized.
     """
     if isinstance(pool, QueuePool) and pool.checkedin() == 0 and pool.checkedout() == 0:
         return []
-    records = [entry for entry in gc.get_objects() if type(entry) is _ConnectionRecord]
+    records = [entry for entry in gc.get_referrers(pool) if type(entry) is _ConnectionRecord]
     return [record for record in records if pool_of(record) is pool and record.dbapi_connection is not None]
 
 

@@ -64,7 +64,7 @@ class PoolState:
         self.connections.clear()
         clear(self.words)
         self.origin = self.words[layout.ORIGIN] = self.clock() - 1
-        # What follows stands among the words too; reading it there would cost twice as much.
+        # These stand among the words too; read there, they would cost more.
         self.limit = self.words[layout.LIMIT] = limit
         self.used = self.used_peak = self.pending = self.pending_peak = 0
         self.window_end = layout.WINDOW_NS
@@ -157,6 +157,8 @@ class PoolState:
     def forgotten(self, ask: int) -> None:
         """Take back that the caller of *ask* is pending; by itself, when nothing better can be said of it."""
         words = self.words
+        if ask > 0 and not words[ask]:  # A caller from before a fork.
+            return
         self.pending -= 1
         if ask > 0:
             words[ask] = 0
@@ -188,7 +190,7 @@ class PoolState:
         now = self.clock() - self.origin
         if now >= self.window_end:
             self._roll(now)
-        use = now - connection.since
+        use = max(0, now - connection.since)
         bucket = USE if use <= _FIRST_BOUND else USE + bisect_left(BOUNDS_NS, use)
         checkout = connection.checkout
         lost = checkout is not None and checkout() is None
@@ -209,7 +211,7 @@ class PoolState:
             words[layout.LEAKED] += 1
         if state == STALE:
             self.limit = words[layout.LIMIT] = self.limit - 1
-        elif used == self.limit:
+        elif used == self.limit and now > words[layout.SATURATED_SINCE]:  # It began anew since the clock was read.
             words[layout.SATURATED] += now - words[layout.SATURATED_SINCE]
 
     def invalidated(self, kind: str) -> None:
@@ -261,8 +263,6 @@ class PoolState:
             elif connection.is_idle:
                 connection.state = OLD if is_limited else IDLE
 
-    # What no event tells.
-
     def read(self) -> list[int]:
         """Return a copy of the words at one moment."""
         return list(self.words)
@@ -275,7 +275,7 @@ class PoolState:
 
     def observe(self, orphaned: int, drift: int) -> None:
         """Write what only looking can tell: the orphans, the drift, and the oldest use without a row."""
-        rowless = [connection.since for connection in self.live() if connection.is_used and not connection.row]
+        rowless = (connection.since for connection in self.live() if connection.is_used and not connection.row)
         self.words[layout.OLDEST] = min(rowless, default=0)
         self.words[layout.ORPHANED] = orphaned
         self.words[layout.DRIFT] = drift
