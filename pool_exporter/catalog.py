@@ -76,6 +76,7 @@ POOL_LABELS = (
     Label("server.address"),
     Label("server.port"),
     Label("service.name"),
+    Label("service.instance.id"),
 )
 """On every series of a pool; an attribute that a pool does not have is left out, as both data models ask."""
 
@@ -96,6 +97,10 @@ CLOSE_REASONS = Label(
         "discarded",
     ),
 )
+
+WORKER_STATES = Label("state", ("live", "frozen"))
+WORKER_ENDS = Label("end", ("stopped", "crashed"))
+SET_ASIDE = Label("reason", ("corrupt", "irregular", "shrunk", "unreadable", "version"))
 
 BOUNDS_SECONDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
@@ -294,5 +299,51 @@ EXPORTER_METRICS = (
         "{error}",
         "Errors inside our own hooks, each kept from the application. Anything but 0 is a fault of ours.",
         "hook_errors",
+    ),
+    Metric(
+        "pool_exporter.workers",
+        Kind.GAUGE,
+        "{process}",
+        "Worker processes in the shared directory; a frozen one has not stirred for 5 seconds.",
+        "workers",
+        WORKER_STATES,
+    ),
+    Metric(
+        "pool_exporter.workers_ended",
+        Kind.COUNTER,
+        "{process}",
+        "Worker processes that have ended: stopped by themselves, or crashed or killed.",
+        "workers_ended",
+        WORKER_ENDS,
+    ),
+    Metric("pool_exporter.files", Kind.GAUGE, "{file}", "Workers' files that were read for this scrape.", "files"),
+    Metric(
+        "pool_exporter.files_set_aside",
+        Kind.GAUGE,
+        "{file}",
+        "Files in the shared directory that could not be used for this scrape, by reason.",
+        "files_set_aside",
+        SET_ASIDE,
+    ),
+    Metric(
+        "pool_exporter.torn_reads",
+        Kind.COUNTER,
+        "{read}",
+        "Files that were written all the while they were read; a time in them may be off by one use or wait.",
+        "torn_reads",
+    ),
+    Metric(
+        "pool_exporter.fold_errors",
+        Kind.COUNTER,
+        "{error}",
+        "Attempts to fold dead workers' files that failed; the files are read at each scrape until it succeeds.",
+        "fold_errors",
+    ),
+    Metric(
+        "pool_exporter.pools_dropped",
+        Kind.GAUGE,
+        "{pool}",
+        "Pools of living workers that found no place in the shared directory.",
+        "pools_dropped",
     ),
 )
