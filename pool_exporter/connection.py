@@ -4,6 +4,7 @@ Nothing here may know SQLAlchemy: what belongs to it is held as it was given, an
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -55,4 +56,7 @@ class Connection:
     def __del__(self) -> None:
         """Close what was collected without an event: dispose(close=False), a pool that was merely dropped."""
         if self.state != CLOSED:
-            self.pool.closed(self, "discarded")
+            with suppress(
+                Exception
+            ):  # A child has unmapped its parent's words; nobody could catch what is raised here.
+                self.pool.closed(self, "discarded")

@@ -26,6 +26,7 @@ from pool_exporter.layout import DRIFT
 from pool_exporter.listeners import listen, unlisten
 from pool_exporter.owners import is_finished
 from pool_exporter.records import ATTRIBUTE, close_reason, limit_of, open_records, pool_of
+from pool_exporter.slots import Words
 from pool_exporter.state import UNLIMITED, PoolState
 
 _POOL_EVENTS: Final = ("connect", "close", "invalidate", "soft_invalidate", "detach", "close_detached")
@@ -70,15 +71,15 @@ class Hooks:
             pool.__dict__.pop(ATTRIBUTE, None)
         self.forget()
 
-    def forget(self) -> None:
-        """Drop every connection without counting it, as a forked child does with its parent's."""
+    def forget(self, words: "Words[int] | None" = None) -> None:
+        """Drop every connection without counting it, as a forked child does with its parent's, and go on on *words*."""
         self._lock = RLock()  # In the child, a thread that is not there may hold the old one.
         self._detached.clear()
         for connection in self.state.live():
             record = connection.record()
             if record is not None and record.__dict__.get(ATTRIBUTE) is connection:
                 record.__dict__.pop(ATTRIBUTE, None)
-        self.state.reset(next((limit_of(pool) for pool in reversed(self.pools())), UNLIMITED))
+        self.state.reset(next((limit_of(pool) for pool in reversed(self.pools())), UNLIMITED), words)
 
     def pools(self) -> list[Pool]:
         """Return the pools that are watched and alive, the current one last."""

@@ -17,8 +17,3 @@ Words = memoryview
 def allocate() -> "Words[int]":
     """Return the words of a new pool, all zero, in memory."""
     return memoryview(bytearray(WORDS * 8)).cast("q")
-
-
-def clear(words: "Words[int]") -> None:
-    """Set every word to zero."""
-    words[:] = allocate()

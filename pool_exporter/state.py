@@ -35,7 +35,7 @@ from pool_exporter import layout
 from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
 from pool_exporter.connection import CLOSED, DETACHED, IDLE, OLD, STALE, USED, Connection
 from pool_exporter.layout import ASK_ROW, BOUNDS_NS, USE, USE_ROW, USE_SUM, WAIT, WAIT_SUM
-from pool_exporter.slots import Words, allocate, clear
+from pool_exporter.slots import Words, allocate
 
 UNLIMITED: Final = -1
 
@@ -53,22 +53,27 @@ class PoolState:
 
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, words: "Words[int] | None" = None) -> None:
         self.clock = clock
-        self.words = allocate() if words is None else words
         self.connections: dict[int, ref[Connection]] = {}
-        self.reset(limit)
+        self.reset(limit, words)
 
-    def reset(self, limit: int) -> None:
-        """Start at zero, as a forked child does: what the parent opened is none of ours."""
+    def reset(self, limit: int, words: "Words[int] | None" = None) -> None:
+        """Start anew on *words* that hold no gauges, by default zeros: what was opened before is none of ours."""
         for connection in self.live():
             connection.state = CLOSED
         self.connections.clear()
-        clear(self.words)
+        self.words = allocate() if words is None else words
+        self.words[layout.WINDOW] = self.words[layout.USED_PEAK] = self.words[layout.PENDING_PEAK] = 0
         self.origin = self.words[layout.ORIGIN] = self.clock() - 1
         # What follows stands among the words too; reading it there would cost twice as much.
         self.limit = self.words[layout.LIMIT] = limit
         self.used = self.used_peak = self.pending = self.pending_peak = 0
         self.window_end = layout.WINDOW_NS
         self._use_rows, self._ask_rows = list(_USE_ROWS), list(_ASK_ROWS)
+
+    def move(self, words: "Words[int]") -> None:
+        """Go on elsewhere."""
+        words[:] = self.words
+        self.words = words
 
     def live(self) -> list[Connection]:
         """Return the connections that are not closed."""

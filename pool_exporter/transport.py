@@ -1,27 +1,20 @@
 """Where the words of this process's pools stand: in its files in the shared directory, or, when that fails, in memory.
 
-Whatever goes wrong with the directory (full, read-only, gone), monitoring goes on in memory with one warning; nothing of
-it reaches the application. Nothing here may be called from a hook, except `forked`, which is a C fork's first sign of life.
+Whatever goes wrong with the directory (full, read-only, gone), monitoring goes on in memory with one warning; nothing
+of it reaches the application. Nothing here may be called from a hook.
 """
 
 import atexit
 import logging
-import mmap
-import os
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from pool_exporter.guard import errors
 from pool_exporter.shm import Worker
 from pool_exporter.slots import Words, allocate
 from pool_exporter.snapshot import PoolConfig, PoolIdentity
 from pool_exporter.version import build
-
-BEAT_SECONDS: Final = 1.0
 
 _log = logging.getLogger("pool_exporter")
 
@@ -55,10 +48,15 @@ class Transport:
             self._in_file.discard(id(words))
             self._worker.free(words)
 
-    def beat(self) -> None:
-        """Write the heartbeat; make new files when somebody has deleted ours."""
-        if self._worker is not None:
-            self._worker.beat(time.monotonic_ns(), errors.count)
+    def beat(self) -> bool:
+        """Write the heartbeat; return False when somebody deleted our files, so that the words have to move."""
+        if self.directory is None or (self._worker is not None and self._worker.is_linked()):
+            if self._worker is not None:
+                self._worker.beat(time.monotonic_ns(), errors.count)
+            return True
+        was_shared, self._worker, self._in_file = self.is_shared, None, set()
+        self._join()
+        return not (was_shared or self.is_shared)
 
     def leave(self) -> Callable[[], None]:
         """Begin anew, as a forked child does; return what unmaps the parent's files, when nothing uses their words."""

@@ -1,7 +1,7 @@
 """All workers of a shared directory as one Snapshot: the living added up, the dead folded, nothing that ever falls.
 
-A `Workers` is one reader's memory of what it has shown. Counters of a file that shrink are somebody's damage: the file is
-set aside and its last good words are used. And what a reader has shown of a time integral, which goes on growing while
+A `Workers` is one reader's memory of what it has shown. Counters of a file that shrink are somebody's damage: the file
+is set aside and its last good words are used. And what a reader has shown of a time integral, which goes on growing while
 its process stands still, is not taken back when that process turns out to be dead.
 """
 
@@ -146,7 +146,8 @@ class Workers:
     def _never_less(self, pool: PoolSnapshot) -> PoolSnapshot:
         before = self._shown.get(pool.identity, (0.0, 0.0, 0.0))
         seconds = pool.used_seconds, pool.pending_seconds, pool.saturated_seconds
-        used, pending, saturated = self._shown[pool.identity] = tuple(map(max, before, seconds))
+        used, pending, saturated = map(max, before, seconds)
+        self._shown[pool.identity] = used, pending, saturated
         return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)
 
 
