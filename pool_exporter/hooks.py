@@ -20,12 +20,13 @@ from sqlalchemy import exc
 from sqlalchemy.pool import Pool, QueuePool
 
 from pool_exporter.acquire import arm, disarm
+from pool_exporter.beside import write_owner, write_server
 from pool_exporter.connection import CLOSED, Connection
 from pool_exporter.guard import guarded
 from pool_exporter.layout import DRIFT
 from pool_exporter.listeners import listen, unlisten
-from pool_exporter.owners import is_finished
-from pool_exporter.records import ATTRIBUTE, close_reason, limit_of, open_records, pool_of
+from pool_exporter.owners import is_finished, name_of
+from pool_exporter.records import ATTRIBUTE, close_reason, limit_of, open_records, pool_of, server_number
 from pool_exporter.slots import Words
 from pool_exporter.state import UNLIMITED, PoolState
 
@@ -121,6 +122,7 @@ class Hooks:
         connection.identity = id(record.dbapi_connection)
         if not self._is_removed:
             record.__dict__[ATTRIBUTE] = connection
+        write_server(self.state.words, connection.row, server_number(record))
         return connection
 
     def _tracked(self, record: Any) -> Connection | None:
@@ -208,7 +210,11 @@ class Hooks:
         for identity, connection in list(self._detached.items()):
             if _is_let_go(connection):
                 self._close_detached(identity, "discarded")
-        orphaned = sum(connection.is_used and _is_orphan(connection) for connection in connections)
+        used = [connection for connection in connections if connection.is_used]
+        for connection in used:
+            if connection.owner is not None:
+                write_owner(self.state.words, connection.row, name_of(connection.owner))
+        orphaned = sum(map(_is_orphan, used))
         self.state.observe(orphaned, self._drift())
 
     def _drift(self) -> int:

@@ -7,6 +7,7 @@ or a pool, or know the state machine.
 import gc
 import sys
 import time
+from contextlib import suppress
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Final
 
@@ -55,6 +56,19 @@ def engine_behind(engine: Engine) -> Engine:
     while hasattr(engine, "_proxied"):
         engine = engine._proxied
     return engine
+
+
+def server_number(record: Any) -> int:
+    """Return the number by which the server knows the record's connection, where its driver tells without asking; or 0.
+
+    PostgreSQL's is the backend's process id (asyncpg, psycopg, psycopg2), MySQL's the thread id (aiomysql, asyncmy,
+    PyMySQL, mysqlclient).
+    """
+    driver = record.driver_connection
+    for ask in (lambda: driver.get_server_pid(), lambda: driver.info.backend_pid, lambda: driver.thread_id()):
+        with suppress(Exception):
+            return int(ask())
+    return 0
 
 
 def limit_of(pool: Pool) -> int:
