@@ -65,9 +65,10 @@ def server_number(record: Any) -> int:
     PyMySQL, mysqlclient).
     """
     driver = record.driver_connection
-    for ask in (lambda: driver.get_server_pid(), lambda: driver.info.backend_pid, lambda: driver.thread_id()):
-        with suppress(Exception):
-            return int(ask())
+    with suppress(Exception):
+        if hasattr(driver, "get_server_pid"):
+            return int(driver.get_server_pid())
+        return int(driver.thread_id() if hasattr(driver, "thread_id") else driver.info.backend_pid)
     return 0
 
 
