@@ -346,4 +346,11 @@ EXPORTER_METRICS = (
         "Pools of living workers that found no place in the shared directory.",
         "pools_dropped",
     ),
+    Metric(
+        "pool_exporter.web_config_stale",
+        Kind.GAUGE,
+        "{file}",
+        "Web config files that cannot be used, so that what they said before is in force; the log says why. 0 or 1.",
+        "web_config_stale",
+    ),
 )

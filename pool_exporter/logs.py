@@ -57,8 +57,9 @@ def _as_json(fields: Mapping[str, object]) -> str:
 
 
 def _as_logfmt(fields: Mapping[str, object]) -> str:
-    return " ".join(f"{key}={_quoted(str(value))}" for key, value in fields.items())
+    return " ".join(f"{key}={_quoted(value)}" for key, value in fields.items())
 
 
-def _quoted(text: str) -> str:
+def _quoted(value: object) -> str:
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if _BARE.fullmatch(text) else json.dumps(text)

@@ -158,6 +158,7 @@ class Snapshot:
     torn_reads: int | None = None
     fold_errors: int | None = None
     pools_dropped: int | None = None
+    web_config_stale: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pools", tuple(sorted(self.pools, key=lambda pool: pool.identity.values())))

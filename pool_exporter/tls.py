@@ -110,8 +110,9 @@ def _set_client_authority(context: ssl.SSLContext, config: TlsConfig) -> None:
     context.verify_mode = _VERIFY[config.client_auth_type]
     if config.client_ca or config.client_ca_file:
         name = "client_ca" if config.client_ca_file is None else "client_ca_file"
+        pem = _pem(config, "client_ca").decode("ascii", "ignore")
         try:
-            context.load_verify_locations(cadata=_pem(config, "client_ca").decode("ascii", "ignore"))
+            context.load_verify_locations(cadata=pem)
         except (ssl.SSLError, ValueError):
             raise _error(config, name, "holds no certificate in PEM") from None
     elif context.verify_mode != ssl.CERT_NONE:

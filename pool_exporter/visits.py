@@ -1,9 +1,9 @@
-"""The connections of the sidecar's server: uvicorn's protocol with a time limit on everything, and a place for the next.
+"""The connections of the sidecar's server: uvicorn's protocol with a time limit on everything, and room for the next.
 
-uvicorn limits neither the time that a client takes to ask nor the time that it takes to read. A `Visit` has both limits,
-and `Door`, which lets visits in, has `VISITS_MAX` places. When all are taken, the visit that has been silent for longest
-makes room: one that says nothing, says it slowly or rests between two requests. So nobody who does not ask can keep
-others out, and who does not read can only for `ANSWER_SECONDS`.
+uvicorn limits neither the time that a client takes to ask nor the time that it takes to read. A `Visit` has both
+limits, and `Door`, which lets visits in, has `VISITS_MAX` places. When all are taken, the oldest silent visit makes
+room: one that says nothing, says it slowly, or rests between two requests. So nobody who does not ask can keep others
+out, and who does not read can only for `ANSWER_SECONDS`.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from pool_exporter.tls import has_allowed_name
 
 VISITS_MAX: Final = 32
 ASK_SECONDS: Final = 5.0
-"""From a connection's start, or a further request's first byte, to the end of the headers; the TLS handshake likewise."""
+"""From a connection's start, or a further request's first byte, to the end of the headers; the handshake likewise."""
 ANSWER_SECONDS: Final = 60.0
 """From there until the answer is made and has been read."""
 REST_SECONDS: Final = 120.0
@@ -53,13 +53,13 @@ class Visit(H11Protocol):
         super().__init__(config=config, server_state=state, app_state={})
         self._names = names
         self._leave = leave
-        self._is_connected = self._is_answering = self._is_resting = False
+        self._is_connected = self.is_answering = self._is_resting = False
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def is_silent(self) -> bool:
         """Whether the client owes something: to ask, or to end."""
-        return not self._is_answering and not self._unread()
+        return not self.is_answering and not self._unread()
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -82,7 +82,7 @@ class Visit(H11Protocol):
 
     @override
     def on_response_complete(self) -> None:
-        before, self._is_answering, self._is_resting = self.cycle, False, True
+        before, self.is_answering, self._is_resting = self.cycle, False, True
         super().on_response_complete()
         self._note_request(before)
 
@@ -101,7 +101,7 @@ class Visit(H11Protocol):
     def _note_request(self, before: object) -> None:
         """Begin to count the answer's time, if a request has come; one may have waited behind the one before."""
         if self.cycle is not before:
-            self._is_answering, self._is_resting = True, False
+            self.is_answering, self._is_resting = True, False
             self._give(ANSWER_SECONDS, self._end_answer)
 
     def _end_answer(self) -> None:
@@ -128,13 +128,14 @@ Leave = Callable[[Visit], None]
 
 
 class Door:
-    """Lets visits in at all listeners. Mutable, by the event loop: the visits, in the order of their last request."""
+    """Lets visits in at all listeners. Mutable, by the event loop: the visits and their handshakes, oldest first."""
 
     def __init__(self, config: Config, state: ServerState, current: Callable[[], Loaded]) -> None:
         self._config = config
         self._state = state
         self._current = current
         self._loop = asyncio.get_running_loop()
+        self._is_empty = asyncio.Event()
         self._posts: list[asyncio.Task[None]] = []
         self._visits: dict[Visit, asyncio.Task[None]] = {}
 
@@ -145,31 +146,36 @@ class Door:
             self._posts.append(self._loop.create_task(self._stand_at(listener)))
 
     async def close(self) -> None:
-        """Let nobody in any more, give answers a moment to be read, and hang up."""
+        """Let nobody in any more, give answers a moment to be made and read, and hang up."""
         for post in self._posts:
             post.cancel()
         for visit in list(self._visits):
             if visit.is_silent:
                 self._show_out(visit)
-            else:
+            elif visit.is_answering:
                 visit.shutdown()  # After the answer.
-        deadline = self._loop.time() + CLOSE_SECONDS
-        while self._visits and self._loop.time() < deadline:
-            await asyncio.sleep(PAUSE_SECONDS / 10)
+        if self._visits:
+            self._is_empty.clear()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._is_empty.wait(), CLOSE_SECONDS)
         for visit in list(self._visits):
             self._show_out(visit)
         await asyncio.sleep(0)
 
     async def _stand_at(self, listener: socket.socket) -> None:
         while True:
-            try:
-                connection, _ = await self._loop.sock_accept(listener)
-            except OSError as error:
-                # Out of file descriptors, most likely: the next connection stays ready, and the loop must not spin.
-                _log.warning("no connection can be taken: %s", error.strerror)
+            if not await self._admit(listener):
                 await asyncio.sleep(PAUSE_SECONDS)
-            else:
-                self._let_in(connection)
+
+    async def _admit(self, listener: socket.socket) -> bool:
+        """Let one in; not so, most likely, when descriptors have run out: then it stays in the queue."""
+        try:
+            connection, _ = await self._loop.sock_accept(listener)
+            self._let_in(connection)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the next one may come in
+            _log.warning("a connection could not be taken: %s", error)
+            return False
+        return True
 
     def _let_in(self, connection: socket.socket) -> None:
         if len(self._visits) >= VISITS_MAX and not self._make_room():
@@ -204,3 +210,5 @@ class Door:
 
     def _forget(self, visit: Visit) -> None:
         self._visits.pop(visit, None)
+        if not self._visits:
+            self._is_empty.set()

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pool_exporter.errors import Problem, SettingsError
-
-FILE_BYTES_MAX: Final = 1024 * 1024
+from pool_exporter.yamltext import load
 
 VERSIONS: Final = ("TLS10", "TLS11", "TLS12", "TLS13")
 CURVES: Final = ("CurveP256", "CurveP384", "CurveP521", "X25519")
@@ -101,17 +100,14 @@ class WebConfig:
 
 def read(path: Path) -> WebConfig:
     """Read the file. Raises SettingsError with everything that is wrong in it."""
-    document = _loaded(path, _content(path))
+    document = load(path)
     users = document.get("basic_auth_users") if isinstance(document, dict) else None
     problems: list[Problem] = []
     hashes = dict.fromkeys(users if isinstance(users, dict) else (), _hash)
     given = _fields(f"{path}: ", document, {**_SECTIONS, "basic_auth_users": hashes}, problems)
-    tls = given.get("tls_server_config", {})
-    if tls and not problems:
-        problems += starmap(Problem, _contradictions(f"{path}: tls_server_config", tls))
-    limit = given.get("rate_limit", {})
-    if limit.get("interval") and "burst" not in limit:
-        problems.append(Problem(f"{path}: rate_limit.burst", None, "is missing: without it no request is answered"))
+    tls, limit = given.get("tls_server_config", {}), given.get("rate_limit", {})
+    if not problems:
+        problems += starmap(Problem, _contradictions(f"{path}: ", tls, limit))
     if problems:
         raise SettingsError(*problems)
     return WebConfig(
@@ -122,42 +118,11 @@ def read(path: Path) -> WebConfig:
     )
 
 
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise SettingsError(Problem(str(path), None, f"cannot be read: {error.strerror}")) from None
-    if len(content) > FILE_BYTES_MAX:
-        raise SettingsError(Problem(str(path), None, f"is longer than {FILE_BYTES_MAX} bytes"))
-    return content
-
-
-def _loaded(path: Path, content: bytes) -> object:
-    """Parse YAML with every scalar as text, as what a value means is for its key to say: a user may be called `no`."""
-    import yaml
-
-    class Loader(yaml.BaseLoader):
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: ANN401, FBT001, FBT002
-            keys = [key.value for key, _ in node.value]
-            for key, _ in node.value:
-                if keys.count(key.value) > 1:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"the key {key.value} is there twice", problem_mark=key.start_mark
-                    )
-            return super().construct_mapping(node, deep)
-
-    try:
-        return yaml.load(content, Loader)  # noqa: S506  # it makes nothing but text, lists and mappings
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        # Its text may quote the line, which may hold a secret.
-        mark, fault = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    line = f", line {mark.line + 1}" if mark else ""
-    raise SettingsError(Problem(f"{path}{line}", None, f"is no valid YAML: {fault or 'it cannot be parsed'}"))
-
-
 def _fields(prefix: str, node: object, fields: "_Fields", problems: list[Problem]) -> dict[str, Any]:
-    """Convert the values of one mapping, and add to *problems* what cannot be; an empty value is the default."""
+    """Convert the values of one mapping, and add to *problems* what cannot be.
+
+    An empty value is the default; but not a user's, who would be left out, and with the last one all passwords.
+    """
     given: dict[str, Any] = {}
     if node is None or node in _UNSET:
         return given
@@ -170,7 +135,7 @@ def _fields(prefix: str, node: object, fields: "_Fields", problems: list[Problem
             problems.append(Problem(f"{prefix}{key}", None, f"is not a key of it; there are {', '.join(fields)}"))
         elif isinstance(convert, Mapping):
             given[key] = _fields(f"{prefix}{key}.", value, convert, problems)
-        elif value not in _UNSET:
+        elif value not in _UNSET or convert is _hash:
             try:
                 given[key] = convert(value)
             except ValueError as error:
@@ -276,22 +241,29 @@ _SECTIONS: Final[_Fields] = {
 }
 
 
-def _contradictions(place: str, tls: Mapping[str, Any]) -> Iterator[tuple[str, str | None, str]]:
+def _contradictions(
+    prefix: str, tls: Mapping[str, Any], limit: Mapping[str, Any]
+) -> Iterator[tuple[str, str | None, str]]:
     """Yield what is wrong with keys that are right one by one: the key, its value, and why."""
+    if limit.get("interval") and "burst" not in limit:
+        yield f"{prefix}rate_limit.burst", None, "is missing: without it no request is answered"
+    if not tls:
+        return
+    prefix = f"{prefix}tls_server_config."
     for name in ("cert", "key", "client_ca"):
         if name in tls and f"{name}_file" in tls:
-            yield f"{place}.{name}", None, f"cannot be given beside {name}_file"
+            yield f"{prefix}{name}", None, f"cannot be given beside {name}_file"
     for name in ("cert", "key"):
         if name not in tls and f"{name}_file" not in tls:
-            yield f"{place}.{name}_file", None, f"is missing: TLS needs one of {name}_file and {name}"
+            yield f"{prefix}{name}_file", None, f"is missing: TLS needs one of {name}_file and {name}"
     policy = tls.get("client_auth_type", CLIENT_AUTH[0])
     if policy == "NoClientCert" and ("client_ca" in tls or "client_ca_file" in tls):
-        yield f"{place}.client_auth_type", policy, "asks for no certificate, and there is a client CA to verify it"
+        yield f"{prefix}client_auth_type", policy, "asks for no certificate, and there is a client CA to verify it"
     if "client_allowed_sans" in tls and policy != "RequireAndVerifyClientCert":
-        yield f"{place}.client_allowed_sans", None, "needs the client_auth_type RequireAndVerifyClientCert"
+        yield f"{prefix}client_allowed_sans", None, "needs the client_auth_type RequireAndVerifyClientCert"
     lowest, highest = tls.get("min_version", "TLS12"), tls.get("max_version", "TLS13")
     if VERSIONS.index(lowest) > VERSIONS.index(highest):
-        yield f"{place}.min_version", lowest, f"is above the max_version {highest}"
+        yield f"{prefix}min_version", lowest, f"is above the max_version {highest}"
 
 
 def _tls(path: Path, given: Mapping[str, Any]) -> TlsConfig:
