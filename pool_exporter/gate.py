@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pool_exporter.configfile import Loaded
 from pool_exporter.passwords import Passwords
-from pool_exporter.webconfig import RateLimit
+from pool_exporter.webconfig import RateLimit, WebConfig
 
 OFFSET_SECONDS: Final = 0.5
 """What an answer takes on its way; so much earlier than the scraper's own patience ends, ours does."""
@@ -76,11 +76,10 @@ class Gate:
                 message = {**message, "headers": [*kept, *headers]}
             await send(message)
 
-        refusal = await self._refusal(Headers(scope=scope))
+        refusal = await self._refusal(config, Headers(scope=scope))
         await (refusal or self._app)(scope, receive, send_with_headers)
 
-    async def _refusal(self, headers: Headers) -> PlainTextResponse | None:
-        config = self._current().config
+    async def _refusal(self, config: WebConfig, headers: Headers) -> PlainTextResponse | None:
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
             return PlainTextResponse("no body is read here\n", 413, {"Connection": "close"})
         if not self._is_in_rate(config.rate_limit):

@@ -8,7 +8,7 @@ import os
 import ssl
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -53,7 +53,9 @@ def has_allowed_name(certificate: Any, allowed: Sequence[str]) -> bool:  # noqa:
 
 def _canonical(kind: str, name: str) -> str:
     """Write an address as Go does: OpenSSL has 0:0:0:0:0:0:0:1 for ::1."""
-    return str(ip_address(name.strip())) if kind == "IP Address" else name
+    with suppress(ValueError):  # It may be none: <invalid>.
+        return str(ip_address(name.strip())) if kind == "IP Address" else name
+    return name
 
 
 def _set_versions(context: ssl.SSLContext, config: TlsConfig) -> None:
@@ -91,7 +93,7 @@ def _set_curves(context: ssl.SSLContext, config: TlsConfig) -> None:
         elif curves:
             context.set_ecdh_curve(curves[0])
     except (ValueError, ssl.SSLError):
-        raise _error(config, "curve_preferences", "has a curve that this machine's OpenSSL has not") from None
+        raise _error(config, "curve_preferences", "has a curve that this Python or its OpenSSL lacks") from None
 
 
 def _load_certificate(context: ssl.SSLContext, config: TlsConfig) -> None:

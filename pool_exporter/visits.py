@@ -66,13 +66,19 @@ class Visit(H11Protocol):
         super().connection_made(transport)
         self._is_connected = True
         self._give(ASK_SECONDS, self.hang_up)
-        tls = transport.get_extra_info("ssl_object")
-        if self._names is not None and not has_allowed_name(tls and tls.getpeercert(), self._names):
-            _log.warning("a client's certificate has no name of client_allowed_sans")
-            self.hang_up()
+        is_allowed = False
+        try:
+            tls = transport.get_extra_info("ssl_object")
+            is_allowed = self._names is None or has_allowed_name(tls.getpeercert(), self._names)
+        finally:
+            if not is_allowed:
+                _log.warning("a client's certificate has no name of client_allowed_sans")
+                self.hang_up()
 
     @override
     def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return  # It came before we hung up.
         if self._is_resting:
             self._is_resting = False
             self._give(ASK_SECONDS, self.hang_up)

@@ -46,6 +46,16 @@ LEVELS: Mapping[str, int] = {
     "settings": 3,
     "version": 3,
     "exposition": 3,
+    # The sidecar's server: where it listens, whom it answers, what it logs.
+    "addresses": 3,
+    "configfile": 3,
+    "gate": 3,
+    "logs": 3,
+    "passwords": 3,
+    "tls": 3,
+    "visits": 3,
+    "webconfig": 3,
+    "yamltext": 3,
     # What a user holds.
     "monitor": 4,
     "everywhere": 4,
@@ -55,6 +65,9 @@ LEVELS: Mapping[str, int] = {
     "plugin": 4,
     "instrumentor": 4,
     "sidecar": 4,
+    "serve": 4,
+    "dump": 4,
+    "healthcheck": 4,
     "demo": 4,
     "cli": 4,
     # `pool_exporter/__init__.py`: only names of the level it is on.
@@ -87,12 +100,21 @@ SIDEWAYS: Mapping[str, set[str]] = {
     # The two doors without code open into instrument().
     "plugin": {"monitor"},
     "instrumentor": {"monitor"},
+    # The web config: YAML, its keys, TLS as it says, the file as it is now, and what a request has to pass by it.
+    "webconfig": {"yamltext"},
+    "tls": {"webconfig"},
+    "configfile": {"tls", "webconfig"},
+    "gate": {"configfile", "passwords", "webconfig"},
+    "visits": {"configfile", "tls"},
     # It serves the same pages from another source.
     "sidecar": {"app"},
+    # The commands, which find the directory alike.
+    "serve": {"sidecar"},
+    "dump": {"serve"},
     # Names of this level, for users; the demo and the command line are built on them as a user's service is.
     "__init__": {"app", "collector", "everywhere", "monitor", "server"},
     "demo": {"__init__"},
-    "cli": {"__init__", "demo", "sidecar"},
+    "cli": {"__init__", "demo", "dump", "healthcheck", "serve", "sidecar"},
 }
 
 # Imports on one level for types alone, under TYPE_CHECKING: they never run.

@@ -63,10 +63,10 @@ def test_levels_are_prometheus_own(level: int, name: str) -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_traceback_is_on_the_line(form: str) -> None:
     """An event with a traceback, or with a message of several lines, is one line."""
+    made = record("first\nsecond \x1b[31m\u2028")
     try:
         int("two\nlines")
     except ValueError as error:
-        made = record("first\nsecond \x1b[31m\u2028")
         made.exc_info = (type(error), error, error.__traceback__)
     line = LineFormatter(form).format(made)
 

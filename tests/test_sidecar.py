@@ -19,6 +19,7 @@ import pytest
 
 from tests.fixtures.certificates import Authority, Pair
 from tests.fixtures.deadlines import until
+from tests.fixtures.prometheus import prometheus_server
 from tests.fixtures.sidecar import (
     PROGRAM,
     Sidecar,
@@ -402,6 +403,31 @@ def test_web_config_is_read_again(directory: Path) -> None:
 
     assert (200, [401, 401], [401, 401, 401]) == (before, changed, broken)
     assert ({"": 1.0}, 1, False) == (stale, len(lines), "hunter2" in log)
+
+
+def test_prometheus_scrapes_it(directory: Path, authority: Authority, server: Pair, prometheus_binary: Path) -> None:
+    """A real Prometheus scrapes by TLS, with a client's certificate and a password, again and again."""
+    client = authority.client("prometheus")
+    file = web_config(
+        directory,
+        f"tls_server_config: {{cert_file: {server.cert}, key_file: {server.key}, client_ca_file: {authority.cert},"
+        " client_auth_type: RequireAndVerifyClientCert, client_allowed_sans: ['spiffe://example.org/scraper']}\n"
+        f"basic_auth_users: {{alice: {HASH}}}\n",
+    )
+    scrape = {
+        "scheme": "https",
+        "basic_auth": {"username": "alice", "password": "right"},
+        "tls_config": {"ca_file": str(authority.cert), "cert_file": str(client.cert), "key_file": str(client.key)},
+    }
+    with (
+        worker(directory),
+        sidecar(directory, "--web.config.file", file) as running,
+        prometheus_server(prometheus_binary, {"pools": running.port}, **scrape) as prometheus,
+    ):
+        until(True, lambda: prometheus.value("count_over_time(sqlalchemy_pool_connects_total[1m])") >= 3, 30)
+
+        assert 7 == prometheus.value("sqlalchemy_pool_connects_total")
+        assert [("up", "")] == [(target["health"], target["lastError"]) for target in prometheus.targets()]
 
 
 # Who is slow, and how it ends.

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import sys
 import threading
 import warnings
 from dataclasses import replace
@@ -14,6 +15,8 @@ from pool_exporter.errors import SettingsError
 from pool_exporter.tls import context_of, has_allowed_name
 from pool_exporter.webconfig import CIPHERS_1_2, TlsConfig
 from tests.fixtures.certificates import Authority, Pair
+
+HAS_X25519 = sys.version_info >= (3, 11)
 
 
 @pytest.fixture(name="authority", scope="module")
@@ -238,7 +241,7 @@ def test_other_names_are_not_allowed(verifying: TlsConfig, authority: Authority,
     assert not has_allowed_name(shown, names)
 
 
-@pytest.mark.parametrize("shown", [None, {}, {"subject": ()}])
+@pytest.mark.parametrize("shown", [None, {}, {"subject": ()}, {"subjectAltName": (("IP Address", "<invalid>"),)}])
 def test_no_certificate_has_no_allowed_name(shown: Any) -> None:
     """Who shows no certificate, or one without names, is not allowed."""
     assert not has_allowed_name(shown, ["a"])
@@ -327,19 +330,31 @@ def test_whose_order_of_suites(config: TlsConfig, authority: Authority, ours: bo
 
 @pytest.mark.parametrize(
     ("curve", "openssl"),
-    [("CurveP256", "prime256v1"), ("CurveP384", "secp384r1"), ("CurveP521", "secp521r1"), ("X25519", "X25519")],
+    [
+        ("CurveP256", "prime256v1"),
+        ("CurveP384", "secp384r1"),
+        ("CurveP521", "secp521r1"),
+        pytest.param("X25519", "X25519", marks=pytest.mark.skipif(not HAS_X25519, reason="Python 3.10 cannot do it")),
+    ],
 )
 def test_curve(authority: Authority, curve: str, openssl: str) -> None:
     """The one curve that is listed is the one that is used, with either version."""
     pair = authority.server("rsa", has_rsa=True)  # With TLS 1.2, the other kind's own curve would count, too.
     asked = TlsConfig("x", cert_file=pair.cert, key_file=pair.key, curve_preferences=(curve,))
-    others = {"prime256v1", "secp384r1", "secp521r1", "X25519"} - {openssl}
+    others = {"prime256v1", "secp384r1", "secp521r1"} - {openssl}
     for version in ("TLS12", "TLS13"):
         same, other = speaking(authority, version), speaking(authority, version)
         same.set_ecdh_curve(openssl)
         other.set_ecdh_curve(min(others))
 
         assert [False, True] == [refused(asked, context) for context in (same, other)]
+
+
+@pytest.mark.skipif(HAS_X25519, reason="this Python can do it")
+def test_curve_that_cannot_be_had_is_an_error(config: TlsConfig) -> None:
+    """A curve that this Python cannot prefer is an error and not left out."""
+    with pytest.raises(SettingsError, match="has a curve that this Python or its OpenSSL lacks"):
+        context_of(replace(config, curve_preferences=("X25519",)))
 
 
 @pytest.mark.skipif(hasattr(ssl.SSLContext, "set_groups"), reason="this Python can do it")
