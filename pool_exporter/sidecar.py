@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -100,10 +99,6 @@ class _Server(uvicorn.Server):
         if self._door is not None:
             await self._door.close()
 
-    @override
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.should_exit = True
-
 
 def serve(options: Options) -> None:
     """Serve until SIGINT or SIGTERM. Raises SettingsError when an address or the config file cannot be used."""
@@ -117,7 +112,7 @@ def serve(options: Options) -> None:
         else:
             listeners = [stack.enter_context(each) for each in addresses.passed_by_systemd(os.environ)]
         server = _Server(app, listeners, config)
-        for number in SIGNALS:
+        for number in SIGNALS:  # Before the server does it itself, and for when it raises them again at its end.
             signal.signal(number, server.handle_exit)
         if not options.directory.is_dir():
             _log.warning("the directory is not there yet", extra={"fields": {"directory": options.directory}})

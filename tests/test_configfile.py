@@ -59,6 +59,18 @@ def test_unchanged_file_is_not_read_again(file: Path, caplog: pytest.LogCaptureF
     assert [] == caplog.records
 
 
+def test_unchanged_certificates_are_not_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is the same with a certificate."""
+    pair = Authority(tmp_path / "certificates").server()
+    file = tmp_path / "web.yml"
+    file.write_text(f"tls_server_config: {{cert_file: {pair.cert}, key_file: {pair.key}}}")
+    config = ConfigFile(file)
+    before = config.current()
+
+    assert before is config.current()
+    assert [] == caplog.records
+
+
 def test_changed_file_is_read_again(file: Path) -> None:
     """A change holds from the next look on."""
     config = ConfigFile(file)

@@ -6,6 +6,7 @@ import threading
 import bcrypt
 import pytest
 
+from pool_exporter import passwords
 from pool_exporter.passwords import KNOWN_MAX, Passwords
 
 COST = 4
@@ -105,6 +106,14 @@ async def test_unknown_user_costs_the_same(compared: list[bytes], cost: bytes) -
 
     assert b"$2y$" + cost + b"$" == fixed[:7]
     assert len(fixed) == len(users["alice"])
+
+
+@pytest.mark.asyncio
+async def test_unknown_user_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were a password found that the unknown user's hash takes, it would still open nothing."""
+    monkeypatch.setattr(passwords, "_NOBODY", hashed(b"found").replace(b"$04$", b"$%s$"))
+
+    assert not await Passwords().is_right(USERS, "nobody", b"found")
 
 
 @pytest.mark.asyncio
