@@ -13,8 +13,6 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from typing_extensions import override
-
 from pool_exporter.addresses import parse
 
 NAME: Final = "healthcheck"
@@ -100,7 +98,6 @@ class _Connection(http.client.HTTPConnection):
         self._where = where
         self._seconds = seconds
 
-    @override
     def connect(self) -> None:
         self.sock = _connected(self._where, self._seconds)
 
@@ -108,7 +105,6 @@ class _Connection(http.client.HTTPConnection):
 class _TlsConnection(_Connection):
     """The same with TLS."""
 
-    @override
     def connect(self) -> None:
         super().connect()
         self.sock = _context().wrap_socket(self.sock)
