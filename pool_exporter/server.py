@@ -78,7 +78,7 @@ class MetricsServer:
         self._making = threading.Lock()
         self._listener = listener
         self._bell, self._ear = socket.socketpair()
-        #: The serving thread adds, each connection's thread removes its own.
+        #: Only the serving thread adds and removes, so that close() can wait for each thread to its very end.
         self._visits: dict[socket.socket, _Visit] = {}
         self._is_closing = False
         self._thread = threading.Thread(target=self._serve, name=f"pool_exporter:{self.port}", daemon=True)
@@ -145,6 +145,7 @@ class MetricsServer:
             while not self._is_closing:
                 for key, _ in selector.select(self._patience()):
                     if key.fileobj is self._listener:
+                        self._drop_ended()
                         self._accept()
                 self._hang_up_overdue()
 
@@ -173,6 +174,11 @@ class MetricsServer:
             del self._visits[connection]
             _turn_away(connection)
 
+    def _drop_ended(self) -> None:
+        for connection, visit in list(self._visits.items()):
+            if not visit.thread.is_alive():
+                del self._visits[connection]
+
     def _hang_up_overdue(self) -> None:
         now = time.monotonic()
         for connection, visit in list(self._visits.items()):
@@ -186,7 +192,7 @@ class MetricsServer:
         except OSError:
             pass  # The client has gone, or its time was over.
         finally:
-            self._visits.pop(connection, None)
+            self._visits[connection].deadline = None
             _hang_up(connection)
             connection.close()
 
