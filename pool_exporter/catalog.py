@@ -273,7 +273,7 @@ POOL_METRICS = (
         _POOL + "orphaned",
         Kind.GAUGE,
         "{connection}",
-        "Used connections whose task or thread, the one that checked them out, has finished, as that of wait_for() has.",
+        "Used connections whose task or thread, the one that checked them out, has ended, as that of gather() has.",
         "orphaned",
     ),
     Metric(

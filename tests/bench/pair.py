@@ -67,11 +67,10 @@ def ours() -> Subject:
 def beside() -> Subject:
     """Return an engine that nobody watches, in a process where another one is watched."""
     from pool_exporter import instrument
-    from pool_exporter.monitor import watched
 
-    other = _engine()
-    monitor = instrument(other)
-    return Subject(_engine(), lambda: monitor in watched() and other.pool.checkedout() == 0  # type: ignore[attr-defined]  # a QueuePool)
+    watched = _engine()
+    instrument(watched)
+    return Subject(_engine(), lambda: hasattr(watched.pool, "_pool_exporter"))
 
 
 def prometheus() -> Subject:
