@@ -26,6 +26,7 @@ state of a connection or caller. What has ended is counted before the row is giv
 sees it twice, never not at all: too much by one duration for a moment, but nothing that falls below what was.
 """
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
@@ -33,9 +34,9 @@ from weakref import ref
 
 from pool_exporter import layout
 from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
-from pool_exporter.connection import CLOSED, DETACHED, IDLE, OLD, STALE, USED, Connection
+from pool_exporter.connection import CLOSED, DETACHED, IDLE, OLD, STALE, USED, Connection, Reference
 from pool_exporter.layout import ASK_ROW, BOUNDS_NS, USE, USE_ROW, USE_SUM, WAIT, WAIT_SUM
-from pool_exporter.slots import Words, allocate, clear
+from pool_exporter.slots import Words, allocate
 
 UNLIMITED: Final = -1
 
@@ -53,22 +54,28 @@ class PoolState:
 
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, words: Words | None = None) -> None:
         self.clock = clock
-        self.words = allocate() if words is None else words
         self.connections: dict[int, ref[Connection]] = {}
-        self.reset(limit)
+        self.reset(limit, words)
 
-    def reset(self, limit: int) -> None:
-        """Start at zero, as a forked child does: what the parent opened is none of ours."""
+    def reset(self, limit: int, words: Words | None = None) -> None:
+        """Start anew on *words* that hold no gauges, by default zeros: what was opened before is none of ours."""
         for connection in self.live():
             connection.state = CLOSED
         self.connections.clear()
-        clear(self.words)
+        self.words = allocate() if words is None else words
+        self.words[layout.WINDOW] = self.words[layout.USED_PEAK] = self.words[layout.PENDING_PEAK] = 0
         self.origin = self.words[layout.ORIGIN] = self.clock() - 1
         # These stand among the words too; read there, they would cost more.
         self.limit = self.words[layout.LIMIT] = limit
         self.used = self.used_peak = self.pending = self.pending_peak = 0
         self.window_end = layout.WINDOW_NS
         self._use_rows, self._ask_rows = list(_USE_ROWS), list(_ASK_ROWS)
+
+    def move(self, words: Words) -> None:
+        """Go on elsewhere, with no call between the copy and the first store to it."""
+        copy = array("q", self.words)
+        words[:] = copy
+        self.words = words
 
     def live(self) -> list[Connection]:
         """Return the connections that are not closed."""
@@ -94,13 +101,7 @@ class PoolState:
             self.pending_peak = words[layout.PENDING_PEAK] = pending
         return ask
 
-    def granted(
-        self,
-        ask: int | None,
-        connection: Connection,
-        checkout: Callable[[], object] | None,
-        owner: Callable[[], object] | None,
-    ) -> None:
+    def granted(self, ask: int | None, connection: Connection, checkout: Reference, owner: Reference) -> None:
         """Note that the caller of *ask* has got *connection*; None: it was found used, nobody knows since when."""
         words = self.words
         now = self.clock() - self.origin

@@ -77,6 +77,7 @@ def test_attributes_follow_the_conventions() -> None:
         "server.address",
         "server.port",
         "service.name",
+        "service.instance.id",
     ]
 
     assert attributes == [label.name for label in catalog.POOL_LABELS]
