@@ -1,8 +1,8 @@
 """The table of metrics and the glossary: every name that leaves this package is declared here, once.
 
 Renderers, documentation, dashboards and alert rules read `POOL_METRICS` and `EXPORTER_METRICS` or are checked
-against them. Nothing else may stand here: no value, no IO, no clock. What a metric is, metric.py says; the exporter's own
-metrics have their lines in catalog_exporter.py.
+against them. Nothing else may stand here: no value, no IO, no clock. What a metric is, metric.py says; the exporter's
+own metrics have their lines in catalog_exporter.py.
 
 Names follow the OpenTelemetry semantic conventions for database client pools (v1.44.0,
 docs/db/database-metrics.md). What the conventions do not have is named `sqlalchemy.pool.*`; the exporter's own
@@ -21,12 +21,7 @@ Glossary, one word for one thing:
 """
 
 from pool_exporter import catalog_exporter
-from pool_exporter.catalog_exporter import SET_ASIDE as SET_ASIDE
-from pool_exporter.catalog_exporter import WORKER_ENDS as WORKER_ENDS
-from pool_exporter.catalog_exporter import WORKER_STATES as WORKER_STATES
-from pool_exporter.metric import Kind as Kind
-from pool_exporter.metric import Label as Label
-from pool_exporter.metric import Metric as Metric
+from pool_exporter.metric import Kind, Label, Metric
 
 POOL_NAME = Label("db.client.connection.pool.name")
 POOL_LABELS = (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from pool_exporter import layout
-from pool_exporter.catalog import SET_ASIDE, WORKER_ENDS, WORKER_STATES
+from pool_exporter.catalog_exporter import SET_ASIDE, WORKER_ENDS, WORKER_STATES
 from pool_exporter.directory import Found, scan
 from pool_exporter.errors import CorruptFile
 from pool_exporter.fileformat import CLOSED, OPEN, Record

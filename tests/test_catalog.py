@@ -6,7 +6,8 @@ import re
 import pytest
 
 from pool_exporter import catalog
-from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS, Kind, Label, Metric
+from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
+from pool_exporter.metric import Kind, Label, Metric
 
 METRICS = {metric.name: metric for metric in (*POOL_METRICS, *EXPORTER_METRICS)}
 

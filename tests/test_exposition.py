@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS, Metric
+from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.exposition import HEALTHY, LANDING, METRICS, READY, Request, Response, respond, takes_snapshot
+from pool_exporter.metric import Metric
 from pool_exporter.snapshot import PoolIdentity, Snapshot
 from tests.golden import FRESH, OPENMETRICS, SNAPSHOT, parse_openmetrics, scrape
 
