@@ -36,13 +36,6 @@ _NUMBERS: Final = tuple(field.name for field in fields(PoolSnapshot) if field.na
 Json = dict[str, Any]
 
 
-def add_dump(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command to a program's."""
-    parser = subparsers.add_parser(NAME, help=HELP, description=HELP)
-    add_arguments(parser)
-    parser.set_defaults(run=run)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_directory(parser)

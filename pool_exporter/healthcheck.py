@@ -28,13 +28,6 @@ _HELLO_AT: Final = 5
 """Of a server's first bytes, the first is the kind of the record, and this one the kind of the message."""
 
 
-def add_healthcheck(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command to a program's."""
-    parser = subparsers.add_parser(NAME, help=HELP, description=HELP)
-    add_arguments(parser)
-    parser.set_defaults(run=run)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(

@@ -14,13 +14,6 @@ ADDRESS: Final = ":10042"
 DIRECTORY_VARIABLE: Final = "POOL_EXPORTER_DIR"
 
 
-def add_serve(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command to a program's."""
-    parser = subparsers.add_parser(NAME, help=HELP, description=HELP)
-    add_arguments(parser)
-    parser.set_defaults(run=run)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_directory(parser)
