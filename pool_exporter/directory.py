@@ -10,6 +10,8 @@ And whoever is not the one that folds reads the files first and the accumulator 
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_NB, LOCK_SH, flock
 from pathlib import Path
@@ -64,32 +66,47 @@ def scan(directory: Path) -> Scan:
 def _read(directory: int, path: str, name: str) -> Found | CorruptFile | None:
     path = f"{path}/{name}"
     try:
-        descriptor = os.open(name, _FLAGS, dir_fd=directory)
+        with opened(name, directory) as descriptor:
+            return _read_open(descriptor, path, name)
     except FileNotFoundError:
         return None  # It was folded meanwhile.
-    except OSError as error:
-        return CorruptFile(path, f"it cannot be opened: {error.strerror}", "unreadable")
-    try:
-        return _read_open(descriptor, path, name)
     except CorruptFile as error:
         return error
     except OSError as error:
         return CorruptFile(path, f"it cannot be read: {error.strerror}", "unreadable")
+
+
+def _read_open(descriptor: int, path: str, name: str) -> Found | None:
+    size = size_of(descriptor, path, MAX_FILE_BYTES)
+    if size is None:
+        return None  # It was folded since it was opened.
+    if size < HEADER_BYTES:
+        raise CorruptFile(path, f"it has {size} bytes, which no worker's file has", "irregular")
+    is_alive = is_locked(descriptor)
+    data, is_torn = _steady(descriptor, size, attempts=_ATTEMPTS if is_alive else 1)
+    return Found(name, is_alive, is_torn, parse(data, path))
+
+
+@contextmanager
+def opened(path: Path | str, directory: int | None = None) -> Iterator[int]:
+    """Open for reading what anybody may have put there: no link is followed, and a FIFO is not waited for."""
+    descriptor = os.open(path, _FLAGS, dir_fd=directory)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _read_open(descriptor: int, path: str, name: str) -> Found | None:
+def size_of(descriptor: int, path: str, bytes_max: int) -> int | None:
+    """Return the file's size, None when it has been unlinked. Raises CorruptFile for what is no file of ours."""
     status = os.fstat(descriptor)
     if status.st_nlink == 0:
-        return None  # It was folded since it was opened.
+        return None
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         raise CorruptFile(path, "it is no regular file with one name", "irregular")
-    if not HEADER_BYTES <= status.st_size <= MAX_FILE_BYTES:
-        raise CorruptFile(path, f"it has {status.st_size} bytes, which no worker's file has", "irregular")
-    is_alive = is_locked(descriptor)
-    data, is_torn = _steady(descriptor, status.st_size, attempts=_ATTEMPTS if is_alive else 1)
-    return Found(name, is_alive, is_torn, parse(data, path))
+    if status.st_size > bytes_max:
+        raise CorruptFile(path, f"it has {status.st_size} bytes, at most {bytes_max} can be ours", "irregular")
+    return status.st_size
 
 
 def is_locked(descriptor: int) -> bool:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from pool_exporter import layout
+from pool_exporter.accumulator import Totals, load
 from pool_exporter.catalog import BOUNDS_SECONDS, POOL_LABELS
 from pool_exporter.directory import Found, Scan, scan
 from pool_exporter.errors import CorruptFile, Problem, SettingsError
 from pool_exporter.fileformat import CLOSED, OPEN, Record
-from pool_exporter.fold import Totals, load
 from pool_exporter.process import monotonic_of
 from pool_exporter.serve import add_directory, directory_of
 from pool_exporter.snapshot import Histogram, PoolConfig, PoolIdentity, PoolSnapshot, decode, taken
@@ -67,7 +67,7 @@ def dump(directory: Path) -> Json:
         "accumulator": {
             "fault": fault,
             "folded_files": len(totals.folded),
-            "ended": totals.ended,
+            "ended": dict(totals.ended),
             "pools": [
                 {"identity": _identity(identity), **_numbers(words, layout.SECOND, identity, PoolConfig())}
                 for identity, words in totals.words.items()

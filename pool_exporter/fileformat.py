@@ -5,7 +5,7 @@
 
 All numbers are little-endian, all words aligned to 8 bytes. The file's size never changes. The writer fills a record,
 then raises the header's RECORDS; a record's identity never changes after that. While the process lives, it stores
-single words: RECORDS and the four after it into the header, and a record's state and words. A reader takes what it
+single words: RECORDS and the five after it into the header, and a record's state and words. A reader takes what it
 finds:
 
 - A word is never half written (slots.py); two words may belong to different moments (state.py says what that costs).
@@ -42,12 +42,13 @@ RECORDS_MAX: Final = 14
 MAX_FILE_BYTES: Final = 1024 * 1024
 """A larger file is not ours: nothing that long is read."""
 
-_HEADER: Final = struct.Struct("<8sIHHIIII16sIIII5q6q16s16s16s16s")
+_HEADER: Final = struct.Struct("<8sIHHIIII16sIIII6q6q16s16s16s16s")
 _RECORD: Final = struct.Struct("<qq")
 
-RECORDS, STATE, HEARTBEAT, HOOK_ERRORS, DROPPED = range(8, 13)
+RECORDS, STATE, HEARTBEAT, HOOK_ERRORS, DROPPED, TRANSPORT_ERRORS = range(8, 14)
 """The header's words that change while the process lives: how many records there are, the process's state, the
-monotonic time of its last heartbeat in nanoseconds, its hook errors, and the pools that found no place."""
+monotonic time of its last heartbeat in nanoseconds, its hook errors, the pools that found no place, and how often the
+directory failed it. The last three are in a process's first file only, whose uuid is the process's."""
 
 OPEN, CLOSED = 1, 2
 """A process's state, and a record's. A process that ended without CLOSED was killed; a closed record's pool is gone."""
@@ -88,7 +89,13 @@ class WorkerFile:
     heartbeat: int
     hook_errors: int
     dropped: int
+    transport_errors: int
     records: tuple[Record, ...]
+
+    @property
+    def is_first(self) -> bool:
+        """Tell whether it is its process's first file: who counts processes counts these."""
+        return self.process.uuid == self.process.process
 
 
 def new_file(process: Process) -> bytes:
@@ -98,7 +105,7 @@ def new_file(process: Process) -> bytes:
     if records_at + RECORDS_MAX * RECORD_BYTES > FILE_BYTES:
         raise ValueError(f"a schema of {len(schema)} bytes leaves no place for {RECORDS_MAX} pools")
     place = (HEADER_BYTES, len(schema), _digest(schema), records_at, RECORD_BYTES, RECORDS_MAX, IDENTITY_BYTES)
-    live = (0, OPEN, process.monotonic, 0, 0)
+    live = (0, OPEN, process.monotonic, 0, 0, 0)
     who = (process.created, process.monotonic, process.pid, process.pid_start)
     where = (process.pid_namespace, process.time_namespace)
     ids = (process.uuid, process.process, process.boot, process.version)
@@ -144,7 +151,7 @@ def parse(data: bytes, path: str) -> WorkerFile:
 
 def _parse(data: bytes, header: list[Any]) -> WorkerFile:
     schema_at, schema_bytes, digest, records_from, record_bytes, records_max, words_at = header[:7]
-    count, state, heartbeat, hook_errors, dropped, *who = header[7:]
+    count, state, heartbeat, hook_errors, dropped, transport_errors, *who = header[7:]
     schema = data[schema_at : schema_at + schema_bytes]
     if len(schema) != schema_bytes or _digest(schema) != digest:
         raise ValueError("its schema is damaged")
@@ -152,7 +159,7 @@ def _parse(data: bytes, header: list[Any]) -> WorkerFile:
         raise ValueError(f"its {count} records of {record_bytes} bytes do not fit its {records_max} places")
     if records_from + count * record_bytes > len(data):
         raise ValueError("its records reach beyond its end")
-    if min(heartbeat, hook_errors, dropped, *who[:6]) < 0:
+    if min(heartbeat, hook_errors, dropped, transport_errors, *who[:6]) < 0:
         raise ValueError("its header has a number below 0")
     size, translate = _translator(schema)
     heads = range(records_from, records_from + count * record_bytes, record_bytes)
@@ -160,7 +167,7 @@ def _parse(data: bytes, header: list[Any]) -> WorkerFile:
         raise ValueError("its words reach beyond their record")
     records = tuple(_record(data[at : at + record_bytes], words_at, size, translate) for at in heads)
     process = Process(who[6], who[7], who[8], who[9], *who[:6])
-    return WorkerFile(process, state, heartbeat, hook_errors, dropped, records)
+    return WorkerFile(process, state, heartbeat, hook_errors, dropped, transport_errors, records)
 
 
 @lru_cache(maxsize=16)

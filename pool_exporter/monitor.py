@@ -121,7 +121,8 @@ def snapshot() -> Snapshot:
     shared = registry.shared_snapshot()
     if shared is not None:
         return shared
-    return Snapshot(tuple(monitor.snapshot() for monitor in watched()), errors.count, build())
+    failed = registry.transport.errors if registry.transport.directory else None
+    return Snapshot(tuple(each.snapshot() for each in watched()), errors.count, build(), transport_errors=failed)
 
 
 def _prepared_service() -> str:

@@ -6,15 +6,14 @@ Nothing here may know pools or files of ours.
 import os
 import time
 from pathlib import Path
-from uuid import uuid4
 
 from pool_exporter.fileformat import Process
 
 
-def this_process(instance: bytes, version: str) -> Process:
-    """Describe this process, for the header of a new file; *instance* is the same for all its files."""
+def this_process(instance: bytes, version: str, uuid: bytes) -> Process:
+    """Describe this process, for the header of the file *uuid*; *instance* is the same for all its files."""
     return Process(
-        uuid=uuid4().bytes,
+        uuid=uuid,
         process=instance,
         boot=boot_id(),
         version=version.encode()[:16].ljust(16, b"\0"),

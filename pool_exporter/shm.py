@@ -32,6 +32,7 @@ from pool_exporter.fileformat import (
     RECORDS,
     RECORDS_MAX,
     STATE,
+    TRANSPORT_ERRORS,
     Process,
     new_file,
     new_record,
@@ -78,11 +79,15 @@ class Segment:
         record = next(i for i, view in enumerate(self._views) if id(view) == id(words)) - 1
         self._words[(self._records_at + record * RECORD_BYTES) // 8 + 1] = state
 
-    def beat(self, now: int, hook_errors: int, dropped: int) -> None:
-        """Write what the whole process says: that it lives at the monotonic time *now*, and its errors."""
+    def beat(self, now: int) -> None:
+        """Write that the process lives at the monotonic time *now*."""
+        self._words[HEARTBEAT] = now
+
+    def tell(self, hook_errors: int, dropped: int, transport_errors: int) -> None:
+        """Write what has gone wrong in the process."""
         self._words[HOOK_ERRORS] = hook_errors
         self._words[DROPPED] = dropped
-        self._words[HEARTBEAT] = now
+        self._words[TRANSPORT_ERRORS] = transport_errors
 
     def end(self) -> None:
         """Say that the process ended by itself."""
@@ -111,6 +116,7 @@ class Worker:
         self._free: dict[PoolIdentity, tuple[Segment, Words]] = {}
         self._places: dict[int, tuple[Segment, PoolIdentity]] = {}
         self.dropped = 0
+        self._errors = 0
         self._grow()
 
     def place(self, identity: PoolIdentity, config: PoolConfig) -> Words | None:
@@ -141,11 +147,12 @@ class Worker:
                 self._grow()
                 return True
         except OSError:
-            pass
+            self._errors += 1
         return False
 
     def _grow(self) -> None:
-        self._segments.append(Segment(self._directory, this_process(self._process, self._version)))
+        uuid = uuid4().bytes if self._segments else self._process
+        self._segments.append(Segment(self._directory, this_process(self._process, self._version, uuid)))
 
     def free(self, words: Words) -> None:
         """Note that the pool of *words* is gone; its counters stay for readers, and for a pool of its name to come."""
@@ -153,10 +160,11 @@ class Worker:
         segment.set_state(words, CLOSED)
         self._free[identity] = (segment, words)
 
-    def beat(self, now: int, hook_errors: int) -> None:
-        """Write the heartbeat into every file."""
+    def beat(self, now: int, hook_errors: int, transport_errors: int = 0) -> None:
+        """Write the heartbeat into every file, and what has gone wrong into the first."""
+        self._segments[0].tell(hook_errors, self.dropped, transport_errors + self._errors)
         for segment in self._segments:
-            segment.beat(now, hook_errors, self.dropped)
+            segment.beat(now)
 
     def is_linked(self) -> bool:
         """Tell whether all its files are where readers find them."""

@@ -20,11 +20,11 @@ _log = logging.getLogger("pool_exporter")
 
 
 class Transport:
-    """This process's files. `directory` is None when there is none, `error` says why it is not used."""
+    """This process's files. `directory` is None when there is none; `errors` counts how often it failed."""
 
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory
-        self.error: OSError | None = None
+        self.errors = 0
         self._worker: Worker | None = None
         self._in_file: set[int] = set()
         self._join()
@@ -52,7 +52,7 @@ class Transport:
         """Write the heartbeat; return False when somebody deleted our files, so that the words have to move."""
         if self.directory is None or (self._worker is not None and self._worker.is_linked()):
             if self._worker is not None:
-                self._worker.beat(time.monotonic_ns(), errors.count)
+                self._worker.beat(time.monotonic_ns(), errors.count, self.errors)
             return True
         was_shared, self._worker, self._in_file = self.is_shared, None, set()
         self._join()
@@ -71,8 +71,8 @@ class Transport:
         try:
             self._worker = Worker(self.directory, build()["version"])
         except OSError as error:
-            if self.error is None:
+            self.errors += 1
+            if self.errors == 1:
                 _log.warning("POOL_EXPORTER_DIR=%s cannot be used (%s); pools stay in memory", self.directory, error)
-            self.error = error
         else:
             atexit.register(self._worker.end)

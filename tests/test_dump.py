@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pool_exporter import fold
 from pool_exporter.dump import _NUMBERS, SCHEMA, dump
+from pool_exporter.fold import Folder
 from tests.fixtures.deadlines import until
 from tests.fixtures.sidecar import command, sidecar, worker
 
@@ -56,7 +56,7 @@ def full(directory: Path) -> dict[str, Any]:
     """Return a dump that has something of everything."""
     with worker(directory) as dead:
         dead.kill()
-    fold.fold(directory)
+    Folder(directory)()
     (directory / "w-nonsense.pool").write_text("nonsense")
     with worker(directory):
         return dump(directory)
@@ -163,7 +163,7 @@ def test_folded_file_that_is_still_there_is_not_shown_twice(directory: Path) -> 
         running.kill()
     [path] = directory.glob("w-*.pool")
     content = path.read_bytes()
-    fold.fold(directory)
+    Folder(directory)()
     path.write_bytes(content)
 
     assert [] == dump(directory)["processes"]

@@ -49,7 +49,7 @@ def filled(records: int = 1) -> bytearray:
 
 def test_empty_file_is_read() -> None:
     """A new file tells of its process and of no pool."""
-    assert WorkerFile(PROCESS, OPEN, PROCESS.monotonic, 0, 0, ()) == parse(new_file(PROCESS), "f")
+    assert WorkerFile(PROCESS, OPEN, PROCESS.monotonic, 0, 0, 0, ()) == parse(new_file(PROCESS), "f")
 
 
 @pytest.mark.parametrize("count", [1, 2, RECORDS_MAX])

@@ -42,6 +42,7 @@ LEVELS: Mapping[str, int] = {
     "owners": 3,
     "records": 3,
     "directory": 3,
+    "accumulator": 3,
     "fold": 3,
     "heartbeat": 3,
     "process": 3,
@@ -90,8 +91,9 @@ SIDEWAYS: Mapping[str, set[str]] = {
     "snapshot": {"layout"},
     # Events in, connections moved, slots written.
     "shm": {"directory", "process"},  # Both sides name the files alike; its header tells of this process.
-    "fold": {"directory"},  # It folds what was found.
-    "workers": {"directory", "fold", "process", "version"},  # All of a directory, as one reader sees it.
+    "accumulator": {"directory"},  # It adds up what was found.
+    "fold": {"accumulator", "directory"},
+    "workers": {"accumulator", "directory", "fold", "process", "version"},  # All of a directory, as one reader sees it.
     # Where this process's words stand, and all that is watched in it.
     "transport": {"guard", "shm", "version"},
     "heartbeat": {"guard"},
