@@ -21,7 +21,7 @@ Reference: TypeAlias = Callable[[], Any] | None
 """What gives the object that it stands for, or None when that was collected; None where there is none."""
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Stand for a weak reference to nothing."""
 
 
@@ -41,7 +41,7 @@ class Connection:
         #: The task or thread that checked out.
         self.owner: Reference = None
         #: The pool's own record of it, and the driver's connection (its id()), for who must tell one from another.
-        self.record: Callable[[], Any] = _nothing
+        self.record: Callable[[], Any] = nothing
         self.identity = 0
         #: Why it is about to be closed, when an event told before.
         self.mark = ""

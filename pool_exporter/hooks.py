@@ -78,11 +78,13 @@ class Hooks:
         """Drop every connection without counting it, as a forked child does with its parent's, and go on on *words*."""
         self._lock = RLock()  # In the child, a thread that is not there may hold the old one.
         self._detached.clear()
-        for connection in self.state.live():
+        connections = self.state.live()
+        # First of all: what is collected below would be counted as closed, and in a child among its parent's numbers.
+        self.state.reset(next((limit_of(pool) for pool in reversed(self.pools())), UNLIMITED), words)
+        for connection in connections:
             record = connection.record()
             if record is not None and record.__dict__.get(ATTRIBUTE) is connection:
                 record.__dict__.pop(ATTRIBUTE, None)
-        self.state.reset(next((limit_of(pool) for pool in reversed(self.pools())), UNLIMITED), words)
 
     def pools(self) -> list[Pool]:
         """Return the pools that are watched and alive, the current one last."""
@@ -152,6 +154,7 @@ class Hooks:
 
     @guarded
     def _on_invalidate(self, dbapi_connection: object, record: Any, error: BaseException | None) -> None:
+        self._settle_down()
         self.state.invalidated("hard")
         connection = self._tracked(record)
         if connection is not None:
@@ -160,6 +163,7 @@ class Hooks:
 
     @guarded
     def _on_soft_invalidate(self, dbapi_connection: object, record: Any, error: BaseException | None) -> None:
+        self._settle_down()
         self.state.invalidated("soft")
 
     @guarded
@@ -196,10 +200,15 @@ class Hooks:
         if connection is not None:
             self.state.closed(connection, reason)
 
+    def _settle_down(self) -> None:
+        if not self.state.mark[0]:
+            self.state.strayed()
+
     # Looking.
 
     def look(self) -> None:
         """Write what no event tells: connections lost unannounced, orphans, the drift."""
+        self._settle_down()
         connections = self.state.live()
         for connection in connections:
             record = connection.record()

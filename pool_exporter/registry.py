@@ -4,14 +4,16 @@ The list holds weakly: a pool that the application drops takes its numbers with 
 removals; reading needs none. Nothing here may render, or know what a monitor is.
 """
 
+import atexit
 import os
 import threading
 from pathlib import Path
 from weakref import finalize, ref
 
-from pool_exporter.guard import errors
+from pool_exporter.guard import errors, guarded
 from pool_exporter.heartbeat import Heartbeat
 from pool_exporter.hooks import Hooks
+from pool_exporter.mark import Mark
 from pool_exporter.slots import Words
 from pool_exporter.snapshot import PoolConfig, PoolIdentity, Snapshot
 from pool_exporter.transport import Transport
@@ -27,22 +29,28 @@ class Registry:
         self._hooks: dict[int, ref[Hooks]] = {}
         self._heartbeat: Heartbeat | None = None
         self._reader: Workers | None = None
+        self._reading = threading.Lock()
+        self._mark: Mark | None = None
         self._is_prepared = False
 
     def prepare(self, directory: Path | None) -> None:
         """Take the shared directory into use, and see forks; once in a process."""
         if not self._is_prepared:
             self._is_prepared = True
+            self._mark = None if directory is None else Mark()
             self.transport = Transport(directory)
             self._reader = None if directory is None else Workers(directory)
             os.register_at_fork(after_in_child=self._after_fork)
+            atexit.register(self._end)
 
     def add(self, hooks: Hooks) -> None:
         """Note what is installed, for as long as it lives."""
         key = id(hooks)
         self._hooks[key] = ref(hooks, lambda _: self._hooks.pop(key, None))
-        if self.transport.is_shared and self._heartbeat is None:
-            self._heartbeat = Heartbeat(self._beat)
+        if self._mark is not None:
+            hooks.state.mark, hooks.state.strayed = self._mark.byte, self._after_fork
+            if self._heartbeat is None:
+                self._heartbeat = Heartbeat(self._beat)
 
     def drop(self, hooks: Hooks) -> None:
         """Note that it is installed no more; with the last one the heartbeat ends."""
@@ -67,28 +75,35 @@ class Registry:
 
     def shared_snapshot(self) -> Snapshot | None:
         """Return what all workers of the directory have, this one included; None when there is none to be read."""
-        if self._reader is None or not self.transport.is_shared:
+        if self._reader is None:
             return None
         self._beat()
-        try:
-            return self._reader()
-        except OSError:
-            return None
+        with self._reading:
+            try:
+                return self._reader() if self.transport.is_shared else None
+            except OSError:
+                return None
 
     def _beat(self) -> None:
         for hooks in self.all():
             hooks.look()
-        if self.transport.beat():
-            return
+        with self._reading:
+            if not self.transport.beat():
+                self._move()
+
+    def _move(self) -> None:
         for hooks in self.all():
             hooks.release.detach()
             hooks.state.move(self.place(hooks.monitor.identity, hooks.monitor.config))
             self.give_back(hooks)
 
+    @guarded
     def _after_fork(self) -> None:
-        """Start at zero in the child: a thread that is not there may hold the lock, the connections are not ours."""
-        self.lock = threading.RLock()
+        """Start at zero in the child: a thread that is not there may hold a lock, the connections are not ours."""
+        self.lock, self._reading = threading.RLock(), threading.Lock()
         errors.count = 0
+        if self._mark is not None:
+            self._mark.renew()
         unmap = self.transport.leave()
         for hooks in self.all():
             hooks.release.detach()
@@ -98,6 +113,11 @@ class Registry:
         unmap()
         if self._heartbeat is not None:
             self._heartbeat = Heartbeat(self._beat)
+
+    def _end(self) -> None:
+        """Say that this process ends by itself; one that was forked in C and has done nothing has nothing to say."""
+        if self._mark is None or self._mark.is_ours:
+            self.transport.end()
 
 
 registry = Registry()

@@ -4,7 +4,6 @@ Whatever goes wrong with the directory (full, read-only, gone), monitoring goes 
 of it reaches the application. Nothing here may be called from a hook.
 """
 
-import atexit
 import logging
 import time
 from collections.abc import Callable
@@ -61,9 +60,14 @@ class Transport:
     def leave(self) -> Callable[[], None]:
         """Begin anew, as a forked child does; return what unmaps the parent's files, when nothing uses their words."""
         parent, self._worker = self._worker, None
-        self._in_file = set()
+        self._in_file, self.errors = set(), 0
         self._join()
         return (lambda: None) if parent is None else parent.leave
+
+    def end(self) -> None:
+        """Say that this process ends by itself."""
+        if self._worker is not None:
+            self._worker.end()
 
     def _join(self) -> None:
         if self.directory is None:
@@ -74,5 +78,3 @@ class Transport:
             self.errors += 1
             if self.errors == 1:
                 _log.warning("POOL_EXPORTER_DIR=%s cannot be used (%s); pools stay in memory", self.directory, error)
-        else:
-            atexit.register(self._worker.end)

@@ -46,6 +46,7 @@ LEVELS: Mapping[str, int] = {
     "fold": 3,
     "heartbeat": 3,
     "process": 3,
+    "mark": 3,
     "shm": 3,
     "transport": 3,
     "registry": 3,
@@ -97,7 +98,7 @@ SIDEWAYS: Mapping[str, set[str]] = {
     # Where this process's words stand, and all that is watched in it.
     "transport": {"guard", "shm", "version"},
     "heartbeat": {"guard"},
-    "registry": {"guard", "heartbeat", "hooks", "transport", "workers"},
+    "registry": {"guard", "heartbeat", "hooks", "mark", "transport", "workers"},
     "state": {"connection", "slots"},
     # The same machine under a lock.
     "locked": {"slots", "state"},
