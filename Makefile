@@ -4,6 +4,8 @@
 #   make test    run the tests; ARGS="-k snapshot" goes to pytest
 #   make check   run everything that CI runs: the tests on SQLAlchemy 2.1 and 2.0, ruff, mypy
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
+#   make soak    kill workers and sidecars of real services for minutes, scrape all along, and compare with the truth
+#   make fuzz    read worker files with anything in them, a hundred times as many as the tests do
 #   make clean   remove what the others have made
 #
 # The first run of each installs what it needs, and no more, into .venv; PYTHON=python3.12 chooses the Python of a new one.
@@ -11,6 +13,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+SOAK_SECONDS ?= 600
+FUZZ_FACTOR ?= 100
 
 VENV_SA20 := $(VENV)-sa20
 
@@ -19,7 +23,7 @@ EXTRAS_test := demo,postgres,sidecar,test
 EXTRAS_bench := bench,demo,test
 EXTRAS_dev := dev
 
-.PHONY: demo test test-sa20 lint check bench clean
+.PHONY: demo test test-sa20 lint check bench soak fuzz clean
 .NOTPARALLEL:  # Two pips in one environment get into each other's way.
 
 demo: $(VENV)/.installed-demo
@@ -41,6 +45,12 @@ check: test test-sa20 lint
 bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench
 	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python --python $(VENV_SA20)/bin/python \
 		--output docs/benchmarks.md $(ARGS)
+
+soak: $(VENV)/.installed-test
+	POOL_EXPORTER_SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/pytest tests/soak $(ARGS)
+
+fuzz: $(VENV)/.installed-test
+	POOL_EXPORTER_FUZZ_FACTOR=$(FUZZ_FACTOR) $(VENV)/bin/pytest tests/property/test_any_file.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(VENV_SA20) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

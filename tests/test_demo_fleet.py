@@ -31,6 +31,8 @@ def _demo(tmp_path: Path) -> Iterator[Demo]:
         demo.wait_for(lambda: demo.scene == "slow")
         demo.wait_for(lambda: used(sidecar_of(demo)) >= WORKERS)
         yield demo
+        if demo.process.poll() is None:
+            demo.stop(signal.SIGTERM)
 
 
 def line_of(demo: Demo, name: str) -> str:
