@@ -70,18 +70,22 @@ JSON = st.recursive(
 
 
 def replaced(draw: st.DrawFn, *where: Any) -> None:  # any part of any JSON
-    """Replace one value of one of these by anything."""
+    """Replace one value of one of these by anything, or remove it."""
     part = draw(st.sampled_from([each for each in where if each]))
     keys = st.sampled_from(sorted(part)) if isinstance(part, dict) else st.integers(0, len(part) - 1)
-    part[draw(keys)] = draw(JSON | st.integers(-2, 2 * layout.WORDS))
+    key = draw(keys)
+    if draw(st.booleans()):
+        part[key] = draw(JSON | st.integers(-2, 2 * layout.WORDS))
+    else:
+        del part[key]
 
 
 @st.composite
 def schemas(draw: st.DrawFn) -> Any:  # JSON
     """Return our schema with some of its values replaced by anything."""
     schema = json.loads(json.dumps(SCHEMA))
-    parts = [schema, *(part for part in schema.values() if isinstance(part, dict)), *schema["labelled"].values()]
-    for _ in range(draw(st.integers(0, 3))):
+    parts = [*[schema] * 8, *(part for part in schema.values() if isinstance(part, dict)), *schema["labelled"].values()]
+    for _ in range(draw(st.integers(1, 2))):
         replaced(draw, *parts, schema["bounds_ns"])
         if not isinstance(schema.get("bounds_ns"), list):
             break
@@ -96,21 +100,34 @@ class File(bytes):
         return f"<{len(self)} bytes, {changed}>"[:4000]
 
 
-@st.composite
-def damaged(draw: st.DrawFn) -> bytes:
-    """Return a valid file with bytes overwritten, or another schema, and sometimes cut or made longer."""
+def with_schema(schema: object) -> bytes:
+    """Return a valid file with another schema, which its header describes truly, if there is room for it."""
+    text, data = json.dumps(schema, separators=(",", ":")).encode(), bytearray(valid())
+    text = text[: SCHEMA_END - HEADER_BYTES]
+    data[HEADER_BYTES : HEADER_BYTES + len(text)] = text
+    data[28:32] = len(text).to_bytes(4, "little")
+    data[32:48] = blake2s(text, digest_size=16).digest()
+    return bytes(data)
+
+
+def with_changes(changes: list[tuple[int, bytes]]) -> bytes:
+    """Return a valid file with bytes overwritten."""
     data = bytearray(valid())
-    if draw(st.booleans()):
-        schema = json.dumps(draw(schemas()), separators=(",", ":")).encode()[: SCHEMA_END - HEADER_BYTES]
-        data[HEADER_BYTES : HEADER_BYTES + len(schema)] = schema
-        data[28:32] = len(schema).to_bytes(4, "little")
-    for place, new in draw(CHANGES if draw(st.booleans()) else st.just([])):
+    for place, new in changes:
         data[place : place + len(new)] = new
-    start, size = (int.from_bytes(data[at : at + 4], "little") for at in (24, 28))
-    if draw(st.booleans()):  # Otherwise no change of the schema is ever looked at.
-        data[32:48] = blake2s(data[start : start + size], digest_size=16).digest()
-    length = draw(st.one_of(st.just(len(data)), st.integers(0, FILE_BYTES + 4096)))
-    return File(data[:length].ljust(length, b"\xff"))
+    return bytes(data[:FILE_BYTES])
+
+
+def with_length(length: int) -> bytes:
+    """Return a valid file, cut or made longer."""
+    return valid()[:length].ljust(length, b"\xff")
+
+
+def damaged() -> st.SearchStrategy[File]:
+    """Return files with another schema, with bytes overwritten, or of another length."""
+    lengths = st.integers(0, FILE_BYTES + 4096)
+    kinds = (schemas().map(with_schema), CHANGES.map(with_changes), lengths.map(with_length))
+    return st.one_of(*kinds).map(File)
 
 
 @st.composite
@@ -138,7 +155,7 @@ def read(place: Path) -> int:
 
 
 @settings(max_examples=300 * FACTOR)
-@given(st.one_of(st.binary(max_size=2048), damaged()))
+@given(st.one_of(damaged(), st.binary(max_size=2048)))
 def test_any_bytes_are_a_file_or_corrupt(data: bytes) -> None:
     """The parser gives a WorkerFile or raises CorruptFile."""
     with suppress(CorruptFile):
