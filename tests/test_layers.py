@@ -136,7 +136,7 @@ SIDEWAYS: Mapping[str, set[str]] = {
     "dump": {"serve"},
     # Names of this level, for users; the demo and the command line are built on them as a user's service is.
     "__init__": {"app", "collector", "everywhere", "monitor", "server"},
-    "demo": {"__init__"},
+    "demo": {"__init__", "healthcheck"},
     "cli": {"__init__", "demo", "dump", "healthcheck", "serve", "sidecar"},
 }
 

@@ -1,7 +1,7 @@
 """What may go wrong between workers and sidecar, each tested with real processes, signals, files and namespaces.
 
     statement                                                  | tests
-    ----------------------------------------------------------------+---------------------------------------------------
+    -----------------------------------------------------------+------------------------------------------------------
     two workers with pid 1 in two PID namespaces               | test_two_workers_with_pid_1_share_a_directory
     SIGKILL storm on workers and sidecar                       | test_storm_of_kills
     sidecar killed between writing, renaming and unlinking     | test_sidecar_killed_while_it_replaces_the_accumulator
