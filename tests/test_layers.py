@@ -14,10 +14,12 @@ PACKAGE = Path(__file__).parent.parent / "pool_exporter"
 LEVELS: Mapping[str, int] = {
     # What there is to measure, and what can go wrong.
     "catalog": 0,
+    "catalog_server": 0,
     "errors": 0,
     # Where the numbers stand, and what they look like to a reader.
     "layout": 1,
     "snapshot": 1,
+    "servers": 1,
     # Numbers in, numbers out: no clock, no IO, nothing of third parties.
     "slots": 2,
     "connection": 2,
@@ -26,6 +28,8 @@ LEVELS: Mapping[str, int] = {
     "merge": 2,
     "schema": 2,
     "fileformat": 2,
+    "ownership": 2,
+    "folding": 2,
     "advice": 2,
     "lint": 2,
     "render": 2,
@@ -63,6 +67,12 @@ LEVELS: Mapping[str, int] = {
 
 # Imports on one level. All others go strictly down.
 SIDEWAYS: Mapping[str, set[str]] = {
+    # The table of the servers' side, beside the pools'.
+    "catalog_server": {"catalog"},
+    # What the living pools hold of a server, read from their words.
+    "servers": {"layout", "snapshot"},
+    # A probe's URL is read as a setting is, and names its server as a pool does.
+    "probe": {"identity", "settings"},
     # decode() reads the words where the layout puts them.
     "snapshot": {"layout"},
     # Events in, connections moved, slots written.
@@ -97,6 +107,7 @@ SIDEWAYS: Mapping[str, set[str]] = {
 
 # Imports on one level for types alone, under TYPE_CHECKING: they never run.
 SIDEWAYS_FOR_TYPES: Mapping[str, set[str]] = {
+    "snapshot": {"servers"},  # The whole holds the servers' side, too.
     "connection": {"state"},  # A connection knows the pool that it belongs to.
 }
 

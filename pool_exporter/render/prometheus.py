@@ -10,6 +10,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.utils import floatToGoString
 
 from pool_exporter.catalog import BOUNDS_SECONDS, EXPORTER_METRICS, POOL_LABELS, POOL_METRICS, Kind, Metric
+from pool_exporter.render import servers
 from pool_exporter.snapshot import Histogram, Snapshot
 
 Labels = dict[str, str]
@@ -38,6 +39,7 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
         family = _family(metric)
         _add(family, metric, {}, getattr(snapshot, metric.field))
         yield family
+    yield from servers.families(snapshot.servers)
 
 
 def descriptions() -> list[Family]:
