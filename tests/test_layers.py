@@ -145,6 +145,7 @@ PURE_STDLIB = {
 PURE_EXCEPTIONS = {
     ("locked", "threading.RLock"),  # A lock starts nothing.
     ("locked", "sys"),  # Only it knows whether there is a GIL.
+    ("render.servers", "prometheus_client"),  # As the next.
     ("render.prometheus", "prometheus_client"),  # The encoding of the formats is its own library's.
 }
 

@@ -46,7 +46,7 @@ def _known(error: BaseException) -> str:
     number = error.args[0] if error.args else None
     if not isinstance(error, OSError) and isinstance(number, int) and number in _BY_NUMBER:
         return _BY_NUMBER[number]
-    if isinstance(error, TimeoutError) or type(error).__name__ in ("TimeoutError", "ConnectionTimeout"):
+    if type(error).__name__ in ("TimeoutError", "ConnectionTimeout"):
         return "timeout"  # asyncio's own is another class before Python 3.11.
     return "connect" if isinstance(error, OSError) else ""
 

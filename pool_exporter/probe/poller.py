@@ -138,13 +138,21 @@ class Poller:
         self._pause = min(max(FIRST_PAUSE_SECONDS, self._pause * 2), LAST_PAUSE_SECONDS)
         if kind != self._trouble:
             # Only text: a record that kept the exception would keep its frames, and what stands in them.
-            text = self.target.without_secrets(f"{type(error).__name__}: {error}")
+            cause = _cause(error)
+            text = self.target.without_secrets(f"{type(cause).__name__}: {cause}")
             _log.warning("probe: %s cannot be looked at (%s): %s", self.target.identity, kind, text)
         self._trouble = kind
 
     def _next_pause(self) -> float:
         # Not all probes that lost one server shall come back to it at the same moment.
         return self._pause * random.uniform(0.8, 1.2) if self._pause else self._interval  # noqa: S311  # no secret
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return what the driver raised, without SQLAlchemy's words around it."""
+    while type(error).__module__.startswith("sqlalchemy.") and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _most(values: Mapping[Names, Any], places: Places) -> dict[Names, Any]:

@@ -1,7 +1,8 @@
 """What PostgreSQL is asked, and how its answer is read. Every version since 10 knows all of it.
 
 A user without `pg_read_all_stats` (or `pg_monitor`) is shown that other users' backends exist, with their database and
-application_name, and nothing of what they do: they are counted, with an unknown state and no transaction.
+application_name, and nothing of what they do: they are counted, with an unknown state, and no age of a transaction is
+told as long as there is one.
 """
 
 from typing import Any, Final
@@ -27,6 +28,7 @@ select pid
      , coalesce(wait_event_type = 'Lock', false) as is_blocked
      , extract(epoch from clock_timestamp() - xact_start)::float8 as transaction_seconds
      , pid = pg_backend_pid() as is_probe
+     , backend_type is not null as is_visible
   from pg_stat_activity
  where backend_type = 'client backend' or backend_type is null and datid is not null
 """
@@ -43,7 +45,12 @@ _STATES: Final = {
 async def look(link: Link) -> Look:
     """Look at the server once."""
     (limit,) = await link.fetch(_LIMIT)
-    return Look(limit["connections_max"], tuple(map(_backend, await link.fetch(_BACKENDS))))
+    rows = await link.fetch(_BACKENDS)
+    return Look(
+        limit=limit["connections_max"],
+        backends=tuple(map(_backend, rows)),
+        has_transactions=all(row["is_visible"] for row in rows),
+    )
 
 
 def _backend(row: dict[str, Any]) -> Backend:
