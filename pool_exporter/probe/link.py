@@ -5,8 +5,12 @@ connection is torn down under the driver, which then raises by itself.
 """
 
 import asyncio
+import os
+import socket
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -32,26 +36,29 @@ class Link:
     ) -> None:
         self._timeout = timeout
         self._ask = ask
-        self.tear_down = tear_down
+        self._tear_down = tear_down
+        self._is_asking = False
 
     async def fetch(self, sql: str) -> list[Row]:
         """Return the rows of one statement, by column."""
-        is_late = False
-
-        def late() -> None:
-            nonlocal is_late
-            is_late = True
-            self.tear_down()
-
-        timer = asyncio.get_running_loop().call_later(self._timeout, late)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
+        timer = loop.call_at(deadline, self._tear_down)
+        self._is_asking = True
         try:
             return await asyncio.wait_for(self._ask(sql), self._timeout + _UNWIND_SECONDS)
         except Exception as error:
-            if is_late:
+            if loop.time() >= deadline:
                 raise TimeoutError(f"no answer within {self._timeout:g} s") from error
             raise
         finally:
+            self._is_asking = False
             timer.cancel()
+
+    def interrupt(self) -> None:
+        """Make a `fetch` that waits raise at once; a connection at rest is left alone."""
+        if self._is_asking:
+            self._tear_down()
 
 
 @asynccontextmanager
@@ -84,7 +91,11 @@ async def _to_server(target: Target, timeout: float) -> AsyncIterator[Link]:
 
 
 async def _connected(engine: AsyncEngine) -> AsyncConnection:
-    return await engine.connect()
+    try:
+        return await engine.connect()
+    except BaseException as error:
+        _release(error)
+        raise
 
 
 @asynccontextmanager
@@ -102,7 +113,7 @@ async def _to_console(target: Target, timeout: float) -> AsyncIterator[Link]:
         return await cursor.fetchall()
 
     try:
-        yield Link(timeout, ask, connection.pgconn.finish)
+        yield Link(timeout, ask, _tearing_down(connection))
     finally:
         connection.pgconn.finish()
 
@@ -119,7 +130,7 @@ def _tearing_down(driver: Any) -> Callable[[], None]:  # noqa: ANN401  # whichev
     if hasattr(driver, "terminate"):
         end = driver.terminate  # asyncpg
     elif hasattr(driver, "pgconn"):
-        end = driver.pgconn.finish
+        end = partial(_cut, driver.pgconn)
     else:
         end = driver.close  # aiomysql, asyncmy: their polite one is another.
 
@@ -128,3 +139,16 @@ def _tearing_down(driver: Any) -> Callable[[], None]:  # noqa: ANN401  # whichev
             end()
 
     return tear_down
+
+
+def _cut(pgconn: Any) -> None:  # noqa: ANN401  # psycopg's, of either implementation
+    """Shut the socket: were it closed under psycopg, which waits for it by number, it would wait for ever."""
+    with socket.socket(fileno=os.dup(pgconn.socket)) as same:
+        same.shutdown(socket.SHUT_RDWR)
+
+
+def _release(error: BaseException | None) -> None:
+    """Free what the frames of an error hold in a circle with it: a connection half made, whose socket is still open."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from pool_exporter.probe.target import Target, milliseconds
 from pool_exporter.servers import PGBOUNCER, Bouncer, Look, Names
 
 FIRST_PAUSE_SECONDS: Final = 1.0
-LAST_PAUSE_SECONDS: Final = 60.0
+LAST_PAUSE_SECONDS: Final = 30.0
 
 _log = logging.getLogger("pool_exporter")
 
@@ -58,15 +58,21 @@ class Poller:
         self._trouble = ""
         self._pause = 0.0
 
-    async def run(self) -> None:
-        """Look until cancelled; then end the connection."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look until *stop* is set, or until cancelled; then end the connection."""
         try:
-            while True:
+            while not stop.is_set():
                 begun = time.monotonic()
                 await self._turn()
-                await asyncio.sleep(max(0.0, begun + self._next_pause() - time.monotonic()))
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(stop.wait(), max(0.0, begun + self._next_pause() - time.monotonic()))
         finally:
             await self._leave()
+
+    def interrupt(self) -> None:
+        """Make it stop waiting for an answer."""
+        if self._link is not None:
+            self._link.interrupt()
 
     async def _turn(self) -> None:
         try:
@@ -89,11 +95,10 @@ class Poller:
         return await self._ask(await self._open())
 
     async def _open(self) -> Link:
-        link = await self._stack.enter_async_context(linked(self.target, self._timeout))
+        self._link = link = await self._stack.enter_async_context(linked(self.target, self._timeout))
         preparation, _ = _LOOKS[self.target.identity.system]
         for sql in preparation:
             await link.fetch(sql.format(seconds=self._timeout, milliseconds=milliseconds(self._timeout)))
-        self._link = link
         return link
 
     async def _ask(self, link: Link) -> Look:

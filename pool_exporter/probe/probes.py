@@ -21,6 +21,9 @@ INTERVAL_SECONDS: Final = 15.0
 TIMEOUT_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 2.0
 
+_GRACE_SECONDS: Final = 0.3
+"""How long probes may take to end by themselves."""
+
 _log = logging.getLogger("pool_exporter")
 
 
@@ -96,9 +99,12 @@ class Probes:
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._is_ready.set()
-        tasks = [asyncio.create_task(poller.run()) for poller in self._pollers]
+        tasks = [asyncio.create_task(poller.run(self._stop)) for poller in self._pollers]
         await self._stop.wait()
-        for task in tasks:
+        for poller in self._pollers:
+            poller.interrupt()
+        _, waiting = await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
+        for task in waiting:  # They are connecting.
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 

@@ -19,6 +19,7 @@ THREAD = "pool_exporter_probe"
 @contextmanager
 def probing(*urls: URL, interval: float = INTERVAL, timeout: float = 5.0) -> Iterator[Probes]:
     """Probe servers until the end, and make sure that nothing of the probe is left then."""
+    before = own_threads()
     probes = Probes(targets([url.render_as_string(hide_password=False) for url in urls]), interval, timeout)
     probes.start()
     try:
@@ -27,7 +28,12 @@ def probing(*urls: URL, interval: float = INTERVAL, timeout: float = 5.0) -> Ite
         has_ended = probes.close()
 
     assert has_ended
-    assert [] == [thread.name for thread in threading.enumerate() if thread.name.startswith(THREAD)]
+    assert before == own_threads()
+
+
+def own_threads() -> int:
+    """Return how many threads of probes there are."""
+    return sum(thread.name.startswith(THREAD) for thread in threading.enumerate())
 
 
 def server(probes: Probes, live: Sequence[LivePool] = ()) -> ServerSnapshot:
