@@ -59,12 +59,12 @@ def until_up(probes: Probes) -> ServerSnapshot:
     return server(probes)
 
 
-def look_again(probes: Probes) -> ServerSnapshot:
-    """Wait for a look that began after this call, and return what it saw."""
+def look_again(probes: Probes, live: Sequence[LivePool] = ()) -> ServerSnapshot:
+    """Wait for a look that began after this call, and return what it saw, joined with the living pools."""
     for _ in range(2):
         last = server(probes).last_success_timestamp
         until(True, lambda last=last: server(probes).last_success_timestamp != last)  # type: ignore[misc]  # a default
-    return server(probes)
+    return server(probes, live)
 
 
 def pool_of(url: URL, *pids: int, limit: int | None = 5) -> LivePool:
