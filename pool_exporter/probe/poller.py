@@ -55,7 +55,7 @@ class Poller:
         self._places, self._users, self._databases = Places(), Places(), Places()
         self._stack = AsyncExitStack()
         self._link: Link | None = None
-        self._trouble = ""
+        self._told: set[str] = set()
         self._pause = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -131,9 +131,10 @@ class Poller:
         )
 
     def _succeeded(self, look: Look) -> None:
-        if self._trouble:
+        if self._told:
             _log.info("probe: %s answers again", self.target.identity)
-        self._trouble, self._pause = "", 0.0
+        self._told.clear()
+        self._pause = 0.0
         self.state = State(look, time.monotonic(), time.time(), self.state.errors)
 
     def _failed(self, error: Exception) -> None:
@@ -141,12 +142,12 @@ class Poller:
         errors = {**self.state.errors, kind: self.state.errors[kind] + 1}
         self.state = replace(self.state, look=None, taken=time.monotonic(), errors=errors)
         self._pause = min(max(FIRST_PAUSE_SECONDS, self._pause * 2), LAST_PAUSE_SECONDS)
-        if kind != self._trouble:
+        if kind not in self._told:
             # Only text: a record that kept the exception would keep its frames, and what stands in them.
             cause = _cause(error)
             text = self.target.without_secrets(f"{type(cause).__name__}: {cause}")
             _log.warning("probe: %s cannot be looked at (%s): %s", self.target.identity, kind, text)
-        self._trouble = kind
+        self._told.add(kind)
 
     def _next_pause(self) -> float:
         # Not all probes that lost one server shall come back to it at the same moment.

@@ -16,6 +16,7 @@ from pool_exporter.probe.target import target_of
 from tests.fixtures.deadlines import until
 from tests.fixtures.mariadb import MariaDBServer, mariadb_server
 from tests.integration.probing import failures, look_again, probing, server, states, until_up
+from tests.test_probe_docs import blocks
 
 DRIVERS = pytest.mark.parametrize("driver", ["aiomysql", "asyncmy"])
 PASSWORD = "geheim@:/%#"
@@ -115,6 +116,17 @@ def test_limit_is_how_many_fit(mariadb: MariaDBServer, driver: str) -> None:
     finally:
         until(0, lambda: len(mariadb.admin("select 1 from information_schema.processlist where user = 'app'")))
         mariadb.admin("set global max_connections = 151")
+
+
+def test_grants_of_the_page_are_enough(mariadb: MariaDBServer) -> None:
+    """docs/probe.md: with them, the probe sees what others do."""
+    [grants] = [block for block in blocks("sql") if block.startswith("-- mysql")]
+    for statement in grants.replace("monitor", "documented").split(";")[:-1]:
+        mariadb.admin(statement)
+    with client(mariadb), probing(url_of(mariadb, "documented", password="a good password")) as probes:
+        until({"idle": 1}, lambda: states(probes, "app"))
+
+        assert 0.0 == server(probes).oldest_transaction_seconds
 
 
 @DRIVERS

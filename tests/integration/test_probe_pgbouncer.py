@@ -84,3 +84,19 @@ def test_pgbouncer_restarts(postgres: PostgresServer) -> None:
 
         pgbouncer.start()
         until(1, lambda: server(probes).up)
+
+
+def test_stats_user_is_enough(postgres: PostgresServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Who may look and nothing else sees all; who has the wrong password, or no business there, is told apart."""
+    passwords = {"stats": "geheim", "app": "x"}
+    with pgbouncer_server(postgres, SERVERS, passwords) as pgbouncer:
+        stats = console(pgbouncer).set(username="stats", password="geheim")
+        with probing(stats) as probes:
+            assert {("app",): SERVERS} == until_up(probes).bouncer_pool_size
+
+        for url in (stats.set(password="falsch"), stats.set(username="app", password="x")):
+            with probing(url) as probes:
+                until({"authentication"}, lambda probes=probes: failures(probes))  # type: ignore[misc]  # a default
+
+    assert "geheim" not in caplog.text
+    assert "falsch" not in caplog.text

@@ -18,6 +18,7 @@ from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.integration.backends import PostgresBackends
 from tests.integration.probing import failures, look_again, probing, server, states, until_up
 from tests.integration.watched import name_application
+from tests.test_probe_docs import blocks
 
 DRIVERS = pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 
@@ -269,6 +270,22 @@ def test_server_that_is_full(driver: str, caplog: pytest.LogCaptureFixture) -> N
         until(1, lambda: server(late).up)
 
     assert 1 == sum("too_many_connections" in record.getMessage() for record in caplog.records)
+
+
+def test_reserved_connections_are_for_the_probe(postgres: PostgresServer) -> None:
+    """docs/probe.md: with the grants of the page, the probe gets in where everybody else is refused."""
+    if postgres.admin("show server_version_num") < [("160000",)]:
+        pytest.skip("PostgreSQL reserves connections since 16")
+    settings = {"max_connections": 8, "superuser_reserved_connections": 3, "reserved_connections": 2}
+    with postgres_server(**settings) as full, ExitStack() as stack:
+        for grants in (block for block in blocks("sql") if block.startswith("-- postgresql")):
+            full.admin(grants)
+        fill(full, stack)
+        with probing(sa.URL.create("postgresql", "monitor", None, "127.0.0.1", full.port, "postgres")) as probes:
+            seen = until_up(probes)
+
+        assert (3, 3) == (seen.connections_max, sum(seen.connections["filler", "app"].values()))
+        assert 0 == seen.connections["filler", "app"]["unknown"]
 
 
 def test_database_that_is_not_there(postgres: PostgresServer, monitor: sa.URL) -> None:
