@@ -143,13 +143,14 @@ def test_one_dead_server_stops_no_other(postgres: PostgresServer) -> None:
 
 def test_stale_look_is_no_look(postgres: PostgresServer) -> None:
     """Were the thread to stand still, its last look would not be shown as the present."""
-    probes = Probes([target_of(postgres.url("asyncpg").render_as_string())], 0.01, 0.01)
+    probes = Probes([target_of(postgres.url("asyncpg").render_as_string())], interval=0.05, timeout=0.25)
     probes.start()
     until(1, lambda: server(probes).up)
     probes.close()
-    until(0, lambda: server(probes).up)
 
-    assert {} == server(probes).connections
+    assert 1 == server(probes).up
+    until(0, lambda: server(probes).up)
+    assert ({}, None) == (server(probes).connections, server(probes).connections_max)
 
 
 # Endings.
