@@ -1,6 +1,7 @@
 """What a database URL says of the server to be probed; no text that comes of it has a password in it."""
 
 import pickle
+import sys
 
 import pytest
 
@@ -31,6 +32,25 @@ def test_url_says_which_server(url: str, system: str, address: str, port: str, d
     assert (system, address, port) == target.identity.values()
     assert drivername == target.url.drivername
     assert (system == "pgbouncer") == target.is_bouncer
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "extra"),
+    [
+        ("postgresql://u:geheim@db/x", "asyncpg", "postgres"),
+        ("postgresql://u:geheim@db/pgbouncer", "psycopg", "pgbouncer"),
+        ("mysql://u:geheim@db/x", "aiomysql", "mysql"),
+        ("postgresql://u:geheim@db/x", "greenlet", "postgres"),
+    ],
+)
+def test_driver_that_is_not_installed(url: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said at the start, with what to install, and not at each look."""
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SettingsError) as caught:
+        targets([url])
+
+    assert f"needs {package}: pip install 'pool-exporter[{extra}]'" in str(caught.value)
+    assert "geheim" not in str(caught.value)
 
 
 def test_aliases_are_ours_and_not_the_drivers() -> None:

@@ -36,7 +36,15 @@ def kind_of(error: BaseException) -> str:
     """Return what *error*, or one that it was raised from, comes to."""
     chain = tuple(_chain(error))
     found = [_known(each) for each in chain]
-    return next(filter(None, found), None) or _by_words(" ".join(map(str, chain)))
+    return next(filter(None, found), None) or _by_words(" ".join(map(said_by, chain)))
+
+
+def said_by(error: BaseException) -> str:
+    """Return an error's message; none where it cannot be printed."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # a driver's error may do anything
+        return ""
 
 
 def _known(error: BaseException) -> str:

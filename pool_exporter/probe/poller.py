@@ -16,7 +16,7 @@ from typing import Any, Final
 from pool_exporter.catalog_server import SERVER_ERRORS
 from pool_exporter.folding import Places, by_name_and_state
 from pool_exporter.probe import mysql, pgbouncer, postgres
-from pool_exporter.probe.kinds import kind_of
+from pool_exporter.probe.kinds import kind_of, said_by
 from pool_exporter.probe.link import Link, linked
 from pool_exporter.probe.target import Target, milliseconds
 from pool_exporter.servers import PGBOUNCER, Bouncer, Look, Names
@@ -63,7 +63,7 @@ class Poller:
         try:
             while not stop.is_set():
                 begun = time.monotonic()
-                await self._turn()
+                await self._turn(stop)
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(stop.wait(), max(0.0, begun + self._next_pause() - time.monotonic()))
         finally:
@@ -74,10 +74,13 @@ class Poller:
         if self._link is not None:
             self._link.interrupt()
 
-    async def _turn(self) -> None:
+    async def _turn(self, stop: asyncio.Event) -> None:
         try:
             looked = await self._look()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is the server's or ours, and the probe goes on
+        except (Exception, asyncio.CancelledError) as error:
+            if stop.is_set():
+                raise
+            # Whatever else it is, a cancellation that nobody asked for too: the probe goes on.
             await self._leave()
             self._failed(error)
         else:
@@ -137,7 +140,7 @@ class Poller:
         self._pause = 0.0
         self.state = State(look, time.monotonic(), time.time(), self.state.errors)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         kind = kind_of(error)
         errors = {**self.state.errors, kind: self.state.errors[kind] + 1}
         self.state = replace(self.state, look=None, taken=time.monotonic(), errors=errors)
@@ -145,7 +148,7 @@ class Poller:
         if kind not in self._told:
             # Only text: a record that kept the exception would keep its frames, and what stands in them.
             cause = _cause(error)
-            text = self.target.without_secrets(f"{type(cause).__name__}: {cause}")
+            text = self.target.without_secrets(f"{type(cause).__name__}: {said_by(cause)}")
             _log.warning("probe: %s cannot be looked at (%s): %s", self.target.identity, kind, text)
         self._told.add(kind)
 
