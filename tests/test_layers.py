@@ -39,7 +39,8 @@ LEVELS: Mapping[str, int] = {
     "acquire": 3,
     "guard": 3,
     "identity": 3,
-    "listeners": 3,
+    "doors": 3,
+    "lifecycle": 3,
     "owners": 3,
     "records": 3,
     "directory": 3,
@@ -85,9 +86,10 @@ SIDEWAYS: Mapping[str, set[str]] = {
     "fileformat": {"schema"},
     # Of the same pool, what has no public name.
     "identity": {"records"},
-    # The timed connect() is one half of the hooks, the events are the other; both read tasks, threads and records.
-    "acquire": {"guard", "owners", "records"},
-    "hooks": {"acquire", "guard", "listeners", "owners", "records"},
+    # The timed connect() is one half of what is replaced, the rest of a connection's life the other.
+    "acquire": {"doors", "guard", "records"},
+    "lifecycle": {"acquire", "doors", "guard", "records"},
+    "hooks": {"acquire", "doors", "guard", "lifecycle", "owners", "records"},
     # It instruments each pool that it meets.
     "everywhere": {"monitor"},
     # They collect from the monitors of the process, or serve them, unless they are given another source.
