@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pool_exporter import probe
-from pool_exporter.catalog import POOL_LABELS, Kind
+from pool_exporter.catalog import POOL_LABELS, POOL_METRICS, Kind
 from pool_exporter.catalog_server import HELD_STATES, SERVER_LABELS, SERVER_METRICS, ServerMetric
 
 DOCS = Path(__file__).parents[1] / "docs" / "probe.md"
@@ -52,7 +52,7 @@ def test_queries_use_what_there_is() -> None:
     used = set(re.findall(r"[a-z]+(?:_[a-z]+)+|state", text)) - {"min_over_time"}
 
     assert used
-    assert set() == used - labels - {metric.prometheus for metric in SERVER_METRICS}
+    assert set() == used - labels - {metric.prometheus for metric in (*POOL_METRICS, *SERVER_METRICS)}
 
 
 def test_every_query_is_promql(promtool: Path, tmp_path: Path) -> None:
