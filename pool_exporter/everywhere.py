@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from functools import update_wrapper
 from types import FrameType, TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from sqlalchemy.engine import Engine
@@ -19,8 +19,13 @@ from typing_extensions import Self
 
 from pool_exporter.acquire import ON_CLASS
 from pool_exporter.guard import guarded
-from pool_exporter.monitor import Monitor, instrument
+from pool_exporter.monitor import Monitor, instrument, watched
 from pool_exporter.records import ATTRIBUTE
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+
+    from pool_exporter.otel import Bridge
 
 _CLASSES: Final = (Pool, SingletonThreadPool)
 """The classes of SQLAlchemy that have a `connect` of their own."""
@@ -34,12 +39,15 @@ class Everywhere:
 
     def __init__(self) -> None:
         self._monitors: WeakSet[Monitor] = WeakSet()
+        self.bridges: list[Bridge] = []
 
     def close(self) -> None:
         """Stop watching: the pools that were met, and those that would be met."""
         for cls in _CLASSES:
             if getattr(cls.connect, _EVERYWHERE, None) is self:
                 cls.connect = getattr(cls.connect, ON_CLASS)  # type: ignore[method-assign]  # what was there before
+        for bridge in self.bridges:
+            bridge.is_of_all = False
         for monitor in list(self._monitors):
             monitor.close()
 
@@ -66,14 +74,22 @@ class Everywhere:
                 self._monitors.add(instrument(target))
 
 
-def instrument_all() -> Everywhere:
-    """Watch every pool of this process, also those of engines that were made earlier or will be; twice does nothing."""
+def instrument_all(*, meter_provider: "MeterProvider | None" = None) -> Everywhere:
+    """Watch every pool of this process, also those of engines that were made earlier or will be; twice does nothing.
+
+    *meter_provider* is OpenTelemetry's, which gets the metrics of all pools that are watched, however they came to be.
+    Raises TypeError for what is not a MeterProvider.
+    """
     current: Everywhere | None = getattr(Pool.connect, _EVERYWHERE, None)
     if current is None:
         current = Everywhere()
         for cls in _CLASSES:
             cls.connect = _meeting(cls.connect, current)  # type: ignore[method-assign]  # the door that all pass
         current.search()
+    if meter_provider is not None:
+        from pool_exporter.otel import report
+
+        current.bridges.append(report(meter_provider, watched))
     return current
 
 

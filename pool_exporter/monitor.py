@@ -26,6 +26,7 @@ from pool_exporter.snapshot import PoolIdentity, PoolSnapshot, Snapshot, decode
 from pool_exporter.version import build
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
@@ -123,13 +124,30 @@ class _Registry:
 _registry = _Registry()
 
 
-def instrument(target: "Engine | AsyncEngine | Pool", name: str | None = None, service: str | None = None) -> Monitor:
+def instrument(
+    target: "Engine | AsyncEngine | Pool",
+    name: str | None = None,
+    service: str | None = None,
+    *,
+    meter_provider: "MeterProvider | None" = None,
+) -> Monitor:
     """Watch the pool of an engine, or a pool, and return its monitor; of a pool that is watched already, the same one.
 
     *name* is the pool's name in every output, by default its logging name or `host:port/database`; a second pool of
     that name in this process gets `#2`. *service* is the `service.name` of its series, by default the environment's.
-    Raises TypeError for what is neither engine nor pool, SettingsError for a bad variable in the environment.
+    *meter_provider* is OpenTelemetry's, which gets the pool's metrics too; `get_meter_provider()` is the global one,
+    be it set or not yet. Raises TypeError for what is neither engine nor pool, and for what is not a MeterProvider,
+    SettingsError for a bad variable in the environment.
     """
+    monitor = _instrument(target, name, service)
+    if meter_provider is not None:
+        from pool_exporter.otel import report
+
+        report(meter_provider, watched, monitor)
+    return monitor
+
+
+def _instrument(target: object, name: str | None, service: str | None) -> Monitor:
     engine, pool = _resolve(target)
     with _registry.lock:
         hooks = hooks_of(pool)

@@ -5,12 +5,28 @@ and check nothing, so every rule about them stands here. Nothing in this module 
 a file or a clock.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
 
 from pool_exporter import layout
-from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+from pool_exporter.catalog import BOUNDS_SECONDS, CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One duration in seconds, when it ended (nanoseconds of the wall clock), and the sampled span that tells of it."""
+
+    seconds: float
+    at: int
+    trace_id: int
+    span_id: int
+
+    @property
+    def bucket(self) -> int:
+        """The index of the bucket that it fell into."""
+        return bisect_left(BOUNDS_SECONDS, self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +35,8 @@ class Histogram:
 
     buckets: tuple[int, ...]
     sum: float
+    exemplars: tuple[Exemplar, ...] = ()
+    """At most one for a bucket, each of a bucket that holds something."""
 
     def __post_init__(self) -> None:
         if len(self.buckets) != layout.BUCKETS:

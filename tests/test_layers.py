@@ -46,6 +46,11 @@ LEVELS: Mapping[str, int] = {
     "settings": 3,
     "version": 3,
     "exposition": 3,
+    "otelsdk": 3,
+    "readerhook": 3,
+    "replay": 3,
+    "finished": 3,
+    "otel": 3,
     # What a user holds.
     "monitor": 4,
     "everywhere": 4,
@@ -78,6 +83,11 @@ SIDEWAYS: Mapping[str, set[str]] = {
     # The timed connect() is one half of the hooks, the events are the other; both read tasks, threads and records.
     "acquire": {"guard", "owners", "records"},
     "hooks": {"acquire", "guard", "listeners", "owners", "records"},
+    # The two ways into a MeterProvider: finished metrics through the hook, or instruments.
+    "otelsdk": {"version"},
+    "readerhook": {"guard"},
+    "finished": {"otelsdk", "readerhook"},
+    "otel": {"finished", "guard", "replay", "version"},
     # It instruments each pool that it meets.
     "everywhere": {"monitor"},
     # They collect from the monitors of the process, or serve them, unless they are given another source.
