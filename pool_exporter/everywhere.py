@@ -80,7 +80,7 @@ def instrument_all(*, meter_provider: "MeterProvider | None" = None) -> Everywhe
     *meter_provider* is OpenTelemetry's, which gets the metrics of all pools that are watched, however they came to be.
     Raises TypeError for what is not a MeterProvider.
     """
-    current: Everywhere | None = getattr(Pool.connect, _EVERYWHERE, None)
+    current = started()
     if current is None:
         current = Everywhere()
         for cls in _CLASSES:
@@ -90,6 +90,12 @@ def instrument_all(*, meter_provider: "MeterProvider | None" = None) -> Everywhe
         from pool_exporter.otel import report
 
         current.bridges.append(report(meter_provider, watched))
+    return current
+
+
+def started() -> Everywhere | None:
+    """Return what `instrument_all()` has started, None when it has not or was closed."""
+    current: Everywhere | None = getattr(Pool.connect, _EVERYWHERE, None)
     return current
 
 

@@ -51,6 +51,7 @@ LEVELS: Mapping[str, int] = {
     "replay": 3,
     "finished": 3,
     "otel": 3,
+    "takeover": 3,
     # What a user holds.
     "monitor": 4,
     "everywhere": 4,
@@ -88,6 +89,8 @@ SIDEWAYS: Mapping[str, set[str]] = {
     "readerhook": {"guard"},
     "finished": {"otelsdk", "readerhook"},
     "otel": {"finished", "guard", "replay", "version"},
+    # It removes another's listeners as we remove our own.
+    "takeover": {"listeners"},
     # It instruments each pool that it meets.
     "everywhere": {"monitor"},
     # They collect from the monitors of the process, or serve them, unless they are given another source.
@@ -96,7 +99,7 @@ SIDEWAYS: Mapping[str, set[str]] = {
     "server": {"monitor"},
     # The two doors without code open into instrument().
     "plugin": {"monitor"},
-    "instrumentor": {"monitor"},
+    "instrumentor": {"everywhere", "monitor"},
     # It serves the same pages from another source.
     "sidecar": {"app"},
     # Names of this level, for users; the demo and the command line are built on them as a user's service is.
