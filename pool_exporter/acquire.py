@@ -105,7 +105,7 @@ def timed_connect(
     """Return a `connect` that tells who waits, who gets a connection and who does not."""
     pool_reference: Any = ref(pool)
     successor: Any = getattr(found, "__self__", None)
-    asked, granted, forgotten = state.asked, state.granted, state.forgotten
+    asked, granted, forgotten, slow = state.asked, state.granted, state.forgotten, state.slow
     owner = owner_of_task if pool._dialect.is_async else owner_of_thread
 
     def connect() -> PoolProxiedConnection:
@@ -127,7 +127,9 @@ def timed_connect(
             except AttributeError:
                 connection = found(record)
             if connection.pool is state:
-                granted(at, connection, record.fairy_ref, owner())
+                wait = granted(at, connection, record.fairy_ref, owner())
+                if wait >= slow.ns:
+                    slow.tell(wait, None)
             else:
                 forgotten(at)  # Others watch the pool now: it was closed and instrumented again meanwhile.
         except Exception as error:  # noqa: BLE001  # as in `guarded`
@@ -141,7 +143,8 @@ def timed_connect(
 @guarded
 def _fail(state: PoolState, at: int, error: BaseException) -> None:
     try:
-        state.failed(at, failure_type(error))
+        wait = state.failed(at, failure_type(error))
     except Exception:
         state.forgotten(at)
         raise
+    state.slow.tell(wait, error)

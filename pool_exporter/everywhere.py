@@ -21,9 +21,11 @@ from pool_exporter.acquire import ON_CLASS
 from pool_exporter.guard import guarded
 from pool_exporter.monitor import Monitor, instrument, watched
 from pool_exporter.records import ATTRIBUTE
+from pool_exporter.slow import nanoseconds
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
 
     from pool_exporter.otel import Bridge
 
@@ -40,6 +42,7 @@ class Everywhere:
     def __init__(self) -> None:
         self._monitors: WeakSet[Monitor] = WeakSet()
         self.bridges: list[Bridge] = []
+        self.options: dict[str, Any] = {}
 
     def close(self) -> None:
         """Stop watching: the pools that were met, and those that would be met."""
@@ -59,10 +62,16 @@ class Everywhere:
     ) -> None:
         self.close()
 
+    def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None") -> None:
+        """Have slow acquires traced, of the pools that are watched and of those that will be met."""
+        self.options = {"trace_waits": seconds, "tracer_provider": tracer_provider}
+        for monitor in watched():
+            monitor.trace_waits(seconds, tracer_provider)
+
     @guarded
     def meet(self, pool: Pool, caller: FrameType | None) -> None:
         """Watch a pool that nobody watches; *caller* is who asked it for a connection."""
-        self._monitors.add(instrument(_engine_of(pool, caller) or pool))
+        self._monitors.add(instrument(_engine_of(pool, caller) or pool, **self.options))
 
     @guarded
     def search(self) -> None:
@@ -74,12 +83,20 @@ class Everywhere:
                 self._monitors.add(instrument(target))
 
 
-def instrument_all(*, meter_provider: "MeterProvider | None" = None) -> Everywhere:
+def instrument_all(
+    *,
+    meter_provider: "MeterProvider | None" = None,
+    trace_waits: float | None = None,
+    tracer_provider: "TracerProvider | None" = None,
+) -> Everywhere:
     """Watch every pool of this process, also those of engines that were made earlier or will be; twice does nothing.
 
     *meter_provider* is OpenTelemetry's, which gets the metrics of all pools that are watched, however they came to be.
-    Raises TypeError for what is not a MeterProvider.
+    With *trace_waits* slow acquires are traced, as `instrument()` says. Raises TypeError for what is not a
+    MeterProvider, ValueError for what is not a duration.
     """
+    if trace_waits is not None:
+        nanoseconds(trace_waits)
     current = started()
     if current is None:
         current = Everywhere()
@@ -90,6 +107,8 @@ def instrument_all(*, meter_provider: "MeterProvider | None" = None) -> Everywhe
         from pool_exporter.otel import report
 
         current.bridges.append(report(meter_provider, watched))
+    if trace_waits is not None:
+        current.trace_waits(trace_waits, tracer_provider)
     return current
 
 

@@ -27,7 +27,10 @@ from pool_exporter.version import build
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from pool_exporter.traces import Traces
 
 
 class Monitor:
@@ -42,6 +45,7 @@ class Monitor:
         self._state = pool_state(time.monotonic_ns, limit_of(pool))
         self._last: PoolSnapshot | None = None
         self._shown = (0.0, 0.0, 0.0)
+        self._traces: Traces | None = None
         hooks = Hooks(pool, self._state)
         hooks.monitor = self
         self._hooks = ref(hooks)
@@ -58,7 +62,10 @@ class Monitor:
         hooks = self._hooks()
         if hooks is not None:
             hooks.look()
-        return self._never_less(decode(self._state.read(), time.monotonic_ns(), self.identity, self._config))
+        pool = decode(self._state.read(), time.monotonic_ns(), self.identity, self._config)
+        if self._traces is not None:
+            pool = replace(pool, wait_time=self._traces.shown(pool.wait_time))
+        return self._never_less(pool)
 
     def _never_less(self, pool: PoolSnapshot) -> PoolSnapshot:
         """Keep the time integrals from falling: between two stores, one duration may count twice or not yet."""
@@ -70,6 +77,16 @@ class Monitor:
     def begin_anew(self) -> None:
         """Forget what was shown, as a forked child does."""
         self._shown = (0.0, 0.0, 0.0)
+        if self._traces is not None:
+            self._traces.begin_anew()
+
+    def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:
+        """Have acquires traced that take so many seconds or fail; see `instrument()`."""
+        from pool_exporter.traces import Traces
+
+        traces = Traces(self, self._state, tracer_provider)
+        traces.begin(seconds)
+        self._traces = traces
 
     def close(self) -> None:
         """Remove every listener, replaced method and series. Closing twice does nothing."""
@@ -124,19 +141,23 @@ class _Registry:
 _registry = _Registry()
 
 
-def instrument(
+def instrument(  # noqa: PLR0913  # each is a door's option of its own, all but the first by keyword
     target: "Engine | AsyncEngine | Pool",
     name: str | None = None,
     service: str | None = None,
     *,
     meter_provider: "MeterProvider | None" = None,
+    trace_waits: float | None = None,
+    tracer_provider: "TracerProvider | None" = None,
 ) -> Monitor:
     """Watch the pool of an engine, or a pool, and return its monitor; of a pool that is watched already, the same one.
 
     *name* is the pool's name in every output, by default its logging name or `host:port/database`; a second pool of
     that name in this process gets `#2`. *service* is the `service.name` of its series, by default the environment's.
     *meter_provider* is OpenTelemetry's, which gets the pool's metrics too; `get_meter_provider()` is the global one,
-    be it set or not yet. Raises TypeError for what is neither engine nor pool, and for what is not a MeterProvider,
+    be it set or not yet. With *trace_waits* each acquire that takes so many seconds, or fails, becomes a span of
+    *tracer_provider*, by default the global one, and an exemplar, if its caller is in a sampled trace. Raises TypeError
+    for what is neither engine nor pool, and for what is not a MeterProvider, ValueError for what is not a duration,
     SettingsError for a bad variable in the environment.
     """
     monitor = _instrument(target, name, service)
@@ -144,6 +165,8 @@ def instrument(
         from pool_exporter.otel import report
 
         report(meter_provider, watched, monitor)
+    if trace_waits is not None:
+        monitor.trace_waits(trace_waits, tracer_provider)
     return monitor
 
 

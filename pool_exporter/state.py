@@ -28,7 +28,7 @@ sees it twice, never not at all: too much by one duration for a moment, but noth
 
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 from weakref import ref
 
 from pool_exporter import layout
@@ -36,7 +36,9 @@ from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
 from pool_exporter.connection import CLOSED, DETACHED, IDLE, OLD, STALE, USED, Connection
 from pool_exporter.layout import ASK_ROW, BOUNDS_NS, USE, USE_ROW, USE_SUM, WAIT, WAIT_SUM
 from pool_exporter.slots import Words, allocate, clear
+from pool_exporter.slow import Slow
 
+Ref: TypeAlias = Callable[[], object]
 UNLIMITED: Final = -1
 
 _USE_ROWS: Final = tuple(range(USE_ROW + layout.ROWS - 1, USE_ROW - 1, -1))
@@ -55,6 +57,7 @@ class PoolState:
         self.clock = clock
         self.words = allocate() if words is None else words
         self.connections: dict[int, ref[Connection]] = {}
+        self.slow = Slow()
         self.reset(limit)
 
     def reset(self, limit: int) -> None:
@@ -94,15 +97,9 @@ class PoolState:
             self.pending_peak = words[layout.PENDING_PEAK] = pending
         return ask
 
-    def granted(
-        self,
-        ask: int | None,
-        connection: Connection,
-        checkout: Callable[[], object] | None,
-        owner: Callable[[], object] | None,
-    ) -> None:
-        """Note that the caller of *ask* has got *connection*; None: it was found used, nobody knows since when."""
-        words = self.words
+    def granted(self, ask: int | None, connection: Connection, checkout: Ref | None, owner: Ref | None) -> int:
+        """Give *connection* to the caller of *ask*, None if it was found used; return the wait in nanoseconds."""
+        words, wait = self.words, 0
         now = self.clock() - self.origin
         if now >= self.window_end:
             self._roll(now)
@@ -137,9 +134,10 @@ class PoolState:
                 words[layout.SATURATED_SINCE] = now
         if ask is not None and ask > 0:
             self._ask_rows.append(ask)
+        return wait
 
-    def failed(self, ask: int, error_type: str) -> None:
-        """Note that the caller of *ask* got no connection; a timeout is a wait, any other failure is not."""
+    def failed(self, ask: int, error_type: str) -> int:
+        """Note that the caller of *ask* got no connection, and return its wait; unless by a timeout, it is not one."""
         words = self.words
         now = self.clock() - self.origin
         if now >= self.window_end:
@@ -153,6 +151,7 @@ class PoolState:
         else:
             words[layout.FAILED_NS] += wait
         self.forgotten(ask)
+        return wait
 
     def forgotten(self, ask: int) -> None:
         """Take back that the caller of *ask* is pending; by itself, when nothing better can be said of it."""

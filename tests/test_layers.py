@@ -21,6 +21,7 @@ LEVELS: Mapping[str, int] = {
     # Numbers in, numbers out: no clock, no IO, nothing of third parties.
     "slots": 2,
     "connection": 2,
+    "slow": 2,
     "state": 2,
     "locked": 2,
     "merge": 2,
@@ -52,6 +53,7 @@ LEVELS: Mapping[str, int] = {
     "finished": 3,
     "otel": 3,
     "takeover": 3,
+    "traces": 3,
     # What a user holds.
     "monitor": 4,
     "everywhere": 4,
@@ -74,7 +76,7 @@ SIDEWAYS: Mapping[str, set[str]] = {
     # Events in, connections moved, slots written.
     "shm": {"directory"},  # Both sides name the files alike.
     "fold": {"directory"},  # It folds what was found.
-    "state": {"connection", "slots"},
+    "state": {"connection", "slots", "slow"},
     # The same machine under a lock.
     "locked": {"state"},
     # The file holds the schema of its own words.
@@ -91,6 +93,8 @@ SIDEWAYS: Mapping[str, set[str]] = {
     "otel": {"finished", "guard", "replay", "version"},
     # It removes another's listeners as we remove our own.
     "takeover": {"listeners"},
+    # A span says what failed in the metrics' words.
+    "traces": {"guard", "records", "version"},
     # It instruments each pool that it meets.
     "everywhere": {"monitor"},
     # They collect from the monitors of the process, or serve them, unless they are given another source.

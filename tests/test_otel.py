@@ -208,9 +208,13 @@ def test_every_pool_of_the_process(database: Database) -> None:
     own = pool_exporter.instrument(before, name="before")
     with pool_exporter.instrument_all(meter_provider=provider("finished", reader)):
         pool_exporter.instrument(later, name="later")
-        use(database.engine())
-        assert 3 == len(points(collected(reader)[CHECKOUTS]))
+        met = database.engine(pool_logging_name="met")
+        use(met)
+        reported = {
+            point.attributes["db.client.connection.pool.name"] for point in points(collected(reader)[CHECKOUTS])
+        }
 
+    assert {"before", "later", "met"} <= reported  # And what other tests have left.
     assert {} == collected(reader)
     assert "before" == own.snapshot().name
 
@@ -219,11 +223,11 @@ def test_instrument_all_twice_with_a_provider(database: Database) -> None:
     """A provider that is given later gets the pools that were met before."""
     reader = InMemoryMetricReader()
     with pool_exporter.instrument_all():
-        engine = database.engine()
+        engine = database.engine(pool_logging_name="met")
         use(engine)
         pool_exporter.instrument_all(meter_provider=provider("finished", reader))
 
-        assert 1 == value(collected(reader), CHECKOUTS)
+        assert 1 == value(collected(reader), CHECKOUTS, db_client_connection_pool_name="met")
 
 
 @WAYS
