@@ -82,6 +82,7 @@ POOL_LABELS = (
 STATES = Label("db.client.connection.state", ("idle", "used"))
 ERROR_TYPES = Label("error.type", ("timeout", "connect", "cancelled", "other"))
 INVALIDATIONS = Label("kind", ("hard", "soft"))
+PUSH_RESULTS = Label("result", ("arrived", "failed"))
 CLOSE_REASONS = Label(
     "reason",
     (
@@ -294,5 +295,20 @@ EXPORTER_METRICS = (
         "{error}",
         "Errors inside our own hooks, each kept from the application. Anything but 0 is a fault of ours.",
         "hook_errors",
+    ),
+    Metric(
+        "pool_exporter.otlp_pushes",
+        Kind.COUNTER,
+        "{push}",
+        "Pushes of all metrics to an OpenTelemetry collector; what a failed one had is in the next.",
+        "otlp_pushes",
+        PUSH_RESULTS,
+    ),
+    Metric(
+        "pool_exporter.otlp_push_age",
+        Kind.GAUGE,
+        "s",
+        "Time since a push last arrived at the collector, since the start when none has.",
+        "otlp_push_age_seconds",
     ),
 )

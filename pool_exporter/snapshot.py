@@ -167,6 +167,9 @@ class Snapshot:
     pools: tuple[PoolSnapshot, ...] = ()
     hook_errors: int = 0
     build: Mapping[str, str] = field(default_factory=dict)
+    #: Told only by who pushes over OTLP.
+    otlp_pushes: Mapping[str, int] | None = None
+    otlp_push_age_seconds: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pools", tuple(sorted(self.pools, key=lambda pool: pool.identity.values())))

@@ -9,6 +9,7 @@ from prometheus_client.core import Metric as Family
 from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS, Kind
 from pool_exporter.render.prometheus import families
 from pool_exporter.snapshot import Snapshot
+from tests.fixtures.otlp import Export
 
 Series: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
 """Prometheus' names and labels, and values."""
@@ -85,3 +86,26 @@ def _samples(collected: Iterable[Family]) -> Iterator[tuple[tuple[str, frozenset
         for sample in family.samples:
             own = {name: str(float(each)) if name == "le" else each for name, each in sample.labels.items()}
             yield (sample.name, frozenset(own.items())), sample.value
+
+
+def decoded(export: Export) -> Series:
+    """Return what came over OTLP as the series that Prometheus makes of it."""
+    return {key: number for of_resource in export.request.resource_metrics for key, number in _decoded(of_resource)}
+
+
+def _decoded(of_resource: Any) -> Iterator[tuple[tuple[str, frozenset[tuple[str, str]]], float]]:
+    for metric in (metric for scope in of_resource.scope_metrics for metric in scope.metrics):
+        kind, name = metric.WhichOneof("data"), NAMES[metric.name].prometheus
+        for point in getattr(metric, kind).data_points:
+            own = set(attributes(point.attributes).items())
+            if kind != "histogram":
+                yield (name, frozenset(own)), getattr(point, point.WhichOneof("value"))
+                continue
+            yield from _buckets(name, own, point.explicit_bounds, point.bucket_counts)
+            yield (f"{name}_sum", frozenset(own)), point.sum
+            yield (f"{name}_count", frozenset(own)), point.count
+
+
+def attributes(pairs: Any) -> dict[str, str]:
+    """Return attributes of the protocol as Prometheus' labels."""
+    return {pair.key.replace(".", "_"): str(getattr(pair.value, pair.value.WhichOneof("value"))) for pair in pairs}

@@ -54,6 +54,9 @@ LEVELS: Mapping[str, int] = {
     "otel": 3,
     "takeover": 3,
     "traces": 3,
+    "resources": 3,
+    "pusher": 3,
+    "otlp": 3,
     # What a user holds.
     "monitor": 4,
     "everywhere": 4,
@@ -93,6 +96,9 @@ SIDEWAYS: Mapping[str, set[str]] = {
     "otel": {"finished", "guard", "replay", "version"},
     # It removes another's listeners as we remove our own.
     "takeover": {"listeners"},
+    # What is pushed, by whom, and as whose.
+    "pusher": {"otelsdk", "resources"},
+    "otlp": {"pusher", "resources"},
     # A span says what failed in the metrics' words.
     "traces": {"guard", "records", "version"},
     # It instruments each pool that it meets.
