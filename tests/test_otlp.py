@@ -103,8 +103,8 @@ def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    for key in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # The HTTP client would prefer these.
-        monkeypatch.delenv(key, raising=False)
+    for other in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # The HTTP client would prefer these.
+        monkeypatch.delenv(other, raising=False)
     with http_collector(context) as collector:
         unknown = pusher("--otlp", collector.endpoint).push()
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(certificate))
