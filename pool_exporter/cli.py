@@ -89,12 +89,13 @@ def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
         "--duration", type=_duration, metavar="SECONDS", help="play one round in this time; by default, until Ctrl-C"
     )
     parser.add_argument("--scene", choices=SCENES, help="play only this scene")
+    parser.add_argument("--otlp", metavar="ENDPOINT", help="push to an OpenTelemetry collector as well, by HTTP")
 
 
 def _run_demo(asked: argparse.Namespace) -> None:
     from pool_exporter.demo.run import Options, run
 
-    run(Options(asked.host, asked.port, asked.duration, asked.scene))
+    run(Options(asked.host, asked.port, asked.duration, asked.scene, asked.otlp))
 
 
 def _port(text: str) -> int:

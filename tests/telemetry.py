@@ -7,6 +7,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric, Metri
 from prometheus_client.core import Metric as Family
 
 from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS, Kind
+from pool_exporter.render.otel import SCOPE
 from pool_exporter.render.prometheus import families
 from pool_exporter.snapshot import Snapshot
 from tests.fixtures.otlp import Export
@@ -89,12 +90,13 @@ def _samples(collected: Iterable[Family]) -> Iterator[tuple[tuple[str, frozenset
 
 
 def decoded(export: Export) -> Series:
-    """Return what came over OTLP as the series that Prometheus makes of it."""
+    """Return what came of ours over OTLP as the series that Prometheus makes of it."""
     return {key: number for of_resource in export.request.resource_metrics for key, number in _decoded(of_resource)}
 
 
 def _decoded(of_resource: Any) -> Iterator[tuple[tuple[str, frozenset[tuple[str, str]]], float]]:
-    for metric in (metric for scope in of_resource.scope_metrics for metric in scope.metrics):
+    ours = (scope for scope in of_resource.scope_metrics if scope.scope.name == SCOPE)
+    for metric in (metric for scope in ours for metric in scope.metrics):
         kind, name = metric.WhichOneof("data"), NAMES[metric.name].prometheus
         for point in getattr(metric, kind).data_points:
             own = set(attributes(point.attributes).items())

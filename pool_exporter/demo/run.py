@@ -31,6 +31,7 @@ from pool_exporter.demo.load import Load, sign_up
 from pool_exporter.demo.rounds import Rounds
 from pool_exporter.demo.scenes import Stage
 from pool_exporter.demo.service import create_app
+from pool_exporter.demo.telemetry import pushed
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.settings import Settings
 
@@ -48,6 +49,7 @@ class Options:
     port: int
     duration_seconds: float | None = None
     scene: str | None = None
+    otlp: str | None = None
 
 
 def run(options: Options) -> None:
@@ -115,13 +117,14 @@ async def _demo(options: Options) -> None:
         database = Database.choose(settings, Path(directory))
         rounds = Rounds.of(options.scene, options.duration_seconds, database)
         app = create_app(database.engine())
+        await stack.enter_async_context(pushed(app.state.engine, options.otlp))
         await stack.enter_async_context(_started(app, database))
         await stack.enter_async_context(_served(app, listener))
         address = _address(listener)
         load = await stack.enter_async_context(Load(address))
         monitor: Monitor = app.state.monitor
         pool = monitor.snapshot()
-        print(terminal.banner(address, database.url, pool), flush=True)
+        print(terminal.banner(address, database.url, pool, options.otlp), flush=True)
         await sign_up(load)
         await rounds.play(Stage.of(load, pool.max, database.end_connections), monitor)
 

@@ -16,8 +16,9 @@ from pool_exporter.snapshot import Histogram, PoolSnapshot
 _INDENT = 10
 
 
-def banner(address: str, database: URL, pool: PoolSnapshot) -> str:
+def banner(address: str, database: URL, pool: PoolSnapshot, otlp: str | None = None) -> str:
     """Return the first lines: what runs, and where to look at it."""
+    pushes = f"\n  OTLP     pushed to {otlp}" if otlp else ""
     limit = "any number of" if pool.max is None else f"at most {pool.max}"
     return f"""\
 pool_exporter {__version__} demo: a FastAPI service on {database.get_backend_name()} with {limit} connections
@@ -25,7 +26,7 @@ pool_exporter {__version__} demo: a FastAPI service on {database.get_backend_nam
   metrics  curl -s {address}/metrics | grep pool
   status   {address}/
   service  {address}/docs
-  PromQL   rate(sqlalchemy_pool_saturated_seconds_total[30s])
+  PromQL   rate(sqlalchemy_pool_saturated_seconds_total[30s]){pushes}
 
 Each scene says what to watch, then what came of it: means over the scene, and what happened. Ctrl-C ends the demo.
 """
