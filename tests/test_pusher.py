@@ -283,7 +283,7 @@ def test_its_own_numbers_are_shown() -> None:
 
     assert {"arrived": 1, "failed": 0} == results
     assert 0 <= age < 60
-    assert [] == next(f for f in families(SNAPSHOT) if f.name == "pool_exporter_otlp_pushes").samples
+    assert [] == next(f for f in families(Snapshot()) if f.name == "pool_exporter_otlp_pushes").samples
 
 
 def test_the_thread_ends_with_the_process(tmp_path: Path) -> None:

@@ -107,7 +107,13 @@ FRESH = PoolSnapshot(
 )
 """A pool without limits that nobody has used, with a name that needs every kind of escaping."""
 
-SNAPSHOT = Snapshot((ORDERS, FRESH), hook_errors=3, build={"version": "1.2.3", "sqlalchemy_version": "2.1.9"})
+SNAPSHOT = Snapshot(
+    (ORDERS, FRESH),
+    hook_errors=3,
+    build={"version": "1.2.3", "sqlalchemy_version": "2.1.9"},
+    otlp_pushes={"arrived": 12, "failed": 1},
+    otlp_push_age_seconds=7.5,
+)
 
 
 def path_of(name: str) -> Path:
