@@ -4,6 +4,7 @@
 #   make test    run the tests; ARGS="-k snapshot" goes to pytest
 #   make check   run everything that CI runs: the tests on SQLAlchemy 2.1 and 2.0, ruff, mypy
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
+#   make conformance  run SQLAlchemy's own tests of its pools, bare and with every pool watched
 #   make clean   remove what the others have made
 #
 # The first run of each installs what it needs, and no more, into .venv; PYTHON=python3.12 chooses the Python of a new one.
@@ -19,7 +20,7 @@ EXTRAS_test := demo,postgres,sidecar,test
 EXTRAS_bench := bench,demo,test
 EXTRAS_dev := dev
 
-.PHONY: demo test test-sa20 lint check bench clean
+.PHONY: demo test test-sa20 lint check bench conformance clean
 .NOTPARALLEL:  # Two pips in one environment get into each other's way.
 
 demo: $(VENV)/.installed-demo
@@ -41,6 +42,10 @@ check: test test-sa20 lint
 bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench
 	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python --python $(VENV_SA20)/bin/python \
 		--output docs/benchmarks.md $(ARGS)
+
+conformance: $(VENV)/.installed-test $(VENV_SA20)/.installed-test
+	$(VENV)/bin/python -m tests.conformance $(ARGS)
+	$(VENV_SA20)/bin/python -m tests.conformance $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(VENV_SA20) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

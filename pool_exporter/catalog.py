@@ -108,16 +108,8 @@ PEAK_SECONDS = 60
 """How far back the rolling peaks look."""
 
 INFO_LABELS = (
-    "pool_class",
-    "dialect",
-    "driver",
-    "pool_size",
-    "max_overflow",
-    "timeout_seconds",
-    "recycle_seconds",
-    "pre_ping",
-    "lifo",
-    "reset_on_return",
+    *("pool_class", "dialect", "driver", "pool_size", "max_overflow"),
+    *("timeout_seconds", "recycle_seconds", "pre_ping", "lifo", "reset_on_return"),
 )
 """The configuration on `sqlalchemy_pool_info`; a setting that the pool's class does not have is left out."""
 
@@ -274,14 +266,14 @@ POOL_METRICS = (
         _POOL + "orphaned",
         Kind.GAUGE,
         "{connection}",
-        "Used connections whose task or thread, the one that checked them out, has finished.",
+        "Used connections whose task or thread, the one that checked them out, has ended, as that of gather() has.",
         "orphaned",
     ),
     Metric(
         _POOL + "accounting_drift",
         Kind.GAUGE,
         "{connection}",
-        "Our number of used connections less the pool's own, when both stand still. Anything but 0 is a fault.",
+        "Our number of used connections less the pool's own, after a second of rest. If not 0, one of them is wrong.",
         "accounting_drift",
     ),
     Metric(_POOL + "info", Kind.INFO, "1", "Configuration of the pool, as labels; always 1.", "info"),
@@ -304,11 +296,5 @@ EXPORTER_METRICS = (
         "otlp_pushes",
         PUSH_RESULTS,
     ),
-    Metric(
-        "pool_exporter.otlp_push_age",
-        Kind.GAUGE,
-        "s",
-        "Time since a push last arrived at the collector, since the start when none has.",
-        "otlp_push_age_seconds",
-    ),
+    Metric("pool_exporter.otlp_push_age", Kind.GAUGE, "s", "Time since a push last arrived.", "otlp_push_age_seconds"),
 )

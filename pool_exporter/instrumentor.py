@@ -14,8 +14,8 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 from opentelemetry.metrics import get_meter_provider
 from typing_extensions import override
 
-from pool_exporter.everywhere import Everywhere, instrument_all, started
-from pool_exporter.monitor import watched
+from pool_exporter.everywhere import Everywhere, instrument_all
+from pool_exporter.monitor import registry, watched
 from pool_exporter.otel import Bridge, report
 from pool_exporter.takeover import take_over
 
@@ -58,7 +58,7 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
         options = Configuration(**{name: kwargs[name] for name in _OPTIONS if name in kwargs})
         if options.take_over:
             self._give_back = take_over()
-        was_started = started() is not None
+        was_started = registry.everywhere is not None
         everywhere = instrument_all()
         # What the application has started itself is not ours to end.
         self._everywhere = None if was_started else everywhere

@@ -13,6 +13,7 @@ from typing import Any, Final
 from pool_exporter.state import UNLIMITED, PoolState
 
 _TRANSITIONS: Final = (
+    "abandon",
     "asked",
     "closed",
     "detached",
@@ -24,7 +25,6 @@ _TRANSITIONS: Final = (
     "opened",
     "read",
     "replaced",
-    "reset",
     "returned",
 )
 

@@ -1,12 +1,14 @@
 """`instrument()` and what it returns; the pools of this process that are watched, and the snapshot of them all.
 
-The list of what is watched holds weakly: a pool that the application drops takes its numbers with it. Nothing here may
-count, listen to events or render.
+The list of what is watched holds weakly: a pool that the application drops takes its numbers with it, and the last one
+the replaced methods of SQLAlchemy. Nothing here may count or render.
 """
 
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, count
 from types import TracebackType
@@ -17,6 +19,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 from typing_extensions import Self
 
+from pool_exporter.doors import doors, require
 from pool_exporter.guard import errors
 from pool_exporter.hooks import Hooks, hooks_of
 from pool_exporter.identity import config_of, identity_of
@@ -44,16 +47,22 @@ class Monitor:
         self._config = config_of(pool)
         self._state = pool_state(time.monotonic_ns, limit_of(pool))
         self._last: PoolSnapshot | None = None
+        self._is_closed = False
         self._shown = (0.0, 0.0, 0.0)
         self._traces: Traces | None = None
         hooks = Hooks(pool, self._state)
         hooks.monitor = self
         self._hooks = ref(hooks)
-        _registry.add(hooks)
-        hooks.install()
+        registry.add(hooks)
+        try:
+            hooks.install()
+        except BaseException:
+            registry.drop(hooks)
+            hooks.remove()
+            raise
 
     def __repr__(self) -> str:
-        return f"<Monitor {self.identity.name!r}{'' if self._last is None else ' closed'}>"
+        return f"<Monitor {self.identity.name!r}{' closed' if self._is_closed else ''}>"
 
     def snapshot(self) -> PoolSnapshot:
         """Return the pool as it is now; of a closed monitor, as it was when it was closed."""
@@ -62,7 +71,7 @@ class Monitor:
         hooks = self._hooks()
         if hooks is not None:
             hooks.look()
-        pool = decode(self._state.read(), time.monotonic_ns(), self.identity, self._config)
+        pool = decode(self._state.read(), self._state.clock(), self.identity, self._config)
         if self._traces is not None:
             pool = replace(pool, wait_time=self._traces.shown(pool.wait_time))
         return self._never_less(pool)
@@ -74,29 +83,37 @@ class Monitor:
         self._shown = used, pending, saturated
         return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)
 
-    def begin_anew(self) -> None:
-        """Forget what was shown, as a forked child does."""
+    def begin_anew(self, hooks: Hooks) -> None:
+        """Start at zero, as a forked child does: what the parent opened is none of ours."""
         self._shown = (0.0, 0.0, 0.0)
+        self._state = pool_state(self._state.clock, self._state.own_limit)
+        hooks.begin_anew(self._state)
         if self._traces is not None:
-            self._traces.begin_anew()
+            self._traces.begin_anew(self._state)
 
     def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:
         """Have acquires traced that take so many seconds or fail; see `instrument()`."""
         from pool_exporter.traces import Traces
 
-        traces = Traces(self, self._state, tracer_provider)
-        traces.begin(seconds)
-        self._traces = traces
+        self._traces = Traces(self, self._state, seconds, tracer_provider)
 
     def close(self) -> None:
-        """Remove every listener, replaced method and series. Closing twice does nothing."""
-        with _registry.lock:
-            if self._last is None:
+        """Remove everything that watches, and the series; the last one puts SQLAlchemy's methods back.
+
+        Closing twice does nothing.
+        """
+        with registry.changing():
+            if self._is_closed:
+                return
+            self._is_closed = True
+            try:
                 self._last = self.snapshot()
-                hooks = self._hooks()
-                if hooks is not None:
-                    _registry.drop(hooks)
-                    hooks.remove()
+            except Exception as error:  # noqa: BLE001  # the application is ending, and nothing of ours may stop it
+                errors.report(error)
+            hooks = self._hooks()
+            if hooks is not None:
+                registry.drop(hooks)
+                hooks.remove()
 
     def __enter__(self) -> Self:
         return self
@@ -108,16 +125,27 @@ class Monitor:
 
 
 class _Registry:
-    """The hooks that are installed in this process; `lock` guards additions and removals, reading needs none."""
+    """The hooks of this process. Additions and removals are made inside `changing()`; reading needs no lock."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self._lock = threading.RLock()
         self._hooks: dict[int, ref[Hooks]] = {}
         self._forks = False
+        #: Who wants to meet the pools that nobody watches yet: for this the doors stay open too.
+        self.everywhere: object | None = None
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Keep others out; on leaving, close the doors if nobody needs them any more."""
+        with self._lock:
+            try:
+                yield
+            finally:
+                self._close_doors()
 
     def add(self, hooks: Hooks) -> None:
         key = id(hooks)
-        self._hooks[key] = ref(hooks, lambda _: self._hooks.pop(key, None))
+        self._hooks[key] = ref(hooks, lambda _: self._gone(key))
         if not self._forks:
             self._forks = True
             os.register_at_fork(after_in_child=self._after_fork)
@@ -129,16 +157,28 @@ class _Registry:
         found = [reference() for reference in list(self._hooks.values())]
         return [hooks for hooks in found if hooks is not None]
 
+    def _gone(self, key: int) -> None:
+        self._hooks.pop(key, None)
+        # This may run in the middle of anything: whoever has the lock will look at the doors when he leaves.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._close_doors()
+            finally:
+                self._lock.release()
+
+    def _close_doors(self) -> None:
+        if not self._hooks and self.everywhere is None:
+            doors.remove()
+
     def _after_fork(self) -> None:
         """Start at zero in the child: a thread that is not there may hold the lock, the connections are not ours."""
-        self.lock = threading.RLock()
+        self._lock = threading.RLock()
         errors.count = 0
         for hooks in self.all():
-            hooks.forget()
-            hooks.monitor.begin_anew()
+            hooks.monitor.begin_anew(hooks)
 
 
-_registry = _Registry()
+registry = _Registry()
 
 
 def instrument(  # noqa: PLR0913  # each is a door's option of its own, all but the first by keyword
@@ -157,8 +197,8 @@ def instrument(  # noqa: PLR0913  # each is a door's option of its own, all but 
     *meter_provider* is OpenTelemetry's, which gets the pool's metrics too; `get_meter_provider()` is the global one,
     be it set or not yet. With *trace_waits* each acquire that takes so many seconds, or fails, becomes a span of
     *tracer_provider*, by default the global one, and an exemplar, if its caller is in a sampled trace. Raises TypeError
-    for what is neither engine nor pool, and for what is not a MeterProvider, ValueError for what is not a duration,
-    SettingsError for a bad variable in the environment.
+    for what is neither engine nor pool, and for what is no MeterProvider, ValueError for what is no duration,
+    SettingsError for a bad variable in the environment, UnsupportedError for a SQLAlchemy that works in another way.
     """
     monitor = _instrument(target, name, service)
     if meter_provider is not None:
@@ -172,28 +212,39 @@ def instrument(  # noqa: PLR0913  # each is a door's option of its own, all but 
 
 def _instrument(target: object, name: str | None, service: str | None) -> Monitor:
     engine, pool = _resolve(target)
-    with _registry.lock:
+    with registry.changing():
         hooks = hooks_of(pool)
         if hooks is None:
-            identity = identity_of(engine, pool, name, _service() if service is None else service)
+            require()
+            identity = identity_of(engine, pool, name, default_service() if service is None else service)
             return Monitor(pool, _unique(identity))
         monitor: Monitor = hooks.monitor
-        if name is not None and name != monitor.identity.name:
+        if name is not None and name != monitor.identity.name.partition("#")[0]:
             monitor.identity = _unique(replace(monitor.identity, name=name))
         return monitor
 
 
 def watched() -> list[Monitor]:
     """Return the monitors of this process whose pools are there."""
-    return [hooks.monitor for hooks in _registry.all()]
+    return [hooks.monitor for hooks in registry.all()]
 
 
 def snapshot() -> Snapshot:
-    """Return all watched pools of this process as they are now."""
-    return Snapshot(tuple(monitor.snapshot() for monitor in watched()), errors.count, build())
+    """Return all watched pools of this process as they are now; one that fails is missing, and counted as an error."""
+    pools = [_tried(monitor) for monitor in watched()]
+    return Snapshot(tuple(pool for pool in pools if pool is not None), errors.count, build())
 
 
-def _service() -> str:
+def _tried(monitor: Monitor) -> PoolSnapshot | None:
+    try:
+        return monitor.snapshot()
+    except Exception as error:  # noqa: BLE001  # the other pools' numbers are worth more than this one's error
+        errors.report(error)
+        return None
+
+
+def default_service() -> str:
+    """Return the `service.name` that the environment gives; raise SettingsError for a bad variable in it."""
     # Importing what reads the settings takes a tenth of a second, which an environment without any is not worth.
     if not any(key == "OTEL_SERVICE_NAME" or key.startswith("POOL_EXPORTER_") for key in os.environ):
         return ""

@@ -76,8 +76,9 @@ class Bridge:
 
     def snapshot(self) -> Snapshot | None:
         """Return the provider's pools as they are now, None when it has none."""
-        pools = [monitor.snapshot() for monitor in self._watched() if self.is_of_all or monitor in self.chosen]
-        return Snapshot(tuple(pools), errors.count, build()) if pools else None
+        pools = [_tried(monitor) for monitor in self._watched() if self.is_of_all or monitor in self.chosen]
+        found = tuple(pool for pool in pools if pool is not None)
+        return Snapshot(found, errors.count, build()) if found else None
 
     def begin_anew(self) -> None:
         """Forget what was told, as a forked child does, where a thread that is not there may hold the lock."""
@@ -135,6 +136,14 @@ _OTHER_PROVIDER: Final = (
     "%s.%s lets nobody add finished metrics, as other versions of OpenTelemetry's SDK do: pool_exporter replays its "
     "histograms into it at each collection, without exemplars"
 )
+
+
+def _tried(monitor: Watched) -> PoolSnapshot | None:
+    try:
+        return monitor.snapshot()
+    except Exception as error:  # noqa: BLE001  # the other pools' numbers are worth more than this one's error
+        errors.report(error)
+        return None
 
 
 class _Bridges:

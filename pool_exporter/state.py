@@ -35,7 +35,7 @@ from pool_exporter import layout
 from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
 from pool_exporter.connection import CLOSED, DETACHED, IDLE, OLD, STALE, USED, Connection
 from pool_exporter.layout import ASK_ROW, BOUNDS_NS, USE, USE_ROW, USE_SUM, WAIT, WAIT_SUM
-from pool_exporter.slots import Words, allocate, clear
+from pool_exporter.slots import Words, allocate
 from pool_exporter.slow import Slow
 
 Ref: TypeAlias = Callable[[], object]
@@ -58,18 +58,10 @@ class PoolState:
         self.words = allocate() if words is None else words
         self.connections: dict[int, ref[Connection]] = {}
         self.slow = Slow()
-        self.reset(limit)
-
-    def reset(self, limit: int) -> None:
-        """Start at zero, as a forked child does: what the parent opened is none of ours."""
-        for connection in self.live():
-            connection.state = CLOSED
-        self.connections.clear()
-        clear(self.words)
-        self.origin = self.words[layout.ORIGIN] = self.clock() - 1
+        self.origin = self.words[layout.ORIGIN] = clock() - 1
         # These stand among the words too; read there, they would cost more.
-        self.limit = self.words[layout.LIMIT] = limit
-        self.used = self.used_peak = self.pending = self.pending_peak = 0
+        self.limit = self.words[layout.LIMIT] = self.own_limit = limit
+        self.used = self.used_peak = self.pending = self.pending_peak = self.stale = 0
         self.window_end = layout.WINDOW_NS
         self._use_rows, self._ask_rows = list(_USE_ROWS), list(_ASK_ROWS)
 
@@ -77,6 +69,12 @@ class PoolState:
         """Return the connections that are not closed."""
         found = [reference() for reference in list(self.connections.values())]
         return [connection for connection in found if connection is not None]
+
+    def abandon(self) -> None:
+        """Let go of every connection without counting it: nobody watches any more, or it is the parent process's."""
+        for connection in self.live():
+            connection.state = CLOSED
+        self.connections.clear()
 
     # Callers: asked, then granted or failed.
 
@@ -129,7 +127,8 @@ class PoolState:
             if used > self.used_peak:
                 self.used_peak = words[layout.USED_PEAK] = used
             if state == OLD:
-                self.limit = words[layout.LIMIT] = self.limit + 1
+                self.stale += 1
+                self.limit = words[layout.LIMIT] = self.own_limit + self.stale
             elif used == self.limit:
                 words[layout.SATURATED_SINCE] = now
         if ask is not None and ask > 0:
@@ -209,7 +208,8 @@ class PoolState:
         if lost:
             words[layout.LEAKED] += 1
         if state == STALE:
-            self.limit = words[layout.LIMIT] = self.limit - 1
+            self.stale -= 1
+            self.limit = words[layout.LIMIT] = self.own_limit + self.stale
         elif used == self.limit and now > words[layout.SATURATED_SINCE]:  # It began anew since the clock was read.
             words[layout.SATURATED] += now - words[layout.SATURATED_SINCE]
 
@@ -252,25 +252,26 @@ class PoolState:
         now = self.clock() - self.origin
         words = self.words
         if 0 <= self.limit <= self.used:
-            words[layout.SATURATED] += now - words[layout.SATURATED_SINCE]
-        self.limit = words[layout.LIMIT] = limit
+            words[layout.SATURATED] += max(0, now - words[layout.SATURATED_SINCE])
+        self.own_limit, self.stale = limit, 0
         is_limited = limit != UNLIMITED
         for connection in self.live():
             if connection.is_used:
                 connection.state = STALE if is_limited else USED
-                self.limit = words[layout.LIMIT] = self.limit + is_limited
+                self.stale += is_limited
             elif connection.is_idle:
                 connection.state = OLD if is_limited else IDLE
+        self.limit = words[layout.LIMIT] = limit + self.stale
 
     def read(self) -> list[int]:
         """Return a copy of the words at one moment."""
         return list(self.words)
 
-    def events(self) -> list[int]:
-        """Return a value that is equal only if nothing has happened in between."""
+    def events(self) -> int:
+        """Return a number that stays the same only if nothing happens."""
         words = self.read()
         words[layout.ORPHANED] = words[layout.DRIFT] = words[layout.OLDEST] = 0
-        return words
+        return hash(tuple(words))
 
     def observe(self, orphaned: int, drift: int) -> None:
         """Write what only looking can tell: the orphans, the drift, and the oldest use without a row."""
@@ -288,7 +289,7 @@ class PoolState:
         """Begin the peaks' window of *now*: keep the last one's, and the level for each that saw no event."""
         words, used, pending = self.words, self.used, self.pending
         last, window = words[layout.WINDOW], now // layout.WINDOW_NS
-        for passed in range(max(last, window - layout.WINDOWS), window):
+        for passed in range(max(last, window - layout.WINDOWS), window):  # None, if another thread was faster.
             at = passed % layout.WINDOWS
             words[layout.USED_PEAKS + at] = self.used_peak if passed == last else used
             words[layout.PENDING_PEAKS + at] = self.pending_peak if passed == last else pending

@@ -6,13 +6,15 @@ whether it has instrumented engines already or begins to later. Its private name
 """
 
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, Final
 
+from sqlalchemy import exc
 from sqlalchemy.engine import Engine
-
-from pool_exporter.listeners import unlisten
+from sqlalchemy.event import remove
 
 _PACKAGE: Final = "opentelemetry.instrumentation.sqlalchemy"
 _POOL_EVENTS: Final = {
@@ -72,8 +74,19 @@ def _tracer() -> Any:
 def _remove(reference: Callable[[], Any], event: str, listener: Callable[..., None]) -> None:
     engine = reference()
     if isinstance(engine, Engine):
-        target: Any = engine  # It listens by the engine, which stands for its pool.
-        unlisten(target, [engine.pool], event, listener)
+        collection: Any = getattr(engine.pool.dispatch, event)
+        # SQLAlchemy would change the deque in place, and a thread that is running through it would get a RuntimeError.
+        collection.listeners = _Steady(collection.listeners)
+        with suppress(exc.InvalidRequestError):
+            remove(engine, event, listener)
+        collection.listeners = deque(collection.listeners)
+
+
+class _Steady(deque[Any]):
+    """Listeners that may change while they are run through: each run keeps those that it began with."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(tuple(super().__iter__()))
 
 
 def _nothing() -> None:

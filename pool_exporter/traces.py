@@ -42,17 +42,21 @@ class Traces:
     Monitor and state are held weakly, because both hold this.
     """
 
-    def __init__(self, monitor: Watched, state: PoolState, tracer_provider: TracerProvider | None = None) -> None:
+    def __init__(
+        self, monitor: Watched, state: PoolState, seconds: float, tracer_provider: TracerProvider | None = None
+    ) -> None:
+        """Have every wait told that takes *seconds* or longer. Raises ValueError for what is not a duration."""
+        self._threshold = nanoseconds(seconds)
         self._monitor = ref(monitor)
-        self._state = ref(state)
         self._exemplars: dict[int, Exemplar] = {}
         self._tracer = trace.get_tracer(SCOPE, build()["version"], tracer_provider, SCHEMA_URL)
+        self.begin_anew(state)
 
-    def begin(self, seconds: float) -> None:
-        """Have every wait told that took *seconds* or longer. Raises ValueError for what is not a duration."""
-        threshold, state = nanoseconds(seconds), self._state()
-        if state is not None:
-            state.slow.ns, state.slow.tell = threshold, self.tell
+    def begin_anew(self, state: PoolState) -> None:
+        """Go on with another state, as a forked child does: the exemplars are the parent's."""
+        self._state = ref(state)
+        self._exemplars.clear()
+        state.slow.ns, state.slow.tell = self._threshold, self.tell
 
     @guarded
     def tell(self, wait: int, error: BaseException | None) -> None:
@@ -79,7 +83,3 @@ class Traces:
     def shown(self, waits: Histogram) -> Histogram:
         """Return the histogram of waits with the exemplars."""
         return replace(waits, exemplars=tuple(self._exemplars.copy().values())) if self._exemplars else waits
-
-    def begin_anew(self) -> None:
-        """Forget the exemplars, as a forked child does: they are the parent's."""
-        self._exemplars.clear()

@@ -58,7 +58,7 @@ class Telemetry:
         """Return the checkouts of each pool of a database below *path*: other tests' engines may be there too."""
         found = collected(self.reader)
         of_all = points(found[CHECKOUTS]) if CHECKOUTS in found else []
-        return sorted(p.value for p in of_all if str(p.attributes["db.namespace"]).startswith(str(path)))
+        return sorted(p.value for p in of_all if str(p.attributes.get("db.namespace")).startswith(str(path)))
 
     @property
     def span_names(self) -> list[str]:

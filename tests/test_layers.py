@@ -36,7 +36,8 @@ LEVELS: Mapping[str, int] = {
     "acquire": 3,
     "guard": 3,
     "identity": 3,
-    "listeners": 3,
+    "doors": 3,
+    "lifecycle": 3,
     "owners": 3,
     "records": 3,
     "directory": 3,
@@ -86,16 +87,15 @@ SIDEWAYS: Mapping[str, set[str]] = {
     "fileformat": {"schema"},
     # Of the same pool, what has no public name.
     "identity": {"records"},
-    # The timed connect() is one half of the hooks, the events are the other; both read tasks, threads and records.
-    "acquire": {"guard", "owners", "records"},
-    "hooks": {"acquire", "guard", "listeners", "owners", "records"},
+    # The timed connect() is one half of what is replaced, the rest of a connection's life the other.
+    "acquire": {"doors", "guard", "records"},
+    "lifecycle": {"acquire", "doors", "guard", "records"},
+    "hooks": {"acquire", "doors", "guard", "lifecycle", "owners", "records"},
     # The two ways into a MeterProvider: finished metrics through the hook, or instruments.
     "otelsdk": {"version"},
     "readerhook": {"guard"},
     "finished": {"otelsdk", "readerhook"},
     "otel": {"finished", "guard", "replay", "version"},
-    # It removes another's listeners as we remove our own.
-    "takeover": {"listeners"},
     # What is pushed, by whom, and as whose.
     "pusher": {"otelsdk", "resources"},
     "otlp": {"pusher", "resources"},

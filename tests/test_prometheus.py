@@ -13,6 +13,8 @@ from pool_exporter.catalog import (
     BOUNDS_SECONDS,
     INFO_LABELS,
     POOL_LABELS,
+    POOL_METRICS,
+    Label,
     Metric,
 )
 from pool_exporter.render.prometheus import families
@@ -133,15 +135,18 @@ def test_page_says_what_the_snapshot_says(accept: str, parse: Parse) -> None:
 def test_exporters_own_metrics_are_read_back(accept: str, parse: Parse) -> None:
     """The exporter's health belongs to no pool."""
     samples = {
-        sample.name: (sample.labels, sample.value)
+        (sample.name, *sample.labels.values()): sample.value
         for family in parse(scrape(accept))
         for sample in family.samples
         if "db_client_connection_pool_name" not in sample.labels
     }
 
     assert {
-        "pool_exporter_build_info": ({"version": "1.2.3", "sqlalchemy_version": "2.1.9"}, 1),
-        "pool_exporter_hook_errors_total": ({}, 3),
+        ("pool_exporter_build_info", "2.1.9", "1.2.3"): 1,
+        ("pool_exporter_hook_errors_total",): 3,
+        ("pool_exporter_otlp_pushes_total", "arrived"): 12,
+        ("pool_exporter_otlp_pushes_total", "failed"): 1,
+        ("pool_exporter_otlp_push_age_seconds",): 7.5,
     } == samples
 
 
@@ -207,9 +212,16 @@ def test_zeros_are_there() -> None:
 def test_closed_label_sets_are_complete(metric: Metric) -> None:
     """Every state, reason, kind and error type has its series from the start, so that a rate of it is never missing."""
     assert metric.label is not None
-    values = values_of(parse_text(scrape(TEXT)), FRESH.name)
+    page = parse_text(scrape(TEXT))
+    values = [*values_of(page, FRESH.name)] if metric in POOL_METRICS else exporters_values(page, metric.label)
 
     assert list(metric.label.values) == [own for name, own in values if name == metric.prometheus]
+
+
+def exporters_values(page: list[Family], label: Label) -> list[tuple[str, str]]:
+    """Return the names and the label's values of the samples that belong to no pool."""
+    samples = [sample for family in page for sample in family.samples if len(sample.labels) == 1]
+    return [(s.name, s.labels[label.prometheus]) for s in samples if label.prometheus in s.labels]
 
 
 def test_limit_that_is_not_there_is_absent() -> None:

@@ -23,7 +23,7 @@ from sqlalchemy import exc
 from sqlalchemy.pool import QueuePool
 
 import pool_exporter
-from pool_exporter import everywhere, monitor
+from pool_exporter import monitor
 from pool_exporter.guard import errors
 from pool_exporter.slow import NEVER_NS
 from tests.golden import OPENMETRICS, TEXT, parse_openmetrics, scrape
@@ -313,7 +313,7 @@ def test_what_is_no_duration_is_refused(tracing: Tracing, seconds: float) -> Non
         with pytest.raises(ValueError, match=f"trace_waits must be seconds, from 0, not {seconds}"):
             door()
 
-    assert everywhere.started() is None
+    assert monitor.registry.everywhere is None
 
 
 def test_all_pools(tracing: Tracing) -> None:

@@ -64,6 +64,15 @@ def ours() -> Subject:
     return Subject(engine, lambda: monitor.snapshot().checkouts > 0)
 
 
+def beside() -> Subject:
+    """Return an engine that nobody watches, in a process where another one is watched."""
+    from pool_exporter import instrument
+
+    watched = _engine()
+    instrument(watched)
+    return Subject(_engine(), lambda: hasattr(watched.pool, "_pool_exporter"))
+
+
 def prometheus() -> Subject:
     """Return an engine with three metrics by hand, written as in the tutorials: `labels()` at each event."""
     engine = _engine()
@@ -175,6 +184,7 @@ VARIANTS: Final[dict[str, tuple[str, Callable[[], Subject]]]] = {
     "bare_again": ("nothing, measured once more: the noise", bare),
     "listeners": ("two empty listeners", listeners),
     "ours": ("**pool_exporter**, everything", ours),
+    "beside": ("nothing, beside a pool that pool_exporter watches", beside),
     "prometheus": ("prometheus_client by hand, 3 metrics, `labels()` at each event", prometheus),
     "prometheus_cached": ("prometheus_client by hand, 3 metrics, series looked up once", prometheus_cached),
     "multiprocess": ("prometheus_client, multiprocess mode, 3 metrics, `labels()` at each event", multiprocess),
