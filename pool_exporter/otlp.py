@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 HTTP: Final = "http/protobuf"
 GRPC: Final = "grpc"
+GRPC_POINTS_MAX: Final = 8_000
+"""Points in one message: a thousand pools have 50,000, and gRPC takes messages of 4 MiB, some of 400 bytes a point."""
+
 _PATH: Final = "/v1/metrics"
 _MODULES: Final = {
     HTTP: ("opentelemetry.exporter.otlp.proto.http.metric_exporter", "otel"),
@@ -95,8 +98,9 @@ def _exporter(endpoint: str, protocol: str) -> "MetricExporter":
     if endpoint and protocol == HTTP:
         endpoint = endpoint.rstrip("/").removesuffix(_PATH) + _PATH
     module, extra = _MODULES[protocol]
+    options = {"max_export_batch_size": GRPC_POINTS_MAX} if protocol == GRPC else {}
     try:
-        exporter: MetricExporter = import_module(module).OTLPMetricExporter(endpoint=endpoint or None)
+        exporter: MetricExporter = import_module(module).OTLPMetricExporter(endpoint=endpoint or None, **options)
     except ImportError as error:
         fault = f"needs a package ({error}): pip install 'pool-exporter[{extra}]'"
         raise SettingsError(Problem("--otlp", None, fault)) from error

@@ -5,6 +5,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from pool_exporter.catalog import Kind
 from pool_exporter.errors import SettingsError
 from pool_exporter.pusher import Pusher
 from pool_exporter.render.otel import GROWING
+from pool_exporter.snapshot import Snapshot
 from tests.fixtures.otlp import Collector, grpc_collector, http_collector
 from tests.fixtures.programs import require
-from tests.golden import SNAPSHOT
-from tests.telemetry import attributes
+from tests.golden import ORDERS, SNAPSHOT
+from tests.telemetry import attributes, decoded, scraped
 
 
 def asked(*arguments: str) -> argparse.Namespace:
@@ -83,6 +85,20 @@ def test_grpc(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert pusher("--otlp", collector.endpoint).push()
 
     assert ["shop"] * 2 == [export.headers["x-tenant"] for export in collector.exports]
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_a_thousand_pools(kind: str) -> None:
+    """What is more than a message of gRPC may hold arrives whole, in several."""
+    pools = tuple(replace(ORDERS, identity=replace(ORDERS.identity, name=f"pool {number}")) for number in range(1_000))
+    snapshot, protocol = Snapshot(pools), otlp.HTTP if kind == "http" else otlp.GRPC
+    with (http_collector if kind == "http" else grpc_collector)() as collector:
+        pushing = otlp.pusher_of(asked("--otlp", collector.endpoint, "--otlp.protocol", protocol), lambda: snapshot)
+        assert pushing is not None
+        assert pushing.push()
+    arrived = {key for export in collector.exports for key in decoded(export)}
+
+    assert set(scraped(snapshot)) == {key for key in arrived if "otlp" not in key[0]}
 
 
 def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
