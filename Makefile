@@ -1,6 +1,6 @@
 # Each word does a whole job on a machine that has Python 3.10 or later and nothing else:
 #
-#   make demo    run an instrumented service under load; ARGS="--duration 60" goes to `pool-exporter demo`
+#   make demo    run an instrumented service under load; ARGS="--otlp http://localhost:4318" goes to `pool-exporter demo`
 #   make test    run the tests; ARGS="-k snapshot" goes to pytest
 #   make check   run everything that CI runs: the tests on SQLAlchemy 2.1 and 2.0, ruff, mypy
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
@@ -19,7 +19,7 @@ FUZZ_FACTOR ?= 100
 
 VENV_SA20 := $(VENV)-sa20
 
-EXTRAS_demo := demo,sidecar
+EXTRAS_demo := demo,otel,sidecar
 EXTRAS_test := demo,postgres,sidecar,test
 EXTRAS_bench := bench,demo,test
 EXTRAS_dev := dev

@@ -92,7 +92,9 @@ def timed_connect(  # noqa: C901  # each function more is a call at every checko
             if connection is None:
                 connection = watch.hooks.found(record)
             if connection.pool is state:
-                state.granted(ask, connection, record.fairy_ref, watch.owner())
+                wait = state.granted(ask, connection, record.fairy_ref, watch.owner())
+                if wait >= state.slow.ns:
+                    state.slow.tell(wait, None)
             else:
                 state.forgotten(ask)  # Others watch the pool now: it was closed and instrumented again meanwhile.
         except BaseException as error:  # noqa: BLE001  # what is not ours is raised again
@@ -154,10 +156,11 @@ def _entering(pool: Pool, watch: Watch | None, door: object) -> Watch | None:
 @guarded
 def _fail(state: PoolState, ask: int, error: BaseException) -> None:
     try:
-        state.failed(ask, failure_type(error))
+        wait = state.failed(ask, failure_type(error))
     except BaseException:
         state.forgotten(ask)
         raise
+    state.slow.tell(wait, error)
 
 
 def _forget(state: PoolState, ask: int, error: BaseException) -> None:

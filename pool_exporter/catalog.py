@@ -63,16 +63,8 @@ PEAK_SECONDS = 60
 """How far back the rolling peaks look."""
 
 INFO_LABELS = (
-    "pool_class",
-    "dialect",
-    "driver",
-    "pool_size",
-    "max_overflow",
-    "timeout_seconds",
-    "recycle_seconds",
-    "pre_ping",
-    "lifo",
-    "reset_on_return",
+    *("pool_class", "dialect", "driver", "pool_size", "max_overflow"),
+    *("timeout_seconds", "recycle_seconds", "pre_ping", "lifo", "reset_on_return"),
 )
 """The configuration on `sqlalchemy_pool_info`; a setting that the pool's class does not have is left out."""
 

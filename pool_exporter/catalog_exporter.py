@@ -7,6 +7,7 @@ from pool_exporter.metric import Kind, Label, Metric
 
 WORKER_STATES = Label("state", ("live", "frozen"))
 WORKER_ENDS = Label("end", ("stopped", "crashed"))
+PUSH_RESULTS = Label("result", ("arrived", "failed"))
 SET_ASIDE = Label("reason", ("corrupt", "irregular", "shrunk", "unreadable", "version"))
 
 METRICS = (
@@ -99,4 +100,13 @@ METRICS = (
         "Web config files that cannot be used, so that what they said before is in force; the log says why. 0 or 1.",
         "web_config_stale",
     ),
+    Metric(
+        "pool_exporter.otlp_pushes",
+        Kind.COUNTER,
+        "{push}",
+        "Pushes of all metrics to an OpenTelemetry collector; what a failed one had is in the next.",
+        "otlp_pushes",
+        PUSH_RESULTS,
+    ),
+    Metric("pool_exporter.otlp_push_age", Kind.GAUGE, "s", "Time since a push last arrived.", "otlp_push_age_seconds"),
 )

@@ -93,12 +93,13 @@ def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scene", choices=SCENES, help="play only this scene")
     parser.add_argument("--workers", type=_workers, default=0, metavar="N", help="run the service in N processes")
     parser.add_argument("--sidecar", action="store_true", help="serve the workers' metrics from the next port, too")
+    parser.add_argument("--otlp", metavar="ENDPOINT", help="push to an OpenTelemetry collector as well, by HTTP")
 
 
 def _run_demo(asked: argparse.Namespace) -> None:
     from pool_exporter.demo.run import Options, run
 
-    run(Options(asked.host, asked.port, asked.duration, asked.scene, asked.workers, asked.sidecar))
+    run(Options(asked.host, asked.port, asked.duration, asked.scene, asked.workers, asked.sidecar, asked.otlp))
 
 
 def _port(text: str) -> int:

@@ -7,7 +7,7 @@ it would change. Nothing here may watch a pool itself; monitor.py does.
 
 import gc
 from types import FrameType, TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from sqlalchemy.engine import Engine
@@ -19,8 +19,15 @@ from pool_exporter.doors import doors, require
 from pool_exporter.guard import guarded
 from pool_exporter.hooks import hooks_of
 from pool_exporter.lifecycle import MAKERS
-from pool_exporter.monitor import Monitor, instrument, prepared_service
+from pool_exporter.monitor import Monitor, instrument, prepared_service, watched
 from pool_exporter.registry import registry
+from pool_exporter.slow import nanoseconds
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+    from pool_exporter.otel import Bridge
 
 _RAW_CONNECTION: Final = Engine.raw_connection.__code__
 _SEARCH_DEPTH: Final = 4
@@ -32,12 +39,16 @@ class Everywhere:
     def __init__(self, service: str) -> None:
         self._service = service
         self._monitors: WeakSet[Monitor] = WeakSet()
+        self._options: dict[str, Any] = {}
+        self.bridges: list[Bridge] = []
 
     def close(self) -> None:
         """Stop watching: the pools that were met, and those that would be met. What others have begun goes on."""
         with registry.changing():
             if registry.everywhere is self:
                 registry.everywhere = newcomers.meet = None
+            for bridge in self.bridges:
+                bridge.is_of_all = False
             for monitor in list(self._monitors):
                 monitor.close()
 
@@ -48,6 +59,12 @@ class Everywhere:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:
+        """Have slow acquires traced, of the pools that are watched and of those that will be met."""
+        self._options = {"trace_waits": seconds, "tracer_provider": tracer_provider}
+        for monitor in watched():
+            monitor.trace_waits(seconds, tracer_provider)
 
     def meet(self, pool: Pool, caller: FrameType) -> None:
         """Watch a pool that nobody watches; *caller* is who asked it for a connection."""
@@ -66,15 +83,35 @@ class Everywhere:
     def _watch(self, target: Any) -> None:
         """Watch what nobody does; a monitor that somebody else has is theirs to close."""
         if hooks_of(target.pool if isinstance(target, Engine) else target) is None:
-            self._monitors.add(instrument(target, service=self._service))
+            self._monitors.add(instrument(target, service=self._service, **self._options))
 
 
-def instrument_all() -> Everywhere:
+def instrument_all(
+    *,
+    meter_provider: "MeterProvider | None" = None,
+    trace_waits: float | None = None,
+    tracer_provider: "TracerProvider | None" = None,
+) -> Everywhere:
     """Watch every pool of this process, also those of engines that were made earlier or will be; twice does nothing.
 
-    Raises SettingsError for a bad variable in the environment, UnsupportedError for a SQLAlchemy that works in another
-    way.
+    *meter_provider* is OpenTelemetry's, which gets the metrics of all pools that are watched, however they came to be.
+    With *trace_waits* slow acquires are traced, as `instrument()` says. Raises TypeError for what is no MeterProvider,
+    ValueError for what is no duration, SettingsError for a bad variable in the environment, UnsupportedError for a
+    SQLAlchemy that works in another way.
     """
+    if trace_waits is not None:
+        nanoseconds(trace_waits)
+    current = _started()
+    if meter_provider is not None:
+        from pool_exporter.otel import report
+
+        current.bridges.append(report(meter_provider, watched))
+    if trace_waits is not None:
+        current.trace_waits(trace_waits, tracer_provider)
+    return current
+
+
+def _started() -> Everywhere:
     with registry.changing():
         if isinstance(registry.everywhere, Everywhere):
             return registry.everywhere

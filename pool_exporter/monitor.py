@@ -28,7 +28,11 @@ from pool_exporter.snapshot import PoolIdentity, PoolSnapshot, Snapshot, decode
 from pool_exporter.version import build
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from pool_exporter.traces import Traces
 
 
 class Monitor:
@@ -44,6 +48,7 @@ class Monitor:
         self._last: PoolSnapshot | None = None
         self._is_closed = False
         self._shown = (0.0, 0.0, 0.0)
+        self._traces: Traces | None = None
         hooks = Hooks(pool, self._state)
         hooks.monitor = self
         self._hooks = ref(hooks)
@@ -64,7 +69,10 @@ class Monitor:
         hooks = self._hooks()
         if hooks is not None:
             hooks.look()
-        return self._never_less(decode(self._state.read(), self._state.clock(), self.identity, self.config))
+        pool = decode(self._state.read(), self._state.clock(), self.identity, self.config)
+        if self._traces is not None:
+            pool = replace(pool, wait_time=self._traces.shown(pool.wait_time))
+        return self._never_less(pool)
 
     def _never_less(self, pool: PoolSnapshot) -> PoolSnapshot:
         """Keep the time integrals from falling: between two stores, one duration may count twice or not yet."""
@@ -78,6 +86,14 @@ class Monitor:
         self._shown = (0.0, 0.0, 0.0)
         self._state = pool_state(self._state.clock, self._state.own_limit, words)
         hooks.begin_anew(self._state)
+        if self._traces is not None:
+            self._traces.begin_anew(self._state)
+
+    def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:
+        """Have acquires traced that take so many seconds or fail; see `instrument()`."""
+        from pool_exporter.traces import Traces
+
+        self._traces = Traces(self, self._state, seconds, tracer_provider)
 
     def close(self) -> None:
         """Remove everything that watches, and the series; the last one puts SQLAlchemy's methods back.
@@ -105,14 +121,36 @@ class Monitor:
         self.close()
 
 
-def instrument(target: "Engine | AsyncEngine | Pool", name: str | None = None, service: str | None = None) -> Monitor:
+def instrument(  # noqa: PLR0913  # each is a door's option of its own, all but the first by keyword
+    target: "Engine | AsyncEngine | Pool",
+    name: str | None = None,
+    service: str | None = None,
+    *,
+    meter_provider: "MeterProvider | None" = None,
+    trace_waits: float | None = None,
+    tracer_provider: "TracerProvider | None" = None,
+) -> Monitor:
     """Watch the pool of an engine, or a pool, and return its monitor; of a pool that is watched already, the same one.
 
     *name* is the pool's name in every output, by default its logging name or `host:port/database`; a second pool of
     that name in this process gets `#2`. *service* is the `service.name` of its series, by default the environment's.
-    Raises TypeError for what is neither engine nor pool, SettingsError for a bad variable in the environment,
-    UnsupportedError for a SQLAlchemy that works in another way.
+    *meter_provider* is OpenTelemetry's, which gets the pool's metrics too; `get_meter_provider()` is the global one,
+    be it set or not yet. With *trace_waits* each acquire that takes so many seconds, or fails, becomes a span of
+    *tracer_provider*, by default the global one, and an exemplar, if its caller is in a sampled trace. Raises TypeError
+    for what is neither engine nor pool, and for what is no MeterProvider, ValueError for what is no duration,
+    SettingsError for a bad variable in the environment, UnsupportedError for a SQLAlchemy that works in another way.
     """
+    monitor = _instrument(target, name, service)
+    if meter_provider is not None:
+        from pool_exporter.otel import report
+
+        report(meter_provider, watched, monitor)
+    if trace_waits is not None:
+        monitor.trace_waits(trace_waits, tracer_provider)
+    return monitor
+
+
+def _instrument(target: object, name: str | None, service: str | None) -> Monitor:
     engine, pool = _resolve(target)
     with registry.changing():
         hooks = hooks_of(pool)

@@ -69,7 +69,8 @@ class Registry:
         """Uninstall, and note that it is."""
         self._hooks.pop(id(hooks), None)
         hooks.remove()
-        hooks.release()
+        if hooks.release is not None:
+            hooks.release()
 
     def _gone(self, key: int) -> None:
         self._hooks.pop(key, None)
@@ -100,9 +101,9 @@ class Registry:
 
     def _give_back(self, hooks: Hooks) -> None:
         """Have the words of the pool given back by `hooks.release`, at the latest with the last of its connections."""
-        hooks.release = finalize(hooks.state, self.transport.free, hooks.state.words)
-        hooks.release.atexit = False
         if self._mark is not None:
+            hooks.release = finalize(hooks.state, self.transport.free, hooks.state.words)
+            hooks.release.atexit = False
             hooks.state.mark, hooks.state.strayed = self._mark.byte, self._after_fork
 
     def shared_snapshot(self) -> Snapshot | None:
@@ -138,7 +139,8 @@ class Registry:
             self._mark.renew()
         unmap = self.transport.leave()
         for hooks in self.all():
-            hooks.release.detach()
+            if hooks.release is not None:
+                hooks.release.detach()
             hooks.monitor.begin_anew(hooks, self.place(hooks.monitor.identity, hooks.monitor.config))
             self._give_back(hooks)
         unmap()

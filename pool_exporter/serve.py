@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from pool_exporter import logs, probe
+from pool_exporter import logs, otlp, probe
 from pool_exporter.errors import Problem, SettingsError
 
 NAME: Final = "serve"
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_directory(parser)
     probe.add_arguments(parser)
+    otlp.add_arguments(parser)
     parser.add_argument("--per-worker", action="store_true", help="one series for each worker, by service.instance.id")
     parser.add_argument(
         "--web.listen-address",
@@ -81,9 +82,8 @@ def run(asked: argparse.Namespace) -> None:
     directory = directory_of(asked)
     logs.configure(asked.log_level, asked.log_format)
     addresses = () if asked.systemd else tuple(asked.addresses or (ADDRESS,))
-    serve(
-        Options(directory, addresses, asked.metrics, asked.per_worker, asked.config_file), probe.from_arguments(asked)
-    )
+    options = Options(directory, addresses, asked.metrics, asked.per_worker, asked.config_file)
+    serve(options, probe.from_arguments(asked), lambda source: otlp.pusher_of(asked, source))
 
 
 def _path(text: str) -> str:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 PORT_MAX = 65535
 PREFIX = "POOL_EXPORTER_"
 A_URL = "must be a database URL such as postgresql+asyncpg://user:password@host:5432/database"
+A_DURATION = "must be seconds, from 0"
 A_SWITCH = "must be true or false (also 1/0, yes/no, on/off)"
 
 ASYNC_DRIVERS = ("postgresql+asyncpg", "mysql+aiomysql", "mariadb+aiomysql", "sqlite+aiosqlite")
@@ -142,10 +143,11 @@ class Settings(BaseSettings):
 
     directory: Path | None = _read("POOL_EXPORTER_DIR", allowed="must be the path of a directory")
     service: str | None = _read("POOL_EXPORTER_SERVICE", "OTEL_SERVICE_NAME", allowed="must be a name")
+    trace_waits: float | None = _read("POOL_EXPORTER_TRACE_WAITS", allowed=A_DURATION, ge=0, allow_inf_nan=False)
     database_url: Annotated[SecretStr, AfterValidator(_checked)] | None = _read("DATABASE_URL", allowed=A_URL)
     pool_size: int | None = _read("DB_POOL_SIZE", allowed="must be a whole number from 0 (0: no limit)", ge=0)
     max_overflow: int | None = _read("DB_MAX_OVERFLOW", allowed="must be a whole number from -1 (-1: no limit)", ge=-1)
-    pool_timeout: float | None = _read("DB_POOL_TIMEOUT", allowed="must be seconds, from 0", ge=0, allow_inf_nan=False)
+    pool_timeout: float | None = _read("DB_POOL_TIMEOUT", allowed=A_DURATION, ge=0, allow_inf_nan=False)
     pool_pre_ping: bool | None = _read("DB_POOL_PRE_PING", allowed=A_SWITCH)
     pool_recycle: int | None = _read("DB_POOL_RECYCLE", allowed="must be whole seconds from -1 (-1: never)", ge=-1)
     echo: bool | None = _read("DB_ECHO", allowed=A_SWITCH)

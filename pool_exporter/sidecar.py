@@ -9,8 +9,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,6 +30,9 @@ from pool_exporter.workers import Workers
 
 if TYPE_CHECKING:
     from pool_exporter.probe.probes import Probes
+    from pool_exporter.pusher import Pusher
+
+    MakePusher = Callable[[Callable[[], Snapshot]], Pusher | None]
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -105,12 +108,17 @@ class _Server(uvicorn.Server):
             await self._door.close()
 
 
-def serve(options: Options, probes: "Probes | None" = None) -> None:
-    """Serve until SIGINT or SIGTERM. Raises SettingsError when an address or the config file cannot be used."""
+def serve(options: Options, probes: "Probes | None" = None, push: "MakePusher | None" = None) -> None:
+    """Serve, and *push* if that is asked for, until SIGINT or SIGTERM.
+
+    Raises SettingsError when an address, the config file or the collector's URL cannot be used.
+    """
     config = ConfigFile(options.config_file)
     source = Source(Workers(options.directory, per_worker=options.per_worker), config, probes)
+    pusher = None if push is None else push(source)
     passwords = Passwords()
-    app = Gate(Patience(make_asgi_app(source, options.metrics)), config.current, passwords)
+    shown = source if pusher is None else pusher.source
+    app = Gate(Patience(make_asgi_app(shown, options.metrics)), config.current, passwords)
     with ExitStack() as stack:
         if options.addresses:
             listeners = stack.enter_context(addresses.listening(options.addresses))
@@ -123,7 +131,8 @@ def serve(options: Options, probes: "Probes | None" = None) -> None:
             _log.warning("the directory is not there yet", extra={"fields": {"directory": options.directory}})
         if probes is not None:
             probes.start()
-        asyncio.run(server.serve())
+        with pusher or nullcontext():
+            asyncio.run(server.serve())
         has_ended = probes is None or probes.close()
     _log.info("ended")
     if source.is_busy or passwords.is_busy or not has_ended:

@@ -5,13 +5,30 @@ and check nothing, so every rule about them stands here. Nothing in this module 
 a file or a clock.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from pool_exporter import layout
-from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+from pool_exporter.catalog import BOUNDS_SECONDS, CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One duration in seconds, when it ended (nanoseconds of the wall clock), and the sampled span that tells of it."""
+
+    seconds: float
+    at: int
+    trace_id: int
+    span_id: int
+
+    @property
+    def bucket(self) -> int:
+        """The index of the bucket that it fell into."""
+        return bisect_left(BOUNDS_SECONDS, self.seconds)
+
 
 if TYPE_CHECKING:
     from pool_exporter.servers import LivePool, ServerSnapshot
@@ -23,6 +40,8 @@ class Histogram:
 
     buckets: tuple[int, ...]
     sum: float
+    exemplars: tuple[Exemplar, ...] = ()
+    """At most one for a bucket, each of a bucket that holds something."""
 
     def __post_init__(self) -> None:
         if len(self.buckets) != layout.BUCKETS:
@@ -170,6 +189,9 @@ class Snapshot:
     #: What each pool of a living process holds, for who knows the servers; and what a probe of the servers says.
     live: "tuple[LivePool, ...]" = ()
     servers: "tuple[ServerSnapshot, ...]" = ()
+    #: Told only by who pushes over OTLP.
+    otlp_pushes: Mapping[str, int] | None = None
+    otlp_push_age_seconds: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pools", tuple(sorted(self.pools, key=lambda pool: pool.identity.values())))

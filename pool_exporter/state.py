@@ -35,6 +35,7 @@ from pool_exporter import layout
 from pool_exporter.connection import CLOSED, DETACHED, IDLE, OLD, STALE, USED, Connection, Reference, nothing
 from pool_exporter.layout import BOUNDS_NS, FIRST_BOUND_NS, USE, USE_SUM, WAIT, WAIT_SUM
 from pool_exporter.slots import Words, allocate
+from pool_exporter.slow import Slow
 
 UNLIMITED: Final = -1
 
@@ -49,6 +50,7 @@ class PoolState:
         self.strayed: Callable[[], None] = nothing
         # The counters of given words go on, and their gauges are zero but for these.
         self.words = allocate() if words is None else words
+        self.slow = Slow()
         self.words[layout.WINDOW] = self.words[layout.USED_PEAK] = self.words[layout.PENDING_PEAK] = 0
         self.origin = self.words[layout.ORIGIN] = clock() - 1
         # These stand among the words too; read there, they would cost more.
@@ -77,8 +79,6 @@ class PoolState:
         """Touch the words no more, which are the parent process's; what callers under way still say goes nowhere."""
         self.words, self.mark = allocate(), b"\1"
 
-    # Callers: asked, then granted or failed.
-
     def asked(self) -> int:
         """Note that a caller asks for a connection; return what `granted`, `failed` or `forgotten` wants to know."""
         if not self.mark[0]:
@@ -97,9 +97,9 @@ class PoolState:
             self.pending_peak = words[layout.PENDING_PEAK] = pending
         return ask
 
-    def granted(self, ask: int | None, connection: Connection, checkout: Reference, owner: Reference) -> None:
-        """Note that the caller of *ask* has got *connection*; None: it was found used, nobody knows since when."""
-        words, now = self.words, self.clock() - self.origin
+    def granted(self, ask: int | None, connection: Connection, checkout: Reference, owner: Reference) -> int:
+        """Give *connection* to the caller of *ask*, None if it was found used; return the wait in nanoseconds."""
+        words, now, wait = self.words, self.clock() - self.origin, 0
         if now >= self.window_end:
             self._roll(now)
         if ask is not None:
@@ -134,9 +134,10 @@ class PoolState:
                 words[layout.SATURATED_SINCE] = now
         if ask is not None and ask > 0:
             self._ask_rows.append(ask)
+        return wait
 
-    def failed(self, ask: int, error_type: str) -> None:
-        """Note that the caller of *ask* got no connection; a timeout is a wait, any other failure is not."""
+    def failed(self, ask: int, error_type: str) -> int:
+        """Note that the caller of *ask* got no connection, and return its wait; unless by a timeout, it is not one."""
         words, now = self.words, self.clock() - self.origin
         if now >= self.window_end:
             self._roll(now)
@@ -149,6 +150,7 @@ class PoolState:
         else:
             words[layout.FAILED_NS] += wait
         self.forgotten(ask)
+        return wait
 
     def forgotten(self, ask: int) -> None:
         """Take back that the caller of *ask* is pending; by itself, when nothing better can be said of it."""
@@ -162,8 +164,6 @@ class PoolState:
         else:
             words[layout.ASKS] -= 1
             words[layout.ASKS_SINCE] += ask
-
-    # Connections.
 
     def opened(self, took: int | None = None, *, is_old: bool = False) -> Connection:
         """Return the machine of a connection just opened in *took* nanoseconds, or found open (None)."""

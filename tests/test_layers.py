@@ -25,6 +25,7 @@ LEVELS: Mapping[str, int] = {
     # Numbers in, numbers out: no clock, no IO, nothing of third parties.
     "slots": 2,
     "connection": 2,
+    "slow": 2,
     "state": 2,
     "locked": 2,
     "beside": 2,
@@ -71,6 +72,16 @@ LEVELS: Mapping[str, int] = {
     "visits": 3,
     "webconfig": 3,
     "yamltext": 3,
+    "otelsdk": 3,
+    "readerhook": 3,
+    "replay": 3,
+    "finished": 3,
+    "otel": 3,
+    "takeover": 3,
+    "traces": 3,
+    "resources": 3,
+    "pusher": 3,
+    "otlp": 3,
     # What a user holds.
     "monitor": 4,
     "everywhere": 4,
@@ -111,7 +122,7 @@ SIDEWAYS: Mapping[str, set[str]] = {
     "transport": {"guard", "shm", "version"},
     "heartbeat": {"guard"},
     "registry": {"doors", "guard", "heartbeat", "hooks", "mark", "transport", "workers"},
-    "state": {"connection", "slots"},
+    "state": {"connection", "slots", "slow"},
     # The same machine under a lock.
     "locked": {"slots", "state"},
     "beside": {"slots"},
@@ -124,6 +135,16 @@ SIDEWAYS: Mapping[str, set[str]] = {
     "lifecycle": {"acquire", "doors", "guard", "records"},
     "drift": {"records"},
     "hooks": {"acquire", "doors", "drift", "guard", "lifecycle", "owners", "records"},
+    # The two ways into a MeterProvider: finished metrics through the hook, or instruments.
+    "otelsdk": {"version"},
+    "readerhook": {"guard"},
+    "finished": {"otelsdk", "readerhook"},
+    "otel": {"finished", "guard", "replay", "version"},
+    # What is pushed, by whom, and as whose.
+    "pusher": {"otelsdk", "resources"},
+    "otlp": {"pusher", "resources"},
+    # A span says what failed in the metrics' words.
+    "traces": {"guard", "records", "version"},
     # It instruments each pool that it meets.
     "everywhere": {"monitor"},
     # They collect from the monitors of the process, or serve them, unless they are given another source.
@@ -132,7 +153,7 @@ SIDEWAYS: Mapping[str, set[str]] = {
     "server": {"monitor"},
     # The two doors without code open into instrument().
     "plugin": {"monitor"},
-    "instrumentor": {"monitor"},
+    "instrumentor": {"everywhere", "monitor"},
     # The web config: YAML, its keys, TLS as it says, the file as it is now, and what a request has to pass by it.
     "webconfig": {"yamltext"},
     "tls": {"webconfig"},

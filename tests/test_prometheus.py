@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.core import Metric as Family
 
 from pool_exporter.catalog import BOUNDS_SECONDS, INFO_LABELS, POOL_LABELS
-from pool_exporter.metric import Metric
+from pool_exporter.metric import Label, Metric
 from pool_exporter.render.prometheus import families
 from pool_exporter.snapshot import PoolIdentity, PoolSnapshot, Snapshot
 from tests.golden import (
@@ -157,6 +157,9 @@ def test_exporters_own_metrics_are_read_back(accept: str, parse: Parse) -> None:
         ("pool_exporter_last_fold_timestamp_seconds",): 1763872800.25,
         ("pool_exporter_scrape_duration_seconds",): 0.003,
         ("pool_exporter_web_config_stale",): 0,
+        ("pool_exporter_otlp_pushes_total", "arrived"): 12,
+        ("pool_exporter_otlp_pushes_total", "failed"): 1,
+        ("pool_exporter_otlp_push_age_seconds",): 7.5,
     } == samples
 
 
@@ -232,6 +235,12 @@ def test_closed_label_sets_are_complete(metric: Metric) -> None:
     found = [each.labels[metric.label.prometheus] for each in fresh if each.name == metric.prometheus]
 
     assert list(metric.label.values) == found
+
+
+def exporters_values(page: list[Family], label: Label) -> list[tuple[str, str]]:
+    """Return the names and the label's values of the samples that belong to no pool."""
+    samples = [sample for family in page for sample in family.samples if len(sample.labels) == 1]
+    return [(s.name, s.labels[label.prometheus]) for s in samples if label.prometheus in s.labels]
 
 
 def test_limit_that_is_not_there_is_absent() -> None:

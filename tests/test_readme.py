@@ -14,17 +14,22 @@ from typing import Any
 import httpx
 import prometheus_client
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
+import pool_exporter
 from pool_exporter import monitor
 from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metric import Kind, Metric
 from tests.fixtures.deadlines import until
+from tests.fixtures.otlp import http_collector
 from tests.fixtures.processes import free_port, is_listening, running
+from tests.telemetry import collected, decoded, value
 
 README = Path(__file__).parents[1] / "README.md"
-WAYS = ("fastapi", "thread", "registry", "plugin")
+WAYS = ("fastapi", "thread", "registry", "plugin", "opentelemetry")
 
 
 def blocks(language: str) -> list[str]:
@@ -69,7 +74,7 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_every_python_block_is_run_here() -> None:
-    """There is a test for each of the four ways that the README shows."""
+    """There is a test for each of the ways that the README shows."""
     assert len(WAYS) == len(blocks("python"))
 
 
@@ -135,6 +140,39 @@ def test_several_workers(tmp_path: Path) -> None:
             until(True, lambda page=page: workers in httpx.get(page).text)  # type: ignore[misc]  # bound at once
 
             assert 'db_client_connection_max{db_client_connection_pool_name="orders"' in httpx.get(page).text
+
+
+def test_opentelemetry(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool is in the global provider, and slow waits are traced."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    monkeypatch.setattr("opentelemetry.metrics.get_meter_provider", lambda: provider)
+    engine = run("opentelemetry")["engine"]
+    with engine.connect():
+        found = collected(reader)
+
+    assert 1 == value(found, "sqlalchemy.pool.checkouts", db_client_connection_pool_name="orders")
+    assert 100_000_000 == pool_exporter.instrument(engine)._state.slow.ns
+
+
+def test_opentelemetry_without_code(tmp_path: Path) -> None:
+    """The shell's line runs the FastAPI service of the first block, and its pool arrives at the collector."""
+    (line,) = (line for block in blocks("sh") for line in block.splitlines() if "opentelemetry-instrument" in line)
+    (tmp_path / "app.py").write_text(blocks("python")[WAYS.index("fastapi")])
+    port = free_port()
+    environ = {**os.environ, "OTEL_METRIC_EXPORT_INTERVAL": "300", "OTEL_TRACES_EXPORTER": "none"}
+    environ |= {"OTEL_LOGS_EXPORTER": "none", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+    environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
+    with http_collector() as collector:
+        command = line.replace("http://localhost:4318", collector.endpoint)
+
+        def names() -> set[str]:
+            found = [decoded(export) for export in list(collector.exports)]
+            return {text for each in found for _, own in each for name, text in own if name.endswith("pool_name")}
+
+        shell = ["sh", "-c", f"exec env {command} --port {port}"]
+        with running(shell, tmp_path / "log", lambda: is_listening(port), cwd=tmp_path, environ=environ):
+            until({"orders"}, names)
 
 
 def test_table_of_metrics() -> None:

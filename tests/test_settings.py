@@ -226,8 +226,8 @@ def test_all_problems_at_once(dotenv: Callable[[str], Path]) -> None:
         ("POOL_EXPORTER_SERVISE", "did you mean POOL_EXPORTER_SERVICE?"),
         ("POOL_EXPORTER_SERVICE_NAME", "did you mean POOL_EXPORTER_SERVICE?"),
         ("pool_exporter_dir", "did you mean POOL_EXPORTER_DIR?"),
-        ("POOL_EXPORTER_PORT", "its settings are POOL_EXPORTER_DIR, POOL_EXPORTER_SERVICE"),
-        ("POOL_EXPORTER_", "its settings are POOL_EXPORTER_DIR, POOL_EXPORTER_SERVICE"),
+        ("POOL_EXPORTER_PORT", "its settings are POOL_EXPORTER_DIR, POOL_EXPORTER_SERVICE, POOL_EXPORTER_TRACE_WAITS"),
+        ("POOL_EXPORTER_", "its settings are POOL_EXPORTER_DIR, POOL_EXPORTER_SERVICE, POOL_EXPORTER_TRACE_WAITS"),
     ],
 )
 def test_unknown_key_of_ours(key: str, hint: str) -> None:

@@ -81,7 +81,7 @@ def brought_to(name: str, state: PoolState) -> Connection:
     return found
 
 
-TRANSITIONS: dict[str, Callable[[PoolState, Connection], None]] = {
+TRANSITIONS: dict[str, Callable[[PoolState, Connection], object]] = {
     "granted": lambda state, found: state.granted(None, found, None, None),
     "returned": lambda state, found: state.returned(found),
     "detached": lambda state, found: state.detached(found),

@@ -30,6 +30,7 @@ from pool_exporter.demo.load import Load, sign_up
 from pool_exporter.demo.rounds import Rounds
 from pool_exporter.demo.scenes import Stage
 from pool_exporter.demo.service import create_app
+from pool_exporter.demo.telemetry import pushed
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.settings import Settings
 
@@ -52,6 +53,7 @@ class Options:
     scene: str | None = None
     workers: int = 0
     has_sidecar: bool = False
+    otlp: str | None = None
 
 
 def run(options: Options) -> None:
@@ -120,11 +122,13 @@ async def _demo(options: Options) -> None:
         database = Database.choose(settings, Path(directory))
         rounds = Rounds.of(options.scene, options.duration_seconds, database)
         app = create_app(database.engine())
+        await stack.enter_async_context(pushed(app.state.engine, options.otlp))
         await stack.enter_async_context(started(app, database))
-        address, watched, more = _address(listener), app.state.monitor, ""
+        address, watched = _address(listener), app.state.monitor
+        more = f"  OTLP     pushed to {options.otlp}\n" if options.otlp else ""
         if options.workers or options.has_sidecar:
             watched = await stack.enter_async_context(_fleet(options, database, listener))
-            more = terminal.fleet(watched.pids, watched.directory, watched.sidecar)
+            more += terminal.fleet(watched.pids, watched.directory, watched.sidecar)
         else:
             await stack.enter_async_context(served(app, listener))
         load = await stack.enter_async_context(Load(address))

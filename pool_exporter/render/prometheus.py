@@ -6,12 +6,15 @@ One loop over the catalogue; there is no metric's name in this file, and no arit
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from prometheus_client.core import Exemplar, Timestamp
 from prometheus_client.core import Metric as Family
 from prometheus_client.utils import floatToGoString
 
 from pool_exporter.catalog import BOUNDS_SECONDS, EXPORTER_METRICS, POOL_LABELS, POOL_METRICS
+from pool_exporter.layout import SECOND
 from pool_exporter.metric import Kind, Metric
 from pool_exporter.render import servers
+from pool_exporter.snapshot import Exemplar as Span
 from pool_exporter.snapshot import Histogram, Snapshot
 
 Labels = dict[str, str]
@@ -85,8 +88,17 @@ def _add(family: Family, metric: Metric, labels: Labels, value: object) -> None:
 
 
 def _add_histogram(family: Family, labels: Labels, histogram: Histogram) -> None:
-    bucket = f"{family.name}_bucket"
-    for le, count in zip(_LE, histogram.cumulative(), strict=True):
-        family.add_sample(bucket, {**labels, "le": le}, count)
+    bucket, exemplars = f"{family.name}_bucket", {each.bucket: each for each in histogram.exemplars}
+    for at, (le, count) in enumerate(zip(_LE, histogram.cumulative(), strict=True)):
+        family.add_sample(bucket, {**labels, "le": le}, count, exemplar=_exemplar(exemplars.get(at)))
     family.add_sample(f"{family.name}_sum", labels, histogram.sum)
     family.add_sample(f"{family.name}_count", labels, histogram.count)
+
+
+def _exemplar(exemplar: Span | None) -> Exemplar | None:
+    """Return what OpenMetrics shows beside a bucket; the text formats leave it out."""
+    if exemplar is None:
+        return None
+    span = {"trace_id": f"{exemplar.trace_id:032x}", "span_id": f"{exemplar.span_id:016x}"}
+    seconds, nanoseconds = divmod(exemplar.at, SECOND)
+    return Exemplar(span, exemplar.seconds, Timestamp(seconds, nanoseconds))

@@ -67,6 +67,18 @@ def ours() -> Subject:
     return Subject(engine, lambda: monitor.snapshot().checkouts > 0)
 
 
+def provider() -> Subject:
+    """Return an engine that is instrumented and reported to a MeterProvider, its slow waits traced."""
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    from pool_exporter import instrument
+
+    engine, reader = _engine(), InMemoryMetricReader()
+    instrument(engine, meter_provider=MeterProvider(metric_readers=[reader]), trace_waits=0.1)
+    return Subject(engine, lambda: reader.get_metrics_data() is not None)
+
+
 def beside() -> Subject:
     """Return an engine that nobody watches, in a process where another one is watched."""
     from pool_exporter import instrument
@@ -197,6 +209,7 @@ VARIANTS: Final[dict[str, tuple[str, Callable[[], Subject]]]] = {
     "bare_again": ("nothing, measured once more: the noise", bare),
     "listeners": ("two empty listeners", listeners),
     "ours": ("**pool_exporter**, everything", ours),
+    "provider": ("**pool_exporter**, in a MeterProvider and with `trace_waits`", provider),
     "beside": ("nothing, beside a pool that pool_exporter watches", beside),
     "ours_shared": ("**pool_exporter**, everything, in a worker's file", ours_shared),
     "prometheus": ("prometheus_client by hand, 3 metrics, `labels()` at each event", prometheus),

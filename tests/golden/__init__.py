@@ -123,6 +123,8 @@ SNAPSHOT = Snapshot(
     last_fold_timestamp_seconds=1763872800.25,
     scrape_duration_seconds=0.003,
     web_config_stale=0,
+    otlp_pushes={"arrived": 12, "failed": 1},
+    otlp_push_age_seconds=7.5,
 )
 """As a sidecar has it, which tells more than a process does of itself."""
 

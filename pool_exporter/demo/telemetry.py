@@ -1,0 +1,34 @@
+"""The demo's numbers on somebody's own OpenTelemetry pipeline, as a service with a MeterProvider has them there."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from pool_exporter import instrument
+from pool_exporter.otlp import target_of
+
+INTERVAL_SECONDS: Final = 2.0
+STOP_SECONDS_MAX: Final = 2.0
+
+
+@asynccontextmanager
+async def pushed(engine: AsyncEngine, endpoint: str | None) -> AsyncIterator[None]:
+    """Push the engine's pool to an OpenTelemetry collector until the end. Raises SettingsError for a bad endpoint."""
+    if endpoint is None:
+        yield
+        return
+    target = target_of(endpoint)
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    reader = PeriodicExportingMetricReader(target.exporter, INTERVAL_SECONDS * 1000)
+    provider = MeterProvider([reader], target.resource, shutdown_on_exit=False)
+    instrument(engine, meter_provider=provider)
+    try:
+        yield
+    finally:
+        # It pushes a last time, which a collector that is not there must not hold up.
+        await asyncio.to_thread(provider.shutdown, STOP_SECONDS_MAX * 1000)

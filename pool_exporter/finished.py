@@ -1,0 +1,55 @@
+"""Finished metrics for the readers of an SDK's MeterProvider: each reader's stream, joined to what it has collected."""
+
+from collections.abc import Callable
+from time import time_ns
+from weakref import WeakKeyDictionary
+
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+from opentelemetry.sdk.resources import Resource
+from typing_extensions import Self
+
+from pool_exporter.metric import Kind
+from pool_exporter.otelsdk import joined, metrics_of
+from pool_exporter.readerhook import add_to_readers, deltas_of, has_views
+from pool_exporter.render.otel import Stream
+from pool_exporter.snapshot import Snapshot
+
+
+class Finished:
+    """What is added to the readers of one provider: all kinds of metrics, or histograms alone where it has Views."""
+
+    def __init__(self, kinds: frozenset[Kind], take: Callable[[], Snapshot | None]) -> None:
+        self.kinds = kinds
+        self._take = take
+        self._start = time_ns()
+        self._streams: WeakKeyDictionary[MetricReader, Stream] = WeakKeyDictionary()
+
+    @classmethod
+    def into(cls, provider: object, take: Callable[[], Snapshot | None]) -> Self | None:
+        """Begin to add to what *provider* gives its readers; return None where it cannot be done.
+
+        *take* is called once for each collection, on its thread; where it returns None, nothing is added.
+        """
+        finished = cls(frozenset(), take)
+        if not add_to_readers(provider, finished.add):
+            return None
+        finished.kinds = frozenset({Kind.HISTOGRAM} if has_views(provider) else Kind)
+        return finished
+
+    def begin_anew(self) -> None:
+        """Forget what was told, as a forked child does."""
+        self._start = time_ns()
+        self._streams = WeakKeyDictionary()
+
+    def add(self, reader: MetricReader, data: MetricsData | None, resource: Resource) -> MetricsData | None:
+        """Return *data* with the pools' metrics as *reader* wants them."""
+        snapshot = self._take()
+        if snapshot is None:
+            return data
+        stream = self._streams.get(reader)
+        if stream is None:
+            stream = self._streams[reader] = Stream(self._start, deltas_of(reader))
+        now = time_ns()
+        metrics = metrics_of(stream.read(snapshot, now), now, stream.deltas, self.kinds)
+        stream.commit(now)
+        return joined(data, metrics, resource) if metrics else data

@@ -1,0 +1,95 @@
+"""The door without code for OpenTelemetry: `opentelemetry-instrument uvicorn app:app` finds it by its entry point.
+
+It instruments every pool of the process, on SQLAlchemy 2.0 and 2.1, and reports to the global MeterProvider. Nothing
+but OpenTelemetry's protocol for instrumentors may be here.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+from opentelemetry.metrics import get_meter_provider
+from typing_extensions import override
+
+from pool_exporter.everywhere import Everywhere, instrument_all
+from pool_exporter.monitor import watched
+from pool_exporter.otel import Bridge, report
+from pool_exporter.registry import registry
+from pool_exporter.takeover import take_over
+
+_log = logging.getLogger("pool_exporter")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What OpenTelemetry's declarative configuration may say under `sqlalchemy_pool`.
+
+    With *take_over* ours replaces the pool metric of opentelemetry-instrumentation-sqlalchemy. With *trace_waits* each
+    acquire that takes so many seconds, or fails, becomes a span; POOL_EXPORTER_TRACE_WAITS says so without code.
+    """
+
+    take_over: bool = True
+    trace_waits: float | None = None
+
+
+_VARIABLE: Final = "POOL_EXPORTER_TRACE_WAITS"
+_OPTIONS: Final = tuple(field.name for field in fields(Configuration))
+
+
+class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no types
+    """Instruments every pool of the process, whoever makes it and whenever."""
+
+    configuration = Configuration
+
+    _bridge: Bridge | None = None
+    _everywhere: Everywhere | None = None
+    _give_back: Callable[[], None] | None = None
+
+    @override
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return what must be installed for this to make sense."""
+        return ("sqlalchemy >= 2.0, < 2.2",)
+
+    @override
+    def _instrument(self, **kwargs: Any) -> None:
+        """Begin. Of the options of all instrumentors the two providers count, by default the global ones."""
+        options = Configuration(**{name: kwargs[name] for name in _OPTIONS if name in kwargs})
+        if options.take_over:
+            self._give_back = take_over()
+        was_started = registry.everywhere is not None
+        everywhere = instrument_all()
+        # What the application has started itself is not ours to end.
+        self._everywhere = None if was_started else everywhere
+        self._bridge = report(kwargs.get("meter_provider") or get_meter_provider(), watched)
+        trace_waits = _trace_waits() if options.trace_waits is None else options.trace_waits
+        if trace_waits is not None:
+            everywhere.trace_waits(trace_waits, kwargs.get("tracer_provider"))
+
+    @override
+    def _uninstrument(self, **kwargs: Any) -> None:
+        """End, and leave everything as it was found."""
+        if self._bridge is not None:
+            self._bridge.is_of_all = False
+        if self._everywhere is not None:
+            self._everywhere.close()
+        if self._give_back is not None:
+            self._give_back()
+        self._bridge = self._everywhere = self._give_back = None
+
+
+def _trace_waits() -> float | None:
+    """Read the environment, which an application without that variable need not pay for."""
+    if _VARIABLE not in os.environ:
+        return None
+    from pool_exporter.errors import SettingsError
+    from pool_exporter.settings import Settings
+
+    try:
+        return Settings.load(env_file=None).trace_waits
+    except SettingsError as error:
+        # Raised, it would keep opentelemetry-instrument from loading any other instrumentation.
+        _log.error("waits are not traced: %s", error)
+        return None

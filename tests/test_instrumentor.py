@@ -1,0 +1,285 @@
+"""OpenTelemetry's door without code: every pool, one provider, and nobody else counting the same connections."""
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from importlib.metadata import entry_points, requires
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from packaging.requirements import Requirement
+from packaging.version import Version
+from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
+
+import pool_exporter
+from pool_exporter import monitor, takeover
+from pool_exporter.guard import errors
+from pool_exporter.instrumentor import Configuration, PoolInstrumentor
+from tests.serving import run
+from tests.telemetry import collected, points, value
+
+CHECKOUTS, COUNT = "sqlalchemy.pool.checkouts", "db.client.connection.count"
+THEIRS = "db.client.connections.usage"
+
+
+class Telemetry:
+    """A provider and a reader of metrics, and one of spans."""
+
+    def __init__(self) -> None:
+        self.reader = InMemoryMetricReader()
+        self.meters = MeterProvider([self.reader], shutdown_on_exit=False)
+        self.spans = InMemorySpanExporter()
+        self.tracers = TracerProvider(shutdown_on_exit=False)
+        self.tracers.add_span_processor(SimpleSpanProcessor(self.spans))
+
+    def ours(self, **options: Any) -> None:
+        """Begin ours."""
+        PoolInstrumentor().instrument(meter_provider=self.meters, **options)
+
+    def theirs(self) -> None:
+        """Begin theirs, which does not know SQLAlchemy 2.1."""
+        SQLAlchemyInstrumentor().instrument(
+            meter_provider=self.meters, tracer_provider=self.tracers, skip_dep_check=True
+        )
+
+    def checkouts(self, path: Path) -> list[int]:
+        """Return the checkouts of each pool of a database below *path*: other tests' engines may be there too."""
+        found = collected(self.reader)
+        of_all = points(found[CHECKOUTS]) if CHECKOUTS in found else []
+        return sorted(p.value for p in of_all if str(p.attributes.get("db.namespace")).startswith(str(path)))
+
+    @property
+    def span_names(self) -> list[str]:
+        """The names of the spans that have ended."""
+        return [span.name for span in self.spans.get_finished_spans()]
+
+
+@pytest.fixture(name="telemetry")
+def _telemetry() -> Iterator[Telemetry]:
+    gc.collect()  # An engine that an earlier test left would be found.
+    before, telemetry = errors.count, Telemetry()
+    yield telemetry
+    for instrumentor in (PoolInstrumentor(), SQLAlchemyInstrumentor()):
+        if instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.uninstrument()
+    for watched in monitor.watched():
+        watched.close()
+    gc.collect()
+
+    assert before == errors.count
+
+
+def engine(path: Path) -> sqlalchemy.Engine:
+    """Return an engine, made by whatever `create_engine` is at the moment."""
+    return sqlalchemy.create_engine(f"sqlite:///{path}/x.db", poolclass=QueuePool)
+
+
+def use(used: sqlalchemy.Engine) -> None:
+    """Run a statement."""
+    with used.connect() as connection:
+        connection.execute(text("select 1"))
+
+
+def test_it_is_found_by_its_entry_point() -> None:
+    """`opentelemetry-instrument` finds it as sqlalchemy_pool; a stale installation is installed anew."""
+    (found,) = entry_points(group="opentelemetry_instrumentor", name="sqlalchemy_pool")
+
+    assert PoolInstrumentor is found.load()
+    assert issubclass(PoolInstrumentor, BaseInstrumentor)
+
+
+def test_it_is_for_every_sqlalchemy_that_we_support() -> None:
+    """F1: what decides whether it is loaded, the extra and the method, says the same, and takes this SQLAlchemy."""
+    extras = [Requirement(line) for line in requires("pool-exporter") or () if "extra" in line]
+    (extra,) = (found for found in extras if found.marker and found.marker.evaluate({"extra": "instruments"}))
+    (own,) = map(Requirement, PoolInstrumentor().instrumentation_dependencies())
+
+    assert (extra.name, extra.specifier) == (own.name, own.specifier)
+    assert {"2.0", "2.1.9"} == set(own.specifier.filter(["1.4.54", "2.0", "2.1.9", "2.2"]))
+    assert Version(sqlalchemy.__version__) in own.specifier
+
+
+def test_every_engine_is_reported(telemetry: Telemetry, tmp_path: Path) -> None:
+    """Engines made before, after, and by functions that were imported before are reported, once each (F8, F9)."""
+    before = engine(tmp_path)
+    use(before)
+    telemetry.ours()
+    after, imported = engine(tmp_path), create_engine(f"sqlite:///{tmp_path}/y.db", poolclass=QueuePool)
+    use(after)
+    use(imported)
+
+    assert [0, 1, 1] == telemetry.checkouts(tmp_path)
+
+
+def test_an_async_engine_is_counted_once(telemetry: Telemetry, tmp_path: Path) -> None:
+    """F8: an asynchronous engine is one pool, not two."""
+    telemetry.ours()
+
+    async def use_one() -> dict[str, Any]:
+        made = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/x.db", poolclass=AsyncAdaptedQueuePool)
+        async with made.connect():
+            found = collected(telemetry.reader)
+        await made.dispose()
+        return found
+
+    found = asyncio.run(use_one())
+    of_it = {"db_client_connection_pool_name": "x.db"}
+
+    assert [1, 0] == [value(found, COUNT, db_client_connection_state=state, **of_it) for state in ("used", "idle")]
+
+
+ORDERS = pytest.mark.parametrize("order", [["ours", "theirs"], ["theirs", "ours"]], ids="-".join)
+
+
+@ORDERS
+def test_their_metric_is_taken_over(telemetry: Telemetry, tmp_path: Path, order: list[str]) -> None:
+    """Whichever comes first, connections are counted by us alone, and the other's spans are all there."""
+    getattr(telemetry, order[0])()
+    before = engine(tmp_path)
+    use(before)
+    getattr(telemetry, order[1])()
+    use(before)
+    telemetry.spans.clear()
+    after = engine(tmp_path)
+    use(after)
+    use(before)
+    found = collected(telemetry.reader)
+
+    is_first = order[0] == "ours"
+    assert (4 if is_first else 3) == sum(telemetry.checkouts(tmp_path))
+    # What it counted before we came stays as it was in the SDK.
+    assert (0 if is_first else 2) == (len(points(found[THEIRS])) if THEIRS in found else 0)
+    # An engine that was made before theirs has no spans of statements, as without ours.
+    statements = [name for name in telemetry.span_names if name.startswith("select")]
+    assert (2, 1 if is_first else 2) == (telemetry.span_names.count("connect"), len(statements))
+
+
+@ORDERS
+def test_their_listeners_are_gone(telemetry: Telemetry, tmp_path: Path, order: list[str]) -> None:
+    """A pool has no listener of theirs, also after a dispose, so that a checkout costs what ours costs."""
+    getattr(telemetry, order[0])()
+    made = engine(tmp_path)
+    getattr(telemetry, order[1])()
+    made.dispose()
+    for pool in (made.pool, engine(tmp_path).pool):
+        listeners: list[Any] = [*pool.dispatch.checkout, *pool.dispatch.checkin]
+
+        assert [] == [each for each in listeners if "opentelemetry" in getattr(each, "__module__", "")]
+
+
+def test_theirs_can_be_left(telemetry: Telemetry, tmp_path: Path) -> None:
+    """`take_over=False` leaves the other metric."""
+    telemetry.ours(take_over=False)
+    telemetry.theirs()
+    use(engine(tmp_path))
+
+    assert {THEIRS, CHECKOUTS} <= set(collected(telemetry.reader))
+
+
+def test_their_own_end_still_works(telemetry: Telemetry, tmp_path: Path) -> None:
+    """The other instrumentation can be ended after we took its listeners away."""
+    telemetry.theirs()
+    made = engine(tmp_path)
+    telemetry.ours()
+    SQLAlchemyInstrumentor().uninstrument()
+    use(made)
+
+    assert [] == telemetry.span_names
+    assert [1] == telemetry.checkouts(tmp_path)
+
+
+def test_uninstrument_leaves_nothing(telemetry: Telemetry, tmp_path: Path) -> None:
+    """At its end no pool is watched, nothing is reported, and theirs may count again."""
+    telemetry.ours()
+    made = engine(tmp_path)
+    use(made)
+    PoolInstrumentor().uninstrument()
+    use(made)
+
+    assert ([], {}) == (monitor.watched(), collected(telemetry.reader))
+    telemetry.theirs()
+    use(engine(tmp_path))
+
+    assert THEIRS in collected(telemetry.reader)
+
+
+def test_uninstrument_leaves_what_the_application_began(telemetry: Telemetry, tmp_path: Path) -> None:
+    """An `instrument_all()` of the application's own goes on when ours ends."""
+    made = engine(tmp_path)
+    with pool_exporter.instrument_all():
+        use(made)
+        before = len(monitor.watched())
+        telemetry.ours()
+        PoolInstrumentor().uninstrument()
+
+        assert before == len(monitor.watched())
+        assert {} == collected(telemetry.reader)
+
+
+def test_it_begins_again(telemetry: Telemetry, tmp_path: Path) -> None:
+    """After an end it can begin once more."""
+    made = engine(tmp_path)
+    for _ in range(2):
+        telemetry.ours()
+        use(made)
+        found = telemetry.checkouts(tmp_path)
+        PoolInstrumentor().uninstrument()
+
+        assert [1] == found
+
+
+def test_another_version_of_theirs(
+    telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A version whose inside is not as it is known is left alone, with one warning; ours works."""
+    monkeypatch.delattr(EngineTracer, "_register_event_listener")
+    telemetry.ours()
+    use(engine(tmp_path))
+
+    assert ["its pool metric is reported beside ours"] == [text.rpartition(": ")[2] for text in caplog.messages]
+    assert [1] == telemetry.checkouts(tmp_path)
+
+
+def test_theirs_is_not_installed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Without the other package there is nothing to take over, and nothing to warn of."""
+    monkeypatch.setattr(takeover, "find_spec", lambda _: None)
+    takeover.take_over()()
+
+    assert [] == caplog.messages
+
+
+def test_the_configuration_is_a_dataclass() -> None:
+    """Declarative configuration checks its options against this class."""
+    assert PoolInstrumentor.configuration is Configuration
+    assert Configuration(take_over=True) == Configuration()
+
+
+def test_the_global_provider_by_default() -> None:
+    """Without options, as opentelemetry-instrument does it, the global provider is meant, be it set later."""
+    printed = run("""
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from pool_exporter.instrumentor import PoolInstrumentor
+from tests.pools import Database
+from tests.telemetry import collected, value
+PoolInstrumentor().instrument()
+engine, reader = Database().engine(), InMemoryMetricReader()
+metrics.set_meter_provider(MeterProvider([reader]))
+engine.connect().close()
+print(value(collected(reader), "sqlalchemy.pool.checkouts"))
+""")
+
+    assert "1" == printed
