@@ -10,7 +10,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from operator import le
+from functools import partial
+from operator import itemgetter, le
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,7 @@ _COUNTERS: Final = (
     *range(layout.WAIT, layout.USE_ROW),
 )
 """The words of a pool that never fall."""
+_counters_of: Final = itemgetter(*_COUNTERS)
 
 
 @dataclass(slots=True)
@@ -70,10 +72,12 @@ class Workers:
         self._shown: dict[PoolIdentity, tuple[float, float, float]] = {}
 
     def __call__(self) -> Snapshot:
-        """Fold what is dead, read what is there, and add it up. Raises OSError when the directory cannot be read."""
+        """Read what is there, fold what is dead, and add it up. Raises OSError when the directory cannot be read."""
         started = time.perf_counter()
-        self._attempt(self._fold)
         scanned = scan(self.directory)
+        dead = {found.name for found in scanned.found if not found.is_alive}
+        self._attempt(partial(self._fold, dead))
+        # Last of all: what was folded since the files were read is in it, and named in it.
         self._attempt(self._load)
         totals = self._totals
         scrape = _Scrape(
@@ -119,7 +123,7 @@ class Workers:
         else:
             scrape.ends[end_of(found)] += file.is_first
         for record in self._records(scrape, found):
-            identity = replace(record.identity, instance=instance)
+            identity = replace(record.identity, instance=instance) if instance else record.identity
             if found.is_alive and record.state == OPEN:
                 scrape.parts[identity].append(_at_one_moment(record.words, now))
                 scrape.configs[identity].append(record.config)
@@ -197,4 +201,4 @@ def _decoded(parts: list[Part], identity: PoolIdentity, config: PoolConfig) -> P
 
 
 def _has_not_fallen(before: Record, now: Record) -> bool:
-    return all(map(le, map(before.words.__getitem__, _COUNTERS), map(now.words.__getitem__, _COUNTERS)))
+    return all(map(le, _counters_of(before.words), _counters_of(now.words)))
