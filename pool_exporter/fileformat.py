@@ -169,16 +169,13 @@ def parse(data: bytes, path: str, size: int | None = None) -> WorkerFile:
 def _parse(data: bytes, header: list[Any]) -> WorkerFile:
     schema_at, schema_bytes, digest, records_from, record_bytes, records_max, words_at = header[:7]
     count, state, heartbeat, hook_errors, dropped, transport_errors, *who = header[7:]
-    schema = data[schema_at : schema_at + schema_bytes]
-    if len(schema) != schema_bytes or _digest(schema) != digest:
-        raise ValueError("its schema is damaged")
     if not 0 <= count <= records_max or records_from % 8 or record_bytes % 8 or words_at % 8:
         raise ValueError(f"its {count} records of {record_bytes} bytes do not fit its {records_max} places")
     if records_from + count * record_bytes > len(data):
         raise ValueError("its records reach beyond its end")
     if min(heartbeat, hook_errors, dropped, transport_errors, *who[:6]) < 0:
         raise ValueError("its header has a number below 0")
-    size, translate = _translator(schema)
+    size, translate = _translator(data[schema_at : schema_at + schema_bytes], digest)
     heads = range(records_from, records_from + count * record_bytes, record_bytes)
     if words_at < _RECORD.size or words_at + size * 8 > record_bytes:
         raise ValueError("its words reach beyond their record")
@@ -188,8 +185,10 @@ def _parse(data: bytes, header: list[Any]) -> WorkerFile:
 
 
 @lru_cache(maxsize=16)
-def _translator(schema: bytes) -> tuple[int, Callable[[Sequence[int]], list[int]]]:
+def _translator(schema: bytes, digest: bytes) -> tuple[int, Callable[[Sequence[int]], list[int]]]:
     """Read a schema once: all workers of a version have the same."""
+    if _digest(schema) != digest:
+        raise ValueError("its schema is damaged")
     try:
         described = json.loads(schema)
     except (ValueError, RecursionError) as error:

@@ -38,7 +38,7 @@ def merged(parts: Sequence[Part]) -> Part:
     """Return the words of all parts as one process's, and the time that they are meant for."""
     clocks = [now - words[layout.ORIGIN] for words, now in parts]
     now = max(clocks)
-    total = [sum(column) for column in zip(*(words[:_ADDED] for words, _ in parts), strict=True)]
+    total = list(map(sum, zip(*(words[:_ADDED] for words, _ in parts), strict=True)))
     total += [0] * (layout.WORDS - _ADDED)
     total[layout.ORIGIN] = total[layout.USED_PEAK] = total[layout.PENDING_PEAK] = 0
     total[layout.LIMIT], total[layout.WINDOW] = -1, now // WINDOW_NS

@@ -45,8 +45,10 @@ _counters_of: Final = itemgetter(*_COUNTERS)
 class _Scrape:
     """What one scrape has gathered so far."""
 
-    parts: dict[PoolIdentity, list[Part]] = field(default_factory=lambda: defaultdict(list))
-    configs: dict[PoolIdentity, list[PoolConfig]] = field(default_factory=lambda: defaultdict(list))
+    #: Of each pool, its parts and the configurations of those that live.
+    pools: dict[PoolIdentity, tuple[list[Part], list[PoolConfig]]] = field(
+        default_factory=lambda: defaultdict(lambda: ([], []))
+    )
     set_aside: list[CorruptFile] = field(default_factory=list)
     states: dict[bytes, str] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
@@ -91,7 +93,7 @@ class Workers:
         for found in alone:
             self._gather(scrape, found)
         for identity, words in totals.words.items():
-            scrape.parts[identity].append((words, layout.SECOND))
+            scrape.pools[identity][0].append((words, layout.SECOND))
         return replace(self._snapshot(scrape), scrape_duration_seconds=time.perf_counter() - started)
 
     def _attempt(self, step: Callable[[], object]) -> None:
@@ -125,10 +127,11 @@ class Workers:
         for record in self._records(scrape, found):
             identity = replace(record.identity, instance=instance) if instance else record.identity
             if found.is_alive and record.state == OPEN:
-                scrape.parts[identity].append(_at_one_moment(record.words, now))
-                scrape.configs[identity].append(record.config)
+                parts, configs = scrape.pools[identity]
+                parts.append(_at_one_moment(record.words, now))
+                configs.append(record.config)
             else:
-                scrape.parts[replace(identity, instance="")].append((buried(record.words, file.heartbeat), now))
+                scrape.pools[replace(identity, instance="")][0].append((buried(record.words, file.heartbeat), now))
 
     def _records(self, scrape: _Scrape, found: Found) -> tuple[Record, ...]:
         """Return the file's records, or those it had before when a counter has fallen since."""
@@ -163,8 +166,7 @@ class Workers:
         )
 
     def _pools(self, scrape: _Scrape) -> Iterator[PoolSnapshot]:
-        for identity, parts in scrape.parts.items():
-            configs = scrape.configs.get(identity)
+        for identity, (parts, configs) in scrape.pools.items():
             config = merged_config(configs) if configs else PoolConfig(None, None, {})
             pool = _decoded(parts, identity, config)
             if pool is None:  # Nonsense in one file must not cost the others their pool.
@@ -189,8 +191,9 @@ def _at_one_moment(words: list[int], now: int) -> Part:
     A use that began after OPEN was read, and a time that is later than now as other clocks tell it.
     """
     uses, asks = taken(words, layout.USE_ROW), taken(words, layout.ASK_ROW)
+    latest = max(words[layout.SATURATED_SINCE], *uses, *asks) if uses or asks else words[layout.SATURATED_SINCE]
     words[layout.OPEN] = max(words[layout.OPEN], len(uses) + words[layout.USES])
-    return words, max(now, words[layout.ORIGIN] + max(words[layout.SATURATED_SINCE], *uses, *asks, 0))
+    return words, max(now, words[layout.ORIGIN] + latest)
 
 
 def _decoded(parts: list[Part], identity: PoolIdentity, config: PoolConfig) -> PoolSnapshot | None:

@@ -112,7 +112,8 @@ def _write(pools: int) -> None:
     }
     for metric in POOL_METRICS:
         own = None if metric.label is None else metric.label.prometheus
-        names, made = [*labels, *filter(None, [own])], None
+        names = [*labels, *filter(None, [own])]
+        made: Counter | Histogram | Gauge
         if metric.kind is Kind.COUNTER:
             made = Counter(metric.family, metric.help, names, registry=None)
         elif metric.kind is Kind.HISTOGRAM:
