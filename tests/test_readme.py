@@ -3,7 +3,11 @@
 `python -m tests.test_readme` writes the table of metrics into it anew.
 """
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,9 @@ from starlette.testclient import TestClient
 from pool_exporter import monitor
 from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metric import Kind, Metric
+from tests.fixtures.deadlines import until
+from tests.fixtures.processes import free_port, is_listening
+from tests.fixtures.sidecar import samples
 
 README = Path(__file__).parents[1] / "README.md"
 WAYS = ("fastapi", "thread", "registry", "plugin")
@@ -98,6 +105,43 @@ def test_plugin(run: Any) -> None:
         (pool,) = monitor.snapshot().pools
 
     assert ("orders", 1) == (pool.name, pool.used)
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["in-process", "sidecar"])
+def test_several_workers(tmp_path: Path, number: int) -> None:
+    """Either set-up for several workers shows all four of them, on the port that it says."""
+    block = [block for block in blocks("sh") if "POOL_EXPORTER_DIR=" in block][number]
+    (tmp_path / "service.py").write_text(blocks("python")[WAYS.index("fastapi")])
+    ports = {"PORT": str(free_port()), "SIDECAR_PORT": str(free_port())}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environ = {**os.environ, **ports, "PATH": path, "DIRECTORY": str(tmp_path / "shared")}
+    port = int(ports["SIDECAR_PORT" if number else "PORT"])
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    with subprocess.Popen(["bash", "-ec", block], cwd=tmp_path, env=environ, **quiet) as shell:
+        try:
+            until(True, lambda: is_listening(port), 30)
+            until({'state="live"': 4.0, 'state="frozen"': 0.0}, lambda: workers_on(port), 30)
+            page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        finally:
+            os.killpg(shell.pid, signal.SIGTERM)
+            shell.wait()
+            until(True, lambda: is_gone(shell.pid), 30)
+
+    assert 'db_client_connection_max{db_client_connection_pool_name="orders"' in page
+
+
+def is_gone(group: int) -> bool:
+    """Tell whether no process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def workers_on(port: int) -> dict[str, float]:
+    """Return the workers that a page tells of."""
+    return samples(httpx.get(f"http://127.0.0.1:{port}/metrics").text, "pool_exporter_workers")
 
 
 def test_table_of_metrics() -> None:

@@ -18,9 +18,13 @@ from typing import Any, Final
 
 from tests.bench.worker import Job
 
-SIZES: Final = tuple((workers, pools) for workers in (4, 64, 512) for pools in (1, 10))
-BUDGET: Final = (512, 4)
-"""The size that DESIGN.md has a budget for."""
+BUDGET: Final = (512, 4, 0)
+"""The size that DESIGN.md has a budget for: workers, pools of each, and workers that have ended before."""
+SIZES: Final = (
+    *((workers, pools, 0) for workers in (4, 64, 512) for pools in (1, 10)),
+    BUDGET,
+    *((4, 1, ended) for ended in (100, 1000)),
+)
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a directory of its own is made in it
 
 
