@@ -48,7 +48,7 @@ bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench
 		--output docs/benchmarks.md $(ARGS)
 
 soak: $(VENV)/.installed-test
-	POOL_EXPORTER_SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/pytest tests/soak $(ARGS)
+	POOL_EXPORTER_SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/pytest tests/soak -o log_cli_level=INFO $(ARGS)
 
 fuzz: $(VENV)/.installed-test
 	POOL_EXPORTER_FUZZ_FACTOR=$(FUZZ_FACTOR) $(VENV)/bin/pytest tests/property/test_any_file.py $(ARGS)
