@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from packaging.requirements import Requirement
 from packaging.version import Version
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
@@ -177,6 +177,16 @@ def test_their_listeners_are_gone(telemetry: Telemetry, tmp_path: Path, order: l
         listeners: list[Any] = [*pool.dispatch.checkout, *pool.dispatch.checkin]
 
         assert [] == [each for each in listeners if "opentelemetry" in getattr(each, "__module__", "")]
+
+
+def test_taken_over_while_a_checkout_is_under_way(telemetry: Telemetry, tmp_path: Path) -> None:
+    """A thread that is running through their listeners goes on: the list it runs through does not change under it."""
+    telemetry.theirs()
+    made = engine(tmp_path)
+    event.listen(made, "checkout", lambda *_: telemetry.ours(), insert=True)
+    use(made)
+
+    assert [1] == [len(telemetry.checkouts(tmp_path))]
 
 
 def test_theirs_can_be_left(telemetry: Telemetry, tmp_path: Path) -> None:

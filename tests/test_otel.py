@@ -19,6 +19,7 @@ from opentelemetry.sdk.metrics.export import (
     InMemoryMetricReader,
     MetricExporter,
     MetricExportResult,
+    MetricReader,
     MetricsData,
     PeriodicExportingMetricReader,
 )
@@ -444,6 +445,40 @@ def test_collections_on_many_threads(database: Database) -> None:
     rest = [value(collected(reader), CHECKOUTS) for reader in readers]
 
     assert [160] * 4 == [total + left for total, left in zip(totals, rest, strict=True)]
+
+
+class TellingReader(MetricReader):
+    """A reader that adds up what it is told, by whichever thread."""
+
+    def __init__(self) -> None:
+        super().__init__(preferred_temporality=DELTAS)  # type: ignore[arg-type]  # as documented
+        self.told: list[int] = []
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: object) -> None:
+        self.told.append(value(by_name(metrics_data), CHECKOUTS))
+
+    def shutdown(self, timeout_millis: float = 30_000, **_: object) -> None:
+        """Do nothing."""
+
+
+def test_one_reader_on_many_threads(database: Database) -> None:
+    """A reader that is flushed while it collects is told each delta once."""
+    reader, engine = TellingReader(), database.engine(pool_size=5)
+    pool_exporter.instrument(engine, meter_provider=provider("finished", reader))
+
+    def collect() -> None:
+        for _ in range(50):
+            use(engine)
+            reader.collect()
+
+    threads = [threading.Thread(target=collect) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert 200 == sum(reader.told)
+    assert min(reader.told) >= 0
 
 
 def test_the_exporters_own_health_is_reported() -> None:
