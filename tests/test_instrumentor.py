@@ -238,6 +238,37 @@ def test_uninstrument_leaves_what_the_application_began(telemetry: Telemetry, tm
         assert {} == collected(telemetry.reader)
 
 
+@pytest.mark.parametrize(("key", "value"), [("POOL_EXPORTER_TRACE_WAITS", "soon"), ("POOL_EXPORTER_SERVCE", "shop")])
+def test_a_bad_setting_costs_no_other_instrumentation(
+    telemetry: Telemetry,
+    tmp_path: Path,
+    key: str,
+    value: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Raised, an error would keep OpenTelemetry from loading the others: it is one line, and theirs goes on counting."""
+    monkeypatch.setenv(key, value)
+    telemetry.ours()
+    telemetry.theirs()
+    use(engine(tmp_path))
+
+    assert [True] == [line.startswith(f"no pool is watched: {key}") for line in caplog.messages]
+    assert {THEIRS} == set(collected(telemetry.reader))
+
+
+def test_waits_are_traced_as_the_environment_says(
+    telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """POOL_EXPORTER_TRACE_WAITS is for those who have no code to say it in."""
+    monkeypatch.setenv("POOL_EXPORTER_TRACE_WAITS", "0")
+    telemetry.ours(tracer_provider=telemetry.tracers)
+    with telemetry.tracers.get_tracer("shop").start_as_current_span("request"):
+        use(engine(tmp_path))
+
+    assert ["pool.acquire", "request"] == telemetry.span_names
+
+
 def test_it_begins_again(telemetry: Telemetry, tmp_path: Path) -> None:
     """After an end it can begin once more."""
     made = engine(tmp_path)

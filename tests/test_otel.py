@@ -322,6 +322,10 @@ def test_what_is_no_provider_is_refused(database: Database) -> None:
     wrong: Any = InMemoryMetricReader()
     with pytest.raises(TypeError, match="must be an OpenTelemetry MeterProvider, not InMemoryMetricReader"):
         pool_exporter.instrument(database.engine(), meter_provider=wrong)
+    with pytest.raises(TypeError, match="must be an OpenTelemetry MeterProvider, not InMemoryMetricReader"):
+        pool_exporter.instrument_all(meter_provider=wrong)
+
+    assert monitor.registry.everywhere is None
 
 
 def test_another_provider_is_warned_of_once(database: Database, caplog: pytest.LogCaptureFixture) -> None:
