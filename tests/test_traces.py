@@ -49,7 +49,7 @@ class Tracing:
         """Return an engine whose slow waits are traced, of one connection."""
         engine = self.database.engine(pool_size=1, max_overflow=0, **options)
         options = {"trace_waits": seconds, "tracer_provider": self.provider}
-        pool_exporter.instrument(engine, name="orders", service="shop", **options)  # type: ignore[arg-type]
+        pool_exporter.instrument(engine, name="orders", service="shop", **options)
         return engine
 
     @property
