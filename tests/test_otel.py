@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -336,6 +337,36 @@ def test_another_provider_is_warned_of_once(database: Database, caplog: pytest.L
 
     (message,) = caplog.messages
     assert "tests.test_otel.OtherProvider lets nobody add finished metrics" in message
+
+
+def test_the_api_without_the_sdk(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the API alone is installed, with a provider of somebody else's, instruments take everything."""
+    monkeypatch.setitem(sys.modules, "pool_exporter.finished", None)
+    reader, engine = InMemoryMetricReader(), database.engine()
+    pool_exporter.instrument(engine, meter_provider=provider("instruments", reader))
+    use(engine, 2)
+    found = collected(reader)
+
+    assert (2, 2, 1) == (value(found, CHECKOUTS), points(found[WAITS])[0].count, len(caplog.messages))
+
+
+def test_nothing_is_imported_unasked() -> None:
+    """Who wants no OpenTelemetry does not import any, and need not have any."""
+    printed = run("""
+import sys
+sys.modules["opentelemetry"] = None
+import pool_exporter
+from tests.pools import Database
+engine = Database().engine()
+with pool_exporter.instrument_all():
+    pool_exporter.instrument(engine)
+    engine.connect().close()
+    print(pool_exporter.instrument(engine).snapshot().checkouts)
+""")
+
+    assert "1" == printed
 
 
 def test_our_failure_costs_the_application_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
