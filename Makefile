@@ -4,6 +4,8 @@
 #   make test    run the tests; ARGS="-k snapshot" goes to pytest
 #   make check   run everything that CI runs: the tests on SQLAlchemy 2.1 and 2.0, ruff, mypy
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
+#   make soak    kill workers and sidecars of real services for minutes, scrape all along, and compare with the truth
+#   make fuzz    read worker files with anything in them, a hundred times as many as the tests do
 #   make conformance  run SQLAlchemy's own tests of its pools, bare and with every pool watched
 #   make clean   remove what the others have made
 #
@@ -12,6 +14,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+SOAK_SECONDS ?= 600
+FUZZ_FACTOR ?= 100
 
 VENV_SA20 := $(VENV)-sa20
 
@@ -20,7 +24,7 @@ EXTRAS_test := demo,postgres,sidecar,test
 EXTRAS_bench := bench,demo,test
 EXTRAS_dev := dev
 
-.PHONY: demo test test-sa20 lint check bench conformance clean
+.PHONY: demo test test-sa20 lint check bench soak fuzz conformance clean
 .NOTPARALLEL:  # Two pips in one environment get into each other's way.
 
 demo: $(VENV)/.installed-demo
@@ -42,6 +46,12 @@ check: test test-sa20 lint
 bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench
 	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python --python $(VENV_SA20)/bin/python \
 		--output docs/benchmarks.md $(ARGS)
+
+soak: $(VENV)/.installed-test
+	POOL_EXPORTER_SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/pytest tests/soak $(ARGS)
+
+fuzz: $(VENV)/.installed-test
+	POOL_EXPORTER_FUZZ_FACTOR=$(FUZZ_FACTOR) $(VENV)/bin/pytest tests/property/test_any_file.py $(ARGS)
 
 conformance: $(VENV)/.installed-test $(VENV_SA20)/.installed-test
 	$(VENV)/bin/python -m tests.conformance $(ARGS)

@@ -60,7 +60,7 @@ def timed_connect(  # noqa: C901  # each function more is a call at every checko
 ) -> Callable[[Any], Any]:
     """Return a `connect` that tells who waits, who gets a connection and who does not."""
 
-    def connect(self: Any) -> Any:  # noqa: C901  # as above
+    def connect(self: Any) -> Any:  # noqa: C901  # likewise
         try:
             watch = self._pool_exporter
         except AttributeError:  # The doors were removed while this call came in.
@@ -72,6 +72,9 @@ def timed_connect(  # noqa: C901  # each function more is a call at every checko
         state = watch.state
         try:
             ask = state.asked()
+            if state is not watch.state:  # Forked without a word: it was the parent's.
+                state = watch.state
+                ask = state.asked()
         except Exception as error:  # noqa: BLE001  # as in `guarded`, which would cost another call
             errors.report(error)
             return connect_of(self)

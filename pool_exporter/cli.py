@@ -16,11 +16,13 @@ from typing import NoReturn
 from typing_extensions import override
 
 import pool_exporter
+from pool_exporter import dump, healthcheck, serve
 from pool_exporter.errors import PoolExporterError
 
 EXIT_USAGE = 2
 PORT = 10042
 PORT_MAX = 65535
+WORKERS_MAX = 64
 DURATION_SECONDS_MIN = 1.0
 
 
@@ -89,18 +91,26 @@ def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
         "--duration", type=_duration, metavar="SECONDS", help="play one round in this time; by default, until Ctrl-C"
     )
     parser.add_argument("--scene", choices=SCENES, help="play only this scene")
+    parser.add_argument("--workers", type=_workers, default=0, metavar="N", help="run the service in N processes")
+    parser.add_argument("--sidecar", action="store_true", help="serve the workers' metrics from the next port, too")
     parser.add_argument("--otlp", metavar="ENDPOINT", help="push to an OpenTelemetry collector as well, by HTTP")
 
 
 def _run_demo(asked: argparse.Namespace) -> None:
     from pool_exporter.demo.run import Options, run
 
-    run(Options(asked.host, asked.port, asked.duration, asked.scene, asked.otlp))
+    run(Options(asked.host, asked.port, asked.duration, asked.scene, asked.workers, asked.sidecar, asked.otlp))
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > PORT_MAX:
         raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {PORT_MAX}, not {text!r}")
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= WORKERS_MAX:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {WORKERS_MAX}, not {text!r}")
     return int(text)
 
 
@@ -125,4 +135,7 @@ COMMANDS = (
         _add_demo_arguments,
         _run_demo,
     ),
+    Command(serve.NAME, serve.HELP, "sidecar", ("bcrypt", "uvicorn", "yaml"), serve.add_arguments, serve.run),
+    Command(healthcheck.NAME, healthcheck.HELP, "sidecar", (), healthcheck.add_arguments, healthcheck.run),
+    Command(dump.NAME, dump.HELP, "sidecar", (), dump.add_arguments, dump.run),
 )

@@ -19,7 +19,8 @@ from pool_exporter.doors import doors, require
 from pool_exporter.guard import guarded
 from pool_exporter.hooks import hooks_of
 from pool_exporter.lifecycle import MAKERS
-from pool_exporter.monitor import Monitor, default_service, instrument, registry, watched
+from pool_exporter.monitor import Monitor, instrument, prepared_service, watched
+from pool_exporter.registry import registry
 from pool_exporter.slow import nanoseconds
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _started() -> Everywhere:
         if isinstance(registry.everywhere, Everywhere):
             return registry.everywhere
         require()
-        current = registry.everywhere = Everywhere(default_service())
+        current = registry.everywhere = Everywhere(prepared_service())
         newcomers.meet = current.meet
         doors.open(Pool, MAKERS)
         current.search()

@@ -9,7 +9,7 @@ from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 from opentelemetry.sdk.resources import Resource
 from typing_extensions import Self
 
-from pool_exporter.catalog import Kind
+from pool_exporter.metric import Kind
 from pool_exporter.otelsdk import joined, metrics_of
 from pool_exporter.readerhook import add_to_readers, deltas_of, has_views
 from pool_exporter.render.otel import Stream

@@ -17,36 +17,36 @@ from typing import Any
 from weakref import ref
 
 from sqlalchemy import exc
-from sqlalchemy.pool import Pool, QueuePool
+from sqlalchemy.pool import Pool
 
 from pool_exporter.acquire import Watch, restore_own_connect, time_own_connect
-from pool_exporter.connection import CLOSED, DETACHED, Connection
+from pool_exporter.beside import write_owner, write_server
+from pool_exporter.connection import CLOSED, DETACHED, Connection, Reference
 from pool_exporter.doors import ATTRIBUTE, doors
+from pool_exporter.drift import Drift
 from pool_exporter.guard import guarded
-from pool_exporter.layout import DRIFT, SECOND
 from pool_exporter.lifecycle import MAKERS
-from pool_exporter.owners import is_finished, owner_of_task, owner_of_thread
-from pool_exporter.records import close_reason, limit_of, open_records, pool_of
+from pool_exporter.owners import is_finished, name_of, owner_of_task, owner_of_thread
+from pool_exporter.records import close_reason, limit_of, open_records, pool_of, server_number
 from pool_exporter.state import PoolState
 
 
 class Hooks:
     """All that is known of one pool and its successors."""
 
-    #: How long nothing may have happened before our numbers are held against the pool's.
-    settled_ns = SECOND
-
     def __init__(self, pool: Pool, state: PoolState) -> None:
         self.state = state
         #: Who installed it; whoever finds these hooks on a pool finds the monitor by it.
         self.monitor: Any = None
+        #: Gives the words back, once; whoever placed them sets it.
+        self.release: Any = None
         self._pools: list[ref[Pool]] = [ref(pool)]
         #: Pools that may come after, which nobody has asked for a connection yet.
         self._successors: list[ref[Pool]] = []
         self._detached: dict[int, Connection] = {}
         #: The id() of records that are being closed, which may take as long as a server that hangs.
         self._closing: set[int] = set()
-        self._looked = (0, 0, 0)
+        self.drift = Drift()
         self._is_removed = False
         self._lock = RLock()
 
@@ -76,6 +76,7 @@ class Hooks:
     def begin_anew(self, state: PoolState) -> None:
         """Drop every connection without counting it and go on with *state*, as a forked child does."""
         self._lock = RLock()  # In the child, a thread that is not there may hold the old one.
+        self.state.leave()
         self._let_go()
         self._closing.clear()
         self.state = state
@@ -97,13 +98,14 @@ class Hooks:
 
     def _let_go(self) -> None:
         self._detached.clear()
-        for connection in self.state.live():
+        connections = self.state.live()
+        self.state.abandon()
+        for connection in connections:
             record = connection.record()
             if getattr(record, ATTRIBUTE, None) is connection:
                 _take(record)
-        self.state.abandon()
 
-    def _catch_up(self, connection: Connection, checkout: Callable[[], object] | None) -> None:
+    def _catch_up(self, connection: Connection, checkout: Reference) -> None:
         """Take a connection for used that somebody got who had asked before the pool was watched."""
         if connection.is_idle and checkout is not None and checkout() is not None:
             self.state.granted(None, connection, checkout, None)
@@ -113,6 +115,7 @@ class Hooks:
         connection.identity = id(record.dbapi_connection)
         if not self._is_removed:
             setattr(record, ATTRIBUTE, connection)
+        write_server(self.state.words, connection.row, server_number(record))
         return connection
 
     def _tracked(self, record: Any) -> Connection | None:
@@ -159,6 +162,7 @@ class Hooks:
     @guarded
     def invalidated(self, record: Any, error: BaseException | None, *, is_soft: bool) -> None:
         """Note that the record's connection is being declared unusable."""
+        self._settle_down()
         self.state.invalidated("soft" if is_soft else "hard")
         connection = self._tracked(record)
         if connection is not None and not is_soft:
@@ -208,10 +212,16 @@ class Hooks:
         if connection is not None:
             self.state.closed(connection, reason)
 
+    def _settle_down(self) -> None:
+        if not self.state.mark[0]:
+            self.state.strayed()
+
     # Looking.
 
+    @guarded
     def look(self) -> None:
         """Write what nothing tells: uses that an interrupt hid, connections lost unannounced, orphans, the drift."""
+        self._settle_down()
         connections = self.state.live()
         for connection in connections:
             record = connection.record()
@@ -220,8 +230,13 @@ class Hooks:
         for identity, connection in list(self._detached.items()):
             if _is_let_go(connection):
                 self._close_detached(identity, "discarded")
-        orphaned = sum(connection.is_used and _is_orphan(connection) for connection in connections)
-        self.state.observe(orphaned, self._drift())
+        used = [connection for connection in connections if connection.is_used]
+        for connection in used:
+            if connection.owner is not None:
+                write_owner(self.state.words, connection.row, name_of(connection.owner))
+        pool = next(reversed([*self.pools(), *_alive(self._successors)]), None)
+        drift = self.drift.read(self.state, pool, is_closing=bool(self._closing))
+        self.state.observe(sum(map(_is_orphan, used)), drift)
 
     def _correct(self, connection: Connection, record: Any) -> None:
         since, checkout = connection.since, record.fairy_ref
@@ -231,23 +246,6 @@ class Hooks:
         elif not self.state.pending and record.fairy_ref is checkout:
             # A caller who is pending may have the record already and only wait for its ping.
             self._catch_up(connection, checkout)
-
-    def _drift(self) -> int:
-        """Compare our used count with the pool's own; it counts only if nothing has happened for a while.
-
-        Nor does it count while a caller is pending or a connection is being closed: either has its place in the pool,
-        and no use.
-        """
-        pool = next(reversed([*self.pools(), *_alive(self._successors)]), None)
-        if not isinstance(pool, QueuePool):
-            return 0
-        ours = sum(connection.is_used and _is_of(connection, pool) for connection in self.state.live())
-        events, drift, now = self.state.events(), ours - pool.checkedout(), self.state.clock()
-        is_moving = self.state.pending or self._closing
-        if is_moving or self._looked[:2] != (events, drift):
-            self._looked = events, drift, now
-        is_settled = not is_moving and now - self._looked[2] >= self.settled_ns
-        return drift if is_settled else self.state.words[DRIFT]
 
 
 def hooks_of(pool: Pool) -> Hooks | None:
@@ -268,11 +266,6 @@ def _is_alive(reference: Callable[[], object]) -> bool:
 def _alive(references: list[ref[Pool]]) -> list[Pool]:
     found = [reference() for reference in list(references)]
     return [pool for pool in found if pool is not None]
-
-
-def _is_of(connection: Connection, pool: Pool) -> bool:
-    record = connection.record()
-    return record is not None and pool_of(record) is pool
 
 
 def _is_let_go(connection: Connection) -> bool:

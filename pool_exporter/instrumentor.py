@@ -16,8 +16,9 @@ from typing_extensions import override
 
 from pool_exporter.errors import PoolExporterError
 from pool_exporter.everywhere import Everywhere, instrument_all
-from pool_exporter.monitor import registry, watched
+from pool_exporter.monitor import watched
 from pool_exporter.otel import Bridge, report
+from pool_exporter.registry import registry
 from pool_exporter.takeover import take_over
 
 _log = logging.getLogger("pool_exporter")

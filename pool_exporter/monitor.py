@@ -5,10 +5,7 @@ the replaced methods of SQLAlchemy. Nothing here may count or render.
 """
 
 import os
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, count
 from types import TracebackType
@@ -19,12 +16,14 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 from typing_extensions import Self
 
-from pool_exporter.doors import doors, require
+from pool_exporter.doors import require
 from pool_exporter.guard import errors
 from pool_exporter.hooks import Hooks, hooks_of
 from pool_exporter.identity import config_of, identity_of
 from pool_exporter.locked import pool_state
 from pool_exporter.records import engine_behind, limit_of
+from pool_exporter.registry import registry
+from pool_exporter.slots import Words
 from pool_exporter.snapshot import PoolIdentity, PoolSnapshot, Snapshot, decode
 from pool_exporter.version import build
 
@@ -44,8 +43,8 @@ class Monitor:
 
     def __init__(self, pool: Pool, identity: PoolIdentity) -> None:
         self.identity = identity
-        self._config = config_of(pool)
-        self._state = pool_state(time.monotonic_ns, limit_of(pool))
+        self.config = config_of(pool)
+        self._state = pool_state(time.monotonic_ns, limit_of(pool), registry.place(identity, self.config))
         self._last: PoolSnapshot | None = None
         self._is_closed = False
         self._shown = (0.0, 0.0, 0.0)
@@ -58,7 +57,6 @@ class Monitor:
             hooks.install()
         except BaseException:
             registry.drop(hooks)
-            hooks.remove()
             raise
 
     def __repr__(self) -> str:
@@ -71,7 +69,7 @@ class Monitor:
         hooks = self._hooks()
         if hooks is not None:
             hooks.look()
-        pool = decode(self._state.read(), self._state.clock(), self.identity, self._config)
+        pool = decode(self._state.read(), self._state.clock(), self.identity, self.config)
         if self._traces is not None:
             pool = replace(pool, wait_time=self._traces.shown(pool.wait_time))
         return self._never_less(pool)
@@ -83,10 +81,10 @@ class Monitor:
         self._shown = used, pending, saturated
         return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)
 
-    def begin_anew(self, hooks: Hooks) -> None:
-        """Start at zero, as a forked child does: what the parent opened is none of ours."""
+    def begin_anew(self, hooks: Hooks, words: Words) -> None:
+        """Start at zero on *words*, as a forked child does: what the parent opened is none of ours."""
         self._shown = (0.0, 0.0, 0.0)
-        self._state = pool_state(self._state.clock, self._state.own_limit)
+        self._state = pool_state(self._state.clock, self._state.own_limit, words)
         hooks.begin_anew(self._state)
         if self._traces is not None:
             self._traces.begin_anew(self._state)
@@ -113,7 +111,6 @@ class Monitor:
             hooks = self._hooks()
             if hooks is not None:
                 registry.drop(hooks)
-                hooks.remove()
 
     def __enter__(self) -> Self:
         return self
@@ -122,63 +119,6 @@ class Monitor:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Registry:
-    """The hooks of this process. Additions and removals are made inside `changing()`; reading needs no lock."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._hooks: dict[int, ref[Hooks]] = {}
-        self._forks = False
-        #: Who wants to meet the pools that nobody watches yet: for this the doors stay open too.
-        self.everywhere: object | None = None
-
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Keep others out; on leaving, close the doors if nobody needs them any more."""
-        with self._lock:
-            try:
-                yield
-            finally:
-                self._close_doors()
-
-    def add(self, hooks: Hooks) -> None:
-        key = id(hooks)
-        self._hooks[key] = ref(hooks, lambda _: self._gone(key))
-        if not self._forks:
-            self._forks = True
-            os.register_at_fork(after_in_child=self._after_fork)
-
-    def drop(self, hooks: Hooks) -> None:
-        self._hooks.pop(id(hooks), None)
-
-    def all(self) -> list[Hooks]:
-        found = [reference() for reference in list(self._hooks.values())]
-        return [hooks for hooks in found if hooks is not None]
-
-    def _gone(self, key: int) -> None:
-        self._hooks.pop(key, None)
-        # This may run in the middle of anything: whoever has the lock will look at the doors when he leaves.
-        if self._lock.acquire(blocking=False):
-            try:
-                self._close_doors()
-            finally:
-                self._lock.release()
-
-    def _close_doors(self) -> None:
-        if not self._hooks and self.everywhere is None:
-            doors.remove()
-
-    def _after_fork(self) -> None:
-        """Start at zero in the child: a thread that is not there may hold the lock, the connections are not ours."""
-        self._lock = threading.RLock()
-        errors.count = 0
-        for hooks in self.all():
-            hooks.monitor.begin_anew(hooks)
-
-
-registry = _Registry()
 
 
 def instrument(  # noqa: PLR0913  # each is a door's option of its own, all but the first by keyword
@@ -216,10 +156,10 @@ def _instrument(target: object, name: str | None, service: str | None) -> Monito
         hooks = hooks_of(pool)
         if hooks is None:
             require()
-            identity = identity_of(engine, pool, name, default_service() if service is None else service)
+            identity = identity_of(engine, pool, name, prepared_service() if service is None else service)
             return Monitor(pool, _unique(identity))
         monitor: Monitor = hooks.monitor
-        if name is not None and name != monitor.identity.name.partition("#")[0]:
+        if name is not None and name != monitor.identity.name.partition("#")[0] and not registry.transport.is_shared:
             monitor.identity = _unique(replace(monitor.identity, name=name))
         return monitor
 
@@ -230,9 +170,16 @@ def watched() -> list[Monitor]:
 
 
 def snapshot() -> Snapshot:
-    """Return all watched pools of this process as they are now; one that fails is missing, and counted as an error."""
+    """Return all watched pools as they are now: of all workers in the shared directory, without one of this process.
+
+    A pool of this process that fails is missing, and counted as an error.
+    """
+    shared = registry.shared_snapshot()
+    if shared is not None:
+        return shared
+    failed = registry.transport.errors if registry.transport.directory else None
     pools = [_tried(monitor) for monitor in watched()]
-    return Snapshot(tuple(pool for pool in pools if pool is not None), errors.count, build())
+    return Snapshot(tuple(pool for pool in pools if pool is not None), errors.count, build(), transport_errors=failed)
 
 
 def _tried(monitor: Monitor) -> PoolSnapshot | None:
@@ -243,14 +190,20 @@ def _tried(monitor: Monitor) -> PoolSnapshot | None:
         return None
 
 
-def default_service() -> str:
-    """Return the `service.name` that the environment gives; raise SettingsError for a bad variable in it."""
+def prepared_service() -> str:
+    """Read the environment: prepare the shared directory that it names, and return the service's name.
+
+    Raises SettingsError for a bad variable in it.
+    """
     # Importing what reads the settings takes a tenth of a second, which an environment without any is not worth.
     if not any(key == "OTEL_SERVICE_NAME" or key.startswith("POOL_EXPORTER_") for key in os.environ):
+        registry.prepare(None)
         return ""
     from pool_exporter.settings import Settings
 
-    return Settings.load(env_file=None).service or ""
+    settings = Settings.load(env_file=None)
+    registry.prepare(settings.directory)
+    return settings.service or ""
 
 
 def _resolve(target: object) -> tuple[Engine | None, Pool]:

@@ -23,8 +23,9 @@ from weakref import WeakSet, ref
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, NoOpMeterProvider, Observation
 from opentelemetry.metrics import get_meter_provider as global_provider
 
-from pool_exporter.catalog import POOL_METRICS, Kind, Metric
+from pool_exporter.catalog import POOL_METRICS
 from pool_exporter.guard import errors
+from pool_exporter.metric import Kind, Metric
 from pool_exporter.render.otel import METRICS, SCHEMA_URL, SCOPE, Attributes, attributes_of, parts, unit_of
 from pool_exporter.replay import Replay
 from pool_exporter.snapshot import Histogram, PoolSnapshot, Snapshot

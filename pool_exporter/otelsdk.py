@@ -24,8 +24,10 @@ from opentelemetry.sdk.metrics.export import Histogram as HistogramData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from pool_exporter import catalog, snapshot
-from pool_exporter.catalog import BOUNDS_SECONDS, Kind
+from pool_exporter import metric as catalogue
+from pool_exporter import snapshot
+from pool_exporter.catalog import BOUNDS_SECONDS
+from pool_exporter.metric import Kind
 from pool_exporter.render.otel import METRICS, SCHEMA_URL, SCOPE, Point, unit_of
 from pool_exporter.snapshot import Histogram
 from pool_exporter.version import build
@@ -72,7 +74,7 @@ def joined(data: MetricsData | None, metrics: Sequence[Metric], resource: Resour
     return MetricsData([replace(first, scope_metrics=scopes), *others])
 
 
-def _metric(metric: catalog.Metric, points: Sequence[Point], now: int, temporality: AggregationTemporality) -> Metric:
+def _metric(metric: catalogue.Metric, points: Sequence[Point], now: int, temporality: AggregationTemporality) -> Metric:
     data: Gauge | HistogramData | Sum
     if metric.kind is Kind.HISTOGRAM:
         data = HistogramData(_histograms(points, now), temporality)

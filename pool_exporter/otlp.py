@@ -14,8 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from pool_exporter.catalog import Kind
 from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.metric import Kind
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter

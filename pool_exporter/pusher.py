@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.resources import Resource
 from typing_extensions import Self, override
 
-from pool_exporter.catalog import Kind
+from pool_exporter.metric import Kind
 from pool_exporter.otelsdk import metrics_data, metrics_of
 from pool_exporter.render.otel import Stream
 from pool_exporter.resources import by_resource

@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader, MetricsData
 from opentelemetry.sdk.resources import Resource
 
-from pool_exporter.catalog import Kind
 from pool_exporter.guard import errors
+from pool_exporter.metric import Kind
 
 Add: TypeAlias = Callable[[MetricReader, MetricsData | None, Resource], MetricsData | None]
 """Gets what a reader has collected, None when there was nothing, and returns what it is to have instead."""

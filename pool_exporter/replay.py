@@ -13,7 +13,8 @@ from typing import Final
 from opentelemetry.metrics import Histogram as Instrument
 from opentelemetry.metrics import Meter
 
-from pool_exporter.catalog import BOUNDS_SECONDS, Kind
+from pool_exporter.catalog import BOUNDS_SECONDS
+from pool_exporter.metric import Kind
 from pool_exporter.render.otel import GROWING, METRICS, Attributes, Stream
 from pool_exporter.snapshot import Histogram, Snapshot
 

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from pool_exporter import layout
 from pool_exporter.catalog import BOUNDS_SECONDS, CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
@@ -27,6 +28,10 @@ class Exemplar:
     def bucket(self) -> int:
         """The index of the bucket that it fell into."""
         return bisect_left(BOUNDS_SECONDS, self.seconds)
+
+
+if TYPE_CHECKING:
+    from pool_exporter.servers import LivePool, ServerSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +69,11 @@ class PoolIdentity:
     address: str = ""
     port: str = ""
     service: str = ""
+    instance: str = ""
 
     def values(self) -> tuple[str, ...]:
         """Return the label values in the order of `catalog.POOL_LABELS`."""
-        return (self.name, self.system, self.namespace, self.address, self.port, self.service)
+        return (self.name, self.system, self.namespace, self.address, self.port, self.service, self.instance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +173,22 @@ class Snapshot:
     pools: tuple[PoolSnapshot, ...] = ()
     hook_errors: int = 0
     build: Mapping[str, str] = field(default_factory=dict)
+    #: What follows is told by a reader of a shared directory only.
+    workers: Mapping[str, int] | None = None
+    workers_ended: Mapping[str, int] | None = None
+    files: int | None = None
+    files_set_aside: Mapping[str, int] | None = None
+    torn_reads: int | None = None
+    fold_errors: int | None = None
+    pools_dropped: int | None = None
+    pools_folded_together: int | None = None
+    transport_errors: int | None = None
+    last_fold_timestamp_seconds: float | None = None
+    scrape_duration_seconds: float | None = None
+    web_config_stale: int | None = None
+    #: What each pool of a living process holds, for who knows the servers; and what a probe of the servers says.
+    live: "tuple[LivePool, ...]" = ()
+    servers: "tuple[ServerSnapshot, ...]" = ()
     #: Told only by who pushes over OTLP.
     otlp_pushes: Mapping[str, int] | None = None
     otlp_push_age_seconds: float | None = None

@@ -1,9 +1,8 @@
 """The machine of one connection and the words that its pool's connections share.
 
-Rule 1: everything that changes a pool's words stands in this file. Rule 2: this file does not know SQLAlchemy; hooks.py
-turns what SQLAlchemy does into the transitions below. Rule 3: no IO, no lock, no clock but the one passed in. Rule 4:
-between a transition's first and last store there is no call, which could hand over the GIL, and no new container, which
-could start the garbage collector and with it another transition (slots.py says why).
+Rule 1: all that changes a pool's words stands here. Rule 2: nothing here knows SQLAlchemy. Rule 3: no IO, no lock, no
+clock but the one passed in. Rule 4: between a transition's first and last store there is no call, which could hand over
+the GIL, and no new container, which could start the garbage collector and with it another transition (see slots.py).
 
 One `Connection` is one opened database connection, from its opening to its close. Its transitions:
 
@@ -17,53 +16,53 @@ One `Connection` is one opened database connection, from its opening to its clos
 
 "-" changes nothing: SQLAlchemy announces a return without a checkout (after a failed reconnect), grants one connection
 twice (StaticPool) and closes one in use (SingletonThreadPool). "use" ends a use and observes its duration. OLD and
-STALE are IDLE and USED of a pool that has been replaced, but still serves who waits there: they do not count against
-the limit, which is the new pool's. (Without a limit they are not told apart.)
+STALE are IDLE and USED of a pool that was replaced and still serves who waits there: they do not count against the new
+pool's limit. (Without a limit they are not told apart.)
 
 Gauges are memberships: OPEN counts those that are neither CLOSED nor DETACHED; a row is taken by each that is USED or
 STALE, and by each caller that waits; DETACHED counts those that are DETACHED. Each is changed only together with the
-state of a connection or caller. What has ended is counted before the row is given back, so that a reader in between
-sees it twice, never not at all: too much by one duration for a moment, but nothing that falls below what was.
+state of a connection or caller. What has ended is counted before the row is given back: a reader in between sees it
+twice, never not at all.
 """
 
+from array import array
 from bisect import bisect_left
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Final
 from weakref import ref
 
 from pool_exporter import layout
-from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
-from pool_exporter.connection import CLOSED, DETACHED, IDLE, OLD, STALE, USED, Connection
-from pool_exporter.layout import ASK_ROW, BOUNDS_NS, USE, USE_ROW, USE_SUM, WAIT, WAIT_SUM
+from pool_exporter.connection import CLOSED, DETACHED, IDLE, OLD, STALE, USED, Connection, Reference, nothing
+from pool_exporter.layout import BOUNDS_NS, FIRST_BOUND_NS, USE, USE_SUM, WAIT, WAIT_SUM
 from pool_exporter.slots import Words, allocate
 from pool_exporter.slow import Slow
 
-Ref: TypeAlias = Callable[[], object]
 UNLIMITED: Final = -1
-
-_USE_ROWS: Final = tuple(range(USE_ROW + layout.ROWS - 1, USE_ROW - 1, -1))
-_ASK_ROWS: Final = tuple(range(ASK_ROW + layout.ROWS - 1, ASK_ROW - 1, -1))
-_FIRST_BOUND: Final = BOUNDS_NS[0]
-_REASON: Final = {reason: layout.CLOSES + i for i, reason in enumerate(CLOSE_REASONS.values)}
-_FAILURE: Final = {error_type: layout.FAILURES + i for i, error_type in enumerate(ERROR_TYPES.values)}
-_TIMEOUT: Final = _FAILURE["timeout"]
-_INVALIDATION: Final = {kind: layout.INVALIDATED + i for i, kind in enumerate(INVALIDATIONS.values)}
 
 
 class PoolState:
     """The words of one pool and the connections behind them."""
 
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, words: Words | None = None) -> None:
-        self.clock = clock
+        self.clock, self.connections = clock, dict[int, ref[Connection]]()
+        #: 0 in a process that was forked without a word; then `strayed` has another state take this one's place.
+        self.mark: Sequence[int] = b"\1"
+        self.strayed: Callable[[], None] = nothing
+        # The counters of given words go on, and their gauges are zero but for these.
         self.words = allocate() if words is None else words
-        self.connections: dict[int, ref[Connection]] = {}
         self.slow = Slow()
+        self.words[layout.WINDOW] = self.words[layout.USED_PEAK] = self.words[layout.PENDING_PEAK] = 0
         self.origin = self.words[layout.ORIGIN] = clock() - 1
         # These stand among the words too; read there, they would cost more.
         self.limit = self.words[layout.LIMIT] = self.own_limit = limit
         self.used = self.used_peak = self.pending = self.pending_peak = self.stale = 0
         self.window_end = layout.WINDOW_NS
-        self._use_rows, self._ask_rows = list(_USE_ROWS), list(_ASK_ROWS)
+        self._use_rows, self._ask_rows = list(layout.USE_ROWS), list(layout.ASK_ROWS)
+
+    def move(self, words: Words) -> None:
+        """Go on elsewhere, with no call between the copy and the first store to it."""
+        words[:] = array("q", self.words)
+        self.words = words
 
     def live(self) -> list[Connection]:
         """Return the connections that are not closed."""
@@ -71,17 +70,20 @@ class PoolState:
         return [connection for connection in found if connection is not None]
 
     def abandon(self) -> None:
-        """Let go of every connection without counting it: nobody watches any more, or it is the parent process's."""
+        """Let go of every connection without counting it: nobody watches any more."""
         for connection in self.live():
             connection.state = CLOSED
         self.connections.clear()
 
-    # Callers: asked, then granted or failed.
+    def leave(self) -> None:
+        """Touch the words no more, which are the parent process's; what callers under way still say goes nowhere."""
+        self.words, self.mark = allocate(), b"\1"
 
     def asked(self) -> int:
         """Note that a caller asks for a connection; return what `granted`, `failed` or `forgotten` wants to know."""
-        words = self.words
-        now = self.clock() - self.origin
+        if not self.mark[0]:
+            self.strayed()
+        words, now = self.words, self.clock() - self.origin
         try:
             ask = self._ask_rows.pop()
         except IndexError:
@@ -95,15 +97,14 @@ class PoolState:
             self.pending_peak = words[layout.PENDING_PEAK] = pending
         return ask
 
-    def granted(self, ask: int | None, connection: Connection, checkout: Ref | None, owner: Ref | None) -> int:
+    def granted(self, ask: int | None, connection: Connection, checkout: Reference, owner: Reference) -> int:
         """Give *connection* to the caller of *ask*, None if it was found used; return the wait in nanoseconds."""
-        words, wait = self.words, 0
-        now = self.clock() - self.origin
+        words, now, wait = self.words, self.clock() - self.origin, 0
         if now >= self.window_end:
             self._roll(now)
         if ask is not None:
             wait = now - (words[ask] if ask > 0 else -ask)
-            bucket = WAIT if wait <= _FIRST_BOUND else WAIT + bisect_left(BOUNDS_NS, wait)
+            bucket = WAIT if wait <= FIRST_BOUND_NS else WAIT + bisect_left(BOUNDS_NS, wait)
             words[bucket] += 1
             words[WAIT_SUM] += wait
             if ask > 0:
@@ -137,14 +138,13 @@ class PoolState:
 
     def failed(self, ask: int, error_type: str) -> int:
         """Note that the caller of *ask* got no connection, and return its wait; unless by a timeout, it is not one."""
-        words = self.words
-        now = self.clock() - self.origin
+        words, now = self.words, self.clock() - self.origin
         if now >= self.window_end:
             self._roll(now)
         wait = now - (words[ask] if ask > 0 else -ask)
-        failure, bucket = _FAILURE[error_type], WAIT + bisect_left(BOUNDS_NS, wait)
+        failure, bucket = layout.FAILURE_AT[error_type], WAIT + bisect_left(BOUNDS_NS, wait)
         words[failure] += 1
-        if failure == _TIMEOUT:
+        if error_type == "timeout":
             words[bucket] += 1
             words[WAIT_SUM] += wait
         else:
@@ -165,8 +165,6 @@ class PoolState:
             words[layout.ASKS] -= 1
             words[layout.ASKS_SINCE] += ask
 
-    # Connections.
-
     def opened(self, took: int | None = None, *, is_old: bool = False) -> Connection:
         """Return the machine of a connection just opened in *took* nanoseconds, or found open (None)."""
         connection = Connection(self)
@@ -184,12 +182,14 @@ class PoolState:
 
     def returned(self, connection: Connection) -> None:
         """End the connection's use, if there is one."""
+        if not self.mark[0]:
+            self.strayed()
         words = self.words
         now = self.clock() - self.origin
         if now >= self.window_end:
             self._roll(now)
         use = max(0, now - connection.since)
-        bucket = USE if use <= _FIRST_BOUND else USE + bisect_left(BOUNDS_NS, use)
+        bucket = USE if use <= FIRST_BOUND_NS else USE + bisect_left(BOUNDS_NS, use)
         checkout = connection.checkout
         lost = checkout is not None and checkout() is None
         state = connection.state  # Read after the last call: StaticPool lends one connection to several threads.
@@ -215,7 +215,7 @@ class PoolState:
 
     def invalidated(self, kind: str) -> None:
         """Count an invalidation, "hard" or "soft"."""
-        self.words[_INVALIDATION[kind]] += 1
+        self.words[layout.INVALIDATION_AT[kind]] += 1
 
     def detached(self, connection: Connection) -> None:
         """Note that the connection has left the pool and is still open."""
@@ -236,7 +236,7 @@ class PoolState:
         if connection.state == CLOSED:
             return
         self.returned(connection)
-        words, slot = self.words, _REASON[reason]
+        words, slot = self.words, layout.CLOSE_AT[reason]
         state = connection.state
         if state != IDLE and state != OLD and state != DETACHED:  # As above.
             self.closed(connection, reason)
@@ -249,18 +249,17 @@ class PoolState:
 
     def replaced(self, limit: int) -> None:
         """Note that a new pool with its own *limit* takes over, and that what is used now is the old one's."""
-        now = self.clock() - self.origin
-        words = self.words
+        words, now = self.words, self.clock() - self.origin
         if 0 <= self.limit <= self.used:
             words[layout.SATURATED] += max(0, now - words[layout.SATURATED_SINCE])
         self.own_limit, self.stale = limit, 0
-        is_limited = limit != UNLIMITED
+        used, idle = (USED, IDLE) if limit == UNLIMITED else (STALE, OLD)
         for connection in self.live():
             if connection.is_used:
-                connection.state = STALE if is_limited else USED
-                self.stale += is_limited
+                connection.state = used
+                self.stale += limit != UNLIMITED
             elif connection.is_idle:
-                connection.state = OLD if is_limited else IDLE
+                connection.state = idle
         self.limit = words[layout.LIMIT] = limit + self.stale
 
     def read(self) -> list[int]:
@@ -277,19 +276,21 @@ class PoolState:
         """Write what only looking can tell: the orphans, the drift, and the oldest use without a row."""
         rowless = (connection.since for connection in self.live() if connection.is_used and not connection.row)
         self.words[layout.OLDEST] = min(rowless, default=0)
-        self.words[layout.ORPHANED] = orphaned
-        self.words[layout.DRIFT] = drift
+        self.words[layout.ORPHANED], self.words[layout.DRIFT] = orphaned, drift
 
     def _free(self, connection: Connection) -> None:
         row, connection.row = connection.row, 0
         if row:
+            self.words[row + layout.SERVER_ROW - layout.USE_ROW] = 0
             self._use_rows.append(row)
 
     def _roll(self, now: int) -> None:
         """Begin the peaks' window of *now*: keep the last one's, and the level for each that saw no event."""
         words, used, pending = self.words, self.used, self.pending
         last, window = words[layout.WINDOW], now // layout.WINDOW_NS
-        for passed in range(max(last, window - layout.WINDOWS), window):  # None, if another thread was faster.
+        if window <= last:  # Another thread was faster.
+            return
+        for passed in range(max(last, window - layout.WINDOWS), window):
             at = passed % layout.WINDOWS
             words[layout.USED_PEAKS + at] = self.used_peak if passed == last else used
             words[layout.PENDING_PEAKS + at] = self.pending_peak if passed == last else pending

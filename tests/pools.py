@@ -82,7 +82,7 @@ def checked(monitor: Monitor) -> PoolSnapshot:
     """Return the monitor's snapshot, if all is true of it that is true of every snapshot."""
     hooks = monitor._hooks()
     if hooks is not None:
-        hooks.settled_ns = 0  # Nothing happens on other threads: the drift is what it is.
+        hooks.drift.settled_ns = 0  # Nothing happens on other threads: the drift is what it is.
     snapshot = monitor.snapshot()
 
     assert 0 == errors.count

@@ -6,7 +6,8 @@ from typing import Any, TypeAlias
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric, MetricsData
 from prometheus_client.core import Metric as Family
 
-from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS, Kind
+from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
+from pool_exporter.metric import Kind
 from pool_exporter.render.otel import SCOPE
 from pool_exporter.render.prometheus import families
 from pool_exporter.snapshot import Snapshot

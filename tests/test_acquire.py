@@ -274,6 +274,6 @@ def test_error_of_the_return() -> None:
     # The pool has lost a place for ever, which is the application's bug and not hidden.
     hooks = monitor._hooks()
     assert hooks is not None
-    hooks.settled_ns = 0
+    hooks.drift.settled_ns = 0
     snapshot = monitor.snapshot()
     assert (0, 1, -1) == (snapshot.used, snapshot.idle, snapshot.accounting_drift)

@@ -17,7 +17,8 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from pool_exporter import Monitor, instrument, instrument_all
 from pool_exporter.guard import errors
-from pool_exporter.monitor import registry, snapshot
+from pool_exporter.monitor import snapshot
+from pool_exporter.registry import registry
 from tests.pools import Database, checked, levels
 
 Numbers = dict[str, Any]

@@ -96,8 +96,8 @@ def test_every_transition_is_listed() -> None:
     """A transition that is added is put to the test below."""
     public = {name for name, value in vars(PoolState).items() if callable(value) and not name.startswith("_")}
 
-    # forgotten is what is done when one of the others fails; abandon ends a monitor.
-    assert public == {*TRANSITIONS, *READERS, "forgotten", "abandon"}
+    # forgotten is done when another one fails; abandon ends a monitor, leave begins a child's, move changes its place.
+    assert public == {*TRANSITIONS, *READERS, "forgotten", "abandon", "leave", "move"}
 
 
 @pytest.mark.parametrize("name", TRANSITIONS)
@@ -121,9 +121,17 @@ HANDLERS = [name for name, value in vars(Hooks).items() if hasattr(value, "__wra
 
 def test_handlers_are_found() -> None:
     """What lifecycle.py calls is guarded, and put to the test below."""
-    assert {"opened", "invalidated", "closing", "closed", "detaching", "detached_closed", "succeeded", "serve"} == {
-        *HANDLERS
-    }
+    assert {
+        "opened",
+        "invalidated",
+        "closing",
+        "closed",
+        "detaching",
+        "detached_closed",
+        "succeeded",
+        "serve",
+        "look",
+    } == {*HANDLERS}
 
 
 @pytest.mark.parametrize("name", [*HANDLERS, "found", "_track", "_tracked", "_close_detached"])

@@ -13,20 +13,27 @@ PACKAGE = Path(__file__).parent.parent / "pool_exporter"
 
 LEVELS: Mapping[str, int] = {
     # What there is to measure, and what can go wrong.
+    "metric": 0,
+    "catalog_exporter": 0,
     "catalog": 0,
+    "catalog_server": 0,
     "errors": 0,
     # Where the numbers stand, and what they look like to a reader.
     "layout": 1,
     "snapshot": 1,
+    "servers": 1,
     # Numbers in, numbers out: no clock, no IO, nothing of third parties.
     "slots": 2,
     "connection": 2,
     "slow": 2,
     "state": 2,
     "locked": 2,
+    "beside": 2,
     "merge": 2,
     "schema": 2,
     "fileformat": 2,
+    "ownership": 2,
+    "folding": 2,
     "advice": 2,
     "lint": 2,
     "render": 2,
@@ -37,17 +44,34 @@ LEVELS: Mapping[str, int] = {
     "guard": 3,
     "identity": 3,
     "doors": 3,
+    "drift": 3,
     "lifecycle": 3,
     "owners": 3,
     "records": 3,
     "directory": 3,
+    "accumulator": 3,
     "fold": 3,
     "heartbeat": 3,
+    "process": 3,
+    "mark": 3,
     "shm": 3,
+    "transport": 3,
+    "registry": 3,
+    "workers": 3,
     "probe": 3,
     "settings": 3,
     "version": 3,
     "exposition": 3,
+    # The sidecar's server: where it listens, whom it answers, what it logs.
+    "addresses": 3,
+    "configfile": 3,
+    "gate": 3,
+    "logs": 3,
+    "passwords": 3,
+    "tls": 3,
+    "visits": 3,
+    "webconfig": 3,
+    "yamltext": 3,
     "otelsdk": 3,
     "readerhook": 3,
     "replay": 3,
@@ -67,6 +91,9 @@ LEVELS: Mapping[str, int] = {
     "plugin": 4,
     "instrumentor": 4,
     "sidecar": 4,
+    "serve": 4,
+    "dump": 4,
+    "healthcheck": 4,
     "demo": 4,
     "cli": 4,
     # `pool_exporter/__init__.py`: only names of the level it is on.
@@ -75,14 +102,30 @@ LEVELS: Mapping[str, int] = {
 
 # Imports on one level. All others go strictly down.
 SIDEWAYS: Mapping[str, set[str]] = {
+    # The catalogue is one list, in two files, of what a metric is.
+    "catalog_exporter": {"metric"},
+    "catalog": {"catalog_exporter", "metric"},
+    # The table of the servers' side, beside the pools'.
+    "catalog_server": {"catalog", "metric"},
+    # What the living pools hold of a server, read from their words.
+    "servers": {"layout", "snapshot"},
+    # A probe's URL is read as a setting is, and names its server as a pool does.
+    "probe": {"identity", "settings"},
     # decode() reads the words where the layout puts them.
     "snapshot": {"layout"},
     # Events in, connections moved, slots written.
-    "shm": {"directory"},  # Both sides name the files alike.
-    "fold": {"directory"},  # It folds what was found.
+    "shm": {"directory", "process"},  # Both sides name the files alike; its header tells of this process.
+    "accumulator": {"directory"},  # It adds up what was found.
+    "fold": {"accumulator", "directory"},
+    "workers": {"accumulator", "directory", "fold", "process", "version"},  # All of a directory, as one reader sees it.
+    # Where this process's words stand, and all that is watched in it.
+    "transport": {"guard", "shm", "version"},
+    "heartbeat": {"guard"},
+    "registry": {"doors", "guard", "heartbeat", "hooks", "mark", "transport", "workers"},
     "state": {"connection", "slots", "slow"},
     # The same machine under a lock.
-    "locked": {"state"},
+    "locked": {"slots", "state"},
+    "beside": {"slots"},
     # The file holds the schema of its own words.
     "fileformat": {"schema"},
     # Of the same pool, what has no public name.
@@ -90,7 +133,8 @@ SIDEWAYS: Mapping[str, set[str]] = {
     # The timed connect() is one half of what is replaced, the rest of a connection's life the other.
     "acquire": {"doors", "guard", "records"},
     "lifecycle": {"acquire", "doors", "guard", "records"},
-    "hooks": {"acquire", "doors", "guard", "lifecycle", "owners", "records"},
+    "drift": {"records"},
+    "hooks": {"acquire", "doors", "drift", "guard", "lifecycle", "owners", "records"},
     # The two ways into a MeterProvider: finished metrics through the hook, or instruments.
     "otelsdk": {"version"},
     "readerhook": {"guard"},
@@ -110,16 +154,26 @@ SIDEWAYS: Mapping[str, set[str]] = {
     # The two doors without code open into instrument().
     "plugin": {"monitor"},
     "instrumentor": {"everywhere", "monitor"},
+    # The web config: YAML, its keys, TLS as it says, the file as it is now, and what a request has to pass by it.
+    "webconfig": {"yamltext"},
+    "tls": {"webconfig"},
+    "configfile": {"tls", "webconfig"},
+    "gate": {"configfile", "passwords", "webconfig"},
+    "visits": {"configfile", "tls"},
     # It serves the same pages from another source.
     "sidecar": {"app"},
+    # The commands, which find the directory alike.
+    "serve": {"sidecar"},
+    "dump": {"serve"},
     # Names of this level, for users; the demo and the command line are built on them as a user's service is.
     "__init__": {"app", "collector", "everywhere", "monitor", "server"},
-    "demo": {"__init__"},
-    "cli": {"__init__", "demo", "sidecar"},
+    "demo": {"__init__", "healthcheck"},
+    "cli": {"__init__", "demo", "dump", "healthcheck", "serve", "sidecar"},
 }
 
 # Imports on one level for types alone, under TYPE_CHECKING: they never run.
 SIDEWAYS_FOR_TYPES: Mapping[str, set[str]] = {
+    "snapshot": {"servers"},  # The whole holds the servers' side, too.
     "connection": {"state"},  # A connection knows the pool that it belongs to.
 }
 
@@ -157,6 +211,7 @@ PURE_STDLIB = {
 PURE_EXCEPTIONS = {
     ("locked", "threading.RLock"),  # A lock starts nothing.
     ("locked", "sys"),  # Only it knows whether there is a GIL.
+    ("render.servers", "prometheus_client"),  # As the next.
     ("render.prometheus", "prometheus_client"),  # The encoding of the formats is its own library's.
 }
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from pool_exporter.catalog import BOUNDS_SECONDS, Kind
+from pool_exporter.catalog import BOUNDS_SECONDS
 from pool_exporter.layout import BUCKETS
+from pool_exporter.metric import Kind
 from pool_exporter.render.otel import GROWING, METRICS, Point, Stream, attributes_of, unit_of
 from pool_exporter.snapshot import Exemplar, Histogram, PoolIdentity, PoolSnapshot, Snapshot
 from tests.golden import FRESH, NOTHING, ORDERS, SNAPSHOT
@@ -54,6 +55,7 @@ def test_attributes_are_the_conventions() -> None:
         "server.address": "db.example.com",
         "server.port": 5432,
         "service.name": "checkout",
+        "service.instance.id": "0123456789abcdef",
     }
 
     assert attributes == attributes_of(ORDERS.identity)

@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from pool_exporter.catalog import Kind
+from pool_exporter.metric import Kind
 from pool_exporter.otelsdk import joined, metrics_data, metrics_of, scope
 from pool_exporter.render.otel import GROWING, Stream
 from pool_exporter.snapshot import Exemplar, Snapshot

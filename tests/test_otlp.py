@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pool_exporter import otlp
-from pool_exporter.catalog import Kind
 from pool_exporter.errors import SettingsError
+from pool_exporter.metric import Kind
 from pool_exporter.pusher import Pusher
 from pool_exporter.render.otel import GROWING
 from pool_exporter.snapshot import Snapshot

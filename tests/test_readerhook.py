@@ -8,8 +8,8 @@ from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 
-from pool_exporter.catalog import Kind
 from pool_exporter.guard import errors
+from pool_exporter.metric import Kind
 from pool_exporter.otelsdk import joined, metrics_of
 from pool_exporter.readerhook import add_to_readers, deltas_of, has_views
 from pool_exporter.render.otel import Stream

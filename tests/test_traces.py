@@ -25,6 +25,7 @@ from sqlalchemy.pool import QueuePool
 import pool_exporter
 from pool_exporter import monitor
 from pool_exporter.guard import errors
+from pool_exporter.registry import registry
 from pool_exporter.slow import NEVER_NS
 from tests.golden import OPENMETRICS, TEXT, parse_openmetrics, scrape
 from tests.pools import Database, collector_stopped
@@ -314,7 +315,7 @@ def test_what_is_no_duration_is_refused(tracing: Tracing, seconds: float) -> Non
         with pytest.raises(ValueError, match=f"trace_waits must be seconds, from 0, not {seconds}"):
             door()
 
-    assert monitor.registry.everywhere is None
+    assert registry.everywhere is None
 
 
 def test_all_pools(tracing: Tracing) -> None:

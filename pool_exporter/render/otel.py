@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from operator import lt, sub
 from typing import Final, TypeAlias
 
-from pool_exporter.catalog import EXPORTER_METRICS, POOL_LABELS, POOL_METRICS, Kind, Metric
+from pool_exporter.catalog import EXPORTER_METRICS, POOL_LABELS, POOL_METRICS
+from pool_exporter.metric import Kind, Metric
 from pool_exporter.snapshot import Histogram, PoolIdentity, PoolSnapshot, Snapshot
 
 Number: TypeAlias = int | float

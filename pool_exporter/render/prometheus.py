@@ -10,8 +10,10 @@ from prometheus_client.core import Exemplar, Timestamp
 from prometheus_client.core import Metric as Family
 from prometheus_client.utils import floatToGoString
 
-from pool_exporter.catalog import BOUNDS_SECONDS, EXPORTER_METRICS, POOL_LABELS, POOL_METRICS, Kind, Metric
+from pool_exporter.catalog import BOUNDS_SECONDS, EXPORTER_METRICS, POOL_LABELS, POOL_METRICS
 from pool_exporter.layout import SECOND
+from pool_exporter.metric import Kind, Metric
+from pool_exporter.render import servers
 from pool_exporter.snapshot import Exemplar as Span
 from pool_exporter.snapshot import Histogram, Snapshot
 
@@ -30,7 +32,10 @@ _POOL_LABELS: Final = tuple(label.prometheus for label in POOL_LABELS)
 
 
 def families(snapshot: Snapshot) -> Iterator[Family]:
-    """Yield every family of the catalogue in its order, each with the samples of all pools."""
+    """Yield every family of the catalogue in its order, each with the samples of all pools.
+
+    What only the reader of a shared directory can tell is left out where there is none.
+    """
     pools = [(pool, _labels(pool.identity.values())) for pool in snapshot.pools]
     for metric in POOL_METRICS:
         family = _family(metric)
@@ -38,9 +43,12 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
             _add(family, metric, labels, getattr(pool, metric.field))
         yield family
     for metric in EXPORTER_METRICS:
-        family = _family(metric)
-        _add(family, metric, {}, getattr(snapshot, metric.field))
-        yield family
+        value = getattr(snapshot, metric.field)
+        if value is not None:
+            family = _family(metric)
+            _add(family, metric, {}, value)
+            yield family
+    yield from servers.families(snapshot.servers)
 
 
 def descriptions() -> list[Family]:

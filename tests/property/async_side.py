@@ -127,7 +127,7 @@ class AsyncSide:
         self.seen = self.database.opened
         self.ended = self.database.closed
         self.hooks = Hooks(self.pool, self.state)
-        self.hooks.settled_ns = 0  # Whoever is pending or closing stands still while somebody looks.
+        self.hooks.drift.settled_ns = 0  # Whoever is pending or closing stands still while somebody looks.
         self.hooks.install()
         event.listen(self.engine, "invalidate", self._on_invalidate)
         self.note(pending=0)

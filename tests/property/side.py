@@ -110,7 +110,7 @@ class Side:
         self.state = PoolState(self.clock, limit_of(self.pool))
         self.truth = Truth(self.clock)
         self.hooks = Hooks(self.pool, self.state)
-        self.hooks.settled_ns = 0  # Nothing happens on other threads.
+        self.hooks.drift.settled_ns = 0  # Nothing happens on other threads.
         for connection in list(self.database.connections):
             connection.is_watched = False
         for held in (*self.held, *self.detached):
