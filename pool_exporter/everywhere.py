@@ -101,11 +101,13 @@ def instrument_all(
     """
     if trace_waits is not None:
         nanoseconds(trace_waits)
-    current = _started()
+    bridges = []
     if meter_provider is not None:
         from pool_exporter.otel import report
 
-        current.bridges.append(report(meter_provider, watched))
+        bridges.append(report(meter_provider, watched))
+    current = _started()
+    current.bridges += bridges
     if trace_waits is not None:
         current.trace_waits(trace_waits, tracer_provider)
     return current

@@ -1,6 +1,7 @@
 """Finished metrics for the readers of an SDK's MeterProvider: each reader's stream, joined to what it has collected."""
 
 from collections.abc import Callable
+from threading import Lock
 from time import time_ns
 from weakref import WeakKeyDictionary
 
@@ -21,8 +22,7 @@ class Finished:
     def __init__(self, kinds: frozenset[Kind], take: Callable[[], Snapshot | None]) -> None:
         self.kinds = kinds
         self._take = take
-        self._start = time_ns()
-        self._streams: WeakKeyDictionary[MetricReader, Stream] = WeakKeyDictionary()
+        self.begin_anew()
 
     @classmethod
     def into(cls, provider: object, take: Callable[[], Snapshot | None]) -> Self | None:
@@ -37,19 +37,22 @@ class Finished:
         return finished
 
     def begin_anew(self) -> None:
-        """Forget what was told, as a forked child does."""
+        """Forget what was told, as a forked child does, where a thread that is not there may hold the lock."""
         self._start = time_ns()
-        self._streams = WeakKeyDictionary()
+        self._streams: WeakKeyDictionary[MetricReader, Stream] = WeakKeyDictionary()
+        #: A reader may be asked to flush while its own thread collects, and both are told of the same stream.
+        self._lock = Lock()
 
     def add(self, reader: MetricReader, data: MetricsData | None, resource: Resource) -> MetricsData | None:
         """Return *data* with the pools' metrics as *reader* wants them."""
-        snapshot = self._take()
-        if snapshot is None:
-            return data
-        stream = self._streams.get(reader)
-        if stream is None:
-            stream = self._streams[reader] = Stream(self._start, deltas_of(reader))
-        now = time_ns()
-        metrics = metrics_of(stream.read(snapshot, now), now, stream.deltas, self.kinds)
-        stream.commit(now)
-        return joined(data, metrics, resource) if metrics else data
+        with self._lock:
+            snapshot = self._take()
+            if snapshot is None:
+                return data
+            stream = self._streams.get(reader)
+            if stream is None:
+                stream = self._streams[reader] = Stream(self._start, deltas_of(reader))
+            now = time_ns()
+            metrics = metrics_of(stream.read(snapshot, now), now, stream.deltas, self.kinds)
+            stream.commit(now)
+        return joined(data, metrics, resource)

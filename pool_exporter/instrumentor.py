@@ -14,6 +14,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 from opentelemetry.metrics import get_meter_provider
 from typing_extensions import override
 
+from pool_exporter.errors import PoolExporterError
 from pool_exporter.everywhere import Everywhere, instrument_all
 from pool_exporter.monitor import watched
 from pool_exporter.otel import Bridge, report
@@ -57,10 +58,15 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
     def _instrument(self, **kwargs: Any) -> None:
         """Begin. Of the options of all instrumentors the two providers count, by default the global ones."""
         options = Configuration(**{name: kwargs[name] for name in _OPTIONS if name in kwargs})
+        was_started = registry.everywhere is not None
+        try:
+            everywhere = instrument_all()
+        except PoolExporterError as error:
+            # Raised, it would keep opentelemetry-instrument from loading any other instrumentation.
+            _log.error("no pool is watched: %s", error)
+            return
         if options.take_over:
             self._give_back = take_over()
-        was_started = registry.everywhere is not None
-        everywhere = instrument_all()
         # What the application has started itself is not ours to end.
         self._everywhere = None if was_started else everywhere
         self._bridge = report(kwargs.get("meter_provider") or get_meter_provider(), watched)
@@ -84,12 +90,6 @@ def _trace_waits() -> float | None:
     """Read the environment, which an application without that variable need not pay for."""
     if _VARIABLE not in os.environ:
         return None
-    from pool_exporter.errors import SettingsError
     from pool_exporter.settings import Settings
 
-    try:
-        return Settings.load(env_file=None).trace_waits
-    except SettingsError as error:
-        # Raised, it would keep opentelemetry-instrument from loading any other instrumentation.
-        _log.error("waits are not traced: %s", error)
-        return None
+    return Settings.load(env_file=None).trace_waits

@@ -66,7 +66,9 @@ class Traces:
         if not is_wanted or monitor is None or state is None or context.get_value(_SUPPRESS_INSTRUMENTATION_KEY):
             return
         now = time_ns()
-        attributes = {**attributes_of(monitor.identity), USED: state.used, PENDING: state.pending}
+        # What a service is called is its resource's to say, in a trace.
+        own = {name: of for name, of in attributes_of(monitor.identity).items() if not name.startswith("service.")}
+        attributes = {**own, USED: state.used, PENDING: state.pending}
         span = self._tracer.start_span(NAME, attributes=attributes, start_time=now - wait)
         if error is not None:
             span.set_attribute(ERROR_TYPE, f"{type(error).__module__}.{type(error).__qualname__}")

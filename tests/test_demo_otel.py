@@ -112,7 +112,6 @@ def test_opentelemetry_instrument(tmp_path: Path, collector: Collector, monkeypa
 
 
 CODE = """
-import time
 from sqlalchemy import create_engine
 from sqlalchemy.pool import QueuePool
 engine = create_engine("sqlite:///x.db", poolclass=QueuePool)
@@ -121,13 +120,45 @@ for _ in range(3):
 """
 
 
+CONFIGURATION = """
+file_format: "1.0"
+meter_provider:
+  readers:
+    - periodic:
+        interval: 3600000
+        exporter:
+          otlp_http:
+            endpoint: {endpoint}/v1/metrics
+instrumentation/development:
+  python:
+    sqlalchemy_pool:
+      trace_waits: 0.5
+"""
+
+
+def test_declarative_configuration(tmp_path: Path, collector: Collector) -> None:
+    """OpenTelemetry's configuration file loads the same entry point, and gives it its options."""
+    (tmp_path / "otel.yaml").write_text(CONFIGURATION.format(endpoint=collector.endpoint))
+    code = CODE + "from pool_exporter import monitor\nprint(monitor.watched()[0]._state.slow.ns)"
+    environ = script_environ(OTEL_CONFIG_FILE="otel.yaml")
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, timeout=60, check=False, capture_output=True, text=True)
+
+    assert (0, "500000000\n") == (done.returncode, done.stdout)
+    assert 3 == checkouts(collector)
+
+
+def script_environ(**more: str) -> dict[str, str]:
+    """Return the environment that `opentelemetry-instrument` gives a program."""
+    path = os.pathsep.join([str(Path(auto_instrumentation.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": path, **more}
+
+
 @pytest.mark.parametrize("is_disabled", [False, True], ids=["on", "off"])
 def test_opentelemetry_instrument_on_a_script(tmp_path: Path, collector: Collector, is_disabled: bool) -> None:
     """A script that ends before its first export is told whole at its end; the entry point's name switches it off."""
     more = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "sqlalchemy_pool"} if is_disabled else {}
-    path = os.pathsep.join([str(Path(auto_instrumentation.__file__).parent), os.environ.get("PYTHONPATH", "")])
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": path, **instrumented(collector, **more)}
-    environ["OTEL_METRIC_EXPORT_INTERVAL"] = "3600000"
+    environ = script_environ(**instrumented(collector, OTEL_METRIC_EXPORT_INTERVAL="3600000", **more))
     done = subprocess.run(
         [sys.executable, "-c", CODE], cwd=tmp_path, env=environ, timeout=60, check=False, capture_output=True, text=True
     )

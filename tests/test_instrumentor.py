@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from packaging.requirements import Requirement
 from packaging.version import Version
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
@@ -179,6 +179,16 @@ def test_their_listeners_are_gone(telemetry: Telemetry, tmp_path: Path, order: l
         assert [] == [each for each in listeners if "opentelemetry" in getattr(each, "__module__", "")]
 
 
+def test_taken_over_while_a_checkout_is_under_way(telemetry: Telemetry, tmp_path: Path) -> None:
+    """A thread that is running through their listeners goes on: the list it runs through does not change under it."""
+    telemetry.theirs()
+    made = engine(tmp_path)
+    event.listen(made, "checkout", lambda *_: telemetry.ours(), insert=True)
+    use(made)
+
+    assert [1] == [len(telemetry.checkouts(tmp_path))]
+
+
 def test_theirs_can_be_left(telemetry: Telemetry, tmp_path: Path) -> None:
     """`take_over=False` leaves the other metric."""
     telemetry.ours(take_over=False)
@@ -226,6 +236,32 @@ def test_uninstrument_leaves_what_the_application_began(telemetry: Telemetry, tm
 
         assert before == len(monitor.watched())
         assert {} == collected(telemetry.reader)
+
+
+@pytest.mark.parametrize("key", ["POOL_EXPORTER_TRACE_WAITS", "POOL_EXPORTER_SERVCE"])
+def test_a_bad_setting_costs_no_other_instrumentation(
+    telemetry: Telemetry, tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Raised, an error would keep OpenTelemetry from loading others: it is one line, and theirs goes on counting."""
+    monkeypatch.setenv(key, "soon")
+    telemetry.ours()
+    telemetry.theirs()
+    use(engine(tmp_path))
+
+    assert [True] == [line.startswith(f"no pool is watched: {key}") for line in caplog.messages]
+    assert {THEIRS} == set(collected(telemetry.reader))
+
+
+def test_waits_are_traced_as_the_environment_says(
+    telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """POOL_EXPORTER_TRACE_WAITS is for those who have no code to say it in."""
+    monkeypatch.setenv("POOL_EXPORTER_TRACE_WAITS", "0")
+    telemetry.ours(tracer_provider=telemetry.tracers)
+    with telemetry.tracers.get_tracer("shop").start_as_current_span("request"):
+        use(engine(tmp_path))
+
+    assert ["pool.acquire", "request"] == telemetry.span_names
 
 
 def test_it_begins_again(telemetry: Telemetry, tmp_path: Path) -> None:

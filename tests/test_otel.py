@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from opentelemetry.sdk.metrics.export import (
     InMemoryMetricReader,
     MetricExporter,
     MetricExportResult,
+    MetricReader,
     MetricsData,
     PeriodicExportingMetricReader,
 )
@@ -321,6 +323,10 @@ def test_what_is_no_provider_is_refused(database: Database) -> None:
     wrong: Any = InMemoryMetricReader()
     with pytest.raises(TypeError, match="must be an OpenTelemetry MeterProvider, not InMemoryMetricReader"):
         pool_exporter.instrument(database.engine(), meter_provider=wrong)
+    with pytest.raises(TypeError, match="must be an OpenTelemetry MeterProvider, not InMemoryMetricReader"):
+        pool_exporter.instrument_all(meter_provider=wrong)
+
+    assert monitor.registry.everywhere is None
 
 
 def test_another_provider_is_warned_of_once(database: Database, caplog: pytest.LogCaptureFixture) -> None:
@@ -331,6 +337,36 @@ def test_another_provider_is_warned_of_once(database: Database, caplog: pytest.L
 
     (message,) = caplog.messages
     assert "tests.test_otel.OtherProvider lets nobody add finished metrics" in message
+
+
+def test_the_api_without_the_sdk(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the API alone is installed, with a provider of somebody else's, instruments take everything."""
+    monkeypatch.setitem(sys.modules, "pool_exporter.finished", None)
+    reader, engine = InMemoryMetricReader(), database.engine()
+    pool_exporter.instrument(engine, meter_provider=provider("instruments", reader))
+    use(engine, 2)
+    found = collected(reader)
+
+    assert (2, 2, 1) == (value(found, CHECKOUTS), points(found[WAITS])[0].count, len(caplog.messages))
+
+
+def test_nothing_is_imported_unasked() -> None:
+    """Who wants no OpenTelemetry does not import any, and need not have any."""
+    printed = run("""
+import sys
+sys.modules["opentelemetry"] = None
+import pool_exporter
+from tests.pools import Database
+engine = Database().engine()
+with pool_exporter.instrument_all():
+    pool_exporter.instrument(engine)
+    engine.connect().close()
+    print(pool_exporter.instrument(engine).snapshot().checkouts)
+""")
+
+    assert "1" == printed
 
 
 def test_our_failure_costs_the_application_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,6 +480,40 @@ def test_collections_on_many_threads(database: Database) -> None:
     rest = [value(collected(reader), CHECKOUTS) for reader in readers]
 
     assert [160] * 4 == [total + left for total, left in zip(totals, rest, strict=True)]
+
+
+class TellingReader(MetricReader):
+    """A reader that adds up what it is told, by whichever thread."""
+
+    def __init__(self) -> None:
+        super().__init__(preferred_temporality=DELTAS)  # type: ignore[arg-type]  # as documented
+        self.told: list[int] = []
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: object) -> None:
+        self.told.append(value(by_name(metrics_data), CHECKOUTS))
+
+    def shutdown(self, timeout_millis: float = 30_000, **_: object) -> None:
+        """Do nothing."""
+
+
+def test_one_reader_on_many_threads(database: Database) -> None:
+    """A reader that is flushed while it collects is told each delta once."""
+    reader, engine = TellingReader(), database.engine(pool_size=5)
+    pool_exporter.instrument(engine, meter_provider=provider("finished", reader))
+
+    def collect() -> None:
+        for _ in range(50):
+            use(engine)
+            reader.collect()
+
+    threads = [threading.Thread(target=collect) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert 200 == sum(reader.told)
+    assert min(reader.told) >= 0
 
 
 def test_the_exporters_own_health_is_reported() -> None:

@@ -19,7 +19,7 @@ from pool_exporter.metric import Kind
 from pool_exporter.pusher import Pusher, Target
 from pool_exporter.render.otel import GROWING
 from pool_exporter.render.prometheus import families
-from pool_exporter.snapshot import Histogram, Snapshot
+from pool_exporter.snapshot import Exemplar, Histogram, Snapshot
 from tests.fixtures.deadlines import until
 from tests.fixtures.otlp import Collector, grpc_collector, http_collector
 from tests.fixtures.processes import free_port
@@ -88,6 +88,27 @@ def test_what_arrives_is_what_a_scrape_shows(kind: str, collector: Collector) ->
     assert {key: expected[key] for key in expected if key not in own} == {
         k: v for k, v in found.items() if k not in own
     }
+
+
+def test_exemplars_arrive(kind: str, collector: Collector) -> None:
+    """A slow wait's exemplar arrives with its value, its time, its trace and its span, once."""
+    exemplar = Exemplar(0.3, 1_700_000_000_000_000_000, 7, 8)
+    pool = replace(ORDERS, wait_time=replace(ORDERS.wait_time, exemplars=(exemplar,)))
+    pushing = Pusher(lambda: Snapshot((pool,)), target(kind, collector))
+    assert [True, True] == [pushing.push(), pushing.push()]
+    found = [
+        [
+            (each.as_double, each.time_unix_nano, each.trace_id, each.span_id)
+            for of in export.request.resource_metrics
+            for scope in of.scope_metrics
+            for metric in scope.metrics
+            for point in metric.histogram.data_points
+            for each in point.exemplars
+        ]
+        for export in collector.exports
+    ]
+
+    assert [[(0.3, exemplar.at, (7).to_bytes(16, "big"), (8).to_bytes(8, "big"))], []] == found
 
 
 def test_one_resource_for_a_service(kind: str, collector: Collector) -> None:

@@ -49,7 +49,8 @@ class Tracing:
     def engine(self, seconds: float = SLOW, **options: Any) -> Any:
         """Return an engine whose slow waits are traced, of one connection."""
         engine = self.database.engine(pool_size=1, max_overflow=0, **options)
-        pool_exporter.instrument(engine, name="orders", trace_waits=seconds, tracer_provider=self.provider)
+        options = {"trace_waits": seconds, "tracer_provider": self.provider}
+        pool_exporter.instrument(engine, name="orders", service="shop", **options)
         return engine
 
     @property

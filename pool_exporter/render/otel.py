@@ -131,16 +131,14 @@ def parts(metric: Metric, value: object) -> Iterator[tuple[Attributes, Value]]:
         yield {}, value
 
 
-def _numbers(value: object) -> tuple[Number, ...]:
-    if isinstance(value, Histogram):
-        return value.buckets
-    if isinstance(value, Mapping):
-        return tuple(value.values())
-    return (value,) if isinstance(value, int | float) else ()
-
-
 def _has_fallen(value: object, last: object) -> bool:
-    return any(map(lt, _numbers(value), _numbers(last)))
+    if isinstance(value, int | float) and isinstance(last, int | float):
+        return value < last
+    if isinstance(value, Histogram) and isinstance(last, Histogram):
+        return any(map(lt, value.buckets, last.buckets))
+    if isinstance(value, Mapping) and isinstance(last, Mapping):
+        return any(_has_fallen(value[own], last[own]) for own in value.keys() & last.keys())
+    return False
 
 
 def _with_news_only(value: object, last: object) -> object:
@@ -154,5 +152,5 @@ def _difference(value: object, last: object) -> object:
     if isinstance(value, Histogram) and isinstance(last, Histogram):
         return replace(value, buckets=tuple(map(sub, value.buckets, last.buckets)), sum=max(0.0, value.sum - last.sum))
     if isinstance(value, Mapping) and isinstance(last, Mapping):
-        return {own: number - last.get(own, 0) for own, number in value.items()}
+        return {own: _difference(number, last.get(own)) for own, number in value.items()}
     return value - last if isinstance(value, int | float) and isinstance(last, int | float) else value
