@@ -3,6 +3,7 @@
 #   make demo    run an instrumented service under load; ARGS="--duration 60" goes to `pool-exporter demo`
 #   make test    run the tests; ARGS="-k snapshot" goes to pytest
 #   make check   run everything that CI runs: the tests on SQLAlchemy 2.1 and 2.0, ruff, mypy
+#   make dashboards   write Grafana's boards and Prometheus' rules again; RUNBOOKS=https://… is where docs/runbooks is published
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
 #   make clean   remove what the others have made
 #
@@ -15,11 +16,12 @@ ARGS ?=
 VENV_SA20 := $(VENV)-sa20
 
 EXTRAS_demo := demo,sidecar
-EXTRAS_test := demo,postgres,sidecar,test
+EXTRAS_test := dashboards,demo,postgres,sidecar,test
+EXTRAS_dashboards := dashboards
 EXTRAS_bench := bench,demo,test
 EXTRAS_dev := dev
 
-.PHONY: demo test test-sa20 lint check bench clean
+.PHONY: demo test test-sa20 lint check dashboards bench clean
 .NOTPARALLEL:  # Two pips in one environment get into each other's way.
 
 demo: $(VENV)/.installed-demo
@@ -37,6 +39,9 @@ lint: $(VENV)/.installed-dev
 	$(VENV)/bin/mypy --strict
 
 check: test test-sa20 lint
+
+dashboards: $(VENV)/.installed-dashboards
+	$(VENV)/bin/python -m grafana $(RUNBOOKS)
 
 bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench
 	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python --python $(VENV_SA20)/bin/python \

@@ -1,22 +1,26 @@
-"""`python -m grafana`: write every board and every rule again; `make dashboards` does it."""
+"""`python -m grafana [RUNBOOKS]`: write every board and every rule again; `make dashboards` does it."""
 
+import sys
 from pathlib import Path
 
+from grafana import rules
 from grafana.boards import BOARDS
 
 ROOT = Path(__file__).parents[1]
 
 
-def files() -> dict[Path, str]:
+def files(runbooks: str = rules.RUNBOOKS) -> dict[Path, str]:
     """Return what is generated, by the path where it is committed."""
-    return {ROOT / "grafana" / "dashboards" / f"{name}.json": board.json() for name, board in BOARDS.items()}
+    boards = {ROOT / "grafana" / "dashboards" / f"{name}.json": board.json() for name, board in BOARDS.items()}
+    return boards | {ROOT / "deploy" / "prometheus" / name: text for name, text in rules.files(runbooks).items()}
 
 
-def main() -> None:
+def main(runbooks: str = rules.RUNBOOKS) -> None:
     """Write the files."""
-    for path, text in files().items():
+    for path, text in files(runbooks).items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

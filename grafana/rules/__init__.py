@@ -1,1 +1,18 @@
 """Recording rules and alerts, from the same catalogue and the same questions as the boards."""
+
+from typing import Final
+
+from grafana.rules import causes, exporter, recording, symptoms
+from grafana.rules.model import RUNBOOKS, Alert, text
+
+_ALERTS: Final = (*symptoms.GROUPS, *causes.GROUPS, *exporter.GROUPS)
+
+ALERTS: Final = tuple(rule for group in _ALERTS for rule in group.rules if isinstance(rule, Alert))
+
+
+__all__ = ["ALERTS", "RUNBOOKS", "files"]
+
+
+def files(runbooks: str = RUNBOOKS) -> dict[str, str]:
+    """Return the rules files, by name: what is recorded, and the alerts, which read it."""
+    return {"pool.rules.yaml": text(recording.GROUPS, runbooks), "pool.alerts.yaml": text(_ALERTS, runbooks)}
