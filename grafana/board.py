@@ -16,7 +16,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from grafana.panels import SOURCE, Panel
-from grafana.promql import INSTANCE, JOB, POOL, Scope, name
+from grafana.promql import INSTANCE, JOB, POOL, Scope
 
 TAGS: Final = ["sqlalchemy", "connection-pool"]
 ALERTS: Final = "(SQLAlchemyPool|SQLAlchemyFleet|PoolExporter).*"
@@ -50,8 +50,8 @@ class Board:
         board = board.tags(TAGS).readonly().tooltip(DashboardCursorSync.CROSSHAIR).timezone(TimeZoneBrowser)
         board = board.refresh("30s").time("now-1h", "now")
         board = board.with_variable(build.DatasourceVariable("datasource").type("prometheus").label("Data source"))
-        for variable in self._variables:
-            board = board.with_variable(_variable(variable))
+        for number, variable in enumerate(self._variables):
+            board = board.with_variable(_variable(variable, self._variables[:number]))
         board = board.annotation(_firing()).annotation(_restarts()).link(_siblings())
         for title, panels in self._rows:
             board = board.with_row(build.Row(title))
@@ -60,11 +60,14 @@ class Board:
         return board
 
 
-def _variable(label: str) -> build.QueryVariable:
-    """Return the variable of a label's values, of which each list is narrowed by the variables before it."""
-    series, scope = name("count"), {"job": Scope(), "pool": BY_JOB, "instance": BY_POOL}[label]
-    target = POOL if label == "pool" else label
-    query = f"label_values({scope.named(series)}, {target})"
+LABELS: Final = {"job": JOB, "pool": POOL, "instance": INSTANCE}
+"""The label that each variable chooses values of."""
+
+
+def _variable(label: str, before: Sequence[str]) -> build.QueryVariable:
+    """Return the variable of a label's values: of those that there are with what is chosen *before* it."""
+    scope = Scope(tuple(f'{LABELS[chosen]}=~"${chosen}"' for chosen in before))
+    query = f"label_values({scope.series('count')}, {LABELS[label]})"
     variable = build.QueryVariable(label).label(label).datasource(SOURCE).query({"query": query, "refId": label})
     variable = variable.multi(True).include_all(True).all_value(".+").sort(VariableSort.ALPHABETICAL_ASC)
     return variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)

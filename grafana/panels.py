@@ -37,7 +37,7 @@ from grafana_foundation_sdk.models.dashboard import DataTransformerConfig
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from grafana.paint import PLAIN, Overrides, Steps, by_thresholds, thresholds
+from grafana.paint import GREEN, PLAIN, Overrides, Steps, by_thresholds, thresholds
 
 SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 
@@ -99,11 +99,11 @@ def number(card: Card, line: Line) -> stat.Panel:
     return panel.with_target(_query(line).instant())
 
 
-def timeline(card: Card, *lines: Line) -> statetimeline.Panel:
+def timeline(card: Card, *lines: Line, base: str = GREEN) -> statetimeline.Panel:
     """Return one coloured bar for each series, over time."""
     panel = _framed(statetimeline.Panel(), card).color_scheme(by_thresholds())
     panel = panel.show_value(VisibilityMode.NEVER).row_height(0.85).line_width(0).fill_opacity(75).merge_values(True)
-    panel = panel.legend(_legend(card)).tooltip(_tooltip())
+    panel = panel.legend(_legend(card)).tooltip(_tooltip()).thresholds(thresholds(card.steps, base))
     for line in lines:
         panel = panel.with_target(_query(line).range())
     return panel

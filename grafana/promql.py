@@ -6,7 +6,7 @@ Every function returns a piece of an expression as text. Nothing here may know a
 from dataclasses import dataclass
 from typing import Final
 
-from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS, POOL_NAME, Kind, Label, Metric
+from pool_exporter.catalog import EXPORTER_METRICS, POOL_LABELS, POOL_METRICS, POOL_NAME, Kind, Label, Metric
 
 RATE_INTERVAL: Final = "$__rate_interval"
 """What Grafana replaces by four scrapes' time, or more when the graph is coarser: the shortest window that is sound."""
@@ -25,6 +25,14 @@ def metric(field: str) -> Metric:
     if field not in _METRICS:
         raise LookupError(f"no metric of the catalogue has the field {field!r}; it has {', '.join(_METRICS)}")
     return _METRICS[field]
+
+
+def pool_label(otel: str) -> str:
+    """Return the Prometheus name of a label that every series of a pool has; LookupError if none has that name."""
+    found = [label.prometheus for label in POOL_LABELS if label.name == otel]
+    if not found:
+        raise LookupError(f"no series of a pool has the label {otel!r}")
+    return found[0]
 
 
 def name(field: str, part: str = "") -> str:

@@ -208,13 +208,14 @@ def _pools() -> list[Panel]:
         "Wait p95": cell(units.Seconds, WAITS, "color-text"),
         "Mean use": cell(units.Seconds, {}),
         "Timeouts": cell(units.Short, ANY_IS_A_FAULT, "color-text", decimals=0),
-        POOL: [DynamicConfigValue(id_val="displayName", value="Pool"), _to_pool()],
+        POOL: [DynamicConfigValue(id_val="displayName", value="Pool"), to_pool()],
         JOB: [DynamicConfigValue(id_val="displayName", value="Job")],
     }
     return [rows(card, columns, overrides)]
 
 
-def _to_pool() -> DynamicConfigValue:
+def to_pool() -> DynamicConfigValue:
+    """Return the override that makes a cell lead to the board of its line's pool."""
     url = f"/d/{POOL_UID}?var-job=${{__data.fields.{JOB}}}&var-pool=${{__data.fields.{POOL}}}&${{__url_time_range}}"
     link = {"title": "Open the pool's board", "url": f"{url}&${{datasource:queryparam}}"}
     return DynamicConfigValue(id_val="links", value=[link])
@@ -236,7 +237,7 @@ def _alerts() -> list[Panel]:
         "alertstate": [DynamicConfigValue(id_val="displayName", value="State")],
         "severity": [DynamicConfigValue(id_val="displayName", value="Severity")],
         JOB: [DynamicConfigValue(id_val="displayName", value="Job")],
-        POOL: [DynamicConfigValue(id_val="displayName", value="Pool"), _to_pool()],
+        POOL: [DynamicConfigValue(id_val="displayName", value="Pool"), to_pool()],
     }
     return [rows(card, {"A": Line(by(labels, firing, "count"), "Instances")}, overrides)]
 

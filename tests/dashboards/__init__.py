@@ -1,1 +1,1 @@
-"""The boards and the rules: what is committed is what is generated, what they ask exists, and Grafana's linter is content."""
+"""The boards and rules: what is committed is generated, what they ask exists, and Grafana's linter is content."""

@@ -3,12 +3,13 @@
 What is left out on purpose is in EXCEPTIONS, and in grafana/dashboards' .lint for those who have the linter.
 """
 
+import re
 from typing import Any
 
 import pytest
 from grafana_foundation_sdk.models import units
 
-from tests.dashboards.boards import BOARDS, DATA_KINDS, Panel, panels, queried_variables
+from tests.dashboards.boards import BOARDS, DATA_KINDS, Panel, expressions, panels, queried_variables
 from tests.dashboards.expressions import selectors
 
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -52,6 +53,20 @@ def test_board_has_a_job_variable(name: str) -> None:
 def test_variables_follow_the_time_range(name: str) -> None:
     """template-on-time-change-reload: what is offered is what there was in the range."""
     assert {2} == {found["refresh"] for found in queried_variables(BOARDS[name])}
+
+
+@EACH_BOARD
+def test_variables_exist(name: str) -> None:
+    """Every variable of an expression is one of the board's, or Grafana's own."""
+    own = {found["name"] for found in BOARDS[name]["templating"]["list"]}
+    used = {
+        variable
+        for place, expression in expressions()
+        if place.startswith(f"{name}:")
+        for variable in re.findall(r"\$\{?(\w+)", expression)
+    }
+
+    assert set() == {variable for variable in used if not variable.startswith("__")} - own
 
 
 @EACH_BOARD
