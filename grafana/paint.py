@@ -101,6 +101,6 @@ def cell(unit: str, steps: Steps, kind: str = "auto", decimals: int | None = Non
 
 
 def _threshold_values(steps: Steps) -> dict[str, object]:
-    base = GREEN if steps else "text"
+    base = "text"
     values = [{"color": base, "value": None}, *({"color": color, "value": at} for at, color in steps.items())]
     return {"mode": "absolute", "steps": values}

@@ -45,6 +45,8 @@ Panel = timeseries.Panel | stat.Panel | table.Panel | heatmap.Panel | statetimel
 _WIDE: Final = 12
 """From this width on, in columns of 24, there is room for values in the legend."""
 
+_COLUMN_PIXELS: Final = 70
+
 _P = TypeVar("_P", timeseries.Panel, stat.Panel, table.Panel, heatmap.Panel, statetimeline.Panel, bargauge.Panel)
 
 
@@ -80,7 +82,7 @@ class Line:
 def graph(card: Card, *lines: Line, overrides: Overrides | None = None, is_stacked: bool = False) -> timeseries.Panel:
     """Return lines over time, or areas on top of each other."""
     panel = _framed(timeseries.Panel(), card).legend(_legend(card)).tooltip(_tooltip())
-    panel = panel.show_points(VisibilityMode.NEVER).line_width(1).fill_opacity(30 if is_stacked else 8).min(0)
+    panel = panel.show_points(VisibilityMode.AUTO).line_width(1).fill_opacity(30 if is_stacked else 8).min(0)
     if is_stacked:
         panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
     if card.steps:
@@ -128,9 +130,11 @@ def bars(card: Card, *lines: Line) -> bargauge.Panel:
     return panel
 
 
-def rows(card: Card, columns: Mapping[str, Line], overrides: Overrides, hidden: Sequence[str] = ()) -> table.Panel:
+def rows(
+    card: Card, labels: Sequence[str], columns: Mapping[str, Line], overrides: Overrides, hidden: Sequence[str] = ()
+) -> table.Panel:
     """Return a table with a row for each set of labels, and a column for each query, after the labels."""
-    panel = _framed(table.Panel(), card).filterable(True)
+    panel = _framed(table.Panel(), card).filterable(True).min_width(_COLUMN_PIXELS)
     for ref_id, line in columns.items():
         query = prometheus.Dataquery().expr(line.expression).format(PromQueryFormat.TABLE).instant().datasource(SOURCE)
         panel = panel.with_target(query.ref_id(ref_id))
@@ -139,7 +143,8 @@ def rows(card: Card, columns: Mapping[str, Line], overrides: Overrides, hidden: 
         names["Value"] = next(iter(columns.values())).legend
     panel = panel.with_transformation(DataTransformerConfig(id_val="merge", options={}))
     excluded = dict.fromkeys(("Time", *hidden), True)
-    options = {"excludeByName": excluded, "renameByName": names, "indexByName": {}}
+    order = {name: place for place, name in enumerate((*labels, *names))}
+    options = {"excludeByName": excluded, "renameByName": names, "indexByName": order}
     panel = panel.with_transformation(DataTransformerConfig(id_val="organize", options=options))
     return _overridden(panel, overrides)
 

@@ -114,7 +114,7 @@ def sizes() -> list[Panel]:
         JOB: [DynamicConfigValue(id_val="displayName", value="Job")],
         POOL: [DynamicConfigValue(id_val="displayName", value="Pool"), to_pool()],
     }
-    return [rows(card, columns, overrides)]
+    return [rows(card, (JOB, POOL), columns, overrides)]
 
 
 BOARD: Final = Board(

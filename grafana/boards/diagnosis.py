@@ -14,8 +14,8 @@ from grafana.paint import GREEN, ORANGE, RED, YELLOW, Steps, color, limit_line, 
 from grafana.panels import Card, Line, Panel, graph, timeline
 from grafana.promql import RATE_INTERVAL, quantile, rate
 
-USUAL: Final = "1h"
-"""What is compared with: the hour that ends at the same moment."""
+USUAL: Final = "1h:1m"
+"""What is compared with: the hour that ends at the same moment, or as much of it as there is."""
 
 MUCH: Final = 2
 """How many times the usual is much."""
@@ -23,8 +23,8 @@ MUCH: Final = 2
 LEAK_SHARE: Final = 0.1
 """Which share of its limit a pool may hold unreturned. The demo's leak holds a third; its slowest reports none."""
 
-LEAK_WINDOW: Final = "5m"
-"""Long against the slowest honest use, so that a report of a minute is no leak."""
+LEAK_WINDOW: Final = "2m"
+"""Long against an honest use: only what is out for longer shows."""
 
 HIT: Final[Steps] = {1: ORANGE}
 
@@ -43,6 +43,14 @@ def demand(window: str) -> str:
     """Return how many connections the callers need: their mean use, and room for chance (square-root staffing)."""
     busy = queries.busy(BY_INSTANCE, window=window)
     return f"{busy} + 2 * sqrt({busy}) + {queries.queue(BY_INSTANCE, window=window)}"
+
+
+def usual(question: queries.Question) -> str:
+    """Return the mean of the answers of the last hour.
+
+    It is no rate over an hour: that would be too low for the first hour of every process.
+    """
+    return f"avg_over_time(({question(BY_INSTANCE)})[{USUAL}])"
 
 
 def _verdict() -> Panel:
@@ -70,8 +78,7 @@ def _verdict() -> Panel:
 
 def _more(question: queries.Question) -> str:
     """Return 1 while the answer is much more than it usually is."""
-    now, usual = question(BY_INSTANCE), question(BY_INSTANCE, window=USUAL)
-    return f"{now} >= bool {MUCH} * {usual}"
+    return f"{question(BY_INSTANCE)} >= bool {MUCH} * {usual(question)}"
 
 
 def _traffic() -> Panel:
@@ -86,7 +93,7 @@ def _traffic() -> Panel:
     return graph(
         card,
         Line(queries.checkouts(BY_INSTANCE), "checkouts"),
-        Line(queries.checkouts(BY_INSTANCE, window=USUAL), "usual"),
+        Line(usual(queries.checkouts), "usual"),
         overrides={"checkouts": [color("blue")], "usual": thin_line("text")},
     )
 
@@ -105,7 +112,7 @@ def _use() -> Panel:
         card,
         Line(queries.mean_use(BY_INSTANCE), "mean"),
         Line(quantile(0.99, BY_INSTANCE.series("use_time", part="bucket")), "p99"),
-        Line(queries.mean_use(BY_INSTANCE, window=USUAL), "usual"),
+        Line(usual(queries.mean_use), "usual"),
         overrides={"mean": [color(ORANGE)], "p99": [color(RED)], "usual": thin_line("text")},
     )
 

@@ -126,7 +126,15 @@ def versions() -> list[Panel]:
         width=24,
         height=6,
     )
-    return [rows(card, {"A": Line(BY_TARGET.series("build"), "info")}, {}, hidden=["info", "__name__", "Value"])]
+    return [
+        rows(
+            card,
+            (JOB, INSTANCE),
+            {"A": Line(BY_TARGET.series("build"), "info")},
+            {},
+            hidden=["info", "__name__", "Value"],
+        )
+    ]
 
 
 BOARD: Final = Board(

@@ -211,7 +211,7 @@ def _pools() -> list[Panel]:
         POOL: [DynamicConfigValue(id_val="displayName", value="Pool"), to_pool()],
         JOB: [DynamicConfigValue(id_val="displayName", value="Job")],
     }
-    return [rows(card, columns, overrides)]
+    return [rows(card, (JOB, POOL), columns, overrides)]
 
 
 def to_pool() -> DynamicConfigValue:
@@ -231,7 +231,7 @@ def _alerts() -> list[Panel]:
         height=6,
     )
     firing = f'ALERTS{{alertname=~"{ALERTS}",job=~"$job"}}'
-    labels = f"alertname, alertstate, severity, {JOB}, {POOL}"
+    labels = ("alertname", "alertstate", "severity", JOB, POOL)
     overrides: Overrides = {
         "alertname": [DynamicConfigValue(id_val="displayName", value="Alert")],
         "alertstate": [DynamicConfigValue(id_val="displayName", value="State")],
@@ -239,7 +239,7 @@ def _alerts() -> list[Panel]:
         JOB: [DynamicConfigValue(id_val="displayName", value="Job")],
         POOL: [DynamicConfigValue(id_val="displayName", value="Pool"), to_pool()],
     }
-    return [rows(card, {"A": Line(by(labels, firing, "count"), "Instances")}, overrides)]
+    return [rows(card, labels, {"A": Line(by(", ".join(labels), firing, "count"), "Instances")}, overrides)]
 
 
 BOARD: Final = Board(

@@ -177,7 +177,7 @@ def _churn() -> list[Panel]:
 
 
 def _instances() -> list[Panel]:
-    labels = ", ".join((JOB, POOL, INSTANCE, *INFO_LABELS))
+    labels = (JOB, INSTANCE, POOL, *INFO_LABELS)
     configuration = Card(
         "Configuration",
         "How the pool of each instance is set up.",
@@ -203,7 +203,8 @@ def _instances() -> list[Panel]:
         ),
         rows(
             configuration,
-            {"A": Line(by(labels, BY_INSTANCE.series("info"), "max"), "info")},
+            labels,
+            {"A": Line(by(", ".join(labels), BY_INSTANCE.series("info"), "max"), "info")},
             {POOL: [DynamicConfigValue(id_val="displayName", value="pool")]},
             hidden=["Value"],
         ),

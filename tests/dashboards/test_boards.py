@@ -210,7 +210,7 @@ def test_overrides_meet_a_series(panel: Panel) -> None:
 @EACH_PANEL
 def test_rates_have_the_interval_of_the_scrape(panel: Panel) -> None:
     """target-rate-interval: what is drawn is rated over `$__rate_interval`, or a window that is explained."""
-    windows = ("[$__rate_interval]", "[$__range]", "[5m]", "[1h]", "[7d]", "[1d]")
+    windows = ("[$__rate_interval]", "[$__range]", "[5m]", "[2m]", "[1h:1m]", "[7d]")
     for expression in panel.expressions:
         assert expression.count("[") == sum(expression.count(window) for window in windows)
 

@@ -1,0 +1,95 @@
+"""Records the demo: three services on one PostgreSQL, one of which goes through all scenes, and our rules evaluated."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL
+
+from tests.fixtures.postgres import postgres_server
+from tests.fixtures.processes import free_port, is_listening, running
+from tests.fixtures.programs import require
+
+ROOT = Path(__file__).parents[2]
+RUN = "import sys; from pool_exporter.cli import main; sys.exit(main())"
+SETTLE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """One demo: its job and instance in Prometheus, and its options and settings."""
+
+    job: str
+    instance: str
+    options: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+
+
+SERVICES = (
+    Service("orders", "orders-0"),
+    Service("orders", "orders-1", ("--scene", "calm")),
+    Service("billing", "billing-0", ("--scene", "calm"), (("DB_POOL_SIZE", "10"), ("DB_MAX_OVERFLOW", "5"))),
+)
+
+
+def record(directory: Path, seconds: float) -> None:
+    """Play the scenes for *seconds*, and leave Prometheus' data and the time of it in *directory*."""
+    directory.mkdir(parents=True)
+    ports = [free_port() for _ in SERVICES]
+    with ExitStack() as stack:
+        postgres = stack.enter_context(postgres_server(max_connections=40))
+        for service, port in zip(SERVICES, ports, strict=True):
+            stack.enter_context(_demo(service, port, seconds, postgres.url("asyncpg"), directory))
+        config = directory / "prometheus.yml"
+        config.write_text(json.dumps(_config(ports)))
+        stack.enter_context(prometheus(directory, free_port(), config))
+        start = time.time()
+        time.sleep(seconds)
+        (directory / "time.json").write_text(json.dumps({"from": start, "to": time.time() - SETTLE_SECONDS}))
+
+
+@contextmanager
+def prometheus(directory: Path, port: int, config: Path) -> Iterator[None]:
+    """Run Prometheus on the data in *directory*."""
+    command: list[str | Path] = [
+        require("prometheus"),
+        f"--config.file={config}",
+        f"--storage.tsdb.path={directory}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--web.cors.origin=.*",
+    ]
+    with running(command, directory / "prometheus.log", lambda: is_listening(port), cwd=directory):
+        yield
+
+
+def _config(ports: list[int]) -> dict[str, Any]:
+    """Scrape each service every second, under the name that it would have in a fleet."""
+    targets: dict[str, list[dict[str, Any]]] = {}
+    for service, port in zip(SERVICES, ports, strict=True):
+        labels = {"instance": service.instance}
+        targets.setdefault(service.job, []).append({"targets": [f"127.0.0.1:{port}"], "labels": labels})
+    return {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "5s"},
+        "rule_files": [str(ROOT / "deploy" / "prometheus" / "pool.*.yaml")],
+        "scrape_configs": [{"job_name": job, "static_configs": found} for job, found in targets.items()],
+    }
+
+
+@contextmanager
+def _demo(service: Service, port: int, seconds: float, url: URL, directory: Path) -> Iterator[None]:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "DATABASE_URL": url.render_as_string(),
+        **dict(service.settings),
+    }
+    options = ["--port", str(port), "--duration", str(seconds), *service.options]
+    log = directory / f"{service.instance}.log"
+    with running([sys.executable, "-u", "-c", RUN, "demo", *options], log, lambda: is_listening(port), environ=environ):
+        yield
