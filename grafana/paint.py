@@ -91,7 +91,7 @@ def cell(unit: str, steps: Steps, kind: str = "auto", decimals: int | None = Non
         DynamicConfigValue(id_val="unit", value=unit),
         DynamicConfigValue(id_val="custom.cellOptions", value={"type": kind}),
         DynamicConfigValue(id_val="color", value={"mode": "thresholds"}),
-        DynamicConfigValue(id_val="thresholds", value=_threshold_values(steps)),
+        DynamicConfigValue(id_val="thresholds", value=_threshold_values(steps, _BASES.get(kind, "text"))),
     ]
     if decimals is not None:
         properties.append(DynamicConfigValue(id_val="decimals", value=decimals))
@@ -100,7 +100,10 @@ def cell(unit: str, steps: Steps, kind: str = "auto", decimals: int | None = Non
     return properties
 
 
-def _threshold_values(steps: Steps) -> dict[str, object]:
-    base = "text"
+_BASES: Final = {"gauge": GREEN, "color-background": "transparent"}
+"""The colour below the first threshold; where it is text, plain text."""
+
+
+def _threshold_values(steps: Steps, base: str) -> dict[str, object]:
     values = [{"color": base, "value": None}, *({"color": color, "value": at} for at, color in steps.items())]
     return {"mode": "absolute", "steps": values}

@@ -91,7 +91,7 @@ def sizes() -> list[Panel]:
         "the suggestion lies between size and limit.",
         "above the limit: raise it, after a look at the server. Far below the size: lower it, idle connections cost.",
         width=24,
-        height=10,
+        height=7,
     )
     columns = {
         "A": Line(by(EACH, by(f"{EACH}, {INSTANCE}", BY_POOL.series("max"), "group"), "count"), "Instances"),

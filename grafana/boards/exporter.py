@@ -99,7 +99,7 @@ def over_time() -> list[Panel]:
             Card(
                 "Samples in a scrape",
                 "How many series each target gives, others than ours included.",
-                "constant, about 130 for each pool.",
+                "constant, about 100 for each pool.",
                 "if it grows without end, pools are made anew under new names: give them a name.",
             ),
             Line(BY_TARGET.named("scrape_samples_scraped"), LEGEND),

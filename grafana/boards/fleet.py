@@ -187,7 +187,7 @@ def _pools() -> list[Panel]:
         "Peak below 80 %, nobody waiting, no timeouts.",
         "sort by Exhausted and begin with the first.",
         width=24,
-        height=9,
+        height=7,
     )
     columns = {
         "A": Line(queries.used(BY_POOL, EACH), "Used"),
@@ -228,12 +228,15 @@ def _alerts() -> list[Panel]:
         "empty.",
         "begin with the critical ones; follow the runbook that the notification names.",
         width=24,
-        height=6,
+        height=8,
     )
     firing = f'ALERTS{{alertname=~"{ALERTS}",job=~"$job"}}'
     labels = ("alertname", "alertstate", "severity", JOB, POOL)
     overrides: Overrides = {
-        "alertname": [DynamicConfigValue(id_val="displayName", value="Alert")],
+        "alertname": [
+            DynamicConfigValue(id_val="displayName", value="Alert"),
+            DynamicConfigValue(id_val="custom.width", value=340),
+        ],
         "alertstate": [DynamicConfigValue(id_val="displayName", value="State")],
         "severity": [DynamicConfigValue(id_val="displayName", value="Severity")],
         JOB: [DynamicConfigValue(id_val="displayName", value="Job")],

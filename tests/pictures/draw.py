@@ -44,7 +44,7 @@ PAGE = """\
 <link rel="stylesheet" href="page.css">
 <body style="margin: 0"><div id="root"></div><script src="page.js"></script>
 """
-CHOSEN = {"pool": {"var-job": "orders"}}
+CHOSEN = {"pool": {"var-job": "orders", "var-instance": "orders-0"}}
 """What is chosen in the variables of a board; everything, where nothing is said."""
 
 

@@ -189,7 +189,7 @@ function Content({panel, data, width, height}) {
   }
   if (panel.type === 'state-timeline') return <StateTimeline {...{panel, data, width, height}}/>;
   if (panel.type === 'heatmap') return <Heatmap {...{panel, data, width, height}}/>;
-  return <Table data={data[0]} width={width} height={height}/>;
+  return <Table data={data[0]} width={width} height={height} columnMinWidth={panel.fieldConfig.defaults.custom?.minWidth}/>;
 }
 
 class Guard extends React.Component {
