@@ -1,18 +1,18 @@
 """Exact, nearly free, always-visible monitoring of SQLAlchemy connection pools for Prometheus and OpenTelemetry.
 
-The names of `__all__` are the public surface. Importing this module imports SQLAlchemy and nothing else of weight; what
-needs prometheus_client or Starlette is imported when it is first used.
+The names of `__all__` are the public surface. Importing this module imports nothing of weight: each name brings what it
+needs when it is first used. So the sidecar never loads SQLAlchemy, and an application loads no server that it does not
+ask for.
 """
 
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from pool_exporter.everywhere import instrument_all
-from pool_exporter.monitor import Monitor, instrument
-
 if _TYPE_CHECKING:
     from pool_exporter.app import make_asgi_app, metrics_endpoint
     from pool_exporter.collector import PoolCollector
+    from pool_exporter.everywhere import instrument_all
+    from pool_exporter.monitor import Monitor, instrument
     from pool_exporter.server import start_http_server
 
 __all__ = [
@@ -26,7 +26,10 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Monitor": "pool_exporter.monitor",
     "PoolCollector": "pool_exporter.collector",
+    "instrument": "pool_exporter.monitor",
+    "instrument_all": "pool_exporter.everywhere",
     "make_asgi_app": "pool_exporter.app",
     "metrics_endpoint": "pool_exporter.app",
     "start_http_server": "pool_exporter.server",

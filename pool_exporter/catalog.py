@@ -1,7 +1,8 @@
 """The table of metrics and the glossary: every name that leaves this package is declared here, once.
 
 Renderers, documentation, dashboards and alert rules read `POOL_METRICS` and `EXPORTER_METRICS` or are checked
-against them. Nothing else may stand here: no value, no IO, no clock, no import of another module of the package.
+against them. Nothing else may stand here: no value, no IO, no clock. What a metric is, metric.py says; the exporter's
+own metrics have their lines in catalog_exporter.py.
 
 Names follow the OpenTelemetry semantic conventions for database client pools (v1.44.0,
 docs/db/database-metrics.md). What the conventions do not have is named `sqlalchemy.pool.*`; the exporter's own
@@ -19,54 +20,8 @@ Glossary, one word for one thing:
 - *orphaned*: used, while the task or thread that checked it out has finished.
 """
 
-from dataclasses import dataclass
-from enum import Enum
-
-
-class Kind(Enum):
-    """What a metric's values mean when they are added, compared or rated."""
-
-    COUNTER = "counter"
-    UPDOWN = "updowncounter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-    INFO = "info"
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """One label of a metric's own: its OpenTelemetry name and, where the set is closed, all its values."""
-
-    name: str
-    values: tuple[str, ...] = ()
-
-    @property
-    def prometheus(self) -> str:
-        """The label's name in the Prometheus formats."""
-        return self.name.replace(".", "_")
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric: OpenTelemetry name, kind, UCUM unit, help, own label, and the snapshot's attribute that holds it."""
-
-    name: str
-    kind: Kind
-    unit: str
-    help: str
-    field: str
-    label: Label | None = None
-
-    @property
-    def family(self) -> str:
-        """The Prometheus family's name: without `_total`, with the unit as a word where there is one."""
-        return self.name.replace(".", "_") + ("_seconds" if self.unit == "s" else "")
-
-    @property
-    def prometheus(self) -> str:
-        """The name that a PromQL query uses (a histogram's is completed by `_bucket`, `_sum` or `_count`)."""
-        return self.family + ("_total" if self.kind is Kind.COUNTER else "")
-
+from pool_exporter import catalog_exporter
+from pool_exporter.metric import Kind, Label, Metric
 
 POOL_NAME = Label("db.client.connection.pool.name")
 POOL_LABELS = (
@@ -76,6 +31,7 @@ POOL_LABELS = (
     Label("server.address"),
     Label("server.port"),
     Label("service.name"),
+    Label("service.instance.id"),
 )
 """On every series of a pool; an attribute that a pool does not have is left out, as both data models ask."""
 
@@ -286,13 +242,4 @@ POOL_METRICS = (
     Metric(_POOL + "info", Kind.INFO, "1", "Configuration of the pool, as labels; always 1.", "info"),
 )
 
-EXPORTER_METRICS = (
-    Metric("pool_exporter.build_info", Kind.INFO, "1", "Version of the exporter and of SQLAlchemy; always 1.", "build"),
-    Metric(
-        "pool_exporter.hook_errors",
-        Kind.COUNTER,
-        "{error}",
-        "Errors inside our own hooks, each kept from the application. Anything but 0 is a fault of ours.",
-        "hook_errors",
-    ),
-)
+EXPORTER_METRICS = catalog_exporter.METRICS

@@ -16,6 +16,7 @@ from typing import NoReturn
 from typing_extensions import override
 
 import pool_exporter
+from pool_exporter import dump, healthcheck, serve
 from pool_exporter.errors import PoolExporterError
 
 EXIT_USAGE = 2
@@ -124,4 +125,7 @@ COMMANDS = (
         _add_demo_arguments,
         _run_demo,
     ),
+    Command(serve.NAME, serve.HELP, "sidecar", ("bcrypt", "uvicorn", "yaml"), serve.add_arguments, serve.run),
+    Command(healthcheck.NAME, healthcheck.HELP, "sidecar", (), healthcheck.add_arguments, healthcheck.run),
+    Command(dump.NAME, dump.HELP, "sidecar", (), dump.add_arguments, dump.run),
 )

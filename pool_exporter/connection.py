@@ -5,7 +5,7 @@ Nothing here may know SQLAlchemy: what belongs to it is held as it was given, an
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from pool_exporter.state import PoolState
@@ -17,8 +17,11 @@ DETACHED: Final = 3
 CLOSED: Final = 4
 OLD: Final = 5
 
+Reference: TypeAlias = Callable[[], Any] | None
+"""What gives the object that it stands for, or None when that was collected; None where there is none."""
 
-def _nothing() -> None:
+
+def nothing() -> None:
     """Stand for a weak reference to nothing."""
 
 
@@ -34,11 +37,11 @@ class Connection:
         #: Index of its row among the words, 0 when it has none.
         self.row = 0
         #: What the current use was handed out as; dead when the application lost it.
-        self.checkout: Callable[[], Any] | None = None
+        self.checkout: Reference = None
         #: The task or thread that checked out.
-        self.owner: Callable[[], Any] | None = None
+        self.owner: Reference = None
         #: The pool's own record of it, and the driver's connection (its id()), for who must tell one from another.
-        self.record: Callable[[], Any] = _nothing
+        self.record: Callable[[], Any] = nothing
         self.identity = 0
         #: Why it is about to be closed, when an event told before.
         self.mark = ""
@@ -56,5 +59,5 @@ class Connection:
     def __del__(self) -> None:
         """Close what was collected without an event: dispose(close=False), a pool that was merely dropped."""
         if self.state != CLOSED:
-            with suppress(Exception):  # The interpreter would print it.
+            with suppress(Exception):  # The interpreter would print it; a child has unmapped its parent's words.
                 self.pool.closed(self, "discarded")

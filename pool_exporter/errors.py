@@ -90,7 +90,7 @@ class CorruptFile(PoolExporterError):
     """Report a file that another process wrote, or half wrote, and that cannot be read as what it claims to be."""
 
     def __init__(self, path: str, fault: str, reason: str = "corrupt") -> None:
-        """Carry the path, what is wrong with it, and one of `catalog.SET_ASIDE` for counting it."""
+        """Carry the path, what is wrong with it, and one of `catalog_exporter.SET_ASIDE` for counting it."""
         super().__init__(path, fault, reason)
         self.path = path
         self.fault = fault

@@ -46,13 +46,17 @@ _log = logging.getLogger("pool_exporter")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What matters of a request; *path* is without the prefix that the app is mounted under, headers are as latin-1."""
+    """What matters of a request; *path* is without the prefix that the app is mounted under, headers are as latin-1.
+
+    *metrics* is the path at which the server has the metrics.
+    """
 
     method: str
     path: str
     query: str = ""
     accept: str = ""
     accept_encoding: str = ""
+    metrics: str = METRICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class Response:
 
 def respond(request: Request, source: Source) -> Response:
     """Answer any request; never raise an Exception, and take a snapshot only where `takes_snapshot` says so."""
-    handler = _HANDLERS.get(request.path)
+    handler = _handler(request.path, request.metrics)
     if handler is None:
         response = _line(404, "not found")
     elif request.method not in _METHODS:
@@ -76,12 +80,16 @@ def respond(request: Request, source: Source) -> Response:
     return replace(response, body=b"") if request.method == "HEAD" else response
 
 
-def takes_snapshot(path: str) -> bool:
+def takes_snapshot(path: str, metrics: str = METRICS) -> bool:
     """Tell whether answering takes longer than a moment, so that it belongs into a thread, one at a time."""
-    return path in _HANDLERS and path != HEALTHY
+    return _handler(path, metrics) not in (None, _healthy)
 
 
 _Handler = Callable[[Request, Source], Response]
+
+
+def _handler(path: str, metrics: str) -> _Handler | None:
+    return _metrics if path == metrics else None if path == METRICS else _HANDLERS.get(path)
 
 
 def _guarded(handler: _Handler, request: Request, source: Source) -> Response:
@@ -90,7 +98,7 @@ def _guarded(handler: _Handler, request: Request, source: Source) -> Response:
     except Exception as error:  # noqa: BLE001  # whatever it is, the server goes on and the next scrape is answered
         _log.error("%s could not be answered", request.path, exc_info=error)
         # Only the class, because a message may hold anything.
-        return _line(500, f"no snapshot: {type(error).__name__}; the log has more")
+        return _line(503 if handler is _ready else 500, f"no snapshot: {type(error).__name__}; the log has more")
 
 
 def _metrics(request: Request, source: Source) -> Response:
@@ -104,9 +112,9 @@ def _metrics(request: Request, source: Source) -> Response:
     return _response(200, chosen.content_type, body, ("Vary", "Accept, Accept-Encoding"), *encoding)
 
 
-def _landing(_: Request, source: Source) -> Response:
+def _landing(request: Request, source: Source) -> Response:
     # A pool's name may hold half a surrogate pair, which cannot be encoded.
-    body = page.render(source()).encode("utf-8", "replace")
+    body = page.render(source(), request.metrics).encode("utf-8", "replace")
     return _response(200, "text/html; charset=utf-8", body, ("Content-Security-Policy", page.SECURITY_POLICY))
 
 
@@ -122,7 +130,6 @@ def _ready(_: Request, source: Source) -> Response:
 
 _HANDLERS: Final[Mapping[str, _Handler]] = {
     LANDING: _landing,
-    METRICS: _metrics,
     HEALTHY: _healthy,
     READY: _ready,
 }

@@ -20,12 +20,14 @@ from sqlalchemy import exc
 from sqlalchemy.pool import Pool, QueuePool
 
 from pool_exporter.acquire import arm, disarm
+from pool_exporter.beside import write_owner, write_server
 from pool_exporter.connection import CLOSED, Connection
 from pool_exporter.guard import guarded
 from pool_exporter.layout import DRIFT
 from pool_exporter.listeners import listen, unlisten
-from pool_exporter.owners import is_finished
-from pool_exporter.records import ATTRIBUTE, close_reason, limit_of, open_records, pool_of
+from pool_exporter.owners import is_finished, name_of
+from pool_exporter.records import ATTRIBUTE, close_reason, limit_of, open_records, pool_of, server_number
+from pool_exporter.slots import Words
 from pool_exporter.state import UNLIMITED, PoolState
 
 _POOL_EVENTS: Final = ("connect", "close", "invalidate", "soft_invalidate", "detach", "close_detached")
@@ -38,6 +40,8 @@ class Hooks:
         self.state = state
         #: Who installed it; whoever finds these hooks on a pool finds the monitor by it.
         self.monitor: Any = None
+        #: Gives the words back, once; whoever placed them sets it.
+        self.release: Any = None
         self._wall_clock = wall_clock
         self._first = ref(pool)
         self._pools: list[ref[Pool]] = []
@@ -70,15 +74,17 @@ class Hooks:
             pool.__dict__.pop(ATTRIBUTE, None)
         self.forget()
 
-    def forget(self) -> None:
-        """Drop every connection without counting it, as a forked child does with its parent's."""
+    def forget(self, words: Words | None = None) -> None:
+        """Drop every connection without counting it, as a forked child does with its parent's, and go on on *words*."""
         self._lock = RLock()  # In the child, a thread that is not there may hold the old one.
         self._detached.clear()
-        for connection in self.state.live():
+        connections = self.state.live()
+        # First of all: what is collected below would be counted as closed, and in a child among its parent's numbers.
+        self.state.reset(next((limit_of(pool) for pool in reversed(self.pools())), UNLIMITED), words)
+        for connection in connections:
             record = connection.record()
             if record is not None and record.__dict__.get(ATTRIBUTE) is connection:
                 record.__dict__.pop(ATTRIBUTE, None)
-        self.state.reset(next((limit_of(pool) for pool in reversed(self.pools())), UNLIMITED))
 
     def pools(self) -> list[Pool]:
         """Return the pools that are watched and alive, the current one last."""
@@ -120,6 +126,7 @@ class Hooks:
         connection.identity = id(record.dbapi_connection)
         if not self._is_removed:
             record.__dict__[ATTRIBUTE] = connection
+        write_server(self.state.words, connection.row, server_number(record))
         return connection
 
     def _tracked(self, record: Any) -> Connection | None:
@@ -147,6 +154,7 @@ class Hooks:
 
     @guarded
     def _on_invalidate(self, dbapi_connection: object, record: Any, error: BaseException | None) -> None:
+        self._settle_down()
         self.state.invalidated("hard")
         connection = self._tracked(record)
         if connection is not None:
@@ -155,6 +163,7 @@ class Hooks:
 
     @guarded
     def _on_soft_invalidate(self, dbapi_connection: object, record: Any, error: BaseException | None) -> None:
+        self._settle_down()
         self.state.invalidated("soft")
 
     @guarded
@@ -191,10 +200,15 @@ class Hooks:
         if connection is not None:
             self.state.closed(connection, reason)
 
+    def _settle_down(self) -> None:
+        if not self.state.mark[0]:
+            self.state.strayed()
+
     # Looking.
 
     def look(self) -> None:
         """Write what no event tells: connections lost unannounced, orphans, the drift."""
+        self._settle_down()
         connections = self.state.live()
         for connection in connections:
             record = connection.record()
@@ -207,7 +221,11 @@ class Hooks:
         for identity, connection in list(self._detached.items()):
             if _is_let_go(connection):
                 self._close_detached(identity, "discarded")
-        orphaned = sum(connection.is_used and _is_orphan(connection) for connection in connections)
+        used = [connection for connection in connections if connection.is_used]
+        for connection in used:
+            if connection.owner is not None:
+                write_owner(self.state.words, connection.row, name_of(connection.owner))
+        orphaned = sum(map(_is_orphan, used))
         self.state.observe(orphaned, self._drift())
 
     def _drift(self) -> int:

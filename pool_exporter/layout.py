@@ -83,3 +83,12 @@ OWNER_WORDS: Final = 2
 WORDS: Final = OWNER_ROW + ROWS * OWNER_WORDS
 """What belongs to a row of USE_ROW stands at the same place in these: the number by which the database server knows the
 connection (0: the driver does not tell), and the first 16 bytes of its owner's name, written when a look finds it."""
+
+USE_ROWS: Final = tuple(range(USE_ROW + ROWS - 1, USE_ROW - 1, -1))
+ASK_ROWS: Final = tuple(range(ASK_ROW + ROWS - 1, ASK_ROW - 1, -1))
+"""The rows, the one to be taken first at the end."""
+
+CLOSE_AT: Final = {reason: CLOSES + i for i, reason in enumerate(CLOSE_REASONS.values)}
+FAILURE_AT: Final = {error_type: FAILURES + i for i, error_type in enumerate(ERROR_TYPES.values)}
+INVALIDATION_AT: Final = {kind: INVALIDATED + i for i, kind in enumerate(INVALIDATIONS.values)}
+"""Where each value of a closed label set is counted."""

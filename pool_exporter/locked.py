@@ -10,6 +10,7 @@ from functools import wraps
 from threading import RLock
 from typing import Any, Final
 
+from pool_exporter.slots import Words
 from pool_exporter.state import UNLIMITED, PoolState
 
 _TRANSITIONS: Final = (
@@ -20,6 +21,7 @@ _TRANSITIONS: Final = (
     "forgotten",
     "granted",
     "invalidated",
+    "move",
     "observe",
     "opened",
     "read",
@@ -32,9 +34,9 @@ _TRANSITIONS: Final = (
 class LockedPoolState(PoolState):
     """A PoolState whose transitions exclude each other."""
 
-    def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED) -> None:
+    def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, words: Words | None = None) -> None:
         self._lock = RLock()
-        super().__init__(clock, limit)
+        super().__init__(clock, limit, words)
 
 
 def _locked(transition: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,7 +52,7 @@ for _name in _TRANSITIONS:
     setattr(LockedPoolState, _name, _locked(getattr(PoolState, _name)))
 
 
-def pool_state(clock: Callable[[], int], limit: int = UNLIMITED) -> PoolState:
+def pool_state(clock: Callable[[], int], limit: int = UNLIMITED, words: Words | None = None) -> PoolState:
     """Return the machine of a new pool, locked where there is no GIL, and on 3.10, which hands it over at any jump."""
     has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: sys.version_info >= (3, 11))
-    return (PoolState if has_gil() else LockedPoolState)(clock, limit)
+    return (PoolState if has_gil() else LockedPoolState)(clock, limit, words)

@@ -5,7 +5,6 @@ count, listen to events or render.
 """
 
 import os
-import threading
 import time
 from dataclasses import replace
 from itertools import chain, count
@@ -22,6 +21,7 @@ from pool_exporter.hooks import Hooks, hooks_of
 from pool_exporter.identity import config_of, identity_of
 from pool_exporter.locked import pool_state
 from pool_exporter.records import engine_behind, limit_of
+from pool_exporter.registry import registry
 from pool_exporter.snapshot import PoolIdentity, PoolSnapshot, Snapshot, decode
 from pool_exporter.version import build
 
@@ -37,14 +37,15 @@ class Monitor:
 
     def __init__(self, pool: Pool, identity: PoolIdentity) -> None:
         self.identity = identity
-        self._config = config_of(pool)
-        self._state = pool_state(time.monotonic_ns, limit_of(pool))
+        self.config = config_of(pool)
+        self._state = pool_state(time.monotonic_ns, limit_of(pool), registry.place(identity, self.config))
         self._last: PoolSnapshot | None = None
         self._shown = (0.0, 0.0, 0.0)
         hooks = Hooks(pool, self._state)
         hooks.monitor = self
         self._hooks = ref(hooks)
-        _registry.add(hooks)
+        registry.give_back(hooks)
+        registry.add(hooks)
         hooks.install()
 
     def __repr__(self) -> str:
@@ -57,7 +58,7 @@ class Monitor:
         hooks = self._hooks()
         if hooks is not None:
             hooks.look()
-        return self._never_less(decode(self._state.read(), time.monotonic_ns(), self.identity, self._config))
+        return self._never_less(decode(self._state.read(), time.monotonic_ns(), self.identity, self.config))
 
     def _never_less(self, pool: PoolSnapshot) -> PoolSnapshot:
         """Keep the time integrals from falling: between two stores, one duration may count twice or not yet."""
@@ -72,13 +73,14 @@ class Monitor:
 
     def close(self) -> None:
         """Remove every listener, replaced method and series. Closing twice does nothing."""
-        with _registry.lock:
+        with registry.lock:
             if self._last is None:
                 self._last = self.snapshot()
                 hooks = self._hooks()
                 if hooks is not None:
-                    _registry.drop(hooks)
+                    registry.drop(hooks)
                     hooks.remove()
+                    hooks.release()
 
     def __enter__(self) -> Self:
         return self
@@ -89,40 +91,6 @@ class Monitor:
         self.close()
 
 
-class _Registry:
-    """The hooks that are installed in this process; `lock` guards additions and removals, reading needs none."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self._hooks: dict[int, ref[Hooks]] = {}
-        self._forks = False
-
-    def add(self, hooks: Hooks) -> None:
-        key = id(hooks)
-        self._hooks[key] = ref(hooks, lambda _: self._hooks.pop(key, None))
-        if not self._forks:
-            self._forks = True
-            os.register_at_fork(after_in_child=self._after_fork)
-
-    def drop(self, hooks: Hooks) -> None:
-        self._hooks.pop(id(hooks), None)
-
-    def all(self) -> list[Hooks]:
-        found = [reference() for reference in list(self._hooks.values())]
-        return [hooks for hooks in found if hooks is not None]
-
-    def _after_fork(self) -> None:
-        """Start at zero in the child: a thread that is not there may hold the lock, the connections are not ours."""
-        self.lock = threading.RLock()
-        errors.count = 0
-        for hooks in self.all():
-            hooks.forget()
-            hooks.monitor.begin_anew()
-
-
-_registry = _Registry()
-
-
 def instrument(target: "Engine | AsyncEngine | Pool", name: str | None = None, service: str | None = None) -> Monitor:
     """Watch the pool of an engine, or a pool, and return its monitor; of a pool that is watched already, the same one.
 
@@ -131,34 +99,43 @@ def instrument(target: "Engine | AsyncEngine | Pool", name: str | None = None, s
     Raises TypeError for what is neither engine nor pool, SettingsError for a bad variable in the environment.
     """
     engine, pool = _resolve(target)
-    with _registry.lock:
+    with registry.lock:
         hooks = hooks_of(pool)
         if hooks is None:
-            identity = identity_of(engine, pool, name, _service() if service is None else service)
+            default = _prepared_service()
+            identity = identity_of(engine, pool, name, default if service is None else service)
             return Monitor(pool, _unique(identity))
         monitor: Monitor = hooks.monitor
-        if name is not None and name != monitor.identity.name:
+        if name is not None and name != monitor.identity.name and not registry.transport.is_shared:
             monitor.identity = _unique(replace(monitor.identity, name=name))
         return monitor
 
 
 def watched() -> list[Monitor]:
     """Return the monitors of this process whose pools are there."""
-    return [hooks.monitor for hooks in _registry.all()]
+    return [hooks.monitor for hooks in registry.all()]
 
 
 def snapshot() -> Snapshot:
-    """Return all watched pools of this process as they are now."""
-    return Snapshot(tuple(monitor.snapshot() for monitor in watched()), errors.count, build())
+    """Return all watched pools as they are now: of all workers in the shared directory, without one of this process."""
+    shared = registry.shared_snapshot()
+    if shared is not None:
+        return shared
+    failed = registry.transport.errors if registry.transport.directory else None
+    return Snapshot(tuple(each.snapshot() for each in watched()), errors.count, build(), transport_errors=failed)
 
 
-def _service() -> str:
+def _prepared_service() -> str:
+    """Read the environment: prepare the shared directory that it names, and return the service's name."""
     # Importing what reads the settings takes a tenth of a second, which an environment without any is not worth.
     if not any(key == "OTEL_SERVICE_NAME" or key.startswith("POOL_EXPORTER_") for key in os.environ):
+        registry.prepare(None)
         return ""
     from pool_exporter.settings import Settings
 
-    return Settings.load(env_file=None).service or ""
+    settings = Settings.load(env_file=None)
+    registry.prepare(settings.directory)
+    return settings.service or ""
 
 
 def _resolve(target: object) -> tuple[Engine | None, Pool]:

@@ -32,6 +32,14 @@ def owner_of_task() -> Owner:
     return owner_of_thread() if task is None else ref(task)
 
 
+def name_of(owner: Owner) -> str:
+    """Return the task's or thread's name, "" when it was collected."""
+    found = owner()
+    if found is None:
+        return ""
+    return found.name if isinstance(found, threading.Thread) else found.get_name()
+
+
 def is_finished(owner: Owner) -> bool:
     """Tell whether the task or thread has ended, so that it cannot return what it checked out."""
     found = owner()

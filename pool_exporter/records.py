@@ -7,6 +7,7 @@ or a pool, or know the state machine.
 import gc
 import sys
 import time
+from contextlib import suppress
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Final
 
@@ -55,6 +56,20 @@ def engine_behind(engine: Engine) -> Engine:
     while hasattr(engine, "_proxied"):
         engine = engine._proxied
     return engine
+
+
+def server_number(record: Any) -> int:
+    """Return the number by which the server knows the record's connection, where its driver tells without asking; or 0.
+
+    PostgreSQL's is the backend's process id (asyncpg, psycopg, psycopg2), MySQL's the thread id (aiomysql, asyncmy,
+    PyMySQL, mysqlclient).
+    """
+    driver = record.driver_connection
+    with suppress(Exception):
+        if hasattr(driver, "get_server_pid"):
+            return int(driver.get_server_pid())
+        return int(driver.thread_id() if hasattr(driver, "thread_id") else driver.info.backend_pid)
+    return 0
 
 
 def limit_of(pool: Pool) -> int:

@@ -20,9 +20,3 @@ Words: TypeAlias = MutableSequence[int]
 def allocate() -> Words:
     """Return the words of a new pool, all zero, in memory: a list takes half the time of a view."""
     return [0] * WORDS
-
-
-def clear(words: Words) -> None:
-    """Set every word to zero."""
-    for at in range(WORDS):
-        words[at] = 0

@@ -46,10 +46,11 @@ class PoolIdentity:
     address: str = ""
     port: str = ""
     service: str = ""
+    instance: str = ""
 
     def values(self) -> tuple[str, ...]:
         """Return the label values in the order of `catalog.POOL_LABELS`."""
-        return (self.name, self.system, self.namespace, self.address, self.port, self.service)
+        return (self.name, self.system, self.namespace, self.address, self.port, self.service, self.instance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,19 @@ class Snapshot:
     pools: tuple[PoolSnapshot, ...] = ()
     hook_errors: int = 0
     build: Mapping[str, str] = field(default_factory=dict)
+    #: What follows is told by a reader of a shared directory only.
+    workers: Mapping[str, int] | None = None
+    workers_ended: Mapping[str, int] | None = None
+    files: int | None = None
+    files_set_aside: Mapping[str, int] | None = None
+    torn_reads: int | None = None
+    fold_errors: int | None = None
+    pools_dropped: int | None = None
+    pools_folded_together: int | None = None
+    transport_errors: int | None = None
+    last_fold_timestamp_seconds: float | None = None
+    scrape_duration_seconds: float | None = None
+    web_config_stale: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pools", tuple(sorted(self.pools, key=lambda pool: pool.identity.values())))

@@ -26,26 +26,20 @@ state of a connection or caller. What has ended is counted before the row is giv
 sees it twice, never not at all: too much by one duration for a moment, but nothing that falls below what was.
 """
 
+from array import array
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 from weakref import ref
 
 from pool_exporter import layout
-from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
-from pool_exporter.connection import CLOSED, DETACHED, IDLE, OLD, STALE, USED, Connection
-from pool_exporter.layout import ASK_ROW, BOUNDS_NS, USE, USE_ROW, USE_SUM, WAIT, WAIT_SUM
-from pool_exporter.slots import Words, allocate, clear
+from pool_exporter.connection import CLOSED, DETACHED, IDLE, OLD, STALE, USED, Connection, Reference, nothing
+from pool_exporter.layout import BOUNDS_NS, USE, USE_SUM, WAIT, WAIT_SUM
+from pool_exporter.slots import Words, allocate
 
 UNLIMITED: Final = -1
 
-_USE_ROWS: Final = tuple(range(USE_ROW + layout.ROWS - 1, USE_ROW - 1, -1))
-_ASK_ROWS: Final = tuple(range(ASK_ROW + layout.ROWS - 1, ASK_ROW - 1, -1))
 _FIRST_BOUND: Final = BOUNDS_NS[0]
-_REASON: Final = {reason: layout.CLOSES + i for i, reason in enumerate(CLOSE_REASONS.values)}
-_FAILURE: Final = {error_type: layout.FAILURES + i for i, error_type in enumerate(ERROR_TYPES.values)}
-_TIMEOUT: Final = _FAILURE["timeout"]
-_INVALIDATION: Final = {kind: layout.INVALIDATED + i for i, kind in enumerate(INVALIDATIONS.values)}
 
 
 class PoolState:
@@ -53,22 +47,31 @@ class PoolState:
 
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, words: Words | None = None) -> None:
         self.clock = clock
-        self.words = allocate() if words is None else words
         self.connections: dict[int, ref[Connection]] = {}
-        self.reset(limit)
+        #: Becomes 0 in a process that was forked without a word; then `strayed` finds other words than the parent's.
+        self.mark: Sequence[int] = b"\1"
+        self.strayed: Callable[[], None] = nothing
+        self.reset(limit, words)
 
-    def reset(self, limit: int) -> None:
-        """Start at zero, as a forked child does: what the parent opened is none of ours."""
+    def reset(self, limit: int, words: Words | None = None) -> None:
+        """Start anew on *words* that hold no gauges, by default zeros: what was opened before is none of ours."""
         for connection in self.live():
             connection.state = CLOSED
         self.connections.clear()
-        clear(self.words)
+        self.words = allocate() if words is None else words
+        self.words[layout.WINDOW] = self.words[layout.USED_PEAK] = self.words[layout.PENDING_PEAK] = 0
         self.origin = self.words[layout.ORIGIN] = self.clock() - 1
         # These stand among the words too; read there, they would cost more.
         self.limit = self.words[layout.LIMIT] = limit
         self.used = self.used_peak = self.pending = self.pending_peak = 0
         self.window_end = layout.WINDOW_NS
-        self._use_rows, self._ask_rows = list(_USE_ROWS), list(_ASK_ROWS)
+        self._use_rows, self._ask_rows = list(layout.USE_ROWS), list(layout.ASK_ROWS)
+
+    def move(self, words: Words) -> None:
+        """Go on elsewhere, with no call between the copy and the first store to it."""
+        copy = array("q", self.words)
+        words[:] = copy
+        self.words = words
 
     def live(self) -> list[Connection]:
         """Return the connections that are not closed."""
@@ -79,6 +82,8 @@ class PoolState:
 
     def asked(self) -> int:
         """Note that a caller asks for a connection; return what `granted`, `failed` or `forgotten` wants to know."""
+        if not self.mark[0]:
+            self.strayed()
         words = self.words
         now = self.clock() - self.origin
         try:
@@ -94,13 +99,7 @@ class PoolState:
             self.pending_peak = words[layout.PENDING_PEAK] = pending
         return ask
 
-    def granted(
-        self,
-        ask: int | None,
-        connection: Connection,
-        checkout: Callable[[], object] | None,
-        owner: Callable[[], object] | None,
-    ) -> None:
+    def granted(self, ask: int | None, connection: Connection, checkout: Reference, owner: Reference) -> None:
         """Note that the caller of *ask* has got *connection*; None: it was found used, nobody knows since when."""
         words = self.words
         now = self.clock() - self.origin
@@ -145,9 +144,9 @@ class PoolState:
         if now >= self.window_end:
             self._roll(now)
         wait = now - (words[ask] if ask > 0 else -ask)
-        failure, bucket = _FAILURE[error_type], WAIT + bisect_left(BOUNDS_NS, wait)
+        failure, bucket = layout.FAILURE_AT[error_type], WAIT + bisect_left(BOUNDS_NS, wait)
         words[failure] += 1
-        if failure == _TIMEOUT:
+        if error_type == "timeout":
             words[bucket] += 1
             words[WAIT_SUM] += wait
         else:
@@ -186,6 +185,8 @@ class PoolState:
 
     def returned(self, connection: Connection) -> None:
         """End the connection's use, if there is one."""
+        if not self.mark[0]:
+            self.strayed()
         words = self.words
         now = self.clock() - self.origin
         if now >= self.window_end:
@@ -216,7 +217,7 @@ class PoolState:
 
     def invalidated(self, kind: str) -> None:
         """Count an invalidation, "hard" or "soft"."""
-        self.words[_INVALIDATION[kind]] += 1
+        self.words[layout.INVALIDATION_AT[kind]] += 1
 
     def detached(self, connection: Connection) -> None:
         """Note that the connection has left the pool and is still open."""
@@ -237,7 +238,7 @@ class PoolState:
         if connection.state == CLOSED:
             return
         self.returned(connection)
-        words, slot = self.words, _REASON[reason]
+        words, slot = self.words, layout.CLOSE_AT[reason]
         state = connection.state
         if state != IDLE and state != OLD and state != DETACHED:  # As above.
             self.closed(connection, reason)

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from pool_exporter import catalog
-from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS, Kind, Label, Metric
+from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
+from pool_exporter.metric import Kind, Label, Metric
 
 METRICS = {metric.name: metric for metric in (*POOL_METRICS, *EXPORTER_METRICS)}
 
@@ -77,6 +78,7 @@ def test_attributes_follow_the_conventions() -> None:
         "server.address",
         "server.port",
         "service.name",
+        "service.instance.id",
     ]
 
     assert attributes == [label.name for label in catalog.POOL_LABELS]

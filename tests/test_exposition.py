@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS, Metric
+from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.exposition import HEALTHY, LANDING, METRICS, READY, Request, Response, respond, takes_snapshot
+from pool_exporter.metric import Metric
 from pool_exporter.snapshot import PoolIdentity, Snapshot
 from tests.golden import FRESH, OPENMETRICS, SNAPSHOT, parse_openmetrics, scrape
 
@@ -229,6 +230,23 @@ def test_one_snapshot_for_an_answer(path: str) -> None:
     assert int(takes_snapshot(path)) == source.calls
 
 
+def test_metrics_can_be_at_another_path() -> None:
+    """The metrics are where the server has them, only there, and the landing page leads there."""
+    answers = {path: respond(Request("GET", path, metrics="/m"), lambda: SNAPSHOT) for path in ("/", "/metrics", "/m")}
+
+    assert [200, 404, 200] == [answer.status for answer in answers.values()]
+    assert b"# HELP " == answers["/m"].body[:7]
+    assert b'<a href="m">/m</a>' in answers["/"].body
+    assert [False, True] == [takes_snapshot(path, "/m") for path in ("/metrics", "/m")]
+
+
+def test_metrics_can_be_at_the_root() -> None:
+    """At / the metrics take the place of the landing page."""
+    answer = respond(Request("GET", "/", metrics="/"), lambda: SNAPSHOT)
+
+    assert b"# HELP " == answer.body[:7]
+
+
 def test_which_pages_take_a_snapshot() -> None:
     """All but the one that says whether we answer: it has to answer when all else is stuck."""
     assert [True, True, False, True] == [takes_snapshot(path) for path in PATHS]
@@ -237,7 +255,7 @@ def test_which_pages_take_a_snapshot() -> None:
 @pytest.mark.parametrize("path", [LANDING, METRICS, READY])
 @pytest.mark.parametrize("error", [RuntimeError, ValueError, MemoryError, RecursionError])
 def test_failing_source_is_one_line(path: str, error: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
-    """An error while collecting is a 500 of one line with no more than its class, and is logged in full."""
+    """An error while collecting is one line with no more than its class, 500 or not ready, and is logged in full."""
 
     def source() -> Snapshot:
         raise error("password=hunter2")
@@ -245,7 +263,7 @@ def test_failing_source_is_one_line(path: str, error: type[Exception], caplog: p
     response = respond(Request("GET", path), source)
     [record] = caplog.records
 
-    assert (500, 1) == (response.status, response.body.count(b"\n"))
+    assert (503 if path == READY else 500, 1) == (response.status, response.body.count(b"\n"))
     assert error.__name__.encode() in response.body
     assert b"hunter2" not in response.body
     assert (logging.ERROR, "pool_exporter") == (record.levelno, record.name)
@@ -253,7 +271,7 @@ def test_failing_source_is_one_line(path: str, error: type[Exception], caplog: p
 
 def test_healthy_does_not_need_the_source() -> None:
     """A source that fails does not make the server unhealthy, only not ready."""
-    assert [200, 500] == [respond(Request("GET", path), failing).status for path in (HEALTHY, READY)]
+    assert [200, 503] == [respond(Request("GET", path), failing).status for path in (HEALTHY, READY)]
 
 
 # What a browser is told.

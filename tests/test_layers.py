@@ -13,6 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "pool_exporter"
 
 LEVELS: Mapping[str, int] = {
     # What there is to measure, and what can go wrong.
+    "metric": 0,
+    "catalog_exporter": 0,
     "catalog": 0,
     "errors": 0,
     # Where the numbers stand, and what they look like to a reader.
@@ -23,6 +25,7 @@ LEVELS: Mapping[str, int] = {
     "connection": 2,
     "state": 2,
     "locked": 2,
+    "beside": 2,
     "merge": 2,
     "schema": 2,
     "fileformat": 2,
@@ -39,13 +42,29 @@ LEVELS: Mapping[str, int] = {
     "owners": 3,
     "records": 3,
     "directory": 3,
+    "accumulator": 3,
     "fold": 3,
     "heartbeat": 3,
+    "process": 3,
+    "mark": 3,
     "shm": 3,
+    "transport": 3,
+    "registry": 3,
+    "workers": 3,
     "probe": 3,
     "settings": 3,
     "version": 3,
     "exposition": 3,
+    # The sidecar's server: where it listens, whom it answers, what it logs.
+    "addresses": 3,
+    "configfile": 3,
+    "gate": 3,
+    "logs": 3,
+    "passwords": 3,
+    "tls": 3,
+    "visits": 3,
+    "webconfig": 3,
+    "yamltext": 3,
     # What a user holds.
     "monitor": 4,
     "everywhere": 4,
@@ -55,6 +74,9 @@ LEVELS: Mapping[str, int] = {
     "plugin": 4,
     "instrumentor": 4,
     "sidecar": 4,
+    "serve": 4,
+    "dump": 4,
+    "healthcheck": 4,
     "demo": 4,
     "cli": 4,
     # `pool_exporter/__init__.py`: only names of the level it is on.
@@ -63,14 +85,24 @@ LEVELS: Mapping[str, int] = {
 
 # Imports on one level. All others go strictly down.
 SIDEWAYS: Mapping[str, set[str]] = {
+    # The catalogue is one list, in two files, of what a metric is.
+    "catalog_exporter": {"metric"},
+    "catalog": {"catalog_exporter", "metric"},
     # decode() reads the words where the layout puts them.
     "snapshot": {"layout"},
     # Events in, connections moved, slots written.
-    "shm": {"directory"},  # Both sides name the files alike.
-    "fold": {"directory"},  # It folds what was found.
+    "shm": {"directory", "process"},  # Both sides name the files alike; its header tells of this process.
+    "accumulator": {"directory"},  # It adds up what was found.
+    "fold": {"accumulator", "directory"},
+    "workers": {"accumulator", "directory", "fold", "process", "version"},  # All of a directory, as one reader sees it.
+    # Where this process's words stand, and all that is watched in it.
+    "transport": {"guard", "shm", "version"},
+    "heartbeat": {"guard"},
+    "registry": {"guard", "heartbeat", "hooks", "mark", "transport", "workers"},
     "state": {"connection", "slots"},
     # The same machine under a lock.
-    "locked": {"state"},
+    "locked": {"slots", "state"},
+    "beside": {"slots"},
     # The file holds the schema of its own words.
     "fileformat": {"schema"},
     # Of the same pool, what has no public name.
@@ -87,12 +119,21 @@ SIDEWAYS: Mapping[str, set[str]] = {
     # The two doors without code open into instrument().
     "plugin": {"monitor"},
     "instrumentor": {"monitor"},
+    # The web config: YAML, its keys, TLS as it says, the file as it is now, and what a request has to pass by it.
+    "webconfig": {"yamltext"},
+    "tls": {"webconfig"},
+    "configfile": {"tls", "webconfig"},
+    "gate": {"configfile", "passwords", "webconfig"},
+    "visits": {"configfile", "tls"},
     # It serves the same pages from another source.
     "sidecar": {"app"},
+    # The commands, which find the directory alike.
+    "serve": {"sidecar"},
+    "dump": {"serve"},
     # Names of this level, for users; the demo and the command line are built on them as a user's service is.
     "__init__": {"app", "collector", "everywhere", "monitor", "server"},
     "demo": {"__init__"},
-    "cli": {"__init__", "demo", "sidecar"},
+    "cli": {"__init__", "demo", "dump", "healthcheck", "serve", "sidecar"},
 }
 
 # Imports on one level for types alone, under TYPE_CHECKING: they never run.

@@ -9,12 +9,8 @@ from dataclasses import replace
 import pytest
 from prometheus_client.core import Metric as Family
 
-from pool_exporter.catalog import (
-    BOUNDS_SECONDS,
-    INFO_LABELS,
-    POOL_LABELS,
-    Metric,
-)
+from pool_exporter.catalog import BOUNDS_SECONDS, INFO_LABELS, POOL_LABELS
+from pool_exporter.metric import Metric
 from pool_exporter.render.prometheus import families
 from pool_exporter.snapshot import PoolIdentity, PoolSnapshot, Snapshot
 from tests.golden import (
@@ -40,6 +36,7 @@ ORDERS_LABELS = {
     "server_address": "db.example.com",
     "server_port": "5432",
     "service_name": "checkout",
+    "service_instance_id": "0123456789abcdef",
 }
 FRESH_LABELS = {"db_client_connection_pool_name": 'a\\b "c"\nd é\U0001f418', "db_system_name": "sqlite"}
 
@@ -131,17 +128,35 @@ def test_page_says_what_the_snapshot_says(accept: str, parse: Parse) -> None:
 
 @FORMATS
 def test_exporters_own_metrics_are_read_back(accept: str, parse: Parse) -> None:
-    """The exporter's health belongs to no pool."""
+    """The exporter's health belongs to no pool, and what a sidecar tells is there with every value of its labels."""
     samples = {
-        sample.name: (sample.labels, sample.value)
+        (sample.name, *sample.labels.values()): sample.value
         for family in parse(scrape(accept))
         for sample in family.samples
         if "db_client_connection_pool_name" not in sample.labels
     }
 
     assert {
-        "pool_exporter_build_info": ({"version": "1.2.3", "sqlalchemy_version": "2.1.9"}, 1),
-        "pool_exporter_hook_errors_total": ({}, 3),
+        ("pool_exporter_build_info", "2.1.9", "1.2.3"): 1,
+        ("pool_exporter_hook_errors_total",): 3,
+        ("pool_exporter_workers", "live"): 3,
+        ("pool_exporter_workers", "frozen"): 1,
+        ("pool_exporter_workers_ended_total", "stopped"): 7,
+        ("pool_exporter_workers_ended_total", "crashed"): 2,
+        ("pool_exporter_files",): 5,
+        ("pool_exporter_files_set_aside", "corrupt"): 1,
+        ("pool_exporter_files_set_aside", "irregular"): 0,
+        ("pool_exporter_files_set_aside", "shrunk"): 0,
+        ("pool_exporter_files_set_aside", "unreadable"): 0,
+        ("pool_exporter_files_set_aside", "version"): 2,
+        ("pool_exporter_torn_reads_total",): 1,
+        ("pool_exporter_fold_errors_total",): 0,
+        ("pool_exporter_pools_dropped",): 0,
+        ("pool_exporter_transport_errors_total",): 1,
+        ("pool_exporter_pools_folded_together",): 0,
+        ("pool_exporter_last_fold_timestamp_seconds",): 1763872800.25,
+        ("pool_exporter_scrape_duration_seconds",): 0.003,
+        ("pool_exporter_web_config_stale",): 0,
     } == samples
 
 
@@ -188,8 +203,13 @@ def test_no_series_stands_twice(accept: str, parse: Parse) -> None:
 @FORMATS
 @pytest.mark.parametrize("snapshot", [Snapshot(), SNAPSHOT], ids=["no-pool", "two-pools"])
 def test_every_metric_is_on_every_page(accept: str, parse: Parse, snapshot: Snapshot) -> None:
-    """The page has the families of the catalogue, in its order, also before the first pool is watched."""
-    assert [metric.family for metric in METRICS] == [family.name for family in parse(scrape(accept, snapshot=snapshot))]
+    """The page has the families of the catalogue, in its order, also before the first pool is watched.
+
+    Those that a sidecar alone can tell are on its pages only.
+    """
+    told = [metric for metric in METRICS if getattr(snapshot, metric.field, "of a pool") is not None]
+
+    assert [metric.family for metric in told] == [family.name for family in parse(scrape(accept, snapshot=snapshot))]
 
 
 def test_zeros_are_there() -> None:
@@ -207,9 +227,11 @@ def test_zeros_are_there() -> None:
 def test_closed_label_sets_are_complete(metric: Metric) -> None:
     """Every state, reason, kind and error type has its series from the start, so that a rate of it is never missing."""
     assert metric.label is not None
-    values = values_of(parse_text(scrape(TEXT)), FRESH.name)
+    samples = [sample for family in parse_text(scrape(TEXT)) for sample in family.samples]
+    fresh = [each for each in samples if each.labels.get("db_client_connection_pool_name", FRESH.name) == FRESH.name]
+    found = [each.labels[metric.label.prometheus] for each in fresh if each.name == metric.prometheus]
 
-    assert list(metric.label.values) == [own for name, own in values if name == metric.prometheus]
+    assert list(metric.label.values) == found
 
 
 def test_limit_that_is_not_there_is_absent() -> None:
@@ -243,9 +265,9 @@ def test_pools_that_differ_in_one_label_do_not_mix() -> None:
 
 def test_identity_is_label_by_label() -> None:
     """Each attribute of a pool's identity is its own label's value."""
-    pool = replace(FRESH, identity=PoolIdentity("n", "s", "d", "a", "p", "v"))
+    pool = replace(FRESH, identity=PoolIdentity("n", "s", "d", "a", "p", "v", "i"))
 
-    assert dict(zip([label.prometheus for label in POOL_LABELS], "nsdapv", strict=True)) == labels_of(pool)
+    assert dict(zip([label.prometheus for label in POOL_LABELS], "nsdapvi", strict=True)) == labels_of(pool)
 
 
 def labels_of(pool: PoolSnapshot) -> dict[str, str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pool_exporter.catalog import POOL_LABELS, POOL_METRICS, Kind, Metric
+from pool_exporter.catalog import POOL_LABELS, POOL_METRICS
+from pool_exporter.metric import Kind, Metric
 from pool_exporter.render.prometheus import families
 from pool_exporter.snapshot import Snapshot
 from tests.golden import FORMATS, METRICS, OPENMETRICS, SNAPSHOT, TEXT, Parse, parse_openmetrics, scrape

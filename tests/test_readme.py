@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
 from pool_exporter import monitor
-from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS, Kind, Metric
+from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
+from pool_exporter.metric import Kind, Metric
 
 README = Path(__file__).parents[1] / "README.md"
 WAYS = ("fastapi", "thread", "registry", "plugin")

@@ -2,7 +2,6 @@
 
 import mmap
 import sys
-from typing import cast
 
 import pytest
 
@@ -35,27 +34,12 @@ def test_words_of_two_pools_are_their_own() -> None:
     assert 0 == other[0]
 
 
-def test_clear_sets_every_word_to_zero() -> None:
-    """After a clear, nothing of what stood in the words is left."""
-    words = slots.allocate()
-    for at in range(layout.WORDS):
-        words[at] = at + 1
-
-    slots.clear(words)
-
-    assert [0] * layout.WORDS == list(words)
-
-
 def test_words_over_a_mapping_are_in_the_mapping() -> None:
     """A view of a mapped file is words too: what is stored in it stands in the file, in the machine's byte order."""
     with mmap.mmap(-1, layout.WORDS * 8) as mapping, memoryview(mapping) as view, view.cast("q") as words:
         words[1] = 258
 
         assert (258).to_bytes(8, sys.byteorder) == mapping[8:16]
-
-        slots.clear(cast("slots.Words", words))
-
-        assert bytes(layout.WORDS * 8) == mapping[:]
 
 
 @pytest.mark.parametrize("value", [LARGEST + 1, SMALLEST - 1, 0.5])

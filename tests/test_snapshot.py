@@ -345,9 +345,9 @@ def test_limits_and_labels_are_the_configurations() -> None:
 
 def test_identity_values_are_those_of_the_pool_labels() -> None:
     """There is a value for each label of a pool, in the same order."""
-    identity = PoolIdentity("n", "postgresql", "orders", "db", "5432", "shop")
+    identity = PoolIdentity("n", "postgresql", "orders", "db", "5432", "shop", "w1")
 
-    assert ("n", "postgresql", "orders", "db", "5432", "shop") == identity.values()
+    assert ("n", "postgresql", "orders", "db", "5432", "shop", "w1") == identity.values()
     assert len(POOL_LABELS) == len(identity.values())
     assert "n" == dataclasses.replace(read({}), identity=identity).name
 

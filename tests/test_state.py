@@ -735,13 +735,13 @@ def test_reset_gives_all_rows_back(state: PoolState) -> None:
 
 
 def test_words_may_be_given(clock: FakeClock) -> None:
-    """A pool writes to the words that it is given, of which it assumes nothing."""
+    """A pool writes to the words that it is given, and goes on with the counters in them."""
     words = allocate()
     words[layout.CONNECTS] = 99
     state = PoolState(clock, 3, words)
     kept = state.opened()
 
-    assert (1, 3) == (words[layout.CONNECTS], words[layout.LIMIT])
+    assert (100, 3) == (words[layout.CONNECTS], words[layout.LIMIT])
     assert kept in state.live()
 
 

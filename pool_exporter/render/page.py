@@ -12,7 +12,6 @@ SECURITY_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-ur
 """The Content-Security-Policy to send with it: were something not escaped, it would still not run."""
 
 _LINKS: Final = (
-    ("metrics", "what Prometheus scrapes"),
     ("-/healthy", "this exporter answers"),
     ("-/ready", "a scrape would succeed"),
 )  # Relative, so that they lead somewhere under any prefix.
@@ -64,12 +63,15 @@ _TABLE: Final = """<table>
 _NO_POOL: Final = "<p>No pool is watched: <code>pool_exporter.instrument(engine)</code> does it.</p>"
 
 
-def render(snapshot: Snapshot) -> str:
-    """Return the page for all pools of *snapshot*."""
+def render(snapshot: Snapshot, metrics: str = "/metrics") -> str:
+    """Return the page for all pools of *snapshot*; *metrics* is the path of the metrics."""
+    links = ((metrics.lstrip("/"), "what Prometheus scrapes"), *_LINKS)
     return _PAGE.format(
         style=_STYLE,
         version=escape(snapshot.build.get("version", "")),
-        links="\n".join(f'<li><a href="{path}">/{path}</a> {escape(what)}</li>' for path, what in _LINKS),
+        links="\n".join(
+            f'<li><a href="{escape(path)}">/{escape(path)}</a> {escape(what)}</li>' for path, what in links
+        ),
         pools=_TABLE.format(rows="\n".join(map(_row, snapshot.pools))) if snapshot.pools else _NO_POOL,
     )
 

@@ -9,7 +9,8 @@ from typing import Final
 from prometheus_client.core import Metric as Family
 from prometheus_client.utils import floatToGoString
 
-from pool_exporter.catalog import BOUNDS_SECONDS, EXPORTER_METRICS, POOL_LABELS, POOL_METRICS, Kind, Metric
+from pool_exporter.catalog import BOUNDS_SECONDS, EXPORTER_METRICS, POOL_LABELS, POOL_METRICS
+from pool_exporter.metric import Kind, Metric
 from pool_exporter.snapshot import Histogram, Snapshot
 
 Labels = dict[str, str]
@@ -27,7 +28,10 @@ _POOL_LABELS: Final = tuple(label.prometheus for label in POOL_LABELS)
 
 
 def families(snapshot: Snapshot) -> Iterator[Family]:
-    """Yield every family of the catalogue in its order, each with the samples of all pools."""
+    """Yield every family of the catalogue in its order, each with the samples of all pools.
+
+    What only the reader of a shared directory can tell is left out where there is none.
+    """
     pools = [(pool, _labels(pool.identity.values())) for pool in snapshot.pools]
     for metric in POOL_METRICS:
         family = _family(metric)
@@ -35,9 +39,11 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
             _add(family, metric, labels, getattr(pool, metric.field))
         yield family
     for metric in EXPORTER_METRICS:
-        family = _family(metric)
-        _add(family, metric, {}, getattr(snapshot, metric.field))
-        yield family
+        value = getattr(snapshot, metric.field)
+        if value is not None:
+            family = _family(metric)
+            _add(family, metric, {}, value)
+            yield family
 
 
 def descriptions() -> list[Family]:

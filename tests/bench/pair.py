@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import repeat
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Engine, create_engine, event
@@ -28,6 +29,8 @@ from sqlalchemy.util import greenlet_spawn
 from tests.bench.worker import Job
 
 WARM_UP: Final = 3000
+
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a directory of its own is made in it
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,16 @@ def ours() -> Subject:
     engine = _engine()
     monitor = instrument(engine)
     return Subject(engine, lambda: monitor.snapshot().checkouts > 0)
+
+
+def ours_shared() -> Subject:
+    """Return an engine that is instrumented, its words in a worker's file, as a sidecar wants them."""
+    directory = tempfile.TemporaryDirectory(prefix="pool_exporter_bench_", dir=_MEMORY if _MEMORY.is_dir() else None)
+    atexit.register(directory.cleanup)
+    os.environ["POOL_EXPORTER_DIR"] = directory.name
+    subject = ours()
+    assert list(Path(directory.name).glob("w-*.pool"))
+    return subject
 
 
 def prometheus() -> Subject:
@@ -175,6 +188,7 @@ VARIANTS: Final[dict[str, tuple[str, Callable[[], Subject]]]] = {
     "bare_again": ("nothing, measured once more: the noise", bare),
     "listeners": ("two empty listeners", listeners),
     "ours": ("**pool_exporter**, everything", ours),
+    "ours_shared": ("**pool_exporter**, everything, in a worker's file", ours_shared),
     "prometheus": ("prometheus_client by hand, 3 metrics, `labels()` at each event", prometheus),
     "prometheus_cached": ("prometheus_client by hand, 3 metrics, series looked up once", prometheus_cached),
     "multiprocess": ("prometheus_client, multiprocess mode, 3 metrics, `labels()` at each event", multiprocess),

@@ -29,7 +29,7 @@ FILES: Final[Mapping[str, str]] = {
 """Each file's name, and the Accept header that asks for what it holds."""
 
 ORDERS = PoolSnapshot(
-    identity=PoolIdentity("orders", "postgresql", "shop", "db.example.com", "5432", "checkout"),
+    identity=PoolIdentity("orders", "postgresql", "shop", "db.example.com", "5432", "checkout", "0123456789abcdef"),
     config=PoolConfig(
         max=15,
         idle_max=5,
@@ -107,7 +107,24 @@ FRESH = PoolSnapshot(
 )
 """A pool without limits that nobody has used, with a name that needs every kind of escaping."""
 
-SNAPSHOT = Snapshot((ORDERS, FRESH), hook_errors=3, build={"version": "1.2.3", "sqlalchemy_version": "2.1.9"})
+SNAPSHOT = Snapshot(
+    (ORDERS, FRESH),
+    hook_errors=3,
+    build={"version": "1.2.3", "sqlalchemy_version": "2.1.9"},
+    workers={"live": 3, "frozen": 1},
+    workers_ended={"stopped": 7, "crashed": 2},
+    files=5,
+    files_set_aside={"corrupt": 1, "irregular": 0, "shrunk": 0, "unreadable": 0, "version": 2},
+    torn_reads=1,
+    fold_errors=0,
+    pools_dropped=0,
+    transport_errors=1,
+    pools_folded_together=0,
+    last_fold_timestamp_seconds=1763872800.25,
+    scrape_duration_seconds=0.003,
+    web_config_stale=0,
+)
+"""As a sidecar has it, which tells more than a process does of itself."""
 
 
 def path_of(name: str) -> Path:

@@ -1,0 +1,107 @@
+"""The words of one pool in several processes, as one pool: living workers added up, dead ones buried.
+
+`merged` makes one PoolSnapshot of any number of parts, one for each process; `buried` turns the words of a process that
+has ended into words that only count. Both are pure functions, so that every reader of the same files says the same.
+
+What adds up: counters, connections, callers, limits (none, as soon as one part has none), and the peaks: their sum is
+the most that can have been used at once. What does not: the oldest use is the oldest of all.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from pool_exporter import layout
+from pool_exporter.catalog import CLOSE_REASONS
+from pool_exporter.layout import WINDOW_NS
+from pool_exporter.snapshot import PoolConfig, peak_of, still_saturated, taken
+
+Words = Sequence[int]
+Part = tuple[Words, int]
+"""One process's words, and the time now of the monotonic clock that they were written by."""
+
+_ADDED: Final = layout.USE_ROW
+"""The words before it add up, but for those that `merged` sets itself."""
+
+_GAUGES: Final = (
+    *(layout.OPEN, layout.USES, layout.USES_SINCE, layout.ASKS, layout.ASKS_SINCE, layout.SATURATED_SINCE),
+    *(layout.DETACHED, layout.WINDOW, layout.USED_PEAK, layout.PENDING_PEAK, layout.ORPHANED, layout.DRIFT),
+    layout.OLDEST,
+    *range(layout.USED_PEAKS, layout.WAIT),
+    *range(layout.USE_ROW, layout.WORDS),
+)
+_DISCARDED: Final = layout.CLOSES + CLOSE_REASONS.values.index("discarded")
+_USES: Final = (layout.USE_ROW, layout.USES, layout.USES_SINCE)
+_ASKS: Final = (layout.ASK_ROW, layout.ASKS, layout.ASKS_SINCE)
+
+
+def merged(parts: Sequence[Part]) -> Part:
+    """Return the words of all parts as one process's, and the time that they are meant for."""
+    clocks = [now - words[layout.ORIGIN] for words, now in parts]
+    now = max(clocks)
+    total = [sum(column) for column in zip(*(words[:_ADDED] for words, _ in parts), strict=True)]
+    total += [0] * (layout.WORDS - _ADDED)
+    total[layout.ORIGIN] = total[layout.USED_PEAK] = total[layout.PENDING_PEAK] = 0
+    total[layout.LIMIT], total[layout.WINDOW] = -1, now // WINDOW_NS
+    total[layout.USED_PEAKS : layout.WAIT] = [0] * (layout.WAIT - layout.USED_PEAKS)
+    for (words, _), clock in zip(parts, clocks, strict=True):
+        used, pending = _level(words, _USES), _level(words, _ASKS)
+        total[layout.SATURATED] += still_saturated(words, used, clock)
+        total[layout.USED_PEAK] += peak_of(words, clock, layout.USED_PEAK, layout.USED_PEAKS, used)
+        total[layout.PENDING_PEAK] += peak_of(words, clock, layout.PENDING_PEAK, layout.PENDING_PEAKS, pending)
+    shifts = [now - clock for clock in clocks]
+    for rows in (_USES, _ASKS):
+        _merge_rows(total, parts, shifts, rows)
+    oldest = [(words[layout.OLDEST], shift) for (words, _), shift in zip(parts, shifts, strict=True)]
+    total[layout.OLDEST] = min((time + shift for time, shift in oldest if time), default=0)
+    return total, now
+
+
+def _level(words: Words, rows: tuple[int, int, int]) -> int:
+    return len(taken(words, rows[0])) + words[rows[1]]
+
+
+def _merge_rows(total: list[int], parts: Sequence[Part], shifts: list[int], rows: tuple[int, int, int]) -> None:
+    """Bring all times to one clock; keep the oldest as rows, and count the rest as without one."""
+    start, count, since = rows
+    times = sorted(
+        time + shift for (words, _), shift in zip(parts, shifts, strict=True) for time in taken(words, start)
+    )
+    total[start : start + len(times[: layout.ROWS])] = times[: layout.ROWS]
+    total[since] += sum(words[count] * shift for (words, _), shift in zip(parts, shifts, strict=True))
+    total[count] += len(times[layout.ROWS :])
+    total[since] += sum(times[layout.ROWS :])
+
+
+def buried(words: Words, heartbeat: int) -> list[int]:
+    """Return what a process that has ended leaves: its counters, with what was going on ended when it was last seen.
+
+    That is its *heartbeat*, or a later time among the words, so that every reader of the file finds the same.
+    """
+    dead = list(words)
+    uses, asks = taken(words, layout.USE_ROW), taken(words, layout.ASK_ROW)
+    used, pending = len(uses) + words[layout.USES], len(asks) + words[layout.ASKS]
+    end = max(heartbeat - words[layout.ORIGIN], words[layout.SATURATED_SINCE], *uses, *asks, 0)
+    dead[layout.LOST_NS] += max(0, used * end - sum(uses) - words[layout.USES_SINCE])
+    dead[layout.FAILED_NS] += max(0, pending * end - sum(asks) - words[layout.ASKS_SINCE])
+    dead[layout.SATURATED] += still_saturated(words, used, end)
+    dead[_DISCARDED] += words[layout.OPEN] + words[layout.DETACHED]
+    for gauge in _GAUGES:
+        dead[gauge] = 0
+    dead[layout.LIMIT] = -1
+    return dead
+
+
+def added(parts: Iterable[Words]) -> list[int]:
+    """Add up words that only count, and have no clock any more."""
+    total = [sum(column) for column in zip(*parts, strict=True)]
+    total[layout.ORIGIN], total[layout.LIMIT] = 0, -1
+    return total
+
+
+def merged_config(configs: Sequence[PoolConfig]) -> PoolConfig:
+    """Add up the limits of living workers' pools; what else is set is taken from the last."""
+    limits = [
+        None if None in values else sum(value or 0 for value in values)
+        for values in ([config.max for config in configs], [config.idle_max for config in configs])
+    ]
+    return PoolConfig(limits[0], limits[1], configs[-1].labels)

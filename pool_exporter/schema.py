@@ -1,0 +1,141 @@
+"""What each word of a pool means, as JSON beside the words, so that a reader of another version finds what it knows.
+
+A worker's file and a sidecar may come from different versions during a rolling deploy. The writer describes its layout;
+`reader_of` turns its words into ours. A field that only the writer has is left out, one that only we have is 0, a value
+of a label set that we do not know is counted as the set's last. Pure functions; nothing here may open a file.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import accumulate
+from typing import Any, Final
+
+from pool_exporter import layout
+from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+
+Words = Sequence[int]
+
+_SINGLE: Final = (
+    *("origin", "open", "uses", "uses_since", "asks", "asks_since", "saturated", "saturated_since", "connects"),
+    *(
+        "leaked",
+        "detached",
+        "limit",
+        "window",
+        "used_peak",
+        "pending_peak",
+        "orphaned",
+        "drift",
+        "failed_ns",
+        "lost_ns",
+        "oldest",
+    ),
+)
+_LABELLED: Final = {"failures": ERROR_TYPES, "closes": CLOSE_REASONS, "invalidated": INVALIDATIONS}
+_HISTOGRAMS: Final = ("wait", "create", "use")
+_ROWS: Final = ("use_row", "ask_row", "server_row")
+_PEAKS: Final = ("used_peaks", "pending_peaks")
+
+
+def _at(field: str) -> int:
+    place: int = getattr(layout, field.upper())
+    return place
+
+
+_ROW_WORDS: Final = (("use_row", layout.USES, layout.USES_SINCE), ("ask_row", layout.ASKS, layout.ASKS_SINCE))
+
+
+SCHEMA: Final[dict[str, Any]] = {
+    "words": layout.WORDS,
+    "single": {field: _at(field) for field in _SINGLE},
+    "labelled": {field: [_at(field), *label.values] for field, label in _LABELLED.items()},
+    "histograms": {field: _at(field) for field in _HISTOGRAMS},
+    "rows": {field: _at(field) for field in _ROWS},
+    "peaks": {field: _at(field) for field in _PEAKS},
+    "bounds_ns": list(layout.BOUNDS_NS),
+    "owner_row": layout.OWNER_ROW,
+    "owner_words": layout.OWNER_WORDS,
+    "row_count": layout.ROWS,
+    "window_ns": layout.WINDOW_NS,
+    "windows": layout.WINDOWS,
+}
+"""Our own layout."""
+
+
+def translator(schema: object) -> Callable[[Words], list[int]]:
+    """Return what turns words that *schema* describes into words as `layout` has them.
+
+    Raises ValueError for what describes no words.
+    """
+    if schema == SCHEMA:
+        return list
+    try:
+        checked = _checked(schema)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(f"the schema describes no words: {error!r}") from None
+    return partial(_translate, checked)
+
+
+def _checked(schema: Any) -> dict[str, Any]:
+    """Refuse what would read outside of the words: a file is another process's, and may be damaged."""
+    bounds, size = schema["bounds_ns"], schema["words"]
+    last = [at for part in ("single",) for at in schema[part].values()]
+    last += [place[0] + len(place) - 2 for place in schema["labelled"].values()]
+    last += [at + len(bounds) + 1 for at in schema["histograms"].values()]
+    last += [at + schema["row_count"] - 1 for at in schema["rows"].values()]
+    last += [at + schema["windows"] - 1 for at in schema["peaks"].values()]
+    if not all(isinstance(at, int) and 0 <= at < size for at in last):
+        raise ValueError(f"the schema names words outside of its {size}")
+    if bounds != sorted(bounds) or not all(isinstance(bound, int) for bound in bounds):
+        raise ValueError("the schema's bounds are not ascending whole numbers")
+    return dict(schema)
+
+
+def _translate(schema: Mapping[str, Any], words: Words) -> list[int]:
+    ours = [0] * layout.WORDS
+    for field, at in schema["single"].items():
+        if field in SCHEMA["single"]:
+            ours[SCHEMA["single"][field]] = words[at]
+    for field, (at, *values) in schema["labelled"].items():
+        if field in SCHEMA["labelled"]:
+            _add_labelled(ours, SCHEMA["labelled"][field], values, words[at : at + len(values)])
+    for field, at in schema["histograms"].items():
+        if field in SCHEMA["histograms"]:
+            _set_histogram(ours, SCHEMA["histograms"][field], schema["bounds_ns"], words[at:])
+    _set_rows(ours, schema, words)
+    if (schema["window_ns"], schema["windows"]) == (layout.WINDOW_NS, layout.WINDOWS):
+        for field, at in schema["peaks"].items():
+            start = SCHEMA["peaks"].get(field, layout.WORDS)
+            ours[start : start + layout.WINDOWS] = words[at : at + layout.WINDOWS]
+    return ours[: layout.WORDS]
+
+
+def _add_labelled(ours: list[int], place: Sequence[Any], values: Sequence[str], counts: Words) -> None:
+    at, *known = place
+    for value, count in zip(values, counts, strict=True):
+        ours[at + (known.index(value) if value in known else len(known) - 1)] += count
+
+
+def _set_histogram(ours: list[int], at: int, bounds: Sequence[int], words: Words) -> None:
+    """Count at each of our bounds what was counted at the next lower of theirs: too little, but never falling."""
+    cumulated = [0, *accumulate(words[: len(bounds) + 1])]
+    at_bounds = [cumulated[bisect_right(bounds, bound)] for bound in layout.BOUNDS_NS]
+    previous = 0
+    for i, count in enumerate([*at_bounds, cumulated[-1]]):
+        ours[at + i], previous = count - previous, count
+    ours[at + layout.BUCKETS] = words[len(bounds) + 1]
+
+
+def _set_rows(ours: list[int], schema: Mapping[str, Any], words: Words) -> None:
+    """Keep the oldest, and count those that we have no row for as uses and callers without one.
+
+    What belongs to a row (owner, server's number) is not kept: it is for those who read a file of their own version.
+    """
+    for field, count, since in _ROW_WORDS:
+        at = schema["rows"].get(field)
+        taken = [] if at is None else sorted(word for word in words[at : at + schema["row_count"]] if word)
+        start = SCHEMA["rows"][field]
+        ours[start : start + len(taken[: layout.ROWS])] = taken[: layout.ROWS]
+        ours[count] += len(taken[layout.ROWS :])
+        ours[since] += sum(taken[layout.ROWS :])

@@ -1,0 +1,200 @@
+"""All workers of a shared directory as one Snapshot: the living added up, the dead folded, nothing that ever falls.
+
+A `Workers` is one reader's memory of what it has shown. Counters of a file that shrink are somebody's damage: the file
+is set aside and its last good words are used. And what a reader has shown of a time integral, which goes on growing
+while its process stands still, is not taken back when that process turns out to be dead.
+"""
+
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from operator import le
+from pathlib import Path
+from typing import Final
+
+from pool_exporter import layout
+from pool_exporter.accumulator import Totals, end_of, load, mark_of
+from pool_exporter.catalog_exporter import SET_ASIDE, WORKER_ENDS, WORKER_STATES
+from pool_exporter.directory import Found, scan
+from pool_exporter.errors import CorruptFile
+from pool_exporter.fileformat import OPEN, Record
+from pool_exporter.fold import Folder
+from pool_exporter.merge import Part, buried, merged, merged_config
+from pool_exporter.process import monotonic_of
+from pool_exporter.snapshot import PoolConfig, PoolIdentity, PoolSnapshot, Snapshot, decode, taken
+from pool_exporter.version import build
+
+_log = logging.getLogger("pool_exporter")
+
+FROZEN_NS: Final = 5 * layout.SECOND
+"""A living worker whose heartbeat is older is frozen: it beats every second."""
+
+_COUNTERS: Final = (
+    *(layout.SATURATED, layout.CONNECTS, layout.LEAKED, layout.FAILED_NS, layout.LOST_NS),
+    *range(layout.FAILURES, layout.USED_PEAKS),
+    *range(layout.WAIT, layout.USE_ROW),
+)
+"""The words of a pool that never fall."""
+
+
+@dataclass(slots=True)
+class _Scrape:
+    """What one scrape has gathered so far."""
+
+    parts: dict[PoolIdentity, list[Part]] = field(default_factory=lambda: defaultdict(list))
+    configs: dict[PoolIdentity, list[PoolConfig]] = field(default_factory=lambda: defaultdict(list))
+    set_aside: list[CorruptFile] = field(default_factory=list)
+    states: dict[bytes, str] = field(default_factory=dict)
+    ends: Counter[str] = field(default_factory=Counter)
+    hook_errors: int = 0
+    transport_errors: int = 0
+    dropped: int = 0
+    files: int = 0
+
+
+class Workers:
+    """One reader of one directory; call it for a Snapshot. With *per_worker*, each process is a series of its own."""
+
+    def __init__(self, directory: Path, *, per_worker: bool = False) -> None:
+        self.directory = directory
+        self.fold_errors = 0
+        self.torn_reads = 0
+        self._per_worker = per_worker
+        self._fold = Folder(directory)
+        self._errors = (0, 0)
+        self._totals = Totals()
+        self._mark: object = None
+        self._good: dict[str, tuple[Record, ...]] = {}
+        self._shown: dict[PoolIdentity, tuple[float, float, float]] = {}
+
+    def __call__(self) -> Snapshot:
+        """Fold what is dead, read what is there, and add it up. Raises OSError when the directory cannot be read."""
+        started = time.perf_counter()
+        self._attempt(self._fold)
+        scanned = scan(self.directory)
+        self._attempt(self._load)
+        totals = self._totals
+        scrape = _Scrape(
+            set_aside=list(scanned.set_aside),
+            ends=Counter(totals.ended),
+            hook_errors=totals.hook_errors,
+            transport_errors=totals.transport_errors,
+        )
+        alone = [found for found in scanned.found if found.name not in totals.folded]
+        self._good = {found.name: self._good[found.name] for found in alone if found.name in self._good}
+        for found in alone:
+            self._gather(scrape, found)
+        for identity, words in totals.words.items():
+            scrape.parts[identity].append((words, layout.SECOND))
+        return replace(self._snapshot(scrape), scrape_duration_seconds=time.perf_counter() - started)
+
+    def _attempt(self, step: Callable[[], object]) -> None:
+        """Take a step of folding; when it fails, the files are read as before, and what the accumulator held counts."""
+        try:
+            step()
+        except (CorruptFile, OSError) as error:
+            self.fold_errors += 1
+            if self.fold_errors == 1:
+                _log.warning("what ended workers have counted cannot be folded: %s; later failures are counted", error)
+
+    def _load(self) -> None:
+        """Read the accumulator, unless it is the very file that was read before: it is replaced, never changed."""
+        mark = mark_of(self.directory)
+        if mark is None or mark != self._mark:
+            self._totals = load(self.directory)
+            self._mark = mark
+
+    def _gather(self, scrape: _Scrape, found: Found) -> None:
+        file, now = found.file, monotonic_of(found.file.process)
+        instance = file.process.process.hex() if self._per_worker else ""
+        scrape.files += 1
+        scrape.hook_errors += file.hook_errors
+        scrape.transport_errors += file.transport_errors
+        self.torn_reads += found.is_torn
+        if found.is_alive:
+            scrape.states[file.process.process] = "frozen" if now - file.heartbeat > FROZEN_NS else "live"
+            scrape.dropped += file.dropped
+        else:
+            scrape.ends[end_of(found)] += file.is_first
+        for record in self._records(scrape, found):
+            identity = replace(record.identity, instance=instance)
+            if found.is_alive and record.state == OPEN:
+                scrape.parts[identity].append(_at_one_moment(record.words, now))
+                scrape.configs[identity].append(record.config)
+            else:
+                scrape.parts[replace(identity, instance="")].append((buried(record.words, file.heartbeat), now))
+
+    def _records(self, scrape: _Scrape, found: Found) -> tuple[Record, ...]:
+        """Return the file's records, or those it had before when a counter has fallen since."""
+        before, records = self._good.get(found.name, ()), found.file.records
+        if len(records) < len(before) or not all(map(_has_not_fallen, before, records)):
+            scrape.set_aside.append(CorruptFile(found.name, "a counter has fallen", "shrunk"))
+            return before
+        self._good[found.name] = records
+        return records
+
+    def _snapshot(self, scrape: _Scrape) -> Snapshot:
+        states, ends = Counter(scrape.states.values()), scrape.ends
+        hook_errors, transport_errors = self._errors = (
+            max(self._errors[0], scrape.hook_errors),
+            max(self._errors[1], scrape.transport_errors),
+        )
+        reasons = Counter(fault.reason for fault in scrape.set_aside)
+        return Snapshot(
+            pools=tuple(self._pools(scrape)),
+            hook_errors=hook_errors,
+            build=build(),
+            workers={state: states[state] for state in WORKER_STATES.values},
+            workers_ended={end: ends[end] for end in WORKER_ENDS.values},
+            files=scrape.files,
+            files_set_aside={reason: reasons[reason] for reason in SET_ASIDE.values},
+            torn_reads=self.torn_reads,
+            fold_errors=self.fold_errors,
+            pools_dropped=scrape.dropped,
+            pools_folded_together=self._totals.together,
+            transport_errors=transport_errors,
+            last_fold_timestamp_seconds=self._fold.last,
+        )
+
+    def _pools(self, scrape: _Scrape) -> Iterator[PoolSnapshot]:
+        for identity, parts in scrape.parts.items():
+            configs = scrape.configs.get(identity)
+            config = merged_config(configs) if configs else PoolConfig(None, None, {})
+            pool = _decoded(parts, identity, config)
+            if pool is None:  # Nonsense in one file must not cost the others their pool.
+                possible = [part for part in parts if _decoded([part], identity, config) is not None]
+                nonsense = CorruptFile(identity.name, "its numbers describe no possible pool")
+                scrape.set_aside += [nonsense] * (len(parts) - len(possible))
+                pool = _decoded(possible, identity, config)
+            if pool is not None:
+                yield self._never_less(pool)
+
+    def _never_less(self, pool: PoolSnapshot) -> PoolSnapshot:
+        before = self._shown.get(pool.identity, (0.0, 0.0, 0.0))
+        seconds = pool.used_seconds, pool.pending_seconds, pool.saturated_seconds
+        used, pending, saturated = map(max, before, seconds)
+        self._shown[pool.identity] = used, pending, saturated
+        return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)
+
+
+def _at_one_moment(words: list[int], now: int) -> Part:
+    """Make up for what was stored while it was read, and for a wall clock that jumped.
+
+    A use that began after OPEN was read, and a time that is later than now as other clocks tell it.
+    """
+    uses, asks = taken(words, layout.USE_ROW), taken(words, layout.ASK_ROW)
+    words[layout.OPEN] = max(words[layout.OPEN], len(uses) + words[layout.USES])
+    return words, max(now, words[layout.ORIGIN] + max(words[layout.SATURATED_SINCE], *uses, *asks, 0))
+
+
+def _decoded(parts: list[Part], identity: PoolIdentity, config: PoolConfig) -> PoolSnapshot | None:
+    try:
+        return decode(*merged(parts), identity, config) if parts else None
+    except (OverflowError, ValueError):
+        return None
+
+
+def _has_not_fallen(before: Record, now: Record) -> bool:
+    return all(map(le, map(before.words.__getitem__, _COUNTERS), map(now.words.__getitem__, _COUNTERS)))

@@ -1,0 +1,49 @@
+"""A YAML file as nested texts: every scalar is what it is written as, because what it means is for its key to say.
+
+A user may be called `no` or `1234`. A key that is given twice is an error, where YAML's libraries take the last. No
+text of the file is quoted in an error, because it may be a secret.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from pool_exporter.errors import Problem, SettingsError
+
+FILE_BYTES_MAX: Final = 1024 * 1024
+
+
+def load(path: Path) -> object:
+    """Read the file: texts, lists and mappings of them, None when it is empty. Raises SettingsError of one line."""
+    return _parsed(path, _content(path))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise SettingsError(Problem(str(path), None, f"cannot be read: {error.strerror}")) from None
+    if len(content) > FILE_BYTES_MAX:
+        raise SettingsError(Problem(str(path), None, f"is longer than {FILE_BYTES_MAX} bytes"))
+    return content
+
+
+def _parsed(path: Path, content: bytes) -> object:
+    import yaml
+
+    class Loader(yaml.BaseLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: ANN401, FBT001, FBT002
+            keys = [key.value for key, _ in node.value]
+            for number, (key, _) in enumerate(node.value):
+                if key.value in keys[:number]:
+                    fault = f"the key {key.value} is there twice"
+                    raise yaml.MarkedYAMLError(problem=fault, problem_mark=key.start_mark)
+            return super().construct_mapping(node, deep)
+
+    try:
+        return yaml.load(content, Loader)  # noqa: S506  # it makes nothing but text, lists and mappings
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        # Its text may quote the line, which may hold a secret.
+        mark, fault = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    line = f", line {mark.line + 1}" if mark else ""
+    raise SettingsError(Problem(f"{path}{line}", None, f"is no valid YAML: {fault or 'it cannot be parsed'}"))
