@@ -16,15 +16,16 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from grafana.panels import SOURCE, Panel
-from grafana.promql import INSTANCE, JOB, POOL, Scope
+from grafana.promql import ADDRESS, INSTANCE, JOB, POOL, Scope
 
 TAGS: Final = ["sqlalchemy", "connection-pool"]
-ALERTS: Final = "(SQLAlchemyPool|SQLAlchemyFleet|PoolExporter).*"
+ALERTS: Final = "(SQLAlchemy|PoolExporter).+"
 """What the names of all our alerts match."""
 
 BY_JOB: Final = Scope((f'{JOB}=~"$job"',))
 BY_POOL: Final = Scope((*BY_JOB.matchers, f'{POOL}=~"$pool"'))
 BY_INSTANCE: Final = Scope((*BY_POOL.matchers, f'{INSTANCE}=~"$instance"'))
+BY_SERVER: Final = Scope((f'{ADDRESS}=~"$server"',))
 BY_TARGET: Final = Scope((*BY_JOB.matchers, f'{INSTANCE}=~"$instance"'))
 
 Row = tuple[str, Sequence[Panel]]
@@ -60,7 +61,7 @@ class Board:
         return board
 
 
-LABELS: Final = {"job": JOB, "pool": POOL, "instance": INSTANCE}
+LABELS: Final = {"job": JOB, "pool": POOL, "instance": INSTANCE, "server": ADDRESS}
 """The label that each variable chooses values of."""
 
 

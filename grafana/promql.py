@@ -6,7 +6,9 @@ Every function returns a piece of an expression as text. Nothing here may know a
 from dataclasses import dataclass
 from typing import Final
 
-from pool_exporter.catalog import EXPORTER_METRICS, POOL_LABELS, POOL_METRICS, POOL_NAME, Kind, Label, Metric
+from pool_exporter.catalog import EXPORTER_METRICS, POOL_LABELS, POOL_METRICS, POOL_NAME
+from pool_exporter.catalog_server import SERVER_LABELS, SERVER_METRICS, ServerMetric
+from pool_exporter.metric import Kind, Label, Metric
 
 RATE_INTERVAL: Final = "$__rate_interval"
 """What Grafana replaces by four scrapes' time, or more when the graph is coarser: the shortest window that is sound."""
@@ -17,11 +19,14 @@ POOL: Final = POOL_NAME.prometheus
 
 PARTS: Final = ("bucket", "sum", "count")
 
-_METRICS: Final = {metric.field: metric for metric in (*POOL_METRICS, *EXPORTER_METRICS)}
+_METRICS: Final[dict[str, Metric]] = {
+    **{metric.field: metric for metric in (*POOL_METRICS, *EXPORTER_METRICS)},
+    **{f"server.{metric.field}": metric for metric in SERVER_METRICS},
+}
 
 
 def metric(field: str) -> Metric:
-    """Return the catalogue's metric of a snapshot's *field*; LookupError if it has none."""
+    """Return the metric of a snapshot's *field*, or a server's `server.field`; LookupError if there is none."""
     if field not in _METRICS:
         raise LookupError(f"no metric of the catalogue has the field {field!r}; it has {', '.join(_METRICS)}")
     return _METRICS[field]
@@ -35,12 +40,25 @@ def pool_label(otel: str) -> str:
     return found[0]
 
 
+ADDRESS: Final = pool_label("server.address")
+PORT: Final = pool_label("server.port")
+SERVER: Final = f"{ADDRESS}, {PORT}"
+"""The labels by which a database server is known, to its pools and to its probe alike."""
+
+
 def name(field: str, part: str = "") -> str:
     """Return the name of a metric's series: for a histogram, and only for one, that of its *part*."""
     found = metric(field)
     if (found.kind is Kind.HISTOGRAM) != (part in PARTS):
         raise ValueError(f"{found.name} is a {found.kind.value}: it has no series {part!r}")
     return f"{found.prometheus}_{part}" if part else found.prometheus
+
+
+def series_labels(field: str) -> list[str]:
+    """Return the Prometheus names of all labels of a server's metric."""
+    found = metric(field)
+    own = found.open_labels if isinstance(found, ServerMetric) else ()
+    return [label.prometheus for label in (*SERVER_LABELS, *own, found.label) if label is not None]
 
 
 def equal(label: Label, value: str) -> str:

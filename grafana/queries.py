@@ -7,7 +7,7 @@ may say when an answer is bad: thresholds are the boards' and the rules'.
 
 from typing import Protocol
 
-from grafana.promql import RATE_INTERVAL, Scope, by, equal, other_than, rate, ratio
+from grafana.promql import RATE_INTERVAL, Scope, by, equal, other_than, rate, ratio, series_labels
 from pool_exporter.catalog import ERROR_TYPES, STATES
 
 SLOW_SECONDS = 0.1
@@ -100,3 +100,13 @@ def bad_share(scope: Scope, labels: str = "", window: str = RATE_INTERVAL) -> st
 def _failures(scope: Scope, labels: str, window: str) -> str:
     kinds = other_than(ERROR_TYPES, "timeout", "cancelled")
     return by(labels, rate(scope.series("acquire_failures", kinds), window))
+
+
+def server_connections(scope: Scope, labels: str) -> str:
+    """Return the connections of all clients that a server has: once, however many probes look at it."""
+    return by(labels, by(", ".join(series_labels("server.connections")), scope.series("server.connections"), "max"))
+
+
+def server_limit(scope: Scope, labels: str) -> str:
+    """Return how many connections a server grants to ordinary users."""
+    return by(labels, scope.series("server.connections_max"), "max")

@@ -10,17 +10,15 @@ from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
 from grafana import queries
 from grafana.board import BY_POOL, Board
+from grafana.boards import servers
 from grafana.boards.fleet import EACH, LEGEND, to_pool
+from grafana.boards.servers import SERVER_LEGEND
 from grafana.paint import FULL, Overrides, cell
 from grafana.panels import Card, Line, Panel, graph, rows
-from grafana.promql import INSTANCE, JOB, POOL, by, pool_label
+from grafana.promql import INSTANCE, JOB, POOL, SERVER, by
 from grafana.rules.recording import DEMAND
 
 UID: Final = "sqla-pool-capacity"
-ADDRESS: Final = pool_label("server.address")
-PORT: Final = pool_label("server.port")
-SERVER: Final = f"{ADDRESS}, {PORT}"
-SERVER_LEGEND: Final = f"{{{{{ADDRESS}}}}}:{{{{{PORT}}}}}"
 WEEK: Final = "7d"
 
 
@@ -121,6 +119,6 @@ BOARD: Final = Board(
     UID,
     "Capacity and sizing",
     "How many connections there are and may be, what the servers grant, and which size each pool needs.",
-    ("job", "pool"),
-    [("Fleet", fleet()), ("Sizes", sizes())],
+    ("job", "pool", "server"),
+    [("Fleet", fleet()), ("Sizes", sizes()), ("Database servers", servers.panels())],
 )

@@ -5,6 +5,7 @@ from typing import Final
 from grafana_foundation_sdk.models import units
 
 from grafana.board import BY_TARGET, Board
+from grafana.boards import workers
 from grafana.paint import ANY_IS_A_FAULT, GREEN, RED, Steps
 from grafana.panels import Card, Line, Panel, graph, number, rows, timeline
 from grafana.promql import INSTANCE, JOB, by, increase
@@ -142,5 +143,5 @@ BOARD: Final = Board(
     "Exporter",
     "The exporter itself: is everything seen, what does it cost, and may it be believed?",
     ("job", "instance"),
-    [("Now", now()), ("Scrapes", over_time()), ("Versions", versions())],
+    [("Now", now()), ("Scrapes", over_time()), ("Workers and their files", workers.panels()), ("Versions", versions())],
 )

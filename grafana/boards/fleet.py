@@ -230,7 +230,7 @@ def _alerts() -> list[Panel]:
         width=24,
         height=8,
     )
-    firing = f'ALERTS{{alertname=~"{ALERTS}",job=~"$job"}}'
+    firing = f'ALERTS{{alertname=~"{ALERTS}",job=~"$job|"}}'
     labels = ("alertname", "alertstate", "severity", JOB, POOL)
     overrides: Overrides = {
         "alertname": [

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from grafana.rules import causes, exporter, recording, symptoms
+from grafana.rules import causes, exporter, recording, servers, symptoms, workers
 from grafana.rules.model import RUNBOOKS, Alert, text
 
-_ALERTS: Final = (*symptoms.GROUPS, *causes.GROUPS, *exporter.GROUPS)
+_ALERTS: Final = (*symptoms.GROUPS, *causes.GROUPS, *servers.GROUPS, *exporter.GROUPS, *workers.GROUPS)
 
 ALERTS: Final = tuple(rule for group in _ALERTS for rule in group.rules if isinstance(rule, Alert))
 

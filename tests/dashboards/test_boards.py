@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from grafana_foundation_sdk.models import units
 
+from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
+from pool_exporter.catalog_server import SERVER_METRICS
 from tests.dashboards.boards import BOARDS, DATA_KINDS, Panel, expressions, panels, queried_variables
 from tests.dashboards.expressions import selectors
 
@@ -20,6 +22,9 @@ WITHOUT_INSTANCE = ("fleet", "capacity")
 """Boards over all instances: a variable of hundreds of pods would be of no use there."""
 
 OWN_JOB = ("ALERTS",)
+
+METRICS = (*POOL_METRICS, *EXPORTER_METRICS, *SERVER_METRICS)
+CLOSED = [metric.label for metric in METRICS if metric.label is not None]
 
 EACH_BOARD = pytest.mark.parametrize("name", BOARDS)
 EACH_PANEL = pytest.mark.parametrize("panel", panels(), ids=str)
@@ -199,12 +204,19 @@ def test_graph_has_a_legend(panel: Panel) -> None:
 @EACH_PANEL
 def test_overrides_meet_a_series(panel: Panel) -> None:
     """What is painted by name has that name: a legend, a column or a label of a query."""
-    names = {target["legendFormat"] for target in panel.model["targets"] if "legendFormat" in target}
+    legends = [target["legendFormat"] for target in panel.model["targets"] if "legendFormat" in target]
+    names = {*legends, *(value for legend in legends for value in label_values(legend))}
     for transformation in panel.model.get("transformations", ()):
         names |= set(transformation["options"].get("renameByName", {}).values())
     for override in panel.model["fieldConfig"].get("overrides", ()):
         name = override["matcher"]["options"]
-        assert name in names or any(name in expression for expression in panel.expressions)
+        pattern = name.strip("/") if name.startswith("/") else f"^{re.escape(name)}$"
+        assert any(re.search(pattern, known) for known in names) or any(name in text for text in panel.expressions)
+
+
+def label_values(legend: str) -> tuple[str, ...]:
+    """Return the values that the catalogue closes the label to which a legend consists of."""
+    return tuple(value for label in CLOSED if f"{{{{{label.prometheus}}}}}" == legend for value in label.values)
 
 
 @EACH_PANEL
@@ -221,8 +233,8 @@ def test_selectors_follow_the_variables(panel: Panel) -> None:
     wanted = {"job"} if panel.board in WITHOUT_INSTANCE else {"job", "instance"}
     for expression in panel.expressions:
         for name, matchers, _ in selectors(expression):
-            missing = wanted - {matcher.name for matcher in matchers}
-            assert not missing or name in OWN_JOB or name.startswith("sqlalchemy_pool_server_")
+            chosen = {matcher.name for matcher in matchers}
+            assert wanted <= chosen or name in OWN_JOB or "server_address" in chosen
 
 
 def test_exemplars() -> None:

@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from grafana.rules import ALERTS
-from pool_exporter.catalog import EXPORTER_METRICS, INFO_LABELS, POOL_LABELS, POOL_METRICS, Kind
+from pool_exporter.catalog import EXPORTER_METRICS, INFO_LABELS, POOL_LABELS, POOL_METRICS
+from pool_exporter.catalog_server import SERVER_METRICS, ServerMetric
+from pool_exporter.metric import Kind
 from tests.dashboards.boards import ROOT, expressions
 from tests.dashboards.expressions import kept_labels, parsed, selectors
 
@@ -31,7 +33,7 @@ OF_ALERTS = {"alertname", "alertstate", "severity"}
 
 SERIES = {
     f"{metric.family}_{part}" if part else metric.prometheus: metric
-    for metric in (*POOL_METRICS, *EXPORTER_METRICS)
+    for metric in (*POOL_METRICS, *EXPORTER_METRICS, *SERVER_METRICS)
     for part in (("bucket", "sum", "count") if metric.kind is Kind.HISTOGRAM else ("",))
 }
 OF_POOLS = {label.prometheus for label in POOL_LABELS}
@@ -54,6 +56,8 @@ def allowed(name: str) -> set[str]:
         return OF_SCRAPING | OF_ALERTS | OF_POOLS
     metric = SERIES.get(name)
     own = {metric.label.prometheus} if metric is not None and metric.label is not None else set()
+    if isinstance(metric, ServerMetric):
+        own |= {label.prometheus for label in metric.open_labels}
     return OF_SCRAPING | OF_POOLS | own | ({"le"} if name.endswith("_bucket") else set())
 
 

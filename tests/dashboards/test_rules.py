@@ -91,7 +91,7 @@ def test_alert_says_what_is_needed(alert: Any) -> None:
     assert {"summary", "description", "runbook_url", "dashboard"} == set(notes)
     assert notes["runbook_url"].endswith(f"/docs/runbooks/{alert.name}.md")
     assert rule["labels"]["severity"] in ("critical", "warning", "info")
-    assert "{{ $value" in notes["description"] or alert.name == "PoolExporterDown"
+    assert "{{ $value" in notes["description"] or alert.name in ("PoolExporterDown", "SQLAlchemyServerNotSeen")
     assert "$value" not in notes["summary"]
     assert "$value" not in str(rule["labels"])
 

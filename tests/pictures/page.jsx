@@ -87,7 +87,8 @@ function configured(panel, frames) {
     const config = {...base, ...field.config, custom: {...(panel.type === 'timeseries' ? GRAPH : {}), ...(base.custom || {})}};
     if (panel.type === 'timeseries' && !config.color) config.color = {mode: 'palette-classic'};
     for (const {matcher, properties} of overrides) {
-      if (matcher.options !== field.name) continue;
+      const {options} = matcher;
+      if (matcher.id === 'byRegexp' ? !new RegExp(options.slice(1, -1)).test(field.name) : options !== field.name) continue;
       for (const {id, value} of properties) {
         if (id.startsWith('custom.')) config.custom[id.slice(7)] = value; else config[id] = value;
       }
