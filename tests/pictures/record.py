@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ ROOT = Path(__file__).parents[2]
 RUN = "import sys; from pool_exporter.cli import main; sys.exit(main())"
 SETTLE_SECONDS = 2.0
 
+HAS_PROBE = find_spec("pool_exporter.probe") is not None
+"""Whether the sidecar can look at the database server too."""
+
 
 @dataclass(frozen=True)
 class Service:
@@ -29,10 +33,11 @@ class Service:
     instance: str
     options: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
+    has_sidecar: bool = False
 
 
 SERVICES = (
-    Service("orders", "orders-0"),
+    Service("orders", "orders-0", has_sidecar=True),
     Service("orders", "orders-1", ("--scene", "calm")),
     Service("billing", "billing-0", ("--scene", "calm"), (("DB_POOL_SIZE", "10"), ("DB_MAX_OVERFLOW", "5"))),
 )
@@ -45,7 +50,7 @@ def record(directory: Path, seconds: float) -> None:
     with ExitStack() as stack:
         postgres = stack.enter_context(postgres_server(max_connections=40))
         for service, port in zip(SERVICES, ports, strict=True):
-            stack.enter_context(_demo(service, port, seconds, postgres.url("asyncpg"), directory))
+            stack.enter_context(_service(service, port, seconds, postgres.url("asyncpg"), directory))
         config = directory / "prometheus.yml"
         config.write_text(json.dumps(_config(ports)))
         stack.enter_context(prometheus(directory, free_port(), config))
@@ -82,12 +87,44 @@ def _config(ports: list[int]) -> dict[str, Any]:
 
 
 @contextmanager
-def _demo(service: Service, port: int, seconds: float, url: URL, directory: Path) -> Iterator[None]:
+def _service(service: Service, port: int, seconds: float, url: URL, directory: Path) -> Iterator[None]:
+    """Run a demo whose numbers are at *port*: its own, or those of the sidecar beside it."""
+    if not service.has_sidecar:
+        with _demo(service, port, seconds, url, directory):
+            yield
+        return
+    shared = directory / "shared"
+    shared.mkdir(mode=0o770)
+    command: list[str | Path] = [
+        sys.executable,
+        "-c",
+        RUN,
+        "serve",
+        "--dir",
+        shared,
+        "--web.listen-address",
+        f"127.0.0.1:{port}",
+    ]
+    if HAS_PROBE:
+        server = url.set(drivername="postgresql", username="postgres").render_as_string()
+        command += ["--database-url", server, "--database-interval", "2"]
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    with (
+        running(command, directory / "sidecar.log", lambda: is_listening(port), environ=environ),
+        _demo(service, free_port(), seconds, url, directory, ("POOL_EXPORTER_DIR", str(shared))),
+    ):
+        yield
+
+
+@contextmanager
+def _demo(
+    service: Service, port: int, seconds: float, url: URL, directory: Path, *settings: tuple[str, str]
+) -> Iterator[None]:
     environ = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
         "DATABASE_URL": url.render_as_string(),
-        **dict(service.settings),
+        **dict((*service.settings, *settings)),
     }
     options = ["--port", str(port), "--duration", str(seconds), *service.options]
     log = directory / f"{service.instance}.log"
