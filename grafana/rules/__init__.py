@@ -3,7 +3,7 @@
 from typing import Final
 
 from grafana.rules import causes, exporter, recording, servers, symptoms, workers
-from grafana.rules.model import RUNBOOKS, Alert, text
+from grafana.rules.model import RUNBOOKS, Alert, manifest, text
 
 _ALERTS: Final = (*symptoms.GROUPS, *causes.GROUPS, *servers.GROUPS, *exporter.GROUPS, *workers.GROUPS)
 
@@ -14,5 +14,9 @@ __all__ = ["ALERTS", "RUNBOOKS", "files"]
 
 
 def files(runbooks: str = RUNBOOKS) -> dict[str, str]:
-    """Return the rules files, by name: what is recorded, and the alerts, which read it."""
-    return {"pool.rules.yaml": text(recording.GROUPS, runbooks), "pool.alerts.yaml": text(_ALERTS, runbooks)}
+    """Return the rules files, by path under deploy: what is recorded, the alerts, which read it, and both in one."""
+    return {
+        "prometheus/pool.rules.yaml": text(recording.GROUPS, runbooks),
+        "prometheus/pool.alerts.yaml": text(_ALERTS, runbooks),
+        "kubernetes/base/prometheusrule.yaml": manifest((*recording.GROUPS, *_ALERTS), runbooks),
+    }

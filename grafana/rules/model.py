@@ -75,7 +75,20 @@ class Group:
 
 def text(groups: Sequence[Group], runbooks: str = RUNBOOKS) -> str:
     """Return the rules file."""
-    content = {"groups": [{"name": group.name, "rules": [r.rule(runbooks) for r in group.rules]} for group in groups]}
+    return _yaml(_content(groups, runbooks))
+
+
+def manifest(groups: Sequence[Group], runbooks: str = RUNBOOKS) -> str:
+    """Return the same for the Prometheus operator in Kubernetes."""
+    head = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": {"name": "pool-exporter"}}
+    return _yaml({**head, "spec": _content(groups, runbooks)})
+
+
+def _content(groups: Sequence[Group], runbooks: str) -> dict[str, Any]:
+    return {"groups": [{"name": group.name, "rules": [r.rule(runbooks) for r in group.rules]} for group in groups]}
+
+
+def _yaml(content: dict[str, Any]) -> str:
     return _HEADING + yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
 
 
