@@ -16,7 +16,7 @@ ARGS ?=
 VENV_SA20 := $(VENV)-sa20
 
 EXTRAS_demo := demo,sidecar
-EXTRAS_test := dashboards,demo,postgres,sidecar,test
+EXTRAS_test := dashboards,demo,deploy,postgres,sidecar,test
 EXTRAS_dashboards := dashboards
 EXTRAS_bench := bench,demo,test
 EXTRAS_dev := dev
