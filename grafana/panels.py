@@ -47,6 +47,9 @@ _WIDE: Final = 12
 
 _COLUMN_PIXELS: Final = 70
 
+_SOFT_MAX: Final = {units.Short: 1, units.OpsPerSecond: 0.1, units.RequestsPerSecond: 0.1}
+"""Where an axis ends at least: a line at 0 would have one from 0 to 100."""
+
 _P = TypeVar("_P", timeseries.Panel, stat.Panel, table.Panel, heatmap.Panel, statetimeline.Panel, bargauge.Panel)
 
 
@@ -85,6 +88,8 @@ def graph(card: Card, *lines: Line, overrides: Overrides | None = None, is_stack
     panel = panel.show_points(VisibilityMode.AUTO).line_width(1).fill_opacity(30 if is_stacked else 8).min(0)
     if is_stacked:
         panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
+    if card.unit in _SOFT_MAX:
+        panel = panel.axis_soft_max(_SOFT_MAX[card.unit])
     if card.steps:
         panel = panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED))
         panel = panel.thresholds(thresholds(card.steps, "transparent"))

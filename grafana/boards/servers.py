@@ -46,6 +46,7 @@ def _overcommit() -> Panel:
         units.PercentUnit,
         OVERCOMMITTED,
         width=6,
+        top=1,
     )
     possible = queries.limit(BY_SERVER, SERVER)
     return bars(card, Line(f"{possible} / {queries.server_limit(BY_SERVER, SERVER)}", SERVER_LEGEND))
@@ -76,8 +77,10 @@ def _by_application() -> Panel:
         "a name that nobody knows: set application_name in every service's URL.",
         width=6,
     )
-    expression = queries.server_connections(BY_SERVER, "application_name")
-    return graph(card, Line(expression, "{{application_name}}"), is_stacked=True)
+    label = "application_name"
+    named = queries.server_connections(BY_SERVER, label)
+    expression = f'label_replace({named}, "{label}", "(none)", "{label}", "")'
+    return graph(card, Line(expression, f"{{{{{label}}}}}"), is_stacked=True)
 
 
 def _by_state() -> Panel:

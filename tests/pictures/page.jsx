@@ -19,7 +19,8 @@ const [WIDTH, COLUMN, LINE, GAP] = [1440, 1440 / 24, 38, 8];
 const errors = [];
 
 const chosen = name => ask.get(`var-${name}`) || '.+';
-const fill = text => text.replaceAll('$__rate_interval', `${RATE_SECONDS}s`).replaceAll('$__range', `${Math.round(TO - FROM)}s`)
+// The usual is the mean of an hour at a point a minute, of which a recording has but a few.
+const fill = text => text.replaceAll('[1h:1m]', '[1h:10s]').replaceAll('$__rate_interval', `${RATE_SECONDS}s`).replaceAll('$__range', `${Math.round(TO - FROM)}s`)
   .replace(/\$\{?(\w+)\}?/g, (_, name) => chosen(name));
 
 async function get(path, parameters) {
@@ -183,8 +184,9 @@ function Content({panel, data, width, height}) {
     return <BigValue theme={theme} width={width} height={height} value={field.display(value)} colorMode="value" graphMode="none"/>;
   }
   if (panel.type === 'bargauge') {
-    const each = height / data.length;
-    return <div>{data.map((frame, n) => <BarGauge key={n} theme={theme} width={width} height={each - 4} orientation="horizontal"
+    const each = Math.min(height / data.length, 84);
+    return <div style={{paddingTop: (height - each * data.length) / 2}}>{data.map((frame, n) => <BarGauge key={n} theme={theme} width={width}
+      height={each - 4} orientation="horizontal" text={{titleSize: 16, valueSize: 28}}
       displayMode="gradient" value={{...frame.fields[1].display(frame.fields[1].values.at(-1)), title: frame.name}}
       field={frame.fields[1].config} display={frame.fields[1].display}/>)}</div>;
   }
