@@ -16,8 +16,8 @@ LEGEND: Final = f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}"
 PUSHED: Final = "Numbers that are pushed by OTLP have no target, and are not in it."
 
 
-def now() -> list[Panel]:
-    """Return the numbers of this moment."""
+def targets() -> list[Panel]:
+    """Return how many targets can be scraped."""
     return [
         number(
             Card(
@@ -42,6 +42,12 @@ def now() -> list[Panel]:
             ),
             Line(f"count({BY_TARGET.named('up')}) - sum({BY_TARGET.named('up')})"),
         ),
+    ]
+
+
+def faults() -> list[Panel]:
+    """Return whether our own numbers may be believed."""
+    return [
         number(
             Card(
                 "Accounting drift",
@@ -143,5 +149,10 @@ BOARD: Final = Board(
     "Exporter",
     "The exporter itself: is everything seen, what does it cost, and may it be believed?",
     ("job", "instance"),
-    [("Now", now()), ("Scrapes", over_time()), ("Workers and their files", workers.panels()), ("Versions", versions())],
+    [
+        ("Now", [*targets(), *faults()]),
+        ("Scrapes", over_time()),
+        ("Workers and their files", workers.panels()),
+        ("Versions", versions()),
+    ],
 )

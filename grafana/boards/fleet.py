@@ -20,7 +20,8 @@ LEGEND: Final = f"{{{{{JOB}}}}} {{{{{POOL}}}}}"
 WAITS: Final[Steps] = {0.1: YELLOW, 0.5: ORANGE, 1: RED}
 
 
-def _now() -> list[Panel]:
+def _use_now() -> list[Panel]:
+    """Return how many pools there are, and how much of them is used."""
     return [
         number(
             Card(
@@ -59,6 +60,12 @@ def _now() -> list[Panel]:
             ),
             Line(f"max({queries.exhausted(BY_POOL, EACH)})"),
         ),
+    ]
+
+
+def _waits_now() -> list[Panel]:
+    """Return who waits, and how long."""
+    return [
         number(
             Card(
                 "Callers waiting",
@@ -85,6 +92,12 @@ def _now() -> list[Panel]:
             ),
             Line(f"max({quantile(0.99, BY_POOL.series('wait_time', part='bucket'), EACH)} >= 0)"),
         ),
+    ]
+
+
+def _failures_now() -> list[Panel]:
+    """Return what did not go well."""
+    return [
         number(
             Card(
                 "Timeouts",
@@ -251,7 +264,7 @@ BOARD: Final = Board(
     "Every connection pool of the fleet: which is in trouble, since when, and what users notice of it.",
     ("job", "pool"),
     [
-        ("Now", _now()),
+        ("Now", [*_use_now(), *_waits_now(), *_failures_now()]),
         ("Over time", _over_time()),
         ("Pools", _pools()),
         ("Alerts", _alerts()),

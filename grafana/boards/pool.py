@@ -15,6 +15,7 @@ from grafana.promql import INSTANCE, JOB, POOL, by, increase, quantile, rate, ra
 from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INFO_LABELS, INVALIDATIONS
 
 WAITS: Final = BY_INSTANCE.series("wait_time", part="bucket")
+OPENED: Final = f"sum({rate(BY_INSTANCE.series('connects'))})"
 
 
 def _saturation() -> list[Panel]:
@@ -112,9 +113,8 @@ def _waiting() -> list[Panel]:
     ]
 
 
-def _churn() -> list[Panel]:
-    reason, kind = CLOSE_REASONS.prometheus, INVALIDATIONS.prometheus
-    opened = f"sum({rate(BY_INSTANCE.series('connects'))})"
+def _opening() -> list[Panel]:
+    reason = CLOSE_REASONS.prometheus
     return [
         graph(
             Card(
@@ -126,7 +126,7 @@ def _churn() -> list[Panel]:
                 units.OpsPerSecond,
             ),
             Line(by(reason, rate(BY_INSTANCE.series("closes"))), f"{{{{{reason}}}}}"),
-            Line(opened, "opened"),
+            Line(OPENED, "opened"),
             overrides={"opened": thin_line("text")},
             is_stacked=True,
         ),
@@ -142,6 +142,12 @@ def _churn() -> list[Panel]:
             Line(quantile(0.5, BY_INSTANCE.series("create_time", part="bucket")), "p50"),
             Line(quantile(0.95, BY_INSTANCE.series("create_time", part="bucket")), "p95"),
         ),
+    ]
+
+
+def _reuse() -> list[Panel]:
+    kind = INVALIDATIONS.prometheus
+    return [
         graph(
             Card(
                 "Checkouts per connection",
@@ -150,7 +156,7 @@ def _churn() -> list[Panel]:
                 "near 1 the pool does not pool: raise pool_size, or look at why connections are closed.",
                 width=4,
             ),
-            Line(ratio(queries.checkouts(BY_INSTANCE), opened), "checkouts"),
+            Line(ratio(queries.checkouts(BY_INSTANCE), OPENED), "checkouts"),
         ),
         graph(
             Card(
@@ -220,7 +226,7 @@ BOARD: Final = Board(
         ("Saturation", _saturation()),
         ("Diagnosis: traffic, slow queries, a leak, or too small?", diagnosis.panels()),
         ("Waiting", _waiting()),
-        ("Opening and closing", _churn()),
+        ("Opening and closing", [*_opening(), *_reuse()]),
         ("Instances", _instances()),
     ],
 )
