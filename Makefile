@@ -3,8 +3,12 @@
 #   make demo    run an instrumented service under load; ARGS="--duration 60" goes to `pool-exporter demo`
 #   make test    run the tests; ARGS="-k snapshot" goes to pytest
 #   make check   run everything that CI runs: the tests on SQLAlchemy 2.1 and 2.0, ruff, mypy
-#   make dashboards   write Grafana's boards and Prometheus' rules again; RUNBOOKS=https://… is where docs/runbooks is published
+#   make dashboards  write Grafana's boards and Prometheus' rules again; RUNBOOKS=https://… is where docs/runbooks is published
+#   make image   build and run the container images without a Docker engine, as root on Debian, in /tmp/pool-exporter-image
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
+#   make soak    kill workers and sidecars of real services for minutes, scrape all along, and compare with the truth
+#   make fuzz    read worker files with anything in them, a hundred times as many as the tests do
+#   make conformance  run SQLAlchemy's own tests of its pools, bare and with every pool watched
 #   make clean   remove what the others have made
 #
 # The first run of each installs what it needs, and no more, into .venv; PYTHON=python3.12 chooses the Python of a new one.
@@ -12,6 +16,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+SOAK_SECONDS ?= 600
+FUZZ_FACTOR ?= 100
 
 VENV_SA20 := $(VENV)-sa20
 
@@ -21,7 +27,7 @@ EXTRAS_dashboards := dashboards
 EXTRAS_bench := bench,demo,test
 EXTRAS_dev := dev
 
-.PHONY: demo test test-sa20 lint check dashboards bench clean
+.PHONY: demo test test-sa20 lint check dashboards image bench soak fuzz conformance clean
 .NOTPARALLEL:  # Two pips in one environment get into each other's way.
 
 demo: $(VENV)/.installed-demo
@@ -43,9 +49,22 @@ check: test test-sa20 lint
 dashboards: $(VENV)/.installed-dashboards
 	$(VENV)/bin/python -m grafana $(RUNBOOKS)
 
+image:
+	deploy/ci/build-image /tmp/pool-exporter-image
+
 bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench
 	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python --python $(VENV_SA20)/bin/python \
 		--output docs/benchmarks.md $(ARGS)
+
+soak: $(VENV)/.installed-test
+	POOL_EXPORTER_SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/pytest tests/soak $(ARGS)
+
+fuzz: $(VENV)/.installed-test
+	POOL_EXPORTER_FUZZ_FACTOR=$(FUZZ_FACTOR) $(VENV)/bin/pytest tests/property/test_any_file.py $(ARGS)
+
+conformance: $(VENV)/.installed-test $(VENV_SA20)/.installed-test
+	$(VENV)/bin/python -m tests.conformance $(ARGS)
+	$(VENV_SA20)/bin/python -m tests.conformance $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(VENV_SA20) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -1,147 +1,167 @@
-"""The places of a pool that every checkout passes: `connect`, when it begins, and `_return_conn`, when it ends.
+"""The two places that every checkout passes: `connect`, when it begins, and `_return_conn`, when it ends.
 
-And `recreate`, by which an engine gets another pool. All are replaced on the pool object, over the methods of its
-class, whichever that is, or over attributes that somebody else put there before. The replacements hold the pool weakly:
-a strong reference would be a cycle, and the pool would no longer be freed when its last user drops it. Nothing may be
-counted here; state.py does that.
-
-Why not the events `checkout` and `checkin`: none fires when a caller begins to wait or gives up, `checkin` also fires
-for what was never checked out and before the record is back, and each listener costs 0.4 microseconds of a checkout
-that takes 4 (tests/bench has the figures). Why not `engine_disposed`: one listener of an engine's events makes
-SQLAlchemy look for more of them at every statement.
+Their replacements are the only code of ours that runs at each checkout, and here is where microseconds are spent or
+saved. Nothing here may count (state.py does), nor let out an exception of ours; one that is thrown at the thread, as a
+KeyboardInterrupt is, goes on its way after our books are in order.
 """
 
+import sys
 from collections.abc import Callable
-from functools import partial, update_wrapper
-from typing import Any, Final
+from functools import update_wrapper
+from types import FrameType
+from typing import Any
 from weakref import ref
 
 from sqlalchemy.pool import Pool, PoolProxiedConnection
 
-from pool_exporter.connection import Connection
+from pool_exporter.doors import ATTRIBUTE, Door
 from pool_exporter.guard import errors, guarded
-from pool_exporter.owners import owner_of_task, owner_of_thread
 from pool_exporter.records import failure_type
 from pool_exporter.state import PoolState
 
-_BEFORE: Final = "_pool_exporter_before"
-"""A replacement's own attribute: what stood in the pool's `__dict__` before, or None."""
 
-ON_CLASS: Final = "_pool_exporter_original"
-"""An attribute of a `connect` that `instrument_all()` put on a class: the one that was there."""
+class Watch:
+    """What a watched pool carries: whose it is, and what its replaced methods need at hand."""
 
-Found = Callable[[Any], Connection]
-"""Gives the connection of a record that was opened before anyone watched."""
+    __slots__ = ("door", "hooks", "owner", "state")
 
+    def __init__(self, hooks: Any, state: PoolState, owner: Callable[[], Any]) -> None:
+        self.hooks = hooks
+        self.state = state
+        self.owner = owner
+        #: The `connect` at which its callers are counted; None while it has not served yet.
+        self.door: object | None = None
 
-Succeeded = Callable[[Pool], None]
-"""Is told of the pool that comes after."""
-
-
-def arm(pool: Pool, state: PoolState, found: Found, succeeded: Succeeded) -> None:
-    """Replace the pool's methods by ones that tell *state*, and *succeeded*."""
-    _replace(pool, "recreate", partial(told_recreation, succeeded))
-    _replace(pool, "_return_conn", told_return)
-    _replace(pool, "connect", partial(timed_connect, state, found))
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Leave nothing but None in a pickled pool."""
+        return type(None), ()
 
 
-def disarm(pool: Pool) -> None:
-    """Put back what was there; a replacement that somebody wrapped meanwhile cannot be taken from under the wrapper."""
-    for name in ("connect", "_return_conn", "recreate"):
-        replacement = pool.__dict__.get(name)
-        if hasattr(replacement, _BEFORE):
-            before = getattr(replacement, _BEFORE)
-            del pool.__dict__[name]
-            if before is not None:
-                pool.__dict__[name] = before
+class OwnDoor:
+    """A `connect` of one pool object, replaced."""
+
+    def __init__(self, before: Callable[[], Any]) -> None:
+        self.before = before
+        self.replacement: Callable[[], Any] | None = None
 
 
-def _replace(pool: Pool, name: str, make: Callable[[Callable[..., Any], Pool], Callable[..., Any]]) -> None:
-    method, before = getattr(type(pool), name), pool.__dict__.get(name)
-    method = getattr(method, ON_CLASS, method)
-    inner = method if before is None else lambda _, *arguments: before(*arguments)
-    replacement = update_wrapper(make(inner, pool), method)
-    setattr(replacement, _BEFORE, before)
-    pool.__dict__[name] = replacement
+class Newcomers:
+    """Who wants to be told of pools that nobody watches, when they are first asked for a connection."""
+
+    def __init__(self) -> None:
+        self.meet: Callable[[Pool, FrameType], None] | None = None
 
 
-def told_return(return_of: Callable[..., None], pool: Pool) -> Callable[[Any], None]:
-    """Return a `_return_conn` that ends the use before the record is back, where the next caller may get it."""
-    pool_reference = ref(pool)
+newcomers = Newcomers()
 
-    def _return_conn(record: Any) -> None:
+
+def timed_connect(  # noqa: C901  # each function more is a call at every checkout
+    connect_of: Callable[[Any], PoolProxiedConnection], door: object
+) -> Callable[[Any], Any]:
+    """Return a `connect` that tells who waits, who gets a connection and who does not."""
+
+    def connect(self: Any) -> Any:  # noqa: C901  # likewise
         try:
-            try:
-                connection = record._pool_exporter
-            except AttributeError:
-                pass  # The record never held a connection that is watched.
-            else:
-                connection.pool.returned(connection)
-                # Kept any longer, SQLAlchemy's callback of this reference would run whenever a proxy dies.
-                connection.checkout = None
+            watch = self._pool_exporter
+        except AttributeError:  # The doors were removed while this call came in.
+            return connect_of(self)
+        if watch is None or watch.door is not door:
+            watch = _entering(self, watch, door)
+            if watch is None:
+                return connect_of(self)
+        state = watch.state
+        try:
+            ask = state.asked()
+            if state is not watch.state:  # Forked without a word: it was the parent's.
+                state = watch.state
+                ask = state.asked()
         except Exception as error:  # noqa: BLE001  # as in `guarded`, which would cost another call
             errors.report(error)
-        finally:  # An interrupt in our part must not cost the pool its place.
-            return_of(pool_reference(), record)
-
-    return _return_conn
-
-
-def told_recreation(succeeded: Succeeded, recreate_of: Callable[..., Pool], pool: Pool) -> Callable[[], Pool]:
-    """Return a `recreate` that has the new pool watched before anybody has it."""
-    pool_reference = ref(pool)
-
-    def recreate() -> Pool:
-        successor = recreate_of(pool_reference())
-        succeeded(successor)
-        return successor
-
-    return recreate
-
-
-def timed_connect(
-    state: PoolState, found: Found, connect_of: Callable[..., PoolProxiedConnection], pool: Pool
-) -> Callable[[], PoolProxiedConnection]:
-    """Return a `connect` that tells who waits, who gets a connection and who does not."""
-    pool_reference: Any = ref(pool)
-    successor: Any = getattr(found, "__self__", None)
-    asked, granted, forgotten = state.asked, state.granted, state.forgotten
-    owner = owner_of_task if pool._dialect.is_async else owner_of_thread
-
-    def connect() -> PoolProxiedConnection:
+            return connect_of(self)
         try:
-            at = asked()
-        except Exception as error:  # noqa: BLE001  # as above
-            errors.report(error)
-            return connect_of(pool_reference())
-        try:
-            # Between looking up the method and calling it, a dispose() on another thread may have freed the pool.
-            proxied: Any = connect_of(pool_reference() or successor.pools()[-1])
+            proxied = connect_of(self)
         except BaseException as error:
-            _fail(state, at, error)
+            _fail(state, ask, error)
             raise
         try:
             record = proxied._connection_record
             try:
                 connection = record._pool_exporter
-            except AttributeError:
-                connection = found(record)
+            except AttributeError:  # They were removed meanwhile.
+                connection = None
+            if connection is None:
+                connection = watch.hooks.found(record)
             if connection.pool is state:
-                granted(at, connection, record.fairy_ref, owner())
+                state.granted(ask, connection, record.fairy_ref, watch.owner())
             else:
-                forgotten(at)  # Others watch the pool now: it was closed and instrumented again meanwhile.
-        except Exception as error:  # noqa: BLE001  # as in `guarded`
-            errors.report(error)
-            forgotten(at)
-        return proxied  # type: ignore[no-any-return]  # typed Any above for its private attributes
+                state.forgotten(ask)  # Others watch the pool now: it was closed and instrumented again meanwhile.
+        except BaseException as error:  # noqa: BLE001  # what is not ours is raised again
+            _forget(state, ask, error)
+        return proxied
 
     return connect
 
 
+def time_own_connect(pool: Pool, watch: Watch) -> None:
+    """Time a `connect` that somebody has put on the pool itself: the class's, it may never come to."""
+    before = vars(pool).get("connect")
+    if before is not None:
+        watch.door = door = OwnDoor(before)
+        timed, reference = timed_connect(lambda _: before(), door), ref(pool)
+        door.replacement = vars(pool)["connect"] = update_wrapper(lambda: timed(reference()), before)
+
+
+def restore_own_connect(pool: Pool, watch: Watch) -> None:
+    """Put back what somebody had put there, unless it lies under something of somebody else's now."""
+    door = watch.door
+    if isinstance(door, OwnDoor) and vars(pool).get("connect") is door.replacement:
+        vars(pool)["connect"] = door.before
+
+
+def told_return(return_of: Callable[..., None], _: Door) -> Callable[[Any, Any], None]:
+    """Return a `_return_conn` that ends the use before the record is back, where the next caller may get it."""
+
+    def _return_conn(self: Any, record: Any) -> None:
+        try:
+            try:
+                connection = record._pool_exporter
+            except AttributeError:  # As above.
+                connection = None
+            if connection is not None:
+                connection.pool.returned(connection)
+                # Kept any longer, SQLAlchemy's callback of this reference would run whenever a proxy dies.
+                connection.checkout = None
+        except Exception as error:  # noqa: BLE001  # as in `guarded`
+            errors.report(error)
+        finally:  # An interrupt in our part must not cost the pool its place.
+            return_of(self, record)
+
+    return _return_conn
+
+
+def _entering(pool: Pool, watch: Watch | None, door: object) -> Watch | None:
+    """Return who counts a call that came through *door*, if anybody does here: a class may pass it on to its parent."""
+    if watch is None:
+        if newcomers.meet is not None:
+            newcomers.meet(pool, sys._getframe(2))
+        # Where the pool's callers will be counted from now on, this one has passed already.
+        return getattr(pool, ATTRIBUTE, None)
+    if watch.door is None:
+        watch.hooks.serve(pool)
+    return watch if watch.door is door else None
+
+
 @guarded
-def _fail(state: PoolState, at: int, error: BaseException) -> None:
+def _fail(state: PoolState, ask: int, error: BaseException) -> None:
     try:
-        state.failed(at, failure_type(error))
-    except Exception:
-        state.forgotten(at)
+        state.failed(ask, failure_type(error))
+    except BaseException:
+        state.forgotten(ask)
         raise
+
+
+def _forget(state: PoolState, ask: int, error: BaseException) -> None:
+    guarded(state.forgotten)(ask)
+    if not isinstance(error, Exception):
+        raise error
+    errors.report(error)

@@ -22,6 +22,7 @@ from pool_exporter.errors import PoolExporterError
 EXIT_USAGE = 2
 PORT = 10042
 PORT_MAX = 65535
+WORKERS_MAX = 64
 DURATION_SECONDS_MIN = 1.0
 
 
@@ -90,17 +91,25 @@ def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
         "--duration", type=_duration, metavar="SECONDS", help="play one round in this time; by default, until Ctrl-C"
     )
     parser.add_argument("--scene", choices=SCENES, help="play only this scene")
+    parser.add_argument("--workers", type=_workers, default=0, metavar="N", help="run the service in N processes")
+    parser.add_argument("--sidecar", action="store_true", help="serve the workers' metrics from the next port, too")
 
 
 def _run_demo(asked: argparse.Namespace) -> None:
     from pool_exporter.demo.run import Options, run
 
-    run(Options(asked.host, asked.port, asked.duration, asked.scene))
+    run(Options(asked.host, asked.port, asked.duration, asked.scene, asked.workers, asked.sidecar))
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > PORT_MAX:
         raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {PORT_MAX}, not {text!r}")
+    return int(text)
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= WORKERS_MAX:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {WORKERS_MAX}, not {text!r}")
     return int(text)
 
 

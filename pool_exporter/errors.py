@@ -4,6 +4,7 @@ They are two-sided: whoever reads the message either did it or is the victim of 
 
     Exception
     └── PoolExporterError
+        ├── UnsupportedError                    ours: the installed SQLAlchemy is not one that this version knows
         ├── SettingsError (also a ValueError)   yours: the environment, `.env` or a URL says something impossible
         └── CorruptFile                         another process's: a file of the shared directory makes no sense
 
@@ -46,6 +47,20 @@ def _from_colon_masked(text: str, unless: str = r"(?!)") -> str:
 
 class PoolExporterError(Exception):
     """Stand for everything that pool_exporter raises on purpose."""
+
+
+class UnsupportedError(PoolExporterError):
+    """Report an installed package that works in another way than this version of pool_exporter knows."""
+
+    def __init__(self, package: str, missing: list[str]) -> None:
+        """Carry the package with its version, and the names that it should have and has not."""
+        super().__init__(package, missing)
+        self.package = package
+        self.missing = missing
+
+    def __str__(self) -> str:
+        name = self.package.partition(" ")[0]
+        return f"{self.package} has no {', '.join(self.missing)}: upgrade pool_exporter, or install an older {name}"
 
 
 @dataclass(frozen=True)

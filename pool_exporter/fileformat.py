@@ -24,6 +24,7 @@ from functools import lru_cache
 from hashlib import blake2s
 from typing import Any, Final
 
+from pool_exporter import layout
 from pool_exporter.catalog import INFO_LABELS
 from pool_exporter.errors import CorruptFile
 from pool_exporter.layout import WORDS
@@ -43,6 +44,10 @@ MAX_FILE_BYTES: Final = 1024 * 1024
 """A larger file is not ours: nothing that long is read."""
 
 _HEADER: Final = struct.Struct("<8sIHHIIII16sIIII6q6q16s16s16s16s")
+_NUMBER_MAX: Final = 2**62
+"""No count and no sum of times reaches it; the bits of a NaN, and half of all garbage, do."""
+_SIGNED: Final = {layout.LIMIT, layout.DRIFT}
+
 _RECORD: Final = struct.Struct("<qq")
 
 RECORDS, STATE, HEARTBEAT, HOOK_ERRORS, DROPPED, TRANSPORT_ERRORS = range(8, 14)
@@ -186,8 +191,16 @@ def _record(data: bytes, words_at: int, size: int, translate: Callable[[Sequence
     if not 0 <= length <= words_at - _RECORD.size or state not in (OPEN, CLOSED):
         raise ValueError("a record's head is damaged")
     identity, config = _identity(data[_RECORD.size : _RECORD.size + length])
-    words = memoryview(data)[words_at : words_at + size * 8].cast("q")
-    return Record(identity, config, state, translate(words.tolist()))
+    words = translate(memoryview(data)[words_at : words_at + size * 8].cast("q").tolist())
+    numbers = words[: layout.SERVER_ROW]
+    if max(numbers) >= _NUMBER_MAX or not _SIGNED.issuperset(_negative(numbers)):
+        raise ValueError("a record has an impossible number")
+    return Record(identity, config, state, words)
+
+
+def _negative(numbers: Sequence[int]) -> list[int]:
+    """Return where numbers are below 0; mostly nowhere, which is found out fast."""
+    return [] if min(numbers) >= 0 else [at for at, number in enumerate(numbers) if number < 0]
 
 
 def _identity(text: bytes) -> tuple[PoolIdentity, PoolConfig]:

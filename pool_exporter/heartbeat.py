@@ -21,10 +21,10 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="pool_exporter heartbeat", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread, now; called from the thread itself, after this beat."""
+    def stop(self, *, wait: bool = True) -> None:
+        """End the thread and *wait* for that; called from the thread itself, it ends after this beat."""
         self._stop.set()
-        if threading.current_thread() is not self._thread:
+        if wait and threading.current_thread() is not self._thread:
             self._thread.join()
 
     def _run(self) -> None:

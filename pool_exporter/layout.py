@@ -29,6 +29,7 @@ SECOND: Final = 1_000_000_000
 """Nanoseconds in a second."""
 
 BOUNDS_NS: Final = tuple(round(bound * SECOND) for bound in BOUNDS_SECONDS)
+FIRST_BOUND_NS: Final = BOUNDS_NS[0]
 BUCKETS: Final = len(BOUNDS_NS) + 1
 
 WINDOW_NS: Final = 5 * SECOND

@@ -14,6 +14,7 @@ from pool_exporter.slots import Words
 from pool_exporter.state import UNLIMITED, PoolState
 
 _TRANSITIONS: Final = (
+    "abandon",
     "asked",
     "closed",
     "detached",
@@ -26,7 +27,6 @@ _TRANSITIONS: Final = (
     "opened",
     "read",
     "replaced",
-    "reset",
     "returned",
 )
 
@@ -37,6 +37,11 @@ class LockedPoolState(PoolState):
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, words: Words | None = None) -> None:
         self._lock = RLock()
         super().__init__(clock, limit, words)
+
+    def leave(self) -> None:
+        """Do so under a new lock: a thread that is not in this process may hold the old one."""
+        self._lock = RLock()
+        super().leave()
 
 
 def _locked(transition: Callable[..., Any]) -> Callable[..., Any]:

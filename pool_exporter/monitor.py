@@ -1,7 +1,7 @@
 """`instrument()` and what it returns; the pools of this process that are watched, and the snapshot of them all.
 
-The list of what is watched holds weakly: a pool that the application drops takes its numbers with it. Nothing here may
-count, listen to events or render.
+The list of what is watched holds weakly: a pool that the application drops takes its numbers with it, and the last one
+the replaced methods of SQLAlchemy. Nothing here may count or render.
 """
 
 import os
@@ -16,12 +16,14 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 from typing_extensions import Self
 
+from pool_exporter.doors import require
 from pool_exporter.guard import errors
 from pool_exporter.hooks import Hooks, hooks_of
 from pool_exporter.identity import config_of, identity_of
 from pool_exporter.locked import pool_state
 from pool_exporter.records import engine_behind, limit_of
 from pool_exporter.registry import registry
+from pool_exporter.slots import Words
 from pool_exporter.snapshot import PoolIdentity, PoolSnapshot, Snapshot, decode
 from pool_exporter.version import build
 
@@ -40,16 +42,20 @@ class Monitor:
         self.config = config_of(pool)
         self._state = pool_state(time.monotonic_ns, limit_of(pool), registry.place(identity, self.config))
         self._last: PoolSnapshot | None = None
+        self._is_closed = False
         self._shown = (0.0, 0.0, 0.0)
         hooks = Hooks(pool, self._state)
         hooks.monitor = self
         self._hooks = ref(hooks)
-        registry.give_back(hooks)
         registry.add(hooks)
-        hooks.install()
+        try:
+            hooks.install()
+        except BaseException:
+            registry.drop(hooks)
+            raise
 
     def __repr__(self) -> str:
-        return f"<Monitor {self.identity.name!r}{'' if self._last is None else ' closed'}>"
+        return f"<Monitor {self.identity.name!r}{' closed' if self._is_closed else ''}>"
 
     def snapshot(self) -> PoolSnapshot:
         """Return the pool as it is now; of a closed monitor, as it was when it was closed."""
@@ -58,7 +64,7 @@ class Monitor:
         hooks = self._hooks()
         if hooks is not None:
             hooks.look()
-        return self._never_less(decode(self._state.read(), time.monotonic_ns(), self.identity, self.config))
+        return self._never_less(decode(self._state.read(), self._state.clock(), self.identity, self.config))
 
     def _never_less(self, pool: PoolSnapshot) -> PoolSnapshot:
         """Keep the time integrals from falling: between two stores, one duration may count twice or not yet."""
@@ -67,20 +73,28 @@ class Monitor:
         self._shown = used, pending, saturated
         return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)
 
-    def begin_anew(self) -> None:
-        """Forget what was shown, as a forked child does."""
+    def begin_anew(self, hooks: Hooks, words: Words) -> None:
+        """Start at zero on *words*, as a forked child does: what the parent opened is none of ours."""
         self._shown = (0.0, 0.0, 0.0)
+        self._state = pool_state(self._state.clock, self._state.own_limit, words)
+        hooks.begin_anew(self._state)
 
     def close(self) -> None:
-        """Remove every listener, replaced method and series. Closing twice does nothing."""
-        with registry.lock:
-            if self._last is None:
+        """Remove everything that watches, and the series; the last one puts SQLAlchemy's methods back.
+
+        Closing twice does nothing.
+        """
+        with registry.changing():
+            if self._is_closed:
+                return
+            self._is_closed = True
+            try:
                 self._last = self.snapshot()
-                hooks = self._hooks()
-                if hooks is not None:
-                    registry.drop(hooks)
-                    hooks.remove()
-                    hooks.release()
+            except Exception as error:  # noqa: BLE001  # the application is ending, and nothing of ours may stop it
+                errors.report(error)
+            hooks = self._hooks()
+            if hooks is not None:
+                registry.drop(hooks)
 
     def __enter__(self) -> Self:
         return self
@@ -96,17 +110,18 @@ def instrument(target: "Engine | AsyncEngine | Pool", name: str | None = None, s
 
     *name* is the pool's name in every output, by default its logging name or `host:port/database`; a second pool of
     that name in this process gets `#2`. *service* is the `service.name` of its series, by default the environment's.
-    Raises TypeError for what is neither engine nor pool, SettingsError for a bad variable in the environment.
+    Raises TypeError for what is neither engine nor pool, SettingsError for a bad variable in the environment,
+    UnsupportedError for a SQLAlchemy that works in another way.
     """
     engine, pool = _resolve(target)
-    with registry.lock:
+    with registry.changing():
         hooks = hooks_of(pool)
         if hooks is None:
-            default = _prepared_service()
-            identity = identity_of(engine, pool, name, default if service is None else service)
+            require()
+            identity = identity_of(engine, pool, name, prepared_service() if service is None else service)
             return Monitor(pool, _unique(identity))
         monitor: Monitor = hooks.monitor
-        if name is not None and name != monitor.identity.name and not registry.transport.is_shared:
+        if name is not None and name != monitor.identity.name.partition("#")[0] and not registry.transport.is_shared:
             monitor.identity = _unique(replace(monitor.identity, name=name))
         return monitor
 
@@ -117,16 +132,31 @@ def watched() -> list[Monitor]:
 
 
 def snapshot() -> Snapshot:
-    """Return all watched pools as they are now: of all workers in the shared directory, without one of this process."""
+    """Return all watched pools as they are now: of all workers in the shared directory, without one of this process.
+
+    A pool of this process that fails is missing, and counted as an error.
+    """
     shared = registry.shared_snapshot()
     if shared is not None:
         return shared
     failed = registry.transport.errors if registry.transport.directory else None
-    return Snapshot(tuple(each.snapshot() for each in watched()), errors.count, build(), transport_errors=failed)
+    pools = [_tried(monitor) for monitor in watched()]
+    return Snapshot(tuple(pool for pool in pools if pool is not None), errors.count, build(), transport_errors=failed)
 
 
-def _prepared_service() -> str:
-    """Read the environment: prepare the shared directory that it names, and return the service's name."""
+def _tried(monitor: Monitor) -> PoolSnapshot | None:
+    try:
+        return monitor.snapshot()
+    except Exception as error:  # noqa: BLE001  # the other pools' numbers are worth more than this one's error
+        errors.report(error)
+        return None
+
+
+def prepared_service() -> str:
+    """Read the environment: prepare the shared directory that it names, and return the service's name.
+
+    Raises SettingsError for a bad variable in it.
+    """
     # Importing what reads the settings takes a tenth of a second, which an environment without any is not worth.
     if not any(key == "OTEL_SERVICE_NAME" or key.startswith("POOL_EXPORTER_") for key in os.environ):
         registry.prepare(None)

@@ -18,12 +18,9 @@ from sqlalchemy.pool.base import _ConnectionRecord
 
 from pool_exporter.state import UNLIMITED
 
-ATTRIBUTE: Final = "_pool_exporter"
-"""A record's attribute that holds our `Connection`, and a pool's that holds our `Hooks`.
-
-A record has `record_info` for such things, but that is the user's to see, and slower."""
-
 _OPENS: Final = _ConnectionRecord._ConnectionRecord__connect.__code__  # type: ignore[attr-defined]  # name-mangled
+_INVALIDATES: Final = _ConnectionRecord.invalidate.__code__
+_GETS: Final = _ConnectionRecord.get_connection.__code__
 _SEARCH_DEPTH: Final = 16
 
 _CLOSERS: Final = {
@@ -31,7 +28,7 @@ _CLOSERS: Final = {
     "_cleanup": "overflow",
     "dispose": "dispose",
 }
-"""Functions of SQLAlchemy's pools from which a record is closed, and the reason that each stands for."""
+"""Methods of a pool, whichever class overrides them, from which a record is closed, and the reason of each."""
 
 
 def pool_of(record: ConnectionPoolEntry) -> Pool:
@@ -89,13 +86,12 @@ def close_reason(record: ConnectionPoolEntry, mark: str) -> str:
     for _ in range(_SEARCH_DEPTH):
         if frame is None:
             break
-        caller = frame.f_code.co_name
-        if caller == "invalidate":
+        if frame.f_code is _INVALIDATES:
             return mark or "invalidate"
-        if caller == "get_connection":
+        if frame.f_code is _GETS:
             return _outdated(record)
-        if caller in _CLOSERS:
-            return _CLOSERS[caller]
+        if frame.f_code.co_name in _CLOSERS and frame.f_locals.get("self") is pool_of(record):
+            return _CLOSERS[frame.f_code.co_name]
         frame = frame.f_back
     return "discarded"
 

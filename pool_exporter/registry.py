@@ -1,15 +1,18 @@
 """What is watched in this process, where its words stand, and the heartbeat that keeps them fresh for readers.
 
-The list holds weakly: a pool that the application drops takes its numbers with it. `lock` guards additions and
+The list holds weakly: a pool that the application drops takes its numbers with it. `changing()` guards additions and
 removals; reading needs none. Nothing here may render, or know what a monitor is.
 """
 
 import atexit
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from weakref import finalize, ref
 
+from pool_exporter.doors import doors
 from pool_exporter.guard import errors, guarded
 from pool_exporter.heartbeat import Heartbeat
 from pool_exporter.hooks import Hooks
@@ -24,14 +27,25 @@ class Registry:
     """The hooks that are installed in this process."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self._lock = threading.RLock()
         self.transport = Transport(None)
+        #: Who wants to meet the pools that nobody watches yet: for this the doors stay open too.
+        self.everywhere: object | None = None
         self._hooks: dict[int, ref[Hooks]] = {}
         self._heartbeat: Heartbeat | None = None
         self._reader: Workers | None = None
         self._reading = threading.Lock()
         self._mark: Mark | None = None
         self._is_prepared = False
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Keep others from adding and removing; on leaving, end what nobody needs any more."""
+        with self._lock:
+            try:
+                yield
+            finally:
+                self._rest(wait=True)
 
     def prepare(self, directory: Path | None) -> None:
         """Take the shared directory into use, and see forks; once in a process."""
@@ -46,18 +60,34 @@ class Registry:
     def add(self, hooks: Hooks) -> None:
         """Note what is installed, for as long as it lives."""
         key = id(hooks)
-        self._hooks[key] = ref(hooks, lambda _: self._hooks.pop(key, None))
-        if self._mark is not None:
-            hooks.state.mark, hooks.state.strayed = self._mark.byte, self._after_fork
-            if self._heartbeat is None:
-                self._heartbeat = Heartbeat(self._beat)
+        self._hooks[key] = ref(hooks, lambda _: self._gone(key))
+        self._give_back(hooks)
+        if self._mark is not None and self._heartbeat is None:
+            self._heartbeat = Heartbeat(self._beat)
 
     def drop(self, hooks: Hooks) -> None:
-        """Note that it is installed no more; with the last one the heartbeat ends."""
+        """Uninstall, and note that it is."""
         self._hooks.pop(id(hooks), None)
-        if not self._hooks and self._heartbeat is not None:
+        hooks.remove()
+        hooks.release()
+
+    def _gone(self, key: int) -> None:
+        self._hooks.pop(key, None)
+        # This may run in the middle of anything: whoever has the lock will see to the rest when he leaves.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._rest(wait=False)
+            finally:
+                self._lock.release()
+
+    def _rest(self, *, wait: bool) -> None:
+        if self._hooks:
+            return
+        if self._heartbeat is not None:
             heartbeat, self._heartbeat = self._heartbeat, None
-            heartbeat.stop()
+            heartbeat.stop(wait=wait)
+        if self.everywhere is None:
+            doors.remove()
 
     def all(self) -> list[Hooks]:
         """Return the hooks whose pools are there."""
@@ -68,10 +98,12 @@ class Registry:
         """Return words for a pool, as `Transport.place`."""
         return self.transport.place(identity, config)
 
-    def give_back(self, hooks: Hooks) -> None:
+    def _give_back(self, hooks: Hooks) -> None:
         """Have the words of the pool given back by `hooks.release`, at the latest with the last of its connections."""
         hooks.release = finalize(hooks.state, self.transport.free, hooks.state.words)
         hooks.release.atexit = False
+        if self._mark is not None:
+            hooks.state.mark, hooks.state.strayed = self._mark.byte, self._after_fork
 
     def shared_snapshot(self) -> Snapshot | None:
         """Return what all workers of the directory have, this one included; None when there is none to be read."""
@@ -95,21 +127,20 @@ class Registry:
         for hooks in self.all():
             hooks.release.detach()
             hooks.state.move(self.place(hooks.monitor.identity, hooks.monitor.config))
-            self.give_back(hooks)
+            self._give_back(hooks)
 
     @guarded
     def _after_fork(self) -> None:
         """Start at zero in the child: a thread that is not there may hold a lock, the connections are not ours."""
-        self.lock, self._reading = threading.RLock(), threading.Lock()
+        self._lock, self._reading = threading.RLock(), threading.Lock()
         errors.count = 0
         if self._mark is not None:
             self._mark.renew()
         unmap = self.transport.leave()
         for hooks in self.all():
             hooks.release.detach()
-            hooks.forget(self.place(hooks.monitor.identity, hooks.monitor.config))
-            hooks.monitor.begin_anew()
-            self.give_back(hooks)
+            hooks.monitor.begin_anew(hooks, self.place(hooks.monitor.identity, hooks.monitor.config))
+            self._give_back(hooks)
         unmap()
         if self._heartbeat is not None:
             self._heartbeat = Heartbeat(self._beat)

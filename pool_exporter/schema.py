@@ -79,17 +79,27 @@ def translator(schema: object) -> Callable[[Words], list[int]]:
 
 def _checked(schema: Any) -> dict[str, Any]:
     """Refuse what would read outside of the words: a file is another process's, and may be damaged."""
-    bounds, size = schema["bounds_ns"], schema["words"]
-    last = [at for part in ("single",) for at in schema[part].values()]
-    last += [place[0] + len(place) - 2 for place in schema["labelled"].values()]
-    last += [at + len(bounds) + 1 for at in schema["histograms"].values()]
-    last += [at + schema["row_count"] - 1 for at in schema["rows"].values()]
-    last += [at + schema["windows"] - 1 for at in schema["peaks"].values()]
-    if not all(isinstance(at, int) and 0 <= at < size for at in last):
-        raise ValueError(f"the schema names words outside of its {size}")
-    if bounds != sorted(bounds) or not all(isinstance(bound, int) for bound in bounds):
+    bounds, labelled = schema["bounds_ns"], schema["labelled"].values()
+    size, rows, windows = (_positive(schema[key]) for key in ("words", "row_count", "windows"))
+    _positive(schema["window_ns"])
+    if not all(type(bound) is int for bound in bounds) or sorted(bounds) != bounds:
         raise ValueError("the schema's bounds are not ascending whole numbers")
+    if not all(type(value) is str for _, *values in labelled for value in values):
+        raise ValueError("the schema has a label's value that is no text")
+    runs = [(at, 1) for at in schema["single"].values()]
+    runs += [(at, len(values)) for at, *values in labelled]
+    runs += [(at, len(bounds) + 2) for at in schema["histograms"].values()]
+    runs += [(at, rows) for at in schema["rows"].values()]
+    runs += [(at, windows) for at in schema["peaks"].values()]
+    if not all(type(at) is int and 0 <= at <= size - length for at, length in runs):
+        raise ValueError(f"the schema names words outside of its {size}")
     return dict(schema)
+
+
+def _positive(number: object) -> int:
+    if type(number) is not int or number < 1:
+        raise ValueError(f"the schema has {number!r} in the place of a number above 0")
+    return number
 
 
 def _translate(schema: Mapping[str, Any], words: Words) -> list[int]:

@@ -1,9 +1,8 @@
 """The machine of one connection and the words that its pool's connections share.
 
-Rule 1: everything that changes a pool's words stands in this file. Rule 2: this file does not know SQLAlchemy; hooks.py
-turns what SQLAlchemy does into the transitions below. Rule 3: no IO, no lock, no clock but the one passed in. Rule 4:
-between a transition's first and last store there is no call, which could hand over the GIL, and no new container, which
-could start the garbage collector and with it another transition (slots.py says why).
+Rule 1: all that changes a pool's words stands here. Rule 2: nothing here knows SQLAlchemy. Rule 3: no IO, no lock, no
+clock but the one passed in. Rule 4: between a transition's first and last store there is no call, which could hand over
+the GIL, and no new container, which could start the garbage collector and with it another transition (see slots.py).
 
 One `Connection` is one opened database connection, from its opening to its close. Its transitions:
 
@@ -17,13 +16,13 @@ One `Connection` is one opened database connection, from its opening to its clos
 
 "-" changes nothing: SQLAlchemy announces a return without a checkout (after a failed reconnect), grants one connection
 twice (StaticPool) and closes one in use (SingletonThreadPool). "use" ends a use and observes its duration. OLD and
-STALE are IDLE and USED of a pool that has been replaced, but still serves who waits there: they do not count against
-the limit, which is the new pool's. (Without a limit they are not told apart.)
+STALE are IDLE and USED of a pool that was replaced and still serves who waits there: they do not count against the new
+pool's limit. (Without a limit they are not told apart.)
 
 Gauges are memberships: OPEN counts those that are neither CLOSED nor DETACHED; a row is taken by each that is USED or
 STALE, and by each caller that waits; DETACHED counts those that are DETACHED. Each is changed only together with the
-state of a connection or caller. What has ended is counted before the row is given back, so that a reader in between
-sees it twice, never not at all: too much by one duration for a moment, but nothing that falls below what was.
+state of a connection or caller. What has ended is counted before the row is given back: a reader in between sees it
+twice, never not at all.
 """
 
 from array import array
@@ -34,12 +33,10 @@ from weakref import ref
 
 from pool_exporter import layout
 from pool_exporter.connection import CLOSED, DETACHED, IDLE, OLD, STALE, USED, Connection, Reference, nothing
-from pool_exporter.layout import BOUNDS_NS, USE, USE_SUM, WAIT, WAIT_SUM
+from pool_exporter.layout import BOUNDS_NS, FIRST_BOUND_NS, USE, USE_SUM, WAIT, WAIT_SUM
 from pool_exporter.slots import Words, allocate
 
 UNLIMITED: Final = -1
-
-_FIRST_BOUND: Final = BOUNDS_NS[0]
 
 
 class PoolState:
@@ -48,29 +45,22 @@ class PoolState:
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, words: Words | None = None) -> None:
         self.clock = clock
         self.connections: dict[int, ref[Connection]] = {}
-        #: Becomes 0 in a process that was forked without a word; then `strayed` finds other words than the parent's.
+        #: 0 in a process that was forked without a word; then `strayed` has another state take this one's place.
         self.mark: Sequence[int] = b"\1"
         self.strayed: Callable[[], None] = nothing
-        self.reset(limit, words)
-
-    def reset(self, limit: int, words: Words | None = None) -> None:
-        """Start anew on *words* that hold no gauges, by default zeros: what was opened before is none of ours."""
-        for connection in self.live():
-            connection.state = CLOSED
-        self.connections.clear()
+        # The counters of given words go on, and their gauges are zero but for these.
         self.words = allocate() if words is None else words
         self.words[layout.WINDOW] = self.words[layout.USED_PEAK] = self.words[layout.PENDING_PEAK] = 0
-        self.origin = self.words[layout.ORIGIN] = self.clock() - 1
+        self.origin = self.words[layout.ORIGIN] = clock() - 1
         # These stand among the words too; read there, they would cost more.
-        self.limit = self.words[layout.LIMIT] = limit
-        self.used = self.used_peak = self.pending = self.pending_peak = 0
+        self.limit = self.words[layout.LIMIT] = self.own_limit = limit
+        self.used = self.used_peak = self.pending = self.pending_peak = self.stale = 0
         self.window_end = layout.WINDOW_NS
         self._use_rows, self._ask_rows = list(layout.USE_ROWS), list(layout.ASK_ROWS)
 
     def move(self, words: Words) -> None:
         """Go on elsewhere, with no call between the copy and the first store to it."""
-        copy = array("q", self.words)
-        words[:] = copy
+        words[:] = array("q", self.words)
         self.words = words
 
     def live(self) -> list[Connection]:
@@ -78,14 +68,23 @@ class PoolState:
         found = [reference() for reference in list(self.connections.values())]
         return [connection for connection in found if connection is not None]
 
+    def abandon(self) -> None:
+        """Let go of every connection without counting it: nobody watches any more."""
+        for connection in self.live():
+            connection.state = CLOSED
+        self.connections.clear()
+
+    def leave(self) -> None:
+        """Touch the words no more, which are the parent process's; what callers under way still say goes nowhere."""
+        self.words, self.mark = allocate(), b"\1"
+
     # Callers: asked, then granted or failed.
 
     def asked(self) -> int:
         """Note that a caller asks for a connection; return what `granted`, `failed` or `forgotten` wants to know."""
         if not self.mark[0]:
             self.strayed()
-        words = self.words
-        now = self.clock() - self.origin
+        words, now = self.words, self.clock() - self.origin
         try:
             ask = self._ask_rows.pop()
         except IndexError:
@@ -101,13 +100,12 @@ class PoolState:
 
     def granted(self, ask: int | None, connection: Connection, checkout: Reference, owner: Reference) -> None:
         """Note that the caller of *ask* has got *connection*; None: it was found used, nobody knows since when."""
-        words = self.words
-        now = self.clock() - self.origin
+        words, now = self.words, self.clock() - self.origin
         if now >= self.window_end:
             self._roll(now)
         if ask is not None:
             wait = now - (words[ask] if ask > 0 else -ask)
-            bucket = WAIT if wait <= _FIRST_BOUND else WAIT + bisect_left(BOUNDS_NS, wait)
+            bucket = WAIT if wait <= FIRST_BOUND_NS else WAIT + bisect_left(BOUNDS_NS, wait)
             words[bucket] += 1
             words[WAIT_SUM] += wait
             if ask > 0:
@@ -131,7 +129,8 @@ class PoolState:
             if used > self.used_peak:
                 self.used_peak = words[layout.USED_PEAK] = used
             if state == OLD:
-                self.limit = words[layout.LIMIT] = self.limit + 1
+                self.stale += 1
+                self.limit = words[layout.LIMIT] = self.own_limit + self.stale
             elif used == self.limit:
                 words[layout.SATURATED_SINCE] = now
         if ask is not None and ask > 0:
@@ -139,8 +138,7 @@ class PoolState:
 
     def failed(self, ask: int, error_type: str) -> None:
         """Note that the caller of *ask* got no connection; a timeout is a wait, any other failure is not."""
-        words = self.words
-        now = self.clock() - self.origin
+        words, now = self.words, self.clock() - self.origin
         if now >= self.window_end:
             self._roll(now)
         wait = now - (words[ask] if ask > 0 else -ask)
@@ -192,7 +190,7 @@ class PoolState:
         if now >= self.window_end:
             self._roll(now)
         use = max(0, now - connection.since)
-        bucket = USE if use <= _FIRST_BOUND else USE + bisect_left(BOUNDS_NS, use)
+        bucket = USE if use <= FIRST_BOUND_NS else USE + bisect_left(BOUNDS_NS, use)
         checkout = connection.checkout
         lost = checkout is not None and checkout() is None
         state = connection.state  # Read after the last call: StaticPool lends one connection to several threads.
@@ -211,7 +209,8 @@ class PoolState:
         if lost:
             words[layout.LEAKED] += 1
         if state == STALE:
-            self.limit = words[layout.LIMIT] = self.limit - 1
+            self.stale -= 1
+            self.limit = words[layout.LIMIT] = self.own_limit + self.stale
         elif used == self.limit and now > words[layout.SATURATED_SINCE]:  # It began anew since the clock was read.
             words[layout.SATURATED] += now - words[layout.SATURATED_SINCE]
 
@@ -251,35 +250,34 @@ class PoolState:
 
     def replaced(self, limit: int) -> None:
         """Note that a new pool with its own *limit* takes over, and that what is used now is the old one's."""
-        now = self.clock() - self.origin
-        words = self.words
+        words, now = self.words, self.clock() - self.origin
         if 0 <= self.limit <= self.used:
-            words[layout.SATURATED] += now - words[layout.SATURATED_SINCE]
-        self.limit = words[layout.LIMIT] = limit
-        is_limited = limit != UNLIMITED
+            words[layout.SATURATED] += max(0, now - words[layout.SATURATED_SINCE])
+        self.own_limit, self.stale = limit, 0
+        used, idle = (USED, IDLE) if limit == UNLIMITED else (STALE, OLD)
         for connection in self.live():
             if connection.is_used:
-                connection.state = STALE if is_limited else USED
-                self.limit = words[layout.LIMIT] = self.limit + is_limited
+                connection.state = used
+                self.stale += limit != UNLIMITED
             elif connection.is_idle:
-                connection.state = OLD if is_limited else IDLE
+                connection.state = idle
+        self.limit = words[layout.LIMIT] = limit + self.stale
 
     def read(self) -> list[int]:
         """Return a copy of the words at one moment."""
         return list(self.words)
 
-    def events(self) -> list[int]:
-        """Return a value that is equal only if nothing has happened in between."""
+    def events(self) -> int:
+        """Return a number that stays the same only if nothing happens."""
         words = self.read()
         words[layout.ORPHANED] = words[layout.DRIFT] = words[layout.OLDEST] = 0
-        return words
+        return hash(tuple(words))
 
     def observe(self, orphaned: int, drift: int) -> None:
         """Write what only looking can tell: the orphans, the drift, and the oldest use without a row."""
         rowless = (connection.since for connection in self.live() if connection.is_used and not connection.row)
         self.words[layout.OLDEST] = min(rowless, default=0)
-        self.words[layout.ORPHANED] = orphaned
-        self.words[layout.DRIFT] = drift
+        self.words[layout.ORPHANED], self.words[layout.DRIFT] = orphaned, drift
 
     def _free(self, connection: Connection) -> None:
         row, connection.row = connection.row, 0
@@ -290,6 +288,8 @@ class PoolState:
         """Begin the peaks' window of *now*: keep the last one's, and the level for each that saw no event."""
         words, used, pending = self.words, self.used, self.pending
         last, window = words[layout.WINDOW], now // layout.WINDOW_NS
+        if window <= last:  # Another thread was faster.
+            return
         for passed in range(max(last, window - layout.WINDOWS), window):
             at = passed % layout.WINDOWS
             words[layout.USED_PEAKS + at] = self.used_peak if passed == last else used

@@ -96,8 +96,8 @@ def test_every_transition_is_listed() -> None:
     """A transition that is added is put to the test below."""
     public = {name for name, value in vars(PoolState).items() if callable(value) and not name.startswith("_")}
 
-    # forgotten is what is done when one of the others fails; reset begins and ends a monitor, move changes its place.
-    assert public == {*TRANSITIONS, *READERS, "forgotten", "reset", "move"}
+    # forgotten is done when another one fails; abandon ends a monitor, leave begins a child's, move changes its place.
+    assert public == {*TRANSITIONS, *READERS, "forgotten", "abandon", "leave", "move"}
 
 
 @pytest.mark.parametrize("name", TRANSITIONS)
@@ -116,10 +116,25 @@ def test_fault_in_a_transition(monkeypatch: pytest.MonkeyPatch, name: str) -> No
     monitor.close()
 
 
-HANDLERS = [name for name in vars(Hooks) if name.startswith("_on_")]
+HANDLERS = [name for name, value in vars(Hooks).items() if hasattr(value, "__wrapped__")]
 
 
-@pytest.mark.parametrize("name", [*HANDLERS, "found", "_track", "_tracked", "_leave", "_close_detached", "_is_closing"])
+def test_handlers_are_found() -> None:
+    """What lifecycle.py calls is guarded, and put to the test below."""
+    assert {
+        "opened",
+        "invalidated",
+        "closing",
+        "closed",
+        "detaching",
+        "detached_closed",
+        "succeeded",
+        "serve",
+        "look",
+    } == {*HANDLERS}
+
+
+@pytest.mark.parametrize("name", [*HANDLERS, "found", "_track", "_tracked", "_close_detached"])
 def test_fault_in_a_handler(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Whatever a handler stumbles over, the application notices nothing, and it is counted."""
     bare = live(new_engine())
@@ -181,20 +196,6 @@ def test_fault_of_the_clock(times: int) -> None:
 
     monitor._state.clock = clock
     assert 0 == monitor._state.pending == monitor.snapshot().pending
-
-
-def test_fault_of_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection whose opening cannot be timed is counted when it is checked out."""
-    engine = new_engine()
-    monitor = instrument(engine)
-    hooks = monitor._hooks()
-    assert hooks is not None
-    monkeypatch.setattr(hooks, "_wall_clock", fail)
-
-    with engine.connect():
-        assert 1 == monitor.snapshot().used
-
-    assert 1 == errors.count
 
 
 def test_fault_in_a_finalizer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from sqlalchemy.pool import (
     StaticPool,
 )
 
-from pool_exporter import instrument
+from pool_exporter import Monitor, instrument
 from tests.fixtures.deadlines import eventually, until
 from tests.pools import Database, checked, closes, levels
 
@@ -331,7 +331,7 @@ def test_pool_recreated_and_instrumented(database: Database) -> None:
 
 
 def test_listener_stops_the_connect(engine: Engine) -> None:
-    """A connection that a listener of the application's own refuses is closed without an event: it is not open."""
+    """A connection that a listener of the application's own refuses was never opened: the checkout failed."""
     monitor = instrument(engine)
 
     def refuse(*_: object) -> None:
@@ -348,7 +348,65 @@ def test_listener_stops_the_connect(engine: Engine) -> None:
     engine.connect().close()
 
     assert (0, 1) == levels(monitor)
-    assert {"discarded": 1} == closes(monitor)
+    assert {} == closes(monitor)
+    assert 1 == checked(monitor).connects == checked(monitor).acquire_failures["connect"]
+
+
+def test_listener_stops_the_reconnect(engine: Engine) -> None:
+    """Likewise when an old record's new connection is refused."""
+    monitor = instrument(engine)
+    with engine.connect() as connection:
+        connection.invalidate()
+    refused = [ValueError("not this one")]
+
+    def refuse(*_: object) -> None:
+        if refused:
+            raise refused.pop()
+
+    event.listen(engine, "connect", refuse)
+    with pytest.raises(ValueError, match="not this one"):
+        engine.connect()
+    engine.connect().close()
+
+    assert (0, 1) == levels(monitor)
+    assert {"invalidate": 1} == closes(monitor)
+
+
+def test_listener_closes_the_monitor(engine: Engine) -> None:
+    """When somebody closes the monitor while listeners are run through, what is left of that run leaves no trace."""
+    closed: list[Monitor] = []
+    event.listen(engine, "connect", lambda *_: closed[0].close() if closed else None)
+    closed.append(instrument(engine))
+
+    connection: Any = engine.raw_connection()
+
+    assert "_pool_exporter" not in vars(connection._connection_record)
+    assert "_pool_exporter" not in vars(engine.pool)
+    connection.close()
+
+
+@pytest.mark.parametrize("name", ["connect", "close", "invalidate", "detach"])
+def test_listener_instruments_anew(database: Database, name: str) -> None:
+    """When it is instrumented anew in that moment, the new numbers are right, whatever the old monitor still hears."""
+    engine = database.engine()
+    monitors: list[Monitor] = []
+
+    def anew(*_: object) -> None:
+        if len(monitors) == 1:
+            monitors[0].close()
+            monitors.append(instrument(engine))
+
+    event.listen(engine, name, anew)
+    monitors.append(instrument(engine))
+    for end in (lambda one: one.invalidate(), lambda one: one.detach(), lambda _: None):
+        connection = engine.raw_connection()
+        end(connection)
+        connection.close()
+
+    assert 2 == len(monitors)
+    assert (0, 1) == levels(monitors[1])
+    assert 0 == checked(monitors[1]).detached
+    assert 1 == database.open
 
 
 def test_listener_asks_for_another(engine: Engine) -> None:
@@ -414,6 +472,40 @@ def test_record_of_a_detached_connection_is_used_again(engine: Engine) -> None:
     detached.close()
 
     assert {"detached": 1} == closes(monitor)
+
+
+def test_record_of_a_connection_that_is_being_detached(database: Database) -> None:
+    """SQLAlchemy gives the record back before it says that the connection was detached: who gets it opens another."""
+
+    class Eager(QueuePool):
+        """A pool in which another caller is faster than the one that detaches."""
+
+        is_eager = False
+
+        def _do_return_conn(self, record: Any) -> None:
+            super()._do_return_conn(record)
+            if self.is_eager:
+                self.is_eager = False
+                others.append(self.connect())
+
+    others: list[PoolProxiedConnection] = []
+    engine = database.engine(Eager)
+    monitor = instrument(engine)
+    detached = engine.raw_connection()
+    assert isinstance(engine.pool, Eager)
+    engine.pool.is_eager = True
+
+    detached.detach()
+
+    assert (1, 0) == levels(monitor)
+    assert 1 == checked(monitor).detached
+
+    detached.close()
+    others.pop().close()
+
+    assert (0, 1) == levels(monitor)
+    assert {"detached": 1} == closes(monitor)
+    assert 1 == database.open
 
 
 def test_soft_invalidated_twice(engine: Engine) -> None:
@@ -536,6 +628,23 @@ async def test_lost_by_a_task(async_engine: AsyncEngine, database: Database) -> 
     assert (0, 0) == levels(monitor)
     assert 1 == checked(monitor).leaked
     await eventually(0, lambda: database.open)
+
+
+@pytest.mark.asyncio
+@pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up", "ignore::ResourceWarning")
+async def test_lost_and_never_closed(async_engine: AsyncEngine) -> None:
+    """A lost connection of a driver that cannot terminate it is dropped by SQLAlchemy: nobody has it any more."""
+    async_engine.dialect.has_terminate = False
+    monitor = instrument(async_engine)
+    connection = await async_engine.raw_connection()
+
+    del connection
+    gc.collect()
+
+    assert (0, 0) == levels(monitor)
+    assert 0 == checked(monitor).detached
+    assert 1 == checked(monitor).leaked
+    assert {"discarded": 1} == closes(monitor)
 
 
 def test_orphan_of_a_thread(engine: Engine) -> None:

@@ -38,7 +38,9 @@ LEVELS: Mapping[str, int] = {
     "acquire": 3,
     "guard": 3,
     "identity": 3,
-    "listeners": 3,
+    "doors": 3,
+    "drift": 3,
+    "lifecycle": 3,
     "owners": 3,
     "records": 3,
     "directory": 3,
@@ -98,7 +100,7 @@ SIDEWAYS: Mapping[str, set[str]] = {
     # Where this process's words stand, and all that is watched in it.
     "transport": {"guard", "shm", "version"},
     "heartbeat": {"guard"},
-    "registry": {"guard", "heartbeat", "hooks", "mark", "transport", "workers"},
+    "registry": {"doors", "guard", "heartbeat", "hooks", "mark", "transport", "workers"},
     "state": {"connection", "slots"},
     # The same machine under a lock.
     "locked": {"slots", "state"},
@@ -107,9 +109,11 @@ SIDEWAYS: Mapping[str, set[str]] = {
     "fileformat": {"schema"},
     # Of the same pool, what has no public name.
     "identity": {"records"},
-    # The timed connect() is one half of the hooks, the events are the other; both read tasks, threads and records.
-    "acquire": {"guard", "owners", "records"},
-    "hooks": {"acquire", "guard", "listeners", "owners", "records"},
+    # The timed connect() is one half of what is replaced, the rest of a connection's life the other.
+    "acquire": {"doors", "guard", "records"},
+    "lifecycle": {"acquire", "doors", "guard", "records"},
+    "drift": {"records"},
+    "hooks": {"acquire", "doors", "drift", "guard", "lifecycle", "owners", "records"},
     # It instruments each pool that it meets.
     "everywhere": {"monitor"},
     # They collect from the monitors of the process, or serve them, unless they are given another source.
@@ -132,7 +136,7 @@ SIDEWAYS: Mapping[str, set[str]] = {
     "dump": {"serve"},
     # Names of this level, for users; the demo and the command line are built on them as a user's service is.
     "__init__": {"app", "collector", "everywhere", "monitor", "server"},
-    "demo": {"__init__"},
+    "demo": {"__init__", "healthcheck"},
     "cli": {"__init__", "demo", "dump", "healthcheck", "serve", "sidecar"},
 }
 

@@ -703,35 +703,23 @@ def test_looking_is_no_event(state: PoolState) -> None:
     assert before != state.events()
 
 
-# Starting anew.
+# Beginning and ending.
 
 
-def test_reset_starts_at_zero(state: PoolState, clock: FakeClock) -> None:
-    """A forked child starts at zero, with its own time, and what its parent opened is none of its own."""
+def test_abandoned_connections_change_nothing(state: PoolState) -> None:
+    """What was let go of is in no list any more, and whatever happens to it afterwards is not counted."""
     kept = [used(state), state.opened(), used(state)]
     state.detached(kept[2])
-    clock.advance(100)
-    state.reset(5)
-    fresh = read(PoolState(clock, 5))
-    assert fresh == read(state)
+    before = read(state)
+    state.abandon()
 
     for each in kept:
         state.returned(each)
         state.closed(each, "dispose")
     del kept
-    assert fresh == read(state)
+
+    assert before == read(state)
     assert [] == state.live()
-
-
-def test_reset_gives_all_rows_back(state: PoolState) -> None:
-    """After a reset there are as many rows as in the beginning."""
-    kept = [used(state) for _ in range(layout.ROWS)]
-    state.reset(UNLIMITED)
-    again = [used(state) for _ in range(layout.ROWS)]
-
-    assert layout.ROWS == len({each.row for each in again})
-    assert 0 == state.words[layout.USES]
-    assert len(kept) == len(again)
 
 
 def test_words_may_be_given(clock: FakeClock) -> None:

@@ -4,13 +4,21 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Protocol
 
-from pool_exporter import Monitor
 from pool_exporter.demo import terminal
 from pool_exporter.demo.database import Database
 from pool_exporter.demo.load import Tally
 from pool_exporter.demo.scenes import RESTARTING, SCENES, Scene, Stage
 from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.snapshot import PoolSnapshot
+
+
+class Watched(Protocol):
+    """What has the numbers of the pool: the monitor of this process, or the reader of all workers."""
+
+    def snapshot(self) -> PoolSnapshot:
+        """Return the pool as it is now."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class Rounds:
             raise SettingsError(Problem("--scene", name, skipped[name]))
         return cls(scenes, duration_seconds, skipped)
 
-    async def play(self, stage: Stage, monitor: Monitor) -> None:
+    async def play(self, stage: Stage, watched: Watched) -> None:
         """Play the scenes, each until the time at which it should end, however long those before it took."""
         now = asyncio.get_running_loop().time
         end = now()
@@ -45,7 +53,7 @@ class Rounds:
             end += seconds
             _say(terminal.announcement(scene, seconds))
             try:
-                outcome = await _play(scene, stage, max(0.0, end - now()), monitor)
+                outcome = await _play(scene, stage, max(0.0, end - now()), watched)
             except ConnectionError as error:
                 _say(terminal.skipped(scene, str(error)))
             else:
@@ -64,12 +72,12 @@ class Rounds:
 _NO_RESTART = "needs PostgreSQL, whose connections the demo can have ended; set DATABASE_URL"
 
 
-async def _play(scene: Scene, stage: Stage, seconds: float, monitor: Monitor) -> terminal.Outcome:
+async def _play(scene: Scene, stage: Stage, seconds: float, watched: Watched) -> terminal.Outcome:
     now = asyncio.get_running_loop().time
     tally = stage.load.tally = Tally()
-    before, begun = monitor.snapshot(), now()
+    before, begun = watched.snapshot(), now()
     await scene.play(stage, seconds)
-    return terminal.Outcome(before, monitor.snapshot(), tally, now() - begun)
+    return terminal.Outcome(before, watched.snapshot(), tally, now() - begun)
 
 
 def _say(text: str) -> None:

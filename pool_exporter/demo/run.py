@@ -14,7 +14,7 @@ import sys
 import threading
 import warnings
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,8 +24,7 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SAWarning
 from typing_extensions import override
 
-from pool_exporter import Monitor
-from pool_exporter.demo import terminal
+from pool_exporter.demo import fleet, terminal
 from pool_exporter.demo.database import Database, fault
 from pool_exporter.demo.load import Load, sign_up
 from pool_exporter.demo.rounds import Rounds
@@ -42,12 +41,17 @@ WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # they are only
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks for. Without a duration, in seconds, rounds go on until a signal comes."""
+    """What the command line asks for. Without a duration, in seconds, rounds go on until a signal comes.
+
+    Without workers, the service runs in this process.
+    """
 
     host: str
     port: int
     duration_seconds: float | None = None
     scene: str | None = None
+    workers: int = 0
+    has_sidecar: bool = False
 
 
 def run(options: Options) -> None:
@@ -55,12 +59,12 @@ def run(options: Options) -> None:
 
     Raises SettingsError if it cannot be started as it was asked for.
     """
-    with _own_accidents_unsaid():
-        asyncio.run(_until_signal(_demo(options)))
+    with own_accidents_unsaid():
+        asyncio.run(until_signal(_demo(options)))
 
 
 @contextmanager
-def _own_accidents_unsaid() -> Iterator[None]:
+def own_accidents_unsaid() -> Iterator[None]:
     """Keep SQLAlchemy from telling of each accident that a scene makes; the scene's own line tells of them all."""
     log = logging.getLogger("sqlalchemy.pool")
     level = log.level
@@ -73,7 +77,8 @@ def _own_accidents_unsaid() -> Iterator[None]:
         log.setLevel(level)
 
 
-async def _until_signal(demo: Coroutine[None, None, None]) -> None:
+async def until_signal(demo: Coroutine[None, None, None]) -> None:
+    """Run *demo* until it ends, or is cancelled by SIGINT or SIGTERM."""
     task, loop = asyncio.ensure_future(demo), asyncio.get_running_loop()
 
     def stop() -> None:
@@ -115,15 +120,24 @@ async def _demo(options: Options) -> None:
         database = Database.choose(settings, Path(directory))
         rounds = Rounds.of(options.scene, options.duration_seconds, database)
         app = create_app(database.engine())
-        await stack.enter_async_context(_started(app, database))
-        await stack.enter_async_context(_served(app, listener))
-        address = _address(listener)
+        await stack.enter_async_context(started(app, database))
+        address, watched, more = _address(listener), app.state.monitor, ""
+        if options.workers or options.has_sidecar:
+            watched = await stack.enter_async_context(_fleet(options, database, listener))
+            more = terminal.fleet(watched.pids, watched.directory, watched.sidecar)
+        else:
+            await stack.enter_async_context(served(app, listener))
         load = await stack.enter_async_context(Load(address))
-        monitor: Monitor = app.state.monitor
-        pool = monitor.snapshot()
-        print(terminal.banner(address, database.url, pool), flush=True)
+        pool = watched.snapshot()
+        print(terminal.banner(address, database.url, pool, more), flush=True)
         await sign_up(load)
-        await rounds.play(Stage.of(load, pool.max, database.end_connections), monitor)
+        await rounds.play(Stage.of(load, pool.max, database.end_connections), watched)
+
+
+def _fleet(options: Options, database: Database, listener: socket.socket) -> "AbstractAsyncContextManager[fleet.Fleet]":
+    # The sidecar is where one would look for it: at the next port.
+    sidecar = (options.host, options.port and options.port + 1) if options.has_sidecar else None
+    return fleet.running(database, listener, max(1, options.workers), sidecar)
 
 
 @contextmanager
@@ -153,7 +167,7 @@ def _address(listener: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def _started(app: FastAPI, database: Database) -> AsyncIterator[None]:
+async def started(app: FastAPI, database: Database) -> AsyncIterator[None]:
     """Run the service's lifespan, and then remove its tables from a database that is somebody's own.
 
     The server could run it too, but would end the process with a traceback if the database cannot be reached.
@@ -191,7 +205,8 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _served(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
+async def served(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve the app on *listener*, without its lifespan."""
     config = uvicorn.Config(
         app,
         lifespan="off",

@@ -3,8 +3,9 @@
 Everything here is a function from values to text; nothing is printed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import URL
 
@@ -16,8 +17,8 @@ from pool_exporter.snapshot import Histogram, PoolSnapshot
 _INDENT = 10
 
 
-def banner(address: str, database: URL, pool: PoolSnapshot) -> str:
-    """Return the first lines: what runs, and where to look at it."""
+def banner(address: str, database: URL, pool: PoolSnapshot, more: str = "") -> str:
+    """Return the first lines: what runs, and where to look at it; *more* is what `fleet` returns."""
     limit = "any number of" if pool.max is None else f"at most {pool.max}"
     return f"""\
 pool_exporter {__version__} demo: a FastAPI service on {database.get_backend_name()} with {limit} connections
@@ -26,9 +27,22 @@ pool_exporter {__version__} demo: a FastAPI service on {database.get_backend_nam
   status   {address}/
   service  {address}/docs
   PromQL   rate(sqlalchemy_pool_saturated_seconds_total[30s])
-
+{more}
 Each scene says what to watch, then what came of it: means over the scene, and what happened. Ctrl-C ends the demo.
 """
+
+
+def fleet(pids: Sequence[int], directory: Path, sidecar: str | None) -> str:
+    """Return the lines about the workers: what to do to them, and where the numbers are to be seen meanwhile."""
+    numbers = " ".join(map(str, pids))
+    lines = [("workers", f"{len(pids)}, which write to {directory}")]
+    if sidecar is not None:
+        lines += [
+            ("sidecar", f"curl -s {sidecar}/metrics | grep pool"),
+            ("freeze", f"kill -STOP {numbers}; the sidecar answers, ages grow; kill -CONT {numbers}"),
+            ("kill", f"kill -KILL {numbers}; no counter falls"),
+        ]
+    return "".join(f"  {name:<8} {line}\n" for name, line in lines)
 
 
 def announcement(scene: Scene, seconds: float) -> str:

@@ -67,6 +67,15 @@ def ours() -> Subject:
     return Subject(engine, lambda: monitor.snapshot().checkouts > 0)
 
 
+def beside() -> Subject:
+    """Return an engine that nobody watches, in a process where another one is watched."""
+    from pool_exporter import instrument
+
+    watched = _engine()
+    instrument(watched)
+    return Subject(_engine(), lambda: hasattr(watched.pool, "_pool_exporter"))
+
+
 def ours_shared() -> Subject:
     """Return an engine that is instrumented, its words in a worker's file, as a sidecar wants them."""
     directory = tempfile.TemporaryDirectory(prefix="pool_exporter_bench_", dir=_MEMORY if _MEMORY.is_dir() else None)
@@ -188,6 +197,7 @@ VARIANTS: Final[dict[str, tuple[str, Callable[[], Subject]]]] = {
     "bare_again": ("nothing, measured once more: the noise", bare),
     "listeners": ("two empty listeners", listeners),
     "ours": ("**pool_exporter**, everything", ours),
+    "beside": ("nothing, beside a pool that pool_exporter watches", beside),
     "ours_shared": ("**pool_exporter**, everything, in a worker's file", ours_shared),
     "prometheus": ("prometheus_client by hand, 3 metrics, `labels()` at each event", prometheus),
     "prometheus_cached": ("prometheus_client by hand, 3 metrics, series looked up once", prometheus_cached),

@@ -40,10 +40,12 @@ class AsyncDriverConnection:
         self._real.rollback()
 
     async def close(self) -> None:
-        """Close it: it counts as closed when that has begun."""
-        self._end()
-        await self.database.passage("close")
-        self._real.close()
+        """Close it: it is open until that has ended, however it ends."""
+        try:
+            await self.database.passage("close")
+        finally:
+            self._end()
+            self._real.close()
 
     def stop(self) -> None:
         """Close it at once, without the loop."""

@@ -127,6 +127,7 @@ class AsyncSide:
         self.seen = self.database.opened
         self.ended = self.database.closed
         self.hooks = Hooks(self.pool, self.state)
+        self.hooks.drift.settled_ns = 0  # Whoever is pending or closing stands still while somebody looks.
         self.hooks.install()
         event.listen(self.engine, "invalidate", self._on_invalidate)
         self.note(pending=0)
@@ -287,8 +288,7 @@ class AsyncSide:
     # What has to hold at any time.
 
     def read(self) -> PoolSnapshot:
-        """Return the pool's snapshot; twice looked at, so that the drift is settled."""
-        self.hooks.look()
+        """Return the pool's snapshot."""
         self.hooks.look()
         return decode(self.state.read(), self.clock(), PoolIdentity("side"), PoolConfig())
 

@@ -14,6 +14,7 @@ from weakref import ref
 from sqlalchemy import create_engine, event, exc
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
+from pool_exporter.doors import ATTRIBUTE
 from pool_exporter.hooks import Hooks
 from pool_exporter.records import limit_of
 from pool_exporter.snapshot import PoolConfig, PoolIdentity, PoolSnapshot, decode
@@ -70,8 +71,6 @@ class Side:
         #: How often the application's listeners of connect and checkout raise from now on.
         self.connect_trouble = 0
         self.checkout_trouble: list[Exception] = []
-        #: Whether the first of these is called before ours, and a connection of which it complains is never seen.
-        self.is_second = shape.is_second
         self.engine = create_engine(
             "sqlite://",
             creator=self.database.connect,
@@ -84,12 +83,9 @@ class Side:
             pool_recycle=shape.recycle,
         )
         event.listen(self.engine, "checkout", self._on_checkout)
-        if shape.is_second:
-            event.listen(self.engine, "connect", self._on_connect)
+        event.listen(self.engine, "connect", self._on_connect)
         self._warm_up()
         self.watch()
-        if not shape.is_second:
-            event.listen(self.engine, "connect", self._on_connect)
 
     def _warm_up(self) -> None:
         most = self.shape.warm if self.shape.limit is None else min(self.shape.warm, self.shape.limit)
@@ -114,6 +110,7 @@ class Side:
         self.state = PoolState(self.clock, limit_of(self.pool))
         self.truth = Truth(self.clock)
         self.hooks = Hooks(self.pool, self.state)
+        self.hooks.drift.settled_ns = 0  # Nothing happens on other threads.
         for connection in list(self.database.connections):
             connection.is_watched = False
         for held in (*self.held, *self.detached):
@@ -129,14 +126,21 @@ class Side:
         self.note()
 
     def rewatch(self) -> None:
-        """Stop watching and begin anew."""
+        """Stop watching, which leaves nothing behind, and begin anew."""
         self.hooks.remove()
-        self.is_second = True
+
+        assert [] == self.traces()
+
         self.watch()
 
+    def traces(self) -> list[object]:
+        """Return the pools and records that still carry something of who watched."""
+        pools = [self.pool, *(held.pool() for held in self.held)]
+        records = [*self.idle(), *(held.fairy._connection_record for held in self.held)]
+        return [each for each in (*pools, *records) if each is not None and ATTRIBUTE in vars(each)]
+
     def read(self) -> PoolSnapshot:
-        """Return the pool's snapshot; twice looked at, so that the drift is settled."""
-        self.hooks.look()
+        """Return the pool's snapshot."""
         self.hooks.look()
         return decode(self.state.read(), self.clock(), PoolIdentity("side"), PoolConfig())
 
@@ -187,13 +191,8 @@ class Side:
         return "soft_invalidate" if record._soft_invalidate_time > record.starttime else ""
 
     def _opens(self, forecast: Forecast) -> bool:
-        if self.database.is_refusing:
+        if self.database.is_refusing or self.connect_trouble:
             forecast.failure = "connect"
-        elif self.connect_trouble:
-            forecast.failure = "connect"
-            if not self.is_second:
-                forecast.opens += 1
-                forecast.closes["discarded"] += 1
         else:
             forecast.opens += 1
         return forecast.failure is None
@@ -355,8 +354,11 @@ class Side:
         for held in (*self.held, *self.detached):
             with suppress(Exception):
                 held.fairy.close()
-        self.held, self.detached = [], []
         self.hooks.remove()
+
+        assert [] == self.traces()
+
+        self.held, self.detached = [], []
         self.engine.dispose()
 
     # What has to hold at any time.

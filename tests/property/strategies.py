@@ -23,8 +23,6 @@ class Shape:
     is_lifo: bool
     has_pre_ping: bool
     has_recycle: bool
-    #: Whether the application's own connect listener, which may raise, was there before us.
-    is_second: bool
     #: Connections that were opened before anyone watched, and how many of them were in use then.
     warm: int
     warm_used: int
@@ -49,7 +47,6 @@ def shapes() -> st.SearchStrategy[Shape]:
         is_lifo=st.booleans(),
         has_pre_ping=st.booleans(),
         has_recycle=st.booleans(),
-        is_second=st.booleans(),
         warm=st.integers(0, 2),
         warm_used=st.integers(0, 2),
     )

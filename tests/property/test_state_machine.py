@@ -224,7 +224,8 @@ class StateMachine(RuleBasedStateMachine):
     def reset(self, limit: int) -> None:
         """Start anew, now and then, and have the parent's connections say something still."""
         before = [thing.connection for thing in self.things]
-        self.state.reset(limit)
+        self.state.abandon()
+        self.state = type(self.state)(self.clock, limit)
         self._forget(limit)
         self.gone += before
 

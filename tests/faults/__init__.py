@@ -1,0 +1,50 @@
+"""What may go wrong between workers and sidecar, each tested with real processes, signals, files and namespaces.
+
+    statement                                                  | tests
+    -----------------------------------------------------------+------------------------------------------------------
+    two workers with pid 1 in two PID namespaces               | test_two_workers_with_pid_1_share_a_directory
+    SIGKILL storm on workers and sidecar                       | test_storm_of_kills
+    sidecar killed between writing, renaming and unlinking     | test_sidecar_killed_while_it_replaces_the_accumulator
+                                                               | test_temporary_file_of_a_killed_sidecar_is_removed
+    a second reader during a fold sees no decrease             | test_second_reader_during_a_fold
+    full volume at start and later, no SIGBUS                  | test_volume_full_at_the_start
+                                                               | test_volume_full_later
+    read-only, missing, forbidden, EMFILE, no inodes           | test_read_only_volume
+                                                               | test_missing_directory
+                                                               | test_forbidden_directory
+                                                               | test_no_descriptor_left
+                                                               | test_volume_without_inodes
+    ENOSPC while folding                                       | test_volume_full_while_folding
+    empty, garbage, truncated, sparse, bad offsets, NaN,       | test_damaged_file
+    shrinking: the scrape is 200 and the file set aside        | test_sparse_file_of_a_terabyte
+                                                               | test_file_truncated_while_it_is_read
+                                                               | test_counter_that_shrinks
+                                                               | test_damaged_accumulator
+    planted symlink, FIFO, directory, hard link                | test_planted_worker_file
+                                                               | test_planted_accumulator
+    SIGSTOP, blocked event loop, GIL held by native code       | test_stopped_workers_are_served_and_age
+                                                               | test_frozen_application_is_served
+    killed but unreaped worker counts as dead                  | test_killed_worker_that_nobody_has_waited_for_is_dead
+    parent dead while a fork child keeps the mapping           | test_parent_dead_while_its_child_lives
+    fork in C, without Python's hooks                          | test_child_leaves_its_parents_file_alone
+    fork while another thread is in a handler                  | test_fork_while_another_thread_is_in_a_handler
+    leaked connection collected inside a handler               | test_leaked_connection_collected_inside_a_handler
+    asynchronous exception at any point of a handler           | test_asynchronous_exception_at_any_point
+    wall-clock jump, other time namespace, other boot          | test_wall_clock_jumps
+                                                               | test_wall_clock_jumps_in_another_time_namespace
+                                                               | test_other_time_namespace
+                                                               | test_other_boot
+    directory or file deleted under a live worker              | test_file_deleted_under_a_living_worker
+                                                               | test_directory_deleted_under_a_living_worker
+    two versions of the schema side by side, buckets monotone  | test_two_versions_side_by_side
+                                                               | test_file_of_another_major_version
+    sidecar under another uid, same gid; a stranger            | test_sidecar_with_nothing_but_the_group
+    1,000 pools in one process                                 | test_a_thousand_pools
+                                                               | test_more_names_than_the_accumulator_keeps
+    10,000 short-lived workers                                 | test_ten_thousand_short_lived_workers
+    a handler that raises internally                           | test_handler_that_raises_internally
+                                                               | test_errors_of_dead_workers_are_not_forgotten
+    web.config.file: passwords, certificates, malformed, limit | tests/test_sidecar.py, test_tls.py, test_webconfig.py
+
+The wall clock's jump is the only one that is not real: it is everybody's on this machine.
+"""

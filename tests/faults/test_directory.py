@@ -1,0 +1,420 @@
+"""What becomes of the shared directory: full, gone, forbidden, or with anything in it that anybody may put there."""
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pool_exporter import layout
+from pool_exporter.accumulator import ACCUMULATOR
+from pool_exporter.fileformat import FILE_BYTES, HEADER_BYTES, MAX_FILE_BYTES
+from pool_exporter.shm import Worker
+from pool_exporter.snapshot import PoolConfig, PoolIdentity
+from pool_exporter.workers import Workers
+from tests.faults.application import application, fill, only_pool, volume
+from tests.fixtures.deadlines import until
+from tests.fixtures.programs import missing
+from tests.fixtures.sidecar import samples, sidecar
+
+FILE = f"w-{'0' * 32}.pool"
+
+
+def valid_file(directory: Path) -> bytearray:
+    """Return the bytes of a worker's file with one pool of 7 connects, and leave none in the directory."""
+    worker = Worker(directory, "1")
+    words = worker.place(PoolIdentity("orders"), PoolConfig(3, 2))
+    assert words is not None
+    words[layout.CONNECTS] = words[layout.CLOSES] = 7
+    [path] = directory.glob("w-*")
+    data = bytearray(path.read_bytes())
+    path.unlink()
+    return data
+
+
+def set_aside(directory: Path) -> dict[str, int]:
+    """Return what a new reader sets aside, without the zeros."""
+    reasons = Workers(directory)().files_set_aside
+    assert reasons is not None
+    return {reason: count for reason, count in reasons.items() if count}
+
+
+# Volumes in need.
+
+
+def test_volume_full_at_the_start(tmp_path: Path) -> None:
+    """The application runs on in memory, with one warning; when there is room again, its numbers are in the file."""
+    with volume(tmp_path / "v", "size=512k") as directory:
+        fill(directory)
+        with application(directory) as running:
+            running.ask("use(3)")
+            before = (running.ask("shared()"), running.ask("checkouts()"))
+            failures = running.ask("monitor.snapshot().transport_errors")
+            (directory / "filling").unlink()
+            until(True, lambda: running.ask("shared()"))
+            until(3, lambda: only_pool(directory).checkouts)
+            assert 0 == running.end()
+            warnings = running.errors().splitlines()
+
+    assert ((False, 3), True) == (before, failures > 0)
+    assert 1 == len(warnings)
+    assert "No space left on device" in warnings[0]
+
+
+def test_volume_full_later(tmp_path: Path) -> None:
+    """No store is a SIGBUS: the file has had its blocks from the start; a pool that finds no room is counted."""
+    with volume(tmp_path / "v", "size=512k") as directory, application(directory) as running:
+        fill(directory)
+        running.ask("engines = [create_engine('sqlite://', poolclass=QueuePool) for _ in range(20)]")
+        running.ask("[pool_exporter.instrument(each, name=f'e{n}') for n, each in enumerate(engines)] and None")
+        running.ask("[each.connect().close() for each in engines] and None")
+        running.ask("use(500)")
+        running.ask("hold()")
+        running.ask("beat()")
+        snapshot = Workers(directory)()
+        [pool] = [pool for pool in snapshot.pools if pool.name == "orders"]
+
+        assert (501, 1) == (pool.checkouts, pool.used)
+        assert 0 < snapshot.pools_dropped == 21 - len(snapshot.pools)  # type: ignore[operator]  # it is a reader's
+        assert (0, None) == (running.ask("errors.count"), running.process.poll())
+
+
+def test_volume_without_inodes(tmp_path: Path) -> None:
+    """As a full one."""
+    with volume(tmp_path / "v", "size=512k,nr_inodes=1") as directory, application(directory) as running:
+        running.ask("use(3)")
+
+        assert (False, 3) == (running.ask("shared()"), running.ask("checkouts()"))
+
+
+def test_read_only_volume(tmp_path: Path) -> None:
+    """An application on it runs in memory; a reader of one shows what is there, and that it cannot fold."""
+    with volume(tmp_path / "v", "size=512k") as directory:
+        with application(directory) as ended:
+            ended.ask("use(5)")
+        subprocess.run(["mount", "-o", "remount,ro", directory], check=True)
+        with application(directory) as running:
+            running.ask("use(3)")
+            found = (running.ask("shared()"), running.ask("checkouts()"))
+        reader = Workers(directory)
+        snapshots = [reader(), reader()]
+
+    assert (False, 3) == found
+    assert [(5, 1), (5, 2)] == [(each.pools[0].checkouts, each.fold_errors) for each in snapshots]
+
+
+def test_missing_directory(directory: Path) -> None:
+    """An application runs in memory until it is there."""
+    directory.rmdir()
+    with application(directory) as running:
+        running.ask("use(3)")
+        before = running.ask("shared()")
+        directory.mkdir()
+        until(True, lambda: running.ask("shared()"))
+        until(3, lambda: only_pool(directory).checkouts)
+
+    assert not before
+
+
+def test_forbidden_directory(directory: Path) -> None:
+    """An application that may not write there runs in memory, with one warning."""
+    if os.geteuid():
+        missing("only root may become others")
+    directory.chmod(0o700)
+    with application(directory, "setpriv", "--reuid=4321", "--regid=4321", "--clear-groups") as running:
+        running.ask("use(3)")
+        found = (running.ask("shared()"), running.ask("checkouts()"))
+        running.end()
+        warnings = running.errors().splitlines()
+
+    assert ((False, 3), 1) == (found, len(warnings))
+    assert "Permission denied" in warnings[0]
+
+
+def test_no_descriptor_left(directory: Path) -> None:
+    """An application without a free descriptor runs in memory until it has one."""
+    directory.rmdir()
+    with application(directory) as running:
+        running.ask("import resource")
+        running.ask("free = os.dup(0)")
+        running.ask("resource.setrlimit(resource.RLIMIT_NOFILE, (free, 4096))")
+        running.ask("os.close(free)")
+        directory.mkdir()
+        running.ask("beat()")
+        running.ask("use(3)")
+        before = (running.ask("shared()"), running.ask("checkouts()"))
+        running.ask("resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))")
+        until(True, lambda: running.ask("shared()"))
+
+        assert (False, 3) == before
+        assert 3 == only_pool(directory).checkouts
+
+
+def test_volume_full_while_folding(tmp_path: Path) -> None:
+    """What cannot be folded is read where it is, at every scrape, and folded when there is room."""
+    with volume(tmp_path / "v", "size=512k") as directory:
+        with application(directory) as ended:
+            ended.ask("use(5)")
+        fill(directory)
+        reader = Workers(directory)
+        full = [reader(), reader()]
+        kept = len(list(directory.glob("w-*")))
+        (directory / "filling").unlink()
+        after = reader()
+        names = {path.name for path in directory.iterdir()}
+
+    assert [(5, 1), (5, 2)] == [(each.pools[0].checkouts, each.fold_errors) for each in full]
+    assert (1, 5, 2) == (kept, after.pools[0].checkouts, after.fold_errors)
+    assert {"acc.json", ".leader"} == names
+
+
+# What anybody may put there.
+
+
+def at(offset: int, *bytes_: int) -> Callable[[bytearray], bytes]:
+    """Return what overwrites a file from *offset* on."""
+
+    def damage(data: bytearray) -> bytes:
+        data[offset : offset + len(bytes_)] = bytes(bytes_)
+        return bytes(data)
+
+    return damage
+
+
+def nan(data: bytearray) -> bytes:
+    """Fill the last words of the first record with the bits of a NaN."""
+    start = int.from_bytes(data[48:52], "little") + 1024
+    data[start : start + 8 * layout.WORDS] = (0x7FF8_0000_0000_0000).to_bytes(8, "little") * layout.WORDS
+    return bytes(data)
+
+
+DAMAGES: dict[str, Callable[[bytearray], bytes]] = {
+    "empty": lambda _: b"",
+    "three-bytes": lambda _: b"POO",
+    "garbage": lambda _: bytes(range(256)) * 256,
+    "header-only": lambda data: bytes(data[:HEADER_BYTES]),
+    "half": lambda data: bytes(data[: FILE_BYTES // 2]),
+    "schema-offset": at(24, 255, 255, 255, 255),
+    "records-offset": at(48, 255, 255, 255, 127),
+    "record-bytes": at(52, 8, 0, 0, 0),
+    "record-count": at(64, 255, 255, 255, 255, 255, 255, 255, 127),
+    "nan": nan,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_file(directory: Path, damage: str) -> None:
+    """Whatever is wrong with a file, the scrape is 200, that file is set aside, and the others are served."""
+    data = DAMAGES[damage](valid_file(directory))
+    (directory / FILE).write_bytes(data)
+    with application(directory) as good, sidecar(directory) as running:
+        good.ask("use(3)")
+        answers = [running.ask() for _ in range(2)]
+        page = answers[-1].body
+
+    assert [200, 200] == [answer.status for answer in answers]
+    assert 1 == sum(samples(page, "pool_exporter_files_set_aside").values())
+    assert {3.0} == {*samples(page, "db_client_connection_wait_time_seconds_count").values()}
+
+
+def test_sparse_file_of_a_terabyte(directory: Path) -> None:
+    """A file larger than any of ours is not read at all."""
+    with (directory / FILE).open("wb") as file:
+        file.truncate(1 << 40)
+
+    assert {"irregular": 1} == set_aside(directory)
+
+
+def test_file_truncated_while_it_is_read(directory: Path) -> None:
+    """A file that shrinks and grows all the while is read or set aside, and nothing else."""
+    data, path, is_over = bytes(valid_file(directory)), directory / FILE, threading.Event()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    # Locked, so that it is read again and again and not folded.
+    lock = "import fcntl; fcntl.flock(0, fcntl.LOCK_EX); print(flush=True); input()"
+    holder = subprocess.Popen(
+        [shutil.which("python3") or "python3", "-c", lock.replace("input()", "__import__('time').sleep(600)")],
+        stdin=descriptor,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+
+    def shrink() -> None:
+        while not is_over.is_set():
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, data, 0)
+
+    shrinking = threading.Thread(target=shrink)
+    shrinking.start()
+    try:
+        found = [set_aside(directory) for _ in range(300)]
+    finally:
+        is_over.set()
+        shrinking.join()
+        holder.kill()
+        holder.communicate()
+        os.close(descriptor)
+
+    assert [] == [each for each in found if each not in ({}, {"corrupt": 1}, {"irregular": 1})]
+    assert any(found)
+
+
+def test_counter_that_shrinks(directory: Path) -> None:
+    """A file whose counters have fallen is set aside, and what it last said counts."""
+    worker = Worker(directory, "1")
+    words = worker.place(PoolIdentity("orders"), PoolConfig(3, 2))
+    assert words is not None
+    reader, found = Workers(directory), []
+    for connects in (7, 3, 8):
+        words[layout.CONNECTS] = words[layout.CLOSES] = connects
+        snapshot = reader()
+        assert snapshot.files_set_aside is not None
+        found.append((snapshot.pools[0].connects, snapshot.files_set_aside["shrunk"]))
+    worker.leave()
+
+    assert [(7, 0), (7, 1), (8, 0)] == found
+
+
+def plant_link(path: Path) -> None:
+    """Plant a symbolic link to what nobody should be made to read."""
+    path.symlink_to("/etc/passwd")
+
+
+def plant_socket(path: Path) -> None:
+    """Plant a socket."""
+    directory = os.open(path.parent, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"/proc/self/fd/{directory}/{path.name}")  # The whole path is too long for it.
+    os.close(directory)
+
+
+def plant_hard_link(path: Path) -> None:
+    """Plant a second name of a file."""
+    (path.parent / "other").write_bytes(bytes(FILE_BYTES))
+    path.hardlink_to(path.parent / "other")
+
+
+def plant_too_much(path: Path) -> None:
+    """Plant a file that is larger than any of ours."""
+    path.write_bytes(bytes(MAX_FILE_BYTES + 1))
+
+
+PLANTED: dict[str, Callable[[Path], None]] = {
+    "symlink": plant_link,
+    "fifo": os.mkfifo,
+    "directory": Path.mkdir,
+    "hard-link": plant_hard_link,
+    "socket": plant_socket,
+    "too-large": plant_too_much,
+}
+
+
+@pytest.mark.parametrize("plant", PLANTED)
+def test_planted_worker_file(directory: Path, plant: str) -> None:
+    """What is no regular file with one name is neither followed, waited for nor read; it is set aside."""
+    PLANTED[plant](directory / FILE)
+    with application(directory) as good, sidecar(directory) as running:
+        good.ask("use(3)")
+        answer = running.ask()
+
+    assert (200, 1) == (answer.status, sum(samples(answer.body, "pool_exporter_files_set_aside").values()))
+    assert {3.0} == {*samples(answer.body, "db_client_connection_wait_time_seconds_count").values()}
+
+
+@pytest.mark.parametrize("plant", [plant for plant in PLANTED if plant != "too-large"])
+def test_planted_accumulator(directory: Path, plant: str) -> None:
+    """So is an accumulator; the dead are then read where they are, and the sidecar says that it cannot fold."""
+    PLANTED[plant](directory / ACCUMULATOR)
+    with application(directory) as ended:
+        ended.ask("use(5)")
+    with sidecar(directory) as running:
+        page = running.ask().body
+
+    assert {5.0} == {*samples(page, "db_client_connection_wait_time_seconds_count").values()}
+    assert 0 < samples(page, "pool_exporter_fold_errors_total")[""]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"schema":{}}', "9" * 5000, "[" * 100_000])
+def test_damaged_accumulator(directory: Path, text: str) -> None:
+    """An accumulator that is none is left as it is, and counted; the files go on being read."""
+    (directory / ACCUMULATOR).write_text(text)
+    with application(directory) as ended:
+        ended.ask("use(5)")
+    snapshot = Workers(directory)()
+
+    assert (5, 2) == (snapshot.pools[0].checkouts, snapshot.fold_errors)
+    assert text == (directory / ACCUMULATOR).read_text()
+
+
+# What becomes of it under a living worker.
+
+
+def test_file_deleted_under_a_living_worker(directory: Path) -> None:
+    """It finds that out, and goes on in a new file with all that it has counted."""
+    with application(directory) as running:
+        running.ask("use(3)")
+        running.ask("hold()")
+        [path] = directory.glob("w-*")
+        path.unlink()
+        running.ask("use(2)")
+        until(1, lambda: len(list(directory.glob("w-*"))))
+        running.ask("use(4)")
+        running.ask("held.pop().close()")
+        pool = only_pool(directory)
+
+    assert (10, 0, 0, 10) == (pool.checkouts, pool.used, pool.pending, pool.use_time.count)
+
+
+def test_directory_deleted_under_a_living_worker(directory: Path) -> None:
+    """It goes on in memory, and in a new file when the directory is there again."""
+    with application(directory) as running:
+        running.ask("use(3)")
+        shutil.rmtree(directory)
+        running.ask("beat()")
+        without = (running.ask("shared()"), running.ask("checkouts()"))
+        running.ask("use(2)")
+        directory.mkdir()
+        until(True, lambda: running.ask("shared()"))
+        pool = only_pool(directory)
+
+    assert ((False, 3), 5) == (without, pool.checkouts)
+
+
+def test_a_thousand_pools(directory: Path) -> None:
+    """A process with a thousand pools has them all in the directory, and is one worker."""
+    with application(directory) as running:
+        running.ask("engines = [create_engine('sqlite://', poolclass=QueuePool) for _ in range(1000)]")
+        running.ask("[pool_exporter.instrument(each, name=f'e{n:03}') for n, each in enumerate(engines)] and None")
+        running.ask("[each.connect().close() for each in engines] and None")
+        alive = Workers(directory)()
+        running.ask("beat()")
+        running.kill()
+        dead = Workers(directory)()
+
+    for snapshot in (alive, dead):
+        assert (1001, 1000) == (len(snapshot.pools), sum(pool.checkouts for pool in snapshot.pools))
+    assert ({"live": 1, "frozen": 0}, 0) == (alive.workers, alive.pools_dropped)
+    assert {"stopped": 0, "crashed": 1} == dead.workers_ended
+
+
+def test_more_names_than_the_accumulator_keeps(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pools of dead workers beyond the limit are added to one named other, and counted; no event is lost."""
+    monkeypatch.setattr("pool_exporter.accumulator.POOLS_MAX", 3)
+    for number in range(5):
+        worker = Worker(directory, "1")
+        words = worker.place(replace(PoolIdentity("orders"), namespace=str(number)), PoolConfig())
+        assert words is not None
+        words[layout.CONNECTS] = words[layout.CLOSES] = 7
+        worker.leave()
+    snapshot = Workers(directory)()
+
+    assert {("orders", "0"), ("orders", "1"), ("orders", "2"), ("orders", "3"), ("orders", "4")} >= {
+        (pool.name, pool.identity.namespace) for pool in snapshot.pools if pool.name != "other"
+    }
+    assert [("orders", 7)] * 3 + [("other", 14)] == sorted((pool.name, pool.connects) for pool in snapshot.pools)
+    assert 2 == snapshot.pools_folded_together

@@ -1,0 +1,128 @@
+"""What may happen in the middle of a handler: the collector, an exception from outside, one of our own; with files."""
+
+from pathlib import Path
+
+import pytest
+
+from pool_exporter.workers import Workers
+from tests.faults.application import PROGRAM, application, only_pool
+from tests.fixtures.deadlines import until
+from tests.fixtures.sidecar import samples, sidecar
+
+WITHOUT_GIL = "import sys\nsys._is_gil_enabled = lambda: False\n" + PROGRAM
+"""What runs where there is no GIL: every transition under an RLock."""
+
+LEAK = """
+def leak(count):
+    gc.set_threshold(1)
+    for _ in range(count):
+        lost = [engine.raw_connection()]
+        lost.append(lost)
+        del lost
+        use(5)
+    gc.set_threshold(700, 10, 10)
+    gc.collect()
+"""
+
+INTERRUPT = """
+class Interrupt(BaseException):
+    pass
+
+state = watched._state
+connection = state.opened()
+
+def transitions(count):
+    for _ in range(count):
+        state.granted(state.asked(), connection, None, None)
+        state.returned(connection)
+
+def interrupted(seconds):
+    caught, is_over = 0, []
+    victim = threading.get_ident()
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    def harass():
+        while not is_over:
+            time.sleep(0.0002)
+            raise_in(ctypes.c_ulong(victim), ctypes.py_object(Interrupt))
+    harasser = threading.Thread(target=harass)
+    end = time.monotonic() + seconds
+    harasser.start()
+    while time.monotonic() < end:
+        try:
+            while time.monotonic() < end:
+                transitions(1)
+        except Interrupt:
+            caught += 1
+    while not is_over:
+        try:
+            is_over.append(True)
+            harasser.join()
+        except Interrupt:
+            pass
+    try:
+        time.sleep(0.01)
+    except Interrupt:
+        pass
+    return caught
+"""
+
+
+@pytest.mark.parametrize("program", [PROGRAM, WITHOUT_GIL], ids=["gil", "no-gil"])
+def test_leaked_connection_collected_inside_a_handler(directory: Path, program: str) -> None:
+    """The collector may return a connection at any allocation: nothing blocks, and each is counted as leaked."""
+    with application(directory, program=program.replace("print(json.dumps", LEAK + "\nprint(json.dumps", 1)) as running:
+        running.ask("leak(200)")
+        pool = only_pool(directory)
+
+        assert (1200, 200, 0, 1200) == (pool.checkouts, pool.leaked, pool.used, pool.use_time.count)
+        assert 0 == running.ask("errors.count")
+
+
+@pytest.mark.parametrize("program", [PROGRAM, WITHOUT_GIL], ids=["gil", "no-gil"])
+def test_asynchronous_exception_at_any_point(directory: Path, program: str) -> None:
+    """After hundreds of exceptions from outside nothing is locked, and what comes then is counted exactly.
+
+    One event may be half counted at each: Python has no way to put two stores beyond an exception. The transitions are
+    called as the hooks call them, because SQLAlchemy's own pool loses places when it is interrupted like this.
+    """
+    program = program.replace("print(json.dumps", INTERRUPT + "\nprint(json.dumps", 1)
+    with application(directory, program=program) as running:
+        running.ask("sys.setswitchinterval(1e-5)")
+        caught = running.ask("interrupted(2)")
+        running.ask("state.returned(connection)")
+        before = Workers(directory)()
+        running.ask("other = threading.Thread(target=transitions, args=[10])")
+        running.ask("other.start() or other.join(10)")
+        after = Workers(directory)()
+
+    assert caught > 500
+    assert {0} == {*(before.files_set_aside or {}).values()} | {*(after.files_set_aside or {}).values()}
+    assert (10, 10) == (
+        after.pools[0].checkouts - before.pools[0].checkouts,
+        after.pools[0].use_time.count - before.pools[0].use_time.count,
+    )
+
+
+def test_handler_that_raises_internally(directory: Path) -> None:
+    """The application notices nothing; how often it happened is in the file, and the sidecar tells."""
+    with application(directory) as running, sidecar(directory) as serving:
+        running.ask("from pool_exporter.state import PoolState")
+        running.ask("PoolState.returned = None")
+        running.ask("use(3)")
+        count = running.ask("errors.count")
+        until(True, lambda: samples(serving.ask().body, "pool_exporter_hook_errors_total")[""] >= count)
+
+        assert count >= 3
+        assert running.process.poll() is None
+
+
+def test_errors_of_dead_workers_are_not_forgotten(directory: Path) -> None:
+    """The count of errors is a counter: it does not fall when a worker dies and is folded."""
+    reader, shown = Workers(directory), []
+    for _ in range(2):
+        with application(directory) as running:
+            running.ask("errors.report(ValueError()) or beat()")
+            shown.append(reader().hook_errors)
+        shown.append(reader().hook_errors)
+
+    assert [1, 1, 2, 2] == shown

@@ -1,0 +1,338 @@
+"""What becomes of processes: killed, frozen, forked, in namespaces of their own, and thousands of them."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from pool_exporter import layout
+from pool_exporter.accumulator import load
+from pool_exporter.directory import scan
+from pool_exporter.fold import Folder
+from pool_exporter.workers import FROZEN_NS, Workers
+from tests.faults.application import application, in_namespace, only_pool
+from tests.fixtures.deadlines import until
+from tests.fixtures.sidecar import samples, sidecar
+
+STORM_SECONDS = 8
+
+CLIENT = """
+import os, sys
+from sqlalchemy import QueuePool, create_engine
+from pool_exporter import instrument
+engine = create_engine("sqlite://", poolclass=QueuePool)
+instrument(engine, name="orders")
+truth = open(sys.argv[1], "ab", buffering=0)
+while True:
+    engine.connect().close()
+    truth.write(b".")
+"""
+"""It notes each checkout after it, so that a kill leaves at most one that is counted and not noted."""
+
+FOLDER = """
+import sys, time
+from pathlib import Path
+from pool_exporter.fold import Folder
+folder = Folder(Path(sys.argv[1]))
+while True:
+    folder()
+"""
+
+KILLED_WHILE_FOLDING = """
+import os, signal, sys
+from pathlib import Path
+from pool_exporter.fold import Folder
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(Path, sys.argv[2], die)
+Folder(Path(sys.argv[1]))()
+"""
+"""`rename` is called when the accumulator is written, `unlink` when it has been renamed."""
+
+READER = """
+import sys
+from pathlib import Path
+from pool_exporter.workers import Workers
+reader = Workers(Path(sys.argv[1]))
+print(*[pool.checkouts for pool in reader().pools], reader.fold_errors)
+"""
+
+SHORT_LIVED = """
+import os, sys, time
+from pathlib import Path
+from pool_exporter import layout
+from pool_exporter.shm import Worker
+from pool_exporter.snapshot import PoolConfig, PoolIdentity
+directory, count = Path(sys.argv[1]), int(sys.argv[2])
+for _ in range(count):
+    pid = os.fork()
+    if not pid:
+        worker = Worker(directory, "1")
+        words = worker.place(PoolIdentity("orders"), PoolConfig())
+        words[layout.CONNECTS] += 1
+        worker.end()
+        os._exit(0)
+    os.waitpid(pid, 0)
+"""
+
+
+def test_two_workers_with_pid_1_share_a_directory(directory: Path) -> None:
+    """Two workers that are both process 1 of their PID namespace are two, alive, and add up; so when one is killed."""
+    apart = in_namespace("--pid")
+    with application(directory, *apart) as one, application(directory, *apart) as other:
+        pids = [one.ask("os.getpid()"), other.ask("os.getpid()")]
+        one.ask("use(3)")
+        other.ask("use(4)")
+        both = Workers(directory)()
+        one.kill()
+        until(1, lambda: sum(Workers(directory)().workers_ended.values()))  # type: ignore[union-attr]  # it is a reader's
+        left = Workers(directory)()
+
+    assert ([1, 1], {"live": 2, "frozen": 0}, 7) == (pids, both.workers, both.pools[0].checkouts)
+    assert ({"live": 1, "frozen": 0}, 7) == (left.workers, left.pools[0].checkouts)
+
+
+def test_storm_of_kills(directory: Path, tmp_path: Path) -> None:
+    """However workers and sidecars are killed, no counter falls, and the total is the truth, but one for each kill."""
+    chance = random.Random(3)  # the same storm every time
+    truths = [tmp_path / f"truth{number}" for number in range(3)]
+    environ = {**os.environ, "POOL_EXPORTER_DIR": str(directory)}
+    commands = [[sys.executable, "-c", CLIENT, str(truth)] for truth in truths]
+    commands += [[sys.executable, "-c", FOLDER, str(directory)]] * 2
+    running = [subprocess.Popen(command, env=environ) for command in commands]
+    reader, shown, kills = Workers(directory), [0], 0
+    end = time.monotonic() + STORM_SECONDS
+    try:
+        while time.monotonic() < end:
+            victim = chance.randrange(len(commands))
+            next_kill = time.monotonic() + chance.uniform(0.3, 0.6)
+            while time.monotonic() < next_kill:
+                shown += [pool.checkouts for pool in reader().pools]
+            running[victim].kill()
+            running[victim].wait()
+            kills += victim < len(truths)
+            running[victim] = subprocess.Popen(commands[victim], env=environ)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    truth = sum(path.stat().st_size for path in truths if path.exists())
+    [pool] = reader().pools
+
+    assert [] == [(before, after) for before, after in pairwise(shown) if after < before]
+    assert 1000 < truth <= pool.checkouts <= truth + kills + len(truths)
+
+
+@pytest.mark.parametrize("where", ["rename", "unlink"])
+def test_sidecar_killed_while_it_replaces_the_accumulator(directory: Path, where: str) -> None:
+    """Killed between writing and renaming, or between renaming and unlinking, it leaves every event counted once."""
+    with application(directory) as ended:
+        ended.ask("use(5)")
+        ended.kill()
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_FOLDING, str(directory), where], check=False)
+    found = [only_pool(directory).checkouts for _ in range(3)]
+
+    assert (-signal.SIGKILL, [5, 5, 5]) == (killed.returncode, found)
+    assert [] == list(directory.glob("w-*"))
+
+
+def test_temporary_file_of_a_killed_sidecar_is_removed(directory: Path) -> None:
+    """What a kill has left under a temporary name is removed after a minute of the folder's own clock, not before."""
+    with application(directory) as ended:
+        ended.kill()
+    subprocess.run([sys.executable, "-c", KILLED_WHILE_FOLDING, str(directory), "rename"], check=False)
+    now = [100.0]
+    folder = Folder(directory, lambda: now[0])
+    left = []
+    for now[0] in (100.0, 159.0, 161.0):
+        folder()
+        left.append(len(list(directory.glob(".tmp-*"))))
+
+    assert [1, 1, 0] == left
+
+
+@pytest.mark.parametrize("is_right", [True, False], ids=["files-first", "accumulator-first"])
+def test_second_reader_during_a_fold(directory: Path, monkeypatch: pytest.MonkeyPatch, *, is_right: bool) -> None:
+    """A reader during whose reading somebody folds shows no decrease; one that reads in the wrong order does."""
+    with application(directory) as ended:
+        ended.ask("use(5)")
+        ended.kill()
+    between: list[str] = []
+
+    def fold_before(step: Callable[..., object]) -> None:
+        def folding(*arguments: object) -> object:
+            if between:
+                Folder(directory)()
+            between.append(step.__name__)
+            return step(*arguments)
+
+        monkeypatch.setattr(f"pool_exporter.workers.{step.__name__}", folding)
+
+    fold_before(scan)
+    fold_before(load)
+    reader = Workers(directory)
+    attempt, steps = Workers._attempt, iter([None, reader._load] if is_right else [reader._load, None])
+
+    def attempted(self: Workers, _: object) -> None:
+        step = next(steps)
+        if step is not None:
+            attempt(self, step)
+
+    monkeypatch.setattr(Workers, "_attempt", attempted)
+    total = sum(pool.checkouts for pool in reader().pools)
+
+    assert (5 if is_right else 0) == total
+    assert (["scan", "load"] if is_right else ["load", "scan"]) == between[:2]
+
+
+def test_stopped_workers_are_served_and_age(directory: Path) -> None:
+    """Failures to test, SIGSTOP: the last state is served, the worker counts as frozen and its ages grow."""
+    with application(directory) as frozen, sidecar(directory) as running:
+        frozen.ask("use(3)")
+        frozen.ask("hold()")
+        frozen.signal(signal.SIGSTOP)
+        ages = [ages_of(running.ask().body)]
+        until(True, lambda: ages_of(running.ask().body) > ages[0] + 0.3)
+        page = running.ask().body
+        frozen.signal(signal.SIGCONT)
+
+    assert {4.0} == {*samples(page, "db_client_connection_wait_time_seconds_count").values()}
+
+
+def ages_of(page: str) -> float:
+    """Return the age of the oldest use."""
+    [age] = samples(page, "sqlalchemy_pool_oldest_use_seconds").values()
+    return age
+
+
+@pytest.mark.parametrize(
+    ("freeze", "is_frozen"),
+    [
+        pytest.param("ctypes.PyDLL(None).sleep(600)", True, id="gil-held-by-native-code"),
+        pytest.param("asyncio.run(block())", False, id="event-loop-blocked"),
+    ],
+)
+def test_frozen_application_is_served(directory: Path, freeze: str, *, is_frozen: bool) -> None:
+    """A GIL that native code holds stops the heartbeat, a blocked event loop does not; either is served, and ages."""
+    with application(directory) as frozen:
+        frozen.ask("hold()")
+        frozen.tell(freeze)
+        reader = Workers(directory)
+        before = reader().pools[0].oldest_use_seconds
+        until(True, lambda: reader().pools[0].oldest_use_seconds > before + 0.5)
+        expected = {"live": 0, "frozen": 1} if is_frozen else {"live": 1, "frozen": 0}
+        until(expected, lambda: reader().workers, FROZEN_NS / layout.SECOND + 5)
+
+        assert 1 == reader().pools[0].used
+
+
+def test_killed_worker_that_nobody_has_waited_for_is_dead(directory: Path) -> None:
+    """A zombie counts as dead: its gauges are gone, its counters are there."""
+    with application(directory) as zombie:
+        zombie.ask("use(2)")
+        zombie.ask("hold()")
+        os.kill(zombie.process.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, zombie.process.pid, os.WEXITED | os.WNOWAIT)
+        snapshot = Workers(directory)()
+
+    assert ({"live": 0, "frozen": 0}, {"stopped": 0, "crashed": 1}) == (snapshot.workers, snapshot.workers_ended)
+    assert (3, 0) == (snapshot.pools[0].checkouts, snapshot.pools[0].used)
+
+
+def test_parent_dead_while_its_child_lives(directory: Path) -> None:
+    """A child that was forked keeps its parent neither alive nor frozen; both are counted once."""
+    with application(directory) as parent:
+        parent.ask("use(3)")
+        child = parent.ask("(lambda pid: pid or (use(2), stay()))(os.fork())")
+        until(2, lambda: len(scan(directory).found))
+        until(5, lambda: only_pool(directory).checkouts)
+        parent.kill()
+        snapshot = Workers(directory)()
+        os.kill(child, signal.SIGKILL)
+
+    assert ({"live": 1, "frozen": 0}, {"stopped": 0, "crashed": 1}) == (snapshot.workers, snapshot.workers_ended)
+    assert 5 == snapshot.pools[0].checkouts
+
+
+@pytest.mark.parametrize("fork", ["os.fork()", "ctypes.PyDLL(None).fork()"], ids=["os.fork", "fork-in-C"])
+def test_child_leaves_its_parents_file_alone(directory: Path, fork: str) -> None:
+    """A child of os.fork() or of a fork in C, which Python knows nothing of, counts in its own file alone."""
+    with application(directory) as parent:
+        parent.ask("use(3)")
+        parent.ask("hold()")
+        parent.ask("beat()")
+        [before] = [found.file.records[0].words for found in scan(directory).found]
+        child = parent.ask(f"(lambda pid: pid or (use(2), held.clear(), gc.collect(), stay()))({fork})")
+        until(2, lambda: len(scan(directory).found))
+        until(6, lambda: only_pool(directory).checkouts)
+        counts = {found.file.process.pid: found.file.records[0].words for found in scan(directory).found}
+        os.kill(child, signal.SIGKILL)
+
+    assert {parent.process.pid, child} == set(counts)
+    assert before == counts[parent.process.pid]
+
+
+def test_fork_while_another_thread_is_in_a_handler(directory: Path) -> None:
+    """A child is whole, whatever other threads of its parent were at when it was forked, a hundred times.
+
+    It leaves the parent's pool, as SQLAlchemy asks: a thread that is not there may hold the lock of that.
+    """
+    with application(directory) as parent:
+        parent.ask("sys.setswitchinterval(1e-5)")
+        parent.ask("in_threads(2, use)")
+        codes = parent.ask("[in_child(lambda: (use(3), checkouts() != 3)[1]) for _ in range(100)]")
+
+        assert [0] * 100 == codes
+        assert 0 == parent.ask("errors.count")
+
+
+def test_ten_thousand_short_lived_workers(directory: Path) -> None:
+    """Each of many workers that come and go is counted once; files, names and the time of a scrape stay as they are."""
+    count = 10_000
+    maker = subprocess.Popen([sys.executable, "-c", SHORT_LIVED, str(directory), str(count)])
+    reader, shown, files = Workers(directory), [0], [0]
+    descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
+    while maker.poll() is None:
+        shown += [pool.connects for pool in reader().pools]
+        files.append(len(list(directory.iterdir())))
+    snapshot = reader()
+
+    assert (0, sorted(shown)) == (maker.returncode, shown)
+    assert (count, {"stopped": count, "crashed": 0}) == (snapshot.pools[0].connects, snapshot.workers_ended)
+    assert {"acc.json", ".leader"} == {path.name for path in directory.iterdir()}
+    assert descriptors == len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
+
+
+def test_sidecar_with_nothing_but_the_group(directory: Path) -> None:
+    """A sidecar under another uid with the same gid reads and folds; a stranger can do neither."""
+    if os.geteuid():
+        pytest.skip("only root may become others")
+    directory.chmod(0o2770)
+    os.chown(directory, 1234, 5678)
+    for parent in [*directory.parents][:3]:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    worker_as = ("setpriv", "--reuid=1234", "--regid=5678", "--clear-groups")
+    with application(directory, *worker_as) as ended:
+        ended.ask("use(5)")
+        ended.kill()
+    stranger, group = (
+        subprocess.run(
+            ["setpriv", "--reuid=4321", f"--regid={gid}", "--clear-groups", sys.executable, "-c", READER, directory],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for gid in (8765, 5678)
+    )
+
+    assert ("PermissionError" in stranger.stderr, "") == (True, stranger.stdout)
+    assert "5 0" == group.stdout.strip(), group.stderr
+    assert [] == list(directory.glob("w-*"))

@@ -1,0 +1,198 @@
+"""Any bytes as a worker's file, or as the accumulator, give a snapshot or CorruptFile, and nothing else.
+
+Bytes that are merely random are refused at the first eight; so most of these are files as workers write them, with
+something in them changed. `make fuzz` reads more of them, as POOL_EXPORTER_FUZZ_FACTOR says.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from hashlib import blake2s
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pool_exporter import layout
+from pool_exporter.accumulator import ACCUMULATOR, Totals, load
+from pool_exporter.errors import CorruptFile
+from pool_exporter.exposition import Request, respond
+from pool_exporter.fileformat import _HEADER, FILE_BYTES, HEADER_BYTES, WorkerFile, parse
+from pool_exporter.schema import SCHEMA
+from pool_exporter.shm import Worker
+from pool_exporter.snapshot import PoolConfig, PoolIdentity, Snapshot
+from pool_exporter.workers import Workers
+
+FACTOR = int(os.environ.get("POOL_EXPORTER_FUZZ_FACTOR", "1"))
+MEMORY = "/dev/shm"  # noqa: S108  # directories of their own are made in it
+FILE = f"w-{'0' * 32}.pool"
+
+
+@contextmanager
+def directory() -> Iterator[Path]:
+    """Lend a directory, in memory where there is such a place."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as path:
+        yield Path(path)
+
+
+@cache
+def valid() -> bytes:
+    """Return a file with two pools that have been used."""
+    with directory() as place:
+        worker = Worker(place, "1.2.3")
+        for name in ("orders", "users"):
+            words = worker.place(PoolIdentity(name, "postgresql", "shop"), PoolConfig(15, 5, {"driver": "asyncpg"}))
+            assert words is not None
+            words[layout.OPEN] = words[layout.CONNECTS] = 3
+            words[layout.USE_ROW] = words[layout.ASK_ROW] = layout.SECOND
+        [path] = place.iterdir()
+        data = path.read_bytes()
+        worker.leave()
+    return data
+
+
+SCHEMA_END = HEADER_BYTES + len(json.dumps(SCHEMA, separators=(",", ":")))
+PLACES = st.one_of(
+    st.integers(0, _HEADER.size - 1), st.integers(HEADER_BYTES, SCHEMA_END), st.integers(0, FILE_BYTES - 1)
+)
+CHANGES = st.lists(st.tuples(PLACES, st.binary(min_size=1, max_size=9)), min_size=1, max_size=6)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def replaced(draw: st.DrawFn, *where: Any) -> None:  # any part of any JSON
+    """Replace one value of one of these by anything, or remove it."""
+    part = draw(st.sampled_from([each for each in where if each]))
+    keys = st.sampled_from(sorted(part)) if isinstance(part, dict) else st.integers(0, len(part) - 1)
+    key = draw(keys)
+    if draw(st.booleans()):
+        part[key] = draw(JSON | st.integers(-2, 2 * layout.WORDS))
+    else:
+        del part[key]
+
+
+@st.composite
+def schemas(draw: st.DrawFn) -> Any:  # JSON
+    """Return our schema with some of its values replaced by anything."""
+    schema = json.loads(json.dumps(SCHEMA))
+    parts = [*[schema] * 8, *(part for part in schema.values() if isinstance(part, dict)), *schema["labelled"].values()]
+    for _ in range(draw(st.integers(1, 2))):
+        replaced(draw, *parts, schema["bounds_ns"])
+        if not isinstance(schema.get("bounds_ns"), list):
+            break
+    return schema
+
+
+class File(bytes):
+    """The bytes of a file, which prints as how it differs from the valid one."""
+
+    def __repr__(self) -> str:
+        changed = {at: new for at, (new, old) in enumerate(zip(self, valid(), strict=False)) if new != old}
+        return f"<{len(self)} bytes, {changed}>"[:4000]
+
+
+def with_schema(schema: object) -> bytes:
+    """Return a valid file with another schema, which its header describes truly, if there is room for it."""
+    text, data = json.dumps(schema, separators=(",", ":")).encode(), bytearray(valid())
+    text = text[: SCHEMA_END - HEADER_BYTES]
+    data[HEADER_BYTES : HEADER_BYTES + len(text)] = text
+    data[28:32] = len(text).to_bytes(4, "little")
+    data[32:48] = blake2s(text, digest_size=16).digest()
+    return bytes(data)
+
+
+def with_changes(changes: list[tuple[int, bytes]]) -> bytes:
+    """Return a valid file with bytes overwritten."""
+    data = bytearray(valid())
+    for place, new in changes:
+        data[place : place + len(new)] = new
+    return bytes(data[:FILE_BYTES])
+
+
+def with_length(length: int) -> bytes:
+    """Return a valid file, cut or made longer."""
+    return valid()[:length].ljust(length, b"\xff")
+
+
+def damaged() -> st.SearchStrategy[File]:
+    """Return files with another schema, with bytes overwritten, or of another length."""
+    lengths = st.integers(0, FILE_BYTES + 4096)
+    kinds = (schemas().map(with_schema), CHANGES.map(with_changes), lengths.map(with_length))
+    return st.one_of(*kinds).map(File)
+
+
+@st.composite
+def accumulators(draw: st.DrawFn) -> bytes:
+    """Return an accumulator with one of its values replaced by anything."""
+    words: list[Any] = [0] * layout.WORDS
+    stored: dict[str, Any] = {
+        "schema": json.loads(json.dumps(SCHEMA)),
+        "pools": [[PoolIdentity("orders").values(), words]],
+        "folded": [FILE],
+        "ended": {"crashed": 1},
+        "counts": [0, 0, 0],
+    }
+    replaced(draw, stored, stored["schema"], stored["pools"][0], words, stored["ended"])
+    return json.dumps(stored).encode()
+
+
+def read(place: Path) -> int:
+    """Return the status of two scrapes of a directory, the second after the first has folded."""
+    reader = Workers(place)
+    answers = {respond(Request("GET", "/metrics", "", ""), reader).status for _ in range(2)}
+    [status] = answers
+    assert isinstance(reader(), Snapshot)
+    return status
+
+
+@settings(max_examples=300 * FACTOR)
+@given(st.one_of(damaged(), st.binary(max_size=2048)))
+def test_any_bytes_are_a_file_or_corrupt(data: bytes) -> None:
+    """The parser gives a WorkerFile or raises CorruptFile."""
+    with suppress(CorruptFile):
+        assert isinstance(parse(data, "f"), WorkerFile)
+
+
+@settings(max_examples=100 * FACTOR)
+@given(damaged())
+def test_any_file_is_served_or_set_aside(data: bytes) -> None:
+    """Whatever a dead worker's file holds, scrapes are answered: before it is folded and after."""
+    with directory() as place:
+        (place / FILE).write_bytes(data)
+
+        assert 200 == read(place)
+
+
+@settings(max_examples=100 * FACTOR)
+@given(damaged())
+def test_any_file_of_a_living_worker_is_served_or_set_aside(data: bytes) -> None:
+    """So are those of a file whose lock is held."""
+    with directory() as place:
+        worker = Worker(place, "1")
+        [path] = place.iterdir()
+        with path.open("r+b") as file:
+            file.write(data[:FILE_BYTES])
+
+        assert 200 == read(place)
+        worker.leave()
+
+
+@settings(max_examples=100 * FACTOR)
+@given(st.one_of(st.binary(max_size=200), JSON.map(lambda value: json.dumps(value).encode()), accumulators()))
+def test_any_accumulator_is_read_or_corrupt(data: bytes) -> None:
+    """An accumulator is read or refused; either way scrapes are answered."""
+    with directory() as place:
+        (place / ACCUMULATOR).write_bytes(data)
+        with suppress(CorruptFile):
+            assert isinstance(load(place), Totals)
+
+        assert 200 == read(place)

@@ -1,0 +1,139 @@
+"""What the machines have found, replayed step by step: a run that is drawn anew each time may not find it again."""
+
+import gc
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import pytest
+from sqlalchemy import exc
+
+from tests.property.side import ListenerError
+from tests.property.strategies import Shape
+from tests.property.test_async_pool_machine import AsyncPoolMachine
+from tests.property.test_pool_machine import PoolMachine
+
+SHAPE = Shape(
+    size=1,
+    max_overflow=0,
+    is_lifo=False,
+    has_pre_ping=False,
+    has_recycle=False,
+    warm=0,
+    warm_used=0,
+)
+
+
+@pytest.fixture(name="_no_garbage_collection", autouse=True)
+def _no_garbage_collection() -> Iterator[None]:
+    """As in the machines."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+Step: TypeAlias = tuple[str, dict[str, Any]]
+"""A rule's name and what is drawn for it."""
+
+
+def replay(machine: PoolMachine | AsyncPoolMachine, *steps: Step) -> None:
+    """Take the steps on the first of a machine's pools, and ask the invariants after each."""
+    try:
+        for name, arguments in steps:
+            getattr(machine, name)(**{"side": 0, **arguments})
+            machine.numbers_are_true()
+            machine.no_hook_failed()
+    finally:
+        machine.teardown()
+
+
+def started(shape: Shape) -> PoolMachine:
+    """Return a machine whose pools have that shape."""
+    machine = PoolMachine()
+    machine.start(shape, shape)
+    return machine
+
+
+def started_async(shape: Shape) -> AsyncPoolMachine:
+    """Return the same for asyncio."""
+    machine = AsyncPoolMachine()
+    machine.start(shape, shape, has_terminate=True)
+    return machine
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_pool_without_a_limit_is_replaced_while_connections_are_out(close: bool) -> None:
+    """Connections of the old pool are used, and not missed in the new one: there is no drift."""
+    steps: list[Step] = [("acquire", {"callers": 2}), ("dispose", {"close": close}), ("acquire", {"callers": 1})]
+
+    replay(started(replace(SHAPE, max_overflow=-1)), *steps)
+
+
+def test_caller_waits_while_the_pool_is_replaced() -> None:
+    """Who waits in the old pool is served by it, which does not saturate the new one."""
+    ask: Step = ("acquire", {"stays": True, "callers": 1})
+    steps: list[Step] = [ask, ask, ("dispose", {"close": True}), ("give_back", {"n": 0, "how": "close"}), ask]
+
+    replay(started_async(SHAPE), *steps)
+
+
+def test_old_pool_opens_a_connection_for_who_waits_there() -> None:
+    """A connection that the old pool opens, for a caller who waited there, is not the new one's either."""
+    ask: Step = ("acquire", {"stays": True, "callers": 1})
+    steps: list[Step] = [ask, ask, ("dispose", {"close": True}), ("give_back", {"n": 0, "how": "invalidate"}), ask]
+
+    replay(started_async(SHAPE), *steps)
+
+
+def test_rollback_of_a_detached_connection_fails() -> None:
+    """SQLAlchemy drops such a connection without an event, and it is not detached any more."""
+    steps: list[Step] = [("detach", {"n": 0}), ("kill", {"is_idle": False, "n": 0}), ("close_detached", {"n": 0})]
+
+    replay(started(SHAPE), *steps)
+
+
+def test_pre_ping_fails_and_the_server_refuses() -> None:
+    """The connection that failed is closed for that reason, and the caller failed to connect."""
+    steps: list[Step] = [
+        ("kill", {"is_idle": True, "n": 0}),
+        ("change_server", {"is_refusing": True, "opening_ns": 5}),
+        ("acquire", {"callers": 1}),
+        ("change_server", {"is_refusing": False, "opening_ns": 5}),
+        ("acquire", {"callers": 1}),
+    ]
+
+    replay(started(replace(SHAPE, has_pre_ping=True)), *steps)
+
+
+def test_connect_listener_raises_at_a_reconnect() -> None:
+    """A connection of which the application's listener complained was never opened; its record goes on without it."""
+    steps: list[Step] = [
+        ("age", {}),
+        ("fail_connect_event", {}),
+        ("acquire", {"callers": 1}),
+        ("acquire", {"callers": 1}),
+    ]
+
+    replay(started(replace(SHAPE, has_recycle=True)), *steps)
+
+
+def test_checkout_listener_disconnects_until_there_are_no_attempts() -> None:
+    """Each attempt's connection is invalidated, the last one too."""
+    kinds = [exc.DisconnectionError, exc.DisconnectionError]
+    steps: list[Step] = [
+        ("fail_checkout_event", {"kinds": kinds}),
+        ("acquire", {"callers": 1}),
+        ("acquire", {"callers": 1}),
+    ]
+
+    replay(started(SHAPE), *steps)
+
+
+def test_checkout_listener_raises() -> None:
+    """The connection is invalidated, and the caller failed for another reason than the database."""
+    replay(
+        started(SHAPE),
+        ("fail_checkout_event", {"kinds": [ListenerError]}),
+        ("acquire", {"callers": 1}),
+        ("acquire", {"callers": 1}),
+    )
