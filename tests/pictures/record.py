@@ -1,7 +1,12 @@
-"""Records the demo: three services on one PostgreSQL, one of which goes through all scenes, and our rules evaluated."""
+"""Records the demo: services on one PostgreSQL, one of which goes through all scenes, and our rules evaluated.
+
+One has three workers, of which one freezes for a while and one is killed: what happens to processes is no scene.
+"""
 
 import json
 import os
+import re
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +19,7 @@ from typing import Any
 from sqlalchemy import URL
 
 from tests.fixtures.postgres import postgres_server
-from tests.fixtures.processes import free_port, is_listening, running
+from tests.fixtures.processes import START_SECONDS, free_port, is_listening, running
 from tests.fixtures.programs import require
 
 ROOT = Path(__file__).parents[2]
@@ -34,13 +39,15 @@ class Service:
     options: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
     has_sidecar: bool = False
+    workers: int = 0
 
 
 SERVICES = (
-    Service("orders", "orders-0", has_sidecar=True),
+    Service("billing", "billing-0", ("--scene", "calm"), (("DB_POOL_SIZE", "3"),), workers=3),
     Service("orders", "orders-1", ("--scene", "calm")),
-    Service("billing", "billing-0", ("--scene", "calm"), (("DB_POOL_SIZE", "10"), ("DB_MAX_OVERFLOW", "5"))),
+    Service("orders", "orders-0", has_sidecar=True),
 )
+"""The one with the scenes is started last, so that nothing of them is missed."""
 
 
 def record(directory: Path, seconds: float) -> None:
@@ -55,8 +62,26 @@ def record(directory: Path, seconds: float) -> None:
         config.write_text(json.dumps(_config(ports)))
         stack.enter_context(prometheus(directory, free_port(), config))
         start = time.time()
-        time.sleep(seconds)
+        _have_accidents(_workers(directory), seconds)
         (directory / "time.json").write_text(json.dumps({"from": start, "to": time.time() - SETTLE_SECONDS}))
+
+
+def _workers(directory: Path) -> list[int]:
+    """Return the ids of the processes that the demo with workers has told of."""
+    (fleet,) = [service for service in SERVICES if service.workers]
+    (line,) = re.findall(r"kill -KILL ([\d ]+);", (directory / f"{fleet.instance}.log").read_text())
+    return [int(pid) for pid in line.split()]
+
+
+def _have_accidents(pids: list[int], seconds: float) -> None:
+    """Let *seconds* pass, in which one process freezes for a fifth of the time, and another is killed."""
+    time.sleep(0.3 * seconds)
+    os.kill(pids[0], signal.SIGSTOP)
+    time.sleep(0.2 * seconds)
+    os.kill(pids[0], signal.SIGCONT)
+    time.sleep(0.1 * seconds)
+    os.kill(pids[1], signal.SIGKILL)
+    time.sleep(0.4 * seconds)
 
 
 @contextmanager
@@ -80,7 +105,7 @@ def _config(ports: list[int]) -> dict[str, Any]:
         labels = {"instance": service.instance}
         targets.setdefault(service.job, []).append({"targets": [f"127.0.0.1:{port}"], "labels": labels})
     return {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "5s"},
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "2s"},
         "rule_files": [str(ROOT / "deploy" / "prometheus" / "pool.*.yaml")],
         "scrape_configs": [{"job_name": job, "static_configs": found} for job, found in targets.items()],
     }
@@ -89,6 +114,11 @@ def _config(ports: list[int]) -> dict[str, Any]:
 @contextmanager
 def _service(service: Service, port: int, seconds: float, url: URL, directory: Path) -> Iterator[None]:
     """Run a demo whose numbers are at *port*: its own, or those of the sidecar beside it."""
+    if service.workers:
+        # Its sidecar is on the next port.
+        with _demo(service, port - 1, seconds, url, directory):
+            yield
+        return
     if not service.has_sidecar:
         with _demo(service, port, seconds, url, directory):
             yield
@@ -126,7 +156,15 @@ def _demo(
         "DATABASE_URL": url.render_as_string(),
         **dict((*service.settings, *settings)),
     }
-    options = ["--port", str(port), "--duration", str(seconds), *service.options]
+    # Those that are only there for the company outlive the recording.
+    duration = seconds + (START_SECONDS if service.options else 0)
+    options = ["--port", str(port), "--duration", str(duration), *service.options]
+    if service.workers:
+        options += ["--workers", str(service.workers), "--sidecar"]
     log = directory / f"{service.instance}.log"
-    with running([sys.executable, "-u", "-c", RUN, "demo", *options], log, lambda: is_listening(port), environ=environ):
+
+    def is_ready() -> bool:
+        return is_listening(port) and (not service.workers or "kill -KILL" in log.read_text())
+
+    with running([sys.executable, "-u", "-c", RUN, "demo", *options], log, is_ready, environ=environ):
         yield
