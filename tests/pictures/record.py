@@ -53,7 +53,7 @@ SERVICES = (
 def record(directory: Path, seconds: float) -> None:
     """Play the scenes for *seconds*, and leave Prometheus' data and the time of it in *directory*."""
     directory.mkdir(parents=True)
-    ports = [free_port() for _ in SERVICES]
+    ports = _ports()
     with ExitStack() as stack:
         postgres = stack.enter_context(postgres_server(max_connections=40))
         for service, port in zip(SERVICES, ports, strict=True):
@@ -64,6 +64,19 @@ def record(directory: Path, seconds: float) -> None:
         start = time.time()
         _have_accidents(_workers(directory), seconds)
         (directory / "time.json").write_text(json.dumps({"from": start, "to": time.time() - SETTLE_SECONDS}))
+
+
+def _ports() -> list[int]:
+    """Return a free port for what is scraped of each service; a fleet's sidecar is on the port after its service's."""
+    found: list[int] = []
+    for service in SERVICES:
+        port = free_port()
+        while {port, port - 1} & {*found, *(each - 1 for each in found)} or (
+            service.workers and is_listening(port - 1)
+        ):
+            port = free_port()
+        found.append(port)
+    return found
 
 
 def _workers(directory: Path) -> list[int]:
