@@ -29,7 +29,7 @@ def identity_of(engine: Engine | None, pool: Pool, name: str | None = None, serv
         system = str(getattr(pool._dialect, "name", ""))
         return PoolIdentity(given or system or type(pool).__name__, system=system, service=service)
     system = str(_SYSTEMS.get(engine.dialect.name, engine.dialect.name))
-    address, port = _server(engine.url)
+    address, port = server_of(engine.url)
     namespace = engine.url.database or ""
     return PoolIdentity(given or _default(system, namespace, address, port), system, namespace, address, port, service)
 
@@ -42,7 +42,7 @@ def _default(system: str, namespace: str, address: str, port: str) -> str:
     return namespace or system
 
 
-def _server(url: URL) -> tuple[str, str]:
+def server_of(url: URL) -> tuple[str, str]:
     """Return host and port; drivers take both as query arguments too, and there lists of them: the first counts."""
     query = {key: (value if isinstance(value, str) else value[0]).split(",")[0] for key, value in url.query.items()}
     host, _, port = (url.host, "", "") if url.host else query.get("host", "").partition(":")

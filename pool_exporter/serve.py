@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from pool_exporter import logs
+from pool_exporter import logs, probe
 from pool_exporter.errors import Problem, SettingsError
 
 NAME: Final = "serve"
@@ -17,6 +17,7 @@ DIRECTORY_VARIABLE: Final = "POOL_EXPORTER_DIR"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_directory(parser)
+    probe.add_arguments(parser)
     parser.add_argument("--per-worker", action="store_true", help="one series for each worker, by service.instance.id")
     parser.add_argument(
         "--web.listen-address",
@@ -80,7 +81,9 @@ def run(asked: argparse.Namespace) -> None:
     directory = directory_of(asked)
     logs.configure(asked.log_level, asked.log_format)
     addresses = () if asked.systemd else tuple(asked.addresses or (ADDRESS,))
-    serve(Options(directory, addresses, asked.metrics, asked.per_worker, asked.config_file))
+    serve(
+        Options(directory, addresses, asked.metrics, asked.per_worker, asked.config_file), probe.from_arguments(asked)
+    )
 
 
 def _path(text: str) -> str:

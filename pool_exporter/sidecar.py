@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -27,6 +27,9 @@ from pool_exporter.passwords import Passwords
 from pool_exporter.snapshot import Snapshot
 from pool_exporter.visits import HEADER_BYTES_MAX, REST_SECONDS, Door
 from pool_exporter.workers import Workers
+
+if TYPE_CHECKING:
+    from pool_exporter.probe.probes import Probes
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -47,16 +50,18 @@ class Options:
 class Source:
     """What the pages show: the directory's workers, and the sidecar itself. `is_busy` while it reads."""
 
-    def __init__(self, workers: Workers, config: ConfigFile) -> None:
+    def __init__(self, workers: Workers, config: ConfigFile, probes: "Probes | None" = None) -> None:
         self.is_busy = False
         self._workers = workers
         self._config = config
+        self._probes = probes
 
     def __call__(self) -> Snapshot:
         """Take a snapshot. Raises OSError when the directory cannot be read."""
         self.is_busy = True
         try:
-            return replace(self._workers(), web_config_stale=int(self._config.is_stale))
+            snapshot = replace(self._workers(), web_config_stale=int(self._config.is_stale))
+            return snapshot if self._probes is None else self._probes.joined(snapshot)
         finally:
             self.is_busy = False
 
@@ -100,10 +105,10 @@ class _Server(uvicorn.Server):
             await self._door.close()
 
 
-def serve(options: Options) -> None:
+def serve(options: Options, probes: "Probes | None" = None) -> None:
     """Serve until SIGINT or SIGTERM. Raises SettingsError when an address or the config file cannot be used."""
     config = ConfigFile(options.config_file)
-    source = Source(Workers(options.directory, per_worker=options.per_worker), config)
+    source = Source(Workers(options.directory, per_worker=options.per_worker), config, probes)
     passwords = Passwords()
     app = Gate(Patience(make_asgi_app(source, options.metrics)), config.current, passwords)
     with ExitStack() as stack:
@@ -116,9 +121,12 @@ def serve(options: Options) -> None:
             signal.signal(number, server.handle_exit)
         if not options.directory.is_dir():
             _log.warning("the directory is not there yet", extra={"fields": {"directory": options.directory}})
+        if probes is not None:
+            probes.start()
         asyncio.run(server.serve())
+        has_ended = probes is None or probes.close()
     _log.info("ended")
-    if source.is_busy or passwords.is_busy:
+    if source.is_busy or passwords.is_busy or not has_ended:
         # Python would wait for the thread, which may stand still in a file system that does.
         logging.shutdown()
         os._exit(0)

@@ -8,9 +8,13 @@ a file or a clock.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from pool_exporter import layout
 from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+
+if TYPE_CHECKING:
+    from pool_exporter.servers import LivePool, ServerSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,9 @@ class Snapshot:
     last_fold_timestamp_seconds: float | None = None
     scrape_duration_seconds: float | None = None
     web_config_stale: int | None = None
+    #: What each pool of a living process holds, for who knows the servers; and what a probe of the servers says.
+    live: "tuple[LivePool, ...]" = ()
+    servers: "tuple[ServerSnapshot, ...]" = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pools", tuple(sorted(self.pools, key=lambda pool: pool.identity.values())))

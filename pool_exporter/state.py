@@ -43,8 +43,7 @@ class PoolState:
     """The words of one pool and the connections behind them."""
 
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, words: Words | None = None) -> None:
-        self.clock = clock
-        self.connections: dict[int, ref[Connection]] = {}
+        self.clock, self.connections = clock, dict[int, ref[Connection]]()
         #: 0 in a process that was forked without a word; then `strayed` has another state take this one's place.
         self.mark: Sequence[int] = b"\1"
         self.strayed: Callable[[], None] = nothing
@@ -282,6 +281,7 @@ class PoolState:
     def _free(self, connection: Connection) -> None:
         row, connection.row = connection.row, 0
         if row:
+            self.words[row + layout.SERVER_ROW - layout.USE_ROW] = 0
             self._use_rows.append(row)
 
     def _roll(self, now: int) -> None:

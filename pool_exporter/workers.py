@@ -23,6 +23,7 @@ from pool_exporter.fileformat import OPEN, Record
 from pool_exporter.fold import Folder
 from pool_exporter.merge import Part, buried, merged, merged_config
 from pool_exporter.process import monotonic_of
+from pool_exporter.servers import LivePool, live_pool
 from pool_exporter.snapshot import PoolConfig, PoolIdentity, PoolSnapshot, Snapshot, decode, taken
 from pool_exporter.version import build
 
@@ -48,6 +49,7 @@ class _Scrape:
     set_aside: list[CorruptFile] = field(default_factory=list)
     states: dict[bytes, str] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
+    live: list[LivePool] = field(default_factory=list)
     hook_errors: int = 0
     transport_errors: int = 0
     dropped: int = 0
@@ -123,6 +125,7 @@ class Workers:
             if found.is_alive and record.state == OPEN:
                 scrape.parts[identity].append(_at_one_moment(record.words, now))
                 scrape.configs[identity].append(record.config)
+                scrape.live.append(live_pool(record.words, now, record.identity, record.config))
             else:
                 scrape.parts[replace(identity, instance="")].append((buried(record.words, file.heartbeat), now))
 
@@ -144,6 +147,7 @@ class Workers:
         reasons = Counter(fault.reason for fault in scrape.set_aside)
         return Snapshot(
             pools=tuple(self._pools(scrape)),
+            live=tuple(scrape.live),
             hook_errors=hook_errors,
             build=build(),
             workers={state: states[state] for state in WORKER_STATES.values},

@@ -7,9 +7,10 @@ import pytest
 
 from pool_exporter import catalog
 from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
+from pool_exporter.catalog_server import SERVER_METRICS
 from pool_exporter.metric import Kind, Label, Metric
 
-METRICS = {metric.name: metric for metric in (*POOL_METRICS, *EXPORTER_METRICS)}
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (*POOL_METRICS, *EXPORTER_METRICS, *SERVER_METRICS)}
 
 # docs/db/database-metrics.md, v1.44.0, without `idle.min`: SQLAlchemy has no such setting.
 CONVENTIONS = {
@@ -92,13 +93,14 @@ def test_own_metrics_stand_in_our_namespaces() -> None:
 
     assert {"sqlalchemy.pool"} == pools
     assert {"pool_exporter"} == exporters
+    assert {"sqlalchemy.pool.server"} == {metric.name.rpartition(".")[0] for metric in SERVER_METRICS}
 
 
 def test_no_two_metrics_share_a_name() -> None:
     """Each metric is declared once, and no two become one in Prometheus."""
     families = {metric.family for metric in METRICS.values()}
 
-    assert len(POOL_METRICS) + len(EXPORTER_METRICS) == len(METRICS) == len(families)
+    assert len(POOL_METRICS) + len(EXPORTER_METRICS) + len(SERVER_METRICS) == len(METRICS) == len(families)
 
 
 def test_no_family_is_called_like_a_sample_of_another() -> None:

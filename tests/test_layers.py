@@ -16,10 +16,12 @@ LEVELS: Mapping[str, int] = {
     "metric": 0,
     "catalog_exporter": 0,
     "catalog": 0,
+    "catalog_server": 0,
     "errors": 0,
     # Where the numbers stand, and what they look like to a reader.
     "layout": 1,
     "snapshot": 1,
+    "servers": 1,
     # Numbers in, numbers out: no clock, no IO, nothing of third parties.
     "slots": 2,
     "connection": 2,
@@ -29,6 +31,8 @@ LEVELS: Mapping[str, int] = {
     "merge": 2,
     "schema": 2,
     "fileformat": 2,
+    "ownership": 2,
+    "folding": 2,
     "advice": 2,
     "lint": 2,
     "render": 2,
@@ -90,6 +94,12 @@ SIDEWAYS: Mapping[str, set[str]] = {
     # The catalogue is one list, in two files, of what a metric is.
     "catalog_exporter": {"metric"},
     "catalog": {"catalog_exporter", "metric"},
+    # The table of the servers' side, beside the pools'.
+    "catalog_server": {"catalog", "metric"},
+    # What the living pools hold of a server, read from their words.
+    "servers": {"layout", "snapshot"},
+    # A probe's URL is read as a setting is, and names its server as a pool does.
+    "probe": {"identity", "settings"},
     # decode() reads the words where the layout puts them.
     "snapshot": {"layout"},
     # Events in, connections moved, slots written.
@@ -142,6 +152,7 @@ SIDEWAYS: Mapping[str, set[str]] = {
 
 # Imports on one level for types alone, under TYPE_CHECKING: they never run.
 SIDEWAYS_FOR_TYPES: Mapping[str, set[str]] = {
+    "snapshot": {"servers"},  # The whole holds the servers' side, too.
     "connection": {"state"},  # A connection knows the pool that it belongs to.
 }
 
@@ -179,6 +190,7 @@ PURE_STDLIB = {
 PURE_EXCEPTIONS = {
     ("locked", "threading.RLock"),  # A lock starts nothing.
     ("locked", "sys"),  # Only it knows whether there is a GIL.
+    ("render.servers", "prometheus_client"),  # As the next.
     ("render.prometheus", "prometheus_client"),  # The encoding of the formats is its own library's.
 }
 

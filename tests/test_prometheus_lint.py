@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pool_exporter.catalog import POOL_LABELS, POOL_METRICS
+from pool_exporter.catalog_server import SERVER_METRICS
 from pool_exporter.metric import Kind, Metric
 from pool_exporter.render.prometheus import families
 from pool_exporter.snapshot import Snapshot
@@ -35,7 +36,7 @@ def lint(metric: Metric) -> list[str]:
     return [rule for rule, is_broken in rules.items() if is_broken]
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+@pytest.mark.parametrize("metric", [*METRICS, *SERVER_METRICS], ids=lambda metric: metric.name)
 def test_names_units_and_help_are_right(metric: Metric) -> None:
     """B-32: every metric's unit, suffix and help pass the linter."""
     assert [] == lint(metric)

@@ -3,8 +3,11 @@
 `python -m tests.test_readme` writes the table of metrics into it anew.
 """
 
+import os
 import re
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from starlette.testclient import TestClient
 from pool_exporter import monitor
 from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metric import Kind, Metric
+from tests.fixtures.deadlines import until
+from tests.fixtures.processes import free_port, is_listening, running
 
 README = Path(__file__).parents[1] / "README.md"
 WAYS = ("fastapi", "thread", "registry", "plugin")
@@ -98,6 +103,38 @@ def test_plugin(run: Any) -> None:
         (pool,) = monitor.snapshot().pools
 
     assert ("orders", 1) == (pool.name, pool.used)
+
+
+def line_of(word: str) -> str:
+    """Return the one line of the README's shell code that has the word."""
+    (line,) = (line for block in blocks("sh") for line in block.splitlines() if word in line)
+    return line
+
+
+@contextmanager
+def shell(line: str, log: Path, port: int) -> Iterator[None]:
+    """Run a line in a shell, as its reader would, until it listens on the port."""
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = ["sh", "-c", f"exec env {line}"]
+    with running(command, log, lambda: is_listening(port), cwd=log.parent, environ=environ):
+        yield
+
+
+def test_several_workers(tmp_path: Path) -> None:
+    """The lines for several workers run: each worker's page and the sidecar's have the pools of them all."""
+    (tmp_path / "app.py").write_text(blocks("python")[WAYS.index("fastapi")])
+    (tmp_path / "shared").mkdir()
+    port, sidecar = free_port(), free_port()
+    service = line_of("--workers 4").replace("/run/pool_exporter", "shared").replace("8000", str(port))
+    serve = (
+        line_of("pool-exporter serve").replace("/run/pool_exporter", "shared").replace(":10042", f"127.0.0.1:{sidecar}")
+    )
+    workers = 'pool_exporter_workers{state="live"} 4.0'
+    with shell(service, tmp_path / "service.log", port), shell(serve, tmp_path / "serve.log", sidecar):
+        for page in (f"http://127.0.0.1:{port}/metrics", f"http://127.0.0.1:{sidecar}/metrics"):
+            until(True, lambda page=page: workers in httpx.get(page).text)  # type: ignore[misc]  # bound at once
+
+            assert 'db_client_connection_max{db_client_connection_pool_name="orders"' in httpx.get(page).text
 
 
 def test_table_of_metrics() -> None:

@@ -11,6 +11,7 @@ from prometheus_client.utils import floatToGoString
 
 from pool_exporter.catalog import BOUNDS_SECONDS, EXPORTER_METRICS, POOL_LABELS, POOL_METRICS
 from pool_exporter.metric import Kind, Metric
+from pool_exporter.render import servers
 from pool_exporter.snapshot import Histogram, Snapshot
 
 Labels = dict[str, str]
@@ -44,6 +45,7 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
             family = _family(metric)
             _add(family, metric, {}, value)
             yield family
+    yield from servers.families(snapshot.servers)
 
 
 def descriptions() -> list[Family]:

@@ -6,9 +6,6 @@ import pytest
 
 from pool_exporter.guard import errors
 
-# These assert on behalf of tests; what they saw shall be told as a test's own assert tells it.
-pytest.register_assert_rewrite("tests.fixtures.deadlines", "tests.integration.sampler", "tests.integration.watched")
-
 
 @pytest.fixture(name="_no_error_in_a_hook", autouse=True)
 def _no_error_in_a_hook() -> Iterator[None]:

@@ -1,0 +1,81 @@
+"""What MySQL and MariaDB are asked, and how their answers are read.
+
+A user without the global privilege PROCESS sees its own threads only, and no transactions. There is no
+application_name: the user's name stands for it. A thread that sleeps inside a transaction of InnoDB is idle in it; who
+has begun one and not touched a table yet has none.
+"""
+
+from typing import Any, Final
+
+from pool_exporter.probe.kinds import kind_of
+from pool_exporter.probe.link import Link
+from pool_exporter.servers import Backend, Look
+
+# Each of the two servers executes one of the comments: it has its own name and unit for the limit of a statement.
+_LIMITS: Final = """
+set @pool_exporter = 1
+    /*M! , session max_statement_time = {seconds} */
+    /*!50708 , session max_execution_time = {milliseconds} */
+"""
+
+PREPARATION: Final = ("set session transaction read only", _LIMITS)
+
+_LIMIT: Final = "select @@global.max_connections as connections_max"
+
+_THREADS: Final = """
+select id, coalesce(user, '') as user, coalesce(db, '') as db, command, coalesce(state, '') as state
+     , id = connection_id() as is_probe
+  from information_schema.processlist
+ where command not in ('Daemon', 'Binlog Dump', 'Binlog Dump GTID') and user not in ('system user', 'event_scheduler')
+"""
+
+_TRANSACTIONS: Final = """
+select trx_mysql_thread_id as id, trx_state as state
+     , timestampdiff(microsecond, trx_started, now(6)) / 1000000 as seconds
+  from information_schema.innodb_trx
+"""
+
+_RUNNING: Final = ("Query", "Execute", "Prepare", "Fetch", "Init DB", "Field List", "Reset stmt", "Statistics")
+
+
+async def look(link: Link) -> Look:
+    """Look at the server once."""
+    (limit,) = await link.fetch(_LIMIT)
+    transactions = await _transactions(link)
+    threads = await link.fetch(_THREADS)
+    backends = tuple(_backend(row, (transactions or {}).get(row["id"])) for row in threads)
+    return Look(limit["connections_max"], backends, has_transactions=transactions is not None)
+
+
+async def _transactions(link: Link) -> dict[int, dict[str, Any]] | None:
+    """Return InnoDB's transactions by thread; None when the user may not know."""
+    try:
+        return {row["id"]: row for row in await link.fetch(_TRANSACTIONS)}
+    except Exception as error:
+        if kind_of(error) == "permission":
+            return None
+        raise
+
+
+def _backend(row: dict[str, Any], transaction: dict[str, Any] | None) -> Backend:
+    return Backend(
+        pid=row["id"],
+        started=0.0,  # It is not told, and not needed: no thread's number is used again before the server's restart.
+        application=row["user"],
+        database=row["db"],
+        state=_state(row, transaction),
+        transaction_seconds=None if transaction is None or row["is_probe"] else max(0.0, float(transaction["seconds"])),
+    )
+
+
+def _state(row: dict[str, Any], transaction: dict[str, Any] | None) -> str:
+    if row["command"] == "Sleep":
+        return "idle" if transaction is None else "idle_in_transaction"
+    if row["command"] not in _RUNNING:
+        return "unknown"
+    is_blocked = transaction is not None and transaction["state"] == "LOCK WAIT"
+    return "waiting" if is_blocked or _waits_for_lock(row["state"]) else "active"
+
+
+def _waits_for_lock(state: str) -> bool:
+    return state.startswith("Waiting for") and state.endswith("lock")

@@ -1,0 +1,55 @@
+"""What PgBouncer's console is asked, and how its answers are read; 1.18 and later answer so.
+
+The pools are asked for, not the clients: PgBouncer has one thread, which would make a long list while all wait.
+A user of `stats_users` may ask all of it.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from pool_exporter.catalog_server import BACKEND_STATES, BOUNCER_SERVERS
+from pool_exporter.probe.link import Link
+from pool_exporter.servers import PGBOUNCER, Bouncer, Look, Names
+
+PREPARATION: Final = ()
+
+_MICROSECONDS: Final = 1_000_000
+
+Row = Mapping[str, Any]
+
+
+async def look(link: Link) -> Look:
+    """Look at the console once."""
+    config = {row["key"]: row["value"] for row in await link.fetch("SHOW CONFIG")}
+    databases = await link.fetch("SHOW DATABASES")
+    pools = await link.fetch("SHOW POOLS")
+    return Look(
+        limit=int(config["max_client_conn"]),
+        connections=_connections(pools),
+        has_transactions=False,
+        bouncer=_bouncer([row for row in pools if row["database"] != PGBOUNCER], databases),
+    )
+
+
+def _connections(pools: Iterable[Row]) -> dict[Names, dict[str, int]]:
+    """Count clients by database, the console's own included: they count against the same limit."""
+    counts: dict[Names, dict[str, int]] = {}
+    for row in pools:
+        states = counts.setdefault(("", row["database"]), dict.fromkeys(BACKEND_STATES.values, 0))
+        states["active"] += row["cl_active"]
+        states["waiting"] += row["cl_waiting"]
+    return counts
+
+
+def _bouncer(pools: Iterable[Row], databases: Iterable[Row]) -> Bouncer:
+    by_names = {(row["database"], row["user"]): row for row in pools}
+    return Bouncer(
+        clients={names: {"active": row["cl_active"], "waiting": row["cl_waiting"]} for names, row in by_names.items()},
+        servers={
+            names: {state: row[f"sv_{state}"] for state in BOUNCER_SERVERS.values} for names, row in by_names.items()
+        },
+        maxwait_seconds={
+            names: row["maxwait"] + row.get("maxwait_us", 0) / _MICROSECONDS for names, row in by_names.items()
+        },
+        pool_size={(row["name"],): row["pool_size"] for row in databases if row["name"] != PGBOUNCER},
+    )

@@ -1,0 +1,67 @@
+"""What PostgreSQL is asked, and how its answer is read. Every version since 10 knows all of it.
+
+A user without `pg_read_all_stats` (or `pg_monitor`) is shown that other users' backends exist, with their database and
+application_name, and nothing of what they do: they are counted, with an unknown state, and no age of a transaction is
+told as long as there is one.
+"""
+
+from typing import Any, Final
+
+from pool_exporter.probe.link import Link
+from pool_exporter.servers import Backend, Look
+
+PREPARATION: Final = ()
+
+_LIMIT: Final = """
+select current_setting('max_connections')::int
+     - current_setting('superuser_reserved_connections')::int
+     - coalesce(current_setting('reserved_connections', true), '0')::int as connections_max
+"""
+
+# Whose type is hidden has a database, as clients have; what works for the server alone has none.
+_BACKENDS: Final = """
+select pid
+     , coalesce(extract(epoch from backend_start), 0)::float8 as started
+     , coalesce(application_name, '') as application
+     , coalesce(datname, '') as database
+     , state
+     , coalesce(wait_event_type = 'Lock', false) as is_blocked
+     , extract(epoch from clock_timestamp() - xact_start)::float8 as transaction_seconds
+     , pid = pg_backend_pid() as is_probe
+     , backend_type is not null as is_visible
+  from pg_stat_activity
+ where backend_type = 'client backend' or backend_type is null and datid is not null
+"""
+
+_STATES: Final = {
+    "active": "active",
+    "fastpath function call": "active",
+    "idle": "idle",
+    "idle in transaction": "idle_in_transaction",
+    "idle in transaction (aborted)": "idle_in_transaction_aborted",
+}
+
+
+async def look(link: Link) -> Look:
+    """Look at the server once."""
+    (limit,) = await link.fetch(_LIMIT)
+    rows = await link.fetch(_BACKENDS)
+    return Look(
+        limit=limit["connections_max"],
+        backends=tuple(map(_backend, rows)),
+        has_transactions=all(row["is_visible"] for row in rows),
+    )
+
+
+def _backend(row: dict[str, Any]) -> Backend:
+    state = _STATES.get(row["state"], "unknown")
+    seconds = row["transaction_seconds"]
+    return Backend(
+        pid=row["pid"],
+        started=row["started"],
+        application=row["application"],
+        database=row["database"],
+        state="waiting" if row["is_blocked"] and state == "active" else state,
+        # The probe's own is the question itself.
+        transaction_seconds=None if seconds is None or row["is_probe"] else max(0.0, seconds),
+    )
