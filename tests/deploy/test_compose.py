@@ -1,5 +1,7 @@
 """The compose stack: complete, hardened, and consistent with the boards, the rules and the command line."""
 
+import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import pytest
 import yaml
 
 from grafana.rules import ALERTS
+from pool_exporter import cli
 from tests.dashboards.boards import ROOT
 from tests.deploy.tools import tool
 from tests.fixtures.programs import require
@@ -64,6 +67,19 @@ def test_mounted_files_exist(name: str) -> None:
     sources = [volume.partition(":")[0] for volume in STACK["services"][name].get("volumes", ())]
 
     assert [] == [source for source in sources if source.startswith(".") and not (COMPOSE / source).exists()]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_commands_are_ours(name: str) -> None:
+    """What the containers are started with is what the command line takes, stated by the stack or by the image."""
+    stated = STACK["services"][name].get("command")
+    (given,) = re.findall(
+        rf"AS {name}\n.*?^CMD (\[.*?\])$", (ROOT / "Dockerfile").read_text(), re.DOTALL | re.MULTILINE
+    )
+    words = stated or json.loads(given)
+    asked = cli._parser().parse_args(words)
+
+    assert words[0] == asked.command.name
 
 
 def test_both_see_one_directory() -> None:

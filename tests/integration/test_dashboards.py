@@ -16,7 +16,7 @@ import pytest
 from tests.dashboards.boards import Panel, panels
 from tests.dashboards.expressions import filled, selectors
 from tests.fixtures.processes import free_port
-from tests.pictures.record import HAS_PROBE, prometheus, record
+from tests.pictures.record import prometheus, record
 
 ROUND_SECONDS = 30.0
 WINDOWS = {"__rate_interval": "5s", "__range": "30s"}
@@ -65,15 +65,7 @@ def _recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         yield Recorded(client, span["from"], span["to"])
 
 
-def is_seen(panel: Panel) -> bool:
-    """Whether there is a probe where the panel needs one."""
-    return HAS_PROBE or not any("sqlalchemy_pool_server_" in expression for expression in panel.expressions)
-
-
-SEEN = [panel for panel in panels() if is_seen(panel)]
-
-
-@pytest.mark.parametrize("panel", SEEN, ids=str)
+@pytest.mark.parametrize("panel", panels(), ids=str)
 def test_panel_has_data(recorded: Recorded, panel: Panel) -> None:
     """Each query of the panel gives numbers for what was played."""
     numbers = {
@@ -90,7 +82,7 @@ def has_number(series: dict[str, Any]) -> bool:
     return any(value not in ("NaN", "+Inf", "-Inf") for _, value in values)
 
 
-@pytest.mark.parametrize("panel", SEEN, ids=str)
+@pytest.mark.parametrize("panel", panels(), ids=str)
 def test_legends_have_their_labels(recorded: Recorded, panel: Panel) -> None:
     """What a legend puts between braces is a label of each series that it names."""
     for target in panel.model["targets"]:
@@ -103,7 +95,7 @@ def test_series_and_labels_are_in_the_scrape(recorded: Recorded) -> None:
     """Each series that a board asks for was scraped or recorded, with each label that it is asked by."""
     span = {"start": recorded.begin, "end": recorded.end}
     missing = set()
-    for expression in {expression for panel in SEEN for expression in panel.expressions}:
+    for expression in {expression for panel in panels() for expression in panel.expressions}:
         for name, matchers, _ in selectors(expression):
             found = recorded.get("series", **{"match[]": name, **span})
             labels = set().union(*found)

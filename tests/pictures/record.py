@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,6 @@ from tests.fixtures.programs import require
 ROOT = Path(__file__).parents[2]
 RUN = "import sys; from pool_exporter.cli import main; sys.exit(main())"
 SETTLE_SECONDS = 2.0
-
-HAS_PROBE = find_spec("pool_exporter.probe") is not None
-"""Whether the sidecar can look at the database server too."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +144,8 @@ def _service(service: Service, port: int, seconds: float, url: URL, directory: P
         "--web.listen-address",
         f"127.0.0.1:{port}",
     ]
-    if HAS_PROBE:
-        server = url.set(drivername="postgresql", username="postgres").render_as_string()
-        command += ["--database-url", server, "--database-interval", "2"]
+    server = url.set(drivername="postgresql", username="postgres").render_as_string()
+    command += ["--database-url", server, "--database-interval", "2"]
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     with (
         running(command, directory / "sidecar.log", lambda: is_listening(port), environ=environ),
