@@ -143,6 +143,7 @@ class Workers:
         return records
 
     def _snapshot(self, scrape: _Scrape) -> Snapshot:
+        pools = tuple(self._pools(scrape))  # First, for what it sets aside.
         states, ends = Counter(scrape.states.values()), scrape.ends
         hook_errors, transport_errors = self._errors = (
             max(self._errors[0], scrape.hook_errors),
@@ -150,7 +151,7 @@ class Workers:
         )
         reasons = Counter(fault.reason for fault in scrape.set_aside)
         return Snapshot(
-            pools=tuple(self._pools(scrape)),
+            pools=pools,
             hook_errors=hook_errors,
             build=build(),
             workers={state: states[state] for state in WORKER_STATES.values},
