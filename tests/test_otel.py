@@ -30,6 +30,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 import pool_exporter
 from pool_exporter import monitor, otel
 from pool_exporter.guard import errors
+from pool_exporter.registry import registry
 from pool_exporter.snapshot import PoolIdentity, PoolSnapshot, Snapshot
 from tests.golden import FRESH, ORDERS
 from tests.pools import Database
@@ -326,7 +327,7 @@ def test_what_is_no_provider_is_refused(database: Database) -> None:
     with pytest.raises(TypeError, match="must be an OpenTelemetry MeterProvider, not InMemoryMetricReader"):
         pool_exporter.instrument_all(meter_provider=wrong)
 
-    assert monitor.registry.everywhere is None
+    assert registry.everywhere is None
 
 
 def test_another_provider_is_warned_of_once(database: Database, caplog: pytest.LogCaptureFixture) -> None:
