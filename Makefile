@@ -3,6 +3,8 @@
 #   make demo    run an instrumented service under load; ARGS="--otlp http://localhost:4318" goes to `pool-exporter demo`
 #   make test    run the tests; ARGS="-k snapshot" goes to pytest
 #   make check   run everything that CI runs: the tests on SQLAlchemy 2.1 and 2.0, ruff, mypy
+#   make dashboards  write Grafana's boards and Prometheus' rules again; RUNBOOKS=https://… is where docs/runbooks is published
+#   make image   build and run the container images without a Docker engine, as root on Debian, in /tmp/pool-exporter-image
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
 #   make soak    kill workers and sidecars of real services for minutes, scrape all along, and compare with the truth
 #   make fuzz    read worker files with anything in them, a hundred times as many as the tests do
@@ -20,11 +22,12 @@ FUZZ_FACTOR ?= 100
 VENV_SA20 := $(VENV)-sa20
 
 EXTRAS_demo := demo,otel,sidecar
-EXTRAS_test := demo,postgres,sidecar,test
+EXTRAS_test := dashboards,demo,deploy,postgres,sidecar,test
+EXTRAS_dashboards := dashboards
 EXTRAS_bench := bench,demo,test
 EXTRAS_dev := dev
 
-.PHONY: demo test test-sa20 lint check bench soak fuzz conformance clean
+.PHONY: demo test test-sa20 lint check dashboards image bench soak fuzz conformance clean
 .NOTPARALLEL:  # Two pips in one environment get into each other's way.
 
 demo: $(VENV)/.installed-demo
@@ -43,12 +46,18 @@ lint: $(VENV)/.installed-dev
 
 check: test test-sa20 lint
 
+dashboards: $(VENV)/.installed-dashboards
+	$(VENV)/bin/python -m grafana $(RUNBOOKS)
+
+image:
+	deploy/ci/build-image /tmp/pool-exporter-image
+
 bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench
 	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python --python $(VENV_SA20)/bin/python \
 		--output docs/benchmarks.md $(ARGS)
 
 soak: $(VENV)/.installed-test
-	POOL_EXPORTER_SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/pytest tests/soak $(ARGS)
+	POOL_EXPORTER_SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/pytest tests/soak -o log_cli_level=INFO $(ARGS)
 
 fuzz: $(VENV)/.installed-test
 	POOL_EXPORTER_FUZZ_FACTOR=$(FUZZ_FACTOR) $(VENV)/bin/pytest tests/property/test_any_file.py $(ARGS)

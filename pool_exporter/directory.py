@@ -10,7 +10,7 @@ And whoever is not the one that folds reads the files first and the accumulator 
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_NB, LOCK_SH, flock
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from pool_exporter.errors import CorruptFile
-from pool_exporter.fileformat import HEADER_BYTES, MAX_FILE_BYTES, WorkerFile, parse
+from pool_exporter.fileformat import HEADER_BYTES, MAX_FILE_BYTES, WorkerFile, filled_bytes, parse
 
 PREFIX: Final = "w-"
 SUFFIX: Final = ".pool"
@@ -48,12 +48,13 @@ class Scan:
     set_aside: tuple[CorruptFile, ...]
 
 
-def scan(directory: Path) -> Scan:
-    """Read every worker's file. Raises OSError when the directory itself cannot be read."""
+def scan(directory: Path, only: Collection[str] | None = None) -> Scan:
+    """Read every worker's file, or *only* those of these names. Raises OSError when the directory cannot be read."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         listed = os.listdir(descriptor)  # noqa: PTH208  # of the directory that is open, whatever its name is by now
         names = sorted(name for name in listed if name.startswith(PREFIX) and name.endswith(SUFFIX))
+        names = names if only is None else [name for name in names if name in only]
         results = [_read(descriptor, str(directory), name) for name in names]
     finally:
         os.close(descriptor)
@@ -83,8 +84,9 @@ def _read_open(descriptor: int, path: str, name: str) -> Found | None:
     if size < HEADER_BYTES:
         raise CorruptFile(path, f"it has {size} bytes, which no worker's file has", "irregular")
     is_alive = is_locked(descriptor)
-    data, is_torn = _steady(descriptor, size, attempts=_ATTEMPTS if is_alive else 1)
-    return Found(name, is_alive, is_torn, parse(data, path))
+    filled = filled_bytes(os.pread(descriptor, HEADER_BYTES, 0), size)
+    data, is_torn = _steady(descriptor, filled, attempts=_ATTEMPTS if is_alive else 1)
+    return Found(name, is_alive, is_torn, parse(data, path, size))
 
 
 @contextmanager

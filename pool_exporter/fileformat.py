@@ -137,8 +137,20 @@ def _identity_json(identity: PoolIdentity, config: PoolConfig) -> bytes:
     return json.dumps(pool, separators=(",", ":")).encode()
 
 
-def parse(data: bytes, path: str) -> WorkerFile:
-    """Read the bytes of the file at *path*. Raises CorruptFile, and nothing else, for what is no file that we know."""
+def filled_bytes(header: bytes, size: int) -> int:
+    """Return how many bytes of a file of that *size* are worth reading, going by its header, whatever is in that."""
+    if len(header) < _HEADER.size:
+        return size
+    fields: Sequence[int] = _HEADER.unpack_from(header)
+    return min(size, max(HEADER_BYTES, fields[9] + max(0, fields[13]) * fields[10]))
+
+
+def parse(data: bytes, path: str, size: int | None = None) -> WorkerFile:
+    """Read the bytes of the file at *path*: all of its *size*, or those that `filled_bytes` says.
+
+    Raises CorruptFile, and nothing else, for what is no file that we know.
+    """
+    size = len(data) if size is None else size
     if len(data) < HEADER_BYTES:
         raise CorruptFile(path, f"it has {len(data)} bytes, a header has {HEADER_BYTES}")
     magic, order, major, _, header_bytes, total, *places_and_more = _HEADER.unpack_from(data)
@@ -146,8 +158,8 @@ def parse(data: bytes, path: str) -> WorkerFile:
         raise CorruptFile(path, "it does not begin as a worker's file does")
     if major != MAJOR:
         raise CorruptFile(path, f"it is of version {major}, this reader knows {MAJOR}", "version")
-    if header_bytes < HEADER_BYTES or total != len(data):
-        raise CorruptFile(path, f"its header tells of {total} bytes, there are {len(data)}")
+    if header_bytes < HEADER_BYTES or total != size:
+        raise CorruptFile(path, f"its header tells of {total} bytes, there are {size}")
     try:
         return _parse(data, places_and_more)
     except ValueError as error:
@@ -157,16 +169,13 @@ def parse(data: bytes, path: str) -> WorkerFile:
 def _parse(data: bytes, header: list[Any]) -> WorkerFile:
     schema_at, schema_bytes, digest, records_from, record_bytes, records_max, words_at = header[:7]
     count, state, heartbeat, hook_errors, dropped, transport_errors, *who = header[7:]
-    schema = data[schema_at : schema_at + schema_bytes]
-    if len(schema) != schema_bytes or _digest(schema) != digest:
-        raise ValueError("its schema is damaged")
     if not 0 <= count <= records_max or records_from % 8 or record_bytes % 8 or words_at % 8:
         raise ValueError(f"its {count} records of {record_bytes} bytes do not fit its {records_max} places")
     if records_from + count * record_bytes > len(data):
         raise ValueError("its records reach beyond its end")
     if min(heartbeat, hook_errors, dropped, transport_errors, *who[:6]) < 0:
         raise ValueError("its header has a number below 0")
-    size, translate = _translator(schema)
+    size, translate = _translator(data[schema_at : schema_at + schema_bytes], digest)
     heads = range(records_from, records_from + count * record_bytes, record_bytes)
     if words_at < _RECORD.size or words_at + size * 8 > record_bytes:
         raise ValueError("its words reach beyond their record")
@@ -176,8 +185,10 @@ def _parse(data: bytes, header: list[Any]) -> WorkerFile:
 
 
 @lru_cache(maxsize=16)
-def _translator(schema: bytes) -> tuple[int, Callable[[Sequence[int]], list[int]]]:
+def _translator(schema: bytes, digest: bytes) -> tuple[int, Callable[[Sequence[int]], list[int]]]:
     """Read a schema once: all workers of a version have the same."""
+    if _digest(schema) != digest:
+        raise ValueError("its schema is damaged")
     try:
         described = json.loads(schema)
     except (ValueError, RecursionError) as error:
@@ -192,19 +203,21 @@ def _record(data: bytes, words_at: int, size: int, translate: Callable[[Sequence
         raise ValueError("a record's head is damaged")
     identity, config = _identity(data[_RECORD.size : _RECORD.size + length])
     words = translate(memoryview(data)[words_at : words_at + size * 8].cast("q").tolist())
-    numbers = words[: layout.SERVER_ROW]
-    if max(numbers) >= _NUMBER_MAX or not _SIGNED.issuperset(_negative(numbers)):
+    # Where every number's highest byte is 0, none has to be looked at; that of a foreign layout says nothing.
+    is_small = translate is list and not data[words_at + 7 : words_at + layout.SERVER_ROW * 8 : 8].strip(b"\0")
+    if not is_small and _has_impossible(words[: layout.SERVER_ROW]):
         raise ValueError("a record has an impossible number")
     return Record(identity, config, state, words)
 
 
-def _negative(numbers: Sequence[int]) -> list[int]:
-    """Return where numbers are below 0; mostly nowhere, which is found out fast."""
-    return [] if min(numbers) >= 0 else [at for at, number in enumerate(numbers) if number < 0]
+def _has_impossible(numbers: Sequence[int]) -> bool:
+    negative = {at for at, number in enumerate(numbers) if number < 0}
+    return max(numbers) >= _NUMBER_MAX or not negative <= _SIGNED
 
 
+@lru_cache(maxsize=16_384)
 def _identity(text: bytes) -> tuple[PoolIdentity, PoolConfig]:
-    """Read what a record says of its pool; it becomes label values, so nothing but text is taken."""
+    """Read what a record says of its pool, once; it becomes label values, so nothing but text is taken."""
     try:
         pool = json.loads(text)
         labels = {str(key): str(value) for key, value in pool["labels"].items() if key in INFO_LABELS}

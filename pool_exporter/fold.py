@@ -17,7 +17,7 @@ nothing: another machine's clock may have written them), so a folder removes wha
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -41,22 +41,24 @@ class Folder:
         self._clock = clock
         self._temporary: dict[str, float] = {}
 
-    def __call__(self) -> int:
-        """Fold the dead workers' files, unless somebody else is at it; return how many there were.
+    def __call__(self, names: Collection[str] | None = None) -> int:
+        """Fold the dead workers' files, of all or of these *names*, unless somebody else is at it; return how many.
 
         Raises OSError when that is not possible, CorruptFile when the accumulator is damaged; then nothing has changed.
         """
         with _leader(self._directory) as is_leader:
             if not is_leader:
                 return 0
-            count = self._fold()
+            count = self._fold(names)
             self._remove_temporary()
             self.last = time.time()
             return count
 
-    def _fold(self) -> int:
+    def _fold(self, names: Collection[str] | None) -> int:
+        gone = [found for found in scan(self._directory, names).found if not found.is_alive]
+        if not gone:
+            return 0
         totals = load(self._directory)
-        gone = [found for found in scan(self._directory).found if not found.is_alive]
         dead = [found for found in gone if found.name not in totals.folded]
         if dead:
             after = totals.with_files(dead)

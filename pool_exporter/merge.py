@@ -38,36 +38,40 @@ def merged(parts: Sequence[Part]) -> Part:
     """Return the words of all parts as one process's, and the time that they are meant for."""
     clocks = [now - words[layout.ORIGIN] for words, now in parts]
     now = max(clocks)
-    total = [sum(column) for column in zip(*(words[:_ADDED] for words, _ in parts), strict=True)]
+    total = list(map(sum, zip(*(words[:_ADDED] for words, _ in parts), strict=True)))
     total += [0] * (layout.WORDS - _ADDED)
     total[layout.ORIGIN] = total[layout.USED_PEAK] = total[layout.PENDING_PEAK] = 0
     total[layout.LIMIT], total[layout.WINDOW] = -1, now // WINDOW_NS
     total[layout.USED_PEAKS : layout.WAIT] = [0] * (layout.WAIT - layout.USED_PEAKS)
+    use_times: list[int] = []
+    ask_times: list[int] = []
     for (words, _), clock in zip(parts, clocks, strict=True):
-        used, pending = _level(words, _USES), _level(words, _ASKS)
+        used = _move_rows(total, words, _USES, now - clock, use_times)
+        pending = _move_rows(total, words, _ASKS, now - clock, ask_times)
         total[layout.SATURATED] += still_saturated(words, used, clock)
         total[layout.USED_PEAK] += peak_of(words, clock, layout.USED_PEAK, layout.USED_PEAKS, used)
         total[layout.PENDING_PEAK] += peak_of(words, clock, layout.PENDING_PEAK, layout.PENDING_PEAKS, pending)
-    shifts = [now - clock for clock in clocks]
-    for rows in (_USES, _ASKS):
-        _merge_rows(total, parts, shifts, rows)
-    oldest = [(words[layout.OLDEST], shift) for (words, _), shift in zip(parts, shifts, strict=True)]
+    _set_rows(total, _USES, use_times)
+    _set_rows(total, _ASKS, ask_times)
+    oldest = ((words[layout.OLDEST], now - clock) for (words, _), clock in zip(parts, clocks, strict=True))
     total[layout.OLDEST] = min((time + shift for time, shift in oldest if time), default=0)
     return total, now
 
 
-def _level(words: Words, rows: tuple[int, int, int]) -> int:
-    return len(taken(words, rows[0])) + words[rows[1]]
-
-
-def _merge_rows(total: list[int], parts: Sequence[Part], shifts: list[int], rows: tuple[int, int, int]) -> None:
-    """Bring all times to one clock; keep the oldest as rows, and count the rest as without one."""
+def _move_rows(total: list[int], words: Words, rows: tuple[int, int, int], shift: int, times: list[int]) -> int:
+    """Bring the times of one part to the clock of all; return how many uses or callers it has."""
     start, count, since = rows
-    times = sorted(
-        time + shift for (words, _), shift in zip(parts, shifts, strict=True) for time in taken(words, start)
-    )
+    found, without_row = taken(words, start), words[count]
+    times += [time + shift for time in found] if found else found
+    total[since] += without_row * shift
+    return len(found) + without_row
+
+
+def _set_rows(total: list[int], rows: tuple[int, int, int], times: list[int]) -> None:
+    """Keep the oldest as rows, and count the rest as without one."""
+    start, count, since = rows
+    times.sort()
     total[start : start + len(times[: layout.ROWS])] = times[: layout.ROWS]
-    total[since] += sum(words[count] * shift for (words, _), shift in zip(parts, shifts, strict=True))
     total[count] += len(times[layout.ROWS :])
     total[since] += sum(times[layout.ROWS :])
 

@@ -5,6 +5,7 @@ Nothing here may know pools or files of ours.
 
 import os
 import time
+from functools import cache
 from pathlib import Path
 
 from pool_exporter.fileformat import Process
@@ -37,6 +38,7 @@ def monotonic_of(process: Process) -> int:
     return process.monotonic + max(0, time.time_ns() - process.created)
 
 
+@cache
 def boot_id() -> bytes:
     """Return the 16 bytes that tell one boot of this machine from another; zeros where there are none."""
     try:
@@ -52,6 +54,7 @@ def _pid_start() -> int:
         return 0
 
 
+@cache
 def _namespace(kind: str) -> int:
     try:
         return Path(f"/proc/self/ns/{kind}").stat().st_ino

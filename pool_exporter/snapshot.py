@@ -236,7 +236,7 @@ def decode(words: Sequence[int], now: int, identity: PoolIdentity, config: PoolC
 
 def taken(words: Sequence[int], rows: int) -> list[int]:
     """Return the times in the rows that begin at *rows* and are taken."""
-    return [since for since in words[rows : rows + layout.ROWS] if since]
+    return list(filter(None, words[rows : rows + layout.ROWS]))
 
 
 def _histogram(words: Sequence[int], start: int) -> Histogram:

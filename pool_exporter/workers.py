@@ -10,7 +10,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from operator import le
+from functools import partial
+from operator import itemgetter, le
 from pathlib import Path
 from typing import Final
 
@@ -38,14 +39,17 @@ _COUNTERS: Final = (
     *range(layout.WAIT, layout.USE_ROW),
 )
 """The words of a pool that never fall."""
+_counters_of: Final = itemgetter(*_COUNTERS)
 
 
 @dataclass(slots=True)
 class _Scrape:
     """What one scrape has gathered so far."""
 
-    parts: dict[PoolIdentity, list[Part]] = field(default_factory=lambda: defaultdict(list))
-    configs: dict[PoolIdentity, list[PoolConfig]] = field(default_factory=lambda: defaultdict(list))
+    #: Of each pool, its parts and the configurations of those that live.
+    pools: dict[PoolIdentity, tuple[list[Part], list[PoolConfig]]] = field(
+        default_factory=lambda: defaultdict(lambda: ([], []))
+    )
     set_aside: list[CorruptFile] = field(default_factory=list)
     states: dict[bytes, str] = field(default_factory=dict)
     ends: Counter[str] = field(default_factory=Counter)
@@ -72,10 +76,12 @@ class Workers:
         self._shown: dict[PoolIdentity, tuple[float, float, float]] = {}
 
     def __call__(self) -> Snapshot:
-        """Fold what is dead, read what is there, and add it up. Raises OSError when the directory cannot be read."""
+        """Read what is there, fold what is dead, and add it up. Raises OSError when the directory cannot be read."""
         started = time.perf_counter()
-        self._attempt(self._fold)
         scanned = scan(self.directory)
+        dead = {found.name for found in scanned.found if not found.is_alive}
+        self._attempt(partial(self._fold, dead))
+        # Last of all: what was folded since the files were read is in it, and named in it.
         self._attempt(self._load)
         totals = self._totals
         scrape = _Scrape(
@@ -89,7 +95,7 @@ class Workers:
         for found in alone:
             self._gather(scrape, found)
         for identity, words in totals.words.items():
-            scrape.parts[identity].append((words, layout.SECOND))
+            scrape.pools[identity][0].append((words, layout.SECOND))
         return replace(self._snapshot(scrape), scrape_duration_seconds=time.perf_counter() - started)
 
     def _attempt(self, step: Callable[[], object]) -> None:
@@ -121,13 +127,14 @@ class Workers:
         else:
             scrape.ends[end_of(found)] += file.is_first
         for record in self._records(scrape, found):
-            identity = replace(record.identity, instance=instance)
+            identity = replace(record.identity, instance=instance) if instance else record.identity
             if found.is_alive and record.state == OPEN:
-                scrape.parts[identity].append(_at_one_moment(record.words, now))
-                scrape.configs[identity].append(record.config)
+                parts, configs = scrape.pools[identity]
+                parts.append(_at_one_moment(record.words, now))
+                configs.append(record.config)
                 scrape.live.append(live_pool(record.words, now, record.identity, record.config))
             else:
-                scrape.parts[replace(identity, instance="")].append((buried(record.words, file.heartbeat), now))
+                scrape.pools[replace(identity, instance="")][0].append((buried(record.words, file.heartbeat), now))
 
     def _records(self, scrape: _Scrape, found: Found) -> tuple[Record, ...]:
         """Return the file's records, or those it had before when a counter has fallen since."""
@@ -163,8 +170,7 @@ class Workers:
         )
 
     def _pools(self, scrape: _Scrape) -> Iterator[PoolSnapshot]:
-        for identity, parts in scrape.parts.items():
-            configs = scrape.configs.get(identity)
+        for identity, (parts, configs) in scrape.pools.items():
             config = merged_config(configs) if configs else PoolConfig(None, None, {})
             pool = _decoded(parts, identity, config)
             if pool is None:  # Nonsense in one file must not cost the others their pool.
@@ -189,8 +195,9 @@ def _at_one_moment(words: list[int], now: int) -> Part:
     A use that began after OPEN was read, and a time that is later than now as other clocks tell it.
     """
     uses, asks = taken(words, layout.USE_ROW), taken(words, layout.ASK_ROW)
+    latest = max(words[layout.SATURATED_SINCE], *uses, *asks) if uses or asks else words[layout.SATURATED_SINCE]
     words[layout.OPEN] = max(words[layout.OPEN], len(uses) + words[layout.USES])
-    return words, max(now, words[layout.ORIGIN] + max(words[layout.SATURATED_SINCE], *uses, *asks, 0))
+    return words, max(now, words[layout.ORIGIN] + latest)
 
 
 def _decoded(parts: list[Part], identity: PoolIdentity, config: PoolConfig) -> PoolSnapshot | None:
@@ -201,4 +208,4 @@ def _decoded(parts: list[Part], identity: PoolIdentity, config: PoolConfig) -> P
 
 
 def _has_not_fallen(before: Record, now: Record) -> bool:
-    return all(map(le, map(before.words.__getitem__, _COUNTERS), map(now.words.__getitem__, _COUNTERS)))
+    return all(map(le, _counters_of(before.words), _counters_of(now.words)))

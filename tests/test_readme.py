@@ -5,9 +5,10 @@
 
 import os
 import re
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from pool_exporter.metric import Kind, Metric
 from tests.fixtures.deadlines import until
 from tests.fixtures.otlp import http_collector
 from tests.fixtures.processes import free_port, is_listening, running
+from tests.fixtures.sidecar import samples
 from tests.telemetry import collected, decoded, value
 
 README = Path(__file__).parents[1] / "README.md"
@@ -110,38 +112,6 @@ def test_plugin(run: Any) -> None:
     assert ("orders", 1) == (pool.name, pool.used)
 
 
-def line_of(word: str) -> str:
-    """Return the one line of the README's shell code that has the word."""
-    (line,) = (line for block in blocks("sh") for line in block.splitlines() if word in line)
-    return line
-
-
-@contextmanager
-def shell(line: str, log: Path, port: int) -> Iterator[None]:
-    """Run a line in a shell, as its reader would, until it listens on the port."""
-    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = ["sh", "-c", f"exec env {line}"]
-    with running(command, log, lambda: is_listening(port), cwd=log.parent, environ=environ):
-        yield
-
-
-def test_several_workers(tmp_path: Path) -> None:
-    """The lines for several workers run: each worker's page and the sidecar's have the pools of them all."""
-    (tmp_path / "app.py").write_text(blocks("python")[WAYS.index("fastapi")])
-    (tmp_path / "shared").mkdir()
-    port, sidecar = free_port(), free_port()
-    service = line_of("--workers 4").replace("/run/pool_exporter", "shared").replace("8000", str(port))
-    serve = (
-        line_of("pool-exporter serve").replace("/run/pool_exporter", "shared").replace(":10042", f"127.0.0.1:{sidecar}")
-    )
-    workers = 'pool_exporter_workers{state="live"} 4.0'
-    with shell(service, tmp_path / "service.log", port), shell(serve, tmp_path / "serve.log", sidecar):
-        for page in (f"http://127.0.0.1:{port}/metrics", f"http://127.0.0.1:{sidecar}/metrics"):
-            until(True, lambda page=page: workers in httpx.get(page).text)  # type: ignore[misc]  # bound at once
-
-            assert 'db_client_connection_max{db_client_connection_pool_name="orders"' in httpx.get(page).text
-
-
 def test_opentelemetry(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pool is in the global provider, and slow waits are traced."""
     reader = InMemoryMetricReader()
@@ -173,6 +143,43 @@ def test_opentelemetry_without_code(tmp_path: Path) -> None:
         shell = ["sh", "-c", f"exec env {command} --port {port}"]
         with running(shell, tmp_path / "log", lambda: is_listening(port), cwd=tmp_path, environ=environ):
             until({"orders"}, names)
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["in-process", "sidecar"])
+def test_several_workers(tmp_path: Path, number: int) -> None:
+    """Either set-up for several workers shows all four of them, on the port that it says."""
+    block = [block for block in blocks("sh") if "POOL_EXPORTER_DIR=" in block][number]
+    (tmp_path / "service.py").write_text(blocks("python")[WAYS.index("fastapi")])
+    ports = {"PORT": str(free_port()), "SIDECAR_PORT": str(free_port())}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environ = {**os.environ, **ports, "PATH": path, "DIRECTORY": str(tmp_path / "shared")}
+    port = int(ports["SIDECAR_PORT" if number else "PORT"])
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    with subprocess.Popen(["bash", "-ec", block], cwd=tmp_path, env=environ, **quiet) as shell:
+        try:
+            until(True, lambda: is_listening(port), 30)
+            until({'state="live"': 4.0, 'state="frozen"': 0.0}, lambda: workers_on(port), 30)
+            page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        finally:
+            os.killpg(shell.pid, signal.SIGTERM)
+            shell.wait()
+            until(True, lambda: is_gone(shell.pid), 30)
+
+    assert 'db_client_connection_max{db_client_connection_pool_name="orders"' in page
+
+
+def is_gone(group: int) -> bool:
+    """Tell whether no process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def workers_on(port: int) -> dict[str, float]:
+    """Return the workers that a page tells of."""
+    return samples(httpx.get(f"http://127.0.0.1:{port}/metrics").text, "pool_exporter_workers")
 
 
 def test_table_of_metrics() -> None:

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
+from tests.bench.directory import SIZES as DIRECTORIES
 from tests.bench.driver import GENERATIONS, Key, Measured, Worker, generations, measure
 from tests.bench.pair import VARIANTS
 from tests.bench.report import MOST_CONNECTIONS, Results, is_kept, render
@@ -32,6 +33,7 @@ def main() -> int:
         versions=list(pythons),
         pairs=_pairs(pythons, arguments.rounds),
         scrape=_scrape(pythons, max(1, arguments.rounds // 5)),
+        directory=_directories(arguments.python[0], max(1, arguments.rounds // 5)),
         startup=_startup(pythons, max(1, arguments.rounds // 2)),
         memory=_memory(pythons),
     )
@@ -85,6 +87,18 @@ def _scrape(pythons: Mapping[str, str], rounds: int) -> Measured:
         }
         counts = {"samples": 1, "scrape": max(1, _POOLS_A_ROUND // size)}
         measured |= measure(commands, counts, rounds)
+    return measured
+
+
+def _directories(python: str, rounds: int) -> Measured:
+    """Measure with one Python: SQLAlchemy has no part in it."""
+    measured: Measured = {}
+    for size in DIRECTORIES:
+        arguments = tuple(map(str, size))
+        commands: dict[Key, list[str]] = {
+            (side, *arguments): [python, "directory", side, *arguments] for side in ("ours", "multiprocess")
+        }
+        measured |= measure(commands, {"scrape": 1}, rounds)
     return measured
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from tests.bench.directory import BUDGET
+from tests.bench.directory import SIZES as DIRECTORIES
 from tests.bench.driver import Measured
 from tests.bench.pair import VARIANTS
 from tests.bench.scrape import SIZES
@@ -28,6 +30,7 @@ class Results:
     versions: Sequence[str]
     pairs: Measured
     scrape: Measured
+    directory: Measured
     startup: Measured
     memory: Measured
 
@@ -97,6 +100,10 @@ def _scraped(results: Results, version: str, side: str, size: int) -> Cell:
     return _least(results.scrape, version, side, str(size), job="scrape")
 
 
+def _gathered(results: Results, side: str, workers: int, pools: int, dead: int) -> Cell:
+    return _least(results.directory, side, str(workers), str(pools), str(dead), job="scrape")
+
+
 def _growth(results: Results, version: str) -> Cell:
     """Return what a pool costs among the most, over what it costs among a tenth of them."""
     few, many = SIZES[-2:]
@@ -117,6 +124,7 @@ def _import_ms(results: Results, version: str, job: str) -> Cell:
 
 BUDGETS: Final = (
     Budget("checkout + checkin, over bare", 1.45, "{:.2f}x", lambda r, v: _factor(r, v, "ours")),
+    Budget("the same in a worker's file", 1.45, "{:.2f}x", lambda r, v: _factor(r, v, "ours_shared")),
     Budget("time added by OpenTelemetry, over ours", 10, "{:.1f}x", _added_by("opentelemetry"), is_least=True),
     Budget(
         "time added by prometheus_client by hand (cached), over ours",
@@ -130,6 +138,13 @@ BUDGETS: Final = (
         1.3,
         "{:.2f}x",
         lambda r, v: _over(_scraped(r, v, "ours", SIZES[-1]), _scraped(r, v, "native", SIZES[-1])),
+    ),
+    Budget(
+        f"prometheus_client's multiprocess scrape of {BUDGET[0]} workers x {BUDGET[1]} pools, over ours",
+        20,
+        "{:.1f}x",
+        lambda r, _: _over(_gathered(r, "multiprocess", *BUDGET), _gathered(r, "ours", *BUDGET)),
+        is_least=True,
     ),
     Budget(f"a pool's part of it, over its part among {SIZES[-2]} pools (linear: 1)", 1.25, "{:.2f}x", _growth),
     Budget("import after sqlalchemy", 40, "{:.1f} ms", lambda r, v: _import_ms(r, v, "import")),
@@ -156,6 +171,7 @@ def render(results: Results) -> str:
         ["", "## One checkout and checkin: `pool.connect().close()`", "", *_pairs(results, "pool")],
         ["", "## `with engine.connect(): pass`", "", *_pairs(results, "engine")],
         ["", "## A scrape", "", *_scrapes(results)],
+        ["", "## A scrape of many workers", "", *_directories(results)],
         ["", "## Import and memory", "", *_rest(results)],
     ]
     return "\n".join(line for part in parts for line in part) + "\n"
@@ -230,6 +246,19 @@ def _scrape(results: Results, version: str, size: str) -> list[str]:
     cells = [_span(results.scrape, (version, side, size), "scrape", 1e6, "{:.2f}") for side in ("ours", "native")]
     ours, native = (_scraped(results, version, side, int(size)) for side in ("ours", "native"))
     return [*cells, _text(_over(ours, native), "{:.2f}"), _text(_over(ours, float(size) * 1e3), "{:.0f}")]
+
+
+def _directories(results: Results) -> Iterator[str]:
+    yield "Milliseconds, minimum (median), of reading, adding up and printing what workers wrote to a directory;"
+    yield "prometheus_client's multiprocess mode beside it. The ended workers came and went before."
+    yield ""
+    rows = []
+    for size in DIRECTORIES:
+        keys = [(side, *map(str, size)) for side in ("ours", "multiprocess")]
+        cells = [_span(results.directory, key, "scrape", 1e6, "{:.1f}") for key in keys]
+        factor = _over(_gathered(results, "multiprocess", *size), _gathered(results, "ours", *size))
+        rows.append([*map(str, size), *cells, _text(factor, "{:.1f}")])
+    yield from _table(["workers", "pools", "ended workers", "ours", "prometheus_client", "x"], rows)
 
 
 def _span(measured: Measured, key: tuple[str, ...], job: str, unit: float, form: str) -> str:

@@ -1,0 +1,108 @@
+"""What every board has: variables, annotations, links, identifiers that stay. What is on it, a board says itself."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.builders import prometheus
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import TimeZoneBrowser
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DashboardLinkType,
+    VariableRefresh,
+    VariableSort,
+)
+
+from grafana.panels import SOURCE, Panel
+from grafana.promql import ADDRESS, INSTANCE, JOB, POOL, Scope
+
+TAGS: Final = ["sqlalchemy", "connection-pool"]
+ALERTS: Final = "(SQLAlchemy|PoolExporter).+"
+"""What the names of all our alerts match."""
+
+BY_JOB: Final = Scope((f'{JOB}=~"$job"',))
+BY_POOL: Final = Scope((*BY_JOB.matchers, f'{POOL}=~"$pool"'))
+BY_INSTANCE: Final = Scope((*BY_POOL.matchers, f'{INSTANCE}=~"$instance"'))
+BY_SERVER: Final = Scope((f'{ADDRESS}=~"$server"',))
+BY_TARGET: Final = Scope((*BY_JOB.matchers, f'{INSTANCE}=~"$instance"'))
+
+Row = tuple[str, Sequence[Panel]]
+
+
+class Board:
+    """One board: its uid, title, what it answers, its variables besides the data source, and rows of panels."""
+
+    def __init__(self, uid: str, title: str, description: str, variables: Sequence[str], rows: Sequence[Row]) -> None:
+        self.uid = uid
+        self.title = title
+        self.description = description
+        self._variables = variables
+        self._rows = rows
+
+    def json(self) -> str:
+        """Return the board as the JSON model that Grafana imports or provisions."""
+        encoded = json.loads(json.dumps(self._built().build(), cls=JSONEncoder))
+        return json.dumps(_identified(encoded), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    def _built(self) -> build.Dashboard:
+        board = build.Dashboard(f"SQLAlchemy pools / {self.title}").uid(self.uid).description(self.description)
+        board = board.tags(TAGS).readonly().tooltip(DashboardCursorSync.CROSSHAIR).timezone(TimeZoneBrowser)
+        board = board.refresh("30s").time("now-1h", "now")
+        board = board.with_variable(build.DatasourceVariable("datasource").type("prometheus").label("Data source"))
+        for number, variable in enumerate(self._variables):
+            board = board.with_variable(_variable(variable, self._variables[:number]))
+        board = board.annotation(_firing()).annotation(_restarts()).link(_siblings())
+        for title, panels in self._rows:
+            board = board.with_row(build.Row(title))
+            for panel in panels:
+                board = board.with_panel(panel)
+        return board
+
+
+LABELS: Final = {"job": JOB, "pool": POOL, "instance": INSTANCE, "server": ADDRESS}
+"""The label that each variable chooses values of."""
+
+
+def _variable(label: str, before: Sequence[str]) -> build.QueryVariable:
+    """Return the variable of a label's values: of those that there are with what is chosen *before* it."""
+    scope = Scope(tuple(f'{LABELS[chosen]}=~"${chosen}"' for chosen in before))
+    query = f"label_values({scope.series('count')}, {LABELS[label]})"
+    variable = build.QueryVariable(label).label(label).datasource(SOURCE).query({"query": query, "refId": label})
+    variable = variable.multi(True).include_all(True).all_value(".+").sort(VariableSort.ALPHABETICAL_ASC)
+    return variable.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+
+
+def _firing() -> build.AnnotationQuery:
+    expression = f'ALERTS{{alertstate="firing",alertname=~"{ALERTS}",{JOB}=~"$job"}}'
+    return _annotation("Alerts", expression, "red", "{{alertname}}", f"{{{{{JOB}}}}} {{{{{POOL}}}}} {{{{{INSTANCE}}}}}")
+
+
+def _restarts() -> build.AnnotationQuery:
+    """Return the marks where a process began: all of its integrals fell to 0 there."""
+    expression = f"resets({BY_JOB.series('used_seconds')}[$__rate_interval]) > 0"
+    return _annotation("Restarts", expression, "blue", "Process restarted", f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}")
+
+
+def _annotation(title: str, expression: str, color: str, heading: str, text: str) -> build.AnnotationQuery:
+    annotation = build.AnnotationQuery().name(title).datasource(SOURCE).enable(True).icon_color(color)
+    target = prometheus.Dataquery().expr(expression).ref_id("Anno").range()
+    return annotation.target(target).expr(expression).title_format(heading).text_format(text).step("60s")
+
+
+def _siblings() -> build.DashboardLink:
+    link = build.DashboardLink("SQLAlchemy pools").type(DashboardLinkType.DASHBOARDS).tags(TAGS)
+    return link.as_dropdown(True).include_vars(True).keep_time(True)
+
+
+def _identified(board: dict[str, Any]) -> dict[str, Any]:
+    """Return the board with panels and queries numbered as they stand, so that a link to one stays what it was."""
+    for placed in (*board["annotations"]["list"], *board["links"]):
+        placed.pop("placement", None)  # Grafana 12 would put them into a menu; before, there was no such key.
+    for number, panel in enumerate(board["panels"], 1):
+        panel["id"] = number
+        for letter, target in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", panel.get("targets", ()), strict=False):
+            target.setdefault("refId", letter)
+            target["refId"] = target["refId"] or letter
+    return board

@@ -1,0 +1,130 @@
+"""Database servers, as a probe beside the sidecar sees them: how full they are, who fills them, and what for."""
+
+from typing import Final
+
+from grafana_foundation_sdk.models import units
+
+from grafana import queries
+from grafana.board import BY_SERVER
+from grafana.paint import FULL, NONE_IS_WELL, ORANGE, RED, YELLOW, Steps, limit_line
+from grafana.panels import Card, Line, Panel, bars, graph
+from grafana.promql import ADDRESS, PORT, SERVER, by
+from pool_exporter.catalog_server import BACKEND_STATES, HELD_STATES
+
+SERVER_LEGEND: Final = f"{{{{{ADDRESS}}}}}:{{{{{PORT}}}}}"
+
+OVERCOMMITTED: Final[Steps] = {0.8: YELLOW, 0.9: ORANGE, 1: RED}
+PROBE: Final = "Needs a probe: `pool-exporter serve --database-url …`."
+
+
+def panels() -> list[Panel]:
+    """Return the panels of the row."""
+    return [_fullness(), _overcommit(), _against_limit(), _by_application(), _by_state(), _transactions(), _held()]
+
+
+def _fullness() -> Panel:
+    card = Card(
+        "Full",
+        f"Connections of all clients, as a share of what the server grants. {PROBE}",
+        "below 80 %.",
+        "at 100 % the server refuses: see the runbook of SQLAlchemyServerNearlyFull.",
+        units.PercentUnit,
+        FULL,
+        width=6,
+        top=1,
+    )
+    full = f"{queries.server_connections(BY_SERVER, SERVER)} / {queries.server_limit(BY_SERVER, SERVER)}"
+    return bars(card, Line(full, SERVER_LEGEND))
+
+
+def _overcommit() -> Panel:
+    card = Card(
+        "Overcommitted",
+        f"What all pools of the fleet may open, as a share of what the server grants. {PROBE}",
+        "below 100 %: then no traffic can fill the server.",
+        "above it, a busy hour can: lower max_overflow, or put a pooler in between.",
+        units.PercentUnit,
+        OVERCOMMITTED,
+        width=6,
+        top=1,
+    )
+    possible = queries.limit(BY_SERVER, SERVER)
+    return bars(card, Line(f"{possible} / {queries.server_limit(BY_SERVER, SERVER)}", SERVER_LEGEND))
+
+
+def _against_limit() -> Panel:
+    card = Card(
+        "Connections against the limit",
+        f"Connections of all clients of each server, what our pools may open, and what the server grants. {PROBE}",
+        "open well below granted, and possible below granted.",
+        "who grows? The panels below it know.",
+        width=12,
+    )
+    return graph(
+        card,
+        Line(queries.server_connections(BY_SERVER, SERVER), f"open {SERVER_LEGEND}"),
+        Line(queries.limit(BY_SERVER, SERVER), f"possible {SERVER_LEGEND}"),
+        Line(queries.server_limit(BY_SERVER, SERVER), f"granted {SERVER_LEGEND}"),
+        overrides={"/^granted/": limit_line()},
+    )
+
+
+def _by_application() -> Panel:
+    card = Card(
+        "By application",
+        f"Connections of each server's clients, by the name that they give themselves. {PROBE}",
+        "in proportion to the number of instances.",
+        "a name that nobody knows: set application_name in every service's URL.",
+        width=6,
+    )
+    label = "application_name"
+    named = queries.server_connections(BY_SERVER, label)
+    expression = f'label_replace({named}, "{label}", "(none)", "{label}", "")'
+    return graph(card, Line(expression, f"{{{{{label}}}}}"), is_stacked=True)
+
+
+def _by_state() -> Panel:
+    state = BACKEND_STATES.prometheus
+    card = Card(
+        "By state",
+        f"What the server's connections do. {PROBE}",
+        "mostly idle and active.",
+        "waiting: for locks. idle_in_transaction: the application does something else while a transaction is open.",
+        width=6,
+    )
+    expression = queries.server_connections(BY_SERVER, state)
+    return graph(card, Line(expression, f"{{{{{state}}}}}"), is_stacked=True)
+
+
+def _transactions() -> Panel:
+    card = Card(
+        "Oldest transactions",
+        f"Age of the oldest transaction, and of the oldest whose client runs nothing. {PROBE}",
+        "seconds; reports and migrations stand out.",
+        "idle for minutes: it keeps locks, and dead rows. Find who holds it by `pool-exporter dump`.",
+        units.Seconds,
+        width=6,
+    )
+    return graph(
+        card,
+        Line(by(SERVER, BY_SERVER.series("server.oldest_transaction_seconds"), "max"), f"any {SERVER_LEGEND}"),
+        Line(by(SERVER, BY_SERVER.series("server.oldest_idle_transaction_seconds"), "max"), f"idle {SERVER_LEGEND}"),
+    )
+
+
+def _held() -> Panel:
+    state = HELD_STATES.prometheus
+    card = Card(
+        "Held, and orphaned",
+        f"Connections in use for 10 s and longer by what the server does for them; and those that were a pool's and "
+        f"that no living pool has. {PROBE}",
+        "none.",
+        "active: slow queries. idle_in_transaction: the application sits on them. gone, orphaned: somebody was killed.",
+        steps=NONE_IS_WELL,
+        width=6,
+    )
+    return graph(
+        card,
+        Line(by(state, BY_SERVER.series("server.held")), f"{{{{{state}}}}}"),
+        Line(f"sum({BY_SERVER.series('server.orphaned')})", "orphaned"),
+    )

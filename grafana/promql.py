@@ -1,0 +1,124 @@
+"""PromQL from the catalogue: a series is asked for by its metric's field, so that a renamed metric breaks the build.
+
+Every function returns a piece of an expression as text. Nothing here may know a board, a rule or a threshold.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pool_exporter.catalog import EXPORTER_METRICS, POOL_LABELS, POOL_METRICS, POOL_NAME
+from pool_exporter.catalog_server import SERVER_LABELS, SERVER_METRICS, ServerMetric
+from pool_exporter.metric import Kind, Label, Metric
+
+RATE_INTERVAL: Final = "$__rate_interval"
+"""What Grafana replaces by four scrapes' time, or more when the graph is coarser: the shortest window that is sound."""
+
+JOB: Final = "job"
+INSTANCE: Final = "instance"
+POOL: Final = POOL_NAME.prometheus
+
+PARTS: Final = ("bucket", "sum", "count")
+
+_METRICS: Final[dict[str, Metric]] = {
+    **{metric.field: metric for metric in (*POOL_METRICS, *EXPORTER_METRICS)},
+    **{f"server.{metric.field}": metric for metric in SERVER_METRICS},
+}
+
+
+def metric(field: str) -> Metric:
+    """Return the metric of a snapshot's *field*, or a server's `server.field`; LookupError if there is none."""
+    if field not in _METRICS:
+        raise LookupError(f"no metric of the catalogue has the field {field!r}; it has {', '.join(_METRICS)}")
+    return _METRICS[field]
+
+
+def pool_label(otel: str) -> str:
+    """Return the Prometheus name of a label that every series of a pool has; LookupError if none has that name."""
+    found = [label.prometheus for label in POOL_LABELS if label.name == otel]
+    if not found:
+        raise LookupError(f"no series of a pool has the label {otel!r}")
+    return found[0]
+
+
+ADDRESS: Final = pool_label("server.address")
+PORT: Final = pool_label("server.port")
+SERVER: Final = f"{ADDRESS}, {PORT}"
+"""The labels by which a database server is known, to its pools and to its probe alike."""
+
+
+def name(field: str, part: str = "") -> str:
+    """Return the name of a metric's series: for a histogram, and only for one, that of its *part*."""
+    found = metric(field)
+    if (found.kind is Kind.HISTOGRAM) != (part in PARTS):
+        raise ValueError(f"{found.name} is a {found.kind.value}: it has no series {part!r}")
+    return f"{found.prometheus}_{part}" if part else found.prometheus
+
+
+def series_labels(field: str) -> list[str]:
+    """Return the Prometheus names of all labels of a server's metric."""
+    found = metric(field)
+    own = found.open_labels if isinstance(found, ServerMetric) else ()
+    return [label.prometheus for label in (*SERVER_LABELS, *own, found.label) if label is not None]
+
+
+def equal(label: Label, value: str) -> str:
+    """Return the matcher of one of a label's values; ValueError if the catalogue says that it never has it."""
+    return f'{label.prometheus}="{_known(label, value)}"'
+
+
+def among(label: Label, *values: str) -> str:
+    """Return the matcher of some of a label's values."""
+    return f'{label.prometheus}=~"{"|".join(_known(label, value) for value in values)}"'
+
+
+def other_than(label: Label, *values: str) -> str:
+    """Return the matcher of all but some of a label's values."""
+    return f'{label.prometheus}!~"{"|".join(_known(label, value) for value in values)}"'
+
+
+def _known(label: Label, value: str) -> str:
+    if value not in label.values:
+        raise ValueError(f"{label.name} is never {value!r}; it is one of {', '.join(label.values)}")
+    return value
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What every selector of a board carries: the matchers of its variables. The rules' scope carries none."""
+
+    matchers: tuple[str, ...] = ()
+
+    def series(self, field: str, *own: str, part: str = "") -> str:
+        """Return the selector of a metric's series, with matchers of the caller's *own*."""
+        return self.named(name(field, part), *own)
+
+    def named(self, series: str, *own: str) -> str:
+        """Return the selector of a series that has no place in the catalogue: a recorded one, or Prometheus' own."""
+        matchers = ",".join((*self.matchers, *own))
+        return f"{series}{{{matchers}}}" if matchers else series
+
+
+def rate(selector: str, window: str = RATE_INTERVAL) -> str:
+    """Return the growth per second."""
+    return f"rate({selector}[{window}])"
+
+
+def increase(selector: str, window: str = RATE_INTERVAL) -> str:
+    """Return the growth over the window."""
+    return f"increase({selector}[{window}])"
+
+
+def by(labels: str, expression: str, operator: str = "sum") -> str:
+    """Return the aggregation of *expression* by labels; over everything when there are none."""
+    return f"{operator} by ({labels}) ({expression})" if labels else f"{operator}({expression})"
+
+
+def quantile(of: float, buckets: str, labels: str = "", window: str = RATE_INTERVAL) -> str:
+    """Return a quantile of a histogram, whose *buckets* are selected, in the window, by labels."""
+    kept = f"le, {labels}" if labels else "le"
+    return f"histogram_quantile({of}, {by(kept, rate(buckets, window))})"
+
+
+def ratio(part: str, whole: str) -> str:
+    """Return part / whole, nothing where the whole is 0: a share of nothing is no number."""
+    return f"{part} / ({whole} > 0)"

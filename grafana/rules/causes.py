@@ -1,0 +1,164 @@
+"""Alerts on what is about to hurt, and on what makes it hurt: tickets, to be looked at by day.
+
+The thresholds were chosen by running the scenes of the demo; docs/alerts.md has what each scene measured.
+"""
+
+from typing import Final
+
+from grafana import queries
+from grafana.promql import Scope, among, by, increase, quantile
+from grafana.rules.model import BY_INSTANCE, BY_POOL, INSTANCE_TEXT, POOL_TEXT, Alert, Group
+from grafana.rules.objective import TRAFFIC_MIN
+from grafana.rules.recording import ACQUISITIONS, UTILIZATION
+from pool_exporter.catalog import CLOSE_REASONS
+
+ALL: Final = Scope()
+
+EXHAUSTED_MAX: Final = 0.5
+QUEUE_MAX: Final = 1
+UTILIZATION_MAX: Final = 0.8
+WAIT_SECONDS_MAX: Final = 0.5
+UNRETURNED_MAX: Final = 0.9
+UNRETURNED_SHARE_MAX: Final = 0.1
+USE_SECONDS_MAX: Final = 900
+BROKEN_MAX: Final = 5
+REPLACED_SHARE_MAX: Final = 0.2
+CONNECTS_MAX: Final = 1
+
+
+def _timeouts() -> Alert:
+    return Alert(
+        "SQLAlchemyPoolTimeouts",
+        f"{by(BY_POOL, increase(ALL.series('timeouts'), '5m'))} > 0",
+        "1m",
+        "warning",
+        f"Callers of {POOL_TEXT} give up waiting for a connection.",
+        'About {{ $value | printf "%.0f" }} requests ended in a pool timeout in 5 minutes.',
+    )
+
+
+def _saturated() -> Alert:
+    return Alert(
+        "SQLAlchemyPoolSaturated",
+        f"{queries.exhausted(ALL, BY_INSTANCE, '5m')} > {EXHAUSTED_MAX}\n"
+        f"and {queries.queue(ALL, BY_INSTANCE, '5m')} > {QUEUE_MAX}",
+        "5m",
+        "warning",
+        f"There is often no connection to give, and callers queue: {INSTANCE_TEXT}.",
+        "For {{ $value | humanizePercentage }} of the last 5 minutes every connection was used.",
+    )
+
+
+def _near_capacity() -> Alert:
+    return Alert(
+        "SQLAlchemyPoolNearCapacity",
+        f"{UTILIZATION} > {UTILIZATION_MAX}",
+        "30m",
+        "info",
+        f"Little is left of {POOL_TEXT}.",
+        "For half an hour, {{ $value | humanizePercentage }} of the limit was used at the peak of each minute.",
+    )
+
+
+def _wait_high() -> Alert:
+    p99 = quantile(0.99, ALL.series("wait_time", part="bucket"), BY_POOL, "5m")
+    return Alert(
+        "SQLAlchemyPoolWaitHigh",
+        f"{p99} > {WAIT_SECONDS_MAX}\nand {ACQUISITIONS} > {TRAFFIC_MIN}",
+        "10m",
+        "warning",
+        f"It takes long to get a connection of {POOL_TEXT}.",
+        "One request in a hundred waits {{ $value | humanizeDuration }} or longer.",
+    )
+
+
+def _leak() -> Alert:
+    held = f"({queries.unreturned(ALL, BY_INSTANCE, '30m')})"
+    share = f"{UNRETURNED_SHARE_MAX} * {queries.limit(ALL, BY_INSTANCE)}"
+    return Alert(
+        "SQLAlchemyPoolLeakSuspected",
+        f"{held} > {UNRETURNED_MAX}\nunless {held} <= {share}",
+        "15m",
+        "warning",
+        f"Connections are taken and not returned: {INSTANCE_TEXT}.",
+        'On average {{ $value | printf "%.1f" }} used connections of the last 30 minutes belong to nothing that ended.',
+    )
+
+
+def _lost() -> Alert:
+    return Alert(
+        "SQLAlchemyPoolCheckoutsLost",
+        f"{by(BY_POOL, increase(ALL.series('leaked'), '15m'))} > 0",
+        "0m",
+        "warning",
+        f"The application loses connections of {POOL_TEXT}.",
+        'The garbage collector has returned about {{ $value | printf "%.0f" }} of them in 15 minutes.',
+        keep="15m",
+    )
+
+
+def _too_old() -> Alert:
+    return Alert(
+        "SQLAlchemyPoolCheckoutTooOld",
+        f"{by(BY_INSTANCE, ALL.series('oldest_use_seconds'), 'max')} > {USE_SECONDS_MAX}",
+        "5m",
+        "warning",
+        f"A connection has been out for very long: {INSTANCE_TEXT}.",
+        "It was checked out {{ $value | humanizeDuration }} ago.",
+    )
+
+
+def _orphaned() -> Alert:
+    return Alert(
+        "SQLAlchemyPoolOrphaned",
+        f"{by(BY_INSTANCE, ALL.series('orphaned'))} > 0",
+        "5m",
+        "warning",
+        f"Connections are held by tasks or threads that have finished: {INSTANCE_TEXT}.",
+        'There are {{ $value | printf "%.0f" }}; nobody is left who would return them.',
+    )
+
+
+def _broken() -> Alert:
+    reasons = among(CLOSE_REASONS, "invalidate", "pre_ping", "soft_invalidate", "pool_invalidate")
+    return Alert(
+        "SQLAlchemyPoolConnectionsBroken",
+        f"{by(BY_POOL, increase(ALL.series('closes', reasons), '10m'))} > {BROKEN_MAX}",
+        "0m",
+        "warning",
+        f"Connections break: {POOL_TEXT}.",
+        'About {{ $value | printf "%.0f" }} were closed in 10 minutes because they could not be used any more.',
+        keep="15m",
+    )
+
+
+def _churn() -> Alert:
+    opened = by(BY_POOL, f"rate({ALL.series('connects')}[15m])")
+    used = queries.checkouts(ALL, BY_POOL, "15m")
+    return Alert(
+        "SQLAlchemyPoolChurnHigh",
+        f"{opened} / ({used} > 0) > {REPLACED_SHARE_MAX}\nand {opened} > {CONNECTS_MAX}",
+        "15m",
+        "info",
+        f"Connections are opened again and again: {POOL_TEXT}.",
+        "{{ $value | humanizePercentage }} of the checkouts needed a new connection.",
+    )
+
+
+GROUPS: Final = (
+    Group(
+        "sqlalchemy-pool-causes",
+        (
+            _timeouts(),
+            _saturated(),
+            _near_capacity(),
+            _wait_high(),
+            _leak(),
+            _lost(),
+            _too_old(),
+            _orphaned(),
+            _broken(),
+            _churn(),
+        ),
+    ),
+)

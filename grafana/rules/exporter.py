@@ -1,0 +1,53 @@
+"""Alerts on the exporter itself: when these fire, the others may be silent without reason."""
+
+from typing import Final
+
+from grafana.promql import Scope, by, increase
+from grafana.rules.model import BY_INSTANCE, BY_TARGET, INSTANCE_TEXT, PLACE, TARGET_TEXT, Alert, Group
+
+ALL: Final = Scope()
+BOARD: Final = "/d/sqla-pool-exporter?var-job={{ $labels.job }}"
+SEEN: Final = "6h"
+"""A job that has shown pools within this time is one that shall show them."""
+
+
+def _down() -> Alert:
+    known = by(", ".join(PLACE), f"count_over_time({ALL.series('build')}[{SEEN}])", "count")
+    return Alert(
+        "PoolExporterDown",
+        f"{by(BY_TARGET, 'up', 'min')} == 0\nand on ({', '.join(PLACE)}) {known}",
+        "5m",
+        "warning",
+        f"The pools of {TARGET_TEXT} cannot be seen.",
+        "Prometheus has not been able to scrape it for 5 minutes.",
+        dashboard=BOARD,
+    )
+
+
+def _drift() -> Alert:
+    drift = f"abs({ALL.series('accounting_drift')})"
+    return Alert(
+        "PoolExporterAccountingDrift",
+        f"{by(BY_INSTANCE, drift, 'max')} > 0",
+        "5m",
+        "warning",
+        f"The exporter does not agree with the pool: {INSTANCE_TEXT}.",
+        'Their numbers of used connections differ by {{ $value | printf "%.0f" }}. It is a fault of ours.',
+        dashboard=BOARD,
+    )
+
+
+def _hook_errors() -> Alert:
+    return Alert(
+        "PoolExporterHookErrors",
+        f"{by(BY_TARGET, increase(ALL.series('hook_errors'), '15m'))} > 0",
+        "0m",
+        "warning",
+        f"The exporter's own hooks raise errors: {TARGET_TEXT}.",
+        'About {{ $value | printf "%.0f" }} in 15 minutes. The application did not notice, but numbers may be wrong.',
+        dashboard=BOARD,
+        keep="15m",
+    )
+
+
+GROUPS: Final = (Group("pool-exporter", (_down(), _drift(), _hook_errors())),)

@@ -1,0 +1,112 @@
+"""What a rules file is made of, and its YAML. Nothing here may know a metric."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from grafana.promql import INSTANCE, JOB, POOL
+
+RUNBOOKS: Final = "https://example.org/pool_exporter/docs/runbooks"
+"""Where docs/runbooks is published; `make dashboards RUNBOOKS=https://…` writes the rules for another place."""
+
+PLACE: Final = ("cluster", "namespace", JOB)
+"""Which service it is. A label that a fleet does not have is empty, and costs nothing."""
+
+BY_POOL: Final = ", ".join((*PLACE, POOL))
+BY_INSTANCE: Final = ", ".join((*PLACE, INSTANCE, POOL))
+BY_TARGET: Final = ", ".join((*PLACE, INSTANCE))
+
+POOL_TEXT: Final = f"pool {{{{ $labels.{POOL} }}}} of {{{{ $labels.{JOB} }}}}"
+INSTANCE_TEXT: Final = f"{POOL_TEXT} on {{{{ $labels.{INSTANCE} }}}}"
+TARGET_TEXT: Final = f"{{{{ $labels.{INSTANCE} }}}} of {{{{ $labels.{JOB} }}}}"
+
+_POOL_BOARD: Final = f"/d/sqla-pool-detail?var-job={{{{ $labels.{JOB} }}}}&var-pool={{{{ $labels.{POOL} }}}}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A recording rule, named as `level:metric:operations`."""
+
+    record: str
+    expression: str
+
+    def rule(self, _: str) -> dict[str, Any]:
+        """Return the rule as Prometheus reads it."""
+        return {"record": self.record, "expr": _Literal(self.expression)}
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An alert: when it fires, after how long, how bad it is, and what it says; its runbook has its name."""
+
+    name: str
+    expression: str
+    hold: str
+    severity: str
+    summary: str
+    description: str
+    dashboard: str = _POOL_BOARD
+    keep: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+    def rule(self, runbooks: str) -> dict[str, Any]:
+        """Return the rule as Prometheus reads it."""
+        annotations = {
+            "summary": self.summary,
+            "description": self.description,
+            "runbook_url": f"{runbooks}/{self.name}.md",
+            "dashboard": self.dashboard,
+        }
+        rule: dict[str, Any] = {"alert": self.name, "expr": _Literal(self.expression), "for": self.hold}
+        if self.keep:
+            rule["keep_firing_for"] = self.keep
+        return {**rule, "labels": {"severity": self.severity, **dict(self.labels)}, "annotations": annotations}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rules that are evaluated together, in their order."""
+
+    name: str
+    rules: Sequence[Record | Alert]
+
+
+def text(groups: Sequence[Group], runbooks: str = RUNBOOKS) -> str:
+    """Return the rules file."""
+    return _yaml(_content(groups, runbooks))
+
+
+def manifest(groups: Sequence[Group], runbooks: str = RUNBOOKS) -> str:
+    """Return the same for the Prometheus operator in Kubernetes."""
+    head = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "metadata": {"name": "pool-exporter"}}
+    return _yaml({**head, "spec": _content(groups, runbooks)})
+
+
+def _content(groups: Sequence[Group], runbooks: str) -> dict[str, Any]:
+    return {"groups": [{"name": group.name, "rules": [r.rule(runbooks) for r in group.rules]} for group in groups]}
+
+
+def _yaml(content: dict[str, Any]) -> str:
+    return _HEADING + yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
+
+
+_HEADING = "# Made by `make dashboards` from grafana/rules and the catalogue of metrics; do not edit.\n"
+
+
+class _Literal(str):
+    """An expression, which may have several lines."""
+
+    __slots__ = ()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes expressions as they are, one line after the other."""
+
+
+def _literal(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(value), style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(_Literal, _literal)

@@ -1,0 +1,64 @@
+"""Recording rules: what boards over weeks and alerts over days read, at the cost of one series for each pool.
+
+Named `level:metric:operations` as Prometheus' practices ask. Instances come and go with every rollout, so what is read
+over days is summed over them first.
+"""
+
+from typing import Final
+
+from grafana import queries
+from grafana.promql import Scope, by, name, rate
+from grafana.rules.model import BY_INSTANCE, BY_POOL, Group, Record
+from grafana.rules.objective import WINDOWS
+from pool_exporter.catalog import STATES
+
+ALL: Final = Scope()
+
+ACQUISITIONS: Final = "job_pool:pool_acquisitions:rate5m"
+BAD: Final = "job_pool:pool_bad_acquisitions:rate5m"
+UTILIZATION: Final = "job_pool:pool_utilization:max"
+LIMIT: Final = f"job_pool:{name('max')}:sum"
+DEMAND: Final = "instance_pool:sqlalchemy_pool_used_seconds:rate5m"
+
+
+def bad_ratio(window: str) -> str:
+    """Return the name of the share of bad requests for a connection over *window*."""
+    return f"job_pool:pool_bad_acquisitions:ratio_rate{window}"
+
+
+def _ratio(window: str) -> Record:
+    if window == "5m":
+        return Record(bad_ratio(window), f"{BAD} / ({ACQUISITIONS} > 0)")
+    bad, all_ = (f"avg_over_time({recorded}[{window}])" for recorded in (BAD, ACQUISITIONS))
+    return Record(bad_ratio(window), f"{bad} / ({all_} > 0)")
+
+
+def _histogram(field: str) -> Record:
+    series = name(field, "bucket")
+    buckets = rate(ALL.series(field, part="bucket"), "5m")
+    return Record(f"job_pool_le:{series}:rate5m", by(f"{BY_POOL}, le", buckets))
+
+
+GROUPS: Final = (
+    Group(
+        "sqlalchemy-pool-recording",
+        (
+            Record(UTILIZATION, queries.utilization(ALL, BY_POOL)),
+            Record(f"job_pool_state:{name('count')}:sum", by(f"{BY_POOL}, {STATES.prometheus}", ALL.series("count"))),
+            Record(LIMIT, queries.limit(ALL, BY_POOL)),
+            Record("job_pool:sqlalchemy_pool_saturated_seconds:rate5m", queries.exhausted(ALL, BY_POOL, "5m")),
+            Record("job_pool:sqlalchemy_pool_pending_seconds:rate5m", queries.queue(ALL, BY_POOL, "5m")),
+            Record(DEMAND, queries.busy(ALL, BY_INSTANCE, "5m")),
+            _histogram("wait_time"),
+            _histogram("use_time"),
+        ),
+    ),
+    Group(
+        "sqlalchemy-pool-objective",
+        (
+            Record(ACQUISITIONS, queries.acquisitions(ALL, BY_POOL, "5m")),
+            Record(BAD, queries.bad_acquisitions(ALL, BY_POOL, "5m")),
+            *(_ratio(window) for window in WINDOWS),
+        ),
+    ),
+)

@@ -1,0 +1,83 @@
+"""Alerts on the database servers, which a probe looks at: how full they are, and what is left over on them."""
+
+from typing import Final
+
+from grafana import queries
+from grafana.promql import ADDRESS, SERVER, Scope, by
+from grafana.rules.model import Alert, Group
+
+ALL: Final = Scope()
+BOARD: Final = f"/d/sqla-pool-capacity?var-server={{{{ $labels.{ADDRESS} }}}}"
+SERVER_TEXT: Final = f"the server {{{{ $labels.{ADDRESS} }}}}"
+
+FULL_MAX: Final = 0.9
+IDLE_SECONDS_MAX: Final = 600
+
+
+def _nearly_full() -> Alert:
+    share = f"{queries.server_connections(ALL, SERVER)} / {queries.server_limit(ALL, SERVER)}"
+    return Alert(
+        "SQLAlchemyServerNearlyFull",
+        f"{share} > {FULL_MAX}",
+        "5m",
+        "critical",
+        f"There is hardly a connection left on {SERVER_TEXT}.",
+        "{{ $value | humanizePercentage }} of those that it grants are taken.",
+        dashboard=BOARD,
+    )
+
+
+def _overcommitted() -> Alert:
+    return Alert(
+        "SQLAlchemyFleetOvercommitsServer",
+        f"{queries.limit(ALL, SERVER)} > {queries.server_limit(ALL, SERVER)}",
+        "30m",
+        "info",
+        f"The pools together may open more connections than {SERVER_TEXT} grants.",
+        "They may open {{ $value }}.",
+        dashboard=BOARD,
+    )
+
+
+def _not_seen() -> Alert:
+    return Alert(
+        "SQLAlchemyServerNotSeen",
+        f"{by(SERVER, ALL.series('server.up'), 'max')} == 0",
+        "5m",
+        "warning",
+        f"No probe can look at {SERVER_TEXT}.",
+        "The last look of every probe has failed for 5 minutes. The numbers of the server are absent meanwhile.",
+        dashboard=BOARD,
+    )
+
+
+def _orphans() -> Alert:
+    return Alert(
+        "SQLAlchemyServerOrphans",
+        f"{by(SERVER, ALL.series('server.orphaned'))} > 0",
+        "15m",
+        "warning",
+        f"Connections that no living pool has are left on {SERVER_TEXT}.",
+        "There are {{ $value }}.",
+        dashboard=BOARD,
+    )
+
+
+def _idle_transaction() -> Alert:
+    return Alert(
+        "SQLAlchemyServerTransactionIdle",
+        f"{by(SERVER, ALL.series('server.oldest_idle_transaction_seconds'), 'max')} > {IDLE_SECONDS_MAX}",
+        "5m",
+        "warning",
+        f"A transaction is open on {SERVER_TEXT} in which nothing happens.",
+        "It began {{ $value | humanizeDuration }} ago.",
+        dashboard=BOARD,
+    )
+
+
+GROUPS: Final = (
+    Group(
+        "sqlalchemy-servers",
+        (_nearly_full(), _overcommitted(), _not_seen(), _orphans(), _idle_transaction()),
+    ),
+)

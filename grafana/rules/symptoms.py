@@ -1,0 +1,47 @@
+"""Alerts on what users notice: these are the ones to wake somebody for."""
+
+from typing import Final
+
+from grafana import queries
+from grafana.promql import Scope, by, equal, increase
+from grafana.rules.model import BY_POOL, POOL_TEXT, Alert, Group
+from grafana.rules.objective import BAD_SHARE_MAX, BURNS, TRAFFIC_MIN, Burn
+from grafana.rules.recording import ACQUISITIONS, bad_ratio
+from pool_exporter.catalog import ERROR_TYPES
+
+ALL: Final = Scope()
+FAILURES_MIN: Final = 3
+"""Attempts in five minutes that found the database closed: one may be a restart of the server."""
+
+
+def _burn(burn: Burn) -> Alert:
+    budget = f"({burn.factor} * {BAD_SHARE_MAX})"
+    slow_ms = f"{queries.SLOW_SECONDS * 1000:.0f}"
+    return Alert(
+        "SQLAlchemyPoolAcquireErrorBudgetBurn",
+        f"{bad_ratio(burn.long)} > {budget}\n"
+        f"and {bad_ratio(burn.short)} > {budget}\n"
+        f"and avg_over_time({ACQUISITIONS}[{burn.long}]) > {TRAFFIC_MIN}",
+        burn.hold,
+        burn.severity,
+        f"Requests wait too long for a connection, or get none: {POOL_TEXT}.",
+        f"In the last {burn.long}, {{{{ $value | humanizePercentage }}}} of the requests for a connection took over "
+        f"{slow_ms} ms or failed; the objective is {BAD_SHARE_MAX:.1%}.",
+        labels=(("window", burn.long),),
+    )
+
+
+def _connect_failing() -> Alert:
+    failures = by(BY_POOL, increase(ALL.series("acquire_failures", equal(ERROR_TYPES, "connect")), "5m"))
+    opened = by(BY_POOL, increase(ALL.series("connects"), "5m"))
+    return Alert(
+        "SQLAlchemyPoolConnectFailing",
+        f"{failures} >= {FAILURES_MIN}\nunless {opened} > 0",
+        "1m",
+        "critical",
+        f"No connection to the database can be opened for {POOL_TEXT}.",
+        'In 5 minutes {{ $value | printf "%.0f" }} attempts have failed and none succeeded.',
+    )
+
+
+GROUPS: Final = (Group("sqlalchemy-pool-symptoms", (*map(_burn, BURNS), _connect_failing())),)

@@ -1,0 +1,75 @@
+"""Alerts on worker processes and their files, which a sidecar reads: who is frozen, who crashed, who is not seen."""
+
+from typing import Final
+
+from grafana.promql import Scope, by, equal, increase
+from grafana.rules.exporter import BOARD
+from grafana.rules.model import BY_TARGET, TARGET_TEXT, Alert, Group
+from pool_exporter.catalog_exporter import WORKER_ENDS, WORKER_STATES
+
+ALL: Final = Scope()
+
+
+def _frozen() -> Alert:
+    return Alert(
+        "PoolExporterWorkersFrozen",
+        f"{by(BY_TARGET, ALL.series('workers', equal(WORKER_STATES, 'frozen')))} > 0",
+        "1m",
+        "warning",
+        f"Worker processes do not stir: {TARGET_TEXT}.",
+        'There are {{ $value | printf "%.0f" }}; what they hold is still shown.',
+        dashboard=BOARD,
+    )
+
+
+def _crashed() -> Alert:
+    return Alert(
+        "PoolExporterWorkersCrashed",
+        f"{by(BY_TARGET, increase(ALL.series('workers_ended', equal(WORKER_ENDS, 'crashed')), '15m'))} > 0",
+        "0m",
+        "warning",
+        f"Worker processes crashed or were killed: {TARGET_TEXT}.",
+        'About {{ $value | printf "%.0f" }} in 15 minutes.',
+        dashboard=BOARD,
+        keep="15m",
+    )
+
+
+def _set_aside() -> Alert:
+    return Alert(
+        "PoolExporterFilesSetAside",
+        f"{by(BY_TARGET, ALL.series('files_set_aside'))} > 0",
+        "15m",
+        "warning",
+        f"Files of workers cannot be read: {TARGET_TEXT}.",
+        'There are {{ $value | printf "%.0f" }}; what they hold is in no number.',
+        dashboard=BOARD,
+    )
+
+
+def _transport() -> Alert:
+    return Alert(
+        "PoolExporterTransportErrors",
+        f"{by(BY_TARGET, increase(ALL.series('transport_errors'), '15m'))} > 0",
+        "0m",
+        "warning",
+        f"Workers cannot write to the shared directory: {TARGET_TEXT}.",
+        'About {{ $value | printf "%.0f" }} attempts failed in 15 minutes.',
+        dashboard=BOARD,
+        keep="15m",
+    )
+
+
+def _dropped() -> Alert:
+    return Alert(
+        "PoolExporterPoolsDropped",
+        f"{by(BY_TARGET, ALL.series('pools_dropped'))} > 0",
+        "5m",
+        "warning",
+        f"Pools find no place in the shared directory: {TARGET_TEXT}.",
+        'There are {{ $value | printf "%.0f" }}, which are in no number.',
+        dashboard=BOARD,
+    )
+
+
+GROUPS: Final = (Group("pool-exporter-workers", (_frozen(), _crashed(), _set_aside(), _transport(), _dropped())),)

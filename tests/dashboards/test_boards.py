@@ -1,0 +1,244 @@
+"""The rules of Grafana's dashboard-linter, which is a Go program and cannot be had here, and a few of our own.
+
+What is left out on purpose is in EXCEPTIONS, and in grafana/dashboards' .lint for those who have the linter.
+"""
+
+import re
+from typing import Any
+
+import pytest
+from grafana_foundation_sdk.models import units
+
+from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
+from pool_exporter.catalog_server import SERVER_METRICS
+from tests.dashboards.boards import BOARDS, DATA_KINDS, Panel, expressions, panels, queried_variables
+from tests.dashboards.expressions import selectors
+
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+UNITS = {value for name, value in vars(units).items() if name[0].isupper() and isinstance(value, str)}
+COLUMNS = 24
+
+WITHOUT_INSTANCE = ("fleet", "capacity")
+"""Boards over all instances: a variable of hundreds of pods would be of no use there."""
+
+OWN_JOB = ("ALERTS",)
+
+METRICS = (*POOL_METRICS, *EXPORTER_METRICS, *SERVER_METRICS)
+CLOSED = [metric.label for metric in METRICS if metric.label is not None]
+
+EACH_BOARD = pytest.mark.parametrize("name", BOARDS)
+EACH_PANEL = pytest.mark.parametrize("panel", panels(), ids=str)
+
+
+def variable(board: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return one variable of a board."""
+    (found,) = [variable for variable in board["templating"]["list"] if variable["name"] == name]
+    return dict(found)
+
+
+@EACH_BOARD
+def test_board_has_a_data_source_variable(name: str) -> None:
+    """template-datasource: it is named and labelled as every board of the world has it."""
+    found = variable(BOARDS[name], "datasource")
+
+    assert ("datasource", "prometheus", "Data source") == (found["type"], found["query"], found["label"])
+
+
+@EACH_BOARD
+def test_board_has_a_job_variable(name: str) -> None:
+    """template-job and template-instance: one that can be all or some, of the board's own data source."""
+    wanted = ["job"] if name in WITHOUT_INSTANCE else ["job", "instance"]
+    for found in (variable(BOARDS[name], wanted_name) for wanted_name in wanted):
+        assert found["name"] == found["label"]
+        assert SOURCE == found["datasource"]
+        assert (True, True, ".+") == (found["multi"], found["includeAll"], found["allValue"])
+
+
+@EACH_BOARD
+def test_variables_follow_the_time_range(name: str) -> None:
+    """template-on-time-change-reload: what is offered is what there was in the range."""
+    assert {2} == {found["refresh"] for found in queried_variables(BOARDS[name])}
+
+
+@EACH_BOARD
+def test_variables_exist(name: str) -> None:
+    """Every variable of an expression is one of the board's, or Grafana's own."""
+    own = {found["name"] for found in BOARDS[name]["templating"]["list"]}
+    used = {
+        variable
+        for place, expression in expressions()
+        if place.startswith(f"{name}:")
+        for variable in re.findall(r"\$\{?(\w+)", expression)
+    }
+
+    assert set() == {variable for variable in used if not variable.startswith("__")} - own
+
+
+@EACH_BOARD
+def test_board_is_not_editable(name: str) -> None:
+    """uneditable: a change belongs into the source."""
+    assert BOARDS[name]["editable"] is False
+
+
+@EACH_BOARD
+def test_board_is_identified(name: str) -> None:
+    """Links and bookmarks hold: the uid is ours and short enough, ids are numbers in order, queries have letters."""
+    board = BOARDS[name]
+
+    assert board["uid"].startswith("sqla-pool-")
+    assert len(board["uid"]) <= 40
+    assert list(range(1, len(board["panels"]) + 1)) == [panel["id"] for panel in board["panels"]]
+    for panel in board["panels"]:
+        letters = [target["refId"] for target in panel.get("targets", ())]
+        assert sorted(set(letters)) == letters
+
+
+def test_boards_differ() -> None:
+    """No two boards have one uid or one title."""
+    assert len(BOARDS) == len({board["uid"] for board in BOARDS.values()})
+    assert len(BOARDS) == len({board["title"] for board in BOARDS.values()})
+
+
+@EACH_BOARD
+def test_boards_lead_to_each_other(name: str) -> None:
+    """By a list of all boards with our tags, which keeps the time range and the variables."""
+    board = BOARDS[name]
+    (link,) = board["links"]
+
+    assert {"connection-pool", "sqlalchemy"} <= set(board["tags"])
+    assert set(link["tags"]) <= set(board["tags"])
+    assert (True, True) == (link["keepTime"], link["includeVars"])
+
+
+@EACH_BOARD
+def test_links_lead_to_boards(name: str) -> None:
+    """Each link inside of a panel names the uid of one of our boards."""
+    uids = {board["uid"] for board in BOARDS.values()}
+    for url in urls(BOARDS[name]["panels"]):
+        assert url.startswith("/d/")
+        assert url.removeprefix("/d/").partition("?")[0] in uids
+
+
+def urls(value: Any) -> list[str]:
+    """Return what stands under the key `url`, however deep."""
+    if isinstance(value, dict):
+        own = [value["url"]] if isinstance(value.get("url"), str) and value["url"] else []
+        return own + [url for item in value.values() for url in urls(item)]
+    return [url for item in value for url in urls(item)] if isinstance(value, list) else []
+
+
+@EACH_BOARD
+def test_annotations(name: str) -> None:
+    """Restarts and firing alerts are marked on every graph, from the board's data source."""
+    found = BOARDS[name]["annotations"]["list"]
+
+    assert ["Alerts", "Restarts"] == [annotation["name"] for annotation in found]
+    assert all(annotation["datasource"] == SOURCE and annotation["enable"] for annotation in found)
+
+
+@EACH_BOARD
+def test_panels_do_not_overlap(name: str) -> None:
+    """Every panel is inside of the 24 columns, and on no place that another one has."""
+    places: set[tuple[int, int]] = set()
+    for panel in BOARDS[name]["panels"]:
+        at = panel["gridPos"]
+        own = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert max(x for x, _ in own) < COLUMNS
+        assert not own & places
+        places |= own
+
+
+@EACH_BOARD
+def test_rows_are_full(name: str) -> None:
+    """No line of panels leaves columns empty."""
+    for top in {panel["gridPos"]["y"] for panel in BOARDS[name]["panels"]}:
+        line = [panel["gridPos"] for panel in BOARDS[name]["panels"] if panel["gridPos"]["y"] == top]
+        assert COLUMNS == sum(at["w"] for at in line)
+
+
+@EACH_PANEL
+def test_panel_is_of_the_data_source(panel: Panel) -> None:
+    """panel-datasource, for the panel and each of its queries."""
+    assert [SOURCE] * (1 + len(panel.expressions)) == [
+        panel.model["datasource"],
+        *(target["datasource"] for target in panel.model["targets"]),
+    ]
+
+
+@EACH_PANEL
+def test_panel_says_what_it_shows(panel: Panel) -> None:
+    """panel-title-description: what it shows, what is normal, and what to do otherwise, as sentences."""
+    text = panel.model["description"]
+    shows, normal, act = text.split("\n\n")
+
+    assert panel.model["title"]
+    assert shows.endswith(".")
+    assert normal.startswith("**Normal:** ")
+    assert act.startswith("**Otherwise:** ")
+    assert act.endswith((".", "?"))
+
+
+@EACH_PANEL
+def test_panel_has_a_unit(panel: Panel) -> None:
+    """panel-units: one that Grafana knows."""
+    assert panel.model["type"] in DATA_KINDS
+    assert panel.model["fieldConfig"]["defaults"]["unit"] in UNITS
+    for override in panel.model["fieldConfig"].get("overrides", ()):
+        assert {p["value"] for p in override["properties"] if p["id"] == "unit"} <= UNITS
+
+
+@EACH_PANEL
+def test_panel_asks(panel: Panel) -> None:
+    """panel-no-targets."""
+    assert panel.expressions
+
+
+@EACH_PANEL
+def test_graph_has_a_legend(panel: Panel) -> None:
+    """What is drawn over time is named: a legend is shown, and every query has a name for what it gives."""
+    if panel.model["type"] in ("timeseries", "state-timeline"):
+        assert panel.model["options"]["legend"]["showLegend"] is True
+        assert all(target["legendFormat"] not in ("", "__auto") for target in panel.model["targets"])
+
+
+@EACH_PANEL
+def test_overrides_meet_a_series(panel: Panel) -> None:
+    """What is painted by name has that name: a legend, a column or a label of a query."""
+    legends = [target["legendFormat"] for target in panel.model["targets"] if "legendFormat" in target]
+    names = {*legends, *(value for legend in legends for value in label_values(legend))}
+    for transformation in panel.model.get("transformations", ()):
+        names |= set(transformation["options"].get("renameByName", {}).values())
+    for override in panel.model["fieldConfig"].get("overrides", ()):
+        name = override["matcher"]["options"]
+        pattern = name.strip("/") if name.startswith("/") else f"^{re.escape(name)}$"
+        assert any(re.search(pattern, known) for known in names) or any(name in text for text in panel.expressions)
+
+
+def label_values(legend: str) -> tuple[str, ...]:
+    """Return the values that the catalogue closes the label to which a legend consists of."""
+    return tuple(value for label in CLOSED if f"{{{{{label.prometheus}}}}}" == legend for value in label.values)
+
+
+@EACH_PANEL
+def test_rates_have_the_interval_of_the_scrape(panel: Panel) -> None:
+    """target-rate-interval: what is drawn is rated over `$__rate_interval`, or a window that is explained."""
+    windows = ("[$__rate_interval]", "[$__range]", "[5m]", "[2m]", "[1h:1m]", "[7d]")
+    for expression in panel.expressions:
+        assert expression.count("[") == sum(expression.count(window) for window in windows)
+
+
+@EACH_PANEL
+def test_selectors_follow_the_variables(panel: Panel) -> None:
+    """target-job and target-instance: every selector is narrowed by what is chosen above."""
+    wanted = {"job"} if panel.board in WITHOUT_INSTANCE else {"job", "instance"}
+    for expression in panel.expressions:
+        for name, matchers, _ in selectors(expression):
+            chosen = {matcher.name for matcher in matchers}
+            assert wanted <= chosen or name in OWN_JOB or "server_address" in chosen
+
+
+def test_exemplars() -> None:
+    """The slowest waits lead to their traces."""
+    with_exemplars = [p.model["title"] for p in panels() for t in p.model["targets"] if t.get("exemplar")]
+
+    assert "Wait" in with_exemplars

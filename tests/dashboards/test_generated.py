@@ -1,0 +1,60 @@
+"""What is committed is what is generated: nobody edits a board by hand, and no metric is renamed without its boards."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from grafana import __main__ as generator
+from tests.dashboards.boards import BOARDS, ROOT
+
+
+def test_regenerating_changes_nothing() -> None:
+    """Every generated file is committed as it is generated; `make dashboards` repairs it."""
+    files = generator.files()
+
+    assert {str(path) for path in files} == {str(path) for path in files if path.exists()}
+    assert [] == [str(path.relative_to(ROOT)) for path, text in files.items() if path.read_text("utf-8") != text]
+
+
+def test_nothing_is_left_over() -> None:
+    """No board is committed that is not generated any more."""
+    generated = {path.name for path in generator.files()}
+
+    assert set() == {path.name for path in (ROOT / "grafana" / "dashboards").glob("*.json")} - generated
+    assert set() == {path.name for path in (ROOT / "deploy" / "prometheus").glob("pool.*.yaml")} - generated
+
+
+def test_generator_writes_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command writes every file, with the runbooks' place that it was given."""
+    monkeypatch.setattr(generator, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["grafana", "https://books.example.com"])
+
+    generator.main(*sys.argv[1:])
+    assert (tmp_path / "grafana" / "dashboards" / "fleet.json").exists()
+    alerts = (tmp_path / "deploy" / "prometheus" / "pool.alerts.yaml").read_text()
+    assert "https://books.example.com/SQLAlchemyPoolTimeouts.md" in alerts
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_grafanas_own_model_knows_every_key(name: str) -> None:
+    """Read into Grafana's types and written again, no key is lost: none is misspelt."""
+    board = BOARDS[name]
+    again = json.loads(json.dumps(Dashboard.from_json(board), cls=JSONEncoder))
+
+    assert [] == sorted(keys(board) - keys(again))
+
+
+def keys(value: object, path: str = "") -> set[str]:
+    """Return the path of every key in a JSON value; those of plain maps, whose keys are data, are not looked into."""
+    if isinstance(value, dict):
+        inner = set[str]()
+        for key, item in value.items():
+            inner |= {f"{path}.{key}"} | keys(item, f"{path}.{key}")
+        return inner
+    if isinstance(value, list):
+        return set().union(*(keys(item, f"{path}[{number}]") for number, item in enumerate(value)))
+    return set()

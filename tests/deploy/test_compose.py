@@ -1,0 +1,134 @@
+"""The compose stack: complete, hardened, and consistent with the boards, the rules and the command line."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from grafana.rules import ALERTS
+from pool_exporter import cli
+from tests.dashboards.boards import ROOT
+from tests.deploy.tools import tool
+from tests.fixtures.programs import require
+
+COMPOSE = ROOT / "deploy" / "compose"
+STACK: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
+OURS = ("demo", "sidecar")
+
+
+def test_compose_accepts_it() -> None:
+    """Docker's own reader finds nothing unknown, with the variables of the example and every profile."""
+    command: list[str | Path] = [
+        tool("docker-compose"),
+        "--env-file",
+        ".env.example",
+        "--profile",
+        "otel",
+        "config",
+        "--quiet",
+    ]
+    done = subprocess.run(command, cwd=COMPOSE, capture_output=True, text=True, check=False)
+
+    assert (0, "") == (done.returncode, done.stdout + done.stderr)
+
+
+def test_passwords_have_no_default() -> None:
+    """Nobody starts it with a password that stands in the repository."""
+    text = (COMPOSE / "compose.yaml").read_text()
+    names = {line.partition("=")[0] for line in (COMPOSE / ".env.example").read_text().splitlines()}
+
+    assert {"POSTGRES_PASSWORD", "GRAFANA_PASSWORD"} == names
+    assert all(f"${{{name}:?" in text and f"${{{name}:-" not in text for name in names)
+
+
+@pytest.mark.parametrize("name", sorted(STACK["services"]))
+def test_service_is_only_seen_from_here(name: str) -> None:
+    """What is published is published on the loopback address."""
+    assert all(port.startswith("127.0.0.1:") for port in STACK["services"][name].get("ports", ()))
+
+
+@pytest.mark.parametrize("name", sorted(set(STACK["services"]) - {"postgres"}))
+def test_service_is_hardened(name: str) -> None:
+    """It has no capabilities, gains none, and cannot write to its image."""
+    service = STACK["services"][name]
+
+    assert service["read_only"] is True
+    assert ["ALL"] == service["cap_drop"]
+    assert ["no-new-privileges:true"] == service["security_opt"]
+
+
+@pytest.mark.parametrize("name", sorted(STACK["services"]))
+def test_mounted_files_exist(name: str) -> None:
+    """What is mounted from the repository is there."""
+    sources = [volume.partition(":")[0] for volume in STACK["services"][name].get("volumes", ())]
+
+    assert [] == [source for source in sources if source.startswith(".") and not (COMPOSE / source).exists()]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_commands_are_ours(name: str) -> None:
+    """What the containers are started with is what the command line takes, stated by the stack or by the image."""
+    stated = STACK["services"][name].get("command")
+    (given,) = re.findall(
+        rf"AS {name}\n.*?^CMD (\[.*?\])$", (ROOT / "Dockerfile").read_text(), re.DOTALL | re.MULTILINE
+    )
+    words = stated or json.loads(given)
+    asked = cli._parser().parse_args(words)
+
+    assert words[0] == asked.command.name
+
+
+def test_both_see_one_directory() -> None:
+    """The service writes where the sidecar reads, by the variable and by the image's default."""
+    mounts = {name: STACK["services"][name]["volumes"] for name in OURS}
+
+    assert {"demo": ["pools:/run/pool_exporter"], "sidecar": ["pools:/run/pool_exporter"]} == mounts
+    assert "/run/pool_exporter" == STACK["services"]["demo"]["environment"]["POOL_EXPORTER_DIR"]
+    assert "POOL_EXPORTER_DIR=/run/pool_exporter" in (ROOT / "Dockerfile").read_text()
+
+
+def test_prometheus_configuration(promtool: Path) -> None:
+    """Promtool accepts it; the rules that it loads are those that are mounted."""
+    path = COMPOSE / "prometheus" / "prometheus.yml"
+    done = subprocess.run([promtool, "check", "config", "--syntax-only", path], capture_output=True, check=False)
+
+    assert 0 == done.returncode
+    assert ["/etc/prometheus/rules/pool.*.yaml"] == yaml.safe_load(path.read_text())["rule_files"]
+    assert "../prometheus:/etc/prometheus/rules:ro" in STACK["services"]["prometheus"]["volumes"]
+
+
+def test_alertmanager_configuration() -> None:
+    """Amtool accepts it, and what is silenced, or silences, is an alert of ours."""
+    path = COMPOSE / "alertmanager" / "alertmanager.yml"
+    done = subprocess.run([require("amtool"), "check-config", path], capture_output=True, text=True, check=False)
+
+    assert (0, done.stdout) == (done.returncode, done.stdout + done.stderr)
+    for rule in yaml.safe_load(path.read_text())["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            label, _, value = matcher.partition("=")
+            assert label != "alertname" or alerts_matching(value)
+
+
+def alerts_matching(value: str) -> bool:
+    """Whether there is an alert for each name in a matcher's value."""
+    text = value.strip('~"')
+    head, _, rest = text.partition("(")
+    names = [head + tail for tail in rest.rstrip(")").split("|")] if rest else [text]
+    return set(names) <= {alert.name for alert in ALERTS}
+
+
+def test_grafana_is_provisioned() -> None:
+    """The data source knows the scrape's interval, which makes `$__rate_interval` right; the boards are found."""
+    provisioning = COMPOSE / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "pools.yaml").read_text())["providers"]
+    scraped = yaml.safe_load((COMPOSE / "prometheus" / "prometheus.yml").read_text())["global"]["scrape_interval"]
+
+    assert scraped == source["jsonData"]["timeInterval"]
+    assert f"../../grafana/dashboards:{provider['options']['path']}:ro" in STACK["services"]["grafana"]["volumes"]
+    home = STACK["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (ROOT / "grafana" / "dashboards" / home.rpartition("/")[2]).exists()
