@@ -27,7 +27,7 @@ from pool_exporter.metric import Kind, Metric
 from tests.fixtures.deadlines import until
 from tests.fixtures.otlp import http_collector
 from tests.fixtures.processes import free_port, is_listening, running
-from tests.fixtures.sidecar import samples
+from tests.fixtures.sidecar import samples, worker
 from tests.telemetry import collected, decoded, value
 
 README = Path(__file__).parents[1] / "README.md"
@@ -166,6 +166,22 @@ def test_several_workers(tmp_path: Path, number: int) -> None:
             until(True, lambda: is_gone(shell.pid), 30)
 
     assert 'db_client_connection_max{db_client_connection_pool_name="orders"' in page
+
+
+def test_sidecar_pushes(tmp_path: Path) -> None:
+    """The shell's line pushes what the workers of the directory have written."""
+    (line,) = (line for block in blocks("sh") for line in block.splitlines() if "serve" in line and "--otlp" in line)
+    directory = tmp_path / "shared"
+    directory.mkdir()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environ = {**os.environ, "PATH": path, "DIRECTORY": str(directory)}
+    with http_collector() as collector, worker(directory):
+        command = f"exec {line.replace('http://localhost:4318', collector.endpoint)} --web.listen-address=127.0.0.1:0"
+        log = tmp_path / "log"
+        with running(["sh", "-c", command], log, lambda: len(collector.exports) > 0, environ=environ):
+            found = decoded(collector.exports[0])
+
+    assert {7.0} == {number for (name, _), number in found.items() if name == "sqlalchemy_pool_connects_total"}
 
 
 def is_gone(group: int) -> bool:
