@@ -1,0 +1,99 @@
+"""`pool-exporter serve --otlp`: workers' numbers arrive at a collector, and one that fails costs the pages nothing."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.deadlines import until
+from tests.fixtures.otlp import Collector, grpc_collector, http_collector
+from tests.fixtures.sidecar import command, samples, sidecar, worker
+from tests.telemetry import attributes, decoded
+
+CONNECTS = "sqlalchemy_pool_connects_total"
+
+
+@pytest.fixture(name="directory")
+def _directory(tmp_path: Path) -> Path:
+    directory = tmp_path / "shared"
+    directory.mkdir(mode=0o770)
+    return directory
+
+
+@pytest.fixture(name="collector")
+def _collector() -> Iterator[Collector]:
+    with http_collector() as collector:
+        yield collector
+
+
+def told(collector: Collector) -> list[float]:
+    """Return the connects of each pool, as they were told last."""
+    found = decoded(list(collector.exports)[-1]) if collector.exports else {}
+    return [number for (name, _), number in found.items() if name == CONNECTS]
+
+
+def instances(collector: Collector) -> set[str]:
+    """Return the instances of the service whose pools were told last."""
+    resources = [attributes(of.resource.attributes) for of in collector.exports[-1].request.resource_metrics]
+    return {of["service_instance_id"] for of in resources if of["service_name"] == "checkout"}
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_workers_are_pushed(directory: Path, protocol: str) -> None:
+    """A living, a frozen and a killed worker are one service's, by HTTP and by gRPC, until the very end."""
+    with (grpc_collector if protocol == "grpc" else http_collector)() as collector:
+        asked = ["--otlp", collector.endpoint, "--otlp.protocol", protocol, "--otlp.interval", "0.2"]
+        with worker(directory), worker(directory) as frozen, sidecar(directory, *asked) as running:
+            until([14.0], lambda: told(collector))
+            frozen.process.send_signal(signal.SIGSTOP)
+            frozen.kill()
+            before = len(collector.exports)
+            until(True, lambda: len(collector.exports) > before + 1)
+            page = running.ask().body
+            code, _ = running.end()
+
+        assert ([14.0], 0, 1) == (told(collector), code, len(instances(collector)))
+        assert {14.0} == set(samples(page, CONNECTS).values())
+        assert samples(page, "pool_exporter_otlp_pushes_total")['result="arrived"'] > 0
+
+
+def test_each_worker_is_an_instance(directory: Path, collector: Collector) -> None:
+    """With --per-worker each worker is an instance of the service."""
+    with worker(directory), worker(directory), sidecar(directory, "--per-worker", "--otlp", collector.endpoint):
+        until([7.0, 7.0], lambda: told(collector))
+
+        assert 2 == len(instances(collector))
+
+
+@pytest.mark.parametrize("how", ["refuses", "hangs"])
+def test_a_collector_that_fails(
+    directory: Path, collector: Collector, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scrapes are answered at once all the while, the failure is a number and one line, and the end is in time."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
+    if how == "hangs":
+        collector.free.clear()
+    else:
+        collector.refuses = True
+    asked = ["--otlp", collector.endpoint, "--otlp.interval", "0.1"]
+    with worker(directory), sidecar(directory, *asked) as running:
+        until(True, lambda: samples(running.ask().body, "pool_exporter_otlp_pushes_total")['result="failed"'] > 1)
+        begin = time.monotonic()
+        pages = [running.ask() for _ in range(10)]
+        took = time.monotonic() - begin
+        code, seconds = running.end()
+        lines = [event["msg"] for event in running.events if "pushes to" in event["msg"]]
+
+    assert ({200}, 0, 1) == ({page.status for page in pages}, code, len(lines))
+    assert took < 5
+    assert seconds < 10
+
+
+def test_a_bad_endpoint_is_named(directory: Path) -> None:
+    """What is no URL is one line, and nothing is served."""
+    done = command("serve", f"--dir={directory}", "--web.listen-address=127.0.0.1:0", "--otlp", "localhost:4318")
+
+    assert 2 == done.returncode
+    assert "--otlp='localhost:4318': must be a URL such as http://localhost:4318" in done.stderr
