@@ -18,9 +18,10 @@ class Drift:
     no use.
     """
 
-    settled_ns = SECOND
+    __slots__ = ("_difference", "_events", "_since", "settled_ns")
 
     def __init__(self) -> None:
+        self.settled_ns = SECOND
         self._events = self._difference = self._since = 0
 
     def read(self, state: PoolState, pool: Pool | None, *, is_closing: bool) -> int:

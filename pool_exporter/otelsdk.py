@@ -28,7 +28,7 @@ from pool_exporter import metric as catalogue
 from pool_exporter import snapshot
 from pool_exporter.catalog import BOUNDS_SECONDS
 from pool_exporter.metric import Kind
-from pool_exporter.render.otel import METRICS, SCHEMA_URL, SCOPE, Point, unit_of
+from pool_exporter.render.otel import ALL_METRICS, SCHEMA_URL, SCOPE, Point, unit_of
 from pool_exporter.snapshot import Histogram
 from pool_exporter.version import build
 
@@ -48,7 +48,7 @@ def metrics_of(
     kinds: frozenset[Kind] = frozenset(Kind),
 ) -> list[Metric]:
     """Return the metrics that have points and are of *kinds*, in the catalogue's order; *now* is their time."""
-    found = ((metric, points.get(metric.name, ())) for metric in METRICS if metric.kind in kinds)
+    found = ((metric, points.get(metric.name, ())) for metric in ALL_METRICS if metric.kind in kinds)
     return [_metric(metric, of_it, now, _TEMPORALITY[metric.kind in deltas]) for metric, of_it in found if of_it]
 
 

@@ -146,6 +146,7 @@ class Workers:
         return records
 
     def _snapshot(self, scrape: _Scrape) -> Snapshot:
+        pools = tuple(self._pools(scrape))  # First, for what it sets aside.
         states, ends = Counter(scrape.states.values()), scrape.ends
         hook_errors, transport_errors = self._errors = (
             max(self._errors[0], scrape.hook_errors),
@@ -153,7 +154,7 @@ class Workers:
         )
         reasons = Counter(fault.reason for fault in scrape.set_aside)
         return Snapshot(
-            pools=tuple(self._pools(scrape)),
+            pools=pools,
             live=tuple(scrape.live),
             hook_errors=hook_errors,
             build=build(),

@@ -6,9 +6,8 @@ from typing import Any, TypeAlias
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric, MetricsData
 from prometheus_client.core import Metric as Family
 
-from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metric import Kind
-from pool_exporter.render.otel import SCOPE
+from pool_exporter.render.otel import ALL_METRICS, SCOPE
 from pool_exporter.render.prometheus import families
 from pool_exporter.snapshot import Snapshot
 from tests.fixtures.otlp import Export
@@ -16,7 +15,7 @@ from tests.fixtures.otlp import Export
 Series: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
 """Prometheus' names and labels, and values."""
 
-NAMES = {metric.name: metric for metric in (*POOL_METRICS, *EXPORTER_METRICS)}
+NAMES = {metric.name: metric for metric in ALL_METRICS}
 
 
 def collected(reader: InMemoryMetricReader) -> dict[str, Metric]:

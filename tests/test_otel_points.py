@@ -11,6 +11,7 @@ from pool_exporter.metric import Kind
 from pool_exporter.render.otel import GROWING, METRICS, Point, Stream, attributes_of, unit_of
 from pool_exporter.snapshot import Exemplar, Histogram, PoolIdentity, PoolSnapshot, Snapshot
 from tests.golden import FRESH, NOTHING, ORDERS, SNAPSHOT
+from tests.test_render_servers import DATABASE
 
 START, THEN, NOW = 1_000, 2_000, 3_000
 WAITS, CHECKOUTS = "db.client.connection.wait_time", "sqlalchemy.pool.checkouts"
@@ -160,6 +161,19 @@ def test_only_the_fallen_pool_begins_anew() -> None:
 
     assert START == of_orders(found, WAITS).start
     assert {START, THEN} == {point.start for point in found[WAITS]}
+
+
+def test_servers_are_told_as_pools_are() -> None:
+    """A server's errors are deltas when these are asked for, also when a name that pools know it under has gone."""
+    stream, name = Stream(START, GROWING), "sqlalchemy.pool.server.errors"
+    stream.read(Snapshot(servers=(DATABASE,)), THEN)
+    stream.commit(THEN)
+    more = {error: number + 2 for error, number in DATABASE.errors.items()}
+    later = replace(DATABASE, errors=more, identity=replace(DATABASE.identity, aliases=(("another", "1"),)))
+    found = stream.read(Snapshot(servers=(later,)), NOW)[name]
+
+    assert {(2, THEN)} == {(point.value, point.start) for point in found}
+    assert set(more) == {point.attributes["error.type"] for point in found}
 
 
 def test_exemplars_are_told_once() -> None:

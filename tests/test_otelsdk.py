@@ -17,10 +17,11 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from pool_exporter.metric import Kind
 from pool_exporter.otelsdk import joined, metrics_data, metrics_of, scope
-from pool_exporter.render.otel import GROWING, Stream
+from pool_exporter.render.otel import GROWING, METRICS, Stream
 from pool_exporter.snapshot import Exemplar, Snapshot
 from tests.golden import ORDERS, SNAPSHOT
 from tests.telemetry import NAMES, by_name, points, scraped, series
+from tests.test_render_servers import SERVERS
 
 START, NOW = 1_000, 2_000
 RESOURCE = Resource({"service.name": "checkout"})
@@ -34,6 +35,11 @@ def metrics(snapshot: Snapshot = SNAPSHOT, deltas: frozenset[Kind] = frozenset()
 def test_they_say_what_a_scrape_says() -> None:
     """Names, labels and values are those of a scrape, under the specification's translation."""
     assert scraped(SNAPSHOT) == series(metrics())
+
+
+def test_they_say_it_of_servers_too() -> None:
+    """What a probe sees is there with every label, those whose values come from outside included."""
+    assert scraped(SERVERS) == series(metrics(SERVERS))
 
 
 def test_kinds_are_the_data_models() -> None:
@@ -56,7 +62,7 @@ def test_temporality_is_as_asked() -> None:
     found = [metric for metric in metrics(deltas=GROWING) if not isinstance(metric.data, Gauge)]
     deltas = {m.name for m in found if m.data.aggregation_temporality is AggregationTemporality.DELTA}  # type: ignore[union-attr]  # no gauges
 
-    assert {name for name, metric in NAMES.items() if metric.kind in GROWING} == deltas
+    assert {metric.name for metric in METRICS if metric.kind in GROWING} == deltas
 
 
 def test_extremes_are_not_invented() -> None:

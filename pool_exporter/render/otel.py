@@ -1,20 +1,23 @@
 """A Snapshot as the points of OpenTelemetry's data model: attributes, values, and the time since when they count.
 
-One loop over the catalogue; no metric's name stands in this file, and no package of OpenTelemetry is imported: sdk.py
-makes the SDK's objects of these points, otel.py the API's observations. Times are nanoseconds of the wall clock, given.
+One loop over the catalogue; no metric's name stands in this file, and no package of OpenTelemetry is imported:
+otelsdk.py makes the SDK's objects of these points, otel.py the API's observations. Times are nanoseconds of the wall
+clock, given.
 
 A `Stream` is one reader's memory. Cumulative values go out as they are, with the time since when they count. Of values
 told as deltas each read gives what came since the last read that was committed, so that an export which fails loses
 nothing. A pool whose counters fell is another pool of the same name: it counts since the read before.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from operator import lt, sub
 from typing import Final, TypeAlias
 
 from pool_exporter.catalog import EXPORTER_METRICS, POOL_LABELS, POOL_METRICS
-from pool_exporter.metric import Kind, Metric
+from pool_exporter.catalog_server import SERVER_LABELS, SERVER_METRICS, ServerMetric
+from pool_exporter.metric import Kind, Label, Metric
+from pool_exporter.servers import ServerIdentity, ServerSnapshot
 from pool_exporter.snapshot import Histogram, PoolIdentity, PoolSnapshot, Snapshot
 
 Number: TypeAlias = int | float
@@ -26,10 +29,16 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 """Who makes these metrics, and the version of the conventions that their names are of."""
 
 METRICS: Final = (*POOL_METRICS, *EXPORTER_METRICS)
+"""What a process tells of itself."""
+
+ALL_METRICS: Final = (*METRICS, *SERVER_METRICS)
+"""And what a sidecar tells of database servers."""
+
 GROWING: Final = frozenset({Kind.COUNTER, Kind.HISTOGRAM})
 """The kinds whose values never fall. Only these are ever told as deltas."""
 
-_POOL_LABELS: Final = tuple(label.name for label in POOL_LABELS)
+_Source: TypeAlias = PoolSnapshot | ServerSnapshot | Snapshot
+_Key: TypeAlias = PoolIdentity | ServerIdentity | None
 _PORT: Final = "server.port"
 
 
@@ -48,7 +57,7 @@ class _Told:
 
     start: int
     at: int
-    last: PoolSnapshot | Snapshot | None
+    last: _Source | None
 
 
 class Stream:
@@ -57,8 +66,8 @@ class Stream:
     def __init__(self, start: int, deltas: frozenset[Kind] = frozenset()) -> None:
         self.deltas = deltas & GROWING
         self._at = start
-        self._told: dict[PoolIdentity | None, _Told] = {}
-        self._telling: dict[PoolIdentity | None, _Told] = {}
+        self._told: dict[_Key, _Told] = {}
+        self._telling: dict[_Key, _Told] = {}
 
     def read(self, snapshot: Snapshot, now: int) -> dict[str, list[Point]]:
         """Return the points of each metric by its name, as of *now*; those without any are left out."""
@@ -67,6 +76,9 @@ class Stream:
         for pool in snapshot.pools:
             self._add(found, POOL_METRICS, pool, pool.identity, now)
         self._add(found, EXPORTER_METRICS, snapshot, None, now)
+        for server in snapshot.servers:
+            # The names that pools know it under come and go.
+            self._add(found, SERVER_METRICS, server, replace(server.identity, aliases=()), now)
         return found
 
     def commit(self, now: int) -> None:
@@ -74,12 +86,7 @@ class Stream:
         self._told, self._at = self._telling, now
 
     def _add(
-        self,
-        found: dict[str, list[Point]],
-        table: tuple[Metric, ...],
-        source: PoolSnapshot | Snapshot,
-        key: PoolIdentity | None,
-        now: int,
+        self, found: dict[str, list[Point]], table: tuple[Metric, ...], source: _Source, key: _Key, now: int
     ) -> None:
         told, attributes = self._before(table, source, key), {} if key is None else attributes_of(key)
         self._telling[key] = _Told(told.start, now, source)
@@ -94,7 +101,7 @@ class Stream:
             if points:
                 found.setdefault(metric.name, []).extend(points)
 
-    def _before(self, table: tuple[Metric, ...], source: PoolSnapshot | Snapshot, key: PoolIdentity | None) -> _Told:
+    def _before(self, table: tuple[Metric, ...], source: _Source, key: _Key) -> _Told:
         told = self._told.get(key)
         if told is None:
             return _Told(self._at, self._at, None)
@@ -104,14 +111,19 @@ class Stream:
         return told
 
 
-def attributes_of(identity: PoolIdentity) -> Attributes:
-    """Return a pool's attributes; one that it does not have is left out, and a port is a number."""
-    # Half a surrogate pair, as a file's name may hold, has no UTF-8 and would cost the whole export.
-    encodable = (value.encode("utf-8", "replace").decode() for value in identity.values())
-    attributes: Attributes = {name: value for name, value in zip(_POOL_LABELS, encodable, strict=True) if value}
+def attributes_of(identity: PoolIdentity | ServerIdentity) -> Attributes:
+    """Return the attributes of a pool or server; one that it does not have is left out, and a port is a number."""
+    labels = POOL_LABELS if isinstance(identity, PoolIdentity) else SERVER_LABELS
+    attributes = _named(labels, identity.values())
     if identity.port.isdecimal():
         attributes[_PORT] = int(identity.port)
     return attributes
+
+
+def _named(labels: Iterable[Label], values: Iterable[str]) -> Attributes:
+    # Half a surrogate pair, as a file's name may hold, has no UTF-8 and would cost the whole export.
+    encodable = (value.encode("utf-8", "replace").decode() for value in values)
+    return {label.name: value for label, value in zip(labels, encodable, strict=True) if value}
 
 
 def unit_of(metric: Metric) -> str:
@@ -121,6 +133,15 @@ def unit_of(metric: Metric) -> str:
 
 def parts(metric: Metric, value: object) -> Iterator[tuple[Attributes, Value]]:
     """Yield a value with the attributes of the metric's own; of None, which stands for no limit, nothing."""
+    if isinstance(metric, ServerMetric) and metric.open_labels and isinstance(value, Mapping):
+        for names, inner in value.items():
+            attributes = _named(metric.open_labels, names)
+            yield from (({**attributes, **own}, part) for own, part in _closed(metric, inner))
+    else:
+        yield from _closed(metric, value)
+
+
+def _closed(metric: Metric, value: object) -> Iterator[tuple[Attributes, Value]]:
     if isinstance(value, Mapping):
         if metric.label is None:
             yield dict(value), 1

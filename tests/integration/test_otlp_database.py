@@ -24,13 +24,14 @@ from tests.fixtures.victoria import Victoria, victoria_server
 from tests.pools import Database
 
 OURS = '{__name__=~"db_client_connection_.*|sqlalchemy_pool_.*|pool_exporter_.*"}'
+INSTANCE = "service_instance_id"  # Over OTLP it is the resource's, and of every push; a scrape has it for --per-worker.
 OWN_LABELS = {
     "__name__",
     "le",
     "version",
     "sqlalchemy_version",
     *INFO_LABELS,
-    *(label.prometheus for label in POOL_LABELS),
+    *(label.prometheus for label in POOL_LABELS if label.prometheus != INSTANCE),
     *(metric.label.prometheus for metric in (*POOL_METRICS, *EXPORTER_METRICS) if metric.label),
 }
 
@@ -81,10 +82,12 @@ def live() -> None:
         orders.connect()
     held.pop().detach()
     held.pop().invalidate()
-    threading.Timer(0.01, held.pop().close).start()
+    timer = threading.Timer(0.01, held.pop().close)
+    timer.start()
     for _ in range(5):
         orders.connect().close()
         mails.connect().close()
+    timer.join()
     mails.dispose()
     database.is_down = True
     with suppress(exc.OperationalError):
