@@ -27,7 +27,7 @@ from pool_exporter.metric import Kind, Metric
 from tests.fixtures.deadlines import until
 from tests.fixtures.otlp import http_collector
 from tests.fixtures.processes import free_port, is_listening, running
-from tests.fixtures.sidecar import samples
+from tests.fixtures.sidecar import samples, worker
 from tests.telemetry import collected, decoded, value
 
 README = Path(__file__).parents[1] / "README.md"
@@ -143,6 +143,23 @@ def test_opentelemetry_without_code(tmp_path: Path) -> None:
         shell = ["sh", "-c", f"exec env {command} --port {port}"]
         with running(shell, tmp_path / "log", lambda: is_listening(port), cwd=tmp_path, environ=environ):
             until({"orders"}, names)
+
+
+def test_opentelemetry_from_the_sidecar(tmp_path: Path) -> None:
+    """The shell's line pushes the pools of a directory's workers to the collector."""
+    (line,) = (line for block in blocks("sh") for line in block.splitlines() if "serve" in line and "--otlp" in line)
+    port = free_port()
+    environ = {
+        **os.environ,
+        "DIRECTORY": str(tmp_path),
+        "SIDECAR_PORT": str(port),
+        "OTEL_METRIC_EXPORT_INTERVAL": "300",
+    }
+    environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
+    with http_collector() as collector, worker(tmp_path, "from a worker"):
+        shell = ["sh", "-c", f"exec {line}".replace("http://localhost:4318", collector.endpoint)]
+        with running(shell, tmp_path.parent / "log", lambda: is_listening(port), cwd=tmp_path, environ=environ):
+            until(True, lambda: any("from a worker" in str(decoded(export)) for export in list(collector.exports)))
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["in-process", "sidecar"])
