@@ -135,7 +135,7 @@ def test_b35_spellings(url: str) -> None:
 
     identity = identity_of(engine, engine.pool)
 
-    assert ("db.example.com:5432/orders", "postgresql", "orders", "db.example.com", "5432", "") == identity.values()
+    assert ("db.example.com:5432/orders", "postgresql", "orders", "db.example.com", "5432", "", "") == identity.values()
     assert "secret-word" not in repr(instrument(engine).snapshot())
 
 
