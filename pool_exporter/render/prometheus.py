@@ -3,10 +3,10 @@
 One loop over the catalogue; there is no metric's name in this file, and no arithmetic but cumulating buckets.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, overload
 
-from prometheus_client.core import Exemplar, Timestamp
+from prometheus_client.core import Exemplar, Sample, Timestamp
 from prometheus_client.core import Metric as Family
 from prometheus_client.utils import floatToGoString
 
@@ -18,6 +18,8 @@ from pool_exporter.snapshot import Exemplar as Span
 from pool_exporter.snapshot import Histogram, Snapshot
 
 Labels = dict[str, str]
+Values = list[tuple[Labels, object]]
+"""The labels that all samples of a pool have, and the metric's value there."""
 
 _TYPES: Final = {
     Kind.COUNTER: "counter",
@@ -38,26 +40,49 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     """
     pools = [(pool, _labels(pool.identity.values())) for pool in snapshot.pools]
     for metric in POOL_METRICS:
-        family = _family(metric)
-        for pool, labels in pools:
-            _add(family, metric, labels, getattr(pool, metric.field))
-        yield family
+        yield _family(metric, [(labels, getattr(pool, metric.field)) for pool, labels in pools])
     for metric in EXPORTER_METRICS:
         value = getattr(snapshot, metric.field)
         if value is not None:
-            family = _family(metric)
-            _add(family, metric, {}, value)
-            yield family
+            yield _family(metric, [({}, value)])
     yield from servers.families(snapshot.servers)
 
 
 def descriptions() -> list[Family]:
     """Return every family of the catalogue without samples, as a registry wants them to find clashes of names."""
-    return [_family(metric) for metric in (*POOL_METRICS, *EXPORTER_METRICS)]
+    return [_family(metric, []) for metric in (*POOL_METRICS, *EXPORTER_METRICS)]
 
 
-def _family(metric: Metric) -> Family:
-    return Family(metric.family, metric.help, _type(metric), "seconds" if metric.unit == "s" else "")
+class _Samples(Sequence[Sample]):
+    """The samples of one family, made one by one as they are run through.
+
+    A list of them all, a hundred thousand for a thousand pools, would outlive two collections of the garbage collector,
+    which then visits every object of the application.
+    """
+
+    def __init__(self, metric: Metric, values: Values) -> None:
+        self._metric = metric
+        self._values = values
+
+    def __iter__(self) -> Iterator[Sample]:
+        for labels, value in self._values:
+            yield from _samples(self._metric, labels, value)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @overload
+    def __getitem__(self, at: int) -> Sample: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Sample]: ...
+    def __getitem__(self, at: int | slice) -> Sample | list[Sample]:
+        return list(self)[at]
+
+
+def _family(metric: Metric, values: Values) -> Family:
+    family = Family(metric.family, metric.help, _type(metric), "seconds" if metric.unit == "s" else "")
+    family.samples = _Samples(metric, values)  # type: ignore[assignment]  # it is only ever run through
+    return family
 
 
 def _type(metric: Metric) -> str:
@@ -75,24 +100,24 @@ def _labels(values: tuple[str, ...]) -> Labels:
     return {name: value for name, value in zip(_POOL_LABELS, encodable, strict=True) if value}
 
 
-def _add(family: Family, metric: Metric, labels: Labels, value: object) -> None:
+def _samples(metric: Metric, labels: Labels, value: object) -> Iterator[Sample]:
     if isinstance(value, Histogram):
-        _add_histogram(family, labels, value)
+        yield from _histogram(metric.family, labels, value)
     elif metric.kind is Kind.INFO and isinstance(value, Mapping):
-        family.add_sample(metric.prometheus, {**labels, **value}, 1)
+        yield Sample(metric.prometheus, {**labels, **value}, 1)
     elif metric.label is not None and isinstance(value, Mapping):
         for own, number in value.items():
-            family.add_sample(metric.prometheus, {**labels, metric.label.prometheus: own}, number)
+            yield Sample(metric.prometheus, {**labels, metric.label.prometheus: own}, number)
     elif isinstance(value, int | float):
-        family.add_sample(metric.prometheus, labels, value)
+        yield Sample(metric.prometheus, labels, value)
 
 
-def _add_histogram(family: Family, labels: Labels, histogram: Histogram) -> None:
-    bucket, exemplars = f"{family.name}_bucket", {each.bucket: each for each in histogram.exemplars}
+def _histogram(family: str, labels: Labels, histogram: Histogram) -> Iterator[Sample]:
+    bucket, exemplars = f"{family}_bucket", {each.bucket: each for each in histogram.exemplars}
     for at, (le, count) in enumerate(zip(_LE, histogram.cumulative(), strict=True)):
-        family.add_sample(bucket, {**labels, "le": le}, count, exemplar=_exemplar(exemplars.get(at)))
-    family.add_sample(f"{family.name}_sum", labels, histogram.sum)
-    family.add_sample(f"{family.name}_count", labels, histogram.count)
+        yield Sample(bucket, {**labels, "le": le}, count, None, _exemplar(exemplars.get(at)))
+    yield Sample(f"{family}_sum", labels, histogram.sum)
+    yield Sample(f"{family}_count", labels, histogram.count)
 
 
 def _exemplar(exemplar: Span | None) -> Exemplar | None:
