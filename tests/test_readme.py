@@ -145,23 +145,6 @@ def test_opentelemetry_without_code(tmp_path: Path) -> None:
             until({"orders"}, names)
 
 
-def test_opentelemetry_from_the_sidecar(tmp_path: Path) -> None:
-    """The shell's line pushes the pools of a directory's workers to the collector."""
-    (line,) = (line for block in blocks("sh") for line in block.splitlines() if "serve" in line and "--otlp" in line)
-    port = free_port()
-    environ = {
-        **os.environ,
-        "DIRECTORY": str(tmp_path),
-        "SIDECAR_PORT": str(port),
-        "OTEL_METRIC_EXPORT_INTERVAL": "300",
-    }
-    environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
-    with http_collector() as collector, worker(tmp_path, "from a worker"):
-        shell = ["sh", "-c", f"exec {line}".replace("http://localhost:4318", collector.endpoint)]
-        with running(shell, tmp_path.parent / "log", lambda: is_listening(port), cwd=tmp_path, environ=environ):
-            until(True, lambda: any("from a worker" in str(decoded(export)) for export in list(collector.exports)))
-
-
 @pytest.mark.parametrize("number", [0, 1], ids=["in-process", "sidecar"])
 def test_several_workers(tmp_path: Path, number: int) -> None:
     """Either set-up for several workers shows all four of them, on the port that it says."""
@@ -183,6 +166,22 @@ def test_several_workers(tmp_path: Path, number: int) -> None:
             until(True, lambda: is_gone(shell.pid), 30)
 
     assert 'db_client_connection_max{db_client_connection_pool_name="orders"' in page
+
+
+def test_sidecar_pushes(tmp_path: Path) -> None:
+    """The shell's line pushes what the workers of the directory have written."""
+    (line,) = (line for block in blocks("sh") for line in block.splitlines() if "serve" in line and "--otlp" in line)
+    directory = tmp_path / "shared"
+    directory.mkdir()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environ = {**os.environ, "PATH": path, "DIRECTORY": str(directory)}
+    with http_collector() as collector, worker(directory):
+        command = f"exec {line.replace('http://localhost:4318', collector.endpoint)} --web.listen-address=127.0.0.1:0"
+        log = tmp_path / "log"
+        with running(["sh", "-c", command], log, lambda: len(collector.exports) > 0, environ=environ):
+            found = decoded(collector.exports[0])
+
+    assert {7.0} == {number for (name, _), number in found.items() if name == "sqlalchemy_pool_connects_total"}
 
 
 def is_gone(group: int) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fixtures.deadlines import until
 from tests.fixtures.otlp import Collector, grpc_collector, http_collector
-from tests.fixtures.sidecar import samples, sidecar, worker
+from tests.fixtures.sidecar import command, samples, sidecar, worker
 from tests.telemetry import attributes, decoded
 
 CONNECTS = "sqlalchemy_pool_connects_total"
@@ -89,3 +89,11 @@ def test_a_collector_that_fails(
     assert ({200}, 0, 1) == ({page.status for page in pages}, code, len(lines))
     assert took < 5
     assert seconds < 10
+
+
+def test_a_bad_endpoint_is_named(directory: Path) -> None:
+    """What is no URL is one line, and nothing is served."""
+    done = command("serve", f"--dir={directory}", "--web.listen-address=127.0.0.1:0", "--otlp", "localhost:4318")
+
+    assert 2 == done.returncode
+    assert "--otlp='localhost:4318': must be a URL such as http://localhost:4318" in done.stderr

@@ -85,7 +85,8 @@ def sizes() -> list[Panel]:
     card = Card(
         "Sizes",
         "For each pool: what an instance needed at most in the last 7 days, on average of five minutes and at its "
-        "peaks, the size that would do for one instance, and what it is set to. Needs our recording rules.",
+        "peaks, the size that would do for one instance, and what it is set to. Behind a sidecar, an instance is "
+        "all of its workers together. Needs our recording rules.",
         "the suggestion lies between size and limit.",
         "above the limit: raise it, after a look at the server. Far below the size: lower it, idle connections cost.",
         width=24,

@@ -5,7 +5,7 @@ from typing import Final
 from grafana.promql import Scope, by, equal, increase
 from grafana.rules.exporter import BOARD
 from grafana.rules.model import BY_TARGET, TARGET_TEXT, Alert, Group
-from pool_exporter.catalog_exporter import WORKER_ENDS, WORKER_STATES
+from pool_exporter.catalog_exporter import PUSH_RESULTS, WORKER_ENDS, WORKER_STATES
 
 ALL: Final = Scope()
 
@@ -72,4 +72,20 @@ def _dropped() -> Alert:
     )
 
 
-GROUPS: Final = (Group("pool-exporter-workers", (_frozen(), _crashed(), _set_aside(), _transport(), _dropped())),)
+def _pushes() -> Alert:
+    failed = by(BY_TARGET, increase(ALL.series("otlp_pushes", equal(PUSH_RESULTS, "failed")), "15m"))
+    arrived = by(BY_TARGET, increase(ALL.series("otlp_pushes", equal(PUSH_RESULTS, "arrived")), "15m"))
+    return Alert(
+        "PoolExporterPushesFail",
+        f"{failed} > 0\nunless {arrived} > 0",
+        "5m",
+        "warning",
+        f"Nothing arrives at the OpenTelemetry collector: {TARGET_TEXT}.",
+        'In 15 minutes {{ $value | printf "%.0f" }} pushes failed and none arrived.',
+        dashboard=BOARD,
+    )
+
+
+GROUPS: Final = (
+    Group("pool-exporter-workers", (_frozen(), _crashed(), _set_aside(), _transport(), _dropped(), _pushes())),
+)
