@@ -18,7 +18,8 @@ Nothing here may open, map or lock a file: directory.py reads, shm.py writes.
 
 import json
 import struct
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, MutableSequence, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2s
@@ -82,7 +83,7 @@ class Record:
     identity: PoolIdentity
     config: PoolConfig
     state: int
-    words: list[int]
+    words: MutableSequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,9 @@ def _record(data: bytes, words_at: int, size: int, translate: Callable[[Sequence
     if not 0 <= length <= words_at - _RECORD.size or state not in (OPEN, CLOSED):
         raise ValueError("a record's head is damaged")
     identity, config = _identity(data[_RECORD.size : _RECORD.size + length])
-    words = translate(memoryview(data)[words_at : words_at + size * 8].cast("q").tolist())
+    # An array has no objects in it for the garbage collector to visit, and makes only those that are asked for.
+    stored = array("q", data[words_at : words_at + size * 8])
+    words = stored if translate is list else translate(stored)
     # Where every number's highest byte is 0, none has to be looked at; that of a foreign layout says nothing.
     is_small = translate is list and not data[words_at + 7 : words_at + layout.SERVER_ROW * 8 : 8].strip(b"\0")
     if not is_small and _has_impossible(words[: layout.SERVER_ROW]):

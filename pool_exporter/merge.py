@@ -46,8 +46,13 @@ def merged(parts: Sequence[Part]) -> Part:
     use_times: list[int] = []
     ask_times: list[int] = []
     for (words, _), clock in zip(parts, clocks, strict=True):
-        used = _move_rows(total, words, _USES, now - clock, use_times)
-        pending = _move_rows(total, words, _ASKS, now - clock, ask_times)
+        if any(words[layout.USE_ROW : layout.SERVER_ROW]):
+            used = _move_rows(total, words, _USES, now - clock, use_times)
+            pending = _move_rows(total, words, _ASKS, now - clock, ask_times)
+        else:  # Most of many workers are idle.
+            used, pending = words[layout.USES], words[layout.ASKS]
+            total[layout.USES_SINCE] += used * (now - clock)
+            total[layout.ASKS_SINCE] += pending * (now - clock)
         total[layout.SATURATED] += still_saturated(words, used, clock)
         total[layout.USED_PEAK] += peak_of(words, clock, layout.USED_PEAK, layout.USED_PEAKS, used)
         total[layout.PENDING_PEAK] += peak_of(words, clock, layout.PENDING_PEAK, layout.PENDING_PEAKS, pending)

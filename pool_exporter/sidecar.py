@@ -114,7 +114,9 @@ def serve(options: Options, probes: "Probes | None" = None, push: "MakePusher | 
     Raises SettingsError when an address, the config file or the collector's URL cannot be used.
     """
     config = ConfigFile(options.config_file)
-    source = Source(Workers(options.directory, per_worker=options.per_worker), config, probes)
+    source = Source(
+        Workers(options.directory, per_worker=options.per_worker, for_servers=probes is not None), config, probes
+    )
     pusher = None if push is None else push(source)
     passwords = Passwords()
     shown = source if pusher is None else pusher.source
