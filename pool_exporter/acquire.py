@@ -16,6 +16,7 @@ from sqlalchemy.pool import Pool, PoolProxiedConnection
 
 from pool_exporter.doors import ATTRIBUTE, Door
 from pool_exporter.guard import errors, guarded
+from pool_exporter.owners import owner_of_task, threads
 from pool_exporter.records import failure_type
 from pool_exporter.state import PoolState
 
@@ -23,12 +24,13 @@ from pool_exporter.state import PoolState
 class Watch:
     """What a watched pool carries: whose it is, and what its replaced methods need at hand."""
 
-    __slots__ = ("door", "hooks", "owner", "state")
+    __slots__ = ("door", "hooks", "is_async", "state")
 
-    def __init__(self, hooks: Any, state: PoolState, owner: Callable[[], Any]) -> None:
+    def __init__(self, hooks: Any, state: PoolState, *, is_async: bool) -> None:
         self.hooks = hooks
         self.state = state
-        self.owner = owner
+        #: Whether a task may be the owner of what is checked out.
+        self.is_async = is_async
         #: The `connect` at which its callers are counted; None while it has not served yet.
         self.door: object | None = None
 
@@ -71,10 +73,10 @@ def timed_connect(  # noqa: C901  # each function more is a call at every checko
                 return connect_of(self)
         state = watch.state
         try:
-            ask = state.asked()
-            if state is not watch.state:  # Forked without a word: it was the parent's.
+            if not state.mark[0]:  # Forked without a word: it is the parent's.
+                state.strayed()
                 state = watch.state
-                ask = state.asked()
+            ask = state.asked()
         except Exception as error:  # noqa: BLE001  # as in `guarded`, which would cost another call
             errors.report(error)
             return connect_of(self)
@@ -92,7 +94,8 @@ def timed_connect(  # noqa: C901  # each function more is a call at every checko
             if connection is None:
                 connection = watch.hooks.found(record)
             if connection.pool is state:
-                wait = state.granted(ask, connection, record.fairy_ref, watch.owner())
+                owner = owner_of_task() if watch.is_async else threads.owner
+                wait = state.granted(ask, connection, record.fairy_ref, owner)
                 if wait >= state.slow.ns:
                     state.slow.tell(wait, None)
             else:

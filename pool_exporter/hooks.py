@@ -26,7 +26,7 @@ from pool_exporter.doors import ATTRIBUTE, doors
 from pool_exporter.drift import Drift
 from pool_exporter.guard import guarded
 from pool_exporter.lifecycle import MAKERS
-from pool_exporter.owners import is_finished, name_of, owner_of_task, owner_of_thread
+from pool_exporter.owners import is_finished, name_of
 from pool_exporter.records import close_reason, limit_of, open_records, pool_of, server_number
 from pool_exporter.state import PoolState
 
@@ -92,7 +92,7 @@ class Hooks:
         return self._tracked(record) or self._track(record, self.state.opened())
 
     def _watch(self, pool: Pool) -> Watch:
-        watch = Watch(self, self.state, owner_of_task if pool._dialect.is_async else owner_of_thread)
+        watch = Watch(self, self.state, is_async=pool._dialect.is_async)
         setattr(pool, ATTRIBUTE, watch)
         return watch
 

@@ -8,6 +8,7 @@ the most that can have been used at once. What does not: the oldest use is the o
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 from pool_exporter import layout
@@ -38,7 +39,7 @@ def merged(parts: Sequence[Part]) -> Part:
     """Return the words of all parts as one process's, and the time that they are meant for."""
     clocks = [now - words[layout.ORIGIN] for words, now in parts]
     now = max(clocks)
-    total = list(map(sum, zip(*(words[:_ADDED] for words, _ in parts), strict=True)))
+    total = list(map(sum, islice(zip(*(words for words, _ in parts), strict=True), _ADDED)))
     total += [0] * (layout.WORDS - _ADDED)
     total[layout.ORIGIN] = total[layout.USED_PEAK] = total[layout.PENDING_PEAK] = 0
     total[layout.LIMIT], total[layout.WINDOW] = -1, now // WINDOW_NS

@@ -13,23 +13,22 @@ from weakref import ref
 
 Owner: TypeAlias = "Callable[[], asyncio.Task[object] | threading.Thread | None]"
 
-_threads = threading.local()
+
+class _Threads(threading.local):
+    """Has the current thread as `owner`, of each thread that asks."""
+
+    def __init__(self) -> None:
+        self.owner: Owner = ref(threading.current_thread())
 
 
-def owner_of_thread() -> Owner:
-    """Return the current thread as an owner."""
-    try:
-        return _threads.owner  # type: ignore[no-any-return]  # a thread-local's attributes are untyped
-    except AttributeError:
-        _threads.owner = owner = ref(threading.current_thread())
-        return owner
+threads = _Threads()
 
 
 def owner_of_task() -> Owner:
     """Return the current task as an owner; outside of any task, the thread."""
     loop = _get_running_loop()
     task = None if loop is None else current_task(loop)
-    return owner_of_thread() if task is None else ref(task)
+    return threads.owner if task is None else ref(task)
 
 
 def name_of(owner: Owner) -> str:

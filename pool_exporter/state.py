@@ -81,8 +81,6 @@ class PoolState:
 
     def asked(self) -> int:
         """Note that a caller asks for a connection; return what `granted`, `failed` or `forgotten` wants to know."""
-        if not self.mark[0]:
-            self.strayed()
         words, now = self.words, self.clock() - self.origin
         try:
             ask = self._ask_rows.pop()

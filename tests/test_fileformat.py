@@ -58,7 +58,7 @@ def test_records_are_read(count: int) -> None:
     records = parse(bytes(filled(count)), "f").records
 
     assert [f"orders{number}" for number in range(count)] == [record.identity.name for record in records]
-    assert [[number + 1] * layout.WORDS for number in range(count)] == [record.words for record in records]
+    assert [[number + 1] * layout.WORDS for number in range(count)] == [list(record.words) for record in records]
     assert [CONFIG] * count == [record.config for record in records]
 
 

@@ -167,7 +167,7 @@ def test_fault_below(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     engine = new_engine()
     monitor = instrument(engine)
     monkeypatch.setattr(where, fail)
-    monkeypatch.setattr("pool_exporter.owners._threads", type("", (), {})())
+    monkeypatch.setattr("pool_exporter.acquire.threads", object())
 
     assert bare == live(engine)
 

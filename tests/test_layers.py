@@ -131,7 +131,7 @@ SIDEWAYS: Mapping[str, set[str]] = {
     # Of the same pool, what has no public name.
     "identity": {"records"},
     # The timed connect() is one half of what is replaced, the rest of a connection's life the other.
-    "acquire": {"doors", "guard", "records"},
+    "acquire": {"doors", "guard", "owners", "records"},
     "lifecycle": {"acquire", "doors", "guard", "records"},
     "drift": {"records"},
     "hooks": {"acquire", "doors", "drift", "guard", "lifecycle", "owners", "records"},

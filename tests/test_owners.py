@@ -7,7 +7,7 @@ from weakref import ref
 
 import pytest
 
-from pool_exporter.owners import Owner, is_finished, owner_of_task, owner_of_thread
+from pool_exporter.owners import Owner, is_finished, owner_of_task, threads
 
 
 def owner_elsewhere() -> tuple[Owner, threading.Event, threading.Thread]:
@@ -16,7 +16,7 @@ def owner_elsewhere() -> tuple[Owner, threading.Event, threading.Thread]:
     known, go_on = threading.Event(), threading.Event()
 
     def run() -> None:
-        found.append(owner_of_thread())
+        found.append(threads.owner)
         known.set()
         go_on.wait()
 
@@ -28,10 +28,10 @@ def owner_elsewhere() -> tuple[Owner, threading.Event, threading.Thread]:
 
 def test_this_thread() -> None:
     """A thread is its own owner, the same every time, and not finished while it runs."""
-    owner = owner_of_thread()
+    owner = threads.owner
 
     assert threading.current_thread() is owner()
-    assert owner_of_thread() is owner
+    assert threads.owner is owner
     assert not is_finished(owner)
 
 
@@ -61,7 +61,7 @@ def test_thread_not_started_by_threading() -> None:
     done = threading.Event()
 
     def run() -> None:
-        found.append(owner_of_thread())
+        found.append(threads.owner)
         done.set()
 
     _thread.start_new_thread(run, ())
@@ -129,4 +129,4 @@ def test_no_task() -> None:
     loop.run_forever()
     loop.close()
 
-    assert owner_of_task() is owner_of_thread() is found[0]
+    assert owner_of_task() is threads.owner is found[0]
