@@ -58,17 +58,18 @@ def ours(directory: Path, workers: int, pools: int, dead: int) -> Callable[[], b
     reader, asked = Workers(directory), Request("GET", "/metrics")
     for _ in range(dead):
         gone = Worker(directory, "1")
-        _fill(gone, pools)
+        fill(gone, pools)
         gone.end()
         gone.leave()
     living = [Worker(directory, "1") for _ in range(workers)]
     for worker in living:
-        _fill(worker, pools)
+        fill(worker, pools)
         worker.beat(time.monotonic_ns(), 0)
     return lambda: respond(asked, reader).body if living else b""
 
 
-def _fill(worker: Any, pools: int) -> None:  # imported where it is used
+def fill(worker: Any, pools: int) -> None:  # imported where it is used
+    """Give a worker so many pools with numbers in them."""
     from pool_exporter import layout
     from pool_exporter.snapshot import PoolConfig, PoolIdentity
 
@@ -100,7 +101,7 @@ def multiprocess(directory: Path, workers: int, pools: int, dead: int) -> Callab
 
 
 def _write(pools: int) -> None:
-    """Write what `_fill` writes, as the metrics of our own catalogue."""
+    """Write what `fill` writes, as the metrics of our own catalogue."""
     from prometheus_client import Counter, Gauge, Histogram
 
     from pool_exporter.catalog import BOUNDS_SECONDS, POOL_METRICS

@@ -21,7 +21,7 @@ from pool_exporter.pusher import Pusher
 from tests.fixtures.deadlines import until
 from tests.fixtures.programs import require
 from tests.fixtures.victoria import Victoria, victoria_server
-from tests.pools import Database
+from tests.pools import Database, watch_nothing
 
 OURS = '{__name__=~"db_client_connection_.*|sqlalchemy_pool_.*|pool_exporter_.*"}'
 INSTANCE = "service_instance_id"  # Over OTLP it is the resource's, and of every push; a scrape has it for --per-worker.
@@ -101,6 +101,7 @@ KEPT: list[object] = []
 def _databases() -> Iterator[Databases]:
     """Three databases that hold the same run, which is at rest."""
     binary = require("victoria-metrics")
+    watch_nothing()  # What other tests have left has no service, and each way finds another one for it.
     with ExitStack() as stack:
         server = stack.enter_context(pool_exporter.start_http_server(0))
         scraped, embedded, pushed = (
