@@ -37,7 +37,7 @@ test: $(VENV)/.installed-test
 	$(VENV)/bin/pytest $(ARGS)
 
 test-sa20: $(VENV_SA20)/.installed-test  # Two minutes of soaking on one version are enough.
-	POOL_EXPORTER_SOAK_SECONDS=20 $(VENV_SA20)/bin/pytest $(ARGS)
+	SOAK_SECONDS=20 $(VENV_SA20)/bin/pytest $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check
@@ -57,10 +57,10 @@ bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench
 		--output docs/benchmarks.md $(ARGS)
 
 soak: $(VENV)/.installed-test
-	POOL_EXPORTER_SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/pytest tests/soak -o log_cli_level=INFO $(ARGS)
+	SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/pytest tests/soak -o log_cli_level=INFO $(ARGS)
 
 fuzz: $(VENV)/.installed-test
-	POOL_EXPORTER_FUZZ_FACTOR=$(FUZZ_FACTOR) $(VENV)/bin/pytest tests/property/test_any_file.py $(ARGS)
+	FUZZ_FACTOR=$(FUZZ_FACTOR) $(VENV)/bin/pytest tests/property/test_any_file.py $(ARGS)
 
 conformance: $(VENV)/.installed-test $(VENV_SA20)/.installed-test
 	$(VENV)/bin/python -m tests.conformance $(ARGS)

@@ -1,7 +1,7 @@
 """Any bytes as a worker's file, or as the accumulator, give a snapshot or CorruptFile, and nothing else.
 
 Bytes that are merely random are refused at the first eight; so most of these are files as workers write them, with
-something in them changed. `make fuzz` reads more of them, as POOL_EXPORTER_FUZZ_FACTOR says.
+something in them changed. `make fuzz` reads more of them, as FUZZ_FACTOR says.
 """
 
 import json
@@ -27,7 +27,7 @@ from pool_exporter.shm import Worker
 from pool_exporter.snapshot import PoolConfig, PoolIdentity, Snapshot
 from pool_exporter.workers import Workers
 
-FACTOR = int(os.environ.get("POOL_EXPORTER_FUZZ_FACTOR", "1"))
+FACTOR = int(os.environ.get("FUZZ_FACTOR", "1"))
 MEMORY = "/dev/shm"  # noqa: S108  # directories of their own are made in it
 FILE = f"w-{'0' * 32}.pool"
 

@@ -25,7 +25,7 @@ from tests.fixtures.sidecar import PROGRAM, samples
 
 _log = logging.getLogger(__name__)
 
-SECONDS = float(os.environ.get("POOL_EXPORTER_SOAK_SECONDS", "120"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "120"))
 WORKERS = 3
 CALLERS = 2
 SCRAPE_SECONDS = 0.05
