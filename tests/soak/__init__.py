@@ -1,4 +1,4 @@
 """Services under load whose workers and sidecars are killed at random, and the truth beside what the sidecars say.
 
-`make soak` runs it for SOAK_SECONDS, the tests for a short while; SOAK_SECONDS says how long.
+`make soak` runs it for ten minutes, the tests for two; SOAK_SECONDS says otherwise.
 """
