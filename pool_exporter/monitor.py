@@ -156,7 +156,8 @@ def _instrument(target: object, name: str | None, service: str | None) -> Monito
         hooks = hooks_of(pool)
         if hooks is None:
             require()
-            identity = identity_of(engine, pool, name, prepared_service() if service is None else service)
+            default = prepared_service()  # Also when it is not asked for: it prepares what all monitors stand on.
+            identity = identity_of(engine, pool, name, default if service is None else service)
             return Monitor(pool, _unique(identity))
         monitor: Monitor = hooks.monitor
         if name is not None and name != monitor.identity.name.partition("#")[0] and not registry.transport.is_shared:

@@ -1,9 +1,13 @@
 """`instrument()` and the monitor that it returns."""
 
 import gc
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +105,22 @@ def test_service_of_the_environment(monkeypatch: pytest.MonkeyPatch, engine: Eng
 
     assert "ours" == instrument(Database().engine()).identity.service
     assert "given" == instrument(Database().engine(), service="given").identity.service
+
+
+def test_service_given_in_a_shared_directory(tmp_path: Path) -> None:
+    """A service that is given leaves the rest of the environment in force: the directory, and what forks need."""
+    code = (
+        "import os; found = []; os.register_at_fork = lambda **hooks: found.extend(hooks.values())\n"
+        "import sqlalchemy, pool_exporter\n"
+        "pool_exporter.instrument(sqlalchemy.create_engine('sqlite://'), name='orders', service='shop')\n"
+        "from pool_exporter.monitor import snapshot\n"
+        "ours = [hook for hook in found if hook.__module__.startswith('pool_exporter')]\n"
+        "print([pool.identity.service for pool in snapshot().pools], snapshot().files, len(ours))"
+    )
+    environ = {**os.environ, "POOL_EXPORTER_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
+
+    assert "['shop'] 1 1" == done.stdout.strip()
 
 
 def test_bad_environment(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
