@@ -81,7 +81,9 @@ class Hooks:
         self._closing.clear()
         self.state = state
         for pool in [*self.pools(), *_alive(self._successors)]:
-            getattr(pool, ATTRIBUTE).state = state
+            watch: Watch | None = getattr(pool, ATTRIBUTE, None)
+            if watch is not None and watch.hooks is self:
+                watch.state = state
 
     def pools(self) -> list[Pool]:
         """Return the pools that have served and are alive, the current one last."""
