@@ -11,6 +11,7 @@ listener of a pool costs two kilobytes and, on a checkout, 0.4 microseconds. And
 begins to wait or gives up, for a return that is complete, or before a detached connection's record can be had again.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from functools import update_wrapper
 from typing import Any, Final
@@ -56,28 +57,32 @@ class Door:
 
 
 class Doors:
-    """All doors of this process. Opening and removing is for one thread at a time; its caller sees to that."""
+    """All doors of this process."""
 
     def __init__(self) -> None:
         self._doors: list[Door] = []
+        #: Held while doors are opened or removed, and nothing else is waited for inside. A finalizer may remove.
+        self.lock = threading.RLock()
 
     def open(self, pool_class: type[Pool], make: "Makers") -> Door:
         """Open every door of *pool_class* that is not open; return its `connect`'s, through which a caller comes."""
-        for carrier in _CARRIERS:
-            if ATTRIBUTE not in carrier.__dict__:
-                setattr(carrier, ATTRIBUTE, None)
-        for cls, name in _places(pool_class):
-            self._door(cls, name, make)
-        cls = next(each for each in pool_class.__mro__ if "connect" in each.__dict__)
-        return self._door(cls, "connect", make)
+        with self.lock:
+            for carrier in _CARRIERS:
+                if ATTRIBUTE not in carrier.__dict__:
+                    setattr(carrier, ATTRIBUTE, None)
+            for cls, name in _places(pool_class):
+                self._door(cls, name, make)
+            cls = next(each for each in pool_class.__mro__ if "connect" in each.__dict__)
+            return self._door(cls, "connect", make)
 
     def remove(self) -> None:
         """Put back all that was there."""
-        while self._doors:
-            self._doors.pop().remove()
-        for carrier in _CARRIERS:
-            if ATTRIBUTE in carrier.__dict__:
-                delattr(carrier, ATTRIBUTE)
+        with self.lock:
+            while self._doors:
+                self._doors.pop().remove()
+            for carrier in _CARRIERS:
+                if ATTRIBUTE in carrier.__dict__:
+                    delattr(carrier, ATTRIBUTE)
 
     def _door(self, cls: type, name: str, make: "Makers") -> Door:
         for door in self._doors:

@@ -133,7 +133,7 @@ class Registry:
     @guarded
     def _after_fork(self) -> None:
         """Start at zero in the child: a thread that is not there may hold a lock, the connections are not ours."""
-        self._lock, self._reading = threading.RLock(), threading.Lock()
+        self._lock, self._reading, doors.lock = threading.RLock(), threading.Lock(), threading.RLock()
         errors.count = 0
         if self._mark is not None:
             self._mark.renew()

@@ -5,7 +5,6 @@ times out in the queue, while connecting, in a ping, in a rollback or in a close
 """
 
 import gc
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -23,16 +22,6 @@ from tests.property.strategies import A_MOMENT, Shape, durations, shapes, which
 pytestmark = pytest.mark.filterwarnings("ignore:The garbage collector is trying:sqlalchemy.exc.SAWarning")
 
 sides = st.sampled_from([0, 0, 1])
-
-
-@pytest.fixture(name="_no_garbage_collection", scope="module", autouse=True)
-def _no_garbage_collection() -> Iterator[None]:
-    """Have the garbage collector run only when the machine says so, and let it not look at what is there already."""
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 class AsyncPoolMachine(RuleBasedStateMachine):

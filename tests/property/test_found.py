@@ -1,7 +1,5 @@
 """What the machines have found, replayed step by step: a run that is drawn anew each time may not find it again."""
 
-import gc
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -22,14 +20,6 @@ SHAPE = Shape(
     warm=0,
     warm_used=0,
 )
-
-
-@pytest.fixture(name="_no_garbage_collection", autouse=True)
-def _no_garbage_collection() -> Iterator[None]:
-    """As in the machines."""
-    gc.disable()
-    yield
-    gc.enable()
 
 
 Step: TypeAlias = tuple[str, dict[str, Any]]

@@ -6,10 +6,8 @@ done and when (truth.py, timeline.py). The clock stands still but for the machin
 """
 
 import gc
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -21,16 +19,6 @@ from tests.property.side import Held, ListenerError, Side
 from tests.property.strategies import A_MOMENT, Shape, durations, shapes, which
 
 sides = st.sampled_from([0, 0, 1])
-
-
-@pytest.fixture(name="_no_garbage_collection", scope="module", autouse=True)
-def _no_garbage_collection() -> Iterator[None]:
-    """Have the garbage collector run only when the machine says so, and let it not look at what is there already."""
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 class PoolMachine(RuleBasedStateMachine):
