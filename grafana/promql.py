@@ -6,9 +6,9 @@ Every function returns a piece of an expression as text. Nothing here may know a
 from dataclasses import dataclass
 from typing import Final
 
-from pool_exporter.catalog import EXPORTER_METRICS, POOL_LABELS, POOL_METRICS, POOL_NAME
-from pool_exporter.catalog_server import SERVER_LABELS, SERVER_METRICS, ServerMetric
-from pool_exporter.metric import Kind, Label, Metric
+from pool_exporter.metrics.metric import Kind, Label, Metric
+from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_LABELS, POOL_METRICS, POOL_NAME
+from pool_exporter.metrics.server_metrics import SERVER_LABELS, SERVER_METRICS, ServerMetric
 
 RATE_INTERVAL: Final = "$__rate_interval"
 """What Grafana replaces by four scrapes' time, or more when the graph is coarser: the shortest window that is sound."""

@@ -8,7 +8,7 @@ may say when an answer is bad: thresholds are the boards' and the rules'.
 from typing import Protocol
 
 from grafana.promql import RATE_INTERVAL, Scope, by, equal, other_than, rate, ratio, series_labels
-from pool_exporter.catalog import ERROR_TYPES, STATES
+from pool_exporter.metrics.pool_metrics import ERROR_TYPES, STATES
 
 SLOW_SECONDS = 0.1
 """Who waits longer for a connection has waited too long; a bound of the histograms stands exactly here."""

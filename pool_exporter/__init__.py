@@ -9,11 +9,11 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
-    from pool_exporter.app import make_asgi_app, metrics_endpoint
-    from pool_exporter.collector import PoolCollector
-    from pool_exporter.everywhere import instrument_all
-    from pool_exporter.monitor import Monitor, instrument
-    from pool_exporter.server import start_http_server
+    from pool_exporter.runtime.all_pools import instrument_all
+    from pool_exporter.runtime.monitor import Monitor, instrument
+    from pool_exporter.web.asgi_app import make_asgi_app, metrics_endpoint
+    from pool_exporter.web.prometheus_collector import PoolCollector
+    from pool_exporter.web.thread_server import start_http_server
 
 __all__ = [
     "Monitor",
@@ -26,13 +26,13 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Monitor": "pool_exporter.monitor",
-    "PoolCollector": "pool_exporter.collector",
-    "instrument": "pool_exporter.monitor",
-    "instrument_all": "pool_exporter.everywhere",
-    "make_asgi_app": "pool_exporter.app",
-    "metrics_endpoint": "pool_exporter.app",
-    "start_http_server": "pool_exporter.server",
+    "Monitor": "pool_exporter.runtime.monitor",
+    "PoolCollector": "pool_exporter.web.prometheus_collector",
+    "instrument": "pool_exporter.runtime.monitor",
+    "instrument_all": "pool_exporter.runtime.all_pools",
+    "make_asgi_app": "pool_exporter.web.asgi_app",
+    "metrics_endpoint": "pool_exporter.web.asgi_app",
+    "start_http_server": "pool_exporter.web.thread_server",
 }
 
 

@@ -16,7 +16,7 @@ from typing import NoReturn
 from typing_extensions import override
 
 import pool_exporter
-from pool_exporter import dump, healthcheck, serve
+from pool_exporter.commands import dump, healthcheck, serve
 from pool_exporter.errors import PoolExporterError
 
 EXIT_USAGE = 2

@@ -15,11 +15,11 @@ from opentelemetry.metrics import get_meter_provider
 from typing_extensions import override
 
 from pool_exporter.errors import PoolExporterError
-from pool_exporter.everywhere import Everywhere, instrument_all
-from pool_exporter.monitor import watched
-from pool_exporter.otel import Bridge, report
-from pool_exporter.registry import registry
-from pool_exporter.takeover import take_over
+from pool_exporter.otel.meter_provider_bridge import MeterProviderBridge, report
+from pool_exporter.otel.other_instrumentation import take_over
+from pool_exporter.runtime.all_pools import AllPoolsInstrumentation, instrument_all
+from pool_exporter.runtime.monitor import watched
+from pool_exporter.runtime.registry import registry
 
 _log = logging.getLogger("pool_exporter")
 
@@ -45,8 +45,8 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
 
     configuration = Configuration
 
-    _bridge: Bridge | None = None
-    _everywhere: Everywhere | None = None
+    _bridge: MeterProviderBridge | None = None
+    _everywhere: AllPoolsInstrumentation | None = None
     _give_back: Callable[[], None] | None = None
 
     @override
@@ -58,7 +58,7 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
     def _instrument(self, **kwargs: Any) -> None:
         """Begin. Of the options of all instrumentors the two providers count, by default the global ones."""
         options = Configuration(**{name: kwargs[name] for name in _OPTIONS if name in kwargs})
-        was_started = registry.everywhere is not None
+        was_started = registry.all_pools is not None
         try:
             everywhere = instrument_all()
         except PoolExporterError as error:
@@ -90,6 +90,6 @@ def _trace_waits() -> float | None:
     """Read the environment, which an application without that variable need not pay for."""
     if _VARIABLE not in os.environ:
         return None
-    from pool_exporter.settings import Settings
+    from pool_exporter.demo.database_settings import Settings
 
     return Settings.load(env_file=None).trace_waits

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy.engine import URL, CreateEnginePlugin, Engine
 
 from pool_exporter.errors import Problem, SettingsError
-from pool_exporter.monitor import instrument
+from pool_exporter.runtime.monitor import instrument
 
 _PREFIX: Final = "pool_exporter_"
 _OPTIONS: Final = ("name", "service")

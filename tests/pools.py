@@ -17,9 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool, QueuePool
 
 from pool_exporter import Monitor
-from pool_exporter.guard import errors
-from pool_exporter.monitor import watched
-from pool_exporter.snapshot import PoolSnapshot
+from pool_exporter.hook_errors import errors
+from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.runtime.monitor import watched
 
 
 class _Connection(sqlite3.Connection):

@@ -7,8 +7,8 @@ import sys
 import threading
 from dataclasses import dataclass, field
 
-from pool_exporter.server import MetricsServer
-from pool_exporter.snapshot import Snapshot
+from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.web.thread_server import MetricsServer
 from tests.golden import SNAPSHOT
 
 

@@ -6,10 +6,10 @@ from typing import Any, TypeAlias
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric, MetricsData
 from prometheus_client.core import Metric as Family
 
-from pool_exporter.metric import Kind
-from pool_exporter.render.otel import ALL_METRICS, SCOPE
-from pool_exporter.render.prometheus import families
-from pool_exporter.snapshot import Snapshot
+from pool_exporter.metrics.metric import Kind
+from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.otel.points import ALL_METRICS, SCOPE
+from pool_exporter.web.prometheus_families import families
 from tests.fixtures.otlp import Export
 
 Series: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pool_exporter.errors import SHOWN_CHARACTERS_MAX, CorruptFile, PoolExporterError, Problem, SettingsError, masked
+from pool_exporter.errors import (
+    SHOWN_CHARACTERS_MAX,
+    CorruptFile,
+    PoolExporterError,
+    Problem,
+    SettingsError,
+    masked,
+)
 
 SECRET = "Zq9"
 

@@ -24,9 +24,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 import pool_exporter
-from pool_exporter import monitor, takeover
-from pool_exporter.guard import errors
+from pool_exporter.hook_errors import errors
 from pool_exporter.instrumentor import Configuration, PoolInstrumentor
+from pool_exporter.otel import other_instrumentation
+from pool_exporter.runtime import monitor
 from tests.serving import run
 from tests.telemetry import collected, points, value
 
@@ -290,8 +291,8 @@ def test_another_version_of_theirs(
 
 def test_theirs_is_not_installed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Without the other package there is nothing to take over, and nothing to warn of."""
-    monkeypatch.setattr(takeover, "find_spec", lambda _: None)
-    takeover.take_over()()
+    monkeypatch.setattr(other_instrumentation, "find_spec", lambda _: None)
+    other_instrumentation.take_over()()
 
     assert [] == caplog.messages
 

@@ -1,227 +1,71 @@
-"""Imports go down only: the drawing of the layers, as a table, held against every import statement of the package."""
+"""The package's wings import only downwards: the table of DESIGN's layout, checked against every import statement."""
 
 import ast
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "pool_exporter"
 
-LEVELS: Mapping[str, int] = {
-    # What there is to measure, and what can go wrong.
-    "metric": 0,
-    "catalog_exporter": 0,
-    "catalog": 0,
-    "catalog_server": 0,
-    "errors": 0,
-    # Where the numbers stand, and what they look like to a reader.
-    "layout": 1,
-    "snapshot": 1,
-    "servers": 1,
-    # Numbers in, numbers out: no clock, no IO, nothing of third parties.
-    "slots": 2,
-    "connection": 2,
-    "slow": 2,
-    "state": 2,
-    "locked": 2,
-    "beside": 2,
-    "merge": 2,
-    "schema": 2,
-    "fileformat": 2,
-    "ownership": 2,
-    "folding": 2,
-    "advice": 2,
-    "lint": 2,
-    "render": 2,
-    "negotiation": 2,
-    # The world: SQLAlchemy, files, servers, the environment.
-    "hooks": 3,
-    "acquire": 3,
-    "guard": 3,
-    "identity": 3,
-    "doors": 3,
-    "drift": 3,
-    "lifecycle": 3,
-    "owners": 3,
-    "records": 3,
-    "directory": 3,
-    "accumulator": 3,
-    "fold": 3,
-    "heartbeat": 3,
-    "process": 3,
-    "mark": 3,
-    "shm": 3,
-    "transport": 3,
-    "registry": 3,
-    "workers": 3,
-    "probe": 3,
-    "settings": 3,
-    "version": 3,
-    "exposition": 3,
-    # The sidecar's server: where it listens, whom it answers, what it logs.
-    "addresses": 3,
-    "configfile": 3,
-    "gate": 3,
-    "logs": 3,
-    "passwords": 3,
-    "tls": 3,
-    "visits": 3,
-    "webconfig": 3,
-    "yamltext": 3,
-    "otelsdk": 3,
-    "readerhook": 3,
-    "replay": 3,
-    "finished": 3,
-    "otel": 3,
-    "takeover": 3,
-    "traces": 3,
-    "resources": 3,
-    "pusher": 3,
-    "otlp": 3,
-    # What a user holds.
-    "monitor": 4,
-    "everywhere": 4,
-    "collector": 4,
-    "app": 4,
-    "server": 4,
-    "plugin": 4,
-    "instrumentor": 4,
-    "sidecar": 4,
-    "serve": 4,
-    "dump": 4,
-    "healthcheck": 4,
-    "demo": 4,
-    "cli": 4,
-    # `pool_exporter/__init__.py`: only names of the level it is on.
-    "__init__": 4,
+LEVELS: tuple[tuple[str, ...], ...] = (
+    ("errors", "version", "environment", "database_url", "hook_errors", "units"),
+    ("metrics",),
+    ("state",),
+    ("hooks", "workers", "otel", "probe"),
+    ("diagnosis",),
+    ("advice",),
+    ("runtime",),
+    ("web",),
+    ("sidecar",),
+    ("demo",),
+    ("commands",),
+    ("__init__", "__main__", "cli", "plugin", "instrumentor", "celery_units"),
+)
+"""The wings and the modules of the root, lowest first. A wing imports itself and what is on lower levels; wings on one
+level do not import each other."""
+
+ENTRANCES = frozenset(LEVELS[-1])
+GROUND = frozenset(LEVELS[0])
+DEMO_MAY_IMPORT = {"pool_exporter", "pool_exporter.cli"}
+"""The demo is a program of a user: it imports the package's public names and starts its command line."""
+
+THIRD_PARTY: Mapping[str, set[str]] = {
+    "metrics": set(),
+    "state": set(),
+    "hooks": {"sqlalchemy"},
+    "workers": set(),
+    "otel": {"opentelemetry", "sqlalchemy", "google", "requests"},
+    "probe": {"psycopg", "sqlalchemy"},
+    "diagnosis": set(),
+    "advice": {"sqlalchemy"},
+    "runtime": {"sqlalchemy", "opentelemetry"},
+    "web": {"prometheus_client", "starlette"},
+    "sidecar": {"bcrypt", "cryptography", "pydantic", "starlette", "uvicorn", "yaml"},
+    "commands": {"opentelemetry", "rich"},
 }
+"""What each wing may import besides the standard library and `typing_extensions`; demo and entrances: anything."""
 
-# Imports on one level. All others go strictly down.
-SIDEWAYS: Mapping[str, set[str]] = {
-    # The catalogue is one list, in two files, of what a metric is.
-    "catalog_exporter": {"metric"},
-    "catalog": {"catalog_exporter", "metric"},
-    # The table of the servers' side, beside the pools'.
-    "catalog_server": {"catalog", "metric"},
-    # What the living pools hold of a server, read from their words.
-    "servers": {"layout", "snapshot"},
-    # A probe's URL is read as a setting is, and names its server as a pool does.
-    "probe": {"identity", "settings"},
-    # decode() reads the words where the layout puts them.
-    "snapshot": {"layout"},
-    # Events in, connections moved, slots written.
-    "shm": {"directory", "process"},  # Both sides name the files alike; its header tells of this process.
-    "accumulator": {"directory"},  # It adds up what was found.
-    "fold": {"accumulator", "directory"},
-    "workers": {"accumulator", "directory", "fold", "process", "version"},  # All of a directory, as one reader sees it.
-    # Where this process's words stand, and all that is watched in it.
-    "transport": {"guard", "shm", "version"},
-    "heartbeat": {"guard"},
-    "registry": {"doors", "guard", "heartbeat", "hooks", "mark", "transport", "workers"},
-    "state": {"connection", "slots", "slow"},
-    # The same machine under a lock.
-    "locked": {"slots", "state"},
-    "beside": {"slots"},
-    # The file holds the schema of its own words.
-    "fileformat": {"schema"},
-    # Of the same pool, what has no public name.
-    "identity": {"records"},
-    # The timed connect() is one half of what is replaced, the rest of a connection's life the other.
-    "acquire": {"doors", "guard", "owners", "records"},
-    "lifecycle": {"acquire", "doors", "guard", "records"},
-    "drift": {"records"},
-    "hooks": {"acquire", "doors", "drift", "guard", "lifecycle", "owners", "records"},
-    # The two ways into a MeterProvider: finished metrics through the hook, or instruments.
-    "otelsdk": {"version"},
-    "readerhook": {"guard"},
-    "finished": {"otelsdk", "readerhook"},
-    "otel": {"finished", "guard", "replay", "version"},
-    # What is pushed, by whom, and as whose.
-    "pusher": {"otelsdk", "resources"},
-    "otlp": {"pusher", "resources"},
-    # A span says what failed in the metrics' words.
-    "traces": {"guard", "records", "version"},
-    # It instruments each pool that it meets.
-    "everywhere": {"monitor"},
-    # They collect from the monitors of the process, or serve them, unless they are given another source.
-    "collector": {"monitor"},
-    "app": {"monitor"},
-    "server": {"monitor"},
-    # The two doors without code open into instrument().
-    "plugin": {"monitor"},
-    "instrumentor": {"everywhere", "monitor"},
-    # The web config: YAML, its keys, TLS as it says, the file as it is now, and what a request has to pass by it.
-    "webconfig": {"yamltext"},
-    "tls": {"webconfig"},
-    "configfile": {"tls", "webconfig"},
-    "gate": {"configfile", "passwords", "webconfig"},
-    "visits": {"configfile", "tls"},
-    # It serves the same pages from another source.
-    "sidecar": {"app"},
-    # The commands, which find the directory alike.
-    "serve": {"sidecar"},
-    "dump": {"serve"},
-    # Names of this level, for users; the demo and the command line are built on them as a user's service is.
-    "__init__": {"app", "collector", "everywhere", "monitor", "server"},
-    "demo": {"__init__", "healthcheck"},
-    "cli": {"__init__", "demo", "dump", "healthcheck", "serve", "sidecar"},
-}
-
-# Imports on one level for types alone, under TYPE_CHECKING: they never run.
-SIDEWAYS_FOR_TYPES: Mapping[str, set[str]] = {
-    "snapshot": {"servers"},  # The whole holds the servers' side, too.
-    "connection": {"state"},  # A connection knows the pool that it belongs to.
-}
-
-PURE_LEVEL = 2
-
-# What levels 0 to 2 may use of the standard library: nothing that reads a clock, opens anything or starts a thread.
+PURE = ("metrics", "state")
 PURE_STDLIB = {
-    "__future__",
-    "abc",
-    "array",
-    "bisect",
-    "collections",
-    "contextlib",
-    "dataclasses",
-    "enum",
-    "functools",
-    "gzip",
-    "hashlib",
-    "html",
-    "itertools",
-    "json",
-    "math",
-    "operator",
-    "re",
-    "string",
-    "struct",
-    "textwrap",
-    "types",
-    "typing",
-    "weakref",
-    "zlib",
+    *("__future__", "abc", "array", "bisect", "collections", "contextlib", "dataclasses", "enum", "functools"),
+    *("itertools", "json", "math", "operator", "re", "string", "struct", "types", "typing", "weakref"),
 }
-
-# (module, what it imports) beyond PURE_STDLIB.
-PURE_EXCEPTIONS = {
-    ("locked", "threading.RLock"),  # A lock starts nothing.
-    ("locked", "sys"),  # Only it knows whether there is a GIL.
-    ("render.servers", "prometheus_client"),  # As the next.
-    ("render.prometheus", "prometheus_client"),  # The encoding of the formats is its own library's.
-}
-
-IF_TYPES = "if TYPE_CHECKING:\n    "
+PURE_EXCEPTIONS = {("state.locked_pool_state", "threading.RLock"), ("state.locked_pool_state", "sys")}
+"""A lock starts nothing, and only that module has to know whether there is a GIL."""
 
 IMPURE_CALLS = {"breakpoint", "eval", "exec", "input", "open", "print"}
 
+ROOT_FILES_MAX = 12
+WING_FILES_MAX = 16
+CHAIN_MAX = 12
+
 
 def modules() -> dict[str, Path]:
-    """Return every module of the package by its dotted name within it: catalog, render.prometheus, demo.__init__."""
+    """Return every module of the package by its dotted name within it: `errors`, `web.page`, `demo.__init__`."""
     return {
         ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
         for path in sorted(PACKAGE.rglob("*.py"))
@@ -230,13 +74,13 @@ def modules() -> dict[str, Path]:
 
 
 def first(name: str) -> str:
-    """Return the first part of a dotted name: of a module, its row in the table, because a subpackage is one row."""
+    """Return the first part of a dotted name: of a module of ours, its wing."""
     return name.partition(".")[0]
 
 
-def level(row: str) -> int:
-    """Return the level of a row of the table; a module that is not in it is above all, and fails a test of its own."""
-    return LEVELS.get(row, len(LEVELS))
+def level(wing: str) -> int:
+    """Return the level of a wing; one that is in no row is above all, and fails a test of its own."""
+    return next((i for i, row in enumerate(LEVELS) if wing in row), len(LEVELS))
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
@@ -249,45 +93,45 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def without_type_checking(tree: ast.Module) -> ast.Module:
-    """Return *tree* without what only type checkers read."""
-    kept = [node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
-    return ast.Module(kept, [])
-
-
-def own_part(name: str) -> str:
-    """Return the row of the table that *name*, such as pool_exporter.render.page, belongs to."""
-    row = first(name.partition(".")[2])
-    return row if row in LEVELS or (row and (PACKAGE / f"{row}.py").exists()) else "__init__"
-
-
-def is_own(name: str) -> bool:
-    """Whether *name* is of this package."""
-    return first(name) == "pool_exporter"
+def own(tree: ast.Module) -> Iterator[str]:
+    """Yield the modules of this package that *tree* imports, also for types alone, by their name within it."""
+    known = modules()
+    for name in imported(tree):
+        if first(name) != "pool_exporter":
+            continue
+        parts = name.split(".")[1:]
+        names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+        yield next((each for each in names if each in known or f"{each}.__init__" in known), "__init__")
 
 
 def wrong_directions(module: str, tree: ast.Module) -> list[str]:
-    """Return what *module* imports of the package although it is neither below it nor a sideways edge."""
-    source = first(module)
-    allowed = SIDEWAYS.get(source, set())
-    wrong = _not_below(source, tree) - allowed - SIDEWAYS_FOR_TYPES.get(source, set())
-    wrong |= _not_below(source, without_type_checking(tree)) - allowed
+    """Return what *module* imports of the package although it is neither below its wing nor in it."""
+    wing = first(module)
+    allowed = {"__init__", "cli"} if wing == "demo" else set()
+    wrong = {
+        target
+        for target in own(tree)
+        if first(target) != wing and target not in allowed and level(first(target)) >= level(wing)
+        if not {wing, first(target)} <= ENTRANCES | {""} and not {wing, first(target)} <= GROUND
+    }
     return sorted(f"{module} imports {target}" for target in wrong)
 
 
-def _not_below(source: str, tree: ast.Module) -> set[str]:
-    targets = {own_part(name) for name in imported(tree) if is_own(name)} - {source}
-    return {target for target in targets if level(target) >= level(source)}
+def strangers(module: str, tree: ast.Module) -> list[str]:
+    """Return what *module* imports of third parties although its wing may not."""
+    wing = first(module)
+    if wing not in THIRD_PARTY:
+        return []
+    allowed = THIRD_PARTY[wing] | sys.stdlib_module_names | {"pool_exporter", "typing_extensions"}
+    return sorted({f"{module} imports {first(name)}" for name in imported(tree) if first(name) not in allowed})
 
 
 def impurities(module: str, tree: ast.Module) -> list[str]:
-    """Return what *module*, of levels 0 to 2, imports or calls although it reaches out of the values it is given."""
+    """Return what *module*, of a pure wing, imports or calls although it reaches out of the values it is given."""
     imports = [
         f"{module} imports {name}"
         for name in imported(tree)
-        if not is_own(name)
-        and first(name) not in PURE_STDLIB
-        and not {(module, name), (module, first(name))} & PURE_EXCEPTIONS
+        if first(name) not in PURE_STDLIB | {"pool_exporter"} and (module, name) not in PURE_EXCEPTIONS
     ]
     calls = [
         f"{module} calls {node.func.id}()"
@@ -302,49 +146,85 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), filename=str(path))
 
 
-def test_every_module_has_a_level() -> None:
-    """A new module is put into the table, deliberately, before anything imports it."""
-    unlisted = {first(module) for module in modules()} - set(LEVELS)
+def graph() -> dict[str, set[str]]:
+    """Return what each module imports of the package, entrances and packages' own `__init__` left out."""
+    found = {name: set(own(parse(path))) - {name} for name, path in modules().items()}
+    return {name: {each for each in targets if each in found} for name, targets in found.items()}
+
+
+def test_every_module_is_in_a_wing() -> None:
+    """A new wing, or a new module in the root, is put into the table deliberately."""
+    unlisted = {first(module) for module in modules()} - {wing for row in LEVELS for wing in row}
 
     assert set() == unlisted
 
 
-def test_sideways_edges_make_no_circle() -> None:
-    """The edges within a level have an order, and each stays within its level."""
-    edges = [(a, b) for table in (SIDEWAYS, SIDEWAYS_FOR_TYPES) for a, targets in table.items() for b in targets]
-    crossing = [(a, b) for a, b in edges if LEVELS[a] != LEVELS[b]]
-
-    assert [] == crossing
-    TopologicalSorter(SIDEWAYS).prepare()
-
-
 @pytest.mark.parametrize("module", modules())
 def test_imports_go_down(module: str) -> None:
-    """A module imports what is below it, at the top of the file or inside a function."""
+    """A module imports its own wing and wings below it, at the top of the file, inside a function or for types."""
     assert [] == wrong_directions(module, parse(modules()[module]))
 
 
-@pytest.mark.parametrize("module", [name for name in modules() if level(first(name)) <= PURE_LEVEL])
-def test_low_levels_are_pure(module: str) -> None:
-    """Levels 0 to 2 are functions of what they are given: no clock, IO, thread or third party."""
+def test_there_is_no_circle() -> None:
+    """No module imports itself through others, not even for types."""
+    try:
+        TopologicalSorter(graph()).prepare()
+    except CycleError as error:
+        pytest.fail(f"circle: {' -> '.join(error.args[1])}")
+
+
+def test_the_longest_chain_of_wings() -> None:
+    """From an entrance to the ground an import passes at most twelve wings."""
+    wings: dict[str, set[str]] = {}
+    for name, targets in graph().items():
+        wings.setdefault(_row(name), set()).update(_row(target) for target in targets)
+    length: dict[str, int] = {}
+    for wing in TopologicalSorter({wing: targets - {wing} for wing, targets in wings.items()}).static_order():
+        length[wing] = 1 + max((length[target] for target in wings.get(wing, set()) - {wing}), default=0)
+
+    assert max(length.values()) <= CHAIN_MAX
+
+
+def _row(module: str) -> str:
+    wing = first(module)
+    return "entrances" if wing in ENTRANCES else "ground" if wing in GROUND else wing
+
+
+def test_folders_are_small() -> None:
+    """A reader takes in the root, and any wing, at one sight."""
+    root = [path.name for path in PACKAGE.glob("*.py")]
+    wings = {path.name: len(list(path.glob("*.py"))) for path in PACKAGE.iterdir() if path.is_dir()}
+
+    assert len(root) <= ROOT_FILES_MAX, root
+    assert {} == {wing: files for wing, files in wings.items() if files > WING_FILES_MAX}
+
+
+@pytest.mark.parametrize("module", modules())
+def test_third_parties(module: str) -> None:
+    """Each wing imports only the libraries that it exists to deal with."""
+    assert [] == strangers(module, parse(modules()[module]))
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if first(name) in PURE])
+def test_pure_wings(module: str) -> None:
+    """`metrics` and `state` are functions of what they are given: no clock, IO, thread or third party."""
     assert [] == impurities(module, parse(modules()[module]))
 
 
 @pytest.mark.parametrize(
     ("module", "line", "expected"),
     [
-        ("catalog", "from pool_exporter.layout import WORDS", "catalog imports layout"),
-        ("catalog", "from pool_exporter import layout", "catalog imports layout"),
-        ("catalog", "import pool_exporter.layout as layout", "catalog imports layout"),
-        ("layout", "def f():\n    from pool_exporter.hooks import listen", "layout imports hooks"),
-        ("layout", "from pool_exporter.snapshot import decode", "layout imports snapshot"),
-        ("render.page", "from pool_exporter.app import app", "render.page imports app"),
-        ("monitor", "from pool_exporter import instrument", "monitor imports __init__"),
-        ("monitor", "import pool_exporter", "monitor imports __init__"),
-        ("app", "from pool_exporter.demo.load import run", "app imports demo"),
-        ("connection", "from pool_exporter.state import PoolState", "connection imports state"),
-        ("state", f"{IF_TYPES}from pool_exporter.hooks import Hooks", "state imports hooks"),
-        ("slots", f"{IF_TYPES}from pool_exporter.state import PoolState", "slots imports state"),
+        ("metrics.metric", "from pool_exporter.state.layout import X", "metrics.metric imports state.layout"),
+        ("metrics.metric", "from pool_exporter.state import layout", "metrics.metric imports state.layout"),
+        ("metrics.metric", "import pool_exporter.state.layout as x", "metrics.metric imports state.layout"),
+        (
+            "hooks.pool_hooks",
+            "def f():\n    import pool_exporter.workers.compaction",
+            "hooks.pool_hooks imports workers.compaction",
+        ),
+        ("state.layout", "if TYPE_CHECKING:\n    from pool_exporter.hooks import x", "state.layout imports hooks"),
+        ("runtime.monitor", "from pool_exporter import instrument", "runtime.monitor imports __init__"),
+        ("demo.load", "from pool_exporter.commands import serve", "demo.load imports commands.serve"),
     ],
 )
 def test_wrong_direction_is_found(module: str, line: str, expected: str) -> None:
@@ -355,56 +235,38 @@ def test_wrong_direction_is_found(module: str, line: str, expected: str) -> None
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("layout", "from pool_exporter.catalog import METRICS"),
-        ("state", "from pool_exporter.slots import Words"),
-        ("render.page", "from pool_exporter.render.top import rows"),
-        ("hooks", "import sqlalchemy"),
-        ("__init__", "from pool_exporter.monitor import instrument"),
-        ("connection", f"{IF_TYPES}from pool_exporter.state import PoolState"),
+        ("state.layout", "from pool_exporter.metrics.pool_metrics import X"),
+        ("state.layout", "from pool_exporter.state.connection import X"),
+        ("demo.service", "from pool_exporter import instrument"),
+        ("demo.fleet", "from pool_exporter.cli import main"),
+        ("cli", "import pool_exporter"),
+        ("hooks.pool_hooks", "import sqlalchemy"),
     ],
 )
 def test_right_direction_is_let_through(module: str, line: str) -> None:
-    """Imports that go down, along a listed edge, within a subpackage or out of the package are no finding."""
+    """Imports that go down, within a wing or out of the package are no finding."""
     assert [] == wrong_directions(module, ast.parse(line))
 
 
 @pytest.mark.parametrize(
     ("module", "line", "expected"),
     [
-        ("state", "import time", "state imports time"),
-        ("state", "from time import monotonic_ns", "state imports time.monotonic_ns"),
-        ("state", "def f():\n    import os.path", "state imports os.path"),
-        ("state", "import sqlalchemy", "state imports sqlalchemy"),
-        ("state", "from threading import RLock", "state imports threading.RLock"),
-        ("locked", "from threading import Thread", "locked imports threading.Thread"),
-        ("locked", "import threading", "locked imports threading"),
-        ("slots", "import sys", "slots imports sys"),
-        (
-            "render.page",
-            "from prometheus_client import generate_latest",
-            "render.page imports prometheus_client.generate_latest",
-        ),
-        ("render.prometheus", "import starlette", "render.prometheus imports starlette"),
-        ("lint", "text = open('x').read()", "lint calls open()"),
+        ("state.pool_state", "from time import monotonic_ns", "state.pool_state imports time.monotonic_ns"),
+        ("state.pool_state", "def f():\n    import os.path", "state.pool_state imports os.path"),
+        ("state.layout", "from threading import RLock", "state.layout imports threading.RLock"),
+        ("metrics.metric", "text = open('x').read()", "metrics.metric calls open()"),
     ],
 )
 def test_impurity_is_found(module: str, line: str, expected: str) -> None:
-    """A clock, a file, a thread or a third party's code is a finding on the low levels."""
+    """A clock, a file, a thread or a third party's code is a finding in a pure wing."""
     assert [expected] == impurities(module, ast.parse(line))
 
 
-@pytest.mark.parametrize(
-    ("module", "line"),
-    [
-        ("locked", "from threading import RLock"),
-        ("render.prometheus", "from prometheus_client.core import Metric"),
-        ("render.prometheus", "import prometheus_client"),
-        ("snapshot", "from dataclasses import dataclass"),
-    ],
-)
-def test_purity_is_let_through(module: str, line: str) -> None:
-    """The listed exceptions hold for the listed module."""
-    assert [] == impurities(module, ast.parse(line))
+def test_stranger_is_found() -> None:
+    """A library that is another wing's matter is a finding."""
+    assert ["workers.compaction imports starlette"] == strangers(
+        "workers.compaction", ast.parse("import starlette.routing")
+    )
 
 
 def test_relative_imports_are_refused() -> None:
@@ -413,10 +275,37 @@ def test_relative_imports_are_refused() -> None:
         list(imported(ast.parse("from . import catalog")))
 
 
-@pytest.mark.parametrize("library", ["starlette", "uvicorn", "opentelemetry"])
-def test_importing_the_package_imports_no_server(library: str) -> None:
-    """`import pool_exporter` costs an application nothing that it does not use."""
-    code = f"import sys, pool_exporter; print(sorted(m for m in sys.modules if m.partition('.')[0] == {library!r}))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+def loaded(code: str) -> set[str]:
+    """Return the modules that a new interpreter has loaded after *code*."""
+    command = [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"]
+    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
 
-    assert "[]" == done.stdout.strip()
+
+IN_MEMORY = """
+import os, sqlalchemy, pool_exporter
+os.environ.pop("POOL_EXPORTER_DIR", None)
+monitor = pool_exporter.instrument(sqlalchemy.create_engine("sqlite://"))
+monitor.snapshot()
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        (
+            "import pool_exporter",
+            {"starlette", "uvicorn", "opentelemetry", "pydantic", "sqlalchemy", "prometheus_client"},
+        ),
+        (IN_MEMORY, {"starlette", "uvicorn", "opentelemetry", "pydantic"}),
+        (IN_MEMORY, {f"pool_exporter.{wing}" for wing in ("workers", "probe", "sidecar", "web", "otel", "demo")}),
+        (
+            "import pool_exporter.sidecar.server, pool_exporter.commands.serve",
+            {"sqlalchemy", "opentelemetry", "asyncpg"},
+        ),
+    ],
+    ids=["import", "in memory, libraries", "in memory, wings", "sidecar without a probe"],
+)
+def test_what_is_loaded(code: str, absent: set[str]) -> None:
+    """An application loads nothing that it does not use, and a sidecar without a probe never loads SQLAlchemy."""
+    assert set() == loaded(code) & absent

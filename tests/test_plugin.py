@@ -9,8 +9,8 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from pool_exporter import instrument
 from pool_exporter.errors import SettingsError
-from pool_exporter.monitor import watched
 from pool_exporter.plugin import PoolExporterPlugin
+from pool_exporter.runtime.monitor import watched
 from tests.pools import checked, levels
 
 URL = "sqlite://?plugin=pool_exporter"

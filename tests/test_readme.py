@@ -21,9 +21,9 @@ from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
 import pool_exporter
-from pool_exporter import monitor
-from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
-from pool_exporter.metric import Kind, Metric
+from pool_exporter.metrics.metric import Kind, Metric
+from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
+from pool_exporter.runtime import monitor
 from tests.fixtures.deadlines import until
 from tests.fixtures.otlp import http_collector
 from tests.fixtures.processes import free_port, is_listening, running
@@ -65,7 +65,7 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     def run(way: str) -> dict[str, Any]:
         source = blocks("python")[WAYS.index(way)].replace("port=10042", "port=0")
-        exec(compile(source, f"README ({way})", "exec"), names)  # noqa: S102  # running it is the test
+        exec(compile(source, f"README ({way})", "exec"), names)  # running it is the test  # noqa: S102  # running it is the test
         return names
 
     yield run

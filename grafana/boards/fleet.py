@@ -11,7 +11,7 @@ from grafana.paint import ANY_IS_A_FAULT, EXHAUSTED, FULL, NONE_IS_WELL, ORANGE,
 from grafana.panels import Card, Line, Panel, graph, number, rows, timeline
 from grafana.promql import JOB, POOL, by, increase, other_than, quantile
 from grafana.rules.objective import BAD_SHARE_MAX
-from pool_exporter.catalog import ERROR_TYPES
+from pool_exporter.metrics.pool_metrics import ERROR_TYPES
 
 UID: Final = "sqla-pool-fleet"
 POOL_UID: Final = "sqla-pool-detail"

@@ -12,7 +12,7 @@ from grafana.boards.fleet import POOL_UID
 from grafana.paint import FULL, ORANGE, RED, YELLOW, color, limit_line, thin_line
 from grafana.panels import Card, Line, Panel, distribution, graph, rows
 from grafana.promql import INSTANCE, JOB, POOL, by, increase, quantile, rate, ratio
-from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INFO_LABELS, INVALIDATIONS
+from pool_exporter.metrics.pool_metrics import CLOSE_REASONS, ERROR_TYPES, INFO_LABELS, INVALIDATIONS
 
 WAITS: Final = BY_INSTANCE.series("wait_time", part="bucket")
 OPENED: Final = f"sum({rate(BY_INSTANCE.series('connects'))})"

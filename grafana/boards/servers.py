@@ -9,7 +9,7 @@ from grafana.board import BY_SERVER
 from grafana.paint import FULL, NONE_IS_WELL, ORANGE, RED, YELLOW, Steps, limit_line
 from grafana.panels import Card, Line, Panel, bars, graph
 from grafana.promql import ADDRESS, PORT, SERVER, by
-from pool_exporter.catalog_server import BACKEND_STATES, HELD_STATES
+from pool_exporter.metrics.server_metrics import BACKEND_STATES, HELD_STATES
 
 SERVER_LEGEND: Final = f"{{{{{ADDRESS}}}}}:{{{{{PORT}}}}}"
 

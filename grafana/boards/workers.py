@@ -6,7 +6,7 @@ from grafana.board import BY_TARGET
 from grafana.paint import GREEN, ORANGE, RED, color
 from grafana.panels import Card, Line, Panel, graph
 from grafana.promql import INSTANCE, JOB, by, rate
-from pool_exporter.catalog_exporter import SET_ASIDE, WORKER_ENDS, WORKER_STATES
+from pool_exporter.metrics.exporter_metrics import SET_ASIDE, WORKER_ENDS, WORKER_STATES
 
 LEGEND = f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}"
 

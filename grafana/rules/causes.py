@@ -10,7 +10,7 @@ from grafana.promql import Scope, among, by, increase, quantile
 from grafana.rules.model import BY_INSTANCE, BY_POOL, INSTANCE_TEXT, POOL_TEXT, Alert, Group
 from grafana.rules.objective import TRAFFIC_MIN
 from grafana.rules.recording import ACQUISITIONS, UTILIZATION
-from pool_exporter.catalog import CLOSE_REASONS
+from pool_exporter.metrics.pool_metrics import CLOSE_REASONS
 
 ALL: Final = Scope()
 

@@ -7,7 +7,7 @@ from grafana.promql import Scope, by, equal, increase
 from grafana.rules.model import BY_POOL, POOL_TEXT, Alert, Group
 from grafana.rules.objective import BAD_SHARE_MAX, BURNS, TRAFFIC_MIN, Burn
 from grafana.rules.recording import ACQUISITIONS, bad_ratio
-from pool_exporter.catalog import ERROR_TYPES
+from pool_exporter.metrics.pool_metrics import ERROR_TYPES
 
 ALL: Final = Scope()
 FAILURES_MIN: Final = 3

@@ -5,7 +5,7 @@ from typing import Final
 from grafana.promql import Scope, by, equal, increase
 from grafana.rules.exporter import BOARD
 from grafana.rules.model import BY_TARGET, TARGET_TEXT, Alert, Group
-from pool_exporter.catalog_exporter import PUSH_RESULTS, WORKER_ENDS, WORKER_STATES
+from pool_exporter.metrics.exporter_metrics import PUSH_RESULTS, WORKER_ENDS, WORKER_STATES
 
 ALL: Final = Scope()
 

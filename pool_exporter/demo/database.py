@@ -19,9 +19,10 @@ from sqlalchemy import URL, NullPool, StaticPool, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from pool_exporter.database_url import async_url
+from pool_exporter.demo.database_settings import Settings, engine_arguments
 from pool_exporter.demo.models import Table
 from pool_exporter.errors import Problem, SettingsError
-from pool_exporter.settings import Settings, async_url, engine_arguments
 
 SMALL_POOL = {"pool_size": 4, "max_overflow": 2, "pool_timeout": 1.0}
 """A pool that a laptop's load can exhaust, and callers that soon give up, unless the environment says otherwise."""
@@ -92,7 +93,7 @@ class Database:
         async with engine.begin() as connection:
             yield connection
 
-    def _engine(self, **arguments: Any) -> AsyncEngine:  # noqa: ANN401  # as create_async_engine()
+    def _engine(self, **arguments: Any) -> AsyncEngine:  # as create_async_engine()  # noqa: ANN401  # as create_async_engine()
         try:
             engine = create_async_engine(self.url, **arguments)
         except ModuleNotFoundError as error:

@@ -11,7 +11,7 @@ from pool_exporter.demo.database import Database
 from pool_exporter.demo.load import Tally
 from pool_exporter.demo.scenes import RESTARTING, SCENES, Scene, Stage
 from pool_exporter.errors import Problem, SettingsError
-from pool_exporter.snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import PoolSnapshot
 
 
 class Watched(Protocol):

@@ -26,18 +26,18 @@ from typing_extensions import override
 
 from pool_exporter.demo import fleet, terminal
 from pool_exporter.demo.database import Database, fault
+from pool_exporter.demo.database_settings import Settings
 from pool_exporter.demo.load import Load, sign_up
 from pool_exporter.demo.rounds import Rounds
 from pool_exporter.demo.scenes import Stage
 from pool_exporter.demo.service import create_app
 from pool_exporter.demo.telemetry import pushed
 from pool_exporter.errors import Problem, SettingsError
-from pool_exporter.settings import Settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 START_SECONDS_MAX = 10.0
 STOP_SECONDS_MAX = 2.0
-WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # they are only looked up
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # they are only looked up  # noqa: S104  # they are only looked up
 
 
 @dataclass(frozen=True)

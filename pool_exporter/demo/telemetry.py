@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool_exporter import instrument
-from pool_exporter.otlp import target_of
+from pool_exporter.otel.otlp_options import target_of
 
 INTERVAL_SECONDS: Final = 2.0
 STOP_SECONDS_MAX: Final = 2.0

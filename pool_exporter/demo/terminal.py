@@ -12,7 +12,7 @@ from sqlalchemy import URL
 from pool_exporter import __version__
 from pool_exporter.demo.load import Tally
 from pool_exporter.demo.scenes import Scene
-from pool_exporter.snapshot import Histogram, PoolSnapshot
+from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot
 
 _INDENT = 10
 

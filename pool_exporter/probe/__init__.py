@@ -5,6 +5,6 @@ For a sidecar, three lines: `probe.add_arguments(parser)`, then `probes = probe.
 ends it. Importing this package loads neither SQLAlchemy nor a driver: asking for a probe does.
 """
 
-from pool_exporter.probe.arguments import add_arguments, from_arguments
+from pool_exporter.probe.options import add_arguments, from_arguments
 
 __all__ = ["add_arguments", "from_arguments"]

@@ -7,9 +7,9 @@ has begun one and not touched a table yet has none.
 
 from typing import Any, Final
 
-from pool_exporter.probe.kinds import kind_of
-from pool_exporter.probe.link import Link
-from pool_exporter.servers import Backend, Look
+from pool_exporter.metrics.server_snapshot import Backend, ServerStats
+from pool_exporter.probe.error_types import kind_of
+from pool_exporter.probe.server_connection import ServerConnection
 
 # Each of the two servers executes one of the comments: it has its own name and unit for the limit of a statement.
 _LIMITS: Final = """
@@ -38,16 +38,16 @@ select trx_mysql_thread_id as id, trx_state as state
 _RUNNING: Final = ("Query", "Execute", "Prepare", "Fetch", "Init DB", "Field List", "Reset stmt", "Statistics")
 
 
-async def look(link: Link) -> Look:
+async def look(link: ServerConnection) -> ServerStats:
     """Look at the server once."""
     (limit,) = await link.fetch(_LIMIT)
     transactions = await _transactions(link)
     threads = await link.fetch(_THREADS)
     backends = tuple(_backend(row, (transactions or {}).get(row["id"])) for row in threads)
-    return Look(limit["connections_max"], backends, has_transactions=transactions is not None)
+    return ServerStats(limit["connections_max"], backends, has_transactions=transactions is not None)
 
 
-async def _transactions(link: Link) -> dict[int, dict[str, Any]] | None:
+async def _transactions(link: ServerConnection) -> dict[int, dict[str, Any]] | None:
     """Return InnoDB's transactions by thread; None when the user may not know."""
     try:
         return {row["id"]: row for row in await link.fetch(_TRANSACTIONS)}

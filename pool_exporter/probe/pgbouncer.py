@@ -7,9 +7,9 @@ A user of `stats_users` may ask all of it.
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from pool_exporter.catalog_server import BACKEND_STATES, BOUNCER_SERVERS
-from pool_exporter.probe.link import Link
-from pool_exporter.servers import PGBOUNCER, Bouncer, Look, Names
+from pool_exporter.metrics.server_metrics import BACKEND_STATES, BOUNCER_SERVERS
+from pool_exporter.metrics.server_snapshot import PGBOUNCER, Bouncer, Names, ServerStats
+from pool_exporter.probe.server_connection import ServerConnection
 
 PREPARATION: Final = ()
 
@@ -18,12 +18,12 @@ _MICROSECONDS: Final = 1_000_000
 Row = Mapping[str, Any]
 
 
-async def look(link: Link) -> Look:
+async def look(link: ServerConnection) -> ServerStats:
     """Look at the console once."""
     config = {row["key"]: row["value"] for row in await link.fetch("SHOW CONFIG")}
     databases = await link.fetch("SHOW DATABASES")
     pools = await link.fetch("SHOW POOLS")
-    return Look(
+    return ServerStats(
         limit=int(config["max_client_conn"]),
         connections=_connections(pools),
         has_transactions=False,

@@ -13,20 +13,20 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from pool_exporter.catalog_server import SERVER_ERRORS
-from pool_exporter.folding import Places, by_name_and_state
+from pool_exporter.metrics.server_metrics import SERVER_ERRORS
+from pool_exporter.metrics.server_snapshot import PGBOUNCER, Bouncer, Names, ServerStats
 from pool_exporter.probe import mysql, pgbouncer, postgres
-from pool_exporter.probe.kinds import kind_of, said_by
-from pool_exporter.probe.link import Link, linked
+from pool_exporter.probe.error_types import kind_of, said_by
+from pool_exporter.probe.label_limit import LabelCardinalityLimit, by_name_and_state
+from pool_exporter.probe.server_connection import ServerConnection, connected_to
 from pool_exporter.probe.target import Target, milliseconds
-from pool_exporter.servers import PGBOUNCER, Bouncer, Look, Names
 
 FIRST_PAUSE_SECONDS: Final = 1.0
 LAST_PAUSE_SECONDS: Final = 30.0
 
 _log = logging.getLogger("pool_exporter")
 
-_LOOKS: Final[Mapping[str, tuple[Sequence[str], Callable[[Link], Awaitable[Look]]]]] = {
+_LOOKS: Final[Mapping[str, tuple[Sequence[str], Callable[[ServerConnection], Awaitable[ServerStats]]]]] = {
     "postgresql": (postgres.PREPARATION, postgres.look),
     "mysql": (mysql.PREPARATION, mysql.look),
     "mariadb": (mysql.PREPARATION, mysql.look),
@@ -38,7 +38,7 @@ _LOOKS: Final[Mapping[str, tuple[Sequence[str], Callable[[Link], Awaitable[Look]
 class State:
     """What is known of the server: the last look (None when it failed) and its monotonic time, the rest counted."""
 
-    look: Look | None = None
+    look: ServerStats | None = None
     taken: float = 0.0
     last_success: float | None = None
     errors: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(SERVER_ERRORS.values, 0))
@@ -52,9 +52,13 @@ class Poller:
         self.state = State()
         self._interval = interval
         self._timeout = timeout
-        self._places, self._users, self._databases = Places(), Places(), Places()
+        self._places, self._users, self._databases = (
+            LabelCardinalityLimit(),
+            LabelCardinalityLimit(),
+            LabelCardinalityLimit(),
+        )
         self._stack = AsyncExitStack()
-        self._link: Link | None = None
+        self._link: ServerConnection | None = None
         self._told: set[str] = set()
         self._pause = 0.0
 
@@ -86,7 +90,7 @@ class Poller:
         else:
             self._succeeded(looked)
 
-    async def _look(self) -> Look:
+    async def _look(self) -> ServerStats:
         """Look; on a connection that was left from before, which the server may have closed meanwhile, twice."""
         if self._link is not None:
             try:
@@ -97,14 +101,14 @@ class Poller:
                 await self._leave()
         return await self._ask(await self._open())
 
-    async def _open(self) -> Link:
-        self._link = link = await self._stack.enter_async_context(linked(self.target, self._timeout))
+    async def _open(self) -> ServerConnection:
+        self._link = link = await self._stack.enter_async_context(connected_to(self.target, self._timeout))
         preparation, _ = _LOOKS[self.target.identity.system]
         for sql in preparation:
             await link.fetch(sql.format(seconds=self._timeout, milliseconds=milliseconds(self._timeout)))
         return link
 
-    async def _ask(self, link: Link) -> Look:
+    async def _ask(self, link: ServerConnection) -> ServerStats:
         _, look = _LOOKS[self.target.identity.system]
         return self._bounded(await look(link))
 
@@ -113,10 +117,10 @@ class Poller:
         stack, self._stack, self._link = self._stack, AsyncExitStack(), None
         try:
             await stack.aclose()
-        except Exception as error:  # noqa: BLE001  # it is gone either way
+        except Exception as error:  # it is gone either way  # noqa: BLE001  # whatever it is, the server goes on and the next scrape is answered
             _log.debug("a probe's connection did not end well: %s", type(error).__name__)
 
-    def _bounded(self, look: Look) -> Look:
+    def _bounded(self, look: ServerStats) -> ServerStats:
         """Count the backends by names, as many as there are places for."""
         counts = dict(look.connections) or by_name_and_state(look.backends)
         self._places.admit({names: sum(states.values()) for names, states in counts.items()})
@@ -133,7 +137,7 @@ class Poller:
             _most(bouncer.pool_size, self._databases),
         )
 
-    def _succeeded(self, look: Look) -> None:
+    def _succeeded(self, look: ServerStats) -> None:
         if self._told:
             _log.info("probe: %s answers again", self.target.identity)
         self._told.clear()
@@ -154,7 +158,7 @@ class Poller:
 
     def _next_pause(self) -> float:
         # Not all probes that lost one server shall come back to it at the same moment.
-        return self._pause * random.uniform(0.8, 1.2) if self._pause else self._interval  # noqa: S311  # no secret
+        return self._pause * random.uniform(0.8, 1.2) if self._pause else self._interval  # no secret  # noqa: S311  # no secret
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -164,7 +168,7 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _most(values: Mapping[Names, Any], places: Places) -> dict[Names, Any]:
+def _most(values: Mapping[Names, Any], places: LabelCardinalityLimit) -> dict[Names, Any]:
     most: dict[Names, Any] = {}
     for names, value in values.items():
         most[places.of(names)] = max(value, most.get(places.of(names), value))

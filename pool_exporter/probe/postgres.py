@@ -7,8 +7,8 @@ told as long as there is one.
 
 from typing import Any, Final
 
-from pool_exporter.probe.link import Link
-from pool_exporter.servers import Backend, Look
+from pool_exporter.metrics.server_snapshot import Backend, ServerStats
+from pool_exporter.probe.server_connection import ServerConnection
 
 PREPARATION: Final = ()
 
@@ -42,11 +42,11 @@ _STATES: Final = {
 }
 
 
-async def look(link: Link) -> Look:
+async def look(link: ServerConnection) -> ServerStats:
     """Look at the server once."""
     (limit,) = await link.fetch(_LIMIT)
     rows = await link.fetch(_BACKENDS)
-    return Look(
+    return ServerStats(
         limit=limit["connections_max"],
         backends=tuple(map(_backend, rows)),
         has_transactions=all(row["is_visible"] for row in rows),

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from pool_exporter.ownership import Joined, Memory, join
+from pool_exporter.metrics.server_snapshot import Backend, LivePool, ServerSnapshot, ServerStats
+from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.probe.backend_matching import Joined, Memory, join
 from pool_exporter.probe.poller import Poller
 from pool_exporter.probe.target import Target
-from pool_exporter.servers import Backend, LivePool, Look, ServerSnapshot
-from pool_exporter.snapshot import Snapshot
 
 INTERVAL_SECONDS: Final = 15.0
 TIMEOUT_SECONDS: Final = 5.0
@@ -109,7 +109,7 @@ class Probes:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _with_look(server: ServerSnapshot, look: Look, joined: Joined) -> ServerSnapshot:
+def _with_look(server: ServerSnapshot, look: ServerStats, joined: Joined) -> ServerSnapshot:
     ages = [each for each in look.backends if each.transaction_seconds is not None]
     idle = [each for each in ages if each.state.startswith("idle_in_transaction")]
     return replace(

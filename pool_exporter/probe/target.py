@@ -12,10 +12,9 @@ from urllib.parse import quote
 
 from sqlalchemy.engine import URL
 
+from pool_exporter.database_url import async_url, parse_url, server_of
 from pool_exporter.errors import Problem, SettingsError
-from pool_exporter.identity import server_of
-from pool_exporter.servers import PGBOUNCER, ServerIdentity
-from pool_exporter.settings import async_url, parse_url
+from pool_exporter.metrics.server_snapshot import PGBOUNCER, ServerIdentity
 
 ARGUMENT: Final = "--database-url"
 ALIAS: Final = "pool_exporter_alias"

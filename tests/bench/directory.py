@@ -25,7 +25,7 @@ SIZES: Final = (
     BUDGET,
     *((4, 1, ended) for ended in (100, 1000)),
 )
-_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a directory of its own is made in it
+_MEMORY: Final = Path("/dev/shm")  # a directory of its own is made in it  # noqa: S108  # a directory of its own is made in it
 
 
 def jobs(side: str, workers: str, pools: str, dead: str = "0") -> dict[str, Job]:
@@ -51,17 +51,17 @@ def _timed(scrape: Callable[[], bytes], count: int) -> float:
 
 def ours(directory: Path, workers: int, pools: int, dead: int) -> Callable[[], bytes]:
     """Return a scrape of the sidecar's: everything but the socket."""
-    from pool_exporter.exposition import Request, respond
-    from pool_exporter.shm import Worker
-    from pool_exporter.workers import Workers
+    from pool_exporter.web.responses import Request, respond
+    from pool_exporter.workers.directory_snapshot import Workers
+    from pool_exporter.workers.file_writer import WorkerFiles
 
     reader, asked = Workers(directory), Request("GET", "/metrics")
     for _ in range(dead):
-        gone = Worker(directory, "1")
+        gone = WorkerFiles(directory, "1")
         fill(gone, pools)
         gone.end()
         gone.leave()
-    living = [Worker(directory, "1") for _ in range(workers)]
+    living = [WorkerFiles(directory, "1") for _ in range(workers)]
     for worker in living:
         fill(worker, pools)
         worker.beat(time.monotonic_ns(), 0)
@@ -70,17 +70,17 @@ def ours(directory: Path, workers: int, pools: int, dead: int) -> Callable[[], b
 
 def fill(worker: Any, pools: int) -> None:  # imported where it is used
     """Give a worker so many pools with numbers in them."""
-    from pool_exporter import layout
-    from pool_exporter.snapshot import PoolConfig, PoolIdentity
+    from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+    from pool_exporter.state import layout
 
     for number in range(pools):
-        words = worker.place(
+        slots = worker.place(
             PoolIdentity(f"pool-{number}", "postgresql", "shop", "db", "5432", "api"), PoolConfig(15, 5)
         )
-        words[layout.ORIGIN] = time.monotonic_ns()
-        words[layout.OPEN], words[layout.CONNECTS], words[layout.LIMIT] = 5, 7, 15
-        for at in range(layout.WAIT, layout.USE_ROW):
-            words[at] = at
+        slots[layout.ORIGIN] = time.monotonic_ns()
+        slots[layout.OPEN], slots[layout.CONNECTS], slots[layout.LIMIT] = 5, 7, 15
+        for at in range(layout.WAIT, layout.CHECKOUT_TIMES):
+            slots[at] = at
 
 
 def multiprocess(directory: Path, workers: int, pools: int, dead: int) -> Callable[[], bytes]:
@@ -104,8 +104,8 @@ def _write(pools: int) -> None:
     """Write what `fill` writes, as the metrics of our own catalogue."""
     from prometheus_client import Counter, Gauge, Histogram
 
-    from pool_exporter.catalog import BOUNDS_SECONDS, POOL_METRICS
-    from pool_exporter.metric import Kind
+    from pool_exporter.metrics.metric import Kind
+    from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, POOL_METRICS
 
     labels = {
         "pool": "",

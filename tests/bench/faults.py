@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool, StaticPool
 
 Reading = tuple[int, int]
-Watch = Callable[[sa.Engine], Callable[[], Reading]]
+PoolBinding = Callable[[sa.Engine], Callable[[], Reading]]
 
 
 class Database:
@@ -110,7 +110,7 @@ def watch_gauges(engine: sa.Engine) -> Callable[[], Reading]:
     return lambda: (pool.checkedout(), pool.checkedin())
 
 
-TOOLS: dict[str, Watch] = {
+TOOLS: dict[str, PoolBinding] = {
     "pool_exporter": watch_ours,
     "OpenTelemetry": watch_otel,
     "collectd": watch_collectd,
@@ -119,10 +119,10 @@ TOOLS: dict[str, Watch] = {
 
 # The faults: each takes the database and a tool, and returns what the tool says and how many connections are held.
 
-Fault = Callable[[Database, Watch], tuple[Reading, int]]
+Fault = Callable[[Database, PoolBinding], tuple[Reading, int]]
 
 
-def instrumented_late(database: Database, watch: Watch) -> tuple[Reading, int]:
+def instrumented_late(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
     """Instrumented when 3 connections are open, 1 of them used; 1 more is used."""
     engine = database.engine()
     held = [engine.connect() for _ in range(3)]
@@ -133,7 +133,7 @@ def instrumented_late(database: Database, watch: Watch) -> tuple[Reading, int]:
     return read(), len(held)
 
 
-def detached(database: Database, watch: Watch) -> tuple[Reading, int]:
+def detached(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
     """`detach()`, then closed."""
     engine = database.engine()
     read = watch(engine)
@@ -143,7 +143,7 @@ def detached(database: Database, watch: Watch) -> tuple[Reading, int]:
     return read(), 0
 
 
-def invalidated(database: Database, watch: Watch) -> tuple[Reading, int]:
+def invalidated(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
     """`invalidate()`, then closed."""
     engine = database.engine()
     read = watch(engine)
@@ -153,7 +153,7 @@ def invalidated(database: Database, watch: Watch) -> tuple[Reading, int]:
     return read(), 0
 
 
-def soft_invalidated(database: Database, watch: Watch) -> tuple[Reading, int]:
+def soft_invalidated(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
     """Soft-invalidated while used."""
     engine = database.engine()
     read = watch(engine)
@@ -162,7 +162,7 @@ def soft_invalidated(database: Database, watch: Watch) -> tuple[Reading, int]:
     return read(), 1
 
 
-def reconnects_failed(database: Database, watch: Watch) -> tuple[Reading, int]:
+def reconnects_failed(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
     """Database down, 5 reconnects fail."""
     engine = database.engine()
     read = watch(engine)
@@ -176,7 +176,7 @@ def reconnects_failed(database: Database, watch: Watch) -> tuple[Reading, int]:
     return read(), 0
 
 
-def disposed_while_used(database: Database, watch: Watch) -> tuple[Reading, int]:
+def disposed_while_used(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
     """`dispose()` with 1 used, then returned and collected."""
     engine = database.engine()
     read = watch(engine)
@@ -188,7 +188,7 @@ def disposed_while_used(database: Database, watch: Watch) -> tuple[Reading, int]
     return read(), 0
 
 
-def disposed_without_closing(database: Database, watch: Watch) -> tuple[Reading, int]:
+def disposed_without_closing(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
     """`dispose(close=False)` with 3 idle, then collected."""
     engine = database.engine()
     read = watch(engine)
@@ -200,7 +200,7 @@ def disposed_without_closing(database: Database, watch: Watch) -> tuple[Reading,
     return read(), 0
 
 
-def used_after_dispose(database: Database, watch: Watch) -> tuple[Reading, int]:
+def used_after_dispose(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
     """1 used after `dispose()`."""
     engine = database.engine()
     read = watch(engine)
@@ -210,7 +210,7 @@ def used_after_dispose(database: Database, watch: Watch) -> tuple[Reading, int]:
     return read(), int(not held.closed)
 
 
-def shared(database: Database, watch: Watch) -> tuple[Reading, int]:
+def shared(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
     """StaticPool: 2 checkouts of its one connection, both returned."""
     engine = database.engine(poolclass=StaticPool)
     read = watch(engine)
@@ -220,7 +220,7 @@ def shared(database: Database, watch: Watch) -> tuple[Reading, int]:
     return read(), 0
 
 
-def forked(database: Database, watch: Watch) -> tuple[Reading, int]:
+def forked(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
     """Forked with 2 used; the child disposes and uses 1."""
     engine = database.engine()
     read = watch(engine)
@@ -238,7 +238,7 @@ def forked(database: Database, watch: Watch) -> tuple[Reading, int]:
     return (used_there[0], used_there[1]), len(held) - 1
 
 
-def lost_async(database: Database, watch: Watch) -> tuple[Reading, int]:
+def lost_async(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
     """Async: a checkout lost to the garbage collector."""
     engine = create_async_engine(f"sqlite+aiosqlite:///{database.path}", poolclass=None)
     read = watch(engine.sync_engine)

@@ -20,10 +20,11 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricExporte
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 
-from pool_exporter import instrument, monitor
-from pool_exporter.otel import report
-from pool_exporter.pusher import Pusher, Target
-from tests.bench.driver import Worker
+from pool_exporter import instrument
+from pool_exporter.otel.meter_provider_bridge import report
+from pool_exporter.otel.otlp_push import OtlpPush, Target
+from pool_exporter.runtime import monitor
+from tests.bench.driver import WorkerFiles
 from tests.bench.pools import engine, use
 from tests.bench.versions import machine
 from tests.bench.worker import Job
@@ -82,7 +83,7 @@ def _runs(way: str, encoder: _Encoder) -> Callable[[], Any]:
     if way == "snapshot":
         return monitor.snapshot
     if way == "push":
-        return Pusher(monitor.snapshot, Target("nowhere", encoder, Resource({"service.name": "bench"}))).push
+        return OtlpPush(monitor.snapshot, Target("nowhere", encoder, Resource({"service.name": "bench"}))).push
     reader = InMemoryMetricReader()
     views = [View(instrument_name="another", name="renamed")] if way == "views" else []
     report(MeterProvider([reader], views=views, shutdown_on_exit=False), monitor.watched)
@@ -97,7 +98,7 @@ def main() -> None:
     found: dict[tuple[str, int], tuple[float, int]] = {}
     for way in WAYS:
         for pools in SIZES:
-            with closing(Worker(sys.executable, "otel", way, str(pools))) as worker:
+            with closing(WorkerFiles(sys.executable, "otel", way, str(pools))) as worker:
                 times = [worker.ask("time", max(1, 200 // pools)) for _ in range(ROUNDS)]
                 found[way, pools] = min(times), worker.ask("size")
     table = _table(found)

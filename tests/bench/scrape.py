@@ -14,7 +14,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.core import Sample
 
 from pool_exporter import PoolCollector, instrument
-from pool_exporter.catalog import BOUNDS_SECONDS
+from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS
 from tests.bench.pools import engine, use
 from tests.bench.worker import Job
 

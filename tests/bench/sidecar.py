@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from pool_exporter.shm import Worker
+from pool_exporter.workers.file_writer import WorkerFiles
 from tests.bench.directory import fill
 from tests.bench.versions import machine
 from tests.fixtures.sidecar import Sidecar, sidecar
@@ -40,8 +40,8 @@ def workers(directory: Path, living: int, pools: int, ended: int) -> Iterator[li
         worker.leave()
 
 
-def _worker(directory: Path, pools: int) -> Worker:
-    made = Worker(directory, "1")
+def _worker(directory: Path, pools: int) -> WorkerFiles:
+    made = WorkerFiles(directory, "1")
     fill(made, pools)
     return made
 

@@ -15,17 +15,18 @@ def pytest_sessionstart(session: Any) -> None:
     import pool_exporter
 
     # A connect() that is replaced on the class is replaced for as long as somebody has this.
-    session.config.everywhere = pool_exporter.instrument_all()
+    session.config.all_pools = pool_exporter.instrument_all()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: Any) -> Iterator[None]:
     """Fail a test during which one of our hooks failed, or after which a pool says what cannot be."""
-    from pool_exporter import guard, monitor
+    from pool_exporter import hook_errors
+    from pool_exporter.runtime import monitor
 
-    before = guard.errors.count
+    before = hook_errors.errors.count
     result = yield
     monitor.snapshot()
 
-    assert before == guard.errors.count
+    assert before == hook_errors.errors.count
     return result

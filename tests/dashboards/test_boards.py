@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from grafana_foundation_sdk.models import units
 
-from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
-from pool_exporter.catalog_server import SERVER_METRICS
+from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
+from pool_exporter.metrics.server_metrics import SERVER_METRICS
 from tests.dashboards.boards import BOARDS, DATA_KINDS, Panel, expressions, panels, queried_variables
 from tests.dashboards.expressions import selectors
 

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from grafana.rules import ALERTS
-from pool_exporter.catalog import EXPORTER_METRICS, INFO_LABELS, POOL_LABELS, POOL_METRICS
-from pool_exporter.catalog_server import SERVER_METRICS, ServerMetric
-from pool_exporter.metric import Kind
+from pool_exporter.metrics.metric import Kind
+from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, INFO_LABELS, POOL_LABELS, POOL_METRICS
+from pool_exporter.metrics.server_metrics import SERVER_METRICS, ServerMetric
 from tests.dashboards.boards import ROOT, expressions
 from tests.dashboards.expressions import kept_labels, parsed, selectors
 

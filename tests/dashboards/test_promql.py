@@ -4,7 +4,7 @@ import pytest
 
 from grafana import queries
 from grafana.promql import Scope, among, by, equal, name, other_than, quantile, ratio
-from pool_exporter.catalog import ERROR_TYPES, STATES
+from pool_exporter.metrics.pool_metrics import ERROR_TYPES, STATES
 from tests.dashboards.expressions import parsed
 
 BOARD = Scope(('job=~"$job"',))

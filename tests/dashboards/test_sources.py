@@ -12,7 +12,7 @@ FILES = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "grafana")
 PACKAGE = sorted((ROOT / "pool_exporter").rglob("*.py"))
 EACH = pytest.mark.parametrize("name", FILES)
 
-KNOWN = ("pool_exporter.catalog", "pool_exporter.metric")
+KNOWN = ("pool_exporter.metrics",)
 """What a board or a rule may know of the package: names, and what they mean."""
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pool_exporter.catalog import BOUNDS_SECONDS, EXPORTER_METRICS, POOL_METRICS
-from pool_exporter.metric import Kind
+from pool_exporter.metrics.metric import Kind
+from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, EXPORTER_METRICS, POOL_METRICS
 from tests.dashboards.boards import ROOT
 from tests.fixtures.programs import require
 

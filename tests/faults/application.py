@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pool_exporter.workers import Workers
+from pool_exporter.workers.directory_snapshot import Workers
 from tests.fixtures.programs import missing
 
 SECONDS = 30
@@ -24,9 +24,10 @@ logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelnam
 from pathlib import Path
 from sqlalchemy import QueuePool, create_engine
 import pool_exporter
-from pool_exporter import layout, monitor
-from pool_exporter.guard import errors
-from pool_exporter.registry import registry
+from pool_exporter.state import layout
+from pool_exporter.runtime import monitor
+from pool_exporter.hook_errors import errors
+from pool_exporter.runtime.registry import registry
 
 engine = create_engine("sqlite://", poolclass=QueuePool, pool_size=2, max_overflow=1, pool_timeout=0.2)
 watched = pool_exporter.instrument(engine, name="orders")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from pool_exporter import layout
-from pool_exporter.accumulator import ACCUMULATOR
-from pool_exporter.fileformat import FILE_BYTES, HEADER_BYTES, MAX_FILE_BYTES
-from pool_exporter.shm import Worker
-from pool_exporter.snapshot import PoolConfig, PoolIdentity
-from pool_exporter.workers import Workers
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.state import layout
+from pool_exporter.workers.dead_worker_totals import ACCUMULATOR
+from pool_exporter.workers.directory_snapshot import Workers
+from pool_exporter.workers.file_format import FILE_BYTES, HEADER_BYTES, MAX_FILE_BYTES
+from pool_exporter.workers.file_writer import WorkerFiles
 from tests.faults.application import application, fill, only_pool, volume
 from tests.fixtures.deadlines import until
 from tests.fixtures.programs import missing
@@ -27,10 +27,10 @@ FILE = f"w-{'0' * 32}.pool"
 
 def valid_file(directory: Path) -> bytearray:
     """Return the bytes of a worker's file with one pool of 7 connects, and leave none in the directory."""
-    worker = Worker(directory, "1")
-    words = worker.place(PoolIdentity("orders"), PoolConfig(3, 2))
-    assert words is not None
-    words[layout.CONNECTS] = words[layout.CLOSES] = 7
+    worker = WorkerFiles(directory, "1")
+    slots = worker.place(PoolIdentity("orders"), PoolConfig(3, 2))
+    assert slots is not None
+    slots[layout.CONNECTS] = slots[layout.CLOSES] = 7
     [path] = directory.glob("w-*")
     data = bytearray(path.read_bytes())
     path.unlink()
@@ -189,7 +189,7 @@ def at(offset: int, *bytes_: int) -> Callable[[bytearray], bytes]:
 def nan(data: bytearray) -> bytes:
     """Fill the last words of the first record with the bits of a NaN."""
     start = int.from_bytes(data[48:52], "little") + 1024
-    data[start : start + 8 * layout.WORDS] = (0x7FF8_0000_0000_0000).to_bytes(8, "little") * layout.WORDS
+    data[start : start + 8 * layout.SLOT_COUNT] = (0x7FF8_0000_0000_0000).to_bytes(8, "little") * layout.SLOT_COUNT
     return bytes(data)
 
 
@@ -266,12 +266,12 @@ def test_file_truncated_while_it_is_read(directory: Path) -> None:
 
 def test_counter_that_shrinks(directory: Path) -> None:
     """A file whose counters have fallen is set aside, and what it last said counts."""
-    worker = Worker(directory, "1")
-    words = worker.place(PoolIdentity("orders"), PoolConfig(3, 2))
-    assert words is not None
+    worker = WorkerFiles(directory, "1")
+    slots = worker.place(PoolIdentity("orders"), PoolConfig(3, 2))
+    assert slots is not None
     reader, found = Workers(directory), []
     for connects in (7, 3, 8):
-        words[layout.CONNECTS] = words[layout.CLOSES] = connects
+        slots[layout.CONNECTS] = slots[layout.CLOSES] = connects
         snapshot = reader()
         assert snapshot.files_set_aside is not None
         found.append((snapshot.pools[0].connects, snapshot.files_set_aside["shrunk"]))
@@ -404,12 +404,12 @@ def test_a_thousand_pools(directory: Path) -> None:
 
 def test_more_names_than_the_accumulator_keeps(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pools of dead workers beyond the limit are added to one named other, and counted; no event is lost."""
-    monkeypatch.setattr("pool_exporter.accumulator.POOLS_MAX", 3)
+    monkeypatch.setattr("pool_exporter.workers.dead_worker_totals.POOLS_MAX", 3)
     for number in range(5):
-        worker = Worker(directory, "1")
-        words = worker.place(replace(PoolIdentity("orders"), namespace=str(number)), PoolConfig())
-        assert words is not None
-        words[layout.CONNECTS] = words[layout.CLOSES] = 7
+        worker = WorkerFiles(directory, "1")
+        slots = worker.place(replace(PoolIdentity("orders"), namespace=str(number)), PoolConfig())
+        assert slots is not None
+        slots[layout.CONNECTS] = slots[layout.CLOSES] = 7
         worker.leave()
     snapshot = Workers(directory)()
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pool_exporter.workers import Workers
+from pool_exporter.workers.directory_snapshot import Workers
 from tests.faults.application import PROGRAM, application, only_pool
 from tests.fixtures.deadlines import until
 from tests.fixtures.sidecar import samples, sidecar
@@ -33,8 +33,8 @@ connection = state.opened()
 
 def transitions(count):
     for _ in range(count):
-        state.granted(state.asked(), connection, None, None)
-        state.returned(connection)
+        state.acquired(state.acquire_started(), connection, None, None)
+        state.released(connection)
 
 def work(idents, ended):
     idents.append(threading.get_ident())
@@ -85,7 +85,7 @@ def test_asynchronous_exception_at_any_point(directory: Path, program: str) -> N
     with application(directory, program=program) as running:
         running.ask("sys.setswitchinterval(1e-5)")
         caught = running.ask("interrupted(2)")
-        running.ask("state.returned(connection)")
+        running.ask("state.released(connection)")
         before = Workers(directory)()
         running.ask("other = threading.Thread(target=transitions, args=[10])")
         running.ask("other.start() or other.join(10)")
@@ -102,8 +102,8 @@ def test_asynchronous_exception_at_any_point(directory: Path, program: str) -> N
 def test_handler_that_raises_internally(directory: Path) -> None:
     """The application notices nothing; how often it happened is in the file, and the sidecar tells."""
     with application(directory) as running, sidecar(directory) as serving:
-        running.ask("from pool_exporter.state import PoolState")
-        running.ask("PoolState.returned = None")
+        running.ask("from pool_exporter.state.pool_state import PoolState")
+        running.ask("PoolState.released = None")
         running.ask("use(3)")
         count = running.ask("errors.count")
         until(True, lambda: samples(serving.ask().body, "pool_exporter_hook_errors_total")[""] >= count)

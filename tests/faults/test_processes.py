@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pool_exporter import layout
-from pool_exporter.accumulator import load
-from pool_exporter.directory import scan
-from pool_exporter.fold import Folder
-from pool_exporter.workers import FROZEN_NS, Workers
+from pool_exporter.state import layout
+from pool_exporter.workers.compaction import Compactor
+from pool_exporter.workers.dead_worker_totals import load
+from pool_exporter.workers.directory_snapshot import FROZEN_NS, Workers
+from pool_exporter.workers.file_reader import scan
 from tests.faults.application import application, in_namespace, only_pool
 from tests.fixtures.deadlines import until
 from tests.fixtures.sidecar import samples, sidecar
@@ -39,8 +39,8 @@ while True:
 FOLDER = """
 import sys, time
 from pathlib import Path
-from pool_exporter.fold import Folder
-folder = Folder(Path(sys.argv[1]))
+from pool_exporter.workers.compaction import Compactor
+folder = Compactor(Path(sys.argv[1]))
 while True:
     folder()
 """
@@ -48,18 +48,18 @@ while True:
 KILLED_WHILE_FOLDING = """
 import os, signal, sys
 from pathlib import Path
-from pool_exporter.fold import Folder
+from pool_exporter.workers.compaction import Compactor
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(Path, sys.argv[2], die)
-Folder(Path(sys.argv[1]))()
+Compactor(Path(sys.argv[1]))()
 """
 """`rename` is called when the accumulator is written, `unlink` when it has been renamed."""
 
 READER = """
 import sys
 from pathlib import Path
-from pool_exporter.workers import Workers
+from pool_exporter.workers.directory_snapshot import Workers
 reader = Workers(Path(sys.argv[1]))
 print(*[pool.checkouts for pool in reader().pools], reader.fold_errors)
 """
@@ -67,14 +67,14 @@ print(*[pool.checkouts for pool in reader().pools], reader.fold_errors)
 SHORT_LIVED = """
 import os, sys, time
 from pathlib import Path
-from pool_exporter import layout
-from pool_exporter.shm import Worker
-from pool_exporter.snapshot import PoolConfig, PoolIdentity
+from pool_exporter.state import layout
+from pool_exporter.workers.file_writer import WorkerFiles
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 directory, count = Path(sys.argv[1]), int(sys.argv[2])
 for _ in range(count):
     pid = os.fork()
     if not pid:
-        worker = Worker(directory, "1")
+        worker = WorkerFiles(directory, "1")
         words = worker.place(PoolIdentity("orders"), PoolConfig())
         words[layout.CONNECTS] += 1
         worker.end()
@@ -149,7 +149,7 @@ def test_temporary_file_of_a_killed_sidecar_is_removed(directory: Path) -> None:
         ended.kill()
     subprocess.run([sys.executable, "-c", KILLED_WHILE_FOLDING, str(directory), "rename"], check=False)
     now = [100.0]
-    folder = Folder(directory, lambda: now[0])
+    folder = Compactor(directory, lambda: now[0])
     left = []
     for now[0] in (100.0, 159.0, 161.0):
         folder()
@@ -165,17 +165,17 @@ def test_second_reader_during_a_fold(directory: Path, monkeypatch: pytest.Monkey
         ended.ask("use(5)")
         ended.kill()
     between: list[str] = []
-    fold = Folder.__call__
-    monkeypatch.setattr(Folder, "__call__", lambda *_: 0)  # It is another sidecar that folds.
+    fold = Compactor.__call__
+    monkeypatch.setattr(Compactor, "__call__", lambda *_: 0)  # It is another sidecar that folds.
 
     def fold_before(step: Callable[..., object]) -> None:
         def folding(*arguments: object) -> object:
             if between:
-                fold(Folder(directory))
+                fold(Compactor(directory))
             between.append(step.__name__)
             return step(*arguments)
 
-        monkeypatch.setattr(f"pool_exporter.workers.{step.__name__}", folding)
+        monkeypatch.setattr(f"pool_exporter.workers.directory_snapshot.{step.__name__}", folding)
 
     fold_before(scan)
     fold_before(load)
@@ -265,11 +265,11 @@ def test_child_leaves_its_parents_file_alone(directory: Path, fork: str) -> None
         parent.ask("use(3)")
         parent.ask("hold()")
         parent.ask("beat()")
-        [before] = [found.file.records[0].words for found in scan(directory).found]
+        [before] = [found.file.records[0].slots for found in scan(directory).found]
         child = parent.ask(f"(lambda pid: pid or (use(2), held.clear(), gc.collect(), stay()))({fork})")
         until(2, lambda: len(scan(directory).found))
         until(6, lambda: only_pool(directory).checkouts)
-        counts = {found.file.process.pid: found.file.records[0].words for found in scan(directory).found}
+        counts = {found.file.process.pid: found.file.records[0].slots for found in scan(directory).found}
         os.kill(child, signal.SIGKILL)
 
     assert {parent.process.pid, child} == set(counts)
@@ -301,7 +301,7 @@ def test_ten_thousand_short_lived_workers(directory: Path) -> None:
     count = 10_000
     maker = subprocess.Popen([sys.executable, "-c", SHORT_LIVED, str(directory), str(count)])
     reader, shown, files = Workers(directory), [0], [0]
-    descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
+    descriptors = len(os.listdir("/proc/self/fd"))  # a count  # noqa: PTH208  # a count
     while maker.poll() is None:
         shown += [pool.connects for pool in reader().pools]
         files.append(len(list(directory.iterdir())))
@@ -310,7 +310,7 @@ def test_ten_thousand_short_lived_workers(directory: Path) -> None:
     assert (0, sorted(shown)) == (maker.returncode, shown)
     assert (count, {"stopped": count, "crashed": 0}) == (snapshot.pools[0].connects, snapshot.workers_ended)
     assert {"acc.json", ".leader"} == {path.name for path in directory.iterdir()}
-    assert descriptors == len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
+    assert descriptors == len(os.listdir("/proc/self/fd"))  # a count  # noqa: PTH208  # a count
 
 
 def test_sidecar_with_nothing_but_the_group(directory: Path) -> None:

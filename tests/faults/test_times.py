@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from pool_exporter import layout
-from pool_exporter.directory import scan
-from pool_exporter.fileformat import MAJOR, new_file
-from pool_exporter.workers import Workers
+from pool_exporter.state import layout
+from pool_exporter.workers.directory_snapshot import Workers
+from pool_exporter.workers.file_format import MAJOR, new_file
+from pool_exporter.workers.file_reader import scan
 from tests.faults.application import PROGRAM, application, in_namespace, only_pool
 from tests.fixtures.sidecar import sidecar
 
 DAY = 86_400
 
 OTHER_VERSION = """
-from pool_exporter import catalog, metric
+from pool_exporter.metrics import pool_metrics as catalog, metric
 catalog.BOUNDS_SECONDS = (0.0005, 0.002, 0.1, 1.0, 20.0)
 catalog.ERROR_TYPES = metric.Label("error.type", ("timeout", "dns", "connect", "cancelled", "other"))
 catalog.CLOSE_REASONS = metric.Label("reason", catalog.CLOSE_REASONS.values[:-1] + ("eaten", "discarded"))

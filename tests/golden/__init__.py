@@ -12,10 +12,10 @@ from prometheus_client import parser
 from prometheus_client.core import Metric as Family
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from pool_exporter import exposition
-from pool_exporter.catalog import EXPORTER_METRICS, POOL_METRICS
-from pool_exporter.layout import BUCKETS
-from pool_exporter.snapshot import Histogram, PoolConfig, PoolIdentity, PoolSnapshot, Snapshot
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.pool_metrics import BUCKETS, EXPORTER_METRICS, POOL_METRICS
+from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot, Snapshot
+from pool_exporter.web import responses
 
 METRICS: Final = (*POOL_METRICS, *EXPORTER_METRICS)
 
@@ -136,8 +136,8 @@ def path_of(name: str) -> Path:
 
 def scrape(accept: str, query: str = "", snapshot: Snapshot = SNAPSHOT) -> str:
     """Return the metrics of *snapshot* in the format asked for."""
-    asked = exposition.Request("GET", exposition.METRICS, query, accept)
-    return exposition.respond(asked, lambda: snapshot).body.decode()
+    asked = responses.Request("GET", responses.METRICS, query, accept)
+    return responses.respond(asked, lambda: snapshot).body.decode()
 
 
 def parse_text(page: str) -> list[Family]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pool_exporter.guard import errors
+from pool_exporter.hook_errors import errors
 
 
 @pytest.fixture(name="_no_error_in_a_hook", autouse=True)

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 from sqlalchemy import URL
 
+from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.server_snapshot import LivePool, ServerSnapshot
 from pool_exporter.probe.probes import Probes
 from pool_exporter.probe.target import targets
-from pool_exporter.servers import LivePool, ServerSnapshot
-from pool_exporter.snapshot import PoolIdentity
 from tests.fixtures.deadlines import until
 
 INTERVAL = 0.1

@@ -14,10 +14,11 @@ from opentelemetry.sdk.resources import Resource
 from sqlalchemy import exc
 
 import pool_exporter
-from pool_exporter import monitor, otlp
-from pool_exporter.catalog import EXPORTER_METRICS, INFO_LABELS, POOL_LABELS, POOL_METRICS
-from pool_exporter.otel import report
-from pool_exporter.pusher import Pusher
+from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, INFO_LABELS, POOL_LABELS, POOL_METRICS
+from pool_exporter.otel import otlp_options
+from pool_exporter.otel.meter_provider_bridge import report
+from pool_exporter.otel.otlp_push import OtlpPush
+from pool_exporter.runtime import monitor
 from tests.fixtures.deadlines import until
 from tests.fixtures.programs import require
 from tests.fixtures.victoria import Victoria, victoria_server
@@ -114,7 +115,7 @@ def _databases() -> Iterator[Databases]:
         stack.callback(provider.shutdown)
         report(provider, monitor.watched)
         provider.force_flush()
-        assert Pusher(monitor.snapshot, otlp.target_of(pushed.otlp)).push()
+        assert OtlpPush(monitor.snapshot, otlp_options.target_of(pushed.otlp)).push()
         until(True, lambda: len(answers(scraped, OURS)) > 0)
         yield Databases(scraped, embedded, pushed)
     for watched in monitor.watched():

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pool_exporter import instrument
-from pool_exporter.monitor import snapshot
+from pool_exporter.runtime.monitor import snapshot
 from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer
 from tests.integration.backends import PostgresBackends
@@ -203,7 +203,7 @@ async def test_lost_async_connection_is_ended(postgres: PostgresServer, driver: 
         connection = await checked_out(pool.engine)
         kept = await checked_out(pool.engine)
 
-        with pytest.warns(sa.exc.SAWarning, match="garbage collector"):  # noqa: PT031  # either of them may warn
+        with pytest.warns(sa.exc.SAWarning, match="garbage collector"):  # either of them may warn  # noqa: PT031  # either of them may warn
             del connection
             gc.collect()
         await pool.agree_eventually()

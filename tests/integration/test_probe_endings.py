@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import sqlalchemy as sa
 
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.probe.probes import Probes
 from pool_exporter.probe.target import APPLICATION, target_of, targets
-from pool_exporter.snapshot import Snapshot
 from tests.fixtures.deadlines import until
 from tests.fixtures.mariadb import MariaDBServer, mariadb_server
 from tests.fixtures.pgbouncer import pgbouncer_server

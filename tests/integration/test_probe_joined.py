@@ -13,10 +13,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from pool_exporter.identity import identity_of
+from pool_exporter.hooks.pool_description import identity_of
+from pool_exporter.metrics.server_snapshot import Held, LivePool, ServerSnapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.probe.probes import Probes
-from pool_exporter.servers import Held, LivePool, ServerSnapshot
-from pool_exporter.snapshot import Snapshot
 from tests.fixtures.deadlines import eventually, until
 from tests.fixtures.mariadb import mariadb_server
 from tests.fixtures.pgbouncer import pgbouncer_server

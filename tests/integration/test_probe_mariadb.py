@@ -10,13 +10,13 @@ import pymysql
 import pytest
 import sqlalchemy as sa
 
-from pool_exporter.probe.kinds import kind_of
-from pool_exporter.probe.link import linked
+from pool_exporter.probe.error_types import kind_of
+from pool_exporter.probe.server_connection import connected_to
 from pool_exporter.probe.target import target_of
 from tests.fixtures.deadlines import until
 from tests.fixtures.mariadb import MariaDBServer, mariadb_server
 from tests.integration.probing import failures, look_again, probing, server, states, until_up
-from tests.test_probe_docs import blocks
+from tests.probe.test_documented_queries import blocks
 
 DRIVERS = pytest.mark.parametrize("driver", ["aiomysql", "asyncmy"])
 PASSWORD = "geheim@:/%#"
@@ -53,7 +53,7 @@ def fill(mariadb: MariaDBServer, stack: ExitStack) -> None:
         try:
             stack.enter_context(client(mariadb))
         except pymysql.OperationalError as error:
-            assert 1040 == error.args[0]  # noqa: PT017  # it is the end of the loop
+            assert 1040 == error.args[0]  # it is the end of the loop  # noqa: PT017  # it is the end of the loop
             return
     raise AssertionError("the server is never full")
 
@@ -179,7 +179,7 @@ async def test_connection_is_read_only_and_short_of_breath(mariadb: MariaDBServe
     """What a poller does to its connection makes the server refuse to write, and end what takes too long."""
     from pool_exporter.probe import mysql
 
-    async with linked(target_of(mariadb.url(driver).render_as_string()), 5.0) as link:
+    async with connected_to(target_of(mariadb.url(driver).render_as_string()), 5.0) as link:
         for sql in mysql.PREPARATION:
             await link.fetch(sql.format(seconds=0.2, milliseconds=200))
         with pytest.raises(sa.exc.DBAPIError, match="READ ONLY transaction"):

@@ -10,15 +10,15 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from pool_exporter.probe.kinds import kind_of
-from pool_exporter.probe.link import linked
+from pool_exporter.probe.error_types import kind_of
+from pool_exporter.probe.server_connection import connected_to
 from pool_exporter.probe.target import APPLICATION, target_of
 from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.integration.backends import PostgresBackends
 from tests.integration.probing import failures, look_again, probing, server, states, until_up
 from tests.integration.watched import name_application
-from tests.test_probe_docs import blocks
+from tests.probe.test_documented_queries import blocks
 
 DRIVERS = pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 
@@ -52,7 +52,7 @@ def fill(postgres: PostgresServer, stack: ExitStack) -> None:
         try:
             stack.enter_context(client(postgres, "filler"))
         except psycopg.OperationalError as error:
-            assert "slots are reserved" in str(error)  # noqa: PT017  # it is the end of the loop
+            assert "slots are reserved" in str(error)  # it is the end of the loop  # noqa: PT017  # it is the end of the loop
             return
     raise AssertionError("the server is never full")
 
@@ -200,7 +200,7 @@ def test_one_connection_and_no_more(postgres: PostgresServer, monitor: sa.URL) -
 async def test_connection_is_read_only(postgres: PostgresServer, driver: str) -> None:
     """Were the probe to try, the server would refuse to write."""
     target = target_of(postgres.url(driver).render_as_string())
-    async with linked(target, 5.0) as link:
+    async with connected_to(target, 5.0) as link:
         with pytest.raises(sa.exc.DBAPIError, match="read-only transaction"):
             await link.fetch("create table written (a int)")
 
@@ -210,7 +210,7 @@ async def test_connection_is_read_only(postgres: PostgresServer, driver: str) ->
 async def test_statement_has_a_limit(postgres: PostgresServer, driver: str) -> None:
     """The server itself ends a statement of the probe that takes too long: nothing goes on after we have gone."""
     target = target_of(postgres.url(driver).render_as_string())
-    async with linked(target, 0.3) as link:
+    async with connected_to(target, 0.3) as link:
         with pytest.raises((sa.exc.DBAPIError, TimeoutError)) as caught:
             await link.fetch("select pg_sleep(60)")
 

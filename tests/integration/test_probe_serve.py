@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from pool_exporter import Monitor, instrument
-from pool_exporter.layout import ROWS, SERVER_ROW
+from pool_exporter.state.layout import SERVER_PIDS, TRACKED_MAX
 from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.processes import Process, free_port, is_listening
@@ -100,8 +100,8 @@ def test_closed_connection_leaves_no_number(postgres: PostgresServer) -> None:
 
 def numbers(monitor: Monitor) -> int:
     """Return how many server's numbers stand in a pool's words."""
-    words = monitor._state.words
-    return sum(map(bool, words[SERVER_ROW : SERVER_ROW + ROWS]))
+    slots = monitor._state.slots
+    return sum(map(bool, slots[SERVER_PIDS : SERVER_PIDS + TRACKED_MAX]))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from pool_exporter.catalog import POOL_METRICS
-from pool_exporter.metric import Kind
+from pool_exporter.metrics.metric import Kind
+from pool_exporter.metrics.pool_metrics import POOL_METRICS
 from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.processes import free_port, is_listening, running

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from pool_exporter import Monitor, instrument
-from pool_exporter.snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import PoolSnapshot
 from tests.fixtures.deadlines import eventually, until
 from tests.fixtures.mariadb import mariadb_server
 from tests.fixtures.processes import Process, free_port, is_listening, running

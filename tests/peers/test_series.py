@@ -12,9 +12,10 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection
 
-from pool_exporter import instrument, monitor
-from pool_exporter.catalog import POOL_METRICS
-from pool_exporter.render.prometheus import families
+from pool_exporter import instrument
+from pool_exporter.metrics.pool_metrics import POOL_METRICS
+from pool_exporter.runtime import monitor
+from pool_exporter.web.prometheus_families import families
 from tests.pools import Database
 
 _OWN_LABELS = tuple(metric.label.prometheus for metric in POOL_METRICS if metric.label is not None)

@@ -11,8 +11,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from pool_exporter import instrument
-from pool_exporter.catalog import BOUNDS_SECONDS, POOL_METRICS
-from pool_exporter.metric import Kind
+from pool_exporter.metrics.metric import Kind
+from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, POOL_METRICS
 from tests.fakes import FakeClock
 from tests.fixtures.deadlines import until
 from tests.pools import Database, checked, levels

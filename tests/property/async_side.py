@@ -17,10 +17,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 from sqlalchemy.util import greenlet_spawn
 
-from pool_exporter.hooks import Hooks
-from pool_exporter.records import limit_of
-from pool_exporter.snapshot import PoolConfig, PoolIdentity, PoolSnapshot, decode
-from pool_exporter.state import PoolState
+from pool_exporter.hooks.pool_hooks import PoolHooks
+from pool_exporter.hooks.sqlalchemy_private import limit_of
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.state.decode import decode
+from pool_exporter.state.pool_state import PoolState
 from tests.fakes import FakeClock
 from tests.property.async_database import AsyncDatabase, AsyncDriverConnection
 from tests.property.still_loop import StillLoop
@@ -126,7 +128,7 @@ class AsyncSide:
         self.truth.connects = self.truth.adopted = self.database.open
         self.seen = self.database.opened
         self.ended = self.database.closed
-        self.hooks = Hooks(self.pool, self.state)
+        self.hooks = PoolHooks(self.pool, self.state)
         self.hooks.drift.settled_ns = 0  # Whoever is pending or closing stands still while somebody looks.
         self.hooks.install()
         event.listen(self.engine, "invalidate", self._on_invalidate)
@@ -289,7 +291,7 @@ class AsyncSide:
 
     def read(self) -> PoolSnapshot:
         """Return the pool's snapshot."""
-        self.hooks.look()
+        self.hooks.refresh()
         return decode(self.state.read(), self.clock(), PoolIdentity("side"), PoolConfig())
 
     def check(self) -> None:

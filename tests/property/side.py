@@ -14,11 +14,13 @@ from weakref import ref
 from sqlalchemy import create_engine, event, exc
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
-from pool_exporter.doors import ATTRIBUTE
-from pool_exporter.hooks import Hooks
-from pool_exporter.records import limit_of
-from pool_exporter.snapshot import PoolConfig, PoolIdentity, PoolSnapshot, decode
-from pool_exporter.state import PoolState
+from pool_exporter.hooks.method_patches import ATTRIBUTE
+from pool_exporter.hooks.pool_hooks import PoolHooks
+from pool_exporter.hooks.sqlalchemy_private import limit_of
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.state.decode import decode
+from pool_exporter.state.pool_state import PoolState
 from tests.fakes import FakeClock
 from tests.property.database import Database
 from tests.property.strategies import RECYCLE_SECONDS, Shape
@@ -109,7 +111,7 @@ class Side:
         """Begin to watch: everything counts from now, and what is in the pool is found."""
         self.state = PoolState(self.clock, limit_of(self.pool))
         self.truth = Truth(self.clock)
-        self.hooks = Hooks(self.pool, self.state)
+        self.hooks = PoolHooks(self.pool, self.state)
         self.hooks.drift.settled_ns = 0  # Nothing happens on other threads.
         for connection in list(self.database.connections):
             connection.is_watched = False
@@ -141,7 +143,7 @@ class Side:
 
     def read(self) -> PoolSnapshot:
         """Return the pool's snapshot."""
-        self.hooks.look()
+        self.hooks.refresh()
         return decode(self.state.read(), self.clock(), PoolIdentity("side"), PoolConfig())
 
     def note(self, pending: int = 0) -> None:

@@ -17,15 +17,16 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pool_exporter import layout
-from pool_exporter.accumulator import ACCUMULATOR, Totals, load
 from pool_exporter.errors import CorruptFile
-from pool_exporter.exposition import Request, respond
-from pool_exporter.fileformat import _HEADER, FILE_BYTES, HEADER_BYTES, WorkerFile, parse
-from pool_exporter.schema import SCHEMA
-from pool_exporter.shm import Worker
-from pool_exporter.snapshot import PoolConfig, PoolIdentity, Snapshot
-from pool_exporter.workers import Workers
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.state import layout
+from pool_exporter.web.responses import Request, respond
+from pool_exporter.workers.dead_worker_totals import ACCUMULATOR, Totals, load
+from pool_exporter.workers.directory_snapshot import Workers
+from pool_exporter.workers.file_format import _HEADER, FILE_BYTES, HEADER_BYTES, WorkerFile, parse
+from pool_exporter.workers.file_writer import WorkerFiles
+from pool_exporter.workers.schema_translation import SCHEMA
 
 FACTOR = int(os.environ.get("FUZZ_FACTOR", "1"))
 MEMORY = "/dev/shm"  # noqa: S108  # directories of their own are made in it
@@ -43,12 +44,12 @@ def directory() -> Iterator[Path]:
 def valid() -> bytes:
     """Return a file with two pools that have been used."""
     with directory() as place:
-        worker = Worker(place, "1.2.3")
+        worker = WorkerFiles(place, "1.2.3")
         for name in ("orders", "users"):
-            words = worker.place(PoolIdentity(name, "postgresql", "shop"), PoolConfig(15, 5, {"driver": "asyncpg"}))
-            assert words is not None
-            words[layout.OPEN] = words[layout.CONNECTS] = 3
-            words[layout.USE_ROW] = words[layout.ASK_ROW] = layout.SECOND
+            slots = worker.place(PoolIdentity(name, "postgresql", "shop"), PoolConfig(15, 5, {"driver": "asyncpg"}))
+            assert slots is not None
+            slots[layout.OPEN] = slots[layout.CONNECTS] = 3
+            slots[layout.CHECKOUT_TIMES] = slots[layout.PENDING_TIMES] = layout.SECOND
         [path] = place.iterdir()
         data = path.read_bytes()
         worker.leave()
@@ -75,7 +76,7 @@ def replaced(draw: st.DrawFn, *where: Any) -> None:  # any part of any JSON
     keys = st.sampled_from(sorted(part)) if isinstance(part, dict) else st.integers(0, len(part) - 1)
     key = draw(keys)
     if draw(st.booleans()):
-        part[key] = draw(JSON | st.integers(-2, 2 * layout.WORDS))
+        part[key] = draw(JSON | st.integers(-2, 2 * layout.SLOT_COUNT))
     else:
         del part[key]
 
@@ -133,15 +134,15 @@ def damaged() -> st.SearchStrategy[File]:
 @st.composite
 def accumulators(draw: st.DrawFn) -> bytes:
     """Return an accumulator with one of its values replaced by anything."""
-    words: list[Any] = [0] * layout.WORDS
+    slots: list[Any] = [0] * layout.SLOT_COUNT
     stored: dict[str, Any] = {
         "schema": json.loads(json.dumps(SCHEMA)),
-        "pools": [[PoolIdentity("orders").values(), words]],
+        "pools": [[PoolIdentity("orders").values(), slots]],
         "folded": [FILE],
         "ended": {"crashed": 1},
         "counts": [0, 0, 0],
     }
-    replaced(draw, stored, stored["schema"], stored["pools"][0], words, stored["ended"])
+    replaced(draw, stored, stored["schema"], stored["pools"][0], slots, stored["ended"])
     return json.dumps(stored).encode()
 
 
@@ -177,7 +178,7 @@ def test_any_file_is_served_or_set_aside(data: bytes) -> None:
 def test_any_file_of_a_living_worker_is_served_or_set_aside(data: bytes) -> None:
     """So are those of a file whose lock is held."""
     with directory() as place:
-        worker = Worker(place, "1")
+        worker = WorkerFiles(place, "1")
         [path] = place.iterdir()
         with path.open("r+b") as file:
             file.write(data[:FILE_BYTES])

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pool_exporter.guard import errors
+from pool_exporter.hook_errors import errors
 from tests.fakes import FakeClock
 from tests.property.async_database import OPERATIONS
 from tests.property.async_side import AsyncSide, Held

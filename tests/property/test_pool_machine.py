@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import exc
 
-from pool_exporter.guard import errors
+from pool_exporter.hook_errors import errors
 from tests.fakes import FakeClock
 from tests.property.side import Held, ListenerError, Side
 from tests.property.strategies import A_MOMENT, Shape, durations, shapes, which

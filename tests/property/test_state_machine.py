@@ -11,12 +11,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pool_exporter.catalog import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
-from pool_exporter.connection import Connection
-from pool_exporter.layout import ROWS
-from pool_exporter.locked import LockedPoolState
-from pool_exporter.snapshot import PoolConfig, PoolIdentity, decode
-from pool_exporter.state import UNLIMITED, PoolState
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.pool_metrics import CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+from pool_exporter.state.connection import Connection
+from pool_exporter.state.decode import decode
+from pool_exporter.state.layout import TRACKED_MAX
+from pool_exporter.state.locked_pool_state import LockedPoolState
+from pool_exporter.state.pool_state import UNLIMITED, PoolState
 from tests.fakes import FakeClock
 from tests.property.strategies import A_MOMENT, durations
 from tests.property.truth import Truth
@@ -26,7 +27,7 @@ limits = st.sampled_from([UNLIMITED, 1, 2, 3])
 
 def any_of() -> st.SearchStrategy[int]:
     """Draw which of several is meant, modulo their number, which may be more than there are rows."""
-    return st.integers(0, 3 * ROWS)
+    return st.integers(0, 3 * TRACKED_MAX)
 
 
 class Checkout:
@@ -78,20 +79,20 @@ class StateMachine(RuleBasedStateMachine):
 
     # Callers.
 
-    @rule(callers=st.sampled_from([1, 1, 2, ROWS + 1]))
+    @rule(callers=st.sampled_from([1, 1, 2, TRACKED_MAX + 1]))
     def ask(self, callers: int) -> None:
         """Ask for connections; now and then more than there are rows."""
-        for _ in range(callers if len(self.asks) <= 2 * ROWS else 1):
-            self.asks.append((self.state.asked(), self.clock()))
+        for _ in range(callers if len(self.asks) <= 2 * TRACKED_MAX else 1):
+            self.asks.append((self.state.acquire_started(), self.clock()))
             self._note()
 
     def _answer(self, n: int, *, is_wait: bool) -> int:
         if not self.asks:
             self.ask(1)
-        ask, since = self.asks.pop(n % len(self.asks))
+        token, since = self.asks.pop(n % len(self.asks))
         if is_wait:
             self.truth.waits.append(self.clock() - since)
-        return ask
+        return token
 
     @rule(n=any_of(), m=any_of(), is_known=st.booleans())
     def grant(self, n: int, m: int, is_known: bool) -> None:
@@ -103,9 +104,9 @@ class StateMachine(RuleBasedStateMachine):
         """Find a connection in use."""
         self._grant(self._pick(m), None, is_known=False)
 
-    def _grant(self, thing: Thing, ask: int | None, *, is_known: bool) -> None:
+    def _grant(self, thing: Thing, token: int | None, *, is_known: bool) -> None:
         thing.checkout, thing.is_lost = Checkout() if is_known else None, False
-        self.state.granted(ask, thing.connection, None if thing.checkout is None else ref(thing.checkout), None)
+        self.state.acquired(token, thing.connection, None if thing.checkout is None else ref(thing.checkout), None)
         if thing.since is None and not thing.is_detached:
             thing.since = self.clock()
         self._note()
@@ -113,16 +114,16 @@ class StateMachine(RuleBasedStateMachine):
     @rule(n=any_of(), error_type=st.sampled_from(ERROR_TYPES.values))
     def fail(self, n: int, error_type: str) -> None:
         """Give a caller nothing."""
-        self.state.failed(self._answer(n, is_wait=error_type == "timeout"), error_type)
+        self.state.acquire_failed(self._answer(n, is_wait=error_type == "timeout"), error_type)
         self.truth.failures[error_type] += 1
         self._note()
 
     # Connections.
 
-    @rule(took=st.none() | durations(), number=st.sampled_from([1, 1, 2, ROWS + 1]))
+    @rule(took=st.none() | durations(), number=st.sampled_from([1, 1, 2, TRACKED_MAX + 1]))
     def open(self, took: int | None, number: int) -> None:
         """Open connections, or find some open; now and then more than there are rows."""
-        for _ in range(number if len(self.things) <= 2 * ROWS else 1):
+        for _ in range(number if len(self.things) <= 2 * TRACKED_MAX else 1):
             self.things.append(Thing(self.state.opened(took), self.pool))
             self.truth.connects += 1
             self.truth.adopted += took is None
@@ -156,7 +157,7 @@ class StateMachine(RuleBasedStateMachine):
     def give_back(self, m: int) -> None:
         """Return a connection, be it used or not."""
         thing = self._pick(m)
-        self.state.returned(thing.connection)
+        self.state.released(thing.connection)
         self._end_use(thing)
         self._note()
 
@@ -197,7 +198,7 @@ class StateMachine(RuleBasedStateMachine):
         """Say something of a connection that was closed, which changes nothing."""
         connection = self.gone[m % len(self.gone)]
         if what == "granted":
-            self.state.granted(None, connection, None, None)
+            self.state.acquired(None, connection, None, None)
         elif what == "closed":
             self.state.closed(connection, "dispose")
         else:
@@ -219,18 +220,18 @@ class StateMachine(RuleBasedStateMachine):
         self.pool += 1
         self._note()
 
-    @precondition(lambda self: len(self.things) > ROWS)
+    @precondition(lambda self: len(self.things) > TRACKED_MAX)
     @rule(limit=limits)
     def reset(self, limit: int) -> None:
         """Start anew, now and then, and have the parent's connections say something still."""
         before = [thing.connection for thing in self.things]
-        self.state.abandon()
+        self.state.forget_connections()
         self.state = type(self.state)(self.clock, limit)
         self._forget(limit)
         self.gone += before
 
     @rule(orphaned=st.integers(0, 3))
-    def look(self, orphaned: int) -> None:
+    def refresh(self, orphaned: int) -> None:
         """Write what was seen."""
         self.state.observe(orphaned, 0)
         self.orphaned = orphaned

@@ -1,0 +1,73 @@
+"""`pool-exporter serve`: the arguments of the sidecar, named as exporters name theirs, and what they come to."""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from pool_exporter import probe
+from pool_exporter.commands.directory_argument import add_directory, directory_of
+from pool_exporter.otel import otlp_options
+from pool_exporter.sidecar import log_format
+
+NAME: Final = "serve"
+HELP: Final = "Serve the metrics of the workers of a shared directory, also while they are frozen or dead."
+ADDRESS: Final = ":10042"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_directory(parser)
+    probe.add_arguments(parser)
+    otlp_options.add_arguments(parser)
+    parser.add_argument("--per-worker", action="store_true", help="one series for each worker, by service.instance.id")
+    parser.add_argument(
+        "--web.listen-address",
+        dest="addresses",
+        metavar="ADDRESS",
+        action="append",
+        help=f"such as :10042, [::1]:10042 or unix:/run/pool_exporter.sock; repeatable (default: {ADDRESS})",
+    )
+    parser.add_argument(
+        "--web.systemd-socket",
+        dest="systemd",
+        action="store_true",
+        help="listen on the sockets that systemd passes, and on no address",
+    )
+    parser.add_argument(
+        "--web.telemetry-path",
+        dest="metrics",
+        metavar="PATH",
+        type=_path,
+        default="/metrics",
+        help="path of the metrics (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--web.config.file",
+        dest="config_file",
+        metavar="FILE",
+        type=Path,
+        help="TLS, passwords, headers and rate limit, as Prometheus' exporter-toolkit has them",
+    )
+    parser.add_argument(
+        "--log.level", dest="log_level", choices=log_format.LEVELS, default="info", help="default: info"
+    )
+    parser.add_argument(
+        "--log.format", dest="log_format", choices=log_format.FORMATS, default="logfmt", help="default: logfmt"
+    )
+
+
+def run(asked: argparse.Namespace) -> None:
+    """Serve until a signal comes. Raises SettingsError for what cannot be done."""
+    from pool_exporter.sidecar.server import Options, serve
+
+    directory = directory_of(asked)
+    log_format.configure(asked.log_level, asked.log_format)
+    addresses = () if asked.systemd else tuple(asked.addresses or (ADDRESS,))
+    options = Options(directory, addresses, asked.metrics, asked.per_worker, asked.config_file)
+    serve(options, probe.from_arguments(asked), lambda source: otlp_options.pusher_of(asked, source))
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/") or text.startswith("/-/") or set(text) & set("?#% \t\n"):
+        raise argparse.ArgumentTypeError(f"must be a path such as /metrics, and not under /-/, not {text!r}")
+    return text

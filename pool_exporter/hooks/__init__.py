@@ -1,0 +1,1 @@
+"""Everything that touches SQLAlchemy's pools. Nothing here raises into the application."""

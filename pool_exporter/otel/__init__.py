@@ -1,0 +1,1 @@
+"""A snapshot as OpenTelemetry metrics, logs and spans. Only this wing and the instrumentor import opentelemetry."""

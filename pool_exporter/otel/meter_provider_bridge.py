@@ -1,0 +1,239 @@
+"""Watched pools in an OpenTelemetry MeterProvider of the application's, beside the application's own metrics.
+
+There are two ways in, and each provider gets the better one that it has:
+
+- Finished metrics are added to what each reader collects (finished.py): all of one snapshot, for any number of pools,
+  at a fraction of the cost, with resets and forks as they are. The SDK's provider has this way.
+- Instruments: observable ones for scalars, real histograms that are replayed (replay.py). Every provider has this way.
+  In an SDK's provider with Views, which only instruments go through, scalars take it, and histograms are added.
+
+The observable instruments are made in either case: a reader that asks them wants our metrics, one that does not (the
+scope is switched off, or the SDK is) gets none. Nothing may be counted here, and no pool, monitor or provider is held.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakSet, ref
+
+from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, NoOpMeterProvider, Observation
+from opentelemetry.metrics import get_meter_provider as global_provider
+
+from pool_exporter.hook_errors import errors
+from pool_exporter.metrics.metric import Kind, Metric
+from pool_exporter.metrics.pool_metrics import POOL_METRICS
+from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot, Snapshot
+from pool_exporter.otel.histogram_replay import HistogramReplay
+from pool_exporter.otel.points import METRICS, SCHEMA_URL, SCOPE, Attributes, attributes_of, parts, unit_of
+from pool_exporter.version import build
+
+if TYPE_CHECKING:
+    from pool_exporter.otel.metric_producer import PoolMetricProducer
+
+_SCALARS: Final = [metric for metric in METRICS if metric.kind is not Kind.HISTOGRAM]
+
+_OF_POOLS: Final = {metric.name for metric in POOL_METRICS}
+
+_log = logging.getLogger("pool_exporter")
+
+
+class Watched(Protocol):
+    """A monitor."""
+
+    def snapshot(self) -> PoolSnapshot:
+        """Return its pool as it is now."""
+
+
+class MeterProviderBridge:
+    """What one provider is given: the pools of *chosen*, or of all monitors while `is_of_all`."""
+
+    def __init__(self, provider: MeterProvider, watched: Callable[[], Sequence[Watched]]) -> None:
+        self.is_of_all = False
+        self.chosen: WeakSet[Watched] = WeakSet()
+        self._watched = watched
+        self._provider = ref(provider)
+        self._here = threading.local()
+        self._lock = threading.Lock()
+        self._finished: PoolMetricProducer | None = None
+        self._replay: HistogramReplay | None = None
+        self._shared = Snapshot()
+        self._served: set[str] = {metric.name for metric in _SCALARS}
+        self._meter = provider.get_meter(SCOPE, build()["version"], SCHEMA_URL)
+        for metric in _SCALARS:
+            _instrument(self._meter, metric, partial(self._observe, metric))
+        if behind(provider) is None:
+            _when_set(provider, self._enter)
+        else:
+            self._enter(provider)
+
+    def serves(self, provider: MeterProvider) -> bool:
+        """Tell whether it is *provider* that gets these pools, be it by the global placeholder."""
+        own, real = self._provider(), behind(provider)
+        return own is provider or (own is not None and real is not None and behind(own) is real)
+
+    def snapshot(self) -> Snapshot | None:
+        """Return the provider's pools as they are now, None when it has none."""
+        pools = [_tried(monitor) for monitor in self._watched() if self.is_of_all or monitor in self.chosen]
+        found = tuple(pool for pool in pools if pool is not None)
+        return Snapshot(found, errors.count, build()) if found else None
+
+    def restart_after_fork(self) -> None:
+        """Forget what was told, as a forked child does, where a thread that is not there may hold the lock."""
+        self._lock = threading.Lock()
+        if self._finished is not None:
+            self._finished.restart_after_fork()
+
+    def _enter(self, provider: MeterProvider) -> None:
+        """Take the better way that the real *provider* has."""
+        if isinstance(provider, NoOpMeterProvider):
+            return
+        try:
+            from pool_exporter.otel.metric_producer import PoolMetricProducer
+        except ImportError:  # The API is there alone, with a provider that is not the SDK's.
+            pass
+        else:
+            self._finished = PoolMetricProducer.into(provider, self._asked)
+        if self._finished is None:
+            _log.warning(_OTHER_PROVIDER, type(provider).__module__, type(provider).__qualname__)
+            self._replay = HistogramReplay(self._meter, time_ns())
+
+    def _asked(self) -> Snapshot | None:
+        """Return a snapshot, if the instruments were asked in the collection that this thread is in."""
+        is_asked, self._here.is_asked = getattr(self._here, "is_asked", False), False
+        return self.snapshot() if is_asked else None
+
+    def _observe(self, metric: Metric, _: CallbackOptions) -> list[Observation]:
+        try:
+            if metric is _SCALARS[0]:
+                self._here.is_asked = True
+                self._tell_replay()
+            if self._finished is not None and metric.kind in self._finished.kinds:
+                return []
+            return list(_observations(metric, self._snapshot_for(metric)))
+        except Exception as error:  # noqa: BLE001  # the application's own metrics must not be lost for ours
+            errors.report(error)
+            return []
+
+    def _tell_replay(self) -> None:
+        snapshot = None if self._replay is None else self.snapshot()
+        if self._replay is not None and snapshot is not None:
+            with self._lock:
+                self._replay.tell(snapshot, time_ns())
+
+    def _snapshot_for(self, metric: Metric) -> Snapshot:
+        """Return the snapshot that this collection's other metrics are of; a new one when *metric* had it already."""
+        with self._lock:
+            if metric.name in self._served:
+                self._shared, self._served = self.snapshot() or Snapshot(), set()
+            self._served.add(metric.name)
+            return self._shared
+
+
+_OTHER_PROVIDER: Final = (
+    "%s.%s lets nobody add finished metrics, as other versions of OpenTelemetry's SDK do: pool_exporter replays its "
+    "histograms into it at each collection, without exemplars"
+)
+
+
+def _tried(monitor: Watched) -> PoolSnapshot | None:
+    try:
+        return monitor.snapshot()
+    except Exception as error:  # noqa: BLE001  # the other pools' numbers are worth more than this one's error
+        errors.report(error)
+        return None
+
+
+class _Bridges:
+    """The bridges of this process; `lock` guards additions."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._all: WeakSet[MeterProviderBridge] = WeakSet()
+        self._forks = False
+
+    def of(self, provider: MeterProvider, watched: Callable[[], Sequence[Watched]]) -> MeterProviderBridge:
+        """Return the bridge to *provider*, which is made if there is none."""
+        for bridge in self._all:
+            if bridge.serves(provider):
+                return bridge
+        bridge = MeterProviderBridge(provider, watched)
+        self._all.add(bridge)
+        if not self._forks:
+            self._forks = True
+            os.register_at_fork(after_in_child=self._after_fork)
+        return bridge
+
+    def _after_fork(self) -> None:
+        self.lock = threading.RLock()
+        for bridge in self._all:
+            bridge.restart_after_fork()
+
+
+_bridges = _Bridges()
+
+
+def report(
+    provider: MeterProvider, watched: Callable[[], Sequence[Watched]], monitor: Watched | None = None
+) -> MeterProviderBridge:
+    """Have *monitor*'s pool reported to *provider*, or those of all that are *watched*; return who does it.
+
+    The global placeholder will do: the provider that is set later gets them. Raises TypeError for another object.
+    """
+    if not callable(getattr(provider, "get_meter", None)):
+        raise TypeError(f"meter_provider must be an OpenTelemetry MeterProvider, not {type(provider).__name__}")
+    with _bridges.lock:
+        bridge = _bridges.of(provider, watched)
+        if monitor is None:
+            bridge.is_of_all = True
+        else:
+            bridge.chosen.add(monitor)
+        return bridge
+
+
+def behind(provider: MeterProvider) -> MeterProvider | None:
+    """Return *provider*, or who took the place of the global placeholder; None while nobody has."""
+    if not hasattr(provider, "on_set_meter_provider"):
+        return provider
+    real = global_provider()
+    return None if hasattr(real, "on_set_meter_provider") else real
+
+
+def _when_set(placeholder: Any, enter: Callable[[MeterProvider], None]) -> None:  # it has no public type  # noqa: ANN401  # it has no public type
+    """Call *enter* when the global provider is set: OpenTelemetry tells the placeholder, and nobody else."""
+    tell = placeholder.on_set_meter_provider
+
+    def on_set_meter_provider(provider: MeterProvider) -> None:
+        placeholder.__dict__.pop("on_set_meter_provider", None)
+        tell(provider)
+        try:
+            enter(provider)
+        except Exception as error:  # noqa: BLE001  # the application is setting its provider
+            errors.report(error)
+
+    placeholder.on_set_meter_provider = on_set_meter_provider
+
+
+def _instrument(meter: Meter, metric: Metric, callback: Callable[[CallbackOptions], list[Observation]]) -> None:
+    create = {
+        Kind.COUNTER: meter.create_observable_counter,
+        Kind.UPDOWN: meter.create_observable_up_down_counter,
+    }.get(metric.kind, meter.create_observable_gauge)
+    create(metric.name, [callback], unit_of(metric), metric.help)
+
+
+def _observations(metric: Metric, snapshot: Snapshot) -> Iterator[Observation]:
+    if metric.name in _OF_POOLS:
+        for pool in snapshot.pools:
+            yield from _parts(metric, getattr(pool, metric.field), attributes_of(pool.identity))
+    elif snapshot.pools:
+        yield from _parts(metric, getattr(snapshot, metric.field), {})
+
+
+def _parts(metric: Metric, value: object, attributes: Attributes) -> Iterator[Observation]:
+    for own, part in parts(metric, value):
+        if not isinstance(part, Histogram):
+            yield Observation(part, {**attributes, **own})

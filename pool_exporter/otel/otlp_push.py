@@ -1,0 +1,156 @@
+"""Pushing snapshots over OTLP, in a thread of its own, so that a collector which is down or slow costs nobody anything.
+
+Each push holds everything. One that fails is forgotten, cumulative or delta: what it had is in the next, so that
+nothing waits in memory, and nothing is lost. How often one export is tried is the exporter's, within its timeout.
+Nothing here may know where the snapshots come from, or read the environment.
+"""
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Final
+
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
+from opentelemetry.sdk.resources import Resource
+from typing_extensions import Self, override
+
+from pool_exporter.metrics.metric import Kind
+from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.otel.points import PointStream
+from pool_exporter.otel.sdk_data import metrics_data, metrics_of
+from pool_exporter.otel.service_resources import by_resource
+
+Source = Callable[[], Snapshot]
+
+END_SECONDS: Final = 5.0
+"""How long the last push may take when the process ends."""
+
+_log = logging.getLogger("pool_exporter")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to push, how often, whose metrics those of no service are, and which kinds are told as deltas."""
+
+    name: str
+    exporter: MetricExporter
+    resource: Resource
+    interval_seconds: float = 60.0
+    deltas: frozenset[Kind] = frozenset()
+
+
+class OtlpPush:
+    """Pushes what a source gives until it is closed; a context manager, which starts and closes it."""
+
+    def __init__(self, source: Source, target: Target) -> None:
+        self._source = source
+        self._target = target
+        self._reading = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pool_exporter:otlp", daemon=True)
+        self._stream = PointStream(time.time_ns(), target.deltas)
+        self._arrived = self._failed = 0
+        self._arrived_at = time.monotonic()
+        self._complaint = _Complaint()
+        self._is_failing = False
+
+    def source(self) -> Snapshot:
+        """Take a snapshot that has the pusher's own numbers. It is for whoever shows the same source: one at a time."""
+        with self._reading:
+            snapshot = self._source()
+        pushes = {"arrived": self._arrived, "failed": self._failed}
+        return replace(snapshot, otlp_pushes=pushes, otlp_push_age_seconds=time.monotonic() - self._arrived_at)
+
+    def push(self) -> bool:
+        """Push once, and tell whether it arrived. Nothing is raised."""
+        now = time.time_ns()
+        try:
+            groups = by_resource(self._stream.read(self.source(), now), self._target.resource, socket.gethostname())
+            data = metrics_data([(of, metrics_of(points, now, self._stream.deltas)) for of, points in groups])
+            with self._complaint:
+                arrived = self._target.exporter.export(data) is MetricExportResult.SUCCESS
+        except Exception as error:  # noqa: BLE001  # whatever it is, the next push may succeed
+            self._complaint.text = f"{type(error).__name__}: {error}"
+            arrived = False
+        if arrived:
+            self._stream.commit(now)
+            self._arrived_at = time.monotonic()
+            self._arrived += 1
+        else:
+            self._failed += 1
+        self._log_change(is_failing=not arrived)
+        return arrived
+
+    def _log_change(self, *, is_failing: bool) -> None:
+        """Write one line when pushes begin to fail, and one when they succeed again."""
+        was_failing, self._is_failing = self._is_failing, is_failing
+        if is_failing and not was_failing:
+            _log.warning("pushes to %s fail, the next tell it all: %s", self._target.name, self._complaint.text)
+        elif was_failing and not is_failing:
+            _log.info("pushes to %s arrive again", self._target.name)
+
+    def start(self) -> None:
+        """Begin to push, at once and then at each interval."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Push a last time and end, within END_SECONDS, whatever the collector does."""
+        self._ended.set()
+        self._thread.join(END_SECONDS)
+        # What is still on its way is not waited for: the thread ends with the process.
+        self._target.exporter.shutdown()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        while True:
+            has_ended = self._ended.is_set()
+            self.push()
+            if has_ended:
+                return
+            self._ended.wait(self._target.interval_seconds)
+
+
+class _Complaint(logging.Filter):
+    """Keeps what an exporter says of a failed push, which it says again each time and several times over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+        self._thread = 0
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.thread != self._thread:
+            return True
+        self.text = self.text or record.getMessage()  # The first says why, the others that it is tried again.
+        return False
+
+    def __enter__(self) -> None:
+        self.text = ""
+        self._thread = threading.get_ident()
+        for logger in _exporters_loggers():
+            logger.filters.insert(0, self)  # Before OpenTelemetry's own, which drops what was said lately.
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for logger in _exporters_loggers():
+            logger.removeFilter(self)
+
+
+def _exporters_loggers() -> list[logging.Logger]:
+    """Return the loggers of OpenTelemetry's exporters: a filter is asked by its own logger only, not by those below."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("opentelemetry.exporter.")]
+    return [logging.getLogger(name) for name in names]

@@ -1,0 +1,146 @@
+"""Whose a server's backends are: a look at the server, joined with the living pools by the server's own numbers.
+
+Pure functions; the time is an argument. The rules:
+
+- A pool is of a server when it names the same system, address and port, or one of the server's aliases; the names of
+  the loopback are one, and so are MySQL and MariaDB. A pool that leads to a PgBouncer is of that PgBouncer alone: the
+  numbers that its clients get are made up, and belong to no backend of the database server.
+- A backend is *ours* once a living pool has been seen to have its number. Nothing else makes it ours: an
+  application_name is free text, and shared with the same service on other machines. (Number and time of birth together
+  are never used again.)
+- A backend of ours is *orphaned* when a look that was taken `GRACE_SECONDS` or later after its pool no longer had it
+  still shows it. A connection that was just closed is therefore none, however old the look or rare the scrapes. The
+  usual causes: its worker was killed while the server was busy for it or could not know; a network that is gone; a
+  connection that the application detached and still has.
+- A held connection's state is its backend's in the last look, if the use had begun by then. `unknown`: its driver does
+  not tell the number, or the server hides what the backend does; `gone`: the server has no such backend.
+- The budget is what all living pools of the server may open together.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from pool_exporter.metrics.server_metrics import HELD_SECONDS, HELD_STATES
+from pool_exporter.metrics.server_snapshot import (
+    PGBOUNCER,
+    Backend,
+    HeldBackend,
+    LivePool,
+    Names,
+    ServerIdentity,
+    ServerStats,
+)
+
+GRACE_SECONDS: Final = 2.0
+"""How long a server may take to notice that a connection was closed."""
+
+LONG_HELD_MAX: Final = 100
+"""How many held connections are told one by one; the oldest are."""
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+
+Key = tuple[int, float]
+"""A backend's number and time of birth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The backends of the last look that are ours: since when no pool has each, None while one has."""
+
+    lost_at: Mapping[Key, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What the two sides together tell; None where there was no look."""
+
+    pools: int
+    budget: float
+    orphaned: int | None = None
+    held: Mapping[Names, Mapping[str, int]] = field(default_factory=dict)
+    long_held: tuple[HeldBackend, ...] = ()
+
+
+def is_of(pool: LivePool, server: ServerIdentity) -> bool:
+    """Tell whether *pool* leads to *server*."""
+    system = "postgresql" if server.system == PGBOUNCER else server.system
+    if _system(pool.identity.system) != _system(system):
+        return False
+    place = _place(pool.identity.address, pool.identity.port)
+    return any(place == _place(*other) for other in ((server.address, server.port), *server.aliases))
+
+
+def join(
+    server: ServerIdentity,
+    look: tuple[ServerStats, float] | None,
+    pools: Iterable[LivePool],
+    memory: Memory,
+    now: float,
+) -> tuple[Joined, Memory]:
+    """Join a look (with its time) with the pools as they are *now*; times are seconds of one monotonic clock."""
+    own = [pool for pool in pools if is_of(pool, server)]
+    budget = sum((math.inf if pool.max is None else pool.max for pool in own), start=0.0)
+    if look is None:
+        return Joined(len(own), budget), memory
+    if server.system == PGBOUNCER:
+        return Joined(len(own), budget, None, {}), memory
+    seen, taken = look
+    backends = {backend.pid: backend for backend in seen.backends}
+    memory = _remembered(seen.backends, own, memory, now)
+    orphaned = sum(lost is not None and taken >= lost + GRACE_SECONDS for lost in memory.lost_at.values())
+    long_held = list(_long_held(own, backends, now - taken))
+    oldest = sorted((each for _, each in long_held), key=lambda each: -each.seconds)[:LONG_HELD_MAX]
+    return Joined(len(own), budget, orphaned, _held(own, long_held), tuple(oldest)), memory
+
+
+def _system(name: str) -> str:
+    return "mysql" if name == "mariadb" else name
+
+
+def _place(address: str, port: str) -> tuple[str, str]:
+    name = address.lower()
+    return ("localhost" if name in _LOOPBACK else name), port
+
+
+def _remembered(backends: Iterable[Backend], pools: Iterable[LivePool], memory: Memory, now: float) -> Memory:
+    """Return what is known of the backends that there are: ours are owned, or lost since a time."""
+    owned = {pid for pool in pools for pid in pool.pids}
+    lost: dict[Key, float | None] = {}
+    for backend in backends:
+        key = (backend.pid, backend.started)
+        if backend.pid in owned:
+            lost[key] = None
+        elif key in memory.lost_at:
+            before = memory.lost_at[key]
+            lost[key] = now if before is None else before
+    return Memory(lost)
+
+
+def _long_held(
+    pools: Iterable[LivePool], backends: Mapping[int, Backend], look_age: float
+) -> Iterator[tuple[Names, HeldBackend]]:
+    for pool in pools:
+        for held in pool.held:
+            if held.seconds >= max(HELD_SECONDS, look_age):
+                state = _state(held.pid, backends)
+                yield _names(pool), HeldBackend(pool.identity.name, held.pid, held.seconds, state)
+
+
+def _state(pid: int, backends: Mapping[int, Backend]) -> str:
+    if not pid:
+        return "unknown"
+    return backends[pid].state if pid in backends else "gone"
+
+
+def _names(pool: LivePool) -> Names:
+    return (pool.identity.name, pool.identity.service)
+
+
+def _held(pools: Sequence[LivePool], long_held: Iterable[tuple[Names, HeldBackend]]) -> dict[Names, dict[str, int]]:
+    counts: dict[Names, Counter[str]] = {_names(pool): Counter() for pool in pools}
+    for names, each in long_held:
+        counts[names][each.state] += 1
+    return {names: {state: count[state] for state in HELD_STATES.values} for names, count in counts.items()}

@@ -1,0 +1,154 @@
+"""The one connection that a probe has to its server: opened, asked, ended, each within a time, come what may.
+
+Nothing here may know what is asked. A server that accepts and then says nothing costs its timeout and no more: the
+connection is torn down under the driver, which then raises by itself.
+"""
+
+import asyncio
+import os
+import socket
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from pool_exporter.probe.target import Target, engine_arguments
+
+Row = dict[str, Any]
+T = TypeVar("T")
+
+CLOSE_SECONDS: Final = 0.5
+"""How long a healthy server may take to hear that we go."""
+
+_UNWIND_SECONDS: Final = 1.0
+"""How long a driver may take to raise after its connection was torn down."""
+
+
+class ServerConnection:
+    """An open connection. `fetch` raises what the driver raises, or TimeoutError."""
+
+    def __init__(
+        self, timeout: float, ask: Callable[[str], Awaitable[list[Row]]], tear_down: Callable[[], None]
+    ) -> None:
+        self._timeout = timeout
+        self._ask = ask
+        self._tear_down = tear_down
+        self._is_asking = False
+
+    async def fetch(self, sql: str) -> list[Row]:
+        """Return the rows of one statement, by column."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
+        timer = loop.call_at(deadline, self._tear_down)
+        self._is_asking = True
+        try:
+            return await asyncio.wait_for(self._ask(sql), self._timeout + _UNWIND_SECONDS)
+        except Exception as error:
+            if loop.time() >= deadline:
+                raise TimeoutError(f"no answer within {self._timeout:g} s") from error
+            raise
+        finally:
+            self._is_asking = False
+            timer.cancel()
+
+    def interrupt(self) -> None:
+        """Make a `fetch` that waits raise at once; a connection at rest is left alone."""
+        if self._is_asking:
+            self._tear_down()
+
+
+@asynccontextmanager
+async def connected_to(target: Target, timeout: float) -> AsyncIterator[ServerConnection]:
+    """Connect, and end the connection in any case. Raises what the driver raises, or TimeoutError."""
+    opened = _to_console(target, timeout) if target.is_bouncer else _to_server(target, timeout)
+    async with opened as link:
+        yield link
+
+
+@asynccontextmanager
+async def _to_server(target: Target, timeout: float) -> AsyncIterator[ServerConnection]:
+    engine = create_async_engine(
+        target.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", **engine_arguments(target, timeout)
+    )
+    connection = await _in_time(_connected(engine), timeout)
+    driver = (await connection.get_raw_connection()).driver_connection
+    tear_down = _tearing_down(driver)
+
+    async def ask(sql: str) -> list[Row]:
+        result = await connection.exec_driver_sql(sql)
+        return [dict(row) for row in result.mappings()] if result.returns_rows else []
+
+    try:
+        yield ServerConnection(timeout, ask, tear_down)
+    finally:
+        with suppress(Exception):
+            await asyncio.wait_for(connection.close(), CLOSE_SECONDS)
+        tear_down()
+
+
+async def _connected(engine: AsyncEngine) -> AsyncConnection:
+    try:
+        return await engine.connect()
+    except BaseException as error:
+        _release(error)
+        raise
+
+
+@asynccontextmanager
+async def _to_console(target: Target, timeout: float) -> AsyncIterator[ServerConnection]:
+    # SQLAlchemy greets a new connection with questions that the console does not know.
+    import psycopg
+    from psycopg.rows import dict_row
+
+    _, arguments = target.url.get_dialect()().create_connect_args(target.url)
+    connecting = psycopg.AsyncConnection.connect(**arguments, autocommit=True, row_factory=dict_row)
+    connection = await _in_time(connecting, timeout)
+
+    async def ask(sql: str) -> list[Row]:
+        cursor = await connection.execute(sql.encode())
+        return await cursor.fetchall()
+
+    try:
+        yield ServerConnection(timeout, ask, _tearing_down(connection))
+    finally:
+        connection.pgconn.finish()
+
+
+async def _in_time(connecting: Awaitable[T], timeout: float) -> T:
+    try:
+        return await asyncio.wait_for(connecting, timeout)
+    except asyncio.TimeoutError as error:
+        raise TimeoutError(f"no connection within {timeout:g} s") from error
+
+
+def _tearing_down(driver: Any) -> Callable[[], None]:  # whichever driver's  # noqa: ANN401  # whichever driver's
+    """Return what ends a driver's connection at once, without a word to the server; again and again, if need be."""
+    if hasattr(driver, "terminate"):
+        end = driver.terminate  # asyncpg
+    elif hasattr(driver, "pgconn"):
+        end = partial(_cut, driver.pgconn)
+    else:
+        end = driver.close  # aiomysql, asyncmy: their polite one is another.
+
+    def tear_down() -> None:
+        with suppress(Exception):
+            end()
+
+    return tear_down
+
+
+def _cut(pgconn: Any) -> None:  # psycopg's, of either implementation  # noqa: ANN401  # psycopg's, of either implementation
+    """Shut the socket: were it closed under psycopg, which waits for it by number, it would wait for ever."""
+    with socket.socket(fileno=os.dup(pgconn.socket)) as same:
+        same.shutdown(socket.SHUT_RDWR)
+
+
+def _release(error: BaseException | None) -> None:
+    """Free what the frames of an error hold in a circle with it: a connection half made, whose socket is still open."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

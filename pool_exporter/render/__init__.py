@@ -1,1 +1,0 @@
-"""The outputs: each module here is a function of a Snapshot, and nothing else."""

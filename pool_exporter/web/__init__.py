@@ -1,0 +1,1 @@
+"""A snapshot as Prometheus text and pages over HTTP, for any source of snapshots."""

@@ -1,0 +1,179 @@
+"""The whole HTTP surface as one function: a request and a source of snapshots in, a response out.
+
+Every server asks `respond`: the ASGI app and the thread's HTTP server today. Nothing here may know a socket, a thread,
+an event loop or a web framework; what a format looks like is prometheus_client's, which one is asked for negotiation's.
+"""
+
+import gzip
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+from urllib.parse import parse_qs
+
+from prometheus_client import exposition as text
+from prometheus_client.core import Metric as Family
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+
+from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.web import page
+from pool_exporter.web.content_negotiation import (
+    OPENMETRICS_1_0_0,
+    TEXT_0_0_4,
+    TEXT_1_0_0,
+    Format,
+    accepts_gzip,
+    choose_format,
+)
+from pool_exporter.web.prometheus_families import families
+
+Source = Callable[[], Snapshot]
+"""Where the numbers come from; called once for each answer that shows any."""
+
+LANDING: Final = "/"
+METRICS: Final = "/metrics"
+HEALTHY: Final = "/-/healthy"
+READY: Final = "/-/ready"
+
+_GZIP_LEVEL: Final = 6
+_METHODS: Final = ("GET", "HEAD")
+_PLAIN: Final = "text/plain; charset=utf-8"
+
+_log = logging.getLogger("pool_exporter")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What matters of a request; *path* is without the prefix that the app is mounted under, headers are as latin-1.
+
+    *metrics* is the path at which the server has the metrics.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    accept: str = ""
+    accept_encoding: str = ""
+    metrics: str = METRICS
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response, complete: its headers include Content-Length, also when the body is left out for HEAD."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def respond(request: Request, source: Source) -> Response:
+    """Answer any request; never raise an Exception, and take a snapshot only where `takes_snapshot` says so."""
+    handler = _handler(request.path, request.metrics)
+    if handler is None:
+        response = _line(404, "not found")
+    elif request.method not in _METHODS:
+        response = _line(405, "GET and HEAD only", ("Allow", ", ".join(_METHODS)))
+    else:
+        response = _guarded(handler, request, source)
+    return replace(response, body=b"") if request.method == "HEAD" else response
+
+
+def takes_snapshot(path: str, metrics: str = METRICS) -> bool:
+    """Tell whether answering takes longer than a moment, so that it belongs into a thread, one at a time."""
+    return _handler(path, metrics) not in (None, _healthy)
+
+
+_Handler = Callable[[Request, Source], Response]
+
+
+def _handler(path: str, metrics: str) -> _Handler | None:
+    return _metrics if path == metrics else None if path == METRICS else _HANDLERS.get(path)
+
+
+def _guarded(handler: _Handler, request: Request, source: Source) -> Response:
+    try:
+        return handler(request, source)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the server goes on and the next scrape is answered
+        _log.error("%s could not be answered", request.path, exc_info=error)
+        # Only the class, because a message may hold anything.
+        return _line(503 if handler is _ready else 500, f"no snapshot: {type(error).__name__}; the log has more")
+
+
+def _metrics(request: Request, source: Source) -> Response:
+    names = parse_qs(request.query, keep_blank_values=True).get("name[]")
+    chosen = choose_format(request.accept)
+    body = _ENCODERS[chosen](_Families(_selected(families(source()), names)))
+    encoding: tuple[tuple[str, str], ...] = ()
+    if accepts_gzip(request.accept_encoding):
+        body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+        encoding = (("Content-Encoding", "gzip"),)
+    return _response(200, chosen.content_type, body, ("Vary", "Accept, Accept-Encoding"), *encoding)
+
+
+def _landing(request: Request, source: Source) -> Response:
+    # A pool's name may hold half a surrogate pair, which cannot be encoded.
+    body = page.render(source(), request.metrics).encode("utf-8", "replace")
+    return _response(200, "text/html; charset=utf-8", body, ("Content-Security-Policy", page.SECURITY_POLICY))
+
+
+def _healthy(_: Request, __: Source) -> Response:
+    return _line(200, "healthy")
+
+
+def _ready(_: Request, source: Source) -> Response:
+    """Answer that a scrape would succeed."""
+    source()
+    return _line(200, "ready")
+
+
+_HANDLERS: Final[Mapping[str, _Handler]] = {
+    LANDING: _landing,
+    HEALTHY: _healthy,
+    READY: _ready,
+}
+
+
+class _Families(Collector):
+    """What prometheus_client's encoders take."""
+
+    def __init__(self, collected: Iterable[Family]) -> None:
+        self._collected = collected
+
+    def collect(self) -> Iterable[Family]:
+        return self._collected
+
+
+_ENCODERS: Final[Mapping[Format, Callable[[Collector], bytes]]] = {
+    TEXT_0_0_4: text.generate_latest,
+    TEXT_1_0_0: text.generate_latest,
+    # Our names are legal, so that every way of escaping prints the same; this one does it in two thirds of the time.
+    OPENMETRICS_1_0_0: partial(openmetrics.generate_latest, escaping=openmetrics.ALLOWUTF8),
+}
+
+_SUFFIXES: Final = {"counter": ("", "_total"), "histogram": ("", "_bucket", "_sum", "_count")}
+
+
+def _selected(collected: Iterator[Family], names: list[str] | None) -> Iterator[Family]:
+    """Pass on the families that *names* names, by their own name or a sample's: whole, as part of one is malformed."""
+    if names is None:
+        return collected
+    return (family for family in collected if not _names(family).isdisjoint(names))
+
+
+def _names(family: Family) -> set[str]:
+    return {family.name + suffix for suffix in _SUFFIXES.get(family.type, ("",))}
+
+
+def _line(status: int, line: str, *headers: tuple[str, str]) -> Response:
+    return _response(status, _PLAIN, f"{line}\n".encode(), *headers)
+
+
+def _response(status: int, content_type: str, body: bytes, *headers: tuple[str, str]) -> Response:
+    always = (
+        ("Content-Type", content_type),
+        ("Content-Length", str(len(body))),
+        ("X-Content-Type-Options", "nosniff"),
+    )
+    return Response(status, (*always, *headers), body)

@@ -1,0 +1,1 @@
+"""The shared directory: file format, writer, reader, compaction. No SQLAlchemy, HTTP or OpenTelemetry."""

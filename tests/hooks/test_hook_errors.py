@@ -1,0 +1,297 @@
+"""Nothing that goes wrong in our hooks reaches the application: faults are put into every one of them."""
+
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from pool_exporter import instrument
+from pool_exporter.hook_errors import HookErrors, errors, guarded
+from pool_exporter.hooks.pool_hooks import PoolHooks
+from pool_exporter.runtime.monitor import snapshot
+from pool_exporter.state.pool_state import PoolState
+from tests.pools import Database, checked, levels
+
+
+class Fault(Exception):
+    """What no code but this test's raises."""
+
+
+def fail(*_: object, **__: object) -> Any:
+    """Raise a fault, whatever is asked."""
+    raise Fault
+
+
+@pytest.fixture(name="_counted_afresh", autouse=True)
+def _counted_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin with no errors, and leave none of this test's behind."""
+    monkeypatch.setattr(errors, "count", 0)
+
+
+def lives(engine: Engine) -> Iterator[Callable[[], object]]:
+    """Yield everything that an application can do with a pool, a step each."""
+    yield lambda: engine.connect().close()
+
+    def invalidate() -> None:
+        for soft in (True, False):
+            connection = engine.raw_connection()
+            connection.invalidate(soft=soft)
+            connection.close()
+
+    yield invalidate
+
+    def detach() -> None:
+        connection = engine.raw_connection()
+        connection.detach()
+        connection.close()
+        connection = engine.raw_connection()
+        connection.detach()
+
+    yield detach
+
+    def exhaust() -> None:
+        held = [engine.connect() for _ in range(2)]
+        with suppress(SQLAlchemyError):
+            engine.connect()
+        for connection in held:
+            connection.close()
+
+    yield exhaust
+
+    def lose() -> None:
+        engine.raw_connection()
+        gc.collect()
+
+    yield lose
+    yield engine.dispose
+    yield lambda: engine.connect().close()
+    yield lambda: engine.dispose(close=False)
+
+
+def live(engine: Engine) -> list[object]:
+    """Do everything, and return what came of it: the pool's own words after each step."""
+    said: list[object] = []
+    for step in lives(engine):
+        step()
+        said.append(engine.pool.status())
+    return said
+
+
+def new_engine() -> Engine:
+    """Return an engine of two connections, for which nobody waits."""
+    return Database().engine(pool_size=1, max_overflow=1, pool_timeout=0)
+
+
+TRANSITIONS = (
+    "acquire_started",
+    "acquired",
+    "acquire_failed",
+    "opened",
+    "released",
+    "invalidated",
+    "detached",
+    "closed",
+    "replaced",
+)
+READERS = ("live", "read", "events", "observe")
+
+
+def test_every_transition_is_listed() -> None:
+    """A transition that is added is put to the test below."""
+    public = {name for name, value in vars(PoolState).items() if callable(value) and not name.startswith("_")}
+
+    # forgotten is done when another one fails; abandon ends a monitor, leave begins a child's, move changes its place.
+    assert public == {*TRANSITIONS, *READERS, "acquire_abandoned", "forget_connections", "leave", "move"}
+
+
+@pytest.mark.parametrize("name", TRANSITIONS)
+def test_fault_in_a_transition(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Whichever transition fails, the application notices nothing, each fault is counted, and nobody stays pending."""
+    bare = live(new_engine())
+    engine = new_engine()
+    monkeypatch.setattr(PoolState, name, fail)
+    monitor = instrument(engine)
+
+    assert bare == live(engine)
+    assert errors.count > 0
+
+    monkeypatch.undo()
+    assert 0 == monitor._state.pending
+    monitor.close()
+
+
+HANDLERS = [name for name, value in vars(PoolHooks).items() if hasattr(value, "__wrapped__")]
+
+
+def test_handlers_are_found() -> None:
+    """What lifecycle.py calls is guarded, and put to the test below."""
+    assert {
+        "opened",
+        "invalidated",
+        "closing",
+        "closed",
+        "detaching",
+        "detached_closed",
+        "pool_recreated",
+        "activate_recreated_pool",
+        "refresh",
+    } == {*HANDLERS}
+
+
+@pytest.mark.parametrize("name", [*HANDLERS, "adopt", "_track", "_tracked", "_close_detached"])
+def test_fault_in_a_handler(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Whatever a handler stumbles over, the application notices nothing, and it is counted."""
+    bare = live(new_engine())
+    engine = new_engine()
+    wrapped = getattr(getattr(PoolHooks, name), "__wrapped__", None)
+    monkeypatch.setattr(PoolHooks, name, fail if wrapped is None else guarded(fail))
+    monitor = instrument(engine)
+
+    assert bare == live(engine)
+
+    monkeypatch.undo()
+    assert 0 == monitor._state.pending
+    monitor.close()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "pool_exporter.hooks.pool_hooks.close_reason",
+        "pool_exporter.hooks.pool_hooks.limit_of",
+        "pool_exporter.hooks.pool_hooks.pool_of",
+        "pool_exporter.hooks.pool_hooks.is_finished",
+        "pool_exporter.hooks.checkout_patches.failure_type",
+        "pool_exporter.hooks.checkout_owner.threading.current_thread",
+    ],
+)
+def test_fault_below(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """What the hooks read from SQLAlchemy, threads and tasks may be other than they think."""
+    bare = live(new_engine())
+    engine = new_engine()
+    monitor = instrument(engine)
+    monkeypatch.setattr(where, fail)
+    monkeypatch.setattr("pool_exporter.hooks.checkout_patches.threads", object())
+
+    assert bare == live(engine)
+
+    monkeypatch.undo()
+    assert 0 == monitor._state.pending
+    monitor.close()
+
+
+@pytest.mark.parametrize("times", range(12))
+def test_fault_of_the_clock(times: int) -> None:
+    """A clock that fails now and then costs no checkout, and pending does not stick."""
+    bare = live(new_engine())
+    engine = new_engine()
+    monitor = instrument(engine)
+    clock, reads = monitor._state.clock, iter(range(10**6))
+
+    def failing() -> int:
+        if next(reads) % 12 == times:
+            raise Fault
+        return clock()
+
+    monitor._state.clock = failing
+
+    assert bare == live(engine)
+    assert errors.count > 0
+
+    monitor._state.clock = clock
+    assert 0 == monitor._state.pending == monitor.snapshot().pending
+
+
+def test_fault_in_a_finalizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is collected while the machine is broken says nothing, not even on the error stream."""
+    engine = new_engine()
+    monitor = instrument(engine)
+    engine.connect().close()
+    monkeypatch.setattr(PoolState, "closed", fail)
+
+    engine.dispose(close=False)
+    gc.collect()
+
+    monkeypatch.undo()
+    monitor.close()
+
+
+def test_recovers() -> None:
+    """When a fault is over, what is counted is right again."""
+    engine = new_engine()
+    monitor = instrument(engine)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PoolState, "acquired", fail)
+        patch.setattr(PoolState, "released", fail)
+        engine.connect().close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(errors, "count", 0)
+        with engine.connect():
+            assert (1, 0) == levels(monitor)
+
+        assert (0, 1) == levels(monitor)
+        assert isinstance(engine.pool, QueuePool)
+        assert engine.pool.checkedin() == checked(monitor).idle
+
+
+def test_what_is_not_ours_is_not_kept() -> None:
+    """A KeyboardInterrupt inside a hook is not an error of the hook's, and goes on."""
+
+    @guarded
+    def hook() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hook()
+
+    assert 0 == errors.count
+
+
+def test_guarded_looks_the_same() -> None:
+    """SQLAlchemy reads a listener's signature and name, which the guard leaves as they are."""
+
+    @guarded
+    def hook(dbapi_connection: object, record: object) -> None:
+        """Say what it does."""
+
+    assert "hook" == hook.__name__
+    assert "Say what it does." == hook.__doc__
+
+
+def test_the_first_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The first error is logged with its traceback, the later ones are only counted."""
+    counted = HookErrors()
+
+    for _ in range(3):
+        counted.report(Fault("told once"))
+
+    assert 3 == counted.count
+    assert ["pool_exporter"] == [record.name for record in caplog.records]
+    assert "told once" in caplog.text
+
+
+def test_logging_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logger that raises does not reach the application either."""
+    monkeypatch.setattr(logging.getLogger("pool_exporter"), "error", fail)
+    counted = HookErrors()
+
+    counted.report(Fault())
+
+    assert 1 == counted.count
+
+
+def test_one_count_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The errors of all pools are one number, which stands in every snapshot of the process."""
+    monkeypatch.setattr(PoolState, "acquire_started", fail)
+    for _ in range(2):
+        engine = new_engine()
+        instrument(engine)
+        engine.connect().close()
+
+    assert 2 == errors.count == snapshot().hook_errors

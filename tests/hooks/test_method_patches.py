@@ -1,0 +1,286 @@
+"""SQLAlchemy's methods are replaced while a pool is watched, look the same, and are themselves again afterwards."""
+
+import gc
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+from sqlalchemy.pool import AssertionPool, NullPool, Pool, QueuePool, SingletonThreadPool, StaticPool
+from sqlalchemy.pool.base import _ConnectionFairy, _ConnectionRecord
+
+from pool_exporter import instrument, instrument_all
+from pool_exporter.errors import UnsupportedError
+from pool_exporter.hooks import method_patches as module
+from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
+from pool_exporter.hooks.method_patches import ATTRIBUTE, PatchSet, _places, require
+from pool_exporter.runtime.monitor import watched
+from tests.pools import Database, checked, watch_nothing
+
+CLASSES = [QueuePool, NullPool, SingletonThreadPool, StaticPool, AssertionPool]
+
+
+def methods() -> dict[str, Any]:
+    """Return every method that has a door, and the attribute, as they are now."""
+    places = {place for cls in CLASSES for place in _places(cls)}
+    found = {f"{cls.__name__}.{name}": cls.__dict__[name] for cls, name in places}
+    for cls in (Pool, _ConnectionRecord, _ConnectionFairy):
+        found[cls.__name__] = cls.__dict__.get(ATTRIBUTE, "nothing")
+    return found
+
+
+@pytest.fixture(name="bare")
+def _bare() -> Iterator[dict[str, Any]]:
+    """Return the methods as SQLAlchemy made them."""
+    watch_nothing()
+    yield methods()
+    gc.collect()
+
+
+def test_bare_methods_are_sqlalchemy_s(bare: dict[str, Any]) -> None:
+    """The other tests start from SQLAlchemy's own functions."""
+    functions = [value for value in bare.values() if callable(value)]
+
+    assert len(functions) > len(PATCH_FACTORIES)
+    assert {"sqlalchemy"} == {function.__module__.partition(".")[0] for function in functions}
+    assert not any(hasattr(function, "__wrapped__") for function in functions)
+
+
+def test_open_while_one_is_watched(bare: dict[str, Any]) -> None:
+    """The first watched pool opens them, the last one that is closed puts everything back."""
+    first, second = instrument(Database().engine(NullPool)), instrument(pool := QueuePool(Database().connect))
+
+    assert bare["Pool.connect"] is not Pool.__dict__["connect"]
+
+    first.close()
+
+    assert bare["Pool.connect"] is not Pool.__dict__["connect"]
+
+    second.close()
+
+    assert bare == methods()
+    assert pool.connect().is_valid
+
+
+def test_closed_with_the_last_pool_dropped(bare: dict[str, Any]) -> None:
+    """An engine that is merely dropped leaves nothing either, from the moment that it is freed."""
+    engine = Database().engine()
+    instrument(engine)
+    engine.connect().close()
+
+    assert bare != methods()
+
+    del engine
+    gc.collect()
+
+    assert bare == methods()
+
+
+def test_open_for_everywhere(bare: dict[str, Any]) -> None:
+    """instrument_all() keeps them open while nothing is watched yet."""
+    with instrument_all():
+        for monitor in watched():
+            monitor.close()
+
+        assert bare != methods()
+
+    assert bare == methods()
+
+
+def test_closed_after_a_failure(bare: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instrument() that raises leaves nothing open."""
+    monkeypatch.setattr(
+        "pool_exporter.hooks.pool_hooks.open_records", mock.Mock(side_effect=RuntimeError("no records"))
+    )
+    engine = Database().engine()
+
+    with pytest.raises(RuntimeError, match="no records"):
+        instrument(engine)
+    gc.collect()
+
+    assert ATTRIBUTE not in vars(engine.pool)
+    assert bare == methods()
+
+
+@pytest.mark.parametrize("poolclass", CLASSES)
+def test_replaced_methods_look_the_same(bare: dict[str, Any], poolclass: type[Pool]) -> None:
+    """Name, signature and documentation are those of SQLAlchemy's own, also of the method of one object."""
+    pool = poolclass(Database().connect)
+    signature = inspect.signature(pool.connect)
+    instrument(pool)
+    for cls, name in _places(poolclass):
+        method, replaced = bare[f"{cls.__name__}.{name}"], cls.__dict__[name]
+
+        assert method is not replaced
+        assert inspect.signature(method) == inspect.signature(replaced)
+        assert (method.__name__, method.__qualname__) == (replaced.__name__, replaced.__qualname__)
+        assert (method.__doc__, method.__module__) == (replaced.__doc__, replaced.__module__)
+
+    assert signature == inspect.signature(pool.connect)
+    assert pool.connect.__self__ is pool  # type: ignore[attr-defined]  # a method has it
+
+
+def test_watched_pool_has_no_method_of_its_own() -> None:
+    """Of a watched pool, only one attribute is more than another has."""
+    engine = Database().engine()
+    before = set(vars(engine.pool))
+    instrument(engine)
+
+    assert {ATTRIBUTE} == set(vars(engine.pool)) - before
+
+
+def test_class_can_be_patched() -> None:
+    """Who patches the class reaches watched pools, and what is patched over ours is gone with its patch."""
+    engine = Database().engine()
+    monitor = instrument(engine)
+    with mock.patch.object(Pool, "connect", autospec=True) as connect:
+        engine.pool.connect()
+
+    connect.assert_called_once_with(engine.pool)
+
+    engine.connect().close()
+
+    assert 1 == checked(monitor).checkouts
+
+
+def test_patched_class_is_left_alone(bare: dict[str, Any]) -> None:
+    """A replacement of somebody else's over ours stays when we go, and works; pools watched later are counted once."""
+    first = instrument(early := Database().engine())
+    inner: Callable[[Any], Any] = Pool.connect
+    said: list[str] = []
+
+    def theirs(self: Pool) -> Any:
+        said.append("theirs")
+        return inner(self)
+
+    Pool.connect = theirs  # type: ignore[method-assign]  # as a library does it
+    try:
+        second = instrument(late := Database().engine())
+        for engine in (early, late):
+            with engine.connect() as connection:
+                connection.invalidate()
+
+        assert ["theirs"] * 2 == said
+        for monitor in (first, second):
+            assert (1, 1) == (checked(monitor).checkouts, checked(monitor).connects)
+            assert 1 == checked(monitor).invalidations["hard"] == checked(monitor).closes["invalidate"]
+
+        first.close()
+        second.close()
+
+        assert theirs is Pool.__dict__["connect"]
+
+        early.connect().close()
+
+        assert 3 == len(said)
+    finally:
+        Pool.connect = bare["Pool.connect"]  # type: ignore[method-assign]  # as it was
+
+
+class Outer(QueuePool):
+    """A user's own pool, whose methods call those of its parent."""
+
+    def connect(self) -> Any:
+        """Pass on."""
+        return super().connect()
+
+    def recreate(self) -> Any:
+        """Pass on."""
+        return super().recreate()
+
+    def _return_conn(self, record: Any) -> None:
+        super()._return_conn(record)
+
+
+def test_overridden_methods_are_passed_once(bare: dict[str, Any]) -> None:
+    """A class with methods of its own is replaced too, and what passes through both is counted once."""
+    own = dict(vars(Outer))
+    engine = Database().engine(Outer)
+    with instrument(engine) as monitor:
+        assert own["connect"] is not vars(Outer)["connect"]
+
+        for _ in range(2):
+            engine.connect().close()
+            engine.dispose()
+
+        assert (2, 2) == (checked(monitor).checkouts, checked(monitor).connects)
+        assert 2 == checked(monitor).closes["dispose"] == checked(monitor).use_time.count
+
+    assert own == dict(vars(Outer))
+    assert bare == methods()
+
+
+class Alone(NullPool):
+    """A user's own pool, whose `connect` does not call its parent's."""
+
+    def connect(self) -> Any:
+        """Connect as the parent does."""
+        return _ConnectionFairy._checkout(self)
+
+
+def test_own_connect_alone() -> None:
+    """A `connect` that never comes to its parent's is counted as well."""
+    engine = Database().engine(Alone)
+    monitor = instrument(engine)
+
+    engine.connect().close()
+
+    assert 1 == checked(monitor).checkouts == checked(monitor).wait_time.count
+
+
+def test_unsupported_sqlalchemy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SQLAlchemy without one of the methods is refused by name, before anything is replaced."""
+    monkeypatch.setattr(module, "_FIXED", (*module._FIXED, (Pool, "_hand_out")))
+    engine = Database().engine()
+
+    with pytest.raises(UnsupportedError, match=r"SQLAlchemy [\d.]+ has no Pool\._hand_out: upgrade pool_exporter"):
+        instrument(engine)
+    with pytest.raises(UnsupportedError):
+        instrument_all()
+
+    assert ATTRIBUTE not in vars(engine.pool)
+
+
+def test_this_sqlalchemy_is_supported() -> None:
+    """What the tests run on is not refused."""
+    require()
+
+
+def test_removed_twice(bare: dict[str, Any]) -> None:
+    """Removing what is removed does nothing."""
+    patches = PatchSet()
+    patches.open(QueuePool, PATCH_FACTORIES)
+    patches.remove()
+    patches.remove()
+
+    assert bare == methods()
+
+
+def test_opened_and_closed_under_way(bare: dict[str, Any]) -> None:
+    """Callers of a bare pool notice nothing while doors open and close around them."""
+    engine = Database().engine(pool_size=2, max_overflow=2)
+    other = Database().engine()
+    failures: list[Exception] = []
+    is_over = threading.Event()
+
+    def work() -> None:
+        while not is_over.is_set():
+            try:
+                engine.connect().close()
+            except Exception as error:  # any would be ours  # noqa: BLE001  # whatever it is, the server goes on and the next scrape is answered
+                failures.append(error)
+                return
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(300):
+        instrument(other).close()
+    is_over.set()
+    for thread in threads:
+        thread.join()
+
+    assert [] == failures
+    assert bare == methods()

@@ -1,0 +1,264 @@
+"""`instrument()` and the monitor that it returns."""
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool, QueuePool
+
+import pool_exporter
+from pool_exporter import Monitor, instrument
+from pool_exporter.errors import SettingsError
+from pool_exporter.runtime.monitor import snapshot, watched
+from tests.pools import Database, checked, levels
+
+
+@pytest.fixture(name="engine")
+def _engine() -> Iterator[Engine]:
+    engine = Database().engine()
+    yield engine
+    engine.dispose()
+
+
+def test_same_monitor_for_all_doors(engine: Engine) -> None:
+    """An engine, its pool, and engines with options of it have one monitor, the first that was made."""
+    monitor = instrument(engine)
+
+    assert isinstance(monitor, Monitor)
+    assert [monitor] * 3 == [
+        instrument(engine),
+        instrument(engine.pool),
+        instrument(engine.execution_options(stream_results=True)),
+    ]
+
+
+def test_same_monitor_for_an_asynchronous_engine() -> None:
+    """An asynchronous engine and the one inside it have one monitor."""
+    engine = create_async_engine("sqlite+aiosqlite://")
+
+    assert instrument(engine) is instrument(engine.sync_engine) is instrument(engine.pool)
+
+
+def test_monitor_need_not_be_kept(engine: Engine) -> None:
+    """Dropping what was returned changes nothing: the pool is watched, and gives the same numbers when asked again."""
+    instrument(engine)
+    gc.collect()
+
+    engine.connect().close()
+
+    assert 1 == checked(instrument(engine)).checkouts
+
+
+@pytest.mark.parametrize("target", [None, "sqlite://", object(), Engine, QueuePool], ids=str)
+def test_neither_engine_nor_pool(target: Any) -> None:
+    """Anything else is refused with its type's name."""
+    with pytest.raises(TypeError, match=f"not {type(target).__name__}"):
+        instrument(target)
+
+
+def test_names_are_unique() -> None:
+    """A second pool of a name gets #2, the third #3, and a name that has become free is given again."""
+    engines = [create_engine("sqlite:///unique.db", poolclass=NullPool) for _ in range(3)]
+
+    assert ["unique.db", "unique.db#2", "unique.db#3"] == [instrument(engine).identity.name for engine in engines]
+
+    instrument(engines[1]).close()
+
+    assert "unique.db#2" == instrument(engines[1]).identity.name
+
+
+def test_name_and_service(engine: Engine) -> None:
+    """What is given by name is in the identity of the monitor and of its snapshots."""
+    monitor = instrument(engine, name="orders", service="shop")
+
+    assert ("orders", "shop") == (monitor.identity.name, monitor.identity.service)
+    assert monitor.identity == monitor.snapshot().identity
+    assert "<Monitor 'orders'>" == repr(monitor)
+
+
+def test_named_later(engine: Engine) -> None:
+    """A pool that was instrumented without a name, by a plugin say, can be given one, and the numbers stay."""
+    monitor = instrument(engine)
+    engine.connect().close()
+
+    assert monitor is instrument(engine, name="later")
+    assert "later" == monitor.snapshot().name
+    assert 1 == monitor.snapshot().checkouts
+
+
+def test_service_of_the_environment(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
+    """Without an argument, the service is the environment's, ours before OpenTelemetry's."""
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "otel")
+
+    assert "otel" == instrument(engine).identity.service
+
+    monkeypatch.setenv("POOL_EXPORTER_SERVICE", "ours")
+
+    assert "ours" == instrument(Database().engine()).identity.service
+    assert "given" == instrument(Database().engine(), service="given").identity.service
+
+
+def test_service_given_in_a_shared_directory(tmp_path: Path) -> None:
+    """A service that is given leaves the rest of the environment in force: the directory, and what forks need."""
+    code = (
+        "import os; found = []; os.register_at_fork = lambda **hooks: found.extend(hooks.values())\n"
+        "import sqlalchemy, pool_exporter\n"
+        "pool_exporter.instrument(sqlalchemy.create_engine('sqlite://'), name='orders', service='shop')\n"
+        "from pool_exporter.runtime.monitor import snapshot\n"
+        "ours = [hook for hook in found if hook.__module__.startswith('pool_exporter')]\n"
+        "print([pool.identity.service for pool in snapshot().pools], snapshot().files, len(ours))"
+    )
+    environ = {**os.environ, "POOL_EXPORTER_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
+
+    assert "['shop'] 1 1" == done.stdout.strip()
+
+
+def test_bad_environment(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
+    """A bad variable is one clear error, and leaves the engine as it was."""
+    monkeypatch.setenv("POOL_EXPORTER_SERVISE", "shop")
+
+    with pytest.raises(SettingsError, match="POOL_EXPORTER_SERVISE"):
+        instrument(engine)
+
+    assert "_pool_exporter" not in vars(engine.pool)
+
+
+def test_snapshot_is_frozen(engine: Engine) -> None:
+    """A snapshot is of its moment: it does not change, and cannot be changed."""
+    monitor = instrument(engine)
+    before = monitor.snapshot()
+
+    with engine.connect():
+        assert 0 == before.used
+        assert 1 == monitor.snapshot().used
+    with pytest.raises(FrozenInstanceError):
+        before.used = 1  # type: ignore[misc]  # that it is refused is the point
+
+
+def test_closed_monitor_keeps_its_last_numbers(engine: Engine) -> None:
+    """What a monitor says after closing is what it said last; closing twice does nothing."""
+    monitor = instrument(engine)
+    engine.connect().close()
+
+    monitor.close()
+    engine.connect().close()
+    last = monitor.snapshot()
+    monitor.close()
+
+    assert 1 == last.checkouts
+    assert last is monitor.snapshot()
+    assert " closed>" in repr(monitor)
+
+
+def test_closed_while_used(engine: Engine) -> None:
+    """OTel F12: a connection that is out when a monitor is closed is nobody's, and instrumented anew it is used."""
+    connection = engine.connect()
+    instrument(engine).close()
+    monitor = instrument(engine)
+
+    assert (1, 0) == levels(monitor)
+
+    monitor.close()
+    connection.close()
+
+    assert (0, 1) == levels(instrument(engine))
+
+
+def test_context_manager(engine: Engine) -> None:
+    """A monitor is closed at the end of its block, also by an error, which passes."""
+    with pytest.raises(ValueError, match="the block's"), instrument(engine) as monitor:
+        raise ValueError("the block's")
+
+    assert monitor not in watched()
+    assert "_pool_exporter" not in vars(engine.pool)
+
+
+def test_instrumented_again_after_closing(engine: Engine) -> None:
+    """A closed engine can be instrumented again: that is another monitor, which begins at zero."""
+    first = instrument(engine)
+    engine.connect().close()
+    first.close()
+    second = instrument(engine)
+    engine.connect().close()
+
+    assert second is not first
+    assert (1, 1) == (first.snapshot().checkouts, checked(second).checkouts)
+
+
+def test_closed_after_its_engine() -> None:
+    """A monitor outlives its engine, tells the last numbers, and can be closed."""
+    engine = Database().engine()
+    monitor = instrument(engine)
+    engine.connect().close()
+    del engine
+    gc.collect()
+
+    assert monitor not in watched()
+    assert 1 == monitor.snapshot().checkouts
+
+    monitor.close()
+
+    assert 1 == monitor.snapshot().checkouts
+
+
+def test_closed_after_its_engine_with_the_pool_kept() -> None:
+    """When only the pool is left, closing takes everything from that."""
+    engine = Database().engine()
+    monitor = instrument(engine)
+    engine.dispose()
+    pool = engine.pool
+    del engine
+    gc.collect()
+
+    monitor.close()
+
+    assert "_pool_exporter" not in vars(pool)
+    pool.connect().close()
+
+
+def test_snapshot_of_the_process(engine: Engine) -> None:
+    """The process's snapshot has every watched pool, sorted by name, and what is running."""
+    other = Database().engine()
+    instrument(engine, name="zz")
+    instrument(other, name="aa")
+    names = [pool.name for pool in snapshot().pools]
+
+    assert sorted(names) == names
+    assert {"aa", "zz"} <= set(names)
+    assert pool_exporter.runtime.monitor.snapshot().build
+
+    instrument(other).close()
+
+    assert "aa" not in {pool.name for pool in snapshot().pools}
+
+
+def test_instrumented_by_many_threads_at_once() -> None:
+    """Whoever comes first, there is one monitor, and the pool is watched once."""
+    for _ in range(20):
+        engine = Database().engine()
+        found: list[Monitor] = []
+        start = threading.Barrier(4)
+
+        def work(engine: Engine = engine, found: list[Monitor] = found, start: threading.Barrier = start) -> None:
+            start.wait()
+            found.append(instrument(engine))
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        engine.connect().close()
+
+        assert 1 == len(set(found))
+        assert 1 == checked(found[0]).checkouts

@@ -1,0 +1,249 @@
+"""What a request passes on its way to the pages: body, rate limit, password, headers, and the scraper's patience."""
+
+import asyncio
+import threading
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import bcrypt
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pool_exporter.sidecar.request_checks import (
+    PATIENCE_SECONDS_MAX,
+    AuthMiddleware,
+    TimeoutMiddleware,
+    TokenBucket,
+    patience,
+)
+from pool_exporter.sidecar.webconfig.basic_auth import BasicAuth
+from pool_exporter.sidecar.webconfig.config import RateLimit, WebConfig
+from pool_exporter.sidecar.webconfig.reload import Loaded
+from tests.fakes import FakeClock
+
+
+def hashed(password: str) -> bytes:
+    """Return a hash of the least cost."""
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4))
+
+
+USERS = {"alice": hashed("right"), "no": hashed("pässword:1"), "open": hashed("")}
+
+
+async def page(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer as a page does, with a header of its own."""
+    await PlainTextResponse("page\n", 200, {"X-Frame-Options": "sameorigin", "X-Own": "1"})(scope, receive, send)
+
+
+def client(app: ASGIApp) -> httpx.AsyncClient:
+    """Return a client that calls *app* on the running loop."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+
+
+def gate(**config: Any) -> httpx.AsyncClient:
+    """Return a client of a gate with that config."""
+    loaded = Loaded(WebConfig(**config))
+    return client(AuthMiddleware(page, lambda: loaded, BasicAuth()))
+
+
+def basic(credentials: bytes) -> str:
+    """Return an Authorization header."""
+    return f"Basic {b64encode(credentials).decode()}"
+
+
+# The gate.
+
+
+@pytest.mark.asyncio
+async def test_without_demands_everything_passes() -> None:
+    """An empty config lets through what comes, as it comes."""
+    response = await gate().get("/")
+
+    assert (200, "page\n", "sameorigin") == (response.status_code, response.text, response.headers["x-frame-options"])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.asyncio
+async def test_headers_are_on_every_answer(method: str) -> None:
+    """The config's headers are on pages and refusals, once, in the place of the page's own."""
+    headers = {"X-Frame-Options": "deny", "Strict-Transport-Security": "max-age=1"}
+    bodies: dict[str, Any] = {"content": b"x"} if method == "POST" else {}
+    response = await gate(headers=headers).request(method, "/", **bodies)
+
+    assert ["deny"] == response.headers.get_list("x-frame-options")
+    assert "max-age=1" == response.headers["strict-transport-security"]
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        (basic(b"alice:right"), 200),
+        (basic("no:pässword:1".encode()), 200),
+        (basic(b"alice:right").replace("Basic", "basic"), 200),
+        (basic(b"alice:wrong"), 401),
+        (basic(b"nobody:right"), 401),
+        (basic(b"nobody:fakepassword"), 401),
+        (basic(b"alice"), 401),
+        (basic(b"open:"), 200),
+        (basic(b"open"), 401),
+        (basic(b""), 401),
+        (basic(b"\xff:\xff"), 401),
+        ("", 401),
+        ("Basic", 401),
+        ("Basic !!!", 401),
+        ("Basic YQ", 401),
+        ("Bearer right", 401),
+        (basic(b"alice:right") + " x", 401),
+    ],
+)
+@pytest.mark.asyncio
+async def test_password(authorization: str, status: int) -> None:
+    """With users, the right password is asked for; whatever else is sent is refused, and is no error."""
+    response = await gate(users=USERS).get("/", headers={"Authorization": authorization})
+
+    assert status == response.status_code
+    assert (status == 401) == ("Basic" == response.headers.get("www-authenticate"))
+
+
+@pytest.mark.asyncio
+async def test_rate_limit() -> None:
+    """Over the rate, an answer is 429; passwords come after it, so that guessing them is limited, too."""
+    limited = gate(rate_limit=RateLimit(3600.0, 3), users=USERS)
+    wrong = {"Authorization": basic(b"alice:wrong")}
+    right = {"Authorization": basic(b"alice:right")}
+
+    assert [401, 200, 401, 429, 429] == [
+        (await limited.get("/", headers=headers)).status_code for headers in (wrong, right, wrong, wrong, right)
+    ]
+
+
+@pytest.mark.asyncio
+async def test_unchanged_rate_limit_goes_on() -> None:
+    """A config that is read again does not fill the bucket, unless it has another limit."""
+    configs = [RateLimit(3600.0, 1), RateLimit(3600.0, 1), RateLimit(3600.0, 2), None, RateLimit(3600.0, 2)]
+    now = iter(configs)
+    current: list[Loaded] = []
+    app = AuthMiddleware(page, lambda: current[-1], BasicAuth())
+    found = []
+    for limit in now:
+        current.append(Loaded(WebConfig(rate_limit=limit)))
+        found.append((await client(app).get("/")).status_code)
+
+    assert [200, 429, 200, 200, 200] == found
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    """Yield a body whose length is not known."""
+    yield b"x"
+
+
+@pytest.mark.parametrize("body", [b"x", chunks])
+@pytest.mark.asyncio
+async def test_no_body_is_read(body: Any) -> None:
+    """A request with a body, of known or unknown length, is refused before all else, and its connection ended."""
+    response = await gate(users=USERS).request("GET", "/", content=body if isinstance(body, bytes) else body())
+
+    assert (413, "close") == (response.status_code, response.headers["connection"])
+
+
+def test_bucket_refills_with_time() -> None:
+    """A bucket has its burst at first, and one token more every interval, up to the burst."""
+    clock = FakeClock()
+    bucket = TokenBucket(RateLimit(0.5, 2), lambda: clock() / 1e9)
+    taken = [bucket.takes() for _ in range(3)]
+    clock.advance(0.5)
+    taken += [bucket.takes() for _ in range(2)]
+    clock.advance(0.25)
+    taken += [bucket.takes()]
+    clock.advance(0.25)
+    taken += [bucket.takes()]
+    clock.advance(3600)
+    taken += [bucket.takes() for _ in range(3)]
+
+    assert [True, True, False, True, False, False, True, True, True, False] == taken
+
+
+# The patience.
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("10", 9.5),
+        ("2.5", 2.0),
+        ("1", 0.5),
+        ("0.2", 0.1),
+        ("", 9.5),
+        ("soon", 9.5),
+        ("-1", 9.5),
+        ("0", 9.5),
+        ("nan", 9.5),
+        ("inf", 9.5),
+        ("1e9", PATIENCE_SECONDS_MAX),
+    ],
+)
+def test_patience(header: str, seconds: float) -> None:
+    """An answer has half a second less than the scraper waits, and a sensible time when that is unknown."""
+    assert seconds == pytest.approx(patience(header))
+
+
+@pytest.mark.asyncio
+async def test_answer_in_time_is_passed_on() -> None:
+    """What is answered in time is answered as it is."""
+    response = await client(TimeoutMiddleware(page)).get("/", headers={"X-Prometheus-Scrape-Timeout-Seconds": "5"})
+
+    assert (200, "page\n", "1") == (response.status_code, response.text, response.headers["x-own"])
+
+
+@pytest.mark.asyncio
+async def test_stuck_answer_is_503_in_time() -> None:
+    """A page that is stuck is 503 of one line before the scraper gives up; the thread that makes it is left alone."""
+    go, made = threading.Event(), threading.Event()
+
+    def make() -> None:
+        assert go.wait(30)
+        made.set()
+
+    async def stuck(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, make)
+        await page(scope, receive, send)
+
+    patient = client(TimeoutMiddleware(stuck))
+    response = await patient.get("/", headers={"X-Prometheus-Scrape-Timeout-Seconds": "0.2"})
+
+    assert (503, "no snapshot within 0.1 s\n", False) == (response.status_code, response.text, made.is_set())
+
+    go.set()
+
+    assert made.wait(30)
+
+
+@pytest.mark.asyncio
+async def test_error_of_a_page_is_the_servers_to_answer() -> None:
+    """An error is passed on, not waited for."""
+
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        await client(TimeoutMiddleware(broken)).get("/")
+
+
+@pytest.mark.parametrize("make", [TimeoutMiddleware, lambda app: AuthMiddleware(app, Loaded, BasicAuth())])
+@pytest.mark.asyncio
+async def test_what_is_no_request_passes(make: Callable[[ASGIApp], ASGIApp]) -> None:
+    """The lifespan protocol is the page's own business."""
+    seen: list[str] = []
+
+    async def note(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["type"])
+
+    async def nothing(*_: object) -> Any:
+        return None
+
+    await make(note)({"type": "lifespan"}, nothing, nothing)
+
+    assert ["lifespan"] == seen

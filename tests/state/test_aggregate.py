@@ -1,0 +1,129 @@
+"""Several processes' words as one pool: the living add up, the dead only count, and nothing falls when one dies."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.state import layout
+from pool_exporter.state.aggregate import added, aggregate, aggregate_config, as_final_counters
+from pool_exporter.state.connection import Connection
+from pool_exporter.state.decode import decode
+from pool_exporter.state.pool_state import PoolState
+from tests.fakes import FakeClock
+
+SECOND = layout.SECOND
+IDENTITY = PoolIdentity("orders")
+CONFIG = PoolConfig()
+KEPT: list[Connection] = []
+"""What a record would hold: a connection that nobody holds is closed."""
+
+
+def worker(start: int, uses: int = 1, pending: int = 0, limit: int = -1) -> tuple[FakeClock, PoolState]:
+    """Return a process whose clock began at *start*: it has used one connection for 2 s, and uses and waits since."""
+    clock = FakeClock(start)
+    state = PoolState(clock, limit)
+    first = state.opened(1)
+    state.acquired(state.acquire_started(), first, None, None)
+    clock.advance(2)
+    state.released(first)
+    KEPT.append(first)
+    for _ in range(uses):
+        KEPT.append(state.opened(1))
+        state.acquired(state.acquire_started(), KEPT[-1], None, None)
+    for _ in range(pending):
+        state.acquire_started()
+    clock.advance(3)
+    return clock, state
+
+
+def read(parts: Sequence[tuple[FakeClock, PoolState]]) -> PoolSnapshot:
+    """Merge the processes as a reader does, each at its own clock's time."""
+    return decode(*aggregate([(state.read(), clock()) for clock, state in parts]), IDENTITY, CONFIG)
+
+
+def test_one_process_is_itself() -> None:
+    """Merging one process changes none of its numbers."""
+    clock, state = worker(7 * SECOND, uses=2, pending=1)
+
+    assert decode(state.read(), clock(), IDENTITY, CONFIG) == read([(clock, state)])
+
+
+def test_processes_add_up() -> None:
+    """Counts, times and peaks of processes with clocks of their own add up, and the oldest use is the oldest."""
+    apart = [worker(7 * SECOND, uses=2, pending=1), worker(900 * SECOND, uses=3), worker(0, uses=0)]
+    apart[1][0].advance(1)
+    alone = [read([part]) for part in apart]
+    together = read(apart)
+
+    assert 5 == together.used
+    assert 1 == together.pending
+    for name in ("idle", "checkouts", "connects", "used_peak", "pending_peak"):
+        assert sum(getattr(pool, name) for pool in alone) == getattr(together, name)
+    for name in ("used_seconds", "pending_seconds"):
+        assert sum(getattr(pool, name) for pool in alone) == pytest.approx(getattr(together, name))
+    assert 4.0 == together.oldest_use_seconds
+
+
+def test_many_uses_keep_their_time() -> None:
+    """More uses than rows are counted exactly, and the oldest is still the oldest."""
+    parts = [worker(SECOND * (i + 1), uses=60) for i in range(3)]
+    parts[2][0].advance(10)
+    together = read(parts)
+
+    assert (180, 13.0) == (together.used, together.oldest_use_seconds)
+    assert sum(read([part]).used_seconds for part in parts) == pytest.approx(together.used_seconds)
+
+
+def test_saturated_time_adds_up() -> None:
+    """Each process's time without a connection to give counts, also while it lasts."""
+    parts = [worker(SECOND, uses=2, limit=2), worker(9 * SECOND, uses=2, limit=5)]
+
+    assert 3.0 == pytest.approx(read(parts).saturated_seconds)
+
+
+def test_dead_process_only_counts() -> None:
+    """What a process leaves has no gauges; its open connections are discarded, so that connects less closes is 0."""
+    clock, state = worker(SECOND, uses=2, pending=1)
+    pool = decode(*aggregate([(as_final_counters(state.read(), clock()), clock())]), IDENTITY, CONFIG)
+
+    assert (0, 0, 0, 0, 0) == (pool.used, pool.idle, pool.pending, pool.used_peak, pool.pending_peak)
+    assert pool.connects == sum(pool.closes.values()) == 3
+    assert 3 == pool.checkouts
+
+
+def test_nothing_falls_when_a_process_dies() -> None:
+    """Every counter is at least what it was when the process was last seen."""
+    clock, state = worker(SECOND, uses=2, pending=1, limit=2)
+    alive = read([(clock, state)])
+    dead = decode(*aggregate([(as_final_counters(state.read(), clock()), clock())]), IDENTITY, CONFIG)
+
+    for name in ("used_seconds", "pending_seconds", "saturated_seconds", "checkouts", "connects", "leaked"):
+        assert getattr(alive, name) <= getattr(dead, name)
+    assert all(alive.closes[reason] <= dead.closes[reason] for reason in alive.closes)
+
+
+def test_burying_is_the_same_for_every_reader() -> None:
+    """The end of a dead process is its last heartbeat, or a later time that it wrote itself; no reader's clock."""
+    clock, state = worker(SECOND, uses=1)
+    early = as_final_counters(state.read(), SECOND)
+
+    assert 0 == early[layout.LOST_NS]
+    assert 3 * SECOND == as_final_counters(state.read(), clock())[layout.LOST_NS]
+
+
+def test_buried_words_add_up() -> None:
+    """What several dead processes left is one dead process's, in any order."""
+    dead = [as_final_counters(state.read(), clock()) for clock, state in (worker(SECOND), worker(5 * SECOND, uses=4))]
+
+    assert added(dead) == added(reversed(dead))
+    assert 2 + 5 == decode(*aggregate([(added(dead), SECOND)]), IDENTITY, CONFIG).checkouts
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"), [([5, 5], 10), ([5, None], None), ([None], None)], ids=["sum", "one has none", "none"]
+)
+def test_limits_add_up(limits: list[int | None], expected: int | None) -> None:
+    """The pools' limits add up, and there is none as soon as one pool has none."""
+    assert expected == aggregate_config([PoolConfig(limit, limit) for limit in limits]).max

@@ -1,0 +1,43 @@
+"""What stands beside a row is read as it was written, cut where it must be, and nothing else is touched."""
+
+import pytest
+
+from pool_exporter.state import layout
+from pool_exporter.state.checkout_details import read_owner, write_owner, write_server_pid
+from pool_exporter.state.layout import new_slots
+
+LAST = layout.CHECKOUT_TIMES + layout.TRACKED_MAX - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("Task-17", "Task-17"), ("", ""), ("x" * 40, "x" * 16), ("é" * 9, "é" * 8), ("a" + "é" * 9, "a" + "é" * 7)],
+)
+@pytest.mark.parametrize("row", [layout.CHECKOUT_TIMES, LAST])
+def test_owner_is_read_as_written(name: str, expected: str, row: int) -> None:
+    """The first bytes of a name are kept, and no half of a character; a shorter name leaves nothing of a longer one."""
+    slots = new_slots()
+    write_owner(slots, row, "y" * 16)
+    write_owner(slots, row, name)
+
+    assert expected == read_owner(slots, row)
+
+
+def test_last_row_is_the_last_words() -> None:
+    """What belongs to the last row ends where the words end."""
+    slots = new_slots()
+    write_owner(slots, LAST, "x" * 16)
+    write_server_pid(slots, LAST, 7)
+
+    assert [0] * layout.SERVER_PIDS == slots[: layout.SERVER_PIDS]
+    assert (7, layout.SLOT_COUNT) == (slots[layout.OWNER_NAMES - 1], len(slots))
+    assert all(slots[-layout.OWNER_NAME_SLOTS :])
+
+
+def test_connection_without_a_row_has_nothing_beside_it() -> None:
+    """A connection for which no row was left writes nowhere."""
+    slots = new_slots()
+    write_owner(slots, 0, "name")
+    write_server_pid(slots, 0, 7)
+
+    assert new_slots() == slots

@@ -1,0 +1,317 @@
+"""The whole HTTP surface as a function: every request has a response, and the right one."""
+
+import gzip
+import logging
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.metric import Metric
+from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
+from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.web.responses import (
+    HEALTHY,
+    LANDING,
+    METRICS,
+    READY,
+    Request,
+    Response,
+    respond,
+    takes_snapshot,
+)
+from tests.golden import FRESH, OPENMETRICS, SNAPSHOT, parse_openmetrics, scrape
+
+PATHS = [LANDING, METRICS, HEALTHY, READY]
+
+
+def ask(
+    path: str = METRICS, method: str = "GET", query: str = "", accept: str = "", accept_encoding: str = ""
+) -> Response:
+    """Return the response for the golden snapshot."""
+    return respond(Request(method, path, query, accept, accept_encoding), lambda: SNAPSHOT)
+
+
+def header(response: Response, name: str) -> str | None:
+    """Return the header, which is there once or not at all."""
+    values = [value for key, value in response.headers if key == name]
+
+    assert len(values) <= 1
+    return values[0] if values else None
+
+
+def failing() -> Snapshot:
+    """Fail as a source might, with a message that is nobody's business."""
+    raise RuntimeError("password=hunter2")
+
+
+class CountingSource:
+    """Counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> Snapshot:
+        """Return the golden snapshot."""
+        self.calls += 1
+        return SNAPSHOT
+
+
+# Paths and methods.
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_page_is_there(path: str) -> None:
+    """The four pages answer."""
+    assert 200 == ask(path).status
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/metrics/", "//metrics", "/metrics/x", "/Metrics", "metrics", "/healthy", "/-/", "/favicon.ico"]
+)
+def test_paths_are_exact(path: str) -> None:
+    """Anything but the four paths is 404, and never a redirect: scrapers need not follow one."""
+    assert (404, b"not found\n") == (ask(path).status, ask(path).body)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "BREW", ""])
+def test_only_get_and_head(path: str, method: str) -> None:
+    """Other methods are 405, which names those that are allowed, as it must."""
+    response = ask(path, method)
+
+    assert (405, "GET, HEAD") == (response.status, header(response, "Allow"))
+
+
+def test_unknown_path_is_unknown_by_any_method() -> None:
+    """What is not there cannot be the wrong method's."""
+    assert 404 == ask("/nothing", "POST").status
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/nothing"])
+@pytest.mark.parametrize("accept_encoding", ["", "gzip"])
+def test_head_is_get_without_the_body(path: str, accept_encoding: str) -> None:
+    """HEAD has GET's status and headers, its Content-Length included, and no body."""
+    get, head = (ask(path, method, accept_encoding=accept_encoding) for method in ("GET", "HEAD"))
+
+    assert (get.status, get.headers, b"") == (head.status, head.headers, head.body)
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/nothing"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_content_length_is_the_bodys(path: str, method: str) -> None:
+    """Every response says how long it is."""
+    response = ask(path, method)
+
+    assert str(len(response.body)) == header(response, "Content-Length")
+
+
+@given(
+    method=st.sampled_from(["GET", "HEAD", "POST", "\xff"]),
+    path=st.one_of(st.sampled_from(PATHS), st.text()),
+    query=st.one_of(st.text(), st.text().map("name[]={}".format), st.text().map("name%5B%5D={}".format)),
+    accept=st.text(),
+    accept_encoding=st.text(),
+)
+def test_every_request_has_a_response(method: str, path: str, query: str, accept: str, accept_encoding: str) -> None:
+    """No request raises, and none is a fault of the server's."""
+    response = respond(Request(method, path, query, accept, accept_encoding), Snapshot)
+
+    assert response.status in (200, 404, 405)
+
+
+# Formats and compression.
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("text/plain;version=0.0.4", "text/plain; version=0.0.4; charset=utf-8"),
+        ("text/plain;version=1.0.0", "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"),
+        (f"{OPENMETRICS};version=1.0.0", f"{OPENMETRICS}; version=1.0.0; charset=utf-8; escaping=underscores"),
+        (f"{OPENMETRICS};version=2.0.0", "text/plain; version=0.0.4; charset=utf-8"),
+        (f"{OPENMETRICS};version=9.9.9", "text/plain; version=0.0.4; charset=utf-8"),
+        (f"{OPENMETRICS};version=abc", "text/plain; version=0.0.4; charset=utf-8"),
+        ("\xff\xfe", "text/plain; version=0.0.4; charset=utf-8"),
+    ],
+)
+def test_content_type_is_what_is_sent(accept: str, expected: str) -> None:
+    """The version in the Content-Type is that of the body, never the one that was asked for."""
+    response = ask(accept=accept)
+    is_openmetrics = response.body.endswith(b"# EOF\n")
+
+    assert expected == header(response, "Content-Type")
+    assert expected.startswith(OPENMETRICS) == is_openmetrics
+
+
+def test_gzip_holds_the_same_page() -> None:
+    """What is sent compressed is what is sent plain, and says so."""
+    plain, packed = ask(), ask(accept_encoding="gzip")
+
+    assert (None, "gzip") == (header(plain, "Content-Encoding"), header(packed, "Content-Encoding"))
+    assert plain.body == gzip.decompress(packed.body)
+
+
+def test_gzip_of_the_same_page_is_the_same() -> None:
+    """No time stands in the compressed page: nothing changes that has not changed."""
+    assert packed_time(ask(accept_encoding="gzip").body) == 0
+
+
+def packed_time(body: bytes) -> int:
+    """Return the modification time in a gzip header."""
+    return int.from_bytes(body[4:8], "little")
+
+
+@pytest.mark.parametrize("accept_encoding", ["", "gzip"])
+def test_vary_names_both_headers(accept_encoding: str) -> None:
+    """A cache between must not hand one client's format to another."""
+    assert "Accept, Accept-Encoding" == header(ask(accept_encoding=accept_encoding), "Vary")
+
+
+# The name[] filter.
+
+
+def family_names(query: str, snapshot: Snapshot = SNAPSHOT) -> list[str]:
+    """Return the names of the families in the filtered page, which has to be valid OpenMetrics."""
+    return [family.name for family in parse_openmetrics(scrape(OPENMETRICS, query, snapshot))]
+
+
+SAMPLES = {
+    "db_client_connection_count": "db_client_connection_count",
+    "sqlalchemy_pool_checkouts": "sqlalchemy_pool_checkouts",
+    "sqlalchemy_pool_checkouts_total": "sqlalchemy_pool_checkouts",
+    "sqlalchemy_pool_info": "sqlalchemy_pool_info",
+    "db_client_connection_wait_time_seconds": "db_client_connection_wait_time_seconds",
+    "db_client_connection_wait_time_seconds_bucket": "db_client_connection_wait_time_seconds",
+    "db_client_connection_wait_time_seconds_sum": "db_client_connection_wait_time_seconds",
+    "db_client_connection_wait_time_seconds_count": "db_client_connection_wait_time_seconds",
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_filter_takes_names_of_samples_and_families(name: str) -> None:
+    """The family is there whole, and no other, whether its own name is given or that of a sample."""
+    assert [SAMPLES[name]] == family_names(f"name[]={name}")
+
+
+@pytest.mark.parametrize("metric", [*POOL_METRICS, *EXPORTER_METRICS], ids=lambda metric: metric.name)
+def test_filter_finds_every_metric(metric: Metric) -> None:
+    """The name that a query uses finds each metric of the catalogue."""
+    assert [metric.family] == family_names(f"name[]={metric.prometheus}")
+
+
+def test_filter_is_repeatable() -> None:
+    """Several names add up, in the page's own order, unknown ones among them changing nothing."""
+    query = "name[]=sqlalchemy_pool_leaked_total&name[]=unknown&name%5B%5D=db_client_connection_max"
+
+    assert ["db_client_connection_max", "sqlalchemy_pool_leaked"] == family_names(query)
+
+
+@pytest.mark.parametrize("query", ["name[]=unknown", "name[]=", "name[]", "name[]=%FF", "name[]=up&name[]=go_info"])
+def test_filter_for_nothing_is_an_empty_page(query: str) -> None:
+    """Names that are not ours give a valid page without a family, not an error and not everything."""
+    assert (200, b"") == (ask(query=query).status, ask(query=query).body)
+    assert b"# EOF\n" == ask(query=query, accept=OPENMETRICS).body
+
+
+@pytest.mark.parametrize("query", ["", "name=x", "names[]=x", "collect[]=x", "%FF=%FF", "&;=&", "debug"])
+def test_other_parameters_change_nothing(query: str) -> None:
+    """Only name[] filters."""
+    assert ask().body == ask(query=query).body
+
+
+def test_filter_works_when_there_is_no_pool() -> None:
+    """A family without a series is known all the same."""
+    assert ["db_client_connection_max"] == family_names("name[]=db_client_connection_max", Snapshot())
+
+
+# Snapshots.
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/nothing"])
+def test_one_snapshot_for_an_answer(path: str) -> None:
+    """An answer is of one moment, and takes_snapshot() tells which take one at all."""
+    source = CountingSource()
+
+    respond(Request("GET", path), source)
+
+    assert int(takes_snapshot(path)) == source.calls
+
+
+def test_metrics_can_be_at_another_path() -> None:
+    """The metrics are where the server has them, only there, and the landing page leads there."""
+    answers = {path: respond(Request("GET", path, metrics="/m"), lambda: SNAPSHOT) for path in ("/", "/metrics", "/m")}
+
+    assert [200, 404, 200] == [answer.status for answer in answers.values()]
+    assert b"# HELP " == answers["/m"].body[:7]
+    assert b'<a href="m">/m</a>' in answers["/"].body
+    assert [False, True] == [takes_snapshot(path, "/m") for path in ("/metrics", "/m")]
+
+
+def test_metrics_can_be_at_the_root() -> None:
+    """At / the metrics take the place of the landing page."""
+    answer = respond(Request("GET", "/", metrics="/"), lambda: SNAPSHOT)
+
+    assert b"# HELP " == answer.body[:7]
+
+
+def test_which_pages_take_a_snapshot() -> None:
+    """All but the one that says whether we answer: it has to answer when all else is stuck."""
+    assert [True, True, False, True] == [takes_snapshot(path) for path in PATHS]
+
+
+@pytest.mark.parametrize("path", [LANDING, METRICS, READY])
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, MemoryError, RecursionError])
+def test_failing_source_is_one_line(path: str, error: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
+    """An error while collecting is one line with no more than its class, 500 or not ready, and is logged in full."""
+
+    def source() -> Snapshot:
+        raise error("password=hunter2")
+
+    response = respond(Request("GET", path), source)
+    [record] = caplog.records
+
+    assert (503 if path == READY else 500, 1) == (response.status, response.body.count(b"\n"))
+    assert error.__name__.encode() in response.body
+    assert b"hunter2" not in response.body
+    assert (logging.ERROR, "pool_exporter") == (record.levelno, record.name)
+
+
+def test_healthy_does_not_need_the_source() -> None:
+    """A source that fails does not make the server unhealthy, only not ready."""
+    assert [200, 503] == [respond(Request("GET", path), failing).status for path in (HEALTHY, READY)]
+
+
+# What a browser is told.
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/nothing"])
+def test_no_browser_guesses_the_type(path: str) -> None:
+    """Labels hold names that others chose; what is text must not be sniffed to be HTML."""
+    assert "nosniff" == header(ask(path), "X-Content-Type-Options")
+
+
+def test_landing_page_may_load_and_run_nothing() -> None:
+    """The policy sent with the page forbids what the page does not do."""
+    assert "default-src 'none'" in (header(ask(LANDING), "Content-Security-Policy") or "")
+
+
+def test_landing_page_is_utf_8() -> None:
+    """A pool's name in any script arrives."""
+    response = ask(LANDING)
+
+    assert "text/html; charset=utf-8" == header(response, "Content-Type")
+    assert "\U0001f418" in response.body.decode()
+
+
+@pytest.mark.parametrize("path", [LANDING, METRICS])
+@pytest.mark.parametrize("accept", ["text/plain", OPENMETRICS])
+def test_name_that_has_no_utf_8_costs_one_character(path: str, accept: str) -> None:
+    """Half a surrogate pair, which a file's name may hold, shows as a question mark and spoils nothing else."""
+    pool = replace(FRESH, identity=PoolIdentity("data\udcff.db"))
+    response = respond(Request("GET", path, accept=accept), lambda: Snapshot((pool,)))
+
+    assert 200 == response.status
+    assert "data?.db" in response.body.decode()
