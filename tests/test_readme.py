@@ -65,7 +65,7 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     def run(way: str) -> dict[str, Any]:
         source = blocks("python")[WAYS.index(way)].replace("port=10042", "port=0")
-        exec(compile(source, f"README ({way})", "exec"), names)  # running it is the test  # noqa: S102  # running it is the test
+        exec(compile(source, f"README ({way})", "exec"), names)  # noqa: S102  # running it is the test
         return names
 
     yield run

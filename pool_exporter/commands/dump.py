@@ -118,7 +118,7 @@ def _process(files: Sequence[ReadFile]) -> Json:
     }
 
 
-def _state(is_alive: bool, age: int, states: Sequence[int]) -> str:  # one of three facts  # noqa: FBT001  # one of three facts
+def _state(is_alive: bool, age: int, states: Sequence[int]) -> str:  # noqa: FBT001  # one of three facts
     if is_alive:
         return "frozen" if age > FROZEN_NS else "live"
     return "stopped" if all(state == CLOSED for state in states) else "crashed"

@@ -20,7 +20,7 @@ HELP: Final = "Ask a sidecar whether it is healthy: exit code 0 when it answers,
 ADDRESS: Final = ":10042"
 SECONDS: Final = 3.0
 
-_LOCAL: Final = {"": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}  # what listens everywhere  # noqa: S104  # what listens everywhere
+_LOCAL: Final = {"": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what listens everywhere
 _REFUSALS: Final = (401, 429)
 _HANDSHAKE: Final = 0x16
 _SERVER_HELLO: Final = 0x02
@@ -44,7 +44,7 @@ def run(asked: argparse.Namespace) -> None:
     """Ask, and exit. Raises SettingsError for an address that is none."""
     fault = fault_of(asked.address, asked.timeout)
     if fault is not None:
-        print(f"{asked.address}: {fault}", file=sys.stderr)  # for who reads Docker's health log  # noqa: T201  # for who reads Docker's health log
+        print(f"{asked.address}: {fault}", file=sys.stderr)  # noqa: T201  # for who reads Docker's health log
     raise SystemExit(0 if fault is None else 1)
 
 

@@ -93,7 +93,7 @@ class Database:
         async with engine.begin() as connection:
             yield connection
 
-    def _engine(self, **arguments: Any) -> AsyncEngine:  # as create_async_engine()  # noqa: ANN401  # as create_async_engine()
+    def _engine(self, **arguments: Any) -> AsyncEngine:  # noqa: ANN401  # as create_async_engine()
         try:
             engine = create_async_engine(self.url, **arguments)
         except ModuleNotFoundError as error:

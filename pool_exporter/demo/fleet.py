@@ -27,7 +27,7 @@ from pool_exporter.workers.directory_snapshot import Workers
 START_SECONDS_MAX: Final = 30.0
 STOP_SECONDS_MAX: Final = 5.0
 
-_MEMORY: Final = Path("/dev/shm")  # a directory of its own is made in it  # noqa: S108  # a directory of its own is made in it
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a directory of its own is made in it
 _COMMAND: Final = """
 import os, signal, sys, threading
 
@@ -113,7 +113,7 @@ def _ended() -> Iterator["list[subprocess.Popen[bytes]]"]:
 
 
 def _worker(database: Database, listener: socket.socket, environ: dict[str, str]) -> "subprocess.Popen[bytes]":
-    process = subprocess.Popen(  # our own program  # noqa: S603  # our own program
+    process = subprocess.Popen(  # noqa: S603  # our own program
         [sys.executable, "-m", "pool_exporter.demo.worker", str(listener.fileno())],
         stdin=subprocess.PIPE,
         env=environ,
@@ -128,7 +128,7 @@ def _worker(database: Database, listener: socket.socket, environ: dict[str, str]
 def _sidecar(host: str, port: int, directory: Path, environ: dict[str, str]) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-c", _COMMAND, "serve", f"--dir={directory}"]
     options = [f"--web.listen-address={_joined(host, port)}", "--log.level=warn"]
-    return subprocess.Popen([*command, *options], env=environ, stdin=subprocess.PIPE)  # as above  # noqa: S603  # as above
+    return subprocess.Popen([*command, *options], env=environ, stdin=subprocess.PIPE)  # noqa: S603  # as above
 
 
 async def _started(option: str, value: int, is_there: Callable[[], bool]) -> None:

@@ -64,7 +64,7 @@ class Load:
         """A number that is new at every visit, by which visits differ."""
         return next(self._visits)
 
-    async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # JSON  # noqa: ANN401  # JSON
+    async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401  # JSON
         """Return what the service answers; None when it gives nothing, an error or no answer in time."""
         self.tally.requests += 1
         try:

@@ -37,7 +37,7 @@ from pool_exporter.errors import Problem, SettingsError
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 START_SECONDS_MAX = 10.0
 STOP_SECONDS_MAX = 2.0
-WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # they are only looked up  # noqa: S104  # they are only looked up
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # they are only looked up
 
 
 @dataclass(frozen=True)

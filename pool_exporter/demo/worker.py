@@ -15,7 +15,7 @@ from pool_exporter.demo.service import create_app
 
 def main() -> None:
     """Serve."""
-    database: Database = pickle.load(sys.stdin.buffer)  # our parent's  # noqa: S301  # our parent's
+    database: Database = pickle.load(sys.stdin.buffer)  # noqa: S301  # our parent's
     listener = socket.socket(fileno=int(sys.argv[1]))
     with own_accidents_unsaid():
         asyncio.run(until_signal(_serve(database, listener)))

@@ -62,7 +62,7 @@ def patched_connect(  # noqa: C901  # each function more is a call at every chec
 ) -> Callable[[Any], Any]:
     """Return a `connect` that tells who waits, who gets a connection and who does not."""
 
-    def connect(self: Any) -> Any:  # likewise  # noqa: C901  # likewise
+    def connect(self: Any) -> Any:  # noqa: C901  # likewise
         try:
             binding = self._pool_exporter
         except AttributeError:  # The doors were removed while this call came in.
@@ -102,7 +102,7 @@ def patched_connect(  # noqa: C901  # each function more is a call at every chec
                 state.acquire_abandoned(
                     token
                 )  # Others watch the pool now: it was closed and instrumented again meanwhile.
-        except BaseException as error:  # what is not ours is raised again  # noqa: BLE001  # what is not ours is raised again
+        except BaseException as error:  # noqa: BLE001  # what is not ours is raised again
             _forget(state, token, error)
         return proxied
 

@@ -69,7 +69,7 @@ def patched_invalidate(invalidate_of: Callable[..., None], patch: MethodPatch) -
     def invalidate(
         record: ConnectionPoolEntry,
         e: BaseException | None = None,
-        soft: bool = False,  # as SQLAlchemy has it  # noqa: FBT001, FBT002  # as SQLAlchemy has it
+        soft: bool = False,  # noqa: FBT001, FBT002  # as SQLAlchemy has it
     ) -> None:
         binding = _binding_of(pool_of(record), patch)
         if binding is not None and record.dbapi_connection is not None:

@@ -202,7 +202,7 @@ def behind(provider: MeterProvider) -> MeterProvider | None:
     return None if hasattr(real, "on_set_meter_provider") else real
 
 
-def _when_set(placeholder: Any, enter: Callable[[MeterProvider], None]) -> None:  # it has no public type  # noqa: ANN401  # it has no public type
+def _when_set(placeholder: Any, enter: Callable[[MeterProvider], None]) -> None:  # noqa: ANN401  # it has no public type
     """Call *enter* when the global provider is set: OpenTelemetry tells the placeholder, and nobody else."""
     tell = placeholder.on_set_meter_provider
 

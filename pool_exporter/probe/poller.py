@@ -158,7 +158,7 @@ class Poller:
 
     def _next_pause(self) -> float:
         # Not all probes that lost one server shall come back to it at the same moment.
-        return self._pause * random.uniform(0.8, 1.2) if self._pause else self._interval  # no secret  # noqa: S311  # no secret
+        return self._pause * random.uniform(0.8, 1.2) if self._pause else self._interval  # noqa: S311  # no secret
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -125,7 +125,7 @@ async def _in_time(connecting: Awaitable[T], timeout: float) -> T:
         raise TimeoutError(f"no connection within {timeout:g} s") from error
 
 
-def _tearing_down(driver: Any) -> Callable[[], None]:  # whichever driver's  # noqa: ANN401  # whichever driver's
+def _tearing_down(driver: Any) -> Callable[[], None]:  # noqa: ANN401  # whichever driver's
     """Return what ends a driver's connection at once, without a word to the server; again and again, if need be."""
     if hasattr(driver, "terminate"):
         end = driver.terminate  # asyncpg
@@ -141,7 +141,7 @@ def _tearing_down(driver: Any) -> Callable[[], None]:  # whichever driver's  # n
     return tear_down
 
 
-def _cut(pgconn: Any) -> None:  # psycopg's, of either implementation  # noqa: ANN401  # psycopg's, of either implementation
+def _cut(pgconn: Any) -> None:  # noqa: ANN401  # psycopg's, of either implementation
     """Shut the socket: were it closed under psycopg, which waits for it by number, it would wait for ever."""
     with socket.socket(fileno=os.dup(pgconn.socket)) as same:
         same.shutdown(socket.SHUT_RDWR)

@@ -148,7 +148,7 @@ class ConnectionLimiter:
     def open(self, listeners: Sequence[socket.socket]) -> None:
         """Let visits in from now on."""
         for listener in listeners:
-            listener.setblocking(False)  # the socket's own signature  # noqa: FBT003  # the socket's own signature
+            listener.setblocking(False)  # noqa: FBT003  # the socket's own signature
             self._posts.append(self._loop.create_task(self._stand_at(listener)))
 
     async def close(self) -> None:

@@ -53,7 +53,7 @@ def start_http_server(
     the snapshot of each answer, by default this process'. Raises ValueError for an impossible port, and OSError, with
     its errno, when it is taken or may not be used. Call it after a fork, in each worker with a port of its own.
     """
-    if not 0 <= port <= 65535:  # the largest there is  # noqa: PLR2004  # the largest there is
+    if not 0 <= port <= 65535:  # noqa: PLR2004  # the largest there is
         raise ValueError(f"a port is from 0 to 65535, got {port}")
     return MetricsServer(_listen(addr, port), source)
 
@@ -234,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Return what the Server header says; not the Python version, which is nobody's business."""
         return "pool_exporter"
 
-    def log_message(self, format: str, *args: object) -> None:  # so it is called in http.server  # noqa: A002  # so it is called in http.server
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # so it is called in http.server
         """Log a request at a level that nobody sees who does not ask for it."""
         _log.debug(format, *args)
 
@@ -264,7 +264,7 @@ def _hang_up(connection: socket.socket) -> None:
 
 def _turn_away(connection: socket.socket) -> None:
     with suppress(OSError), connection:
-        connection.setblocking(False)  # the socket's own signature  # noqa: FBT003  # the socket's own signature
+        connection.setblocking(False)  # noqa: FBT003  # the socket's own signature
         connection.send(_BUSY)
 
 

@@ -74,7 +74,7 @@ class Compactor:
 
     def _remove_temporary(self) -> None:
         now = self._clock()
-        names = [name for name in os.listdir(self._directory) if name.startswith(TEMPORARY)]  # names  # noqa: PTH208  # names
+        names = [name for name in os.listdir(self._directory) if name.startswith(TEMPORARY)]  # noqa: PTH208  # names
         self._temporary = {name: self._temporary.get(name, now) for name in names}
         for name, seen in self._temporary.items():
             if now - seen > TEMPORARY_SECONDS and not _is_being_made(self._directory / name):

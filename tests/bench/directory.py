@@ -25,7 +25,7 @@ SIZES: Final = (
     BUDGET,
     *((4, 1, ended) for ended in (100, 1000)),
 )
-_MEMORY: Final = Path("/dev/shm")  # a directory of its own is made in it  # noqa: S108  # a directory of its own is made in it
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a directory of its own is made in it
 
 
 def jobs(side: str, workers: str, pools: str, dead: str = "0") -> dict[str, Job]:

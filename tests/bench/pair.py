@@ -30,7 +30,7 @@ from tests.bench.worker import Job
 
 WARM_UP: Final = 3000
 
-_MEMORY: Final = Path("/dev/shm")  # a directory of its own is made in it  # noqa: S108  # a directory of its own is made in it
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a directory of its own is made in it
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def run(tests: tuple[str, ...], source: Path, *options: str) -> Outcomes:
     ]
     own = ["-o", "addopts=-p warnings -p logging --strict-markers", f"--junitxml={report}"]
     subprocess.run([*command, *own, *tests], cwd=source, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
-    cases = ET.parse(report).iter("testcase")  # pytest has just written it  # noqa: S314  # pytest has just written it
+    cases = ET.parse(report).iter("testcase")  # noqa: S314  # pytest has just written it
     return {f"{case.get('classname')}::{case.get('name')}": outcome(case) for case in cases}
 
 
@@ -75,7 +75,7 @@ def main() -> int:
         bare, watched = run(tests, source), run(tests, source, "-p", "tests.conformance.plugin")
     changed = sorted(test for test in bare.keys() | watched.keys() if bare.get(test) != watched.get(test))
     for test in changed:
-        print(f"{test}: {bare.get(test)} bare, {watched.get(test)} watched")  # it is a program  # noqa: T201  # it is a program
+        print(f"{test}: {bare.get(test)} bare, {watched.get(test)} watched")  # noqa: T201  # it is a program
     print(f"SQLAlchemy {version('sqlalchemy')}: {len(bare)} tests, {len(changed)} other than bare")  # noqa: T201
     return 1 if changed or not bare else 0
 

@@ -534,7 +534,7 @@ def test_numbers_are_of_the_scene_alone() -> None:
     ("host", "expected"),
     [
         ("127.0.0.1", "http://127.0.0.1:"),
-        ("0.0.0.0", "http://127.0.0.1:"),  # for a moment, and nothing answers  # noqa: S104  # for a moment, and nothing answers
+        ("0.0.0.0", "http://127.0.0.1:"),  # noqa: S104  # for a moment, and nothing answers
         ("::1", "http://[::1]:"),
     ],
 )

@@ -301,7 +301,7 @@ def test_ten_thousand_short_lived_workers(directory: Path) -> None:
     count = 10_000
     maker = subprocess.Popen([sys.executable, "-c", SHORT_LIVED, str(directory), str(count)])
     reader, shown, files = Workers(directory), [0], [0]
-    descriptors = len(os.listdir("/proc/self/fd"))  # a count  # noqa: PTH208  # a count
+    descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
     while maker.poll() is None:
         shown += [pool.connects for pool in reader().pools]
         files.append(len(list(directory.iterdir())))
@@ -310,7 +310,7 @@ def test_ten_thousand_short_lived_workers(directory: Path) -> None:
     assert (0, sorted(shown)) == (maker.returncode, shown)
     assert (count, {"stopped": count, "crashed": 0}) == (snapshot.pools[0].connects, snapshot.workers_ended)
     assert {"acc.json", ".leader"} == {path.name for path in directory.iterdir()}
-    assert descriptors == len(os.listdir("/proc/self/fd"))  # a count  # noqa: PTH208  # a count
+    assert descriptors == len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
 
 
 def test_sidecar_with_nothing_but_the_group(directory: Path) -> None:

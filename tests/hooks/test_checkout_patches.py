@@ -106,7 +106,7 @@ def test_pickled_pool_is_a_bare_pool(poolclass: type[Pool]) -> None:
     watched = poolclass(create)
     monitor = instrument(watched)
 
-    copied = pickle.loads(pickle.dumps(watched))  # it is our own  # noqa: S301  # it is our own
+    copied = pickle.loads(pickle.dumps(watched))  # noqa: S301  # it is our own
     copied.connect().close()
 
     assert vars(copied)["_pool_exporter"] is None

@@ -138,7 +138,7 @@ def test_reason_is_not_told_by_the_application(name: str) -> None:
     engine = Database().engine(pool_size=1, max_overflow=1)
     monitor = instrument(engine)
     scope: dict[str, Any] = {}
-    exec(f"def {name}(work):\n    work()", scope)  # the name is the point  # noqa: S102  # the name is the point
+    exec(f"def {name}(work):\n    work()", scope)  # noqa: S102  # the name is the point
 
     scope[name](lambda: overflow(engine, Database()))
     scope[name](lambda: detach(engine, Database()))

@@ -203,7 +203,7 @@ async def test_lost_async_connection_is_ended(postgres: PostgresServer, driver: 
         connection = await checked_out(pool.engine)
         kept = await checked_out(pool.engine)
 
-        with pytest.warns(sa.exc.SAWarning, match="garbage collector"):  # either of them may warn  # noqa: PT031  # either of them may warn
+        with pytest.warns(sa.exc.SAWarning, match="garbage collector"):  # noqa: PT031  # either of them may warn
             del connection
             gc.collect()
         await pool.agree_eventually()

@@ -53,7 +53,7 @@ def fill(mariadb: MariaDBServer, stack: ExitStack) -> None:
         try:
             stack.enter_context(client(mariadb))
         except pymysql.OperationalError as error:
-            assert 1040 == error.args[0]  # it is the end of the loop  # noqa: PT017  # it is the end of the loop
+            assert 1040 == error.args[0]  # noqa: PT017  # it is the end of the loop
             return
     raise AssertionError("the server is never full")
 

@@ -52,7 +52,7 @@ def fill(postgres: PostgresServer, stack: ExitStack) -> None:
         try:
             stack.enter_context(client(postgres, "filler"))
         except psycopg.OperationalError as error:
-            assert "slots are reserved" in str(error)  # it is the end of the loop  # noqa: PT017  # it is the end of the loop
+            assert "slots are reserved" in str(error)  # noqa: PT017  # it is the end of the loop
             return
     raise AssertionError("the server is never full")
 

@@ -117,7 +117,7 @@ def test_password_is_in_no_error() -> None:
     """A URL that is refused is shown without it, also after pickling."""
     with pytest.raises(SettingsError) as caught:
         targets([f"oracle://u:{QUOTED}@db/x", f"postgresql://u:{QUOTED}@db/x", f"postgresql://u:{QUOTED}@db/y"])
-    copy = pickle.loads(pickle.dumps(caught.value))  # our own  # noqa: S301  # our own
+    copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # our own
 
     assert "geheim" not in repr(caught.value) + str(caught.value) + repr(copy)
     assert 2 == len(copy.problems)

@@ -114,7 +114,7 @@ def total(page: str, service: str) -> float:
 def weight(pid: int) -> tuple[int, int]:
     """Return a process's open descriptors, and its memory in kB."""
     memory = Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0]
-    return len(os.listdir(f"/proc/{pid}/fd")), int(memory)  # a count  # noqa: PTH208  # a count
+    return len(os.listdir(f"/proc/{pid}/fd")), int(memory)  # noqa: PTH208  # a count
 
 
 @contextmanager

@@ -177,7 +177,7 @@ async def test_service_sees_its_own_pool(tmp_path: Any) -> None:
             yield opened
 
     @app.get("/slow")
-    async def slow(opened: AsyncConnection = Depends(connection)) -> int:  # as users write it  # noqa: B008, FAST002  # as users write it
+    async def slow(opened: AsyncConnection = Depends(connection)) -> int:  # noqa: B008, FAST002  # as users write it
         result = int((await opened.execute(text("SELECT 42"))).scalar_one())
         holding.set()
         await go_on.wait()

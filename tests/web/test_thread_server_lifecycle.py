@@ -133,7 +133,7 @@ def test_server_listens_on_ipv6() -> None:
             start_http_server(server.port, "::1")
 
 
-@pytest.mark.parametrize("addr", ["", "0.0.0.0", "::"])  # what every address means is the point  # noqa: S104  # what every address means is the point
+@pytest.mark.parametrize("addr", ["", "0.0.0.0", "::"])  # noqa: S104  # what every address means is the point
 def test_server_listens_on_every_address(addr: str) -> None:
     """Any of the ways to say "every address" is reached over IPv4."""
     with start_http_server(0, addr, source=lambda: SNAPSHOT) as server:

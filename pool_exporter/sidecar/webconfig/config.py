@@ -146,7 +146,7 @@ def _fields(prefix: str, node: object, fields: "_Fields", problems: list[Problem
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("must be text")  # the caller collects ValueErrors  # noqa: TRY004  # the caller collects ValueErrors
+        raise ValueError("must be text")  # noqa: TRY004  # the caller collects ValueErrors
     return value
 
 

@@ -45,7 +45,7 @@ def context_of(config: TlsConfig) -> ssl.SSLContext:
     return context
 
 
-def has_allowed_name(certificate: Any, allowed: Sequence[str]) -> bool:  # getpeercert() is untyped  # noqa: ANN401  # getpeercert() is untyped
+def has_allowed_name(certificate: Any, allowed: Sequence[str]) -> bool:  # noqa: ANN401  # getpeercert() is untyped
     """Tell whether one of the subject's alternative names of a client's certificate is one of *allowed*."""
     names = (certificate or {}).get("subjectAltName", ())
     return any(_canonical(kind, name) in allowed for kind, name in names)
@@ -138,7 +138,7 @@ def _as_file(content: bytes) -> Iterator[str]:
     """Give bytes a path for as long as OpenSSL needs one; in memory, where the system can do that."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
-        with open(descriptor, "wb", buffering=0) as file:  # it has no path yet  # noqa: PTH123  # it has no path yet
+        with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123  # it has no path yet
             file.write(content)
             yield f"/proc/self/fd/{descriptor}"
     else:
