@@ -138,7 +138,7 @@ def patched_return(return_of: Callable[..., None], _: MethodPatch) -> Callable[[
                 connection.pool.released(connection)
                 # Kept any longer, SQLAlchemy's callback of this reference would run whenever a proxy dies.
                 connection.checkout = None
-        except Exception as error:  # as in `guarded`  # noqa: BLE001  # whatever it is, the server goes on and the next scrape is answered
+        except Exception as error:  # noqa: BLE001  # as in `guarded`
             errors.report(error)
         finally:  # An interrupt in our part must not cost the pool its place.
             return_of(self, record)

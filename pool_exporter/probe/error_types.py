@@ -43,7 +43,7 @@ def said_by(error: BaseException) -> str:
     """Return an error's message; none where it cannot be printed."""
     try:
         return str(error)
-    except Exception:  # a driver's error may do anything  # noqa: BLE001  # whatever it is, the server goes on and the next scrape is answered
+    except Exception:  # noqa: BLE001  # a driver's error may do anything
         return ""
 
 

@@ -117,7 +117,7 @@ class Poller:
         stack, self._stack, self._link = self._stack, AsyncExitStack(), None
         try:
             await stack.aclose()
-        except Exception as error:  # it is gone either way  # noqa: BLE001  # whatever it is, the server goes on and the next scrape is answered
+        except Exception as error:  # noqa: BLE001  # it is gone either way
             _log.debug("a probe's connection did not end well: %s", type(error).__name__)
 
     def _bounded(self, look: ServerStats) -> ServerStats:

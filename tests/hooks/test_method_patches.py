@@ -269,7 +269,7 @@ def test_opened_and_closed_under_way(bare: dict[str, Any]) -> None:
         while not is_over.is_set():
             try:
                 engine.connect().close()
-            except Exception as error:  # any would be ours  # noqa: BLE001  # whatever it is, the server goes on and the next scrape is answered
+            except Exception as error:  # noqa: BLE001  # any would be ours
                 failures.append(error)
                 return
 

@@ -39,7 +39,7 @@ def together(work: Callable[[], object], threads: int = THREADS) -> list[BaseExc
         start.wait()
         try:
             work()
-        except BaseException as error:  # the test says what may be raised  # noqa: BLE001  # what is not ours is raised again
+        except BaseException as error:  # noqa: BLE001  # the test says what may be raised
             raised.append(error)
 
     workers = [threading.Thread(target=run) for _ in range(threads)]
@@ -190,7 +190,7 @@ def test_listeners_are_running(name: str, change: str) -> None:
     def work() -> None:
         try:
             everything(pool)
-        except BaseException as error:  # none is the property  # noqa: BLE001  # what is not ours is raised again
+        except BaseException as error:  # noqa: BLE001  # none is the property
             raised.append(error)
 
     worker = threading.Thread(target=work)

@@ -109,7 +109,7 @@ async def test_async_drivers_and_server_agree(mariadb: MariaDBServer, driver: st
                 await pool.agree_eventually()
                 assert {"idle": 0, "used": 2} == pool.now().count
 
-                with pytest.warns(sa.exc.SAWarning, match="garbage collector"):  # either may warn  # noqa: PT031  # either of them may warn
+                with pytest.warns(sa.exc.SAWarning, match="garbage collector"):  # noqa: PT031  # either may warn
                     del lost
                     gc.collect()
                 await pool.agree_eventually()
