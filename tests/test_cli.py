@@ -148,6 +148,15 @@ def test_scenes_are_those_of_the_demo() -> None:
     assert tuple(scene.name for scene in SCENES) == cli.SCENES
 
 
+def test_the_module_is_the_program() -> None:
+    """`python -m pool_exporter` is the same program under the same name."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pool_exporter", "unknown"], capture_output=True, text=True, check=False
+    )
+
+    assert (2, True) == (done.returncode, done.stderr.startswith("pool-exporter: argument COMMAND: invalid choice"))
+
+
 @pytest.mark.parametrize("library", ["fastapi", "httpx", "starlette", "uvicorn"])
 def test_help_imports_no_server(library: str) -> None:
     """A command costs no start-up time but its own."""

@@ -5,6 +5,7 @@ the load or the scenes.
 """
 
 import asyncio
+import http.client
 import os
 import pickle
 import signal
@@ -12,13 +13,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from pool_exporter.commands.healthcheck import fault_of
 from pool_exporter.demo.database import Database
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.snapshot import PoolSnapshot
@@ -26,6 +26,7 @@ from pool_exporter.workers.directory_snapshot import Workers
 
 START_SECONDS_MAX: Final = 30.0
 STOP_SECONDS_MAX: Final = 5.0
+ANSWER_SECONDS_MAX: Final = 1.0
 
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a directory of its own is made in it
 _COMMAND: Final = """
@@ -80,7 +81,7 @@ async def running(
         if sidecar is not None:
             host, port = sidecar[0], sidecar[1] or _free_port(sidecar[0])
             processes.append(_sidecar(host, port, directory, environ))
-            await _started("--sidecar", port, lambda: fault_of(_joined(host, port), 1.0) is None)
+            await _started("--sidecar", port, lambda: _answers(host, port))
             url = f"http://{_joined(host, port)}"
         yield Fleet(pids, url, reader)
 
@@ -138,6 +139,16 @@ async def _started(option: str, value: int, is_there: Callable[[], bool]) -> Non
         if now() > end:
             raise SettingsError(Problem(option, str(value), "did not start in time"))
         await asyncio.sleep(0.05)
+
+
+def _answers(host: str, port: int) -> bool:
+    """Tell whether a server at this address says that it is healthy."""
+    with closing(http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS_MAX)) as connection:
+        try:
+            connection.request("GET", "/-/healthy")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
 
 
 def _free_port(host: str) -> int:
