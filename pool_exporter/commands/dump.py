@@ -24,7 +24,7 @@ from pool_exporter.state.decode import decode, taken
 from pool_exporter.version import build
 from pool_exporter.workers.dead_worker_totals import Totals, load
 from pool_exporter.workers.directory_snapshot import FROZEN_NS
-from pool_exporter.workers.file_format import CLOSED, OPEN, PoolRecord
+from pool_exporter.workers.file_format import CLOSED, OPEN, PoolEntry
 from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, scan
 from pool_exporter.workers.process_info import monotonic_of
 
@@ -68,7 +68,7 @@ def dump(directory: Path) -> Json:
         "set_aside": [{"path": each.path, "reason": each.reason, "fault": each.fault} for each in scanned.set_aside],
         "accumulator": {
             "fault": fault,
-            "folded_files": len(totals.folded),
+            "folded_files": len(totals.compacted),
             "ended": dict(totals.ended),
             "pools": [
                 {"identity": _identity(identity), **_numbers(slots, layout.SECOND, identity, PoolConfig())}
@@ -90,19 +90,19 @@ def _totals(directory: Path) -> tuple[Totals, str | None]:
 def _by_process(scanned: DirectoryScan, totals: Totals) -> list[list[ReadFile]]:
     """Return the files that are not in the accumulator, those of one process together."""
     files: dict[bytes, list[ReadFile]] = defaultdict(list)
-    for found in scanned.found:
-        if found.name not in totals.folded:
-            files[found.file.process.process].append(found)
+    for found in scanned.files:
+        if found.name not in totals.compacted:
+            files[found.file.writer.process_uuid].append(found)
     return list(files.values())
 
 
 def _process(files: Sequence[ReadFile]) -> Json:
-    process = files[0].file.process
+    process = files[0].file.writer
     is_alive = any(found.is_alive for found in files)
     heartbeat = max(found.file.heartbeat for found in files)
     now = monotonic_of(process)
     return {
-        "process": process.process.hex(),
+        "process": process.process_uuid.hex(),
         "pid": process.pid,
         "pid_namespace": process.pid_namespace,
         "time_namespace": process.time_namespace,
@@ -114,7 +114,7 @@ def _process(files: Sequence[ReadFile]) -> Json:
         "hook_errors": max(found.file.hook_errors for found in files),
         "pools_dropped": max(found.file.dropped for found in files),
         "files": [{"name": found.name, "torn": found.is_torn} for found in files],
-        "pools": [_pool(record, now if is_alive else heartbeat) for found in files for record in found.file.records],
+        "pools": [_pool(record, now if is_alive else heartbeat) for found in files for record in found.file.entries],
     }
 
 
@@ -124,7 +124,7 @@ def _state(is_alive: bool, age: int, states: Sequence[int]) -> str:  # noqa: FBT
     return "stopped" if all(state == CLOSED for state in states) else "crashed"
 
 
-def _pool(record: PoolRecord, now: int) -> Json:
+def _pool(record: PoolEntry, now: int) -> Json:
     """Describe a pool at the monotonic time *now*: this moment, or the last that a dead process was seen at."""
     slots = record.slots
     times = (*taken(slots, layout.CHECKOUT_TIMES), *taken(slots, layout.PENDING_TIMES), slots[layout.SATURATED_SINCE])

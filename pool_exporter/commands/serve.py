@@ -64,7 +64,7 @@ def run(asked: argparse.Namespace) -> None:
     log_format.configure(asked.log_level, asked.log_format)
     addresses = () if asked.systemd else tuple(asked.addresses or (ADDRESS,))
     options = Options(directory, addresses, asked.metrics, asked.per_worker, asked.config_file)
-    serve(options, probe.from_arguments(asked), lambda source: otlp_options.pusher_of(asked, source))
+    serve(options, probe.from_arguments(asked), lambda source: otlp_options.create_push(asked, source))
 
 
 def _path(text: str) -> str:

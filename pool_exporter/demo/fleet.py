@@ -22,7 +22,7 @@ from typing import Final
 from pool_exporter.demo.database import Database
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.snapshot import PoolSnapshot
-from pool_exporter.workers.directory_snapshot import Workers
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 
 START_SECONDS_MAX: Final = 30.0
 STOP_SECONDS_MAX: Final = 5.0
@@ -49,7 +49,7 @@ class Fleet:
 
     pids: tuple[int, ...]
     sidecar: str | None
-    reader: Workers
+    reader: DirectoryReader
 
     @property
     def directory(self) -> Path:
@@ -75,7 +75,7 @@ async def running(
     with _directory() as directory, _ended() as processes:
         environ = {**os.environ, "POOL_EXPORTER_DIR": str(directory)}
         processes += [_worker(database, listener, environ) for _ in range(workers)]
-        pids, reader = tuple(process.pid for process in processes), Workers(directory)
+        pids, reader = tuple(process.pid for process in processes), DirectoryReader(directory)
         await _started("--workers", workers, lambda: (reader().workers or {}).get("live") == workers)
         url = None
         if sidecar is not None:

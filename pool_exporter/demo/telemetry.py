@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool_exporter import instrument
-from pool_exporter.otel.otlp_options import target_of
+from pool_exporter.otel.otlp_options import push_target
 
 INTERVAL_SECONDS: Final = 2.0
 STOP_SECONDS_MAX: Final = 2.0
@@ -20,7 +20,7 @@ async def pushed(engine: AsyncEngine, endpoint: str | None) -> AsyncIterator[Non
     if endpoint is None:
         yield
         return
-    target = target_of(endpoint)
+    target = push_target(endpoint)
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 

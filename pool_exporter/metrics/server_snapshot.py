@@ -13,7 +13,7 @@ from pool_exporter.metrics.identity import PoolIdentity
 PGBOUNCER: Final = "pgbouncer"
 """What stands for the system of a PgBouncer's console."""
 
-Names = tuple[str, ...]
+LabelValues = tuple[str, ...]
 """Values of a metric's open labels."""
 
 
@@ -50,10 +50,10 @@ class Backend:
 class Bouncer:
     """What a PgBouncer's console says, by database and user, and pool sizes by database."""
 
-    clients: Mapping[Names, Mapping[str, int]]
-    servers: Mapping[Names, Mapping[str, int]]
-    maxwait_seconds: Mapping[Names, float]
-    pool_size: Mapping[Names, int]
+    clients: Mapping[LabelValues, Mapping[str, int]]
+    servers: Mapping[LabelValues, Mapping[str, int]]
+    maxwait_seconds: Mapping[LabelValues, float]
+    pool_size: Mapping[LabelValues, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class ServerStats:
 
     limit: int | None
     backends: tuple[Backend, ...] = ()
-    connections: Mapping[Names, Mapping[str, int]] = field(default_factory=dict)
+    connections: Mapping[LabelValues, Mapping[str, int]] = field(default_factory=dict)
     has_transactions: bool = True
     bouncer: Bouncer | None = None
 
@@ -106,30 +106,30 @@ class ServerSnapshot:
     budget: float
     last_success_timestamp: float | None = None
     connections_max: int | None = None
-    connections: Mapping[Names, Mapping[str, int]] = field(default_factory=dict)
+    connections: Mapping[LabelValues, Mapping[str, int]] = field(default_factory=dict)
     oldest_transaction_seconds: float | None = None
     oldest_idle_transaction_seconds: float | None = None
     orphaned: int | None = None
-    held: Mapping[Names, Mapping[str, int]] = field(default_factory=dict)
+    held: Mapping[LabelValues, Mapping[str, int]] = field(default_factory=dict)
     bouncer: Bouncer | None = None
     long_held: tuple[HeldBackend, ...] = ()
 
     @property
-    def bouncer_clients(self) -> Mapping[Names, Mapping[str, int]]:
+    def bouncer_clients(self) -> Mapping[LabelValues, Mapping[str, int]]:
         """Clients of a PgBouncer's pools, by state."""
         return self.bouncer.clients if self.bouncer else {}
 
     @property
-    def bouncer_servers(self) -> Mapping[Names, Mapping[str, int]]:
+    def bouncer_servers(self) -> Mapping[LabelValues, Mapping[str, int]]:
         """Servers of a PgBouncer's pools, by state."""
         return self.bouncer.servers if self.bouncer else {}
 
     @property
-    def bouncer_maxwait_seconds(self) -> Mapping[Names, float]:
+    def bouncer_maxwait_seconds(self) -> Mapping[LabelValues, float]:
         """How long the first client in the line of a PgBouncer's pool has waited."""
         return self.bouncer.maxwait_seconds if self.bouncer else {}
 
     @property
-    def bouncer_pool_size(self) -> Mapping[Names, int]:
+    def bouncer_pool_size(self) -> Mapping[LabelValues, int]:
         """The size of a PgBouncer's pools of a database."""
         return self.bouncer.pool_size if self.bouncer else {}

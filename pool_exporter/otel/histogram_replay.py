@@ -1,7 +1,7 @@
 """Histograms for a MeterProvider that lets nobody add finished ones: replayed, record by record, at each collection.
 
 What goes in is not what was measured but as much as a histogram keeps of it: as many values in each bucket, and their
-sum. So no event pays for it; a collection pays, some 7 microseconds a record, for at most `RECORDS_MAX`; the rest
+sum. So no event pays for it; a collection pays, some 7 microseconds a record, for at most `ENTRIES_MAX`; the rest
 comes at the next ones. Exemplars cannot be replayed.
 """
 
@@ -18,7 +18,7 @@ from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS
 from pool_exporter.metrics.snapshot import Histogram, Snapshot
 from pool_exporter.otel.points import GROWING, METRICS, Attributes, PointStream
 
-RECORDS_MAX: Final = 10_000
+ENTRIES_MAX: Final = 10_000
 
 _EDGES: Final = (0.0, *BOUNDS_SECONDS)
 
@@ -37,9 +37,9 @@ class HistogramReplay:
         }
         self._waiting: Iterator[tuple[Instrument, float, Attributes]] = iter(())
 
-    def tell(self, snapshot: Snapshot, now: int) -> None:
+    def replay(self, snapshot: Snapshot, now: int) -> None:
         """Record what is new in *snapshot*, after what is left of the one before."""
-        left = RECORDS_MAX - self._record(RECORDS_MAX)
+        left = ENTRIES_MAX - self._record(ENTRIES_MAX)
         if left:
             points = self._stream.read(snapshot, now)
             self._stream.commit(now)

@@ -41,7 +41,7 @@ _OF_POOLS: Final = {metric.name for metric in POOL_METRICS}
 _log = logging.getLogger("pool_exporter")
 
 
-class Watched(Protocol):
+class PoolMonitor(Protocol):
     """A monitor."""
 
     def snapshot(self) -> PoolSnapshot:
@@ -51,29 +51,29 @@ class Watched(Protocol):
 class MeterProviderBridge:
     """What one provider is given: the pools of *chosen*, or of all monitors while `is_of_all`."""
 
-    def __init__(self, provider: MeterProvider, watched: Callable[[], Sequence[Watched]]) -> None:
+    def __init__(self, provider: MeterProvider, watched: Callable[[], Sequence[PoolMonitor]]) -> None:
         self.is_of_all = False
-        self.chosen: WeakSet[Watched] = WeakSet()
+        self.chosen: WeakSet[PoolMonitor] = WeakSet()
         self._watched = watched
         self._provider = ref(provider)
         self._here = threading.local()
         self._lock = threading.Lock()
-        self._finished: PoolMetricProducer | None = None
+        self._producer: PoolMetricProducer | None = None
         self._replay: HistogramReplay | None = None
         self._shared = Snapshot()
         self._served: set[str] = {metric.name for metric in _SCALARS}
         self._meter = provider.get_meter(SCOPE, build()["version"], SCHEMA_URL)
         for metric in _SCALARS:
             _instrument(self._meter, metric, partial(self._observe, metric))
-        if behind(provider) is None:
-            _when_set(provider, self._enter)
+        if real_provider(provider) is None:
+            _on_provider_set(provider, self._connect)
         else:
-            self._enter(provider)
+            self._connect(provider)
 
     def serves(self, provider: MeterProvider) -> bool:
         """Tell whether it is *provider* that gets these pools, be it by the global placeholder."""
-        own, real = self._provider(), behind(provider)
-        return own is provider or (own is not None and real is not None and behind(own) is real)
+        own, real = self._provider(), real_provider(provider)
+        return own is provider or (own is not None and real is not None and real_provider(own) is real)
 
     def snapshot(self) -> Snapshot | None:
         """Return the provider's pools as they are now, None when it has none."""
@@ -84,10 +84,10 @@ class MeterProviderBridge:
     def restart_after_fork(self) -> None:
         """Forget what was told, as a forked child does, where a thread that is not there may hold the lock."""
         self._lock = threading.Lock()
-        if self._finished is not None:
-            self._finished.restart_after_fork()
+        if self._producer is not None:
+            self._producer.restart_after_fork()
 
-    def _enter(self, provider: MeterProvider) -> None:
+    def _connect(self, provider: MeterProvider) -> None:
         """Take the better way that the real *provider* has."""
         if isinstance(provider, NoOpMeterProvider):
             return
@@ -96,33 +96,33 @@ class MeterProviderBridge:
         except ImportError:  # The API is there alone, with a provider that is not the SDK's.
             pass
         else:
-            self._finished = PoolMetricProducer.into(provider, self._asked)
-        if self._finished is None:
+            self._producer = PoolMetricProducer.attach(provider, self._snapshot_if_observed)
+        if self._producer is None:
             _log.warning(_OTHER_PROVIDER, type(provider).__module__, type(provider).__qualname__)
             self._replay = HistogramReplay(self._meter, time_ns())
 
-    def _asked(self) -> Snapshot | None:
+    def _snapshot_if_observed(self) -> Snapshot | None:
         """Return a snapshot, if the instruments were asked in the collection that this thread is in."""
-        is_asked, self._here.is_asked = getattr(self._here, "is_asked", False), False
-        return self.snapshot() if is_asked else None
+        is_observed, self._here.is_observed = getattr(self._here, "is_observed", False), False
+        return self.snapshot() if is_observed else None
 
     def _observe(self, metric: Metric, _: CallbackOptions) -> list[Observation]:
         try:
             if metric is _SCALARS[0]:
-                self._here.is_asked = True
-                self._tell_replay()
-            if self._finished is not None and metric.kind in self._finished.kinds:
+                self._here.is_observed = True
+                self._replay_histograms()
+            if self._producer is not None and metric.kind in self._producer.kinds:
                 return []
             return list(_observations(metric, self._snapshot_for(metric)))
         except Exception as error:  # noqa: BLE001  # the application's own metrics must not be lost for ours
             errors.report(error)
             return []
 
-    def _tell_replay(self) -> None:
+    def _replay_histograms(self) -> None:
         snapshot = None if self._replay is None else self.snapshot()
         if self._replay is not None and snapshot is not None:
             with self._lock:
-                self._replay.tell(snapshot, time_ns())
+                self._replay.replay(snapshot, time_ns())
 
     def _snapshot_for(self, metric: Metric) -> Snapshot:
         """Return the snapshot that this collection's other metrics are of; a new one when *metric* had it already."""
@@ -139,7 +139,7 @@ _OTHER_PROVIDER: Final = (
 )
 
 
-def _tried(monitor: Watched) -> PoolSnapshot | None:
+def _tried(monitor: PoolMonitor) -> PoolSnapshot | None:
     try:
         return monitor.snapshot()
     except Exception as error:  # noqa: BLE001  # the other pools' numbers are worth more than this one's error
@@ -155,7 +155,7 @@ class _Bridges:
         self._all: WeakSet[MeterProviderBridge] = WeakSet()
         self._forks = False
 
-    def of(self, provider: MeterProvider, watched: Callable[[], Sequence[Watched]]) -> MeterProviderBridge:
+    def of(self, provider: MeterProvider, watched: Callable[[], Sequence[PoolMonitor]]) -> MeterProviderBridge:
         """Return the bridge to *provider*, which is made if there is none."""
         for bridge in self._all:
             if bridge.serves(provider):
@@ -176,8 +176,8 @@ class _Bridges:
 _bridges = _Bridges()
 
 
-def report(
-    provider: MeterProvider, watched: Callable[[], Sequence[Watched]], monitor: Watched | None = None
+def attach_to_provider(
+    provider: MeterProvider, watched: Callable[[], Sequence[PoolMonitor]], monitor: PoolMonitor | None = None
 ) -> MeterProviderBridge:
     """Have *monitor*'s pool reported to *provider*, or those of all that are *watched*; return who does it.
 
@@ -194,7 +194,7 @@ def report(
         return bridge
 
 
-def behind(provider: MeterProvider) -> MeterProvider | None:
+def real_provider(provider: MeterProvider) -> MeterProvider | None:
     """Return *provider*, or who took the place of the global placeholder; None while nobody has."""
     if not hasattr(provider, "on_set_meter_provider"):
         return provider
@@ -202,15 +202,15 @@ def behind(provider: MeterProvider) -> MeterProvider | None:
     return None if hasattr(real, "on_set_meter_provider") else real
 
 
-def _when_set(placeholder: Any, enter: Callable[[MeterProvider], None]) -> None:  # noqa: ANN401  # it has no public type
-    """Call *enter* when the global provider is set: OpenTelemetry tells the placeholder, and nobody else."""
+def _on_provider_set(placeholder: Any, connect: Callable[[MeterProvider], None]) -> None:  # noqa: ANN401  # it has no public type
+    """Call *connect* when the global provider is set: OpenTelemetry tells the placeholder, and nobody else."""
     tell = placeholder.on_set_meter_provider
 
     def on_set_meter_provider(provider: MeterProvider) -> None:
         placeholder.__dict__.pop("on_set_meter_provider", None)
         tell(provider)
         try:
-            enter(provider)
+            connect(provider)
         except Exception as error:  # noqa: BLE001  # the application is setting its provider
             errors.report(error)
 

@@ -19,22 +19,22 @@ from pool_exporter.otel.sdk_reader_patch import add_to_readers, deltas_of, has_v
 class PoolMetricProducer:
     """What is added to the readers of one provider: all kinds of metrics, or histograms alone where it has Views."""
 
-    def __init__(self, kinds: frozenset[Kind], take: Callable[[], Snapshot | None]) -> None:
+    def __init__(self, kinds: frozenset[Kind], source: Callable[[], Snapshot | None]) -> None:
         self.kinds = kinds
-        self._take = take
+        self._source = source
         self.restart_after_fork()
 
     @classmethod
-    def into(cls, provider: object, take: Callable[[], Snapshot | None]) -> Self | None:
+    def attach(cls, provider: object, source: Callable[[], Snapshot | None]) -> Self | None:
         """Begin to add to what *provider* gives its readers; return None where it cannot be done.
 
-        *take* is called once for each collection, on its thread; where it returns None, nothing is added.
+        *source* is called once for each collection, on its thread; where it returns None, nothing is added.
         """
-        finished = cls(frozenset(), take)
-        if not add_to_readers(provider, finished.add):
+        producer = cls(frozenset(), source)
+        if not add_to_readers(provider, producer.produce):
             return None
-        finished.kinds = frozenset({Kind.HISTOGRAM} if has_views(provider) else Kind)
-        return finished
+        producer.kinds = frozenset({Kind.HISTOGRAM} if has_views(provider) else Kind)
+        return producer
 
     def restart_after_fork(self) -> None:
         """Forget what was told, as a forked child does, where a thread that is not there may hold the lock."""
@@ -43,10 +43,10 @@ class PoolMetricProducer:
         #: A reader may be asked to flush while its own thread collects, and both are told of the same stream.
         self._lock = Lock()
 
-    def add(self, reader: MetricReader, data: MetricsData | None, resource: Resource) -> MetricsData | None:
+    def produce(self, reader: MetricReader, data: MetricsData | None, resource: Resource) -> MetricsData | None:
         """Return *data* with the pools' metrics as *reader* wants them."""
         with self._lock:
-            snapshot = self._take()
+            snapshot = self._source()
             if snapshot is None:
                 return data
             stream = self._streams.get(reader)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.resources import Resource
 
-    from pool_exporter.otel.otlp_push import OtlpPush, Source, Target
+    from pool_exporter.otel.otlp_push import OtlpPush, PushTarget, Source
 
 HTTP: Final = "http/protobuf"
 GRPC: Final = "grpc"
@@ -64,21 +64,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def pusher_of(asked: argparse.Namespace, source: "Source") -> "OtlpPush | None":
+def create_push(asked: argparse.Namespace, source: "Source") -> "OtlpPush | None":
     """Return what pushes *source* as it is asked for, None when it is not. Raises SettingsError for what is wrong."""
     if asked.otlp is None:
         return None
-    target = target_of(asked.otlp, asked.otlp_protocol, asked.otlp_interval)
+    target = push_target(asked.otlp, asked.otlp_protocol, asked.otlp_interval)
     from pool_exporter.otel.otlp_push import OtlpPush
 
     return OtlpPush(source, target)
 
 
-def target_of(
+def push_target(
     endpoint: str = "",
     protocol: str | None = None,
     interval_seconds: float | None = None,
-) -> "Target":
+) -> "PushTarget":
     """Return where and how to push; what is not given is the environment's. Raises SettingsError for what is wrong."""
     protocol = protocol or _first(*_PROTOCOLS) or HTTP
     if protocol not in _MODULES:
@@ -86,10 +86,10 @@ def target_of(
     deltas = _deltas()
     interval_seconds = _interval(interval_seconds)
     exporter = _exporter(endpoint, protocol)
-    from pool_exporter.otel.otlp_push import Target
+    from pool_exporter.otel.otlp_push import PushTarget
 
     name = endpoint or _first(*_ENDPOINTS) or "localhost"
-    return Target(name, exporter, _resource(), interval_seconds, deltas)
+    return PushTarget(name, exporter, _resource(), interval_seconds, deltas)
 
 
 def _exporter(endpoint: str, protocol: str) -> "MetricExporter":

@@ -22,7 +22,7 @@ from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.otel.points import PointStream
 from pool_exporter.otel.sdk_data import metrics_data, metrics_of
-from pool_exporter.otel.service_resources import by_resource
+from pool_exporter.otel.service_resources import group_by_resource
 
 Source = Callable[[], Snapshot]
 
@@ -33,7 +33,7 @@ _log = logging.getLogger("pool_exporter")
 
 
 @dataclass(frozen=True)
-class Target:
+class PushTarget:
     """Where to push, how often, whose metrics those of no service are, and which kinds are told as deltas."""
 
     name: str
@@ -46,7 +46,7 @@ class Target:
 class OtlpPush:
     """Pushes what a source gives until it is closed; a context manager, which starts and closes it."""
 
-    def __init__(self, source: Source, target: Target) -> None:
+    def __init__(self, source: Source, target: PushTarget) -> None:
         self._source = source
         self._target = target
         self._reading = threading.Lock()
@@ -55,7 +55,7 @@ class OtlpPush:
         self._stream = PointStream(time.time_ns(), target.deltas)
         self._arrived = self._failed = 0
         self._arrived_at = time.monotonic()
-        self._complaint = _Complaint()
+        self._log_filter = _ExporterLogFilter()
         self._is_failing = False
 
     def source(self) -> Snapshot:
@@ -69,12 +69,14 @@ class OtlpPush:
         """Push once, and tell whether it arrived. Nothing is raised."""
         now = time.time_ns()
         try:
-            groups = by_resource(self._stream.read(self.source(), now), self._target.resource, socket.gethostname())
+            groups = group_by_resource(
+                self._stream.read(self.source(), now), self._target.resource, socket.gethostname()
+            )
             data = metrics_data([(of, metrics_of(points, now, self._stream.deltas)) for of, points in groups])
-            with self._complaint:
+            with self._log_filter:
                 arrived = self._target.exporter.export(data) is MetricExportResult.SUCCESS
         except Exception as error:  # noqa: BLE001  # whatever it is, the next push may succeed
-            self._complaint.text = f"{type(error).__name__}: {error}"
+            self._log_filter.text = f"{type(error).__name__}: {error}"
             arrived = False
         if arrived:
             self._stream.commit(now)
@@ -89,7 +91,7 @@ class OtlpPush:
         """Write one line when pushes begin to fail, and one when they succeed again."""
         was_failing, self._is_failing = self._is_failing, is_failing
         if is_failing and not was_failing:
-            _log.warning("pushes to %s fail, the next tell it all: %s", self._target.name, self._complaint.text)
+            _log.warning("pushes to %s fail, the next tell it all: %s", self._target.name, self._log_filter.text)
         elif was_failing and not is_failing:
             _log.info("pushes to %s arrive again", self._target.name)
 
@@ -122,7 +124,7 @@ class OtlpPush:
             self._ended.wait(self._target.interval_seconds)
 
 
-class _Complaint(logging.Filter):
+class _ExporterLogFilter(logging.Filter):
     """Keeps what an exporter says of a failed push, which it says again each time and several times over."""
 
     def __init__(self) -> None:

@@ -25,7 +25,9 @@ def named(resource: Resource, host: str, service: str, instance: str = "") -> Re
     return resource.merge(Resource({SERVICE_NAME: service, SERVICE_INSTANCE_ID: instance}))
 
 
-def by_resource(points: Mapping[str, Sequence[Point]], base: Resource, host: str) -> list[tuple[Resource, Points]]:
+def group_by_resource(
+    points: Mapping[str, Sequence[Point]], base: Resource, host: str
+) -> list[tuple[Resource, Points]]:
     """Group points by the service that they are of; those of none, and of the base's own, are the base's.
 
     No two resources are equal: of such an encoder sends the last one alone.

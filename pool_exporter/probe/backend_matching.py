@@ -28,8 +28,8 @@ from pool_exporter.metrics.server_snapshot import (
     PGBOUNCER,
     Backend,
     HeldBackend,
+    LabelValues,
     LivePool,
-    Names,
     ServerIdentity,
     ServerStats,
 )
@@ -47,24 +47,24 @@ Key = tuple[int, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class BackendMemory:
     """The backends of the last look that are ours: since when no pool has each, None while one has."""
 
     lost_at: Mapping[Key, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class MatchedBackends:
     """What the two sides together tell; None where there was no look."""
 
     pools: int
     budget: float
     orphaned: int | None = None
-    held: Mapping[Names, Mapping[str, int]] = field(default_factory=dict)
+    held: Mapping[LabelValues, Mapping[str, int]] = field(default_factory=dict)
     long_held: tuple[HeldBackend, ...] = ()
 
 
-def is_of(pool: LivePool, server: ServerIdentity) -> bool:
+def leads_to(pool: LivePool, server: ServerIdentity) -> bool:
     """Tell whether *pool* leads to *server*."""
     system = "postgresql" if server.system == PGBOUNCER else server.system
     if _system(pool.identity.system) != _system(system):
@@ -73,27 +73,27 @@ def is_of(pool: LivePool, server: ServerIdentity) -> bool:
     return any(place == _place(*other) for other in ((server.address, server.port), *server.aliases))
 
 
-def join(
+def match_backends(
     server: ServerIdentity,
     look: tuple[ServerStats, float] | None,
     pools: Iterable[LivePool],
-    memory: Memory,
+    memory: BackendMemory,
     now: float,
-) -> tuple[Joined, Memory]:
+) -> tuple[MatchedBackends, BackendMemory]:
     """Join a look (with its time) with the pools as they are *now*; times are seconds of one monotonic clock."""
-    own = [pool for pool in pools if is_of(pool, server)]
+    own = [pool for pool in pools if leads_to(pool, server)]
     budget = sum((math.inf if pool.max is None else pool.max for pool in own), start=0.0)
     if look is None:
-        return Joined(len(own), budget), memory
+        return MatchedBackends(len(own), budget), memory
     if server.system == PGBOUNCER:
-        return Joined(len(own), budget, None, {}), memory
+        return MatchedBackends(len(own), budget, None, {}), memory
     seen, taken = look
     backends = {backend.pid: backend for backend in seen.backends}
     memory = _remembered(seen.backends, own, memory, now)
     orphaned = sum(lost is not None and taken >= lost + GRACE_SECONDS for lost in memory.lost_at.values())
     long_held = list(_long_held(own, backends, now - taken))
     oldest = sorted((each for _, each in long_held), key=lambda each: -each.seconds)[:LONG_HELD_MAX]
-    return Joined(len(own), budget, orphaned, _held(own, long_held), tuple(oldest)), memory
+    return MatchedBackends(len(own), budget, orphaned, _held(own, long_held), tuple(oldest)), memory
 
 
 def _system(name: str) -> str:
@@ -105,7 +105,9 @@ def _place(address: str, port: str) -> tuple[str, str]:
     return ("localhost" if name in _LOOPBACK else name), port
 
 
-def _remembered(backends: Iterable[Backend], pools: Iterable[LivePool], memory: Memory, now: float) -> Memory:
+def _remembered(
+    backends: Iterable[Backend], pools: Iterable[LivePool], memory: BackendMemory, now: float
+) -> BackendMemory:
     """Return what is known of the backends that there are: ours are owned, or lost since a time."""
     owned = {pid for pool in pools for pid in pool.pids}
     lost: dict[Key, float | None] = {}
@@ -116,12 +118,12 @@ def _remembered(backends: Iterable[Backend], pools: Iterable[LivePool], memory: 
         elif key in memory.lost_at:
             before = memory.lost_at[key]
             lost[key] = now if before is None else before
-    return Memory(lost)
+    return BackendMemory(lost)
 
 
 def _long_held(
     pools: Iterable[LivePool], backends: Mapping[int, Backend], look_age: float
-) -> Iterator[tuple[Names, HeldBackend]]:
+) -> Iterator[tuple[LabelValues, HeldBackend]]:
     for pool in pools:
         for held in pool.held:
             if held.seconds >= max(HELD_SECONDS, look_age):
@@ -135,12 +137,14 @@ def _state(pid: int, backends: Mapping[int, Backend]) -> str:
     return backends[pid].state if pid in backends else "gone"
 
 
-def _names(pool: LivePool) -> Names:
+def _names(pool: LivePool) -> LabelValues:
     return (pool.identity.name, pool.identity.service)
 
 
-def _held(pools: Sequence[LivePool], long_held: Iterable[tuple[Names, HeldBackend]]) -> dict[Names, dict[str, int]]:
-    counts: dict[Names, Counter[str]] = {_names(pool): Counter() for pool in pools}
+def _held(
+    pools: Sequence[LivePool], long_held: Iterable[tuple[LabelValues, HeldBackend]]
+) -> dict[LabelValues, dict[str, int]]:
+    counts: dict[LabelValues, Counter[str]] = {_names(pool): Counter() for pool in pools}
     for names, each in long_held:
         counts[names][each.state] += 1
     return {names: {state: count[state] for state in HELD_STATES.values} for names, count in counts.items()}

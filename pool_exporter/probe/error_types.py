@@ -32,14 +32,14 @@ _BY_WORDS: Final = (
 )
 
 
-def kind_of(error: BaseException) -> str:
+def error_type_of(error: BaseException) -> str:
     """Return what *error*, or one that it was raised from, comes to."""
     chain = tuple(_chain(error))
     found = [_known(each) for each in chain]
-    return next(filter(None, found), None) or _by_words(" ".join(map(said_by, chain)))
+    return next(filter(None, found), None) or _by_words(" ".join(map(message_of, chain)))
 
 
-def said_by(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Return an error's message; none where it cannot be printed."""
     try:
         return str(error)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pool_exporter.metrics.server_metrics import BACKEND_STATES, OTHER
-from pool_exporter.metrics.server_snapshot import Backend, Names
+from pool_exporter.metrics.server_snapshot import Backend, LabelValues
 
 NAMES_MAX: Final = 50
 LOOKS_KEPT: Final = 240
@@ -24,9 +24,9 @@ class LabelCardinalityLimit:
     def __init__(self, size: int = NAMES_MAX) -> None:
         self._size = size
         self._looks = 0
-        self._seen: dict[Names, int] = {}
+        self._seen: dict[LabelValues, int] = {}
 
-    def admit(self, sizes: Mapping[Names, int]) -> None:
+    def admit(self, sizes: Mapping[LabelValues, int]) -> None:
         """Note the names of one look; where there are not places for all, the largest new ones come in first."""
         self._looks += 1
         self._seen = {names: look for names, look in self._seen.items() if self._looks - look <= LOOKS_KEPT}
@@ -34,21 +34,21 @@ class LabelCardinalityLimit:
             if names in self._seen or len(self._seen) < self._size:
                 self._seen[names] = self._looks
 
-    def of(self, names: Names) -> Names:
+    def of(self, names: LabelValues) -> LabelValues:
         """Return what stands for *names* as label values."""
         return tuple(name[:CHARACTERS_MAX] for name in names) if names in self._seen else (OTHER,) * len(names)
 
-    def summed(self, counts: Mapping[Names, Mapping[str, int]]) -> dict[Names, dict[str, int]]:
+    def summed(self, counts: Mapping[LabelValues, Mapping[str, int]]) -> dict[LabelValues, dict[str, int]]:
         """Add up *counts* by what stands for their names."""
-        totals: dict[Names, Counter[str]] = {}
+        totals: dict[LabelValues, Counter[str]] = {}
         for names, states in counts.items():
             totals.setdefault(self.of(names), Counter()).update(states)
         return {names: dict(total) for names, total in totals.items()}
 
 
-def by_name_and_state(backends: Iterable[Backend]) -> dict[Names, dict[str, int]]:
+def by_name_and_state(backends: Iterable[Backend]) -> dict[LabelValues, dict[str, int]]:
     """Count backends by application and database, in every state."""
-    counts: dict[Names, dict[str, int]] = {}
+    counts: dict[LabelValues, dict[str, int]] = {}
     for backend in backends:
         names = (backend.application, backend.database)
         states = counts.setdefault(names, dict.fromkeys(BACKEND_STATES.values, 0))

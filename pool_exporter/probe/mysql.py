@@ -8,7 +8,7 @@ has begun one and not touched a table yet has none.
 from typing import Any, Final
 
 from pool_exporter.metrics.server_snapshot import Backend, ServerStats
-from pool_exporter.probe.error_types import kind_of
+from pool_exporter.probe.error_types import error_type_of
 from pool_exporter.probe.server_connection import ServerConnection
 
 # Each of the two servers executes one of the comments: it has its own name and unit for the limit of a statement.
@@ -38,21 +38,21 @@ select trx_mysql_thread_id as id, trx_state as state
 _RUNNING: Final = ("Query", "Execute", "Prepare", "Fetch", "Init DB", "Field List", "Reset stmt", "Statistics")
 
 
-async def look(link: ServerConnection) -> ServerStats:
+async def query_server(connection: ServerConnection) -> ServerStats:
     """Look at the server once."""
-    (limit,) = await link.fetch(_LIMIT)
-    transactions = await _transactions(link)
-    threads = await link.fetch(_THREADS)
+    (limit,) = await connection.fetch(_LIMIT)
+    transactions = await _transactions(connection)
+    threads = await connection.fetch(_THREADS)
     backends = tuple(_backend(row, (transactions or {}).get(row["id"])) for row in threads)
     return ServerStats(limit["connections_max"], backends, has_transactions=transactions is not None)
 
 
-async def _transactions(link: ServerConnection) -> dict[int, dict[str, Any]] | None:
+async def _transactions(connection: ServerConnection) -> dict[int, dict[str, Any]] | None:
     """Return InnoDB's transactions by thread; None when the user may not know."""
     try:
-        return {row["id"]: row for row in await link.fetch(_TRANSACTIONS)}
+        return {row["id"]: row for row in await connection.fetch(_TRANSACTIONS)}
     except Exception as error:
-        if kind_of(error) == "permission":
+        if error_type_of(error) == "permission":
             return None
         raise
 

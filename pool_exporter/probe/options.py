@@ -50,9 +50,9 @@ def from_arguments(asked: argparse.Namespace) -> "Probes | None":
         return None
     urls = [_url(given) for given in asked.database_urls]
     from pool_exporter.probe.probes import Probes
-    from pool_exporter.probe.target import targets
+    from pool_exporter.probe.target import parse_targets
 
-    return Probes(targets(urls), asked.database_interval, asked.database_timeout)
+    return Probes(parse_targets(urls), asked.database_interval, asked.database_timeout)
 
 
 def _url(given: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pool_exporter.metrics.server_metrics import BACKEND_STATES, BOUNCER_SERVERS
-from pool_exporter.metrics.server_snapshot import PGBOUNCER, Bouncer, Names, ServerStats
+from pool_exporter.metrics.server_snapshot import PGBOUNCER, Bouncer, LabelValues, ServerStats
 from pool_exporter.probe.server_connection import ServerConnection
 
 PREPARATION: Final = ()
@@ -18,11 +18,11 @@ _MICROSECONDS: Final = 1_000_000
 Row = Mapping[str, Any]
 
 
-async def look(link: ServerConnection) -> ServerStats:
+async def query_server(connection: ServerConnection) -> ServerStats:
     """Look at the console once."""
-    config = {row["key"]: row["value"] for row in await link.fetch("SHOW CONFIG")}
-    databases = await link.fetch("SHOW DATABASES")
-    pools = await link.fetch("SHOW POOLS")
+    config = {row["key"]: row["value"] for row in await connection.fetch("SHOW CONFIG")}
+    databases = await connection.fetch("SHOW DATABASES")
+    pools = await connection.fetch("SHOW POOLS")
     return ServerStats(
         limit=int(config["max_client_conn"]),
         connections=_connections(pools),
@@ -31,9 +31,9 @@ async def look(link: ServerConnection) -> ServerStats:
     )
 
 
-def _connections(pools: Iterable[Row]) -> dict[Names, dict[str, int]]:
+def _connections(pools: Iterable[Row]) -> dict[LabelValues, dict[str, int]]:
     """Count clients by database, the console's own included: they count against the same limit."""
-    counts: dict[Names, dict[str, int]] = {}
+    counts: dict[LabelValues, dict[str, int]] = {}
     for row in pools:
         states = counts.setdefault(("", row["database"]), dict.fromkeys(BACKEND_STATES.values, 0))
         states["active"] += row["cl_active"]

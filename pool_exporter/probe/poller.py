@@ -14,23 +14,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pool_exporter.metrics.server_metrics import SERVER_ERRORS
-from pool_exporter.metrics.server_snapshot import PGBOUNCER, Bouncer, Names, ServerStats
+from pool_exporter.metrics.server_snapshot import PGBOUNCER, Bouncer, LabelValues, ServerStats
 from pool_exporter.probe import mysql, pgbouncer, postgres
-from pool_exporter.probe.error_types import kind_of, said_by
+from pool_exporter.probe.error_types import error_type_of, message_of
 from pool_exporter.probe.label_limit import LabelCardinalityLimit, by_name_and_state
 from pool_exporter.probe.server_connection import ServerConnection, connected_to
-from pool_exporter.probe.target import Target, milliseconds
+from pool_exporter.probe.target import ProbeTarget, milliseconds
 
 FIRST_PAUSE_SECONDS: Final = 1.0
 LAST_PAUSE_SECONDS: Final = 30.0
 
 _log = logging.getLogger("pool_exporter")
 
-_LOOKS: Final[Mapping[str, tuple[Sequence[str], Callable[[ServerConnection], Awaitable[ServerStats]]]]] = {
-    "postgresql": (postgres.PREPARATION, postgres.look),
-    "mysql": (mysql.PREPARATION, mysql.look),
-    "mariadb": (mysql.PREPARATION, mysql.look),
-    PGBOUNCER: (pgbouncer.PREPARATION, pgbouncer.look),
+_QUERIES: Final[Mapping[str, tuple[Sequence[str], Callable[[ServerConnection], Awaitable[ServerStats]]]]] = {
+    "postgresql": (postgres.PREPARATION, postgres.query_server),
+    "mysql": (mysql.PREPARATION, mysql.query_server),
+    "mariadb": (mysql.PREPARATION, mysql.query_server),
+    PGBOUNCER: (pgbouncer.PREPARATION, pgbouncer.query_server),
 }
 
 
@@ -47,7 +47,7 @@ class State:
 class Poller:
     """Looks at one server every *interval* seconds, each step within *timeout* seconds."""
 
-    def __init__(self, target: Target, interval: float, timeout: float) -> None:
+    def __init__(self, target: ProbeTarget, interval: float, timeout: float) -> None:
         self.target = target
         self.state = State()
         self._interval = interval
@@ -58,7 +58,7 @@ class Poller:
             LabelCardinalityLimit(),
         )
         self._stack = AsyncExitStack()
-        self._link: ServerConnection | None = None
+        self._connection: ServerConnection | None = None
         self._told: set[str] = set()
         self._pause = 0.0
 
@@ -75,8 +75,8 @@ class Poller:
 
     def interrupt(self) -> None:
         """Make it stop waiting for an answer."""
-        if self._link is not None:
-            self._link.interrupt()
+        if self._connection is not None:
+            self._connection.interrupt()
 
     async def _turn(self, stop: asyncio.Event) -> None:
         try:
@@ -92,9 +92,9 @@ class Poller:
 
     async def _look(self) -> ServerStats:
         """Look; on a connection that was left from before, which the server may have closed meanwhile, twice."""
-        if self._link is not None:
+        if self._connection is not None:
             try:
-                return await self._ask(self._link)
+                return await self._ask(self._connection)
             except TimeoutError:
                 raise
             except Exception:  # noqa: BLE001  # what it is is asked of a new connection
@@ -102,19 +102,19 @@ class Poller:
         return await self._ask(await self._open())
 
     async def _open(self) -> ServerConnection:
-        self._link = link = await self._stack.enter_async_context(connected_to(self.target, self._timeout))
-        preparation, _ = _LOOKS[self.target.identity.system]
+        self._connection = connection = await self._stack.enter_async_context(connected_to(self.target, self._timeout))
+        preparation, _ = _QUERIES[self.target.identity.system]
         for sql in preparation:
-            await link.fetch(sql.format(seconds=self._timeout, milliseconds=milliseconds(self._timeout)))
-        return link
+            await connection.fetch(sql.format(seconds=self._timeout, milliseconds=milliseconds(self._timeout)))
+        return connection
 
-    async def _ask(self, link: ServerConnection) -> ServerStats:
-        _, look = _LOOKS[self.target.identity.system]
-        return self._bounded(await look(link))
+    async def _ask(self, connection: ServerConnection) -> ServerStats:
+        _, look = _QUERIES[self.target.identity.system]
+        return self._bounded(await look(connection))
 
     async def _leave(self) -> None:
         """End the connection; it may be half open, or broken in any way."""
-        stack, self._stack, self._link = self._stack, AsyncExitStack(), None
+        stack, self._stack, self._connection = self._stack, AsyncExitStack(), None
         try:
             await stack.aclose()
         except Exception as error:  # noqa: BLE001  # it is gone either way
@@ -145,14 +145,14 @@ class Poller:
         self.state = State(look, time.monotonic(), time.time(), self.state.errors)
 
     def _failed(self, error: BaseException) -> None:
-        kind = kind_of(error)
+        kind = error_type_of(error)
         errors = {**self.state.errors, kind: self.state.errors[kind] + 1}
         self.state = replace(self.state, look=None, taken=time.monotonic(), errors=errors)
         self._pause = min(max(FIRST_PAUSE_SECONDS, self._pause * 2), LAST_PAUSE_SECONDS)
         if kind not in self._told:
             # Only text: a record that kept the exception would keep its frames, and what stands in them.
             cause = _cause(error)
-            text = self.target.without_secrets(f"{type(cause).__name__}: {said_by(cause)}")
+            text = self.target.without_secrets(f"{type(cause).__name__}: {message_of(cause)}")
             _log.warning("probe: %s cannot be looked at (%s): %s", self.target.identity, kind, text)
         self._told.add(kind)
 
@@ -168,8 +168,8 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _most(values: Mapping[Names, Any], places: LabelCardinalityLimit) -> dict[Names, Any]:
-    most: dict[Names, Any] = {}
+def _most(values: Mapping[LabelValues, Any], places: LabelCardinalityLimit) -> dict[LabelValues, Any]:
+    most: dict[LabelValues, Any] = {}
     for names, value in values.items():
         most[places.of(names)] = max(value, most.get(places.of(names), value))
     return most

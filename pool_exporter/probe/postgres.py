@@ -42,10 +42,10 @@ _STATES: Final = {
 }
 
 
-async def look(link: ServerConnection) -> ServerStats:
+async def query_server(connection: ServerConnection) -> ServerStats:
     """Look at the server once."""
-    (limit,) = await link.fetch(_LIMIT)
-    rows = await link.fetch(_BACKENDS)
+    (limit,) = await connection.fetch(_LIMIT)
+    rows = await connection.fetch(_BACKENDS)
     return ServerStats(
         limit=limit["connections_max"],
         backends=tuple(map(_backend, rows)),

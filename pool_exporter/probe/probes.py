@@ -13,9 +13,9 @@ from typing import Final
 
 from pool_exporter.metrics.server_snapshot import Backend, LivePool, ServerSnapshot, ServerStats
 from pool_exporter.metrics.snapshot import Snapshot
-from pool_exporter.probe.backend_matching import Joined, Memory, join
+from pool_exporter.probe.backend_matching import BackendMemory, MatchedBackends, match_backends
 from pool_exporter.probe.poller import Poller
-from pool_exporter.probe.target import Target
+from pool_exporter.probe.target import ProbeTarget
 
 INTERVAL_SECONDS: Final = 15.0
 TIMEOUT_SECONDS: Final = 5.0
@@ -31,10 +31,10 @@ class Probes:
     """Looks at every server at its own pace between `start` and `close`. All times are in seconds."""
 
     def __init__(
-        self, targets: Sequence[Target], interval: float = INTERVAL_SECONDS, timeout: float = TIMEOUT_SECONDS
+        self, targets: Sequence[ProbeTarget], interval: float = INTERVAL_SECONDS, timeout: float = TIMEOUT_SECONDS
     ) -> None:
         self._pollers = tuple(Poller(target, interval, timeout) for target in targets)
-        self._memories = [Memory() for _ in targets]
+        self._memories = [BackendMemory() for _ in targets]
         self._lock = threading.Lock()  # Of the memories, for the moment of a join; nothing waits under it.
         self._stale_after = 3 * interval + 4 * timeout
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -77,7 +77,7 @@ class Probes:
         state, identity = poller.state, poller.target.identity
         is_fresh = state.look is not None and now - state.taken <= self._stale_after
         look = (state.look, state.taken) if is_fresh and state.look is not None else None
-        joined, self._memories[at] = join(identity, look, live, self._memories[at], now)
+        joined, self._memories[at] = match_backends(identity, look, live, self._memories[at], now)
         blank = ServerSnapshot(
             identity=identity,
             up=int(look is not None),
@@ -109,7 +109,7 @@ class Probes:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _with_look(server: ServerSnapshot, look: ServerStats, joined: Joined) -> ServerSnapshot:
+def _with_look(server: ServerSnapshot, look: ServerStats, joined: MatchedBackends) -> ServerSnapshot:
     ages = [each for each in look.backends if each.transaction_seconds is not None]
     idle = [each for each in ages if each.state.startswith("idle_in_transaction")]
     return replace(

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from pool_exporter.probe.target import Target, engine_arguments
+from pool_exporter.probe.target import ProbeTarget, engine_arguments
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -62,15 +62,15 @@ class ServerConnection:
 
 
 @asynccontextmanager
-async def connected_to(target: Target, timeout: float) -> AsyncIterator[ServerConnection]:
+async def connected_to(target: ProbeTarget, timeout: float) -> AsyncIterator[ServerConnection]:
     """Connect, and end the connection in any case. Raises what the driver raises, or TimeoutError."""
     opened = _to_console(target, timeout) if target.is_bouncer else _to_server(target, timeout)
-    async with opened as link:
-        yield link
+    async with opened as connection:
+        yield connection
 
 
 @asynccontextmanager
-async def _to_server(target: Target, timeout: float) -> AsyncIterator[ServerConnection]:
+async def _to_server(target: ProbeTarget, timeout: float) -> AsyncIterator[ServerConnection]:
     engine = create_async_engine(
         target.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", **engine_arguments(target, timeout)
     )
@@ -99,7 +99,7 @@ async def _connected(engine: AsyncEngine) -> AsyncConnection:
 
 
 @asynccontextmanager
-async def _to_console(target: Target, timeout: float) -> AsyncIterator[ServerConnection]:
+async def _to_console(target: ProbeTarget, timeout: float) -> AsyncIterator[ServerConnection]:
     # SQLAlchemy greets a new connection with questions that the console does not know.
     import psycopg
     from psycopg.rows import dict_row

@@ -28,7 +28,7 @@ _SYSTEMS: Final = ("postgresql", "mysql", "mariadb")
 
 
 @dataclass(frozen=True)
-class Target:
+class ProbeTarget:
     """One server: its identity, and the URL to reach it, with an async driver."""
 
     identity: ServerIdentity
@@ -47,13 +47,13 @@ class Target:
         return line[:200]
 
 
-def targets(urls: list[str]) -> tuple[Target, ...]:
+def parse_targets(urls: list[str]) -> tuple[ProbeTarget, ...]:
     """Return what *urls* say. Raises SettingsError with everything that is wrong with them, passwords masked."""
-    found: list[Target] = []
+    found: list[ProbeTarget] = []
     problems: list[Problem] = []
     for url in urls:
         try:
-            target = target_of(url)
+            target = parse_target(url)
         except SettingsError as error:
             problems += [replace(problem, key=ARGUMENT) for problem in error.problems]
             continue
@@ -65,7 +65,7 @@ def targets(urls: list[str]) -> tuple[Target, ...]:
     return tuple(found)
 
 
-def target_of(text: str) -> Target:
+def parse_target(text: str) -> ProbeTarget:
     """Return what one URL says. Raises SettingsError when it is none, or of a server that no probe knows."""
     parsed = parse_url(text)
     aliases = tuple(_alias(alias) for alias in parsed.normalized_query.get(ALIAS, ()))
@@ -78,10 +78,10 @@ def target_of(text: str) -> Target:
     url = parsed.set(drivername="postgresql+psycopg") if is_bouncer else async_url(parsed)
     _require(text, url.get_driver_name())
     address, port = server_of(url)
-    return Target(ServerIdentity(PGBOUNCER if is_bouncer else system, address or "localhost", port, aliases), url)
+    return ProbeTarget(ServerIdentity(PGBOUNCER if is_bouncer else system, address or "localhost", port, aliases), url)
 
 
-def engine_arguments(target: Target, timeout: float) -> dict[str, Any]:
+def engine_arguments(target: ProbeTarget, timeout: float) -> dict[str, Any]:
     """Return what makes the engine's connections read-only and short of breath; *timeout* is in seconds."""
     if target.identity.system != "postgresql":
         return {"connect_args": {"connect_timeout": max(1, round(timeout))}}

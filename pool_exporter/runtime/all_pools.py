@@ -103,9 +103,9 @@ def instrument_all(
         nanoseconds(trace_waits)
     bridges = []
     if meter_provider is not None:
-        from pool_exporter.otel.meter_provider_bridge import report
+        from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 
-        bridges.append(report(meter_provider, watched))
+        bridges.append(attach_to_provider(meter_provider, watched))
     current = _started()
     current.bridges += bridges
     if trace_waits is not None:

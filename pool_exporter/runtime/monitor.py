@@ -144,9 +144,9 @@ def instrument(  # noqa: PLR0913  # each is a door's option of its own, all but 
     """
     monitor = _instrument(target, name, service)
     if meter_provider is not None:
-        from pool_exporter.otel.meter_provider_bridge import report
+        from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 
-        report(meter_provider, watched, monitor)
+        attach_to_provider(meter_provider, watched, monitor)
     if trace_waits is not None:
         monitor.trace_waits(trace_waits, tracer_provider)
     return monitor

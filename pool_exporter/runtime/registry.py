@@ -21,7 +21,7 @@ from pool_exporter.runtime.fork_detection import ForkSentinel
 from pool_exporter.runtime.heartbeat import Heartbeat
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.state.layout import Slots
-from pool_exporter.workers.directory_snapshot import Workers
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 
 
 class Registry:
@@ -34,7 +34,7 @@ class Registry:
         self.all_pools: object | None = None
         self._hooks: dict[int, ref[PoolHooks]] = {}
         self._heartbeat: Heartbeat | None = None
-        self._reader: Workers | None = None
+        self._reader: DirectoryReader | None = None
         self._reading = threading.Lock()
         self._mark: ForkSentinel | None = None
         self._is_prepared = False
@@ -54,7 +54,7 @@ class Registry:
             self._is_prepared = True
             self._mark = None if directory is None else ForkSentinel()
             self.transport = Storage(directory)
-            self._reader = None if directory is None else Workers(directory)
+            self._reader = None if directory is None else DirectoryReader(directory)
             os.register_at_fork(after_in_child=self._after_fork)
             atexit.register(self._end)
 

@@ -35,7 +35,7 @@ class Storage:
 
     def place(self, identity: PoolIdentity, config: PoolConfig) -> Slots:
         """Return words for a pool: in a file, else in memory."""
-        slots = None if self._worker is None else self._worker.place(identity, config)
+        slots = None if self._worker is None else self._worker.allocate(identity, config)
         if slots is None:
             return new_slots()
         self._in_file.add(id(slots))
@@ -51,7 +51,7 @@ class Storage:
         """Write the heartbeat; return False when somebody deleted our files, so that the words have to move."""
         if self.directory is None or (self._worker is not None and self._worker.is_linked()):
             if self._worker is not None:
-                self._worker.beat(time.monotonic_ns(), errors.count, self.errors)
+                self._worker.write_heartbeat(time.monotonic_ns(), errors.count, self.errors)
             return True
         was_shared, self._worker, self._in_file = self.is_shared, None, set()
         self._join()
@@ -62,12 +62,12 @@ class Storage:
         parent, self._worker = self._worker, None
         self._in_file, self.errors = set(), 0
         self._join()
-        return (lambda: None) if parent is None else parent.leave
+        return (lambda: None) if parent is None else parent.unmap
 
     def end(self) -> None:
         """Say that this process ends by itself."""
         if self._worker is not None:
-            self._worker.end()
+            self._worker.mark_ended()
 
     def _join(self) -> None:
         if self.directory is None:

@@ -26,7 +26,7 @@ from pool_exporter.sidecar.request_checks import AuthMiddleware, TimeoutMiddlewa
 from pool_exporter.sidecar.webconfig.basic_auth import BasicAuth
 from pool_exporter.sidecar.webconfig.reload import ReloadedConfig
 from pool_exporter.web.asgi_app import make_asgi_app
-from pool_exporter.workers.directory_snapshot import Workers
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 
 if TYPE_CHECKING:
     from pool_exporter.otel.otlp_push import OtlpPush
@@ -53,7 +53,7 @@ class Options:
 class Source:
     """What the pages show: the directory's workers, and the sidecar itself. `is_busy` while it reads."""
 
-    def __init__(self, workers: Workers, config: ReloadedConfig, probes: "Probes | None" = None) -> None:
+    def __init__(self, workers: DirectoryReader, config: ReloadedConfig, probes: "Probes | None" = None) -> None:
         self.is_busy = False
         self._workers = workers
         self._config = config
@@ -115,7 +115,9 @@ def serve(options: Options, probes: "Probes | None" = None, push: "MakePusher | 
     """
     config = ReloadedConfig(options.config_file)
     source = Source(
-        Workers(options.directory, per_worker=options.per_worker, for_servers=probes is not None), config, probes
+        DirectoryReader(options.directory, per_worker=options.per_worker, for_servers=probes is not None),
+        config,
+        probes,
     )
     pusher = None if push is None else push(source)
     passwords = BasicAuth()

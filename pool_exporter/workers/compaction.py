@@ -55,15 +55,15 @@ class Compactor:
             return count
 
     def _fold(self, names: Collection[str] | None) -> int:
-        gone = [found for found in scan(self._directory, names).found if not found.is_alive]
+        gone = [found for found in scan(self._directory, names).files if not found.is_alive]
         if not gone:
             return 0
         totals = load(self._directory)
-        dead = [found for found in gone if found.name not in totals.folded]
+        dead = [found for found in gone if found.name not in totals.compacted]
         if dead:
             after = totals.with_files(dead)
             save(self._directory, after)
-            if after.together > totals.together == 0:
+            if after.pools_merged > totals.pools_merged == 0:
                 _log.warning("more than %d pools have ended: the rest are added to %r", POOLS_MAX, OTHER.name)
         self._unlink(gone)
         return len(dead)

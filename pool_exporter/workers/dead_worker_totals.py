@@ -20,7 +20,7 @@ from pool_exporter.workers.file_format import CLOSED
 from pool_exporter.workers.file_reader import MODE, TEMPORARY, ReadFile, opened, size_of
 from pool_exporter.workers.schema_translation import SCHEMA, translator
 
-ACCUMULATOR: Final = "acc.json"
+TOTALS_FILE: Final = "acc.json"
 BYTES_MAX: Final = 64 * 1024 * 1024
 FOLDED_MAX: Final = 20_000
 """So many names of folded files are remembered; a file that was folded is gone long before its name is."""
@@ -42,23 +42,23 @@ class Totals:
     """
 
     slots: dict[PoolIdentity, list[int]] = field(default_factory=dict)
-    folded: Mapping[str, None] = field(default_factory=dict)
+    compacted: Mapping[str, None] = field(default_factory=dict)
     ended: Mapping[str, int] = field(default_factory=dict)
     hook_errors: int = 0
     transport_errors: int = 0
-    together: int = 0
+    pools_merged: int = 0
 
     def with_files(self, dead: Iterable[ReadFile]) -> "Totals":
         """Return the totals with these dead files' sums, names and ends added."""
-        slots, ended, folded = dict(self.slots), dict(self.ended), dict(self.folded)
-        hook_errors, transport_errors, together = self.hook_errors, self.transport_errors, self.together
+        slots, ended, folded = dict(self.slots), dict(self.ended), dict(self.compacted)
+        hook_errors, transport_errors, together = self.hook_errors, self.transport_errors, self.pools_merged
         for found in dead:
             folded[found.name] = None
             hook_errors += found.file.hook_errors
             transport_errors += found.file.transport_errors
-            end = end_of(found)
+            end = end_reason(found)
             ended[end] = ended.get(end, 0) + found.file.is_first
-            for record in found.file.records:
+            for record in found.file.entries:
                 is_other = record.identity not in slots and len(slots) >= POOLS_MAX
                 identity = OTHER if is_other else record.identity
                 together += is_other
@@ -68,15 +68,15 @@ class Totals:
         return Totals(slots, kept, ended, hook_errors, transport_errors, together)
 
 
-def end_of(found: ReadFile) -> str:
+def end_reason(found: ReadFile) -> str:
     """Return how a dead file's process ended, as one of `catalog_exporter.WORKER_ENDS`."""
     return "stopped" if found.file.state == CLOSED else "crashed"
 
 
-def mark_of(directory: Path) -> object:
+def totals_file_id(directory: Path) -> object:
     """Return what tells the accumulator from one that has replaced it, None where there is none."""
     try:
-        status = (directory / ACCUMULATOR).lstat()
+        status = (directory / TOTALS_FILE).lstat()
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
@@ -84,7 +84,7 @@ def mark_of(directory: Path) -> object:
 
 def load(directory: Path) -> Totals:
     """Read the accumulator, empty where there is none. Raises CorruptFile when damaged, OSError when unreadable."""
-    path = directory / ACCUMULATOR
+    path = directory / TOTALS_FILE
     try:
         with opened(path) as descriptor:
             size = size_of(descriptor, str(path), BYTES_MAX)
@@ -115,14 +115,14 @@ def _is_count(number: object) -> bool:
 
 def save(directory: Path, totals: Totals) -> None:
     """Replace the accumulator in one step. Raises OSError, with the old one still there, when the volume is full."""
-    temporary = directory / f"{TEMPORARY}{ACCUMULATOR}-{uuid4().hex}"
+    temporary = directory / f"{TEMPORARY}{TOTALS_FILE}-{uuid4().hex}"
     descriptor = os.open(temporary, _FLAGS, MODE)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(_encoded(totals))
             file.flush()
             os.fsync(file.fileno())
-        temporary.rename(directory / ACCUMULATOR)
+        temporary.rename(directory / TOTALS_FILE)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -132,8 +132,8 @@ def _encoded(totals: Totals) -> bytes:
     stored = {
         "schema": SCHEMA,
         "pools": [(identity.values(), numbers) for identity, numbers in totals.slots.items()],
-        "folded": list(totals.folded),
+        "folded": list(totals.compacted),
         "ended": totals.ended,
-        "counts": (totals.hook_errors, totals.transport_errors, totals.together),
+        "counts": (totals.hook_errors, totals.transport_errors, totals.pools_merged),
     }
     return json.dumps(stored, separators=(",", ":")).encode()

@@ -25,8 +25,8 @@ from pool_exporter.state.aggregate import Part, aggregate, aggregate_config, as_
 from pool_exporter.state.decode import decode, live_pool, taken
 from pool_exporter.version import build
 from pool_exporter.workers.compaction import Compactor
-from pool_exporter.workers.dead_worker_totals import Totals, end_of, load, mark_of
-from pool_exporter.workers.file_format import OPEN, PoolRecord
+from pool_exporter.workers.dead_worker_totals import Totals, end_reason, load, totals_file_id
+from pool_exporter.workers.file_format import OPEN, PoolEntry
 from pool_exporter.workers.file_reader import ReadFile, scan
 from pool_exporter.workers.process_info import monotonic_of
 
@@ -62,7 +62,7 @@ class _Scrape:
     files: int = 0
 
 
-class Workers:
+class DirectoryReader:
     """One reader of one directory; call it for a Snapshot. With *per_worker*, each process is a series of its own.
 
     With *for_servers*, the snapshot says what each pool of a living process holds, for who asks the servers.
@@ -79,14 +79,14 @@ class Workers:
         self._totals = Totals()
         self._mark: object = None
         #: Of each file, the records that it had last, and their counters.
-        self._good: dict[str, tuple[tuple[PoolRecord, ...], list[tuple[int, ...]]]] = {}
+        self._good: dict[str, tuple[tuple[PoolEntry, ...], list[tuple[int, ...]]]] = {}
         self._shown: dict[PoolIdentity, tuple[float, float, float]] = {}
 
     def __call__(self) -> Snapshot:
         """Read what is there, fold what is dead, and add it up. Raises OSError when the directory cannot be read."""
         started = time.perf_counter()
         scanned = scan(self.directory)
-        dead = {found.name for found in scanned.found if not found.is_alive}
+        dead = {found.name for found in scanned.files if not found.is_alive}
         self._attempt(partial(self._fold, dead))
         # Last of all: what was folded since the files were read is in it, and named in it.
         self._attempt(self._load)
@@ -97,7 +97,7 @@ class Workers:
             hook_errors=totals.hook_errors,
             transport_errors=totals.transport_errors,
         )
-        alone = [found for found in scanned.found if found.name not in totals.folded]
+        alone = [found for found in scanned.files if found.name not in totals.compacted]
         self._good = {found.name: self._good[found.name] for found in alone if found.name in self._good}
         for found in alone:
             self._gather(scrape, found)
@@ -112,27 +112,29 @@ class Workers:
         except (CorruptFile, OSError) as error:
             self.fold_errors += 1
             if self.fold_errors == 1:
-                _log.warning("what ended workers have counted cannot be folded: %s; later failures are counted", error)
+                _log.warning(
+                    "what ended workers have counted cannot be compacted: %s; later failures are counted", error
+                )
 
     def _load(self) -> None:
         """Read the accumulator, unless it is the very file that was read before: it is replaced, never changed."""
-        mark = mark_of(self.directory)
+        mark = totals_file_id(self.directory)
         if mark is None or mark != self._mark:
             self._totals = load(self.directory)
             self._mark = mark
 
     def _gather(self, scrape: _Scrape, found: ReadFile) -> None:
-        file, now = found.file, monotonic_of(found.file.process)
-        instance = file.process.process.hex() if self._per_worker else ""
+        file, now = found.file, monotonic_of(found.file.writer)
+        instance = file.writer.process_uuid.hex() if self._per_worker else ""
         scrape.files += 1
         scrape.hook_errors += file.hook_errors
         scrape.transport_errors += file.transport_errors
         self.torn_reads += found.is_torn
         if found.is_alive:
-            scrape.states[file.process.process] = "frozen" if now - file.heartbeat > FROZEN_NS else "live"
+            scrape.states[file.writer.process_uuid] = "frozen" if now - file.heartbeat > FROZEN_NS else "live"
             scrape.dropped += file.dropped
         else:
-            scrape.ends[end_of(found)] += file.is_first
+            scrape.ends[end_reason(found)] += file.is_first
         for record in self._records(scrape, found):
             identity = replace(record.identity, instance=instance) if instance else record.identity
             if found.is_alive and record.state == OPEN:
@@ -146,9 +148,9 @@ class Workers:
                     (as_final_counters(record.slots, file.heartbeat), now)
                 )
 
-    def _records(self, scrape: _Scrape, found: ReadFile) -> tuple[PoolRecord, ...]:
+    def _records(self, scrape: _Scrape, found: ReadFile) -> tuple[PoolEntry, ...]:
         """Return the file's records, or those it had before when a counter has fallen since."""
-        (before, counted), records = self._good.get(found.name, ((), [])), found.file.records
+        (before, counted), records = self._good.get(found.name, ((), [])), found.file.entries
         counters = [_counters_of(record.slots) for record in records]
         if len(records) < len(before) or not all(map(_has_not_fallen, counted, counters)):
             scrape.set_aside.append(CorruptFile(found.name, "a counter has fallen", "shrunk"))
@@ -176,7 +178,7 @@ class Workers:
             torn_reads=self.torn_reads,
             fold_errors=self.fold_errors,
             pools_dropped=scrape.dropped,
-            pools_folded_together=self._totals.together,
+            pools_folded_together=self._totals.pools_merged,
             transport_errors=transport_errors,
             last_fold_timestamp_seconds=self._fold.last,
         )

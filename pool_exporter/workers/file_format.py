@@ -1,11 +1,11 @@
 """The bytes of a worker's file: one process's pools, for readers in other processes. Pure functions of bytes.
 
-    0        256      records_at                               records_at + record_bytes
+    0        256      entries_at                               entries_at + entry_bytes
     | header | schema | record 0: length, state, JSON | words  | record 1 …   | zeros to total_bytes
 
 All numbers are little-endian, all words aligned to 8 bytes. The file's size never changes. The writer fills a record,
-then raises the header's RECORDS; a record's identity never changes after that. While the process lives, it stores
-single words: RECORDS and the five after it into the header, and a record's state and words. A reader takes what it
+then raises the header's ENTRIES; a record's identity never changes after that. While the process lives, it stores
+single words: ENTRIES and the five after it into the header, and a record's state and words. A reader takes what it
 finds:
 
 - A word is never half written (slots.py); two words may belong to different moments (state.py says what that costs).
@@ -39,8 +39,8 @@ MINOR: Final = 0
 HEADER_BYTES: Final = 256
 FILE_BYTES: Final = 64 * 1024
 IDENTITY_BYTES: Final = 1024
-RECORD_BYTES: Final = IDENTITY_BYTES + SLOT_COUNT * 8
-RECORDS_MAX: Final = 14
+ENTRY_BYTES: Final = IDENTITY_BYTES + SLOT_COUNT * 8
+ENTRIES_MAX: Final = 14
 MAX_FILE_BYTES: Final = 1024 * 1024
 """A larger file is not ours: nothing that long is read."""
 
@@ -49,9 +49,9 @@ _NUMBER_MAX: Final = 2**62
 """No count and no sum of times reaches it; the bits of a NaN, and half of all garbage, do."""
 _SIGNED: Final = {layout.LIMIT, layout.DRIFT}
 
-_RECORD: Final = struct.Struct("<qq")
+_ENTRY_HEAD: Final = struct.Struct("<qq")
 
-RECORDS, STATE, HEARTBEAT, HOOK_ERRORS, DROPPED, TRANSPORT_ERRORS = range(8, 14)
+ENTRIES, STATE, HEARTBEAT, HOOK_ERRORS, DROPPED, TRANSPORT_ERRORS = range(8, 14)
 """The header's words that change while the process lives: how many records there are, the process's state, the
 monotonic time of its last heartbeat in nanoseconds, its hook errors, the pools that found no place, and how often the
 directory failed it. The last three are in a process's first file only, whose uuid is the process's."""
@@ -61,11 +61,11 @@ OPEN, CLOSED = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class Writer:
     """Who writes a file. Times are nanoseconds; the namespaces are inode numbers, 0 where they cannot be read."""
 
-    uuid: bytes
-    process: bytes
+    file_uuid: bytes
+    process_uuid: bytes
     boot: bytes
     version: bytes
     created: int
@@ -77,7 +77,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class PoolRecord:
+class PoolEntry:
     """One pool of a file; its words as our own layout has them."""
 
     identity: PoolIdentity
@@ -90,47 +90,47 @@ class PoolRecord:
 class WorkerFile:
     """All that a file says."""
 
-    process: Process
+    writer: Writer
     state: int
     heartbeat: int
     hook_errors: int
     dropped: int
     transport_errors: int
-    records: tuple[PoolRecord, ...]
+    entries: tuple[PoolEntry, ...]
 
     @property
     def is_first(self) -> bool:
         """Tell whether it is its process's first file: who counts processes counts these."""
-        return self.process.uuid == self.process.process
+        return self.writer.file_uuid == self.writer.process_uuid
 
 
-def new_file(process: Process) -> bytes:
+def new_file(writer: Writer) -> bytes:
     """Return the bytes of a file without records."""
     schema = json.dumps(SCHEMA, separators=(",", ":")).encode()
-    records_at = _aligned(HEADER_BYTES + len(schema))
-    if records_at + RECORDS_MAX * RECORD_BYTES > FILE_BYTES:
-        raise ValueError(f"a schema of {len(schema)} bytes leaves no place for {RECORDS_MAX} pools")
-    place = (HEADER_BYTES, len(schema), _digest(schema), records_at, RECORD_BYTES, RECORDS_MAX, IDENTITY_BYTES)
-    live = (0, OPEN, process.monotonic, 0, 0, 0)
-    who = (process.created, process.monotonic, process.pid, process.pid_start)
-    where = (process.pid_namespace, process.time_namespace)
-    ids = (process.uuid, process.process, process.boot, process.version)
+    entries_at = _aligned(HEADER_BYTES + len(schema))
+    if entries_at + ENTRIES_MAX * ENTRY_BYTES > FILE_BYTES:
+        raise ValueError(f"a schema of {len(schema)} bytes leaves no place for {ENTRIES_MAX} pools")
+    place = (HEADER_BYTES, len(schema), _digest(schema), entries_at, ENTRY_BYTES, ENTRIES_MAX, IDENTITY_BYTES)
+    live = (0, OPEN, writer.monotonic, 0, 0, 0)
+    who = (writer.created, writer.monotonic, writer.pid, writer.pid_start)
+    where = (writer.pid_namespace, writer.time_namespace)
+    ids = (writer.file_uuid, writer.process_uuid, writer.boot, writer.version)
     header = _HEADER.pack(MAGIC, BYTE_ORDER, MAJOR, MINOR, HEADER_BYTES, FILE_BYTES, *place, *live, *who, *where, *ids)
     return (header.ljust(HEADER_BYTES, b"\0") + schema).ljust(FILE_BYTES, b"\0")
 
 
-def records_at(data: bytes | bytearray | memoryview) -> int:
+def entries_at(data: bytes | bytearray | memoryview) -> int:
     """Return where the records of a file that we made begin."""
     at: int = _HEADER.unpack_from(data)[9]
     return at
 
 
-def new_record(identity: PoolIdentity, config: PoolConfig) -> bytes:
+def new_entry(identity: PoolIdentity, config: PoolConfig) -> bytes:
     """Return the head of a record, without its words; names that are too long are cut."""
     text = _identity_json(identity, config)
-    if len(text) > IDENTITY_BYTES - _RECORD.size:
+    if len(text) > IDENTITY_BYTES - _ENTRY_HEAD.size:
         text = _identity_json(PoolIdentity(*(value[:64] for value in identity.values())), replace(config, labels={}))
-    return (_RECORD.pack(len(text), OPEN) + text).ljust(IDENTITY_BYTES, b"\0")
+    return (_ENTRY_HEAD.pack(len(text), OPEN) + text).ljust(IDENTITY_BYTES, b"\0")
 
 
 def _identity_json(identity: PoolIdentity, config: PoolConfig) -> bytes:
@@ -168,21 +168,21 @@ def parse(data: bytes, path: str, size: int | None = None) -> WorkerFile:
 
 
 def _parse(data: bytes, header: list[Any]) -> WorkerFile:
-    schema_at, schema_bytes, digest, records_from, record_bytes, records_max, words_at = header[:7]
+    schema_at, schema_bytes, digest, entries_from, entry_bytes, entries_max, words_at = header[:7]
     count, state, heartbeat, hook_errors, dropped, transport_errors, *who = header[7:]
-    if not 0 <= count <= records_max or records_from % 8 or record_bytes % 8 or words_at % 8:
-        raise ValueError(f"its {count} records of {record_bytes} bytes do not fit its {records_max} places")
-    if records_from + count * record_bytes > len(data):
+    if not 0 <= count <= entries_max or entries_from % 8 or entry_bytes % 8 or words_at % 8:
+        raise ValueError(f"its {count} records of {entry_bytes} bytes do not fit its {entries_max} places")
+    if entries_from + count * entry_bytes > len(data):
         raise ValueError("its records reach beyond its end")
     if min(heartbeat, hook_errors, dropped, transport_errors, *who[:6]) < 0:
         raise ValueError("its header has a number below 0")
     size, translate = _translator(data[schema_at : schema_at + schema_bytes], digest)
-    heads = range(records_from, records_from + count * record_bytes, record_bytes)
-    if words_at < _RECORD.size or words_at + size * 8 > record_bytes:
+    heads = range(entries_from, entries_from + count * entry_bytes, entry_bytes)
+    if words_at < _ENTRY_HEAD.size or words_at + size * 8 > entry_bytes:
         raise ValueError("its words reach beyond their record")
-    records = tuple(_record(data[at : at + record_bytes], words_at, size, translate) for at in heads)
-    process = Process(who[6], who[7], who[8], who[9], *who[:6])
-    return WorkerFile(process, state, heartbeat, hook_errors, dropped, transport_errors, records)
+    entries = tuple(_entry(data[at : at + entry_bytes], words_at, size, translate) for at in heads)
+    writer = Writer(who[6], who[7], who[8], who[9], *who[:6])
+    return WorkerFile(writer, state, heartbeat, hook_errors, dropped, transport_errors, entries)
 
 
 @lru_cache(maxsize=16)
@@ -198,11 +198,11 @@ def _translator(schema: bytes, digest: bytes) -> tuple[int, Callable[[Sequence[i
     return described["words"], translate
 
 
-def _record(data: bytes, words_at: int, size: int, translate: Callable[[Sequence[int]], list[int]]) -> PoolRecord:
-    length, state = _RECORD.unpack_from(data)
-    if not 0 <= length <= words_at - _RECORD.size or state not in (OPEN, CLOSED):
+def _entry(data: bytes, words_at: int, size: int, translate: Callable[[Sequence[int]], list[int]]) -> PoolEntry:
+    length, state = _ENTRY_HEAD.unpack_from(data)
+    if not 0 <= length <= words_at - _ENTRY_HEAD.size or state not in (OPEN, CLOSED):
         raise ValueError("a record's head is damaged")
-    identity, config = _identity(data[_RECORD.size : _RECORD.size + length])
+    identity, config = _identity(data[_ENTRY_HEAD.size : _ENTRY_HEAD.size + length])
     # An array has no objects in it for the garbage collector to visit, and makes only those that are asked for.
     stored = array("q", data[words_at : words_at + size * 8])
     slots = stored if translate is list else translate(stored)
@@ -210,7 +210,7 @@ def _record(data: bytes, words_at: int, size: int, translate: Callable[[Sequence
     is_small = translate is list and not data[words_at + 7 : words_at + layout.SERVER_PIDS * 8 : 8].strip(b"\0")
     if not is_small and _has_impossible(slots[: layout.SERVER_PIDS]):
         raise ValueError("a record has an impossible number")
-    return PoolRecord(identity, config, state, slots)
+    return PoolEntry(identity, config, state, slots)
 
 
 def _has_impossible(numbers: Sequence[int]) -> bool:

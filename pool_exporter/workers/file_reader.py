@@ -44,7 +44,7 @@ class ReadFile:
 class DirectoryScan:
     """All files of a directory at one moment: those that were read, and what was set aside."""
 
-    found: tuple[ReadFile, ...]
+    files: tuple[ReadFile, ...]
     set_aside: tuple[CorruptFile, ...]
 
 

@@ -25,25 +25,25 @@ from pool_exporter.state.layout import SLOT_COUNT, Slots
 from pool_exporter.workers.file_format import (
     CLOSED,
     DROPPED,
+    ENTRIES,
+    ENTRIES_MAX,
+    ENTRY_BYTES,
     FILE_BYTES,
     HEARTBEAT,
     HOOK_ERRORS,
     IDENTITY_BYTES,
     OPEN,
-    RECORD_BYTES,
-    RECORDS,
-    RECORDS_MAX,
     STATE,
     TRANSPORT_ERRORS,
-    Process,
+    Writer,
+    entries_at,
+    new_entry,
     new_file,
-    new_record,
-    records_at,
 )
 from pool_exporter.workers.file_reader import MODE, PREFIX, SUFFIX, TEMPORARY
 from pool_exporter.workers.process_info import this_process
 
-SEGMENTS_MAX: Final = 256
+FILES_MAX: Final = 256
 """Files of one process: place for 3,584 pools."""
 
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -52,43 +52,43 @@ _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 class MappedFile:
     """One mapped file of this process. Mutable: how many records are taken, and the views given out."""
 
-    def __init__(self, directory: Path, process: Process) -> None:
+    def __init__(self, directory: Path, writer: Writer) -> None:
         """Make the file. Raises OSError when it cannot be made, with nothing left behind."""
-        self.path = directory / f"{PREFIX}{process.uuid.hex()}{SUFFIX}"
-        self._map = _create(directory / f"{TEMPORARY}{process.uuid.hex()}", self.path, new_file(process))
+        self.path = directory / f"{PREFIX}{writer.file_uuid.hex()}{SUFFIX}"
+        self._map = _create(directory / f"{TEMPORARY}{writer.file_uuid.hex()}", self.path, new_file(writer))
         self._words = memoryview(self._map).cast("q")
-        self._records_at = records_at(memoryview(self._map))
+        self._records_at = entries_at(memoryview(self._map))
         self._views = [self._words]
 
-    def place(self, identity: PoolIdentity, config: PoolConfig) -> Slots | None:
+    def allocate(self, identity: PoolIdentity, config: PoolConfig) -> Slots | None:
         """Return the words of a new record, or None when all are taken."""
-        taken = self._words[RECORDS]
-        if taken == RECORDS_MAX:
+        taken = self._words[ENTRIES]
+        if taken == ENTRIES_MAX:
             return None
-        start = self._records_at + taken * RECORD_BYTES
-        self._map[start : start + IDENTITY_BYTES] = new_record(identity, config)
+        start = self._records_at + taken * ENTRY_BYTES
+        self._map[start : start + IDENTITY_BYTES] = new_entry(identity, config)
         first = (start + IDENTITY_BYTES) // 8
         view = self._words[first : first + SLOT_COUNT]
         self._views.append(view)
-        self._words[RECORDS] = taken + 1
+        self._words[ENTRIES] = taken + 1
         return cast("Slots", view)
 
     def set_state(self, slots: Slots, state: int) -> None:
         """Say of a record, by its words, whether its pool is there."""
         record = next(i for i, view in enumerate(self._views) if id(view) == id(slots)) - 1
-        self._words[(self._records_at + record * RECORD_BYTES) // 8 + 1] = state
+        self._words[(self._records_at + record * ENTRY_BYTES) // 8 + 1] = state
 
-    def beat(self, now: int) -> None:
+    def write_heartbeat(self, now: int) -> None:
         """Write that the process lives at the monotonic time *now*."""
         self._words[HEARTBEAT] = now
 
-    def tell(self, hook_errors: int, dropped: int, transport_errors: int) -> None:
+    def write_errors(self, hook_errors: int, dropped: int, transport_errors: int) -> None:
         """Write what has gone wrong in the process."""
         self._words[HOOK_ERRORS] = hook_errors
         self._words[DROPPED] = dropped
         self._words[TRANSPORT_ERRORS] = transport_errors
 
-    def end(self) -> None:
+    def mark_ended(self) -> None:
         """Say that the process ended by itself."""
         self._words[STATE] = CLOSED
 
@@ -96,7 +96,7 @@ class MappedFile:
         """Tell whether the file still has its name; somebody may have deleted it or its directory."""
         return self.path.exists()
 
-    def leave(self) -> None:
+    def unmap(self) -> None:
         """Unmap it, without unlocking: in a child, the parent's lock must stay. The words may not be used any more."""
         for view in reversed(self._views):
             view.release()
@@ -104,47 +104,47 @@ class MappedFile:
 
 
 class WorkerFiles:
-    """This process in the directory: its segments, and which words belong to which pool."""
+    """This process in the directory: its files, and which words belong to which pool."""
 
     def __init__(self, directory: Path, version: str) -> None:
         """Make the first file. Raises OSError when it cannot be made."""
         self._directory = directory
         self._version = version
         self._process = uuid4().bytes
-        self._segments: list[MappedFile] = []
+        self._files: list[MappedFile] = []
         self._free: dict[PoolIdentity, tuple[MappedFile, Slots]] = {}
         self._places: dict[int, tuple[MappedFile, PoolIdentity]] = {}
         self.dropped = 0
         self._errors = 0
         self._grow()
 
-    def place(self, identity: PoolIdentity, config: PoolConfig) -> Slots | None:
+    def allocate(self, identity: PoolIdentity, config: PoolConfig) -> Slots | None:
         """Return words for a pool: those that a pool of the same identity had before it, else new ones, else None.
 
-        None means that the directory is full or the process has its `SEGMENTS_MAX` files; the pool is counted.
+        None means that the directory is full or the process has its `FILES_MAX` files; the pool is counted.
         """
-        segment, slots = self._free.pop(identity, (self._segments[-1], None))
+        file, slots = self._free.pop(identity, (self._files[-1], None))
         if slots is None:
-            segment, slots = self._new_words(identity, config)
+            file, slots = self._new_words(identity, config)
         else:
             slots[:] = array(
                 "q", as_final_counters(slots, time.monotonic_ns())
             )  # It may have been closed with connections open.
-            segment.set_state(slots, OPEN)
+            file.set_state(slots, OPEN)
         if slots is not None:
-            self._places[id(slots)] = (segment, identity)
+            self._places[id(slots)] = (file, identity)
         return slots
 
     def _new_words(self, identity: PoolIdentity, config: PoolConfig) -> "tuple[MappedFile, Slots | None]":
-        slots = self._segments[-1].place(identity, config)
+        slots = self._files[-1].allocate(identity, config)
         if slots is None and self._can_grow():
-            slots = self._segments[-1].place(identity, config)
+            slots = self._files[-1].allocate(identity, config)
         self.dropped += slots is None
-        return self._segments[-1], slots
+        return self._files[-1], slots
 
     def _can_grow(self) -> bool:
         try:
-            if len(self._segments) < SEGMENTS_MAX:
+            if len(self._files) < FILES_MAX:
                 self._grow()
                 return True
         except OSError:
@@ -152,34 +152,34 @@ class WorkerFiles:
         return False
 
     def _grow(self) -> None:
-        uuid = uuid4().bytes if self._segments else self._process
-        self._segments.append(MappedFile(self._directory, this_process(self._process, self._version, uuid)))
+        uuid = uuid4().bytes if self._files else self._process
+        self._files.append(MappedFile(self._directory, this_process(self._process, self._version, uuid)))
 
     def free(self, slots: Slots) -> None:
         """Note that the pool of *words* is gone; its counters stay for readers, and for a pool of its name to come."""
-        segment, identity = self._places.pop(id(slots))
-        segment.set_state(slots, CLOSED)
-        self._free[identity] = (segment, slots)
+        file, identity = self._places.pop(id(slots))
+        file.set_state(slots, CLOSED)
+        self._free[identity] = (file, slots)
 
-    def beat(self, now: int, hook_errors: int, transport_errors: int = 0) -> None:
+    def write_heartbeat(self, now: int, hook_errors: int, transport_errors: int = 0) -> None:
         """Write the heartbeat into every file, and what has gone wrong into the first."""
-        self._segments[0].tell(hook_errors, self.dropped, transport_errors + self._errors)
-        for segment in self._segments:
-            segment.beat(now)
+        self._files[0].write_errors(hook_errors, self.dropped, transport_errors + self._errors)
+        for file in self._files:
+            file.write_heartbeat(now)
 
     def is_linked(self) -> bool:
         """Tell whether all its files are where readers find them."""
-        return all(segment.is_linked() for segment in self._segments)
+        return all(file.is_linked() for file in self._files)
 
-    def end(self) -> None:
+    def mark_ended(self) -> None:
         """Say that this process ends by itself, for who reads the files when it is gone."""
-        for segment in self._segments:
-            segment.end()
+        for file in self._files:
+            file.mark_ended()
 
-    def leave(self) -> None:
+    def unmap(self) -> None:
         """Unmap everything, as a child does with its parent's. No words given out may be used any more."""
-        for segment in self._segments:
-            segment.leave()
+        for file in self._files:
+            file.unmap()
 
 
 def _create(temporary: Path, path: Path, content: bytes) -> mmap.mmap:

@@ -8,14 +8,14 @@ import time
 from functools import cache
 from pathlib import Path
 
-from pool_exporter.workers.file_format import Process
+from pool_exporter.workers.file_format import Writer
 
 
-def this_process(instance: bytes, version: str, uuid: bytes) -> Process:
+def this_process(process_uuid: bytes, version: str, file_uuid: bytes) -> Writer:
     """Describe this process, for the header of the file *uuid*; *instance* is the same for all its files."""
-    return Process(
-        uuid=uuid,
-        process=instance,
+    return Writer(
+        file_uuid=file_uuid,
+        process_uuid=process_uuid,
         boot=boot_id(),
         version=version.encode()[:16].ljust(16, b"\0"),
         created=time.time_ns(),
@@ -27,15 +27,15 @@ def this_process(instance: bytes, version: str, uuid: bytes) -> Process:
     )
 
 
-def monotonic_of(process: Process) -> int:
+def monotonic_of(writer: Writer) -> int:
     """Return what the monotonic clock of *process* says now, in nanoseconds.
 
     It is ours on the same boot and in the same time namespace. Elsewhere the wall clock has to tell how long ago the
     file was made.
     """
-    if process.boot == boot_id() and process.time_namespace == _namespace("time"):
+    if writer.boot == boot_id() and writer.time_namespace == _namespace("time"):
         return time.monotonic_ns()
-    return process.monotonic + max(0, time.time_ns() - process.created)
+    return writer.monotonic + max(0, time.time_ns() - writer.created)
 
 
 @cache

@@ -52,19 +52,19 @@ def _timed(scrape: Callable[[], bytes], count: int) -> float:
 def ours(directory: Path, workers: int, pools: int, dead: int) -> Callable[[], bytes]:
     """Return a scrape of the sidecar's: everything but the socket."""
     from pool_exporter.web.responses import Request, respond
-    from pool_exporter.workers.directory_snapshot import Workers
+    from pool_exporter.workers.directory_snapshot import DirectoryReader
     from pool_exporter.workers.file_writer import WorkerFiles
 
-    reader, asked = Workers(directory), Request("GET", "/metrics")
+    reader, asked = DirectoryReader(directory), Request("GET", "/metrics")
     for _ in range(dead):
         gone = WorkerFiles(directory, "1")
         fill(gone, pools)
-        gone.end()
-        gone.leave()
+        gone.mark_ended()
+        gone.unmap()
     living = [WorkerFiles(directory, "1") for _ in range(workers)]
     for worker in living:
         fill(worker, pools)
-        worker.beat(time.monotonic_ns(), 0)
+        worker.write_heartbeat(time.monotonic_ns(), 0)
     return lambda: respond(asked, reader).body if living else b""
 
 
@@ -74,7 +74,7 @@ def fill(worker: Any, pools: int) -> None:  # imported where it is used
     from pool_exporter.state import layout
 
     for number in range(pools):
-        slots = worker.place(
+        slots = worker.allocate(
             PoolIdentity(f"pool-{number}", "postgresql", "shop", "db", "5432", "api"), PoolConfig(15, 5)
         )
         slots[layout.ORIGIN] = time.monotonic_ns()

@@ -21,8 +21,8 @@ from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 
 from pool_exporter import instrument
-from pool_exporter.otel.meter_provider_bridge import report
-from pool_exporter.otel.otlp_push import OtlpPush, Target
+from pool_exporter.otel.meter_provider_bridge import attach_to_provider
+from pool_exporter.otel.otlp_push import OtlpPush, PushTarget
 from pool_exporter.runtime import monitor
 from tests.bench.driver import WorkerFiles
 from tests.bench.pools import engine, use
@@ -83,10 +83,10 @@ def _runs(way: str, encoder: _Encoder) -> Callable[[], Any]:
     if way == "snapshot":
         return monitor.snapshot
     if way == "push":
-        return OtlpPush(monitor.snapshot, Target("nowhere", encoder, Resource({"service.name": "bench"}))).push
+        return OtlpPush(monitor.snapshot, PushTarget("nowhere", encoder, Resource({"service.name": "bench"}))).push
     reader = InMemoryMetricReader()
     views = [View(instrument_name="another", name="renamed")] if way == "views" else []
-    report(MeterProvider([reader], views=views, shutdown_on_exit=False), monitor.watched)
+    attach_to_provider(MeterProvider([reader], views=views, shutdown_on_exit=False), monitor.watched)
     return reader.get_metrics_data
 
 

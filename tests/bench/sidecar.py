@@ -31,13 +31,13 @@ def workers(directory: Path, living: int, pools: int, ended: int) -> Iterator[li
     """Keep so many workers in a directory, after so many have come and gone."""
     for _ in range(ended):
         gone = _worker(directory, pools)
-        gone.end()
-        gone.leave()
+        gone.mark_ended()
+        gone.unmap()
     made = [_worker(directory, pools) for _ in range(living)]
     yield made
     for worker in made:
-        worker.end()
-        worker.leave()
+        worker.mark_ended()
+        worker.unmap()
 
 
 def _worker(directory: Path, pools: int) -> WorkerFiles:
@@ -54,7 +54,7 @@ def hour(directory: Path, living: int, pools: int, ended: int) -> list[float]:
         cpu, memory, start = _cpu(serving), _memory(serving), time.perf_counter()
         for _ in range(SCRAPES):
             for worker in made:
-                worker.beat(time.monotonic_ns(), 0, 0)
+                worker.write_heartbeat(time.monotonic_ns(), 0, 0)
             assert 200 == serving.ask().status
         took = (time.perf_counter() - start) / SCRAPES
         return [_cpu(serving) - cpu, took * 1e3, memory, _memory(serving)]

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pool_exporter.workers.directory_snapshot import Workers
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 from tests.fixtures.programs import missing
 
 SECONDS = 30
@@ -184,5 +184,5 @@ def fill(path: Path) -> None:
 
 def only_pool(directory: Path) -> Any:
     """Return the one pool that a new reader finds in the directory."""
-    [pool] = Workers(directory)().pools
+    [pool] = DirectoryReader(directory)().pools
     return pool

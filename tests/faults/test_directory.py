@@ -13,8 +13,8 @@ import pytest
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
-from pool_exporter.workers.dead_worker_totals import ACCUMULATOR
-from pool_exporter.workers.directory_snapshot import Workers
+from pool_exporter.workers.dead_worker_totals import TOTALS_FILE
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import FILE_BYTES, HEADER_BYTES, MAX_FILE_BYTES
 from pool_exporter.workers.file_writer import WorkerFiles
 from tests.faults.application import application, fill, only_pool, volume
@@ -28,7 +28,7 @@ FILE = f"w-{'0' * 32}.pool"
 def valid_file(directory: Path) -> bytearray:
     """Return the bytes of a worker's file with one pool of 7 connects, and leave none in the directory."""
     worker = WorkerFiles(directory, "1")
-    slots = worker.place(PoolIdentity("orders"), PoolConfig(3, 2))
+    slots = worker.allocate(PoolIdentity("orders"), PoolConfig(3, 2))
     assert slots is not None
     slots[layout.CONNECTS] = slots[layout.CLOSES] = 7
     [path] = directory.glob("w-*")
@@ -39,7 +39,7 @@ def valid_file(directory: Path) -> bytearray:
 
 def set_aside(directory: Path) -> dict[str, int]:
     """Return what a new reader sets aside, without the zeros."""
-    reasons = Workers(directory)().files_set_aside
+    reasons = DirectoryReader(directory)().files_set_aside
     assert reasons is not None
     return {reason: count for reason, count in reasons.items() if count}
 
@@ -76,7 +76,7 @@ def test_volume_full_later(tmp_path: Path) -> None:
         running.ask("use(500)")
         running.ask("hold()")
         running.ask("beat()")
-        snapshot = Workers(directory)()
+        snapshot = DirectoryReader(directory)()
         [pool] = [pool for pool in snapshot.pools if pool.name == "orders"]
 
         assert (501, 1) == (pool.checkouts, pool.used)
@@ -101,7 +101,7 @@ def test_read_only_volume(tmp_path: Path) -> None:
         with application(directory) as running:
             running.ask("use(3)")
             found = (running.ask("shared()"), running.ask("checkouts()"))
-        reader = Workers(directory)
+        reader = DirectoryReader(directory)
         snapshots = [reader(), reader()]
 
     assert (False, 3) == found
@@ -161,7 +161,7 @@ def test_volume_full_while_folding(tmp_path: Path) -> None:
         with application(directory) as ended:
             ended.ask("use(5)")
         fill(directory)
-        reader = Workers(directory)
+        reader = DirectoryReader(directory)
         full = [reader(), reader()]
         kept = len(list(directory.glob("w-*")))
         (directory / "filling").unlink()
@@ -267,15 +267,15 @@ def test_file_truncated_while_it_is_read(directory: Path) -> None:
 def test_counter_that_shrinks(directory: Path) -> None:
     """A file whose counters have fallen is set aside, and what it last said counts."""
     worker = WorkerFiles(directory, "1")
-    slots = worker.place(PoolIdentity("orders"), PoolConfig(3, 2))
+    slots = worker.allocate(PoolIdentity("orders"), PoolConfig(3, 2))
     assert slots is not None
-    reader, found = Workers(directory), []
+    reader, found = DirectoryReader(directory), []
     for connects in (7, 3, 8):
         slots[layout.CONNECTS] = slots[layout.CLOSES] = connects
         snapshot = reader()
         assert snapshot.files_set_aside is not None
         found.append((snapshot.pools[0].connects, snapshot.files_set_aside["shrunk"]))
-    worker.leave()
+    worker.unmap()
 
     assert [(7, 0), (7, 1), (8, 0)] == found
 
@@ -329,7 +329,7 @@ def test_planted_worker_file(directory: Path, plant: str) -> None:
 @pytest.mark.parametrize("plant", [plant for plant in PLANTED if plant != "too-large"])
 def test_planted_accumulator(directory: Path, plant: str) -> None:
     """So is an accumulator; the dead are then read where they are, and the sidecar says that it cannot fold."""
-    PLANTED[plant](directory / ACCUMULATOR)
+    PLANTED[plant](directory / TOTALS_FILE)
     with application(directory) as ended:
         ended.ask("use(5)")
     with sidecar(directory) as running:
@@ -342,13 +342,13 @@ def test_planted_accumulator(directory: Path, plant: str) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"schema":{}}', "9" * 5000, "[" * 100_000])
 def test_damaged_accumulator(directory: Path, text: str) -> None:
     """An accumulator that is none is left as it is, and counted; the files go on being read."""
-    (directory / ACCUMULATOR).write_text(text)
+    (directory / TOTALS_FILE).write_text(text)
     with application(directory) as ended:
         ended.ask("use(5)")
-    snapshot = Workers(directory)()
+    snapshot = DirectoryReader(directory)()
 
     assert (5, 2) == (snapshot.pools[0].checkouts, snapshot.fold_errors)
-    assert text == (directory / ACCUMULATOR).read_text()
+    assert text == (directory / TOTALS_FILE).read_text()
 
 
 # What becomes of it under a living worker.
@@ -391,10 +391,10 @@ def test_a_thousand_pools(directory: Path) -> None:
         running.ask("engines = [create_engine('sqlite://', poolclass=QueuePool) for _ in range(1000)]")
         running.ask("[pool_exporter.instrument(each, name=f'e{n:03}') for n, each in enumerate(engines)] and None")
         running.ask("[each.connect().close() for each in engines] and None")
-        alive = Workers(directory)()
+        alive = DirectoryReader(directory)()
         running.ask("beat()")
         running.kill()
-        dead = Workers(directory)()
+        dead = DirectoryReader(directory)()
 
     for snapshot in (alive, dead):
         assert (1001, 1000) == (len(snapshot.pools), sum(pool.checkouts for pool in snapshot.pools))
@@ -407,11 +407,11 @@ def test_more_names_than_the_accumulator_keeps(directory: Path, monkeypatch: pyt
     monkeypatch.setattr("pool_exporter.workers.dead_worker_totals.POOLS_MAX", 3)
     for number in range(5):
         worker = WorkerFiles(directory, "1")
-        slots = worker.place(replace(PoolIdentity("orders"), namespace=str(number)), PoolConfig())
+        slots = worker.allocate(replace(PoolIdentity("orders"), namespace=str(number)), PoolConfig())
         assert slots is not None
         slots[layout.CONNECTS] = slots[layout.CLOSES] = 7
-        worker.leave()
-    snapshot = Workers(directory)()
+        worker.unmap()
+    snapshot = DirectoryReader(directory)()
 
     assert {("orders", "0"), ("orders", "1"), ("orders", "2"), ("orders", "3"), ("orders", "4")} >= {
         (pool.name, pool.identity.namespace) for pool in snapshot.pools if pool.name != "other"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pool_exporter.workers.directory_snapshot import Workers
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 from tests.faults.application import PROGRAM, application, only_pool
 from tests.fixtures.deadlines import until
 from tests.fixtures.sidecar import samples, sidecar
@@ -86,10 +86,10 @@ def test_asynchronous_exception_at_any_point(directory: Path, program: str) -> N
         running.ask("sys.setswitchinterval(1e-5)")
         caught = running.ask("interrupted(2)")
         running.ask("state.released(connection)")
-        before = Workers(directory)()
+        before = DirectoryReader(directory)()
         running.ask("other = threading.Thread(target=transitions, args=[10])")
         running.ask("other.start() or other.join(10)")
-        after = Workers(directory)()
+        after = DirectoryReader(directory)()
 
     assert caught > 100
     assert {0} == {*(before.files_set_aside or {}).values()} | {*(after.files_set_aside or {}).values()}
@@ -114,7 +114,7 @@ def test_handler_that_raises_internally(directory: Path) -> None:
 
 def test_errors_of_dead_workers_are_not_forgotten(directory: Path) -> None:
     """The count of errors is a counter: it does not fall when a worker dies and is folded."""
-    reader, shown = Workers(directory), []
+    reader, shown = DirectoryReader(directory), []
     for _ in range(2):
         with application(directory) as running:
             running.ask("errors.report(ValueError()) or beat()")

@@ -15,7 +15,7 @@ import pytest
 from pool_exporter.state import layout
 from pool_exporter.workers.compaction import Compactor
 from pool_exporter.workers.dead_worker_totals import load
-from pool_exporter.workers.directory_snapshot import FROZEN_NS, Workers
+from pool_exporter.workers.directory_snapshot import FROZEN_NS, DirectoryReader
 from pool_exporter.workers.file_reader import scan
 from tests.faults.application import application, in_namespace, only_pool
 from tests.fixtures.deadlines import until
@@ -59,8 +59,8 @@ Compactor(Path(sys.argv[1]))()
 READER = """
 import sys
 from pathlib import Path
-from pool_exporter.workers.directory_snapshot import Workers
-reader = Workers(Path(sys.argv[1]))
+from pool_exporter.workers.directory_snapshot import DirectoryReader
+reader = DirectoryReader(Path(sys.argv[1]))
 print(*[pool.checkouts for pool in reader().pools], reader.fold_errors)
 """
 
@@ -75,9 +75,9 @@ for _ in range(count):
     pid = os.fork()
     if not pid:
         worker = WorkerFiles(directory, "1")
-        words = worker.place(PoolIdentity("orders"), PoolConfig())
+        words = worker.allocate(PoolIdentity("orders"), PoolConfig())
         words[layout.CONNECTS] += 1
-        worker.end()
+        worker.mark_ended()
         os._exit(0)
     os.waitpid(pid, 0)
 """
@@ -90,10 +90,10 @@ def test_two_workers_with_pid_1_share_a_directory(directory: Path) -> None:
         pids = [one.ask("os.getpid()"), other.ask("os.getpid()")]
         one.ask("use(3)")
         other.ask("use(4)")
-        both = Workers(directory)()
+        both = DirectoryReader(directory)()
         one.kill()
-        until(1, lambda: sum(Workers(directory)().workers_ended.values()))  # type: ignore[union-attr]  # it is a reader's
-        left = Workers(directory)()
+        until(1, lambda: sum(DirectoryReader(directory)().workers_ended.values()))  # type: ignore[union-attr]  # it is a reader's
+        left = DirectoryReader(directory)()
 
     assert ([1, 1], {"live": 2, "frozen": 0}, 7) == (pids, both.workers, both.pools[0].checkouts)
     assert ({"live": 1, "frozen": 0}, 7) == (left.workers, left.pools[0].checkouts)
@@ -107,7 +107,7 @@ def test_storm_of_kills(directory: Path, tmp_path: Path) -> None:
     commands = [[sys.executable, "-c", CLIENT, str(truth)] for truth in truths]
     commands += [[sys.executable, "-c", FOLDER, str(directory)]] * 2
     running = [subprocess.Popen(command, env=environ) for command in commands]
-    reader, shown, kills = Workers(directory), [0], 0
+    reader, shown, kills = DirectoryReader(directory), [0], 0
     end = time.monotonic() + STORM_SECONDS
     try:
         while time.monotonic() < end:
@@ -179,7 +179,7 @@ def test_second_reader_during_a_fold(directory: Path, monkeypatch: pytest.Monkey
 
     fold_before(scan)
     fold_before(load)
-    reader = Workers(directory)
+    reader = DirectoryReader(directory)
     if not is_right:
         reader._load()
         monkeypatch.setattr(reader, "_load", lambda: None)
@@ -221,7 +221,7 @@ def test_frozen_application_is_served(directory: Path, freeze: str, *, is_frozen
     with application(directory) as frozen:
         frozen.ask("hold()")
         frozen.tell(freeze)
-        reader = Workers(directory)
+        reader = DirectoryReader(directory)
         before = reader().pools[0].oldest_use_seconds
         until(True, lambda: reader().pools[0].oldest_use_seconds > before + 0.5)
         expected = {"live": 0, "frozen": 1} if is_frozen else {"live": 1, "frozen": 0}
@@ -237,7 +237,7 @@ def test_killed_worker_that_nobody_has_waited_for_is_dead(directory: Path) -> No
         zombie.ask("hold()")
         os.kill(zombie.process.pid, signal.SIGKILL)
         os.waitid(os.P_PID, zombie.process.pid, os.WEXITED | os.WNOWAIT)
-        snapshot = Workers(directory)()
+        snapshot = DirectoryReader(directory)()
 
     assert ({"live": 0, "frozen": 0}, {"stopped": 0, "crashed": 1}) == (snapshot.workers, snapshot.workers_ended)
     assert (3, 0) == (snapshot.pools[0].checkouts, snapshot.pools[0].used)
@@ -248,10 +248,10 @@ def test_parent_dead_while_its_child_lives(directory: Path) -> None:
     with application(directory) as parent:
         parent.ask("use(3)")
         child = parent.ask("(lambda pid: pid or (use(2), stay()))(os.fork())")
-        until(2, lambda: len(scan(directory).found))
+        until(2, lambda: len(scan(directory).files))
         until(5, lambda: only_pool(directory).checkouts)
         parent.kill()
-        snapshot = Workers(directory)()
+        snapshot = DirectoryReader(directory)()
         os.kill(child, signal.SIGKILL)
 
     assert ({"live": 1, "frozen": 0}, {"stopped": 0, "crashed": 1}) == (snapshot.workers, snapshot.workers_ended)
@@ -265,11 +265,11 @@ def test_child_leaves_its_parents_file_alone(directory: Path, fork: str) -> None
         parent.ask("use(3)")
         parent.ask("hold()")
         parent.ask("beat()")
-        [before] = [found.file.records[0].slots for found in scan(directory).found]
+        [before] = [found.file.entries[0].slots for found in scan(directory).files]
         child = parent.ask(f"(lambda pid: pid or (use(2), held.clear(), gc.collect(), stay()))({fork})")
-        until(2, lambda: len(scan(directory).found))
+        until(2, lambda: len(scan(directory).files))
         until(6, lambda: only_pool(directory).checkouts)
-        counts = {found.file.process.pid: found.file.records[0].slots for found in scan(directory).found}
+        counts = {found.file.writer.pid: found.file.entries[0].slots for found in scan(directory).files}
         os.kill(child, signal.SIGKILL)
 
     assert {parent.process.pid, child} == set(counts)
@@ -300,7 +300,7 @@ def test_ten_thousand_short_lived_workers(directory: Path) -> None:
     """Each of many workers that come and go is counted once; files, names and the time of a scrape stay as they are."""
     count = 10_000
     maker = subprocess.Popen([sys.executable, "-c", SHORT_LIVED, str(directory), str(count)])
-    reader, shown, files = Workers(directory), [0], [0]
+    reader, shown, files = DirectoryReader(directory), [0], [0]
     descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
     while maker.poll() is None:
         shown += [pool.connects for pool in reader().pools]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pool_exporter.state import layout
-from pool_exporter.workers.directory_snapshot import Workers
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import MAJOR, new_file
 from pool_exporter.workers.file_reader import scan
 from tests.faults.application import PROGRAM, application, in_namespace, only_pool
@@ -32,7 +32,7 @@ def test_other_time_namespace(directory: Path) -> None:
         other.ask("use(3)")
         other.ask("hold()")
         other.ask("beat()")
-        snapshot = Workers(directory)()
+        snapshot = DirectoryReader(directory)()
     [pool] = snapshot.pools
 
     assert ({"live": 1, "frozen": 0}, 4, 1) == (snapshot.workers, pool.checkouts, pool.used)
@@ -45,18 +45,16 @@ def test_other_boot(directory: Path) -> None:
         ended.ask("use(3)")
         ended.ask("hold()")
         ended.kill()
-    [found] = scan(directory).found
+    [found] = scan(directory).files
     path = directory / found.name
     data = bytearray(path.read_bytes())
-    other = new_file(
-        replace(found.file.process, boot=b"\x01" * 16, monotonic=found.file.process.monotonic + DAY * 10**9)
-    )
+    other = new_file(replace(found.file.writer, boot=b"\x01" * 16, monotonic=found.file.writer.monotonic + DAY * 10**9))
     data[112:256] = other[112:256]
     path.write_bytes(data)
-    [rewritten] = scan(directory).found
+    [rewritten] = scan(directory).files
     pool = only_pool(directory)
 
-    assert b"\x01" * 16 == rewritten.file.process.boot != found.file.process.boot
+    assert b"\x01" * 16 == rewritten.file.writer.boot != found.file.writer.boot
 
     assert (4, 0) == (pool.checkouts, pool.used)
     assert 0 <= pool.used_seconds < 60
@@ -68,7 +66,7 @@ def test_wall_clock_jumps(directory: Path, monkeypatch: pytest.MonkeyPatch, jump
     with application(directory) as running:
         running.ask("use(3)")
         running.ask("hold()")
-        reader = Workers(directory)
+        reader = DirectoryReader(directory)
         before = reader().pools[0]
         now = time.time_ns
         monkeypatch.setattr(time, "time_ns", lambda: now() + jump * layout.SECOND)
@@ -88,7 +86,7 @@ def test_wall_clock_jumps_in_another_time_namespace(
     apart = in_namespace("--time", "--monotonic", str(100 * DAY))
     with application(directory, *apart) as other:
         other.ask("hold()")
-        reader, now, shown = Workers(directory), time.time_ns, []
+        reader, now, shown = DirectoryReader(directory), time.time_ns, []
         for offset in (0, jump, 0):
             monkeypatch.setattr(time, "time_ns", lambda offset=offset: now() + offset * layout.SECOND)
             shown.append(reader().pools[0])
@@ -100,7 +98,7 @@ def test_wall_clock_jumps_in_another_time_namespace(
 
 def test_two_versions_side_by_side(directory: Path) -> None:
     """In a rolling deploy workers of two versions add up: buckets never fall, from bound to bound and in time."""
-    reader, shown = Workers(directory), []
+    reader, shown = DirectoryReader(directory), []
     with application(directory, program=OTHER_VERSION + PROGRAM) as old, application(directory) as new:
         for _ in range(5):
             old.ask("use(4)")

@@ -9,7 +9,7 @@ from sqlalchemy import URL
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.server_snapshot import LivePool, ServerSnapshot
 from pool_exporter.probe.probes import Probes
-from pool_exporter.probe.target import targets
+from pool_exporter.probe.target import parse_targets
 from tests.fixtures.deadlines import until
 
 INTERVAL = 0.1
@@ -20,7 +20,7 @@ THREAD = "pool_exporter_probe"
 def probing(*urls: URL, interval: float = INTERVAL, timeout: float = 5.0) -> Iterator[Probes]:
     """Probe servers until the end, and make sure that nothing of the probe is left then."""
     before = own_threads()
-    probes = Probes(targets([url.render_as_string(hide_password=False) for url in urls]), interval, timeout)
+    probes = Probes(parse_targets([url.render_as_string(hide_password=False) for url in urls]), interval, timeout)
     probes.start()
     try:
         yield probes

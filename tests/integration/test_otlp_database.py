@@ -16,7 +16,7 @@ from sqlalchemy import exc
 import pool_exporter
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, INFO_LABELS, POOL_LABELS, POOL_METRICS
 from pool_exporter.otel import otlp_options
-from pool_exporter.otel.meter_provider_bridge import report
+from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 from pool_exporter.otel.otlp_push import OtlpPush
 from pool_exporter.runtime import monitor
 from tests.fixtures.deadlines import until
@@ -113,9 +113,9 @@ def _databases() -> Iterator[Databases]:
         reader = PeriodicExportingMetricReader(exporter, 3_600_000)
         provider = MeterProvider([reader], Resource({"service.name": "shop"}), shutdown_on_exit=False)
         stack.callback(provider.shutdown)
-        report(provider, monitor.watched)
+        attach_to_provider(provider, monitor.watched)
         provider.force_flush()
-        assert OtlpPush(monitor.snapshot, otlp_options.target_of(pushed.otlp)).push()
+        assert OtlpPush(monitor.snapshot, otlp_options.push_target(pushed.otlp)).push()
         until(True, lambda: len(answers(scraped, OURS)) > 0)
         yield Databases(scraped, embedded, pushed)
     for watched in monitor.watched():

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.probe.probes import Probes
-from pool_exporter.probe.target import APPLICATION, target_of, targets
+from pool_exporter.probe.target import APPLICATION, parse_target, parse_targets
 from tests.fixtures.deadlines import until
 from tests.fixtures.mariadb import MariaDBServer, mariadb_server
 from tests.fixtures.pgbouncer import pgbouncer_server
@@ -89,7 +89,7 @@ def test_server_that_says_nothing(drivername: str) -> None:
 def test_close_while_connecting(drivername: str) -> None:
     """A server that says nothing keeps no close waiting, whatever the time-out is."""
     with wire() as dead:
-        probes = Probes(targets([url_of(drivername, dead.port).render_as_string()]), timeout=60.0)
+        probes = Probes(parse_targets([url_of(drivername, dead.port).render_as_string()]), timeout=60.0)
         probes.start()
         until(1, lambda: dead.open)
 
@@ -116,7 +116,7 @@ def test_wire_goes_dead(drivername: str, postgres: PostgresServer, mariadb: Mari
 def test_close_while_asking(drivername: str, postgres: PostgresServer, mariadb: MariaDBServer) -> None:
     """A probe that waits for an answer that never comes ends at once, too."""
     with port_behind(drivername, postgres, mariadb) as port, wire(port) as line:
-        probes = Probes(targets([url_of(drivername, line.port).render_as_string()]), 0.05, 60.0)
+        probes = Probes(parse_targets([url_of(drivername, line.port).render_as_string()]), 0.05, 60.0)
         probes.start()
         until(1, lambda: server(probes).up)
         line.is_dead = True
@@ -145,7 +145,7 @@ def test_one_dead_server_stops_no_other(postgres: PostgresServer) -> None:
 
 def test_stale_look_is_no_look(postgres: PostgresServer) -> None:
     """Were the thread to stand still, its last look would not be shown as the present."""
-    probes = Probes([target_of(postgres.url("asyncpg").render_as_string())], interval=0.05, timeout=0.25)
+    probes = Probes([parse_target(postgres.url("asyncpg").render_as_string())], interval=0.05, timeout=0.25)
     probes.start()
     until(1, lambda: server(probes).up)
     probes.close()
@@ -162,7 +162,7 @@ def test_stale_look_is_no_look(postgres: PostgresServer) -> None:
 def test_close_leaves_nothing(drivername: str, postgres: PostgresServer, mariadb: MariaDBServer) -> None:
     """Thread, connection and sockets are gone, and a second close is no harm."""
     with port_behind(drivername, postgres, mariadb) as port, wire(port) as line:
-        probes = Probes(targets([url_of(drivername, line.port).render_as_string()]), 0.05)
+        probes = Probes(parse_targets([url_of(drivername, line.port).render_as_string()]), 0.05)
         probes.start()
         until(1, lambda: server(probes).up)
 
@@ -174,7 +174,7 @@ def test_close_leaves_nothing(drivername: str, postgres: PostgresServer, mariadb
 
 def test_never_started() -> None:
     """Probes that never began say that nothing is up, and close."""
-    probes = Probes([target_of("postgresql://app@127.0.0.1:1/app")])
+    probes = Probes([parse_target("postgresql://app@127.0.0.1:1/app")])
 
     assert probes.close()
     assert (0, None) == (server(probes).up, server(probes).last_success_timestamp)

@@ -10,9 +10,9 @@ import pymysql
 import pytest
 import sqlalchemy as sa
 
-from pool_exporter.probe.error_types import kind_of
+from pool_exporter.probe.error_types import error_type_of
 from pool_exporter.probe.server_connection import connected_to
-from pool_exporter.probe.target import target_of
+from pool_exporter.probe.target import parse_target
 from tests.fixtures.deadlines import until
 from tests.fixtures.mariadb import MariaDBServer, mariadb_server
 from tests.integration.probing import failures, look_again, probing, server, states, until_up
@@ -179,7 +179,7 @@ async def test_connection_is_read_only_and_short_of_breath(mariadb: MariaDBServe
     """What a poller does to its connection makes the server refuse to write, and end what takes too long."""
     from pool_exporter.probe import mysql
 
-    async with connected_to(target_of(mariadb.url(driver).render_as_string()), 5.0) as link:
+    async with connected_to(parse_target(mariadb.url(driver).render_as_string()), 5.0) as link:
         for sql in mysql.PREPARATION:
             await link.fetch(sql.format(seconds=0.2, milliseconds=200))
         with pytest.raises(sa.exc.DBAPIError, match="READ ONLY transaction"):
@@ -187,4 +187,4 @@ async def test_connection_is_read_only_and_short_of_breath(mariadb: MariaDBServe
         with pytest.raises(sa.exc.DBAPIError) as caught:
             await link.fetch("select sum(a.seq * b.seq) from seq_1_to_100000 a, seq_1_to_100000 b")
 
-    assert "timeout" == kind_of(caught.value)
+    assert "timeout" == error_type_of(caught.value)

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from pool_exporter.probe.error_types import kind_of
+from pool_exporter.probe.error_types import error_type_of
 from pool_exporter.probe.server_connection import connected_to
-from pool_exporter.probe.target import APPLICATION, target_of
+from pool_exporter.probe.target import APPLICATION, parse_target
 from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.integration.backends import PostgresBackends
@@ -199,7 +199,7 @@ def test_one_connection_and_no_more(postgres: PostgresServer, monitor: sa.URL) -
 @pytest.mark.asyncio
 async def test_connection_is_read_only(postgres: PostgresServer, driver: str) -> None:
     """Were the probe to try, the server would refuse to write."""
-    target = target_of(postgres.url(driver).render_as_string())
+    target = parse_target(postgres.url(driver).render_as_string())
     async with connected_to(target, 5.0) as link:
         with pytest.raises(sa.exc.DBAPIError, match="read-only transaction"):
             await link.fetch("create table written (a int)")
@@ -209,12 +209,12 @@ async def test_connection_is_read_only(postgres: PostgresServer, driver: str) ->
 @pytest.mark.asyncio
 async def test_statement_has_a_limit(postgres: PostgresServer, driver: str) -> None:
     """The server itself ends a statement of the probe that takes too long: nothing goes on after we have gone."""
-    target = target_of(postgres.url(driver).render_as_string())
+    target = parse_target(postgres.url(driver).render_as_string())
     async with connected_to(target, 0.3) as link:
         with pytest.raises((sa.exc.DBAPIError, TimeoutError)) as caught:
             await link.fetch("select pg_sleep(60)")
 
-    assert "timeout" == kind_of(caught.value)
+    assert "timeout" == error_type_of(caught.value)
     until(0, lambda: probes_backends(postgres))
 
 

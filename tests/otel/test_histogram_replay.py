@@ -64,9 +64,9 @@ def test_a_sum_that_cannot_be() -> None:
 
 def test_what_is_new_is_recorded(told: HistogramReplay, reader: InMemoryMetricReader) -> None:
     """Each telling records what came since the one before, in real histograms with our bounds."""
-    told.tell(waits(0.2, 0.02), 2)
-    told.tell(waits(0.2, 0.02, 0.02, 7.0), 3)
-    told.tell(waits(0.2, 0.02, 0.02, 7.0), 4)
+    told.replay(waits(0.2, 0.02), 2)
+    told.replay(waits(0.2, 0.02, 0.02, 7.0), 3)
+    told.replay(waits(0.2, 0.02, 0.02, 7.0), 4)
     (point,) = points(collected(reader)[WAITS])
 
     assert (measured([0.2, 0.02, 0.02, 7.0]).buckets, BOUNDS_SECONDS) == (
@@ -78,7 +78,7 @@ def test_what_is_new_is_recorded(told: HistogramReplay, reader: InMemoryMetricRe
 
 def test_names_and_units_are_the_catalogues(told: HistogramReplay, reader: InMemoryMetricReader) -> None:
     """The instruments are named as the histograms that other ways report."""
-    told.tell(Snapshot((ORDERS,)), 2)
+    told.replay(Snapshot((ORDERS,)), 2)
     expected = {metric.name: (metric.unit, metric.help) for metric in METRICS if metric.kind.value == "histogram"}
 
     assert expected == {name: (metric.unit, metric.description) for name, metric in collected(reader).items()}
@@ -88,10 +88,10 @@ def test_one_collection_takes_its_time(
     told: HistogramReplay, reader: InMemoryMetricReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of very many records a collection gets its share; the others get the rest, and none is lost or told twice."""
-    monkeypatch.setattr(histogram_replay, "RECORDS_MAX", 10)
+    monkeypatch.setattr(histogram_replay, "ENTRIES_MAX", 10)
     counts = []
     for number in range(5):
-        told.tell(waits(*[0.2] * 25), number)
+        told.replay(waits(*[0.2] * 25), number)
         counts.append(points(collected(reader)[WAITS])[0].count)
 
     assert [10, 20, 25, 25, 25] == counts

@@ -291,7 +291,7 @@ def test_more_pools_than_the_sdk_keeps_series() -> None:
     reader = InMemoryMetricReader()
     stubs = [Stub(replace(FRESH, identity=PoolIdentity(f"pool {number}"))) for number in range(1_000)]
     shared = provider("finished", reader)
-    bridge = meter_provider_bridge.report(shared, lambda: stubs)
+    bridge = meter_provider_bridge.attach_to_provider(shared, lambda: stubs)
 
     assert 9_000 == len(points(collected(reader)["sqlalchemy.pool.closes"]))
     assert bridge.is_of_all
@@ -525,7 +525,7 @@ def test_the_exporters_own_health_is_reported() -> None:
     """The metrics of the exporter itself come with the pools, without a pool's attributes."""
     reader, stubs = InMemoryMetricReader(), [Stub(ORDERS)]
     shared = provider("finished", reader)
-    meter_provider_bridge.report(shared, lambda: stubs)
+    meter_provider_bridge.attach_to_provider(shared, lambda: stubs)
     (point,) = points(collected(reader)["pool_exporter.hook_errors"])
 
     assert ({}, errors.count) == (point.attributes, point.value)

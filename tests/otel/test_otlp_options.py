@@ -31,7 +31,7 @@ def asked(*arguments: str) -> argparse.Namespace:
 
 def pusher(*arguments: str) -> OtlpPush:
     """Return the pusher that is asked for."""
-    found = otlp_options.pusher_of(asked(*arguments), lambda: SNAPSHOT)
+    found = otlp_options.create_push(asked(*arguments), lambda: SNAPSHOT)
 
     assert found is not None
     return found
@@ -47,7 +47,7 @@ def test_nothing_is_pushed_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the argument there is no pusher, whatever the environment says for others."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:1")
 
-    assert otlp_options.pusher_of(asked(), lambda: SNAPSHOT) is None
+    assert otlp_options.create_push(asked(), lambda: SNAPSHOT) is None
 
 
 @pytest.mark.parametrize("end", ["", "/", "/v1/metrics", "/v1/metrics/"])
@@ -93,7 +93,7 @@ def test_a_thousand_pools(kind: str) -> None:
     pools = tuple(replace(ORDERS, identity=replace(ORDERS.identity, name=f"pool {number}")) for number in range(1_000))
     snapshot, protocol = Snapshot(pools), otlp_options.HTTP if kind == "http" else otlp_options.GRPC
     with (http_collector if kind == "http" else grpc_collector)() as collector:
-        pushing = otlp_options.pusher_of(
+        pushing = otlp_options.create_push(
             asked("--otlp", collector.endpoint, "--otlp.protocol", protocol), lambda: snapshot
         )
         assert pushing is not None
@@ -139,17 +139,17 @@ def test_temporality(preference: str, expected: frozenset[Kind], monkeypatch: py
     """The preference is OpenTelemetry's, in any case; what goes up and down is cumulative under all."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", preference)
 
-    assert expected == otlp_options.target_of("http://localhost:1").deltas
+    assert expected == otlp_options.push_target("http://localhost:1").deltas
 
 
 def test_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     """The interval is a minute, or the environment's milliseconds, or the argument's seconds."""
     url = "http://localhost:1"
-    found = [otlp_options.target_of(url).interval_seconds]
+    found = [otlp_options.push_target(url).interval_seconds]
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "2500")
     found += [
-        otlp_options.target_of(url).interval_seconds,
-        otlp_options.target_of(url, interval_seconds=7).interval_seconds,
+        otlp_options.push_target(url).interval_seconds,
+        otlp_options.push_target(url, interval_seconds=7).interval_seconds,
     ]
 
     assert [60, 2.5, 7] == found
@@ -158,10 +158,10 @@ def test_interval(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_resource(monkeypatch: pytest.MonkeyPatch) -> None:
     """The resource is the environment's, with an instance that a restart does not change, unless one is given."""
     url = "http://localhost:1"
-    first, second = (otlp_options.target_of(url).resource.attributes for _ in range(2))
+    first, second = (otlp_options.push_target(url).resource.attributes for _ in range(2))
     monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=mine,deployment.environment=test")
-    given = otlp_options.target_of(url).resource.attributes
+    given = otlp_options.push_target(url).resource.attributes
 
     assert "pool_exporter" == first["service.name"]
     assert first["service.instance.id"] == second["service.instance.id"]
@@ -193,7 +193,7 @@ def test_a_bad_variable_is_named(key: str, value: str, message: str, monkeypatch
     """The error names the variable, its value and what is allowed."""
     monkeypatch.setenv(key, value)
     with pytest.raises(SettingsError) as raised:
-        otlp_options.target_of("http://localhost:1")
+        otlp_options.push_target("http://localhost:1")
 
     assert f"{key}={value!r}: {message}" == str(raised.value)
 

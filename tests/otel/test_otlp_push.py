@@ -17,7 +17,7 @@ from prometheus_client.core import Metric as Family
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.snapshot import Exemplar, Histogram, Snapshot
 from pool_exporter.otel import otlp_options, otlp_push
-from pool_exporter.otel.otlp_push import OtlpPush, Target
+from pool_exporter.otel.otlp_push import OtlpPush, PushTarget
 from pool_exporter.otel.points import GROWING
 from pool_exporter.web.prometheus_families import families
 from tests.fixtures.deadlines import until
@@ -64,9 +64,9 @@ class Source:
         return Snapshot((replace(ORDERS, wait_time=waits, acquire_failures=failures),))
 
 
-def target(kind: str, collector: Collector, deltas: frozenset[Kind] = frozenset()) -> Target:
+def target(kind: str, collector: Collector, deltas: frozenset[Kind] = frozenset()) -> PushTarget:
     """Return where to push."""
-    return replace(otlp_options.target_of(collector.endpoint, PROTOCOLS[kind], 3_600), deltas=deltas)
+    return replace(otlp_options.push_target(collector.endpoint, PROTOCOLS[kind], 3_600), deltas=deltas)
 
 
 def checkouts(collector: Collector) -> list[float]:
@@ -240,9 +240,9 @@ class Exporter(MetricExporter):
         self.is_shut_down = True
 
 
-def to(exporter: Exporter) -> Target:
+def to(exporter: Exporter) -> PushTarget:
     """Return a target of an exporter."""
-    return Target("collector", exporter, Resource({"service.name": "pool_exporter"}), 3_600)
+    return PushTarget("collector", exporter, Resource({"service.name": "pool_exporter"}), 3_600)
 
 
 def test_a_source_that_fails(caplog: pytest.LogCaptureFixture) -> None:

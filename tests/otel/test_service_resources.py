@@ -3,7 +3,7 @@
 from opentelemetry.sdk.resources import Resource
 
 from pool_exporter.otel.points import Point
-from pool_exporter.otel.service_resources import by_resource, named
+from pool_exporter.otel.service_resources import group_by_resource, named
 
 BASE = Resource({"service.name": "pool_exporter", "service.instance.id": "sidecar", "deployment.environment": "test"})
 HOST = "host"
@@ -19,7 +19,7 @@ def test_each_service_is_a_resource() -> None:
     shop, mail, none = point(service_name="shop"), point(service_name="mail"), point()
     found = {
         of.attributes["service.name"]: (of, points)
-        for of, points in by_resource({"a": [shop, none], "b": [mail, shop]}, BASE, HOST)
+        for of, points in group_by_resource({"a": [shop, none], "b": [mail, shop]}, BASE, HOST)
     }
 
     assert {"shop", "mail", "pool_exporter"} == set(found)
@@ -34,12 +34,14 @@ def test_each_worker_is_a_resource() -> None:
     """Workers that are told apart are instances of their own."""
     points = [point(service_name="shop", service_instance_id=each) for each in ("1", "2")]
 
-    assert {"1", "2"} == {of.attributes["service.instance.id"] for of, _ in by_resource({"a": points}, BASE, HOST)}
+    assert {"1", "2"} == {
+        of.attributes["service.instance.id"] for of, _ in group_by_resource({"a": points}, BASE, HOST)
+    }
 
 
 def test_no_two_resources_are_equal() -> None:
     """The base's own service and what has no service are one: of two equal resources one would be lost."""
-    found = by_resource({"a": [point(service_name="pool_exporter"), point()]}, BASE, HOST)
+    found = group_by_resource({"a": [point(service_name="pool_exporter"), point()]}, BASE, HOST)
 
     assert [(BASE, 2)] == [(of, len(points["a"])) for of, points in found]
 

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.server_metrics import BACKEND_STATES, HELD_SECONDS, HELD_STATES
 from pool_exporter.metrics.server_snapshot import PGBOUNCER, Backend, Held, LivePool, ServerIdentity, ServerStats
-from pool_exporter.probe.backend_matching import GRACE_SECONDS, LONG_HELD_MAX, Joined, Memory, is_of, join
+from pool_exporter.probe.backend_matching import (
+    GRACE_SECONDS,
+    LONG_HELD_MAX,
+    BackendMemory,
+    MatchedBackends,
+    leads_to,
+    match_backends,
+)
 
 SERVER = ServerIdentity("postgresql", "db", "5432")
 ORDERS = PoolIdentity("orders", "postgresql", "shop", "db", "5432", "checkout")
@@ -33,14 +40,14 @@ def look(*backends: Backend) -> ServerStats:
 
 def orphans(steps: Iterable[tuple[float, float, ServerStats, list[LivePool]]]) -> list[int | None]:
     """Join again and again: the time, the time of the last look, the look, the pools; return the orphans of each."""
-    memory, found = Memory(), []
+    memory, found = BackendMemory(), []
     for now, taken, seen, pools in steps:
-        joined, memory = join(SERVER, (seen, taken), pools, memory, now)
+        joined, memory = match_backends(SERVER, (seen, taken), pools, memory, now)
         found.append(joined.orphaned)
     return found
 
 
-def held_states(joined: Joined) -> dict[str, int]:
+def held_states(joined: MatchedBackends) -> dict[str, int]:
     """Return what is not 0 of the one pool's held connections."""
     [states] = joined.held.values()
     return {state: count for state, count in states.items() if count}
@@ -66,7 +73,7 @@ def test_pool_is_of_the_server_that_it_names(system: str, address: str, port: st
     """System, address and port decide, or an alias; a host's name has no case."""
     server = ServerIdentity("postgresql", "db", "5432", (("primary.internal", "6000"),))
 
-    assert expected == is_of(pool(identity=PoolIdentity("p", system, "", address, port)), server)
+    assert expected == leads_to(pool(identity=PoolIdentity("p", system, "", address, port)), server)
 
 
 @pytest.mark.parametrize("address", ["localhost", "127.0.0.1", "::1", "[::1]"])
@@ -74,18 +81,18 @@ def test_loopback_is_one_place(address: str) -> None:
     """An application and its sidecar may write the same machine differently."""
     server = ServerIdentity("postgresql", "localhost", "5432")
 
-    assert is_of(pool(identity=PoolIdentity("p", "postgresql", "", address, "5432")), server)
+    assert leads_to(pool(identity=PoolIdentity("p", "postgresql", "", address, "5432")), server)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [("mysql", "mariadb"), ("mariadb", "mysql"), ("mariadb", "mariadb")])
 def test_mysql_and_mariadb_are_one_system(ours: str, theirs: str) -> None:
     """SQLAlchemy has two names for one protocol."""
-    assert is_of(pool(identity=PoolIdentity("p", ours, "", "db", "3306")), ServerIdentity(theirs, "db", "3306"))
+    assert leads_to(pool(identity=PoolIdentity("p", ours, "", "db", "3306")), ServerIdentity(theirs, "db", "3306"))
 
 
 def test_pools_of_a_pgbouncer_say_postgresql() -> None:
     """An application does not know that there is a PgBouncer at its address."""
-    assert is_of(pool(), ServerIdentity(PGBOUNCER, "db", "5432"))
+    assert leads_to(pool(), ServerIdentity(PGBOUNCER, "db", "5432"))
 
 
 # The budget.
@@ -94,29 +101,31 @@ def test_pools_of_a_pgbouncer_say_postgresql() -> None:
 def test_budget_is_the_sum_over_the_servers_pools() -> None:
     """Every living process's pool counts; another server's does not."""
     other = pool(limit=99, identity=PoolIdentity("other", "postgresql", "", "elsewhere", "5432"))
-    joined, _ = join(SERVER, None, [pool(limit=15), pool(limit=15), pool(limit=5), other], Memory(), 0.0)
+    joined, _ = match_backends(
+        SERVER, None, [pool(limit=15), pool(limit=15), pool(limit=5), other], BackendMemory(), 0.0
+    )
 
     assert (3, 35.0) == (joined.pools, joined.budget)
 
 
 def test_one_pool_without_a_limit_makes_the_budget_infinite() -> None:
     """A rule that compares it with the server's limit fires."""
-    joined, _ = join(SERVER, None, [pool(limit=15), pool(limit=None)], Memory(), 0.0)
+    joined, _ = match_backends(SERVER, None, [pool(limit=15), pool(limit=None)], BackendMemory(), 0.0)
 
     assert math.inf == joined.budget
 
 
 def test_without_pools_the_budget_is_nothing() -> None:
     """A probe without workers says 0."""
-    joined, _ = join(SERVER, None, [], Memory(), 0.0)
+    joined, _ = match_backends(SERVER, None, [], BackendMemory(), 0.0)
 
     assert (0, 0.0) == (joined.pools, joined.budget)
 
 
 def test_without_a_look_nothing_is_said_of_backends() -> None:
     """What is not known is absent, and not 0; what was known is kept for the next look."""
-    memory = Memory({(7, 1.0): 5.0})
-    joined, kept = join(SERVER, None, [pool(7, held=[Held(7, 60.0)])], memory, 9.0)
+    memory = BackendMemory({(7, 1.0): 5.0})
+    joined, kept = match_backends(SERVER, None, [pool(7, held=[Held(7, 60.0)])], memory, 9.0)
 
     assert (None, {}, ()) == (joined.orphaned, joined.held, joined.long_held)
     assert memory == kept
@@ -124,9 +133,9 @@ def test_without_a_look_nothing_is_said_of_backends() -> None:
 
 def test_numbers_of_a_pgbouncer_are_not_joined() -> None:
     """PgBouncer makes up what it gives its clients as numbers."""
-    joined, _ = join(ServerIdentity(PGBOUNCER, "db", "5432"), (look(), 0.0), [pool(7)], Memory(), 0.0)
+    joined, _ = match_backends(ServerIdentity(PGBOUNCER, "db", "5432"), (look(), 0.0), [pool(7)], BackendMemory(), 0.0)
 
-    assert Joined(1, 10.0) == joined
+    assert MatchedBackends(1, 10.0) == joined
 
 
 # Orphans.
@@ -200,8 +209,8 @@ def test_number_used_again_is_another_backend() -> None:
 
 def test_memory_is_as_large_as_the_look() -> None:
     """What the server does not have any more is forgotten."""
-    _, memory = join(SERVER, (look(backend(7), backend(8)), 0.0), [pool(7, 8)], Memory(), 0.0)
-    _, memory = join(SERVER, (look(backend(8)), 10.0), [pool(7, 8)], memory, 10.0)
+    _, memory = match_backends(SERVER, (look(backend(7), backend(8)), 0.0), [pool(7, 8)], BackendMemory(), 0.0)
+    _, memory = match_backends(SERVER, (look(backend(8)), 10.0), [pool(7, 8)], memory, 10.0)
 
     assert {(8, 1.0): None} == memory.lost_at
 
@@ -214,12 +223,12 @@ def test_memory_is_as_large_as_the_look() -> None:
 )
 def test_orphans_are_backends_that_were_ours(steps: list[tuple[set[int], set[int], float, bool]]) -> None:
     """Whatever happens: an orphan is on the server, was owned before, and is not owned now."""
-    memory, now, taken, seen, ever = Memory(), 0.0, 0.0, look(), set[int]()
+    memory, now, taken, seen, ever = BackendMemory(), 0.0, 0.0, look(), set[int]()
     for present, owned, passed, is_new_look in steps:
         now += passed
         if is_new_look:
             taken, seen = now, look(*map(backend, sorted(present)))
-        joined, memory = join(SERVER, (seen, taken), [pool(*owned)], memory, now)
+        joined, memory = match_backends(SERVER, (seen, taken), [pool(*owned)], memory, now)
         ever |= owned
         there = {each.pid for each in seen.backends}
 
@@ -233,7 +242,9 @@ def test_orphans_are_backends_that_were_ours(steps: list[tuple[set[int], set[int
 @pytest.mark.parametrize("state", BACKEND_STATES.values)
 def test_held_connection_does_what_its_backend_does(state: str) -> None:
     """A use that is old enough is counted under its backend's state."""
-    joined, _ = join(SERVER, (look(backend(7, state)), 100.0), [pool(7, held=[Held(7, 60.0)])], Memory(), 100.0)
+    joined, _ = match_backends(
+        SERVER, (look(backend(7, state)), 100.0), [pool(7, held=[Held(7, 60.0)])], BackendMemory(), 100.0
+    )
 
     assert {state: 1} == held_states(joined)
     assert [("orders", 7, 60.0, state)] == [(h.pool, h.pid, h.seconds, h.state) for h in joined.long_held]
@@ -241,14 +252,14 @@ def test_held_connection_does_what_its_backend_does(state: str) -> None:
 
 def test_held_connection_without_a_backend_is_gone() -> None:
     """The server has ended it, and the application does not know."""
-    joined, _ = join(SERVER, (look(), 100.0), [pool(7, held=[Held(7, 60.0)])], Memory(), 100.0)
+    joined, _ = match_backends(SERVER, (look(), 100.0), [pool(7, held=[Held(7, 60.0)])], BackendMemory(), 100.0)
 
     assert {"gone": 1} == held_states(joined)
 
 
 def test_held_connection_without_a_number_is_unknown() -> None:
     """Its driver does not tell."""
-    joined, _ = join(SERVER, (look(), 100.0), [pool(held=[Held(0, 60.0)])], Memory(), 100.0)
+    joined, _ = match_backends(SERVER, (look(), 100.0), [pool(held=[Held(0, 60.0)])], BackendMemory(), 100.0)
 
     assert {"unknown": 1} == held_states(joined)
 
@@ -256,21 +267,25 @@ def test_held_connection_without_a_number_is_unknown() -> None:
 @pytest.mark.parametrize(("seconds", "expected"), [(HELD_SECONDS - 0.01, {}), (HELD_SECONDS, {"idle": 1})])
 def test_short_uses_are_not_held(seconds: float, expected: dict[str, int]) -> None:
     """Of ordinary uses nobody wants to know what they do."""
-    joined, _ = join(SERVER, (look(backend(7)), 100.0), [pool(7, held=[Held(7, seconds)])], Memory(), 100.0)
+    joined, _ = match_backends(
+        SERVER, (look(backend(7)), 100.0), [pool(7, held=[Held(7, seconds)])], BackendMemory(), 100.0
+    )
 
     assert expected == held_states(joined)
 
 
 def test_look_from_before_the_use_says_nothing_of_it() -> None:
     """What the backend did for the one before is nobody's business now."""
-    joined, _ = join(SERVER, (look(backend(7)), 100.0), [pool(7, held=[Held(7, 12.0)])], Memory(), 113.0)
+    joined, _ = match_backends(
+        SERVER, (look(backend(7)), 100.0), [pool(7, held=[Held(7, 12.0)])], BackendMemory(), 113.0
+    )
 
     assert {} == held_states(joined)
 
 
 def test_pool_without_held_connections_has_all_zeros() -> None:
     """Every pool of the server has every state, so that a rate or a sum never misses one."""
-    joined, _ = join(SERVER, (look(), 0.0), [pool()], Memory(), 0.0)
+    joined, _ = match_backends(SERVER, (look(), 0.0), [pool()], BackendMemory(), 0.0)
 
     assert {("orders", "checkout"): dict.fromkeys(HELD_STATES.values, 0)} == joined.held
 
@@ -278,7 +293,7 @@ def test_pool_without_held_connections_has_all_zeros() -> None:
 def test_processes_of_one_pool_are_one_series() -> None:
     """Workers of a service have the same pool."""
     workers = [pool(7, held=[Held(7, 60.0)]), pool(8, held=[Held(8, 70.0)])]
-    joined, _ = join(SERVER, (look(backend(7), backend(8, "active")), 100.0), workers, Memory(), 100.0)
+    joined, _ = match_backends(SERVER, (look(backend(7), backend(8, "active")), 100.0), workers, BackendMemory(), 100.0)
 
     assert {"idle": 1, "active": 1} == held_states(joined)
 
@@ -286,7 +301,7 @@ def test_processes_of_one_pool_are_one_series() -> None:
 def test_only_the_oldest_are_told_one_by_one() -> None:
     """A report has an end, however many there are; the numbers count them all."""
     held = [Held(pid, 100.0 + pid) for pid in range(1, LONG_HELD_MAX + 51)]
-    joined, _ = join(SERVER, (look(), 100.0), [pool(held=held)], Memory(), 100.0)
+    joined, _ = match_backends(SERVER, (look(), 100.0), [pool(held=held)], BackendMemory(), 100.0)
 
     assert {"gone": LONG_HELD_MAX + 50} == held_states(joined)
     assert [LONG_HELD_MAX + 50 - i for i in range(LONG_HELD_MAX)] == [each.pid for each in joined.long_held]

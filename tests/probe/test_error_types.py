@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from pool_exporter.metrics.server_metrics import SERVER_ERRORS
-from pool_exporter.probe.error_types import kind_of
+from pool_exporter.probe.error_types import error_type_of
 
 
 class Coded(Exception):
@@ -51,7 +51,7 @@ class OperationalError(Exception):
 )
 def test_kind_of_an_error(error: Exception, expected: str) -> None:
     """The server's code decides, then the class, then the words."""
-    assert expected == kind_of(error)
+    assert expected == error_type_of(error)
     assert expected in SERVER_ERRORS.values
 
 
@@ -60,7 +60,7 @@ def test_what_it_was_raised_from_counts() -> None:
     wrapper = RuntimeError("(driver) something")
     wrapper.__cause__ = Coded("53300")
 
-    assert "too_many_connections" == kind_of(wrapper)
+    assert "too_many_connections" == error_type_of(wrapper)
 
 
 def test_circle_of_errors_ends() -> None:
@@ -68,4 +68,4 @@ def test_circle_of_errors_ends() -> None:
     first, second = RuntimeError(), RuntimeError()
     first.__cause__, second.__cause__ = second, first
 
-    assert "other" == kind_of(first)
+    assert "other" == error_type_of(first)

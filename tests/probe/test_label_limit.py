@@ -4,13 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool_exporter.metrics.server_metrics import BACKEND_STATES
-from pool_exporter.metrics.server_snapshot import Backend, Names
+from pool_exporter.metrics.server_snapshot import Backend, LabelValues
 from pool_exporter.probe.label_limit import CHARACTERS_MAX, LOOKS_KEPT, LabelCardinalityLimit, by_name_and_state
 
-MANY: dict[Names, dict[str, int]] = {(f"app{i:05}", "shop"): {"idle": 1, "active": 2} for i in range(10_000)}
+MANY: dict[LabelValues, dict[str, int]] = {(f"app{i:05}", "shop"): {"idle": 1, "active": 2} for i in range(10_000)}
 
 
-def folded(places: LabelCardinalityLimit, counts: dict[Names, dict[str, int]]) -> dict[Names, dict[str, int]]:
+def folded(
+    places: LabelCardinalityLimit, counts: dict[LabelValues, dict[str, int]]
+) -> dict[LabelValues, dict[str, int]]:
     """Admit the names of one look, and fold it."""
     places.admit({names: sum(states.values()) for names, states in counts.items()})
     return places.summed(counts)
@@ -18,7 +20,7 @@ def folded(places: LabelCardinalityLimit, counts: dict[Names, dict[str, int]]) -
 
 def test_few_names_stay_themselves() -> None:
     """Below the cap nothing is folded."""
-    counts: dict[Names, dict[str, int]] = {("a", "shop"): {"idle": 1}, ("", "shop"): {"idle": 2}}
+    counts: dict[LabelValues, dict[str, int]] = {("a", "shop"): {"idle": 1}, ("", "shop"): {"idle": 2}}
 
     assert counts == folded(LabelCardinalityLimit(), counts)
 
@@ -33,7 +35,11 @@ def test_many_names_are_few_series() -> None:
 
 def test_largest_come_in_first() -> None:
     """Where there are not places for all, those with the most connections have one."""
-    counts: dict[Names, dict[str, int]] = {("a", "x"): {"idle": 1}, ("b", "x"): {"idle": 9}, ("c", "x"): {"idle": 5}}
+    counts: dict[LabelValues, dict[str, int]] = {
+        ("a", "x"): {"idle": 1},
+        ("b", "x"): {"idle": 9},
+        ("c", "x"): {"idle": 5},
+    }
 
     assert {("b", "x"), ("c", "x"), ("other", "other")} == set(folded(LabelCardinalityLimit(2), counts))
 

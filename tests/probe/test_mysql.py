@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pool_exporter.metrics.server_snapshot import ServerStats
-from pool_exporter.probe.mysql import look
+from pool_exporter.probe.mysql import query_server
 from pool_exporter.probe.server_connection import ServerConnection
 
 Rows = list[dict[str, Any]]
@@ -36,7 +36,7 @@ def seen(threads: Rows, transactions: Rows | Exception) -> ServerStats:
             raise answer
         return answer
 
-    return asyncio.run(look(ServerConnection(5.0, ask, lambda: None)))
+    return asyncio.run(query_server(ServerConnection(5.0, ask, lambda: None)))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from pool_exporter.metrics.server_snapshot import Backend, ServerStats
 from pool_exporter.probe.poller import FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS, Poller
-from pool_exporter.probe.target import target_of
+from pool_exporter.probe.target import parse_target
 
 INTERVAL = 15.0
 
@@ -21,7 +21,7 @@ class Unprintable(Exception):
 
 @pytest.fixture(name="poller")
 def _poller() -> Poller:
-    return Poller(target_of("postgresql://u:geheim@db/x"), INTERVAL, 5.0)
+    return Poller(parse_target("postgresql://u:geheim@db/x"), INTERVAL, 5.0)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:

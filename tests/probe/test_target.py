@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from pool_exporter.errors import SettingsError
-from pool_exporter.probe.target import engine_arguments, target_of, targets
+from pool_exporter.probe.target import engine_arguments, parse_target, parse_targets
 
 SECRET = "geheim@:/%"
 QUOTED = "geheim%40%3A%2F%25"
@@ -27,7 +27,7 @@ QUOTED = "geheim%40%3A%2F%25"
 )
 def test_url_says_which_server(url: str, system: str, address: str, port: str, drivername: str) -> None:
     """System, address and port are the server's, as a pool would name them; the driver is an async one that works."""
-    target = target_of(url)
+    target = parse_target(url)
 
     assert (system, address, port) == target.identity.values()
     assert drivername == target.url.drivername
@@ -47,7 +47,7 @@ def test_driver_that_is_not_installed(url: str, package: str, extra: str, monkey
     """It is said at the start, with what to install, and not at each look."""
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SettingsError) as caught:
-        targets([url])
+        parse_targets([url])
 
     assert f"needs {package}: pip install 'pool-exporter[{extra}]'" in str(caught.value)
     assert "geheim" not in str(caught.value)
@@ -55,7 +55,7 @@ def test_driver_that_is_not_installed(url: str, package: str, extra: str, monkey
 
 def test_aliases_are_ours_and_not_the_drivers() -> None:
     """Other names of the server are taken out of the URL before a driver sees them."""
-    target = target_of(
+    target = parse_target(
         "postgresql://u@db/x?pool_exporter_alias=primary:5432&pool_exporter_alias=10.0.0.1:6000&ssl=true"
     )
 
@@ -79,7 +79,7 @@ def test_aliases_are_ours_and_not_the_drivers() -> None:
 def test_url_that_no_probe_can_use(url: str, expected: str) -> None:
     """It is one clear error of the argument, and not of an environment's variable."""
     with pytest.raises(SettingsError) as caught:
-        targets([url])
+        parse_targets([url])
 
     assert expected in str(caught.value)
     assert str(caught.value).startswith("--database-url")
@@ -88,7 +88,7 @@ def test_url_that_no_probe_can_use(url: str, expected: str) -> None:
 def test_all_that_is_wrong_is_told_at_once() -> None:
     """Two wrong URLs and one server twice are three problems."""
     with pytest.raises(SettingsError) as caught:
-        targets(["nonsense", "postgresql://u@db/x", "sqlite://", "postgresql://v@db:5432/y"])
+        parse_targets(["nonsense", "postgresql://u@db/x", "sqlite://", "postgresql://v@db:5432/y"])
 
     assert 3 == len(caught.value.problems)
     assert "is another URL of a server that is probed already" in str(caught.value)
@@ -105,7 +105,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 )
 def test_password_is_in_no_text(url: str) -> None:
     """Neither printing a target nor an error that quotes the password shows it."""
-    target = target_of(url)
+    target = parse_target(url)
     texts = [repr(target), str(target), str(target.identity), repr([target])]
     texts += [target.without_secrets(f"FATAL: {secret} is wrong\nfor u") for secret in (SECRET, QUOTED)]
 
@@ -116,7 +116,7 @@ def test_password_is_in_no_text(url: str) -> None:
 def test_password_is_in_no_error() -> None:
     """A URL that is refused is shown without it, also after pickling."""
     with pytest.raises(SettingsError) as caught:
-        targets([f"oracle://u:{QUOTED}@db/x", f"postgresql://u:{QUOTED}@db/x", f"postgresql://u:{QUOTED}@db/y"])
+        parse_targets([f"oracle://u:{QUOTED}@db/x", f"postgresql://u:{QUOTED}@db/x", f"postgresql://u:{QUOTED}@db/y"])
     copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # our own
 
     assert "geheim" not in repr(caught.value) + str(caught.value) + repr(copy)
@@ -125,7 +125,7 @@ def test_password_is_in_no_error() -> None:
 
 def test_text_of_a_server_is_one_short_line() -> None:
     """Whatever a server says, it is no more than a line of the log."""
-    line = target_of("postgresql://u@db/x").without_secrets("a\n\n b\t" + "c" * 10_000)
+    line = parse_target("postgresql://u@db/x").without_secrets("a\n\n b\t" + "c" * 10_000)
 
     assert (200, "a b ccc") == (len(line), line[:7])
 
@@ -133,7 +133,7 @@ def test_text_of_a_server_is_one_short_line() -> None:
 @pytest.mark.parametrize("url", ["postgresql://u@db/x", "postgresql+psycopg://u@db/x"])
 def test_postgresql_is_told_to_be_read_only(url: str) -> None:
     """The session is read-only, has a limit for its statements in milliseconds, and a name of its own."""
-    told = str(engine_arguments(target_of(url), 2.5))
+    told = str(engine_arguments(parse_target(url), 2.5))
 
     assert "default_transaction_read_only" in told
     assert "2500" in told

@@ -22,8 +22,8 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.state import layout
 from pool_exporter.web.responses import Request, respond
-from pool_exporter.workers.dead_worker_totals import ACCUMULATOR, Totals, load
-from pool_exporter.workers.directory_snapshot import Workers
+from pool_exporter.workers.dead_worker_totals import TOTALS_FILE, Totals, load
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import _HEADER, FILE_BYTES, HEADER_BYTES, WorkerFile, parse
 from pool_exporter.workers.file_writer import WorkerFiles
 from pool_exporter.workers.schema_translation import SCHEMA
@@ -46,13 +46,13 @@ def valid() -> bytes:
     with directory() as place:
         worker = WorkerFiles(place, "1.2.3")
         for name in ("orders", "users"):
-            slots = worker.place(PoolIdentity(name, "postgresql", "shop"), PoolConfig(15, 5, {"driver": "asyncpg"}))
+            slots = worker.allocate(PoolIdentity(name, "postgresql", "shop"), PoolConfig(15, 5, {"driver": "asyncpg"}))
             assert slots is not None
             slots[layout.OPEN] = slots[layout.CONNECTS] = 3
             slots[layout.CHECKOUT_TIMES] = slots[layout.PENDING_TIMES] = layout.SECOND
         [path] = place.iterdir()
         data = path.read_bytes()
-        worker.leave()
+        worker.unmap()
     return data
 
 
@@ -148,7 +148,7 @@ def accumulators(draw: st.DrawFn) -> bytes:
 
 def read(place: Path) -> int:
     """Return the status of two scrapes of a directory, the second after the first has folded."""
-    reader = Workers(place)
+    reader = DirectoryReader(place)
     answers = {respond(Request("GET", "/metrics", "", ""), reader).status for _ in range(2)}
     [status] = answers
     assert isinstance(reader(), Snapshot)
@@ -184,7 +184,7 @@ def test_any_file_of_a_living_worker_is_served_or_set_aside(data: bytes) -> None
             file.write(data[:FILE_BYTES])
 
         assert 200 == read(place)
-        worker.leave()
+        worker.unmap()
 
 
 @settings(max_examples=100 * FACTOR)
@@ -192,7 +192,7 @@ def test_any_file_of_a_living_worker_is_served_or_set_aside(data: bytes) -> None
 def test_any_accumulator_is_read_or_corrupt(data: bytes) -> None:
     """An accumulator is read or refused; either way scrapes are answered."""
     with directory() as place:
-        (place / ACCUMULATOR).write_bytes(data)
+        (place / TOTALS_FILE).write_bytes(data)
         with suppress(CorruptFile):
             assert isinstance(load(place), Totals)
 

@@ -28,10 +28,10 @@ def test_words_are_in_the_directory(tmp_path: Path) -> None:
     """They are a pool of this process's file, until they are freed."""
     transport = Storage(tmp_path)
     slots = transport.place(*POOL)
-    states = [scan(tmp_path).found[0].file.records[0].state]
+    states = [scan(tmp_path).files[0].file.entries[0].state]
     transport.free(slots)
     transport.free(slots)
-    states.append(scan(tmp_path).found[0].file.records[0].state)
+    states.append(scan(tmp_path).files[0].file.entries[0].state)
 
     assert (True, True, [OPEN, CLOSED]) == (transport.is_shared, transport.beat(), states)
 
@@ -66,11 +66,11 @@ def test_child_has_files_of_its_own(tmp_path: Path) -> None:
     """Leaving begins another file, and what it returns unmaps the parent's, which is then nobody's."""
     transport = Storage(tmp_path)
     unmap = transport.leave()
-    both = [found.is_alive for found in scan(tmp_path).found]
+    both = [found.is_alive for found in scan(tmp_path).files]
     unmap()
 
     assert [True, True] == both
-    assert [False, True] == sorted(found.is_alive for found in scan(tmp_path).found)
+    assert [False, True] == sorted(found.is_alive for found in scan(tmp_path).files)
 
 
 def test_end_is_told(tmp_path: Path) -> None:
@@ -78,4 +78,4 @@ def test_end_is_told(tmp_path: Path) -> None:
     transport = Storage(tmp_path)
     transport.end()
 
-    assert CLOSED == scan(tmp_path).found[0].file.state
+    assert CLOSED == scan(tmp_path).files[0].file.state

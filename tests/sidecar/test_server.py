@@ -541,9 +541,9 @@ def test_signal_ends_it_within_a_second(directory: Path, number: signal.Signals)
 
 STUCK = """
 import time
-from pool_exporter.workers.directory_snapshot import Workers
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 
-Workers.__call__ = lambda self: time.sleep(60)
+DirectoryReader.__call__ = lambda self: time.sleep(60)
 """
 """The directory's file system stands still."""
 

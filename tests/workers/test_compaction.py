@@ -10,14 +10,14 @@ from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.workers.compaction import LEADER, Compactor
-from pool_exporter.workers.dead_worker_totals import ACCUMULATOR, load
+from pool_exporter.workers.dead_worker_totals import TOTALS_FILE, load
 from pool_exporter.workers.file_writer import WorkerFiles
 
 
 def begun(directory: Path) -> WorkerFiles:
     """Return a living worker with a pool of 7 connects."""
     worker = WorkerFiles(directory, "1")
-    slots = worker.place(PoolIdentity("orders"), PoolConfig())
+    slots = worker.allocate(PoolIdentity("orders"), PoolConfig())
     assert slots is not None
     slots[layout.CONNECTS] = 7
     return worker
@@ -37,17 +37,17 @@ def test_dead_files_are_folded_once(tmp_path: Path) -> None:
     """The dead are added up and gone, the living stay, and folding again changes nothing."""
     living = begun(tmp_path)
     for _ in range(2):
-        begun(tmp_path).leave()
+        begun(tmp_path).unmap()
     folder = Compactor(tmp_path)
 
     assert [2, 0] == [folder(), folder()]
     assert (14, 1) == (connects(tmp_path), len(files(tmp_path)))
-    living.leave()
+    living.unmap()
 
 
 def test_file_that_was_folded_is_only_removed(tmp_path: Path) -> None:
     """One that is named in the accumulator, as after a kill, is not added again."""
-    begun(tmp_path).leave()
+    begun(tmp_path).unmap()
     [path] = tmp_path.glob("w-*")
     data = path.read_bytes()
     Compactor(tmp_path)()
@@ -60,7 +60,7 @@ def test_file_that_was_folded_is_only_removed(tmp_path: Path) -> None:
 def test_only_the_named_are_folded(tmp_path: Path) -> None:
     """Who has seen some of the dead folds those, and leaves the rest to itself later."""
     for _ in range(3):
-        begun(tmp_path).leave()
+        begun(tmp_path).unmap()
     names = files(tmp_path)
 
     assert 1 == Compactor(tmp_path)(names[:1])
@@ -69,7 +69,7 @@ def test_only_the_named_are_folded(tmp_path: Path) -> None:
 
 def test_somebody_else_is_at_it(tmp_path: Path) -> None:
     """While another holds the directory's lock, nothing is done, and nothing is said of when."""
-    begun(tmp_path).leave()
+    begun(tmp_path).unmap()
     holder = os.open(tmp_path / LEADER, os.O_RDWR | os.O_CREAT)
     flock(holder, LOCK_EX)
     folder = Compactor(tmp_path)
@@ -83,12 +83,12 @@ def test_somebody_else_is_at_it(tmp_path: Path) -> None:
 
 def test_damaged_accumulator_stops_it(tmp_path: Path) -> None:
     """What cannot be read is not replaced: that would be the end of all counters in it."""
-    begun(tmp_path).leave()
-    (tmp_path / ACCUMULATOR).write_text("damaged")
+    begun(tmp_path).unmap()
+    (tmp_path / TOTALS_FILE).write_text("damaged")
 
     with pytest.raises(CorruptFile):
         Compactor(tmp_path)()
-    assert (1, "damaged") == (len(files(tmp_path)), (tmp_path / ACCUMULATOR).read_text())
+    assert (1, "damaged") == (len(files(tmp_path)), (tmp_path / TOTALS_FILE).read_text())
 
 
 def test_temporary_file_that_is_being_made_stays(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.workers import dead_worker_totals
-from pool_exporter.workers.dead_worker_totals import ACCUMULATOR, OTHER, Totals, load, mark_of, save
+from pool_exporter.workers.dead_worker_totals import OTHER, TOTALS_FILE, Totals, load, save, totals_file_id
 from pool_exporter.workers.file_reader import ReadFile, scan
 from pool_exporter.workers.file_writer import WorkerFiles
 
@@ -19,14 +19,14 @@ def dead(directory: Path, *pools: str, ended: bool = False) -> ReadFile:
     """Return a dead worker whose pools have 7 connects each, one hook error and two of the transport."""
     worker = WorkerFiles(directory, "1")
     for name in pools:
-        slots = worker.place(PoolIdentity(name), PoolConfig())
+        slots = worker.allocate(PoolIdentity(name), PoolConfig())
         assert slots is not None
         slots[layout.CONNECTS] = 7
-    worker.beat(1, 1, 2)
+    worker.write_heartbeat(1, 1, 2)
     if ended:
-        worker.end()
-    worker.leave()
-    [found] = scan(directory).found
+        worker.mark_ended()
+    worker.unmap()
+    [found] = scan(directory).files
     (directory / found.name).unlink()
     return found
 
@@ -38,7 +38,7 @@ def test_files_are_added(tmp_path: Path) -> None:
 
     assert {"orders": 14, "users": 7} == {key.name: slots[layout.CONNECTS] for key, slots in totals.slots.items()}
     assert (2, 4, {"crashed": 1, "stopped": 1}) == (totals.hook_errors, totals.transport_errors, totals.ended)
-    assert [each.name for each in found] == list(totals.folded)
+    assert [each.name for each in found] == list(totals.compacted)
 
 
 def test_it_is_read_as_it_was_saved(tmp_path: Path) -> None:
@@ -47,21 +47,21 @@ def test_it_is_read_as_it_was_saved(tmp_path: Path) -> None:
     save(tmp_path, totals)
 
     assert totals == load(tmp_path)
-    assert [tmp_path / ACCUMULATOR] == list(tmp_path.iterdir())
+    assert [tmp_path / TOTALS_FILE] == list(tmp_path.iterdir())
 
 
 def test_nothing_is_empty(tmp_path: Path) -> None:
     """Where there is none, there is nothing, and nothing to tell from it."""
-    assert (Totals(), None) == (load(tmp_path), mark_of(tmp_path))
+    assert (Totals(), None) == (load(tmp_path), totals_file_id(tmp_path))
 
 
 def test_replaced_one_is_another(tmp_path: Path) -> None:
     """Its mark is the same until it is replaced, also by one that says the same."""
     save(tmp_path, Totals())
-    before = [mark_of(tmp_path), mark_of(tmp_path)]
+    before = [totals_file_id(tmp_path), totals_file_id(tmp_path)]
     save(tmp_path, Totals())
 
-    assert before[0] == before[1] != mark_of(tmp_path)
+    assert before[0] == before[1] != totals_file_id(tmp_path)
 
 
 def test_too_many_names_are_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def test_too_many_names_are_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert {"a": 7, "b": 14, OTHER.name: 21} == {
         key.name: slots[layout.CONNECTS] for key, slots in totals.slots.items()
     }
-    assert 3 == totals.together
+    assert 3 == totals.pools_merged
 
 
 def test_oldest_names_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_oldest_names_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     found = dead(tmp_path, "a")
     totals = Totals().with_files([replace(found, name=name) for name in "abcd"])
 
-    assert ["c", "d"] == list(totals.folded)
+    assert ["c", "d"] == list(totals.compacted)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_oldest_names_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_what_is_none_is_refused(tmp_path: Path, key: str, value: object) -> None:
     """An accumulator in which anything is wrong is CorruptFile as a whole."""
     save(tmp_path, Totals())
-    path = tmp_path / ACCUMULATOR
+    path = tmp_path / TOTALS_FILE
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
 
     with pytest.raises(CorruptFile, match="it is no accumulator"):

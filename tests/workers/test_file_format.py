@@ -12,51 +12,51 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.workers import file_format
 from pool_exporter.workers.file_format import (
+    ENTRIES,
+    ENTRIES_MAX,
+    ENTRY_BYTES,
     FILE_BYTES,
     HEADER_BYTES,
     IDENTITY_BYTES,
     OPEN,
-    RECORD_BYTES,
-    RECORDS,
-    RECORDS_MAX,
-    Process,
     WorkerFile,
+    Writer,
+    entries_at,
+    new_entry,
     new_file,
-    new_record,
     parse,
-    records_at,
 )
 
-PROCESS = Process(b"u" * 16, b"p" * 16, b"b" * 16, b"1.2.3".ljust(16, b"\0"), 10, 20, 30, 40, 50, 60)
+WRITER = Writer(b"u" * 16, b"p" * 16, b"b" * 16, b"1.2.3".ljust(16, b"\0"), 10, 20, 30, 40, 50, 60)
 IDENTITY = PoolIdentity("orders", "postgresql", "shop", "db", "5432", "api")
 CONFIG = PoolConfig(15, 5, {"driver": "asyncpg"})
 
 
 def filled(records: int = 1) -> bytearray:
     """Return a file with so many records, whose words are all their record's number plus 1."""
-    data = bytearray(new_file(PROCESS))
+    data = bytearray(new_file(WRITER))
     for number in range(records):
-        at = records_at(data) + number * RECORD_BYTES
-        data[at : at + IDENTITY_BYTES] = new_record(replace(IDENTITY, name=f"orders{number}"), CONFIG)
-        slots = memoryview(data)[at + IDENTITY_BYTES : at + RECORD_BYTES].cast("q")
+        at = entries_at(data) + number * ENTRY_BYTES
+        data[at : at + IDENTITY_BYTES] = new_entry(replace(IDENTITY, name=f"orders{number}"), CONFIG)
+        slots = memoryview(data)[at + IDENTITY_BYTES : at + ENTRY_BYTES].cast("q")
         for i in range(layout.SLOT_COUNT):
             slots[i] = number + 1
         slots.release()
     header = memoryview(data).cast("q")
-    header[RECORDS] = records
+    header[ENTRIES] = records
     header.release()
     return data
 
 
 def test_empty_file_is_read() -> None:
     """A new file tells of its process and of no pool."""
-    assert WorkerFile(PROCESS, OPEN, PROCESS.monotonic, 0, 0, 0, ()) == parse(new_file(PROCESS), "f")
+    assert WorkerFile(WRITER, OPEN, WRITER.monotonic, 0, 0, 0, ()) == parse(new_file(WRITER), "f")
 
 
-@pytest.mark.parametrize("count", [1, 2, RECORDS_MAX])
+@pytest.mark.parametrize("count", [1, 2, ENTRIES_MAX])
 def test_records_are_read(count: int) -> None:
     """Every record gives its pool's identity, configuration and words."""
-    records = parse(bytes(filled(count)), "f").records
+    records = parse(bytes(filled(count)), "f").entries
 
     assert [f"orders{number}" for number in range(count)] == [record.identity.name for record in records]
     assert [[number + 1] * layout.SLOT_COUNT for number in range(count)] == [list(record.slots) for record in records]
@@ -65,13 +65,13 @@ def test_records_are_read(count: int) -> None:
 
 def test_file_has_its_size_and_room() -> None:
     """A file is as long as the format says, and its records end before it does."""
-    assert FILE_BYTES == len(new_file(PROCESS))
-    assert records_at(new_file(PROCESS)) + RECORDS_MAX * RECORD_BYTES <= FILE_BYTES
+    assert FILE_BYTES == len(new_file(WRITER))
+    assert entries_at(new_file(WRITER)) + ENTRIES_MAX * ENTRY_BYTES <= FILE_BYTES
 
 
 def test_long_names_are_cut() -> None:
     """An identity that does not fit its place is cut, so that the pool is seen at all."""
-    record = new_record(PoolIdentity("x" * 5000, "y" * 5000), CONFIG)
+    record = new_entry(PoolIdentity("x" * 5000, "y" * 5000), CONFIG)
 
     assert IDENTITY_BYTES == len(record)
     assert b'"' + b"x" * 64 + b'"' in record
@@ -107,7 +107,7 @@ def test_damaged_header_is_refused(at: int, value: bytes, fault: str) -> None:
 def test_damaged_identity_is_refused(identity: bytes) -> None:
     """A record whose pool has no readable name is refused."""
     data = filled()
-    at = records_at(data)
+    at = entries_at(data)
     data[at : at + 16 + len(identity)] = len(identity).to_bytes(8, "little") + data[at + 8 : at + 16] + identity
 
     with pytest.raises(CorruptFile, match="identity is damaged"):
@@ -143,16 +143,16 @@ def test_flipped_bytes_are_a_file_or_corrupt(flips: list[tuple[int, int]]) -> No
 def test_labels_that_are_not_ours_are_left_out() -> None:
     """Only the configuration labels of the catalogue are taken from a file: the rest is somebody else's text."""
     data = filled()
-    at = records_at(data)
-    data[at : at + IDENTITY_BYTES] = new_record(IDENTITY, PoolConfig(1, 1, {"driver": "d", "sql": "SELECT secret"}))
+    at = entries_at(data)
+    data[at : at + IDENTITY_BYTES] = new_entry(IDENTITY, PoolConfig(1, 1, {"driver": "d", "sql": "SELECT secret"}))
 
-    assert {"driver": "d"} == parse(bytes(data), "f").records[0].config.labels
+    assert {"driver": "d"} == parse(bytes(data), "f").entries[0].config.labels
 
 
 def test_process_identifiers_differ() -> None:
     """Two files of one process are told apart by their uuid, and known for one process by the other."""
-    other = replace(PROCESS, uuid=os.urandom(16))
+    other = replace(WRITER, file_uuid=os.urandom(16))
 
-    assert parse(new_file(other), "f").process.process == parse(new_file(PROCESS), "g").process.process
-    assert parse(new_file(other), "f").process.uuid != parse(new_file(PROCESS), "g").process.uuid
+    assert parse(new_file(other), "f").writer.process_uuid == parse(new_file(WRITER), "g").writer.process_uuid
+    assert parse(new_file(other), "f").writer.file_uuid != parse(new_file(WRITER), "g").writer.file_uuid
     assert file_format.MAJOR == 1

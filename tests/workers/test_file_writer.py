@@ -8,7 +8,7 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.state.layout import Slots
 from pool_exporter.workers import file_writer
-from pool_exporter.workers.file_format import CLOSED, FILE_BYTES, OPEN, RECORDS_MAX
+from pool_exporter.workers.file_format import CLOSED, ENTRIES_MAX, FILE_BYTES, OPEN
 from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.file_writer import WorkerFiles
 
@@ -17,7 +17,7 @@ CONFIG = PoolConfig(15, 5, {"driver": "asyncpg"})
 
 def placed(worker: WorkerFiles, name: str) -> Slots:
     """Return words for a pool."""
-    slots = worker.place(PoolIdentity(name), CONFIG)
+    slots = worker.allocate(PoolIdentity(name), CONFIG)
     assert slots is not None
     return slots
 
@@ -26,9 +26,9 @@ def test_words_are_in_the_file(tmp_path: Path) -> None:
     """What is stored in the words of a pool is what a reader of the file finds, with the pool's name."""
     worker = WorkerFiles(tmp_path, "1.2.3")
     placed(worker, "orders")[layout.CONNECTS] = 7
-    worker.beat(99, 1, 2)
-    [found] = scan(tmp_path).found
-    [record] = found.file.records
+    worker.write_heartbeat(99, 1, 2)
+    [found] = scan(tmp_path).files
+    [record] = found.file.entries
 
     assert (True, OPEN, 99, 1, 2) == (
         found.is_alive,
@@ -43,7 +43,7 @@ def test_words_are_in_the_file(tmp_path: Path) -> None:
         record.state,
         record.slots[layout.CONNECTS],
     )
-    worker.leave()
+    worker.unmap()
 
 
 def test_file_has_all_its_blocks(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_file_has_all_its_blocks(tmp_path: Path) -> None:
     worker = WorkerFiles(tmp_path, "1")
     [path] = tmp_path.iterdir()
     status = path.stat()
-    worker.leave()
+    worker.unmap()
 
     assert (FILE_BYTES, 0o640) == (status.st_size, status.st_mode & 0o777)
     assert status.st_blocks * 512 >= FILE_BYTES
@@ -64,9 +64,9 @@ def test_place_is_used_again(tmp_path: Path) -> None:
     slots[layout.CONNECTS], slots[layout.OPEN], slots[layout.DETACHED] = 7, 2, 1
     slots[layout.ORIGIN] = slots[layout.CHECKOUT_TIMES] = 5
     worker.free(slots)
-    states = [scan(tmp_path).found[0].file.records[0].state]
+    states = [scan(tmp_path).files[0].file.entries[0].state]
     again = placed(worker, "orders")
-    states.append(scan(tmp_path).found[0].file.records[0].state)
+    states.append(scan(tmp_path).files[0].file.entries[0].state)
 
     assert again is slots
     assert ([CLOSED, OPEN], 7, 0, 0, 0) == (
@@ -78,41 +78,41 @@ def test_place_is_used_again(tmp_path: Path) -> None:
     )
     assert 3 == again[layout.CLOSES + 8]
     del slots, again
-    worker.leave()
+    worker.unmap()
 
 
 def test_many_pools_take_many_files(tmp_path: Path) -> None:
     """A process has as many files as its pools need; they have one process in common, and one of them is its first."""
     worker = WorkerFiles(tmp_path, "1")
-    for number in range(2 * RECORDS_MAX + 1):
+    for number in range(2 * ENTRIES_MAX + 1):
         placed(worker, f"pool{number}")
-    files = [found.file for found in scan(tmp_path).found]
+    files = [found.file for found in scan(tmp_path).files]
 
     assert 3 == len(files)
-    assert (1, 1) == (len({file.process.process for file in files}), sum(file.is_first for file in files))
-    assert 2 * RECORDS_MAX + 1 == sum(len(file.records) for file in files)
-    worker.leave()
+    assert (1, 1) == (len({file.writer.process_uuid for file in files}), sum(file.is_first for file in files))
+    assert 2 * ENTRIES_MAX + 1 == sum(len(file.entries) for file in files)
+    worker.unmap()
 
 
 def test_pool_without_a_place_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond its files a process has no place for a pool, and says so."""
-    monkeypatch.setattr(file_writer, "SEGMENTS_MAX", 1)
+    monkeypatch.setattr(file_writer, "FILES_MAX", 1)
     worker = WorkerFiles(tmp_path, "1")
-    for number in range(RECORDS_MAX):
+    for number in range(ENTRIES_MAX):
         placed(worker, f"pool{number}")
 
-    assert worker.place(PoolIdentity("more"), CONFIG) is None
-    worker.beat(1, 0)
-    assert 1 == scan(tmp_path).found[0].file.dropped
-    worker.leave()
+    assert worker.allocate(PoolIdentity("more"), CONFIG) is None
+    worker.write_heartbeat(1, 0)
+    assert 1 == scan(tmp_path).files[0].file.dropped
+    worker.unmap()
 
 
 def test_end_is_told(tmp_path: Path) -> None:
     """A process that ends by itself says so, and leaves its file, whose lock ends with the mapping."""
     worker = WorkerFiles(tmp_path, "1")
-    worker.end()
-    worker.leave()
-    [found] = scan(tmp_path).found
+    worker.mark_ended()
+    worker.unmap()
+    [found] = scan(tmp_path).files
 
     assert (False, CLOSED) == (found.is_alive, found.file.state)
 
@@ -133,4 +133,4 @@ def test_unlinked_file_is_noticed(tmp_path: Path) -> None:
     path.unlink()
 
     assert (True, False) == (before, worker.is_linked())
-    worker.leave()
+    worker.unmap()

@@ -13,7 +13,7 @@ def test_it_is_this_process() -> None:
     """It has this process's id, the uuid that it is given, and times of now."""
     made = this_process(b"p" * 16, "1.2.3", b"u" * 16)
 
-    assert (b"p" * 16, b"u" * 16, os.getpid()) == (made.process, made.uuid, made.pid)
+    assert (b"p" * 16, b"u" * 16, os.getpid()) == (made.process_uuid, made.file_uuid, made.pid)
     assert b"1.2.3".ljust(16, b"\0") == made.version
     assert 0 <= time.monotonic_ns() - made.monotonic < 10**9
     assert 0 <= time.time_ns() - made.created < 10**9
