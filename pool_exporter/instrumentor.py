@@ -5,7 +5,6 @@ but OpenTelemetry's protocol for instrumentors may be here.
 """
 
 import logging
-import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from typing import Any, Final
@@ -14,6 +13,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 from opentelemetry.metrics import get_meter_provider
 from typing_extensions import override
 
+from pool_exporter.environment import Environment
 from pool_exporter.errors import PoolExporterError
 from pool_exporter.otel.meter_provider_bridge import MeterProviderBridge, attach_to_provider
 from pool_exporter.otel.other_instrumentation import take_over
@@ -36,7 +36,6 @@ class Configuration:
     trace_waits: float | None = None
 
 
-_VARIABLE: Final = "POOL_EXPORTER_TRACE_WAITS"
 _OPTIONS: Final = tuple(field.name for field in fields(Configuration))
 
 
@@ -70,7 +69,7 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
         # What the application has started itself is not ours to end.
         self._everywhere = None if was_started else everywhere
         self._bridge = attach_to_provider(kwargs.get("meter_provider") or get_meter_provider(), watched)
-        trace_waits = _trace_waits() if options.trace_waits is None else options.trace_waits
+        trace_waits = Environment.lenient().trace_waits if options.trace_waits is None else options.trace_waits
         if trace_waits is not None:
             everywhere.trace_waits(trace_waits, kwargs.get("tracer_provider"))
 
@@ -84,12 +83,3 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
         if self._give_back is not None:
             self._give_back()
         self._bridge = self._everywhere = self._give_back = None
-
-
-def _trace_waits() -> float | None:
-    """Read the environment, which an application without that variable need not pay for."""
-    if _VARIABLE not in os.environ:
-        return None
-    from pool_exporter.demo.database_settings import Settings
-
-    return Settings.load(env_file=None).trace_waits

@@ -30,7 +30,7 @@ level do not import each other."""
 
 ENTRANCES = frozenset(LEVELS[-1])
 GROUND = frozenset(LEVELS[0])
-DEMO_MAY_IMPORT = {"pool_exporter", "pool_exporter.cli"}
+DEMO_MAY_IMPORT = {"__init__", "cli"}
 """The demo is a program of a user: it imports the package's public names and starts its command line."""
 
 THIRD_PARTY: Mapping[str, set[str]] = {
@@ -107,7 +107,7 @@ def own(tree: ast.Module) -> Iterator[str]:
 def wrong_directions(module: str, tree: ast.Module) -> list[str]:
     """Return what *module* imports of the package although it is neither below its wing nor in it."""
     wing = first(module)
-    allowed = {"__init__", "cli"} if wing == "demo" else set()
+    allowed = DEMO_MAY_IMPORT if wing == "demo" else set()
     wrong = {
         target
         for target in own(tree)
@@ -147,8 +147,10 @@ def parse(path: Path) -> ast.Module:
 
 
 def graph() -> dict[str, set[str]]:
-    """Return what each module imports of the package, entrances and packages' own `__init__` left out."""
+    """Return what each module imports of the package, without the entrances that the demo uses as any program does."""
     found = {name: set(own(parse(path))) - {name} for name, path in modules().items()}
+    for name in found:
+        found[name] -= DEMO_MAY_IMPORT if first(name) == "demo" else set()
     return {name: {each for each in targets if each in found} for name, targets in found.items()}
 
 

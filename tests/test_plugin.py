@@ -8,9 +8,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
 from pool_exporter import instrument
-from pool_exporter.errors import SettingsError
 from pool_exporter.plugin import PoolExporterPlugin
-from pool_exporter.runtime.monitor import watched
 from tests.pools import checked, levels
 
 URL = "sqlite://?plugin=pool_exporter"
@@ -70,23 +68,37 @@ def test_driver_sees_no_option() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "wrong"),
     [
         ("pool_exporter_nam=x", "pool_exporter_nam"),
         ("pool_exporter_name=x&pool_exporter_name=y", "pool_exporter_name"),
         ("pool_exporter_=x", "pool_exporter_"),
-        ("pool_exporter_a=1&pool_exporter_b=2", "pool_exporter_b"),
+        ("pool_exporter_a=1&pool_exporter_b=2", "pool_exporter_a, pool_exporter_b"),
     ],
 )
-def test_bad_option(query: str, told: str) -> None:
-    """An option that does not exist or is given twice is one clear error, and no engine."""
-    before = set(watched())
+def test_bad_option(query: str, wrong: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An option that does not exist or is given twice is one line of level ERROR, and the engine works without it."""
+    engine = create_engine(f"{URL}&{query}&pool_exporter_service=shop&timeout=3")
+    engine.connect().close()
 
-    with pytest.raises(SettingsError, match=told) as raised:
-        create_engine(f"{URL}&{query}")
+    told = (
+        f"ignored in a database URL: {wrong}; the options are pool_exporter_name and pool_exporter_service, each once"
+    )
+    assert [("ERROR", told)] == [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert make_url("sqlite://?timeout=3") == engine.url
+    assert (":memory:", "shop") == (
+        instrument(engine).identity.name.partition("#")[0],
+        instrument(engine).identity.service,
+    )
 
-    assert "pool_exporter_name, pool_exporter_service" in str(raised.value)
-    assert set(watched()) <= before
+
+def test_bad_environment(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong variable is one line of level ERROR, and the engine is made and instrumented."""
+    monkeypatch.setenv("POOL_EXPORTER_PLUGIN", "x")
+    engine = create_engine(URL)
+
+    assert ["ERROR"] == [record.levelname for record in caplog.records]
+    assert "_pool_exporter" in vars(engine.pool)
 
 
 def test_two_engines_of_one_url() -> None:

@@ -122,7 +122,7 @@ def test_opentelemetry(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         found = collected(reader)
 
     assert 1 == value(found, "sqlalchemy.pool.checkouts", db_client_connection_pool_name="orders")
-    assert 100_000_000 == pool_exporter.instrument(engine)._state.slow.ns
+    assert 100_000_000 == pool_exporter.instrument(engine)._state.slow_acquire.threshold_ns
 
 
 def test_opentelemetry_without_code(tmp_path: Path) -> None:

@@ -96,8 +96,8 @@ def patched_connect(  # noqa: C901  # each function more is a call at every chec
             if connection.pool is state:
                 owner = owner_of_task() if binding.is_async else threads.owner
                 wait = state.acquired(token, connection, record.fairy_ref, owner)
-                if wait >= state.slow.ns:
-                    state.slow.tell(wait, None)
+                if wait >= state.slow_acquire.threshold_ns:
+                    state.slow_acquire.on_slow_acquire(wait, None, None)
             else:
                 state.acquire_abandoned(
                     token
@@ -161,11 +161,12 @@ def _entering(pool: Pool, binding: PoolBinding | None, patch: object) -> PoolBin
 @guarded
 def _fail(state: PoolState, token: int, error: BaseException) -> None:
     try:
-        wait = state.acquire_failed(token, failure_type(error))
+        error_type = failure_type(error)
+        wait = state.acquire_failed(token, error_type)
     except BaseException:
         state.acquire_abandoned(token)
         raise
-    state.slow.tell(wait, error)
+    state.slow_acquire.on_slow_acquire(wait, error_type, error)
 
 
 def _forget(state: PoolState, token: int, error: BaseException) -> None:

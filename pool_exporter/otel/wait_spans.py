@@ -15,7 +15,6 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.trace import SpanContext, StatusCode, TracerProvider
 
 from pool_exporter.hook_errors import guarded
-from pool_exporter.hooks.sqlalchemy_private import failure_type
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Exemplar, Histogram
 from pool_exporter.otel.points import SCHEMA_URL, SCOPE, attributes_of
@@ -57,11 +56,12 @@ class WaitSpans:
         """Go on with another state, as a forked child does: the exemplars are the parent's."""
         self._state = ref(state)
         self._exemplars.clear()
-        state.slow.ns, state.slow.tell = self._threshold, self.tell
+        slow_acquire = state.slow_acquire
+        slow_acquire.threshold_ns, slow_acquire.on_slow_acquire = self._threshold, self.on_slow_acquire
 
     @guarded
-    def tell(self, wait: int, error: BaseException | None) -> None:
-        """Tell of a wait of so many nanoseconds that ended just now, with *error* if it failed."""
+    def on_slow_acquire(self, wait: int, error_type: str | None, error: BaseException | None) -> None:
+        """Make a span of a wait of so many nanoseconds that ended just now, with *error* if it failed."""
         parent, monitor, state = trace.get_current_span().get_span_context(), self._monitor(), self._state()
         is_wanted = parent.is_valid and parent.trace_flags.sampled
         if not is_wanted or monitor is None or state is None or context.get_value(_SUPPRESS_INSTRUMENTATION_KEY):
@@ -75,11 +75,11 @@ class WaitSpans:
             span.set_attribute(ERROR_TYPE, f"{type(error).__module__}.{type(error).__qualname__}")
             span.set_status(StatusCode.ERROR)
         span.end(now)
-        self._keep(wait, now, error, span.get_span_context())
+        self._keep(wait, now, error_type, span.get_span_context())
 
-    def _keep(self, wait: int, now: int, error: BaseException | None, told: SpanContext) -> None:
+    def _keep(self, wait: int, now: int, error_type: str | None, told: SpanContext) -> None:
         # The histogram of waits holds the granted and the timed-out ones, no others.
-        if told.trace_flags.sampled and (error is None or failure_type(error) == TIMEOUT):
+        if told.trace_flags.sampled and error_type in (None, TIMEOUT):
             exemplar = Exemplar(wait / layout.SECOND, now, told.trace_id, told.span_id)
             self._exemplars[exemplar.bucket] = exemplar
 

@@ -96,8 +96,7 @@ def instrument_all(
 
     *meter_provider* is OpenTelemetry's, which gets the metrics of all pools that are watched, however they came to be.
     With *trace_waits* slow acquires are traced, as `instrument()` says. Raises TypeError for what is no MeterProvider,
-    ValueError for what is no duration, SettingsError for a bad variable in the environment, UnsupportedError for a
-    SQLAlchemy that works in another way.
+    ValueError for what is no duration, UnsupportedError for a SQLAlchemy that works in another way.
     """
     if trace_waits is not None:
         nanoseconds(trace_waits)

@@ -4,7 +4,6 @@ The list of what is watched holds weakly: a pool that the application drops take
 the replaced methods of SQLAlchemy. Nothing here may count or render.
 """
 
-import os
 import time
 from dataclasses import replace
 from itertools import chain, count
@@ -16,6 +15,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 from typing_extensions import Self
 
+from pool_exporter.environment import Environment
 from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.method_patches import require
 from pool_exporter.hooks.pool_description import config_of, identity_of
@@ -140,7 +140,7 @@ def instrument(  # noqa: PLR0913  # each is a door's option of its own, all but 
     be it set or not yet. With *trace_waits* each acquire that takes so many seconds, or fails, becomes a span of
     *tracer_provider*, by default the global one, and an exemplar, if its caller is in a sampled trace. Raises TypeError
     for what is neither engine nor pool, and for what is no MeterProvider, ValueError for what is no duration,
-    SettingsError for a bad variable in the environment, UnsupportedError for a SQLAlchemy that works in another way.
+    UnsupportedError for a SQLAlchemy that works in another way.
     """
     monitor = _instrument(target, name, service)
     if meter_provider is not None:
@@ -158,9 +158,7 @@ def _instrument(target: object, name: str | None, service: str | None) -> Monito
         hooks = hooks_of(pool)
         if hooks is None:
             require()
-            default = (
-                prepare_from_environment()
-            )  # Also when it is not asked for: it prepares what all monitors stand on.
+            default = prepare_from_environment()  # Also with a service given: it prepares the directory and forks.
             identity = identity_of(engine, pool, name, default if service is None else service)
             return Monitor(pool, _unique(identity))
         monitor: Monitor = hooks.monitor
@@ -196,19 +194,10 @@ def _tried(monitor: Monitor) -> PoolSnapshot | None:
 
 
 def prepare_from_environment() -> str:
-    """Read the environment: prepare the shared directory that it names, and return the service's name.
-
-    Raises SettingsError for a bad variable in it.
-    """
-    # Importing what reads the settings takes a tenth of a second, which an environment without any is not worth.
-    if not any(key == "OTEL_SERVICE_NAME" or key.startswith("POOL_EXPORTER_") for key in os.environ):
-        registry.prepare(None)
-        return ""
-    from pool_exporter.demo.database_settings import Settings
-
-    settings = Settings.load(env_file=None)
-    registry.prepare(settings.directory)
-    return settings.service or ""
+    """Read the environment: prepare the shared directory that it names, and return the service's name."""
+    environment = Environment.lenient()
+    registry.prepare(environment.directory)
+    return environment.service
 
 
 def _resolve(target: object) -> tuple[Engine | None, Pool]:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from weakref import finalize, ref
 
 from pool_exporter.hook_errors import errors, guarded
@@ -21,7 +22,15 @@ from pool_exporter.runtime.fork_detection import ForkSentinel
 from pool_exporter.runtime.heartbeat import Heartbeat
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.state.layout import Slots
-from pool_exporter.workers.directory_snapshot import DirectoryReader
+
+if TYPE_CHECKING:
+    from pool_exporter.workers.directory_snapshot import DirectoryReader
+
+
+def _reader(directory: Path) -> "DirectoryReader":
+    from pool_exporter.workers.directory_snapshot import DirectoryReader  # An application in memory never loads it.
+
+    return DirectoryReader(directory)
 
 
 class Registry:
@@ -54,7 +63,7 @@ class Registry:
             self._is_prepared = True
             self._mark = None if directory is None else ForkSentinel()
             self.transport = Storage(directory)
-            self._reader = None if directory is None else DirectoryReader(directory)
+            self._reader = None if directory is None else _reader(directory)
             os.register_at_fork(after_in_child=self._after_fork)
             atexit.register(self._end)
 

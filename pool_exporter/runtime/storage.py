@@ -8,12 +8,15 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state.layout import Slots, new_slots
 from pool_exporter.version import build
-from pool_exporter.workers.file_writer import WorkerFiles
+
+if TYPE_CHECKING:
+    from pool_exporter.workers.file_writer import WorkerFiles
 
 _log = logging.getLogger("pool_exporter")
 
@@ -72,6 +75,8 @@ class Storage:
     def _join(self) -> None:
         if self.directory is None:
             return
+        from pool_exporter.workers.file_writer import WorkerFiles  # An application in memory never loads it.
+
         try:
             self._worker = WorkerFiles(self.directory, build()["version"])
         except OSError as error:

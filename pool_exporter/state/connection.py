@@ -5,10 +5,7 @@ Nothing here may know SQLAlchemy: what belongs to it is held as it was given, an
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
-
-if TYPE_CHECKING:
-    from pool_exporter.state.pool_state import PoolState
+from typing import Any, Final, Protocol, TypeAlias
 
 IDLE: Final = 0
 USED: Final = 1
@@ -25,12 +22,22 @@ def nothing() -> None:
     """Stand for a weak reference to nothing."""
 
 
+class ConnectionTransitions(Protocol):
+    """The transitions of a pool's state machine that its connections are ended by."""
+
+    def released(self, connection: "Connection") -> None:
+        """End the connection's use, if there is one."""
+
+    def closed(self, connection: "Connection", reason: str) -> None:
+        """Count the connection as closed."""
+
+
 class Connection:
     """One opened connection. Only `PoolState` changes `state` and `since`; the hooks set the rest."""
 
     __slots__ = ("__weakref__", "checkout", "identity", "mark", "owner", "pool", "record", "row", "since", "state")
 
-    def __init__(self, pool: "PoolState") -> None:
+    def __init__(self, pool: ConnectionTransitions) -> None:
         self.pool = pool
         self.state = CLOSED
         self.since = 0

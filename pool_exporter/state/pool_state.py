@@ -59,7 +59,7 @@ class PoolState:
         self.on_fork_detected: Callable[[], None] = nothing
         # The counters of given words go on, and their gauges are zero but for these.
         self.slots = new_slots() if slots is None else slots
-        self.slow = SlowAcquireHook()
+        self.slow_acquire = SlowAcquireHook()
         self.slots[layout.WINDOW] = self.slots[layout.USED_PEAK] = self.slots[layout.PENDING_PEAK] = 0
         self.origin = self.slots[layout.ORIGIN] = clock() - 1
         # These stand among the words too; read there, they would cost more.

@@ -1,36 +1,44 @@
-"""Whom a wait is told to when it was slow or failed; by default nobody, at the price of one comparison.
+"""The callback for acquires that were slow or failed; by default disabled, which costs one comparison an acquire.
 
-Nothing here may know who that is.
+Nothing here may know what the callback does with an acquire.
 """
 
 from collections.abc import Callable
 from math import inf
-from typing import Final
+from typing import Final, TypeAlias
 
 from pool_exporter.state.layout import SECOND
 
 NEVER_NS: Final = 1 << 63
+"""A threshold that no wait reaches."""
+
+OnSlowAcquire: TypeAlias = Callable[[int, str | None, BaseException | None], None]
+"""Is called with the wait in nanoseconds, and for a failed acquire with one of `ERROR_TYPES` and the exception."""
 
 
 def nanoseconds(seconds: float) -> int:
-    """Return from how many nanoseconds on a wait is slow. Raises ValueError for what is not a duration."""
+    """Return the threshold in nanoseconds from which on a wait is slow.
+
+    Raises:
+        ValueError: *seconds* is negative, infinite or not a number.
+    """
     if not 0 <= seconds < inf:
         raise ValueError(f"trace_waits must be seconds, from 0, not {seconds!r}")
     return round(seconds * SECOND)
 
 
-def _nobody(_: int, __: BaseException | None) -> None:
-    """Tell nobody."""
+def _ignore(_: int, __: str | None, ___: BaseException | None) -> None:
+    """Do nothing."""
 
 
 class SlowAcquireHook:
-    """From how many nanoseconds on a wait of one pool is slow, and whom it is told to, with the error if it failed.
+    """The callback of one pool, and the wait from which on a granted acquire is passed to it; each failed one is.
 
-    Who is told raises nothing: the caller has its connection, and may be neither robbed of it nor counted twice.
+    The callback must not raise: the caller has its connection already, and would lose it or be counted twice.
     """
 
-    __slots__ = ("ns", "tell")
+    __slots__ = ("on_slow_acquire", "threshold_ns")
 
     def __init__(self) -> None:
-        self.ns = NEVER_NS
-        self.tell: Callable[[int, BaseException | None], None] = _nobody
+        self.threshold_ns = NEVER_NS
+        self.on_slow_acquire: OnSlowAcquire = _ignore

@@ -139,7 +139,9 @@ instrumentation/development:
 def test_declarative_configuration(tmp_path: Path, collector: Collector) -> None:
     """OpenTelemetry's configuration file loads the same entry point, and gives it its options."""
     (tmp_path / "otel.yaml").write_text(CONFIGURATION.format(endpoint=collector.endpoint))
-    code = CODE + "from pool_exporter.runtime import monitor\nprint(monitor.watched()[0]._state.slow.ns)"
+    code = (
+        CODE + "from pool_exporter.runtime import monitor\nprint(monitor.watched()[0]._state.slow_acquire.threshold_ns)"
+    )
     environ = script_environ(OTEL_CONFIG_FILE="otel.yaml")
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, env=environ, timeout=60, check=False, capture_output=True, text=True)

@@ -287,7 +287,7 @@ def test_telling_raises_nothing(tracing: Tracing) -> None:
     tracing.provider.add_span_processor(Broken())
     watched, before = pool_exporter.instrument(tracing.engine(0)), errors.count
     with trace.use_span(trace.NonRecordingSpan(REMOTE)):
-        watched._state.slow.tell(1, None)
+        watched._state.slow_acquire.on_slow_acquire(1, None, None)
     counted, errors.count = errors.count - before, before
 
     assert 1 == counted
@@ -297,7 +297,7 @@ def test_without_it_nothing_is_slow(tracing: Tracing) -> None:
     """Unless it is asked for, no wait is ever long enough."""
     watched = pool_exporter.instrument(tracing.database.engine())
 
-    assert NEVER_NS == watched._state.slow.ns
+    assert NEVER_NS == watched._state.slow_acquire.threshold_ns
 
 
 def test_it_can_be_asked_for_later(tracing: Tracing) -> None:

@@ -10,7 +10,6 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool, Pool, PoolProxiedConnection, QueuePool, SingletonThreadPool, StaticPool
 
 from pool_exporter import Monitor, instrument, instrument_all
-from pool_exporter.errors import SettingsError
 from pool_exporter.hook_errors import errors
 from pool_exporter.runtime.all_pools import AllPoolsInstrumentation
 from pool_exporter.runtime.monitor import watched
@@ -247,16 +246,15 @@ def test_dropped_pools_are_not_met() -> None:
     assert {"kept"} == {name for name in names if name.startswith(("kept", "dropped"))}
 
 
-def test_bad_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bad variable is an error of the call, not of every checkout from then on, and nothing is changed by it."""
-    watch_nothing()
+def test_bad_environment(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong variable is one line of level ERROR, not one for each pool, and the pools are instrumented."""
     monkeypatch.setenv("POOL_EXPORTER_NO_SUCH_THING", "1")
-    before = [cls.connect for cls in CLASSES]
+    with instrument_all():
+        engine = Database().engine()
+        engine.connect().close()
 
-    with pytest.raises(SettingsError):
-        instrument_all()
-
-    assert before == [cls.connect for cls in CLASSES]
+        assert ["ERROR"] == [record.levelname for record in caplog.records]
+        assert 1 == monitor_of(engine.pool).snapshot().checkouts
 
 
 def test_service_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,6 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 import pool_exporter
 from pool_exporter import Monitor, instrument
-from pool_exporter.errors import SettingsError
 from pool_exporter.runtime.monitor import snapshot, watched
 from tests.pools import Database, checked, levels
 
@@ -123,14 +122,14 @@ def test_service_given_in_a_shared_directory(tmp_path: Path) -> None:
     assert "['shop'] 1 1" == done.stdout.strip()
 
 
-def test_bad_environment(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
-    """A bad variable is one clear error, and leaves the engine as it was."""
+def test_bad_environment(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, engine: Engine) -> None:
+    """A wrong variable is one line of level ERROR however many pools there are, and each pool is instrumented."""
     monkeypatch.setenv("POOL_EXPORTER_SERVISE", "shop")
+    monitors = [instrument(engine), instrument(Database().engine())]
+    engine.connect().close()
 
-    with pytest.raises(SettingsError, match="POOL_EXPORTER_SERVISE"):
-        instrument(engine)
-
-    assert "_pool_exporter" not in vars(engine.pool)
+    assert [("ERROR", True)] == [(line.levelname, "POOL_EXPORTER_SERVISE" in line.message) for line in caplog.records]
+    assert [1, 0] == [monitor.snapshot().checkouts for monitor in monitors]
 
 
 def test_snapshot_is_frozen(engine: Engine) -> None:

@@ -1,0 +1,114 @@
+"""The settings of this package in the environment: POOL_EXPORTER_* and OTEL_SERVICE_NAME.
+
+This is the only module that reads these variables. It uses the standard library only and changes nothing.
+
+- A command reads them by `Environment.strict()` and exits when it raises.
+- Everything that runs inside an application reads them by `Environment.lenient()`, which never raises: a wrong variable
+  is logged and its default is used, so that monitoring cannot stop the application.
+
+Blanks around a value are dropped, and an empty value is the same as an unset variable, as in OpenTelemetry's
+specification. An unknown POOL_EXPORTER_* is wrong, because it is most likely misspelt. Kubernetes adds variables for
+each Service, such as POOL_EXPORTER_PORT for one that is named pool-exporter; these are ignored.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from math import inf
+from pathlib import Path
+from typing import Final
+
+from typing_extensions import Self
+
+from pool_exporter.errors import Problem, SettingsError
+
+_log = logging.getLogger("pool_exporter")
+
+PREFIX: Final = "POOL_EXPORTER_"
+DIRECTORY: Final = "POOL_EXPORTER_DIR"
+SERVICE: Final = "POOL_EXPORTER_SERVICE"
+TRACE_WAITS: Final = "POOL_EXPORTER_TRACE_WAITS"
+OTEL_SERVICE: Final = "OTEL_SERVICE_NAME"
+SETTINGS: Final = (DIRECTORY, SERVICE, TRACE_WAITS)
+
+_already_logged: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The settings, checked.
+
+    Attributes:
+        directory: The shared directory of all workers; None keeps the pools of each process in its own memory.
+        service: The `service.name` of every pool, "" for none. POOL_EXPORTER_SERVICE wins over OTEL_SERVICE_NAME.
+        trace_waits: From how many seconds on an acquire becomes a span; None for no spans.
+    """
+
+    directory: Path | None = None
+    service: str = ""
+    trace_waits: float | None = None
+
+    @classmethod
+    def strict(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read *environ*, by default `os.environ`.
+
+        Raises:
+            SettingsError: A variable is unknown or has a wrong value. The error names all of them.
+        """
+        settings, problems = cls._read(os.environ if environ is None else environ)
+        if problems:
+            raise SettingsError(*problems)
+        return settings
+
+    @classmethod
+    def lenient(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read *environ*, by default `os.environ`; never raise.
+
+        All that is wrong is logged in one line of level ERROR, once in a process, and the defaults are used instead.
+        """
+        settings, problems = cls._read(os.environ if environ is None else environ)
+        text = "; ".join(map(str, problems))
+        if problems and text not in _already_logged:
+            _already_logged.add(text)
+            _log.error("wrong settings are ignored, their defaults are used: %s", text)
+        return settings
+
+    @classmethod
+    def _read(cls, environ: Mapping[str, str]) -> tuple[Self, list[Problem]]:
+        """Return the settings, with the default for each wrong value, and everything that is wrong."""
+        values = {key: environ[key].strip() for key in environ if key == OTEL_SERVICE or key.upper().startswith(PREFIX)}
+        problems = [Problem(key, None, _suggestion(key)) for key in values if _is_unknown(key, values)]
+        directory, waits = values.get(DIRECTORY), values.get(TRACE_WAITS)
+        trace_waits = _seconds(waits) if waits else None
+        if waits and trace_waits is None:
+            problems.append(Problem(TRACE_WAITS, waits, "must be seconds, from 0"))
+        service = values.get(SERVICE) or values.get(OTEL_SERVICE) or ""
+        return cls(Path(directory) if directory else None, service, trace_waits), problems
+
+
+def _seconds(text: str) -> float | None:
+    """Return a duration, or None if *text* is not one."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < inf else None
+
+
+def _is_unknown(key: str, values: Mapping[str, str]) -> bool:
+    if key in (*SETTINGS, OTEL_SERVICE) or not values[key]:
+        return False
+    services = [name.removesuffix("_SERVICE_HOST") for name in values if name.endswith("_SERVICE_HOST")]
+    return not any(key.startswith((f"{name}_SERVICE_", f"{name}_PORT")) for name in services)
+
+
+def _suggestion(key: str) -> str:
+    # Compared without the prefix: all of them have it in common.
+    names = {name.removeprefix(PREFIX): name for name in SETTINGS}
+    close = get_close_matches(key.upper().removeprefix(PREFIX), names, n=1, cutoff=0.5)
+    hint = f"did you mean {names[close[0]]}?" if close else f"its settings are {', '.join(SETTINGS)}"
+    return f"is not a setting of pool_exporter; {hint}"

@@ -1,0 +1,89 @@
+"""The settings in the environment: what is read, and what is wrong."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from pool_exporter.environment import Environment
+from pool_exporter.errors import SettingsError
+
+LINKS = {
+    "POOL_EXPORTER_SERVICE_HOST": "10.0.0.7",
+    "POOL_EXPORTER_SERVICE_PORT": "10042",
+    "POOL_EXPORTER_PORT": "tcp://10.0.0.7:10042",
+    "POOL_EXPORTER_PORT_10042_TCP_ADDR": "10.0.0.7",
+    "POOL_EXPORTER_X_SERVICE_HOST": "10.0.0.8",
+    "POOL_EXPORTER_X_PORT": "tcp://10.0.0.8:10042",
+}
+"""What Kubernetes puts into each pod for Services that are named pool-exporter and pool-exporter-x."""
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, Environment()),
+        ({"HOME": "/root", "POOL_EXPORTER_DIR": " /run/pools "}, Environment(Path("/run/pools"))),
+        ({"POOL_EXPORTER_DIR": "", "OTEL_SERVICE_NAME": "  ", "POOL_EXPORTER_TRACE_WAITS": " "}, Environment()),
+        ({"OTEL_SERVICE_NAME": "shop"}, Environment(service="shop")),
+        ({"OTEL_SERVICE_NAME": "shop", "POOL_EXPORTER_SERVICE": "orders"}, Environment(service="orders")),
+        ({"POOL_EXPORTER_TRACE_WAITS": "0"}, Environment(trace_waits=0.0)),
+        ({"POOL_EXPORTER_TRACE_WAITS": "2.5e-1"}, Environment(trace_waits=0.25)),
+        ({"POOL_EXPORTER_DIRR": ""}, Environment()),
+        (LINKS, Environment()),
+    ],
+)
+def test_read(environ: dict[str, str], expected: Environment) -> None:
+    """Values lose the blanks around them, empty ones are unset, and other programs' variables are ignored."""
+    assert expected == Environment.strict(environ) == Environment.lenient(environ)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("POOL_EXPORTER_TRACE_WAITS", "soon", "POOL_EXPORTER_TRACE_WAITS='soon': must be seconds, from 0"),
+        ("POOL_EXPORTER_TRACE_WAITS", "-1", "POOL_EXPORTER_TRACE_WAITS='-1': must be seconds, from 0"),
+        ("POOL_EXPORTER_TRACE_WAITS", "nan", "POOL_EXPORTER_TRACE_WAITS='nan': must be seconds, from 0"),
+        ("POOL_EXPORTER_TRACE_WAITS", "inf", "POOL_EXPORTER_TRACE_WAITS='inf': must be seconds, from 0"),
+        ("POOL_EXPORTER_SERVISE", "x", "POOL_EXPORTER_SERVISE: is not a setting of .*; did you mean .*_SERVICE[?]"),
+        ("pool_exporter_dir", "x", "pool_exporter_dir: is not a setting of .*; did you mean POOL_EXPORTER_DIR[?]"),
+        ("POOL_EXPORTER_SERVICES_HOST", "x", "POOL_EXPORTER_SERVICES_HOST: is not a setting"),
+        (
+            "POOL_EXPORTER_Q",
+            "x",
+            "its settings are POOL_EXPORTER_DIR, POOL_EXPORTER_SERVICE, POOL_EXPORTER_TRACE_WAITS",
+        ),
+    ],
+)
+def test_wrong(key: str, value: str, told: str) -> None:
+    """A wrong value and a variable that does not exist are errors that say what is right."""
+    with pytest.raises(SettingsError, match=told):
+        Environment.strict({key: value})
+
+
+def test_all_that_is_wrong_is_one_error() -> None:
+    """The error has every wrong variable, also beside the variables that Kubernetes adds."""
+    environ = {**LINKS, "POOL_EXPORTER_DIRR": "/x", "POOL_EXPORTER_TRACE_WAITS": "soon"}
+    with pytest.raises(SettingsError) as raised:
+        Environment.strict(environ)
+
+    assert ["POOL_EXPORTER_DIRR", "POOL_EXPORTER_TRACE_WAITS"] == [each.key for each in raised.value.problems]
+
+
+def test_lenient(caplog: pytest.LogCaptureFixture) -> None:
+    """What is wrong is one line of level ERROR with every variable, once; what is right is used."""
+    environ = {"POOL_EXPORTER_DIR": "/x", "POOL_EXPORTER_SERVIC": "y", "POOL_EXPORTER_TRACE_WAITS": "once"}
+    found = [Environment.lenient(environ), Environment.lenient(environ)]
+    ((logger, level, line),) = caplog.record_tuples
+
+    assert [Environment(Path("/x"))] * 2 == found
+    assert ("pool_exporter", logging.ERROR, 1) == (logger, level, len(line.splitlines()))
+    assert "POOL_EXPORTER_SERVIC: is not a setting of pool_exporter; did you mean POOL_EXPORTER_SERVICE?" in line
+    assert "POOL_EXPORTER_TRACE_WAITS='once': must be seconds, from 0" in line
+
+
+def test_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a mapping the variables of this process are read."""
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+
+    assert "shop" == Environment.strict().service == Environment.lenient().service
