@@ -1,14 +1,18 @@
 # Each word does a whole job on a machine that has Python 3.10 or later and nothing else:
 #
 #   make demo    run an instrumented service under load; ARGS="--otlp http://localhost:4318" goes to `pool-exporter demo`
-#   make test    run the tests; ARGS="-k snapshot" goes to pytest
-#   make check   run everything that CI runs: the tests on SQLAlchemy 2.1 and 2.0, ruff, mypy
+#   make test    run the tests on all cores, but for soak; ARGS="-k snapshot" goes to pytest
+#   make unit    run the tests that start no server, no program and no minutes of load
+#   make check   run everything that CI runs: test, the unit tests on SQLAlchemy 2.0 and on every other Python
+#                that is found, ruff, mypy, docs and two minutes of soak
+#   make slow    run what takes longer: conformance, ten minutes of soak, fuzz, and all tests on SQLAlchemy 2.0 and on
+#                every other Python
 #   make dashboards  write Grafana's boards and Prometheus' rules again; RUNBOOKS=https://… is where docs/runbooks is published
 #   make image   build and run the container images without a Docker engine, as root on Debian, in /tmp/pool-exporter-image
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
 #   make soak    kill workers and sidecars of real services for minutes, scrape all along, and compare with the truth
 #   make fuzz    read worker files with anything in them, a hundred times as many as the tests do
-#   make conformance  run SQLAlchemy's own tests of its pools, bare and with every pool watched
+#   make conformance  run SQLAlchemy's own tests of engines, events and asyncio, bare and with every pool instrumented
 #   make clean   remove what the others have made
 #
 # The first run of each installs what it needs, and no more, into .venv; PYTHON=python3.12 chooses the Python of a new one.
@@ -27,24 +31,50 @@ EXTRAS_dashboards := dashboards
 EXTRAS_bench := bench,demo,test
 EXTRAS_dev := dev
 
-.PHONY: demo test test-sa20 lint check dashboards image bench soak fuzz conformance clean
+# A worker of pytest-xdist a core, at most four: a machine with more cores would only start more servers at once.
+PYTEST := bin/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+NOT_SOAK := --ignore=tests/soak
+NOT_UNIT := $(foreach wing,integration soak faults bench conformance test_demo_end_to_end.py,--ignore=tests/$(wing))
+
+.PHONY: demo test unit test-sa20 unit-sa20 lint check slow dashboards image bench soak fuzz conformance clean
 .NOTPARALLEL:  # Two pips in one environment get into each other's way.
 
 demo: $(VENV)/.installed-demo
 	@$(VENV)/bin/pool-exporter demo $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(VENV)/bin/pytest $(ARGS)
+	$(VENV)/$(PYTEST) $(NOT_SOAK) $(ARGS)
 
-test-sa20: $(VENV_SA20)/.installed-test  # Two minutes of soaking on one version are enough.
-	SOAK_SECONDS=20 $(VENV_SA20)/bin/pytest $(ARGS)
+unit: $(VENV)/.installed-test
+	$(VENV)/$(PYTEST) $(NOT_UNIT) $(ARGS)
+
+test-sa20: $(VENV_SA20)/.installed-test
+	$(VENV_SA20)/$(PYTEST) $(NOT_SOAK) $(ARGS)
+
+unit-sa20: $(VENV_SA20)/.installed-test
+	$(VENV_SA20)/$(PYTEST) $(NOT_UNIT) $(ARGS)
+
+# unit-pythons and test-pythons run that target on each other Python, in an environment of its own.
+%-pythons: $(VENV)/bin/pip
+	@deploy/ci/other-pythons $(VENV)/bin/python | while read -r version python; do \
+		echo "Python $$version"; \
+		$(MAKE) --no-print-directory $* PYTHON="$$python" VENV="$(VENV)-$$version" </dev/null || exit 1; \
+	done
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy --strict
 
-check: test test-sa20 lint
+check:
+	$(MAKE) test
+	$(MAKE) unit-sa20
+	$(MAKE) unit-pythons
+	$(MAKE) lint
+	$(MAKE) docs
+	$(MAKE) soak SOAK_SECONDS=120
+
+slow: conformance soak fuzz test-sa20 test-pythons
 
 dashboards: $(VENV)/.installed-dashboards
 	$(VENV)/bin/python -m grafana $(RUNBOOKS)
@@ -67,7 +97,7 @@ conformance: $(VENV)/.installed-test $(VENV_SA20)/.installed-test
 	$(VENV_SA20)/bin/python -m tests.conformance $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(VENV_SA20) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing that venv makes, so that an environment which failed half-way is made again.

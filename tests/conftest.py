@@ -1,17 +1,20 @@
-"""Fixtures that every test may ask for, and the ground that all stand on. The real work is in tests/fixtures."""
+"""Fixtures and settings for all tests. The servers themselves are in tests/fixtures."""
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.fixtures.postgres import PostgresServer, postgres_server
+from tests.fixtures.processes import kill_started_by
 from tests.fixtures.programs import require
 
-# A busy machine may be slow, which says nothing about the property. In CI the examples are always the same.
+_has_failed = pytest.StashKey[bool]()
+
+# No deadline for an example: on a busy machine it would fail without a fault. In CI the examples are always the same.
 _in_ci = os.environ.get("CI") == "true"
 settings.register_profile("pool_exporter", settings.get_profile("ci" if _in_ci else "default"), deadline=None)
 settings.load_profile("pool_exporter")
@@ -23,9 +26,28 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note which tests have failed, for the teardown."""
+    report = yield
+    if report.failed:
+        item.stash[_has_failed] = True
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Kill the processes that a failed test has left: with their ports and files they would fail the next tests."""
+    try:
+        return (yield)
+    finally:
+        if item.stash.get(_has_failed, False):
+            kill_started_by(f"{item.nodeid} (call)")
+
+
 @pytest.fixture(name="_no_settings_from_outside", scope="session", autouse=True)
 def _no_settings_from_outside() -> Iterator[None]:
-    """Keep what the shell happens to set for a service of its own away from the tests."""
+    """Remove the variables for services that the shell has set: the tests set their own."""
     with pytest.MonkeyPatch.context() as patch:
         for key in list(os.environ):
             if key.startswith(("DATABASE_URL", "DB_", "OTEL_", "POOL_EXPORTER_")):
@@ -35,7 +57,7 @@ def _no_settings_from_outside() -> Iterator[None]:
 
 @pytest.fixture(name="postgres", scope="session")
 def _postgres() -> Iterator[PostgresServer]:
-    """One PostgreSQL for the whole run; a test with needs of its own uses `postgres_server`."""
+    """One PostgreSQL for each process of the run; a test that needs other settings uses `postgres_server`."""
     with postgres_server() as server:
         yield server
 
