@@ -70,6 +70,7 @@ def test_healthy(directory: Path) -> None:
         f"basic_auth_users: {{alice: {bcrypt.hashpw(b'right', bcrypt.gensalt(4)).decode()}}}",
         "rate_limit: {interval: 1h, burst: 1}",
     ],
+    ids=["password", "rate limit"],
 )
 def test_refusal_is_healthy(directory: Path, text: str) -> None:
     """A sidecar that only refuses us is healthy: it answers."""

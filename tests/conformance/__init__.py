@@ -1,8 +1,8 @@
-"""SQLAlchemy's own tests, with every pool watched: what passes without us passes with us.
+"""SQLAlchemy's own tests, with every pool instrumented: what passes without this package passes with it.
 
-    python -m tests.conformance          its tests of the pool, half a minute
-    python -m tests.conformance --all    those of engines, events, sessions and asyncio as well, five minutes
+    python -m tests.conformance                       its tests of engines, pools, events and asyncio, on two drivers
+    python -m tests.conformance test/orm/test_session.py    other files of its suite
 
 The tests are those of the installed version. They are downloaded as its source distribution when they are needed, run
-unchanged, and not part of this repository. `plugin.py` watches, `__main__.py` compares.
+unchanged, and not part of this repository. `plugin.py` instruments, `__main__.py` compares.
 """

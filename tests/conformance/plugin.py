@@ -1,6 +1,6 @@
-"""A pytest plugin, loaded into SQLAlchemy's own run: all pools are watched, and what they say is possible all the time.
+"""A pytest plugin for SQLAlchemy's own run: it instruments every pool, and reads them all after each test.
 
-Nothing of SQLAlchemy may be imported with this module: its tests have to be first.
+This module imports nothing of SQLAlchemy when it is imported: SQLAlchemy's tests have to be the first to do so.
 """
 
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ import pytest
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: Any) -> None:
-    """Watch every pool from before the first test."""
+    """Instrument every pool from before the first test."""
     import pool_exporter
 
-    # A connect() that is replaced on the class is replaced for as long as somebody has this.
+    # The monitor of all pools has to be kept: when it is freed, the pools are no longer instrumented.
     session.config.all_pools = pool_exporter.instrument_all()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: Any) -> Iterator[None]:
-    """Fail a test during which one of our hooks failed, or after which a pool says what cannot be."""
+    """Fail a test during which a hook failed, or after which a snapshot of a pool is impossible."""
     from pool_exporter import hook_errors
     from pool_exporter.runtime import monitor
 
