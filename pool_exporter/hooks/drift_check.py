@@ -28,8 +28,8 @@ class Drift:
         """Return ours less the pool's, while something moves what was read before; 0 for a pool without a count."""
         if not isinstance(pool, QueuePool):
             return 0
-        ours = sum(connection.is_used and _is_of(connection, pool) for connection in state.live())
-        events, difference, now = state.events(), ours - pool.checkedout(), state.clock()
+        ours = sum(connection.is_used and _is_of(connection, pool) for connection in state.live_connections())
+        events, difference, now = state.fingerprint(), ours - pool.checkedout(), state.clock()
         is_moving = bool(state.pending) or is_closing
         if is_moving or (self._events, self._difference) != (events, difference):
             self._events, self._difference, self._since = events, difference, now

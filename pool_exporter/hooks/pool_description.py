@@ -13,7 +13,7 @@ from sqlalchemy.pool import AssertionPool, Pool, QueuePool, StaticPool
 from pool_exporter.database_url import server_of
 from pool_exporter.hooks.sqlalchemy_private import limit_of
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.state.pool_state import UNLIMITED
+from pool_exporter.state.pool_slots import UNLIMITED
 
 _SYSTEMS: Final = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
 """Where the conventions' `db.system.name` is not SQLAlchemy's name of the dialect."""

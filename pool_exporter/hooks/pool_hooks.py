@@ -76,7 +76,7 @@ class PoolHooks:
     def restart_after_fork(self, state: PoolState) -> None:
         """Drop every connection without counting it and go on with *state*, as a forked child does."""
         self._lock = RLock()  # In the child, a thread that is not there may hold the old one.
-        self.state.leave()
+        self.state.abandon_slots()
         self._let_go()
         self._closing.clear()
         self.state = state
@@ -100,7 +100,7 @@ class PoolHooks:
 
     def _let_go(self) -> None:
         self._detached.clear()
-        connections = self.state.live()
+        connections = self.state.live_connections()
         self.state.forget_connections()
         for connection in connections:
             record = connection.record()
@@ -117,7 +117,7 @@ class PoolHooks:
         connection.identity = id(record.dbapi_connection)
         if not self._is_removed:
             setattr(record, ATTRIBUTE, connection)
-        write_server_pid(self.state.slots, connection.row, server_pid_of(record))
+        write_server_pid(self.state.slots, connection.slot, server_pid_of(record))
         return connection
 
     def _tracked(self, record: Any) -> Connection | None:
@@ -169,7 +169,7 @@ class PoolHooks:
         connection = self._tracked(record)
         if connection is not None and not is_soft:
             is_ping = pool_of(record)._pre_ping and isinstance(error, exc.InvalidatePoolError)
-            connection.mark = "pre_ping" if is_ping else "invalidate"
+            connection.close_reason = "pre_ping" if is_ping else "invalidate"
 
     @guarded
     def closing(self, record: Any) -> None:
@@ -177,7 +177,7 @@ class PoolHooks:
         connection = self._tracked(record)
         if connection is not None:
             self._closing.add(id(record))
-            connection.mark = close_reason(record, connection.mark)
+            connection.close_reason = close_reason(record, connection.close_reason)
 
     @guarded
     def closed(self, record: Any) -> None:
@@ -185,7 +185,7 @@ class PoolHooks:
         connection = self._tracked(record)
         if connection is not None:
             # Without a mark, who watches now was not there yet when the closing began.
-            self.state.closed(connection, connection.mark or "discarded")
+            self.state.closed(connection, connection.close_reason or "discarded")
         self._closing.discard(id(record))
 
     @guarded
@@ -224,7 +224,7 @@ class PoolHooks:
     def refresh(self) -> None:
         """Write what nothing tells: uses that an interrupt hid, connections lost unannounced, orphans, the drift."""
         self._settle_down()
-        connections = self.state.live()
+        connections = self.state.live_connections()
         for connection in connections:
             record = connection.record()
             if getattr(record, ATTRIBUTE, None) is connection:
@@ -235,10 +235,10 @@ class PoolHooks:
         used = [connection for connection in connections if connection.is_used]
         for connection in used:
             if connection.owner is not None:
-                write_owner(self.state.slots, connection.row, name_of(connection.owner))
+                write_owner(self.state.slots, connection.slot, name_of(connection.owner))
         pool = next(reversed([*self.pools(), *_alive(self._successors)]), None)
         drift = self.drift.read(self.state, pool, is_closing=bool(self._closing))
-        self.state.observe(sum(map(_is_orphan, used)), drift)
+        self.state.set_refreshed(sum(map(_is_orphan, used)), drift)
 
     def _correct(self, connection: Connection, record: Any) -> None:
         since, checkout = connection.since, record.fairy_ref

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import AssertionPool, ConnectionPoolEntry, Pool, QueuePool
 from sqlalchemy.pool.base import _ConnectionRecord
 
-from pool_exporter.state.pool_state import UNLIMITED
+from pool_exporter.state.pool_slots import UNLIMITED
 
 _OPENS: Final = _ConnectionRecord._ConnectionRecord__connect.__code__  # type: ignore[attr-defined]  # name-mangled
 _INVALIDATES: Final = _ConnectionRecord.invalidate.__code__

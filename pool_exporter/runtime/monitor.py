@@ -71,7 +71,7 @@ class Monitor:
         hooks = self._hooks()
         if hooks is not None:
             hooks.refresh()
-        pool = decode(self._state.read(), self._state.clock(), self.identity, self.config)
+        pool = decode(self._state.copy_slots(), self._state.clock(), self.identity, self.config)
         if self._traces is not None:
             pool = replace(pool, wait_time=self._traces.shown(pool.wait_time))
         return self._never_less(pool)
@@ -86,7 +86,7 @@ class Monitor:
     def restart_after_fork(self, hooks: PoolHooks, slots: Slots) -> None:
         """Start at zero on *words*, as a forked child does: what the parent opened is none of ours."""
         self._shown = (0.0, 0.0, 0.0)
-        self._state = pool_state(self._state.clock, self._state.own_limit, slots)
+        self._state = pool_state(self._state.clock, self._state.pool_limit, slots)
         hooks.restart_after_fork(self._state)
         if self._traces is not None:
             self._traces.restart_after_fork(self._state)

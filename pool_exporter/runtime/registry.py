@@ -137,7 +137,7 @@ class Registry:
     def _move(self) -> None:
         for hooks in self.all():
             hooks.release.detach()
-            hooks.state.move(self.place(hooks.monitor.identity, hooks.monitor.config))
+            hooks.state.move_to(self.place(hooks.monitor.identity, hooks.monitor.config))
             self._give_back(hooks)
 
     @guarded

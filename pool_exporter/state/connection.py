@@ -1,6 +1,6 @@
-"""One opened database connection, as the state machine sees it; only state.py moves it from one state to another.
+"""One opened database connection, as the state machine sees it; only pool_state.py moves it between states.
 
-Nothing here may know SQLAlchemy: what belongs to it is held as it was given, and weakly.
+Nothing here may know SQLAlchemy. Its objects are kept as weak references, and only the hooks use them.
 """
 
 from collections.abc import Callable
@@ -15,15 +15,15 @@ CLOSED: Final = 4
 IDLE_IN_OLD_POOL: Final = 5
 
 Reference: TypeAlias = Callable[[], Any] | None
-"""What gives the object that it stands for, or None when that was collected; None where there is none."""
+"""A weak reference: returns its object, or None when that was collected. None where there is no object."""
 
 
 def nothing() -> None:
-    """Stand for a weak reference to nothing."""
+    """Return None, as a weak reference whose object was collected."""
 
 
 class ConnectionTransitions(Protocol):
-    """The transitions of a pool's state machine that its connections are ended by."""
+    """What a connection needs of its pool's state machine."""
 
     def released(self, connection: "Connection") -> None:
         """End the connection's use, if there is one."""
@@ -33,38 +33,50 @@ class ConnectionTransitions(Protocol):
 
 
 class Connection:
-    """One opened connection. Only `PoolState` changes `state` and `since`; the hooks set the rest."""
+    """One opened connection. Only `PoolState` changes `state`, `since` and `slot`; the hooks set the rest."""
 
-    __slots__ = ("__weakref__", "checkout", "identity", "mark", "owner", "pool", "record", "row", "since", "state")
+    __slots__ = (
+        "__weakref__",
+        "checkout",
+        "close_reason",
+        "identity",
+        "owner",
+        "pool",
+        "record",
+        "since",
+        "slot",
+        "state",
+    )
 
     def __init__(self, pool: ConnectionTransitions) -> None:
         self.pool = pool
         self.state = CLOSED
+        #: When the current use began, in nanoseconds since the pool's origin.
         self.since = 0
-        #: Index of its row among the words, 0 when it has none.
-        self.row = 0
-        #: What the current use was handed out as; dead when the application lost it.
+        #: Index of the slot that holds that time while it is used; 0 for an untracked connection.
+        self.slot = 0
+        #: SQLAlchemy's proxy of the current use; collected before the return when the application lost it.
         self.checkout: Reference = None
-        #: The task or thread that checked out.
+        #: The task, thread or greenlet that checked out.
         self.owner: Reference = None
-        #: The pool's own record of it, and the driver's connection (its id()), for who must tell one from another.
+        #: SQLAlchemy's connection record, and the id() of the driver's connection, which finds a detached one again.
         self.record: Callable[[], Any] = nothing
         self.identity = 0
-        #: Why it is about to be closed, when an event told before.
-        self.mark = ""
+        #: One of `CLOSE_REASONS`, set when it is known before the close; "" until then.
+        self.close_reason = ""
 
     @property
     def is_used(self) -> bool:
-        """Tell whether the application has it."""
+        """Whether it is checked out."""
         return self.state in (USED, USED_IN_OLD_POOL)
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether its pool has it, be it the current one or an older one."""
+        """Whether it is in its pool, the current one or one that was replaced."""
         return self.state in (IDLE, IDLE_IN_OLD_POOL)
 
     def __del__(self) -> None:
-        """Close what was collected without an event: dispose(close=False), a pool that was merely dropped."""
+        """Count the close of a connection that was collected without an event, as after `dispose(close=False)`."""
         if self.state != CLOSED:
-            with suppress(Exception):  # The interpreter would print it; a child has unmapped its parent's words.
+            with suppress(Exception):  # Raised here it would be printed; in a forked child the slots are unmapped.
                 self.pool.closed(self, "discarded")

@@ -15,7 +15,7 @@ from uuid import uuid4
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.state.aggregate import added, as_final_counters
-from pool_exporter.state.pool_state import UNLIMITED
+from pool_exporter.state.pool_slots import UNLIMITED
 from pool_exporter.workers.file_format import CLOSED
 from pool_exporter.workers.file_reader import MODE, TEMPORARY, ReadFile, opened, size_of
 from pool_exporter.workers.schema_translation import SCHEMA, translator

@@ -15,7 +15,7 @@ from sqlalchemy.pool import AssertionPool, NullPool, Pool, QueuePool, SingletonT
 from pool_exporter import instrument
 from pool_exporter.hooks.sqlalchemy_private import engine_behind, failure_type, limit_of, open_records, pool_of
 from pool_exporter.metrics.pool_metrics import CLOSE_REASONS, ERROR_TYPES
-from pool_exporter.state.pool_state import UNLIMITED
+from pool_exporter.state.pool_slots import UNLIMITED
 from tests.pools import Database, closes, levels
 
 # Why connections are closed: for each reason, what an application does.

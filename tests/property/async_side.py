@@ -292,7 +292,7 @@ class AsyncSide:
     def read(self) -> PoolSnapshot:
         """Return the pool's snapshot."""
         self.hooks.refresh()
-        return decode(self.state.read(), self.clock(), PoolIdentity("side"), PoolConfig())
+        return decode(self.state.copy_slots(), self.clock(), PoolIdentity("side"), PoolConfig())
 
     def check(self) -> None:
         """Compare everything that the snapshot says with what was done, and with what the driver says."""

@@ -144,7 +144,7 @@ class Side:
     def read(self) -> PoolSnapshot:
         """Return the pool's snapshot."""
         self.hooks.refresh()
-        return decode(self.state.read(), self.clock(), PoolIdentity("side"), PoolConfig())
+        return decode(self.state.copy_slots(), self.clock(), PoolIdentity("side"), PoolConfig())
 
     def note(self, pending: int = 0) -> None:
         """Keep the levels of now."""

@@ -17,7 +17,8 @@ from pool_exporter.state.connection import Connection
 from pool_exporter.state.decode import decode
 from pool_exporter.state.layout import TRACKED_MAX
 from pool_exporter.state.locked_pool_state import LockedPoolState
-from pool_exporter.state.pool_state import UNLIMITED, PoolState
+from pool_exporter.state.pool_slots import UNLIMITED
+from pool_exporter.state.pool_state import PoolState
 from tests.fakes import FakeClock
 from tests.property.strategies import A_MOMENT, durations
 from tests.property.truth import Truth
@@ -193,11 +194,11 @@ class StateMachine(RuleBasedStateMachine):
         self._note()
 
     @precondition(lambda self: self.gone)
-    @rule(m=any_of(), what=st.sampled_from(["returned", "detached", "closed", "granted"]))
+    @rule(m=any_of(), what=st.sampled_from(["released", "detached", "closed", "acquired"]))
     def do_to_the_gone(self, m: int, what: str) -> None:
         """Say something of a connection that was closed, which changes nothing."""
         connection = self.gone[m % len(self.gone)]
-        if what == "granted":
+        if what == "acquired":
             self.state.acquired(None, connection, None, None)
         elif what == "closed":
             self.state.closed(connection, "dispose")
@@ -233,7 +234,7 @@ class StateMachine(RuleBasedStateMachine):
     @rule(orphaned=st.integers(0, 3))
     def refresh(self, orphaned: int) -> None:
         """Write what was seen."""
-        self.state.observe(orphaned, 0)
+        self.state.set_refreshed(orphaned, 0)
         self.orphaned = orphaned
 
     @rule(nanoseconds=durations())
@@ -250,8 +251,8 @@ class StateMachine(RuleBasedStateMachine):
         used = [thing.since for thing in self.things if thing.since is not None]
         detached = sum(thing.is_detached for thing in self.things)
         # The age of a use without a row is known when somebody has looked.
-        self.state.observe(self.orphaned, 0)
-        actual = decode(self.state.read(), self.clock(), PoolIdentity("alone"), PoolConfig())
+        self.state.set_refreshed(self.orphaned, 0)
+        actual = decode(self.state.copy_slots(), self.clock(), PoolIdentity("alone"), PoolConfig())
         others = {
             "open": len(self.things) - detached,
             "idle": len(self.things) - detached - len(used),
@@ -261,7 +262,7 @@ class StateMachine(RuleBasedStateMachine):
         }
 
         assert {} == self.truth.differences(actual, used, others)
-        assert {id(thing.connection) for thing in self.things} == {id(found) for found in self.state.live()}
+        assert {id(thing.connection) for thing in self.things} == {id(found) for found in self.state.live_connections()}
 
 
 class LockedStateMachine(StateMachine):

@@ -40,14 +40,14 @@ def worker(start: int, uses: int = 1, pending: int = 0, limit: int = -1) -> tupl
 
 def read(parts: Sequence[tuple[FakeClock, PoolState]]) -> PoolSnapshot:
     """Merge the processes as a reader does, each at its own clock's time."""
-    return decode(*aggregate([(state.read(), clock()) for clock, state in parts]), IDENTITY, CONFIG)
+    return decode(*aggregate([(state.copy_slots(), clock()) for clock, state in parts]), IDENTITY, CONFIG)
 
 
 def test_one_process_is_itself() -> None:
     """Merging one process changes none of its numbers."""
     clock, state = worker(7 * SECOND, uses=2, pending=1)
 
-    assert decode(state.read(), clock(), IDENTITY, CONFIG) == read([(clock, state)])
+    assert decode(state.copy_slots(), clock(), IDENTITY, CONFIG) == read([(clock, state)])
 
 
 def test_processes_add_up() -> None:
@@ -86,7 +86,7 @@ def test_saturated_time_adds_up() -> None:
 def test_dead_process_only_counts() -> None:
     """What a process leaves has no gauges; its open connections are discarded, so that connects less closes is 0."""
     clock, state = worker(SECOND, uses=2, pending=1)
-    pool = decode(*aggregate([(as_final_counters(state.read(), clock()), clock())]), IDENTITY, CONFIG)
+    pool = decode(*aggregate([(as_final_counters(state.copy_slots(), clock()), clock())]), IDENTITY, CONFIG)
 
     assert (0, 0, 0, 0, 0) == (pool.used, pool.idle, pool.pending, pool.used_peak, pool.pending_peak)
     assert pool.connects == sum(pool.closes.values()) == 3
@@ -97,7 +97,7 @@ def test_nothing_falls_when_a_process_dies() -> None:
     """Every counter is at least what it was when the process was last seen."""
     clock, state = worker(SECOND, uses=2, pending=1, limit=2)
     alive = read([(clock, state)])
-    dead = decode(*aggregate([(as_final_counters(state.read(), clock()), clock())]), IDENTITY, CONFIG)
+    dead = decode(*aggregate([(as_final_counters(state.copy_slots(), clock()), clock())]), IDENTITY, CONFIG)
 
     for name in ("used_seconds", "pending_seconds", "saturated_seconds", "checkouts", "connects", "leaked"):
         assert getattr(alive, name) <= getattr(dead, name)
@@ -107,15 +107,17 @@ def test_nothing_falls_when_a_process_dies() -> None:
 def test_burying_is_the_same_for_every_reader() -> None:
     """The end of a dead process is its last heartbeat, or a later time that it wrote itself; no reader's clock."""
     clock, state = worker(SECOND, uses=1)
-    early = as_final_counters(state.read(), SECOND)
+    early = as_final_counters(state.copy_slots(), SECOND)
 
     assert 0 == early[layout.LOST_NS]
-    assert 3 * SECOND == as_final_counters(state.read(), clock())[layout.LOST_NS]
+    assert 3 * SECOND == as_final_counters(state.copy_slots(), clock())[layout.LOST_NS]
 
 
 def test_buried_words_add_up() -> None:
     """What several dead processes left is one dead process's, in any order."""
-    dead = [as_final_counters(state.read(), clock()) for clock, state in (worker(SECOND), worker(5 * SECOND, uses=4))]
+    dead = [
+        as_final_counters(state.copy_slots(), clock()) for clock, state in (worker(SECOND), worker(5 * SECOND, uses=4))
+    ]
 
     assert added(dead) == added(reversed(dead))
     assert 2 + 5 == decode(*aggregate([(added(dead), SECOND)]), IDENTITY, CONFIG).checkouts

@@ -1,6 +1,7 @@
 """The machine does what its table says, and the words say how often and how long, to the nanosecond."""
 
 import gc
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -15,7 +16,8 @@ from pool_exporter.state.connection import Connection
 from pool_exporter.state.decode import decode
 from pool_exporter.state.layout import SECOND, new_slots
 from pool_exporter.state.locked_pool_state import LockedPoolState
-from pool_exporter.state.pool_state import UNLIMITED, PoolState
+from pool_exporter.state.pool_slots import UNLIMITED
+from pool_exporter.state.pool_state import PoolState
 from tests.fakes import FakeClock
 
 START = 7_000_000_000
@@ -39,7 +41,7 @@ def _state(request: pytest.FixtureRequest, clock: FakeClock) -> PoolState:
 
 def read(state: PoolState) -> PoolSnapshot:
     """Return what a reader sees now."""
-    return decode(state.read(), state.clock(), PoolIdentity("pool"), PoolConfig())
+    return decode(state.copy_slots(), state.clock(), PoolIdentity("pool"), PoolConfig())
 
 
 def grant(state: PoolState, connection: Connection) -> Connection:
@@ -141,7 +143,7 @@ def test_each_state_is_counted_where_it_belongs(clock: FakeClock, name: str) -> 
         found.is_idle,
         found.is_used,
     )
-    assert (name != "CLOSED") is (found in state.live())
+    assert (name != "CLOSED") is (found in state.live_connections())
 
 
 # Opening and closing.
@@ -153,7 +155,7 @@ def test_opening_is_counted_and_observed(state: PoolState) -> None:
 
     pool = read(state)
     assert (1, 1, 3.0, 1) == (pool.connects, pool.create_time.count, pool.create_time.sum, pool.idle)
-    assert kept in state.live()
+    assert kept in state.live_connections()
 
 
 def test_found_connection_has_no_opening_time(state: PoolState) -> None:
@@ -161,7 +163,7 @@ def test_found_connection_has_no_opening_time(state: PoolState) -> None:
     kept = state.opened()
 
     assert (1, 0) == (read(state).connects, read(state).create_time.count)
-    assert kept in state.live()
+    assert kept in state.live_connections()
 
 
 def test_opening_that_took_no_time_is_observed(state: PoolState) -> None:
@@ -169,7 +171,7 @@ def test_opening_that_took_no_time_is_observed(state: PoolState) -> None:
     kept = state.opened(0)
 
     assert (1, 0.0) == (read(state).create_time.count, read(state).create_time.sum)
-    assert kept in state.live()
+    assert kept in state.live_connections()
 
 
 @pytest.mark.parametrize("reason", CLOSE_REASONS.values)
@@ -201,7 +203,7 @@ def test_forgotten_connection_is_discarded(clock: FakeClock, name: str) -> None:
 
     pool = read(state)
     assert (0, 0, 1) == (pool.open, pool.detached, pool.closes["discarded"])
-    assert [] == state.live()
+    assert [] == state.live_connections()
 
 
 def test_collected_connection_is_discarded(state: PoolState) -> None:
@@ -376,10 +378,10 @@ def test_integrals_are_exact(state: PoolState, clock: FakeClock) -> None:
 def test_reader_goes_on_while_the_writer_stands_still(state: PoolState, clock: FakeClock) -> None:
     """Integrals and ages grow with the reader's clock, though nothing is written."""
     kept = used(state)
-    slots = state.read()
+    slots = state.copy_slots()
     clock.advance(100)
 
-    assert slots == state.read()
+    assert slots == state.copy_slots()
     pool = read(state)
     assert (100.0, 100.0) == (pool.used_seconds, pool.oldest_use_seconds)
     assert kept.is_used
@@ -461,10 +463,10 @@ def test_oldest_use_without_a_row_is_seen_after_a_look(state: PoolState, clock: 
     idle = [state.opened() for _ in range(layout.TRACKED_MAX)]
     oldest = used(state)
     clock.advance(9)
-    state.observe(0, 0)
+    state.set_refreshed(0, 0)
     ages = [read(state).oldest_use_seconds]
     state.released(oldest)
-    state.observe(0, 0)
+    state.set_refreshed(0, 0)
     ages.append(read(state).oldest_use_seconds)
 
     assert [9.0, 0.0] == ages
@@ -481,7 +483,7 @@ def test_rows_are_used_again(state: PoolState) -> None:
         state.acquire_failed(state.acquire_started(), "cancelled")
     kept, token = used(state), state.acquire_started()
 
-    assert kept.row > 0
+    assert kept.slot > 0
     assert token > 0
     assert (0, 0) == (state.slots[layout.UNTRACKED_CHECKOUTS], state.slots[layout.UNTRACKED_PENDING])
 
@@ -692,19 +694,19 @@ def test_use_whose_checkout_is_not_known_is_no_leak(state: PoolState) -> None:
 
 def test_observations_are_kept(state: PoolState) -> None:
     """What only looking can tell stands in the words until the next look."""
-    state.observe(2, -1)
+    state.set_refreshed(2, -1)
 
     assert (2, -1) == (read(state).orphaned, read(state).accounting_drift)
 
 
 def test_looking_is_no_event(state: PoolState) -> None:
     """Two looks in a row see the same events, so that the second can tell whether something happened in between."""
-    before = state.events()
-    state.observe(2, -1)
-    assert before == state.events()
+    before = state.fingerprint()
+    state.set_refreshed(2, -1)
+    assert before == state.fingerprint()
 
     state.invalidated("soft")
-    assert before != state.events()
+    assert before != state.fingerprint()
 
 
 # Beginning and ending.
@@ -723,7 +725,7 @@ def test_abandoned_connections_change_nothing(state: PoolState) -> None:
     del kept
 
     assert before == read(state)
-    assert [] == state.live()
+    assert [] == state.live_connections()
 
 
 def test_words_may_be_given(clock: FakeClock) -> None:
@@ -734,7 +736,7 @@ def test_words_may_be_given(clock: FakeClock) -> None:
     kept = state.opened()
 
     assert (100, 3) == (slots[layout.CONNECTS], slots[layout.LIMIT])
-    assert kept in state.live()
+    assert kept in state.live_connections()
 
 
 def test_no_time_is_zero(clock: FakeClock) -> None:
@@ -742,13 +744,77 @@ def test_no_time_is_zero(clock: FakeClock) -> None:
     state = PoolState(clock)
     kept, token = used(state), state.acquire_started()
 
-    assert (1, 1) == (state.slots[kept.row], state.slots[token])
+    assert (1, 1) == (state.slots[kept.slot], state.slots[token])
 
 
 def test_transitions_are_all_locked() -> None:
     """Where there is no GIL, whatever changes the words or copies them holds the lock."""
-    public = {name for name, value in vars(PoolState).items() if callable(value) and not name.startswith("_")}
+    public = {name for name in dir(PoolState) if not name.startswith("_")}
     unlocked = {name for name in public if getattr(LockedPoolState, name) is getattr(PoolState, name)}
 
-    # What these call is locked.
-    assert {"live", "events"} == unlocked
+    assert {"acquired", "copy_slots", "abandon_slots"} <= public
+    assert set() == unlocked
+
+
+def test_locked_transition_waits_for_another(clock: FakeClock) -> None:
+    """While one thread is inside a transition, another one's does not begin."""
+    state, ended = LockedPoolState(clock), threading.Event()
+
+    def invalidate() -> None:
+        state.invalidated("soft")
+        ended.set()
+
+    thread = threading.Thread(target=invalidate)
+    with state._lock:
+        thread.start()
+        is_over_in_between = ended.wait(0.05)
+        before = state.slots[layout.INVALIDATION_AT["soft"]]
+    thread.join()
+
+    assert (False, 0) == (is_over_in_between, before)
+    assert 1 == state.slots[layout.INVALIDATION_AT["soft"]]
+
+
+def test_acquire_ends_once(state: PoolState) -> None:
+    """An acquire that is abandoned after it was granted, or failed, is no second end, and frees no slot twice."""
+    granted, failed = state.acquire_started(), state.acquire_started()
+    state.acquired(granted, kept := state.opened(), None, None)
+    state.acquire_failed(failed, "timeout")
+    for token in (granted, failed):
+        state.acquire_abandoned(token)
+
+    assert (0, 0) == (state.pending, read(state).pending)
+    assert layout.TRACKED_MAX == len({state.acquire_started() for _ in range(layout.TRACKED_MAX)})
+    assert kept.is_used
+
+
+def replaced_while_released(state: PoolState, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let another pool take over, and have *connection* released just before `replaced` visits the connections."""
+    find = state.live_connections
+
+    def released() -> list[Connection]:
+        state.released(connection)
+        return find()
+
+    monkeypatch.setattr(state, "live_connections", released)
+    state.replaced(1)
+
+
+def test_return_while_the_pool_is_replaced(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection of an older pool that is returned while another pool takes over leaves the limit right."""
+    state = PoolState(clock, 1)
+    older = used(state)
+    state.replaced(1)
+    replaced_while_released(state, older, monkeypatch)
+
+    assert (0, 1, 1) == (state.used_in_old_pool, state.limit, state.slots[layout.LIMIT])
+
+
+def test_return_while_a_saturated_pool_is_replaced(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The saturated time ends once when the connection that saturates it is returned while another pool takes over."""
+    state = PoolState(clock, 1)
+    only = used(state)
+    clock.advance(2)
+    replaced_while_released(state, only, monkeypatch)
+
+    assert 2.0 == read(state).saturated_seconds

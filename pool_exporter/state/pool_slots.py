@@ -1,0 +1,101 @@
+"""The slots of one pool and its connections: the base of the state machine, without the transitions.
+
+Here slots are begun, moved and copied, and written with what no transition tells. The rules of pool_state.py hold.
+"""
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Final
+from weakref import ref
+
+from pool_exporter.state import layout
+from pool_exporter.state.connection import CLOSED, Connection, nothing
+from pool_exporter.state.layout import Slots, new_slots
+from pool_exporter.state.slow_acquire import SlowAcquireHook
+
+UNLIMITED: Final = -1
+"""The limit of a pool that is never saturated."""
+
+
+class PoolSlots:
+    """The slots of one pool, which of them are free, and the connections behind them."""
+
+    def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, slots: Slots | None = None) -> None:
+        """Begin with no connection and no caller; counters of given *slots* go on, their gauges begin at 0.
+
+        Args:
+            clock: Returns nanoseconds of the monotonic clock.
+            limit: The number of used connections at which the pool is saturated, or UNLIMITED.
+            slots: Where to write; by default new slots in memory.
+        """
+        self.clock, self.connections = clock, dict[int, ref[Connection]]()
+        #: The first byte is 0 in a child that was forked in C (no `os.fork` hook ran): call `on_fork_detected` first.
+        self.sentinel: Sequence[int] = b"\1"
+        self.on_fork_detected: Callable[[], None] = nothing
+        self.slots = new_slots() if slots is None else slots
+        self.slow_acquire = SlowAcquireHook()
+        self.slots[layout.WINDOW] = self.slots[layout.USED_PEAK] = self.slots[layout.PENDING_PEAK] = 0
+        self.origin = self.slots[layout.ORIGIN] = clock() - 1
+        #: `pool_limit` is the pool's own; `limit` also allows for the `used_in_old_pool`.
+        self.limit = self.slots[layout.LIMIT] = self.pool_limit = limit
+        # These are in slots as well, or derived from them; reading a slot costs more than reading an attribute.
+        self.used = self.used_peak = self.pending = self.pending_peak = self.used_in_old_pool = 0
+        self.window_end = layout.WINDOW_NS
+        self._free_checkout_slots, self._free_pending_slots = list(layout.CHECKOUT_SLOTS), list(layout.PENDING_SLOTS)
+
+    def move_to(self, slots: Slots) -> None:
+        """Copy the slots to *slots* and go on there; no call is between the copy and the first store to it."""
+        slots[:] = array("q", self.slots)
+        self.slots = slots
+
+    def live_connections(self) -> list[Connection]:
+        """Return the connections that are not closed."""
+        found = [reference() for reference in list(self.connections.values())]
+        return [connection for connection in found if connection is not None]
+
+    def forget_connections(self) -> None:
+        """Drop every connection without counting a close: the pool is no longer instrumented."""
+        for connection in self.live_connections():
+            connection.state = CLOSED
+        self.connections.clear()
+
+    def abandon_slots(self) -> None:
+        """After a fork: switch to private slots. Calls still in progress write there and are discarded."""
+        self.slots, self.sentinel = new_slots(), b"\1"
+
+    def copy_slots(self) -> list[int]:
+        """Return a copy of the slots at one moment."""
+        return list(self.slots)
+
+    def fingerprint(self) -> int:
+        """Return a number that changes with every transition."""
+        slots = self.copy_slots()
+        slots[layout.ORPHANED] = slots[layout.DRIFT] = slots[layout.OLDEST] = 0
+        return hash(tuple(slots))
+
+    def set_refreshed(self, orphaned: int, drift: int) -> None:
+        """Write what no transition tells: the orphans, the drift, and the begin of the oldest untracked checkout."""
+        untracked = [each.since for each in self.live_connections() if each.is_used and not each.slot]
+        self.slots[layout.OLDEST] = min(untracked, default=0)
+        self.slots[layout.ORPHANED], self.slots[layout.DRIFT] = orphaned, drift
+
+    def _clear_slot(self, connection: Connection) -> None:
+        slot, connection.slot = connection.slot, 0
+        if slot:
+            self.slots[slot + layout.SERVER_PIDS - layout.CHECKOUT_TIMES] = 0
+            self._free_checkout_slots.append(slot)
+
+    def _start_peak_window(self, now: int) -> None:
+        """Begin the window of *now*: keep the peaks of the last one, and the level for each without an event."""
+        slots, used, pending = self.slots, self.used, self.pending
+        last, window = slots[layout.WINDOW], now // layout.WINDOW_NS
+        if window <= last:  # Another thread was faster.
+            return
+        for passed in range(max(last, window - layout.WINDOWS), window):
+            at = passed % layout.WINDOWS
+            slots[layout.USED_PEAKS + at] = self.used_peak if passed == last else used
+            slots[layout.PENDING_PEAKS + at] = self.pending_peak if passed == last else pending
+        slots[layout.WINDOW] = window
+        self.used_peak = slots[layout.USED_PEAK] = used
+        self.pending_peak = slots[layout.PENDING_PEAK] = pending
+        self.window_end = (window + 1) * layout.WINDOW_NS
