@@ -1,9 +1,9 @@
-"""The connections of the sidecar's server: uvicorn's protocol with a time limit on everything, and room for the next.
+"""Limits on the client connections of the sidecar's server: uvicorn's HTTP protocol with timeouts, and an accept loop.
 
-uvicorn limits neither the time that a client takes to ask nor the time that it takes to read. A `Visit` has both
-limits, and `Door`, which lets visits in, has `VISITS_MAX` places. When all are taken, the oldest silent visit makes
-room: one that says nothing, says it slowly, or rests between two requests. So nobody who does not ask can keep others
-out, and who does not read can only for `ANSWER_SECONDS`.
+uvicorn limits neither how long a client takes to send a request nor how long it takes to read the response.
+`LimitedProtocol` has a timeout for each. `ConnectionLimiter` accepts at most `CONNECTIONS_MAX` connections. When all
+are in use, the oldest idle one is closed for a new one: a connection that sends nothing, sends slowly, or waits between
+two requests. A client that does not read its response is disconnected after `RESPONSE_SECONDS`.
 """
 
 import asyncio
@@ -26,18 +26,19 @@ from pool_exporter.sidecar.webconfig.reload import Loaded
 from pool_exporter.sidecar.webconfig.tls import has_allowed_name
 
 CONNECTIONS_MAX: Final = 32
-ASK_SECONDS: Final = 5.0
-"""From a connection's start, or a further request's first byte, to the end of the headers; the handshake likewise."""
-ANSWER_SECONDS: Final = 60.0
-"""From there until the answer is made and has been read."""
-REST_SECONDS: Final = 120.0
-"""From an answer to the next request: scrapers come back once a minute or more often."""
-PAUSE_SECONDS: Final = 0.1
-"""How long nobody is let in after somebody could not be."""
+REQUEST_SECONDS: Final = 5.0
+"""The TLS handshake may take this long, and so may the headers: from the start of the connection, or from the first
+byte of a further request, to their end."""
+RESPONSE_SECONDS: Final = 60.0
+"""From the end of the headers until the response is made and read."""
+KEEP_ALIVE_SECONDS: Final = 120.0
+"""From a response to the next request. Scrapers send one every minute or more often."""
+ACCEPT_RETRY_SECONDS: Final = 0.1
+"""How long no connection is accepted after accepting one has failed."""
 HEADER_BYTES_MAX: Final = 16 * 1024
 
 CLOSE_SECONDS: Final = 0.5
-"""How long the end waits for answers that are being made."""
+"""How long `ConnectionLimiter.close` waits for responses that are being made."""
 
 _BUSY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 21\r\nConnection: close\r\n\r\ntoo many connections\n"
@@ -47,94 +48,110 @@ _log = logging.getLogger("pool_exporter")
 
 
 class LimitedProtocol(H11Protocol):
-    """One connection, from before its TLS handshake to its end. Mutable, by the event loop."""
+    """One client connection, from before its TLS handshake to its end. Used by the event loop's thread only.
 
-    def __init__(self, config: Config, state: ServerState, names: Sequence[str] | None, leave: "Leave") -> None:
+    Args:
+        config: uvicorn's configuration.
+        state: uvicorn's state of the server.
+        names: The names of which a client's certificate must have one; None if it needs none.
+        on_closed: Called when the connection has ended.
+    """
+
+    def __init__(self, config: Config, state: ServerState, names: Sequence[str] | None, on_closed: "OnClosed") -> None:
         super().__init__(config=config, server_state=state, app_state={})
         self._names = names
-        self._leave = leave
-        self._is_connected = self.is_answering = self._is_resting = False
+        self._on_closed = on_closed
+        self._is_connected = self.is_responding = self._is_between_requests = False
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def is_silent(self) -> bool:
-        """Whether the client owes something: to ask, or to end."""
-        return not self.is_answering and not self._unread()
+    def is_idle(self) -> bool:
+        """Whether no response is being made, sent or read: closing the connection loses none."""
+        return not self.is_responding and not self._unread_bytes()
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
         self._is_connected = True
-        self._give(ASK_SECONDS, self.hang_up)
+        self._set_timeout(REQUEST_SECONDS, self.abort)
         is_allowed = False
         try:
             tls = transport.get_extra_info("ssl_object")
             is_allowed = self._names is None or has_allowed_name(tls.getpeercert(), self._names)
         finally:
             if not is_allowed:
-                _log.warning("a client's certificate has no name of client_allowed_sans")
-                self.hang_up()
+                _log.warning("connection closed: the client's certificate has no name of client_allowed_sans")
+                self.abort()
 
     @override
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
-            return  # It came before we hung up.
-        if self._is_resting:
-            self._is_resting = False
-            self._give(ASK_SECONDS, self.hang_up)
+            return  # Received before the connection was aborted.
+        if self._is_between_requests:
+            self._is_between_requests = False
+            self._set_timeout(REQUEST_SECONDS, self.abort)
         before = self.cycle
         super().data_received(data)
-        self._note_request(before)
+        self._start_response_timeout(before)
 
     @override
     def on_response_complete(self) -> None:
-        before, self.is_answering, self._is_resting = self.cycle, False, True
+        before, self.is_responding, self._is_between_requests = self.cycle, False, True
         super().on_response_complete()
-        self._note_request(before)
+        self._start_response_timeout(before)  # A pipelined request starts here and not in data_received.
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self._timer is not None:
             self._timer.cancel()
-        self._leave(self)
+        self._on_closed(self)
 
-    def hang_up(self) -> None:
-        """End the connection now, whatever has not been read."""
+    def abort(self) -> None:
+        """Close the connection now and discard what is not sent yet."""
         if self._is_connected:
             self.transport.abort()
 
-    def _note_request(self, before: object) -> None:
-        """Begin to count the answer's time, if a request has come; one may have waited behind the one before."""
+    def _start_response_timeout(self, before: object) -> None:
+        """Do so if uvicorn has started a request since its request was *before*."""
         if self.cycle is not before:
-            self.is_answering, self._is_resting = True, False
-            self._give(ANSWER_SECONDS, self._end_answer)
+            self.is_responding, self._is_between_requests = True, False
+            self._set_timeout(RESPONSE_SECONDS, self._end_response)
 
-    def _end_answer(self) -> None:
-        if self._is_resting and not self._unread():
-            self._give(REST_SECONDS, self.hang_up)
+    def _end_response(self) -> None:
+        if self._is_between_requests and not self._unread_bytes():
+            self._set_timeout(KEEP_ALIVE_SECONDS, self.abort)
         else:
-            self.hang_up()
+            self.abort()
 
-    def _give(self, seconds: float, then: Callable[[], None]) -> None:
+    def _set_timeout(self, seconds: float, then: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self.loop.call_later(seconds, then)
 
-    def _unread(self) -> int:
-        """Return how much the kernel holds that the client's has not taken; with TLS, asyncio itself does not know."""
-        left = array("i", [0])
+    def _unread_bytes(self) -> int:
+        """Return how many bytes of responses the client's kernel has not acknowledged.
+
+        asyncio does not know it: its own buffer is empty once the kernel has the bytes, and with TLS even before.
+        """
+        unread = array("i", [0])
         if self._is_connected:
-            with suppress(OSError, ValueError):  # It may be closed by now.
-                ioctl(self.transport.get_extra_info("socket").fileno(), TIOCOUTQ, left)
-        return left[0]
+            with suppress(OSError, ValueError):  # The socket may be closed.
+                ioctl(self.transport.get_extra_info("socket").fileno(), TIOCOUTQ, unread)
+        return unread[0]
 
 
-Leave = Callable[[LimitedProtocol], None]
+OnClosed = Callable[[LimitedProtocol], None]
 
 
 class ConnectionLimiter:
-    """Lets visits in at all listeners. Mutable, by the event loop: the visits and their handshakes, oldest first."""
+    """Accepts client connections on all listening sockets. Used by the event loop's thread only.
+
+    Args:
+        config: uvicorn's configuration.
+        state: uvicorn's state of the server.
+        current: Returns the web configuration for the next connection.
+    """
 
     def __init__(self, config: Config, state: ServerState, current: Callable[[], Loaded]) -> None:
         self._config = config
@@ -142,81 +159,87 @@ class ConnectionLimiter:
         self._current = current
         self._loop = asyncio.get_running_loop()
         self._is_empty = asyncio.Event()
-        self._posts: list[asyncio.Task[None]] = []
-        self._visits: dict[LimitedProtocol, asyncio.Task[None]] = {}
+        self._accept_loops: list[asyncio.Task[None]] = []
+        # Oldest first, each with the task that makes its TLS handshake.
+        self._connections: dict[LimitedProtocol, asyncio.Task[None]] = {}
 
-    def open(self, listeners: Sequence[socket.socket]) -> None:
-        """Let visits in from now on."""
-        for listener in listeners:
-            listener.setblocking(False)  # noqa: FBT003  # the socket's own signature
-            self._posts.append(self._loop.create_task(self._stand_at(listener)))
+    def start(self, listening_sockets: Sequence[socket.socket]) -> None:
+        """Accept connections from now on."""
+        for listening_socket in listening_sockets:
+            listening_socket.setblocking(False)  # noqa: FBT003  # the socket's own signature
+            self._accept_loops.append(self._loop.create_task(self._accept_loop(listening_socket)))
 
     async def close(self) -> None:
-        """Let nobody in any more, give answers a moment to be made and read, and hang up."""
-        for post in self._posts:
-            post.cancel()
-        for protocol in list(self._visits):
-            if protocol.is_silent:
-                self._show_out(protocol)
-            elif protocol.is_answering:
-                protocol.shutdown()  # After the answer.
-        if self._visits:
+        """Accept no more connections, wait up to CLOSE_SECONDS for responses that are being made, and close all."""
+        for accept_loop in self._accept_loops:
+            accept_loop.cancel()
+        for protocol in list(self._connections):
+            if protocol.is_idle:
+                self._disconnect(protocol)
+            elif protocol.is_responding:
+                protocol.shutdown()  # It closes the connection after the response.
+        if self._connections:
             self._is_empty.clear()
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._is_empty.wait(), CLOSE_SECONDS)
-        for protocol in list(self._visits):
-            self._show_out(protocol)
+        for protocol in list(self._connections):
+            self._disconnect(protocol)
         await asyncio.sleep(0)
 
-    async def _stand_at(self, listener: socket.socket) -> None:
+    async def _accept_loop(self, listening_socket: socket.socket) -> None:
         while True:
-            if not await self._admit(listener):
-                await asyncio.sleep(PAUSE_SECONDS)
+            if not await self._accept(listening_socket):
+                await asyncio.sleep(ACCEPT_RETRY_SECONDS)
 
-    async def _admit(self, listener: socket.socket) -> bool:
-        """Let one in; not so, most likely, when descriptors have run out: then it stays in the queue."""
+    async def _accept(self, listening_socket: socket.socket) -> bool:
+        """Accept one connection. It fails when descriptors have run out; then it stays in the kernel's queue."""
         try:
-            connection, _ = await self._loop.sock_accept(listener)
-            self._let_in(connection)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the next one may come in
-            _log.warning("a connection could not be taken: %s", error)
+            connection, _ = await self._loop.sock_accept(listening_socket)
+            self._open(connection)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the next connection may be accepted
+            _log.warning("a connection could not be accepted: %s", error)
             return False
         return True
 
-    def _let_in(self, connection: socket.socket) -> None:
-        if len(self._visits) >= CONNECTIONS_MAX and not self._make_room():
+    def _open(self, connection: socket.socket) -> None:
+        if len(self._connections) >= CONNECTIONS_MAX and not self._evict_oldest_idle():
             with suppress(OSError), connection:
                 connection.send(_BUSY)
             return
+        if connection.family != socket.AF_UNIX:
+            # asyncio does so only for sockets that were made with IPPROTO_TCP, which accepted ones are not. Without it,
+            # Linux holds back the last part of a response until the client acknowledges the one before: 40 ms.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         loaded = self._current()
         names = loaded.config.tls.client_allowed_sans if loaded.config.tls else None
-        protocol = LimitedProtocol(self._config, self._state, names, self._forget)
-        self._visits[protocol] = self._loop.create_task(self._welcome(protocol, connection, loaded.context))
+        protocol = LimitedProtocol(self._config, self._state, names, self._remove)
+        self._connections[protocol] = self._loop.create_task(self._connect(protocol, connection, loaded.context))
 
-    def _make_room(self) -> bool:
-        silent = next((protocol for protocol in self._visits if protocol.is_silent), None)
-        if silent is not None:
-            self._show_out(silent)
-        return silent is not None
+    def _evict_oldest_idle(self) -> bool:
+        idle = next((protocol for protocol in self._connections if protocol.is_idle), None)
+        if idle is not None:
+            self._disconnect(idle)
+        return idle is not None
 
-    async def _welcome(
+    async def _connect(
         self, protocol: LimitedProtocol, connection: socket.socket, context: ssl.SSLContext | None
     ) -> None:
-        patience = None if context is None else ASK_SECONDS
+        """Make the TLS handshake, if there is a *context*, and hand the connection to its protocol."""
+        timeout = None if context is None else REQUEST_SECONDS
         try:
             await self._loop.connect_accepted_socket(
-                lambda: protocol, connection, ssl=context, ssl_handshake_timeout=patience
+                lambda: protocol, connection, ssl=context, ssl_handshake_timeout=timeout
             )
         except (OSError, asyncio.TimeoutError) as error:
-            _log.debug("a connection has come to nothing: %s", error)
-            self._forget(protocol)
+            _log.debug("a connection ended before its first request: %s", error)
+            self._remove(protocol)
 
-    def _show_out(self, protocol: LimitedProtocol) -> None:
-        self._visits[protocol].cancel()  # Its handshake, if it is still at that.
-        protocol.hang_up()
-        self._forget(protocol)
+    def _disconnect(self, protocol: LimitedProtocol) -> None:
+        self._connections[protocol].cancel()  # The TLS handshake, if it is not over.
+        protocol.abort()
+        self._remove(protocol)
 
-    def _forget(self, protocol: LimitedProtocol) -> None:
-        self._visits.pop(protocol, None)
-        if not self._visits:
+    def _remove(self, protocol: LimitedProtocol) -> None:
+        self._connections.pop(protocol, None)
+        if not self._connections:
             self._is_empty.set()

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.sidecar import listen_addresses
-from pool_exporter.sidecar.connection_limits import HEADER_BYTES_MAX, REST_SECONDS, ConnectionLimiter
+from pool_exporter.sidecar.connection_limits import HEADER_BYTES_MAX, KEEP_ALIVE_SECONDS, ConnectionLimiter
 from pool_exporter.sidecar.request_checks import AuthMiddleware, TimeoutMiddleware
 from pool_exporter.sidecar.webconfig.basic_auth import BasicAuth
 from pool_exporter.sidecar.webconfig.reload import ReloadedConfig
@@ -70,7 +70,7 @@ class Source:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, with our own door in the place of its listening."""
+    """uvicorn's server, with ConnectionLimiter instead of its own accept loop."""
 
     def __init__(self, app: ASGIApp, listeners: Sequence[socket.socket], config: ReloadedConfig) -> None:
         super().__init__(
@@ -85,18 +85,19 @@ class _Server(uvicorn.Server):
                 access_log=_log.isEnabledFor(logging.DEBUG),
                 proxy_headers=False,
                 server_header=False,
-                timeout_keep_alive=int(REST_SECONDS) * 2,  # Later than ours, which knows whether an answer was read.
+                timeout_keep_alive=int(KEEP_ALIVE_SECONDS)
+                * 2,  # Later than ours, which knows whether an answer was read.
                 h11_max_incomplete_event_size=HEADER_BYTES_MAX,
             )
         )
         self._listeners = listeners
         self._file = config
-        self._door: ConnectionLimiter | None = None
+        self._limiter: ConnectionLimiter | None = None
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._door = ConnectionLimiter(self.config, self.server_state, self._file.current)
-        self._door.open(self._listeners)
+        self._limiter = ConnectionLimiter(self.config, self.server_state, self._file.current)
+        self._limiter.start(self._listeners)
         self.started = True
         has_tls = self._file.current().context is not None
         for listener in self._listeners:
@@ -104,8 +105,8 @@ class _Server(uvicorn.Server):
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._door is not None:
-            await self._door.close()
+        if self._limiter is not None:
+            await self._limiter.close()
 
 
 def serve(options: Options, probes: "Probes | None" = None, push: "MakePusher | None" = None) -> None:
