@@ -1,11 +1,11 @@
-"""What keeps our own errors from the application: each is counted, the first is logged, none is raised.
+"""Keeps the package's own errors from the application: each is counted, the first one is logged, none is raised.
 
-Nothing else may stand here. Only `Exception` is kept: a KeyboardInterrupt or a cancellation is not ours.
+Nothing else may be here. Only `Exception` is kept: KeyboardInterrupt and cancellation belong to the application.
 """
 
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import ParamSpec
 
@@ -15,31 +15,45 @@ _log = logging.getLogger("pool_exporter")
 
 
 class HookErrors:
-    """Counts the errors that our hooks kept from the application, and logs the first."""
+    """Counts the errors that hooks have kept from the application, and logs the first."""
 
     def __init__(self) -> None:
         self.count = 0
+        self._collected: list[Exception] | None = None
 
     def report(self, error: Exception) -> None:
         """Count *error*; never raise, not even when logging fails."""
+        if self._collected is not None:
+            self._collected.append(error)
+            return
         self.count += 1
         if self.count == 1:
             with suppress(Exception):
                 _log.error("error in a pool_exporter hook; later ones are only counted", exc_info=error)
 
+    @contextmanager
+    def collected(self) -> Iterator[list[Exception]]:
+        """Collect the errors that are reported meanwhile in a list, and neither count nor log them."""
+        found: list[Exception] = []
+        self._collected = found
+        try:
+            yield found
+        finally:
+            self._collected = None
+
 
 errors = HookErrors()
-"""Those of this process."""
+"""The errors of this process."""
 
 
 def guarded(hook: Callable[P, None]) -> Callable[P, None]:
-    """Wrap *hook* so that nothing it raises reaches its caller."""
+    """Wrap *hook* so that no Exception that it raises reaches its caller."""
 
     @wraps(hook)
     def guard(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             hook(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is ours and not the application's
+        except Exception as error:  # noqa: BLE001  # any error of a hook is the package's, not the application's
             errors.report(error)
 
     return guard

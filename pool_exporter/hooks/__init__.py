@@ -1,1 +1,1 @@
-"""Everything that touches SQLAlchemy's pools. Nothing here raises into the application."""
+"""All code that touches SQLAlchemy's pools. Nothing in this wing raises into the application."""

@@ -1,6 +1,6 @@
-"""Who checked a connection out: the running task of asyncio, or the thread; held weakly, and asked later if it is done.
+"""The owner of a checkout: the running asyncio task, or the thread. It is referenced weakly.
 
-Nothing here may know pools. An owner is a callable that returns the task or thread, or None when it was collected.
+Nothing here may know pools. An owner is a callable that returns the task or thread, or None once it was collected.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ Owner: TypeAlias = "Callable[[], asyncio.Task[object] | threading.Thread | None]
 
 
 class _Threads(threading.local):
-    """Has the current thread as `owner`, of each thread that asks."""
+    """Has the current thread as `owner`; each thread sees its own."""
 
     def __init__(self) -> None:
         self.owner: Owner = ref(threading.current_thread())
@@ -32,7 +32,7 @@ def owner_of_task() -> Owner:
 
 
 def name_of(owner: Owner) -> str:
-    """Return the task's or thread's name, "" when it was collected."""
+    """Return the name of the task or thread, "" once it was collected."""
     found = owner()
     if found is None:
         return ""
@@ -40,7 +40,7 @@ def name_of(owner: Owner) -> str:
 
 
 def is_finished(owner: Owner) -> bool:
-    """Tell whether the task or thread has ended, so that it cannot return what it checked out."""
+    """Return whether the task or thread has ended, so that it cannot return its connection any more."""
     found = owner()
     if found is None:
         return True

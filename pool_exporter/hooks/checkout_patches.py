@@ -1,54 +1,43 @@
-"""The two places that every checkout passes: `connect`, when it begins, and `_return_conn`, when it ends.
+"""The two methods that every checkout passes: `connect`, where it begins, and `_return_conn`, where it ends.
 
-Their replacements are the only code of ours that runs at each checkout, and here is where microseconds are spent or
-saved. Nothing here may count (state.py does), nor let out an exception of ours; one that is thrown at the thread, as a
-KeyboardInterrupt is, goes on its way after our books are in order.
+Their replacements are the only code of the package that runs at each checkout; here microseconds are spent or saved.
+Nothing here may count (`state.pool_state` does) or let an error of the package out. An exception that another thread or
+a signal raises in it, such as KeyboardInterrupt, passes on after the numbers are in order.
 """
 
 import sys
 from collections.abc import Callable
 from functools import update_wrapper
 from types import FrameType
-from typing import Any
+from typing import TypeAlias
 from weakref import ref
 
-from sqlalchemy.pool import Pool, PoolProxiedConnection
+from sqlalchemy.pool import Pool
 
 from pool_exporter.hook_errors import errors, guarded
+from pool_exporter.hooks.call_stack import failure_type
 from pool_exporter.hooks.checkout_owner import owner_of_task, threads
-from pool_exporter.hooks.method_patches import ATTRIBUTE, MethodPatch
-from pool_exporter.hooks.sqlalchemy_private import failure_type
+from pool_exporter.hooks.method_patches import Method
+from pool_exporter.hooks.pool_binding import ATTRIBUTE, Patch, PoolBinding, Proxied, Record
+from pool_exporter.hooks.sqlalchemy_private import is_known_signature
 from pool_exporter.state.pool_state import PoolState
 
-
-class PoolBinding:
-    """What a watched pool carries: whose it is, and what its replaced methods need at hand."""
-
-    __slots__ = ("hooks", "is_async", "patch", "state")
-
-    def __init__(self, hooks: Any, state: PoolState, *, is_async: bool) -> None:
-        self.hooks = hooks
-        self.state = state
-        #: Whether a task may be the owner of what is checked out.
-        self.is_async = is_async
-        #: The `connect` at which its callers are counted; None while it has not served yet.
-        self.patch: object | None = None
-
-    def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        """Leave nothing but None in a pickled pool."""
-        return type(None), ()
+Connect: TypeAlias = Callable[[Pool], Proxied]
+Return: TypeAlias = Callable[[Pool, Record], None]
 
 
 class InstancePatch:
-    """A `connect` of one pool object, replaced."""
+    """A `connect` that another library has set on one pool object, replaced."""
 
-    def __init__(self, before: Callable[[], Any]) -> None:
-        self.before = before
-        self.replacement: Callable[[], Any] | None = None
+    is_shadowed = False
+
+    def __init__(self, original: Callable[[], Proxied]) -> None:
+        self.original = original
+        self.replacement: Callable[[], Proxied] | None = None
 
 
 class UninstrumentedPoolHandler:
-    """Who wants to be told of pools that nobody watches, when they are first asked for a connection."""
+    """Holds the callback that is invoked on each `connect()` of an uninstrumented pool, with the caller's frame."""
 
     def __init__(self) -> None:
         self.on_uninstrumented_pool: Callable[[Pool, FrameType], None] | None = None
@@ -57,23 +46,31 @@ class UninstrumentedPoolHandler:
 uninstrumented_pool_handler = UninstrumentedPoolHandler()
 
 
-def patched_connect(  # noqa: C901  # each function more is a call at every checkout
-    connect_of: Callable[[Any], PoolProxiedConnection], patch: object
-) -> Callable[[Any], Any]:
-    """Return a `connect` that tells who waits, who gets a connection and who does not."""
+def patched_connect(connect_of: Method, patch: Patch) -> Method:
+    """Return a `connect` that reports when a caller begins to wait, and gets a connection or fails."""
+    if is_known_signature("connect", connect_of):
+        return _connect(connect_of, patch)
 
-    def connect(self: Any) -> Any:  # noqa: C901  # likewise
+    def connect(self: Pool, *arguments: object, **options: object) -> Proxied:
+        # Made for each call, so that it passes on whatever arguments a later SQLAlchemy has.
+        return _connect(lambda pool: connect_of(pool, *arguments, **options), patch)(self)
+
+    return connect
+
+
+def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # each function more is a call at each checkout
+    def connect(self: Pool) -> Proxied:  # noqa: C901  # likewise
         try:
-            binding = self._pool_exporter
-        except AttributeError:  # The doors were removed while this call came in.
+            binding = self._pool_exporter  # type: ignore[attr-defined]  # set by `PatchSet.open()`
+        except AttributeError:  # The patches were removed while this call came in.
             return connect_of(self)
         if binding is None or binding.patch is not patch:
-            binding = _entering(self, binding, patch)
+            binding = _binding_of(self, patch)
             if binding is None:
                 return connect_of(self)
-        state = binding.state
+        state: PoolState = binding.state
         try:
-            if not state.sentinel[0]:  # Forked without a word: it is the parent's.
+            if not state.sentinel[0]:  # Forked in C (no `os.fork` hook ran): this state belongs to the parent process.
                 state.on_fork_detected()
                 state = binding.state
             token = state.acquire_started()
@@ -89,7 +86,7 @@ def patched_connect(  # noqa: C901  # each function more is a call at every chec
             record = proxied._connection_record
             try:
                 connection = record._pool_exporter
-            except AttributeError:  # They were removed meanwhile.
+            except AttributeError:  # The patches were removed meanwhile.
                 connection = None
             if connection is None:
                 connection = binding.hooks.adopt(record)
@@ -98,37 +95,49 @@ def patched_connect(  # noqa: C901  # each function more is a call at every chec
                 wait = state.acquired(token, connection, record.fairy_ref, owner)
                 if wait >= state.slow_acquire.threshold_ns:
                     state.slow_acquire.on_slow_acquire(wait, None, None)
-            else:
-                state.acquire_abandoned(
-                    token
-                )  # Others watch the pool now: it was closed and instrumented again meanwhile.
-        except BaseException as error:  # noqa: BLE001  # what is not ours is raised again
-            _forget(state, token, error)
+            else:  # The monitor was closed, and the pool instrumented again, meanwhile: others count the connection.
+                state.acquire_abandoned(token)
+        except BaseException as error:  # noqa: BLE001  # what is not an Exception is raised again
+            _abandon(state, token, error)
         return proxied
 
     return connect
 
 
 def patch_instance_connect(pool: Pool, binding: PoolBinding) -> None:
-    """Time a `connect` that somebody has put on the pool itself: the class's, it may never come to."""
-    before = vars(pool).get("connect")
-    if before is not None:
-        binding.patch = patch = InstancePatch(before)
-        timed, reference = patched_connect(lambda _: before(), patch), ref(pool)
-        patch.replacement = vars(pool)["connect"] = update_wrapper(lambda: timed(reference()), before)
+    """Count at a `connect` that another library has set on the pool itself: it may never call the class's."""
+    original = vars(pool).get("connect")
+    if original is not None:
+        binding.patch = patch = InstancePatch(original)
+        counted = patched_connect(lambda _, *arguments, **options: original(*arguments, **options), patch)
+        reference = ref(pool)
+        patch.replacement = vars(pool)["connect"] = update_wrapper(
+            lambda *arguments, **options: counted(reference(), *arguments, **options), original
+        )
 
 
 def restore_instance_connect(pool: Pool, binding: PoolBinding) -> None:
-    """Put back what somebody had put there, unless it lies under something of somebody else's now."""
+    """Put the other library's `connect` back, unless something has been set over the replacement since."""
     patch = binding.patch
     if isinstance(patch, InstancePatch) and vars(pool).get("connect") is patch.replacement:
-        vars(pool)["connect"] = patch.before
+        vars(pool)["connect"] = patch.original
 
 
-def patched_return(return_of: Callable[..., None], _: MethodPatch) -> Callable[[Any, Any], None]:
+def patched_return(return_of: Method, _: Patch) -> Method:
     """Return a `_return_conn` that ends the use before the record is back, where the next caller may get it."""
+    if is_known_signature("_return_conn", return_of):
+        return _return(return_of)
 
-    def _return_conn(self: Any, record: Any) -> None:
+    def _return_conn(self: Pool, *arguments: object, **options: object) -> None:
+        # Likewise. A subclass of the application may have another name for the record, which comes first.
+        record: Record = (*arguments, options.get("record"))[0]  # type: ignore[assignment]  # as SQLAlchemy has it
+        _return(lambda pool, _: return_of(pool, *arguments, **options))(self, record)
+
+    return _return_conn
+
+
+def _return(return_of: Return) -> Return:
+    def _return_conn(self: Pool, record: Record) -> None:
         try:
             try:
                 connection = record._pool_exporter
@@ -140,21 +149,32 @@ def patched_return(return_of: Callable[..., None], _: MethodPatch) -> Callable[[
                 connection.checkout = None
         except Exception as error:  # noqa: BLE001  # as in `guarded`
             errors.report(error)
-        finally:  # An interrupt in our part must not cost the pool its place.
+        finally:  # An interrupt in the lines above must not cost the pool its place.
             return_of(self, record)
 
     return _return_conn
 
 
-def _entering(pool: Pool, binding: PoolBinding | None, patch: object) -> PoolBinding | None:
-    """Return who counts a call that came through *door*, if anybody does here: a class may pass it on to its parent."""
-    if binding is None:
-        if uninstrumented_pool_handler.on_uninstrumented_pool is not None:
-            uninstrumented_pool_handler.on_uninstrumented_pool(pool, sys._getframe(2))
-        # Where the pool's callers will be counted from now on, this one has passed already.
-        return getattr(pool, ATTRIBUTE, None)
-    if binding.patch is None:
-        binding.hooks.activate_recreated_pool(pool)
+def _binding_of(pool: Pool, patch: Patch) -> PoolBinding | None:
+    """Return the binding of a pool whose callers are counted at *patch*; None if they are not, or at another one.
+
+    It is called for a pool that is not instrumented, was just recreated, or whose class passes the call on to its
+    parent's `connect`.
+    """
+    try:
+        binding: PoolBinding | None = getattr(pool, ATTRIBUTE, None)
+        if patch.is_shadowed:
+            return None
+        if binding is None:
+            if uninstrumented_pool_handler.on_uninstrumented_pool is not None:
+                uninstrumented_pool_handler.on_uninstrumented_pool(pool, sys._getframe(2))
+            # This caller has passed the patch already at which the callers will be counted from now on.
+            return getattr(pool, ATTRIBUTE, None)
+        if binding.patch is None:
+            binding.hooks.activate_recreated_pool(pool)
+    except Exception as error:  # noqa: BLE001  # as in `guarded`, which returns nothing
+        errors.report(error)
+        return None
     return binding if binding.patch is patch else None
 
 
@@ -169,7 +189,7 @@ def _fail(state: PoolState, token: int, error: BaseException) -> None:
     state.slow_acquire.on_slow_acquire(wait, error_type, error)
 
 
-def _forget(state: PoolState, token: int, error: BaseException) -> None:
+def _abandon(state: PoolState, token: int, error: BaseException) -> None:
     guarded(state.acquire_abandoned)(token)
     if not isinstance(error, Exception):
         raise error

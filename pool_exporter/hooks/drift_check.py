@@ -1,4 +1,4 @@
-"""Our count of used connections held against the pool's own, once both have come to rest.
+"""Compares the package's count of used connections with the pool's own, once both have come to rest.
 
 Nothing here may change a pool or a state.
 """
@@ -12,10 +12,10 @@ from pool_exporter.state.pool_state import PoolState
 
 
 class Drift:
-    """The difference, which counts only if nothing has happened for `settled_ns`.
+    """The difference between the two counts; it is valid only after nothing has happened for `settled_ns`.
 
-    Nor does it count while a caller is pending or a connection is being closed: either has its place in the pool, and
-    no use.
+    While a caller is pending or a connection is being closed, it is not: either occupies a place in the pool without
+    being a use.
     """
 
     __slots__ = ("_difference", "_events", "_since", "settled_ns")
@@ -25,11 +25,20 @@ class Drift:
         self._events = self._difference = self._since = 0
 
     def read(self, state: PoolState, pool: Pool | None, *, is_closing: bool) -> int:
-        """Return ours less the pool's, while something moves what was read before; 0 for a pool without a count."""
+        """Return the package's count less the pool's.
+
+        Args:
+            state: The state of the pool's instrumentation.
+            pool: The current pool; None if there is none any more.
+            is_closing: Whether one of its connections is being closed.
+
+        Returns:
+            The difference; while something changes, the last valid one; 0 for a pool that does not count.
+        """
         if not isinstance(pool, QueuePool):
             return 0
-        ours = sum(connection.is_used and _is_of(connection, pool) for connection in state.live_connections())
-        events, difference, now = state.fingerprint(), ours - pool.checkedout(), state.clock()
+        used = sum(connection.is_used and _is_of(connection, pool) for connection in state.live_connections())
+        events, difference, now = state.fingerprint(), used - pool.checkedout(), state.clock()
         is_moving = bool(state.pending) or is_closing
         if is_moving or (self._events, self._difference) != (events, difference):
             self._events, self._difference, self._since = events, difference, now

@@ -1,26 +1,37 @@
-"""What happens to a pooled connection besides its checkouts: it is opened, invalidated, detached and closed.
+"""The methods that a connection passes besides its checkouts: it is opened, invalidated, detached and closed.
 
-Each replacement here tells the hooks of the pool at hand, before or after the method that it stands for, as its
-docstring says, and changes nothing about it. Nothing here may count or decide what an occurrence means; hooks.py does.
+Each replacement passes its arguments on, and reports to the pool's hooks before or after the original, as its docstring
+says. Whatever it reads for that from SQLAlchemy's objects is read inside a guard. Nothing here may count or decide what
+an event means; `pool_hooks` does.
 """
 
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, TypeVar
 
-from sqlalchemy.engine import Engine
-from sqlalchemy.pool import ConnectionPoolEntry, Pool
+from sqlalchemy.pool import Pool
 
-from pool_exporter.hook_errors import errors
-from pool_exporter.hooks.checkout_patches import PoolBinding, patched_connect, patched_return
-from pool_exporter.hooks.method_patches import ATTRIBUTE, CLOSE, CONNECT, MethodPatch, PatchFactories
-from pool_exporter.hooks.sqlalchemy_private import pool_of
+from pool_exporter.hook_errors import errors, guarded
+from pool_exporter.hooks.call_stack import is_dispose
+from pool_exporter.hooks.checkout_patches import patched_connect, patched_return
+from pool_exporter.hooks.method_patches import Method, PatchFactories
+from pool_exporter.hooks.pool_binding import ATTRIBUTE, Patch, PoolBinding, Proxied, Record
+from pool_exporter.hooks.sqlalchemy_private import CLOSE, OPEN, pool_of, pool_of_proxied
 
-_DISPOSE: Final = Engine.dispose.__code__
+Carrier = TypeVar("Carrier")
 
 
-def _binding_of(pool: Pool, patch: MethodPatch) -> PoolBinding | None:
-    return None if patch.is_shadowed else getattr(pool, ATTRIBUTE, None)
+def _binding_of(carrier: Carrier, pool_of: Callable[[Carrier], Pool], patch: Patch) -> PoolBinding | None:
+    """Return the binding of the pool behind *carrier*; None if it has none, or if the patch must count nothing."""
+    try:
+        return None if patch.is_shadowed else getattr(pool_of(carrier), ATTRIBUTE, None)
+    except Exception as error:  # noqa: BLE001  # as in `guarded`, which returns nothing
+        errors.report(error)
+        return None
+
+
+def _itself(pool: Pool) -> Pool:
+    return pool
 
 
 def _now(binding: PoolBinding) -> int | None:
@@ -31,91 +42,94 @@ def _now(binding: PoolBinding) -> int | None:
         return None
 
 
-def patched_open(open_of: Callable[[Any], None], patch: MethodPatch) -> Callable[[ConnectionPoolEntry], None]:
-    """Return a record's `__connect` that is timed; a connection counts when all listeners have set it up."""
+def patched_open(open_of: Method, patch: Patch) -> Method:
+    """Return a record's `__connect` that reports afterwards: a connection counts once all listeners have set it up."""
 
-    def __connect(record: ConnectionPoolEntry) -> None:
-        binding = _binding_of(pool_of(record), patch)
+    def __connect(record: Record, *arguments: object, **options: object) -> object:
+        binding = _binding_of(record, pool_of, patch)
         if binding is None:
-            open_of(record)
-            return
+            return open_of(record, *arguments, **options)
         began = _now(binding)
-        open_of(record)
+        result: object = open_of(record, *arguments, **options)
         binding.hooks.opened(record, began)
+        return result
 
     return __connect
 
 
-def patched_close(close_of: Callable[..., None], patch: MethodPatch) -> Callable[..., None]:
-    """Return a record's `__close` that counts the connection as open until it is closed: a server may hang."""
+def patched_close(close_of: Method, patch: Patch) -> Method:
+    """Return a record's `__close` that reports before and after: the server may take long to answer the close."""
 
-    def __close(record: ConnectionPoolEntry, **how: Any) -> None:
-        binding = _binding_of(pool_of(record), patch)
+    def __close(record: Record, *arguments: object, **options: object) -> object:
+        binding = _binding_of(record, pool_of, patch)
         if binding is None:
-            close_of(record, **how)
-            return
+            return close_of(record, *arguments, **options)
         binding.hooks.closing(record)
         try:
-            close_of(record, **how)
+            return close_of(record, *arguments, **options)
         finally:
             binding.hooks.closed(record)
 
     return __close
 
 
-def patched_invalidate(invalidate_of: Callable[..., None], patch: MethodPatch) -> Callable[..., None]:
-    """Return a record's `invalidate` that tells before it closes, and why."""
+def patched_invalidate(invalidate_of: Method, patch: Patch) -> Method:
+    """Return a record's `invalidate` that reports before the connection is closed, with the error that caused it."""
 
-    def invalidate(
-        record: ConnectionPoolEntry,
-        e: BaseException | None = None,
-        soft: bool = False,  # noqa: FBT001, FBT002  # as SQLAlchemy has it
-    ) -> None:
-        binding = _binding_of(pool_of(record), patch)
-        if binding is not None and record.dbapi_connection is not None:
-            binding.hooks.invalidated(record, e, is_soft=soft)
-        invalidate_of(record, e, soft)
+    def invalidate(record: Record, *arguments: object, **options: object) -> object:
+        binding = _binding_of(record, pool_of, patch)
+        if binding is not None:
+            _report_invalidation(binding, record, *arguments, **options)
+        return invalidate_of(record, *arguments, **options)
 
     return invalidate
 
 
-def patched_detach(detach_of: Callable[[Any], None], patch: MethodPatch) -> Callable[[Any], None]:
-    """Return a `detach` that tells before the record is back, where the next caller may get it."""
+@guarded
+def _report_invalidation(
+    binding: PoolBinding, record: Record, e: object = None, soft: object = None, *_: object, **__: object
+) -> None:
+    error = e if isinstance(e, BaseException) else None
+    binding.hooks.invalidated(record, error, is_soft=bool(soft))
 
-    def detach(proxied: Any) -> None:
-        binding = _binding_of(proxied._pool, patch)
-        if binding is not None and proxied._connection_record is not None:
-            binding.hooks.detaching(proxied._connection_record, proxied)
-        detach_of(proxied)
+
+def patched_detach(detach_of: Method, patch: Patch) -> Method:
+    """Return a `detach` that reports before the record is back, where the next caller may get it."""
+
+    def detach(proxied: Proxied, *arguments: object, **options: object) -> object:
+        binding = _binding_of(proxied, pool_of_proxied, patch)
+        if binding is not None:
+            binding.hooks.detaching(proxied)
+        return detach_of(proxied, *arguments, **options)
 
     return detach
 
 
-def patched_close_connection(close_of: Callable[..., None], patch: MethodPatch) -> Callable[..., None]:
-    """Return a pool's `_close_connection` that tells afterwards; a record's connections pass here too."""
+def patched_close_connection(close_of: Method, patch: Patch) -> Method:
+    """Return a pool's `_close_connection` that reports afterwards; connections of records pass here too."""
 
-    def _close_connection(pool: Pool, connection: Any, **how: Any) -> None:
+    def _close_connection(pool: Pool, connection: object, *arguments: object, **options: object) -> object:
         try:
-            close_of(pool, connection, **how)
+            return close_of(pool, connection, *arguments, **options)
         finally:
-            binding = _binding_of(pool, patch)
+            binding = _binding_of(pool, _itself, patch)
             if binding is not None:
                 binding.hooks.detached_closed(connection)
 
     return _close_connection
 
 
-def patched_recreate(recreate_of: Callable[[Any], Pool], patch: MethodPatch) -> Callable[[Any], Pool]:
-    """Return a `recreate` that has the new pool watched before anybody has it.
+def patched_recreate(recreate_of: Method, patch: Patch) -> Method:
+    """Return a `recreate` that has the new pool instrumented before anything else can use it.
 
-    What `Engine.dispose()` asks for, it puts in the pool's place at once; anybody else may throw it away.
+    `Engine.dispose()` puts the new pool in the old one's place at once; any other caller may drop it.
     """
 
-    def recreate(pool: Pool) -> Pool:
-        successor = recreate_of(pool)
-        binding = _binding_of(pool, patch)
+    def recreate(pool: Pool, *arguments: object, **options: object) -> Pool:
+        successor: Pool = recreate_of(pool, *arguments, **options)
+        binding = _binding_of(pool, _itself, patch)
         if binding is not None:
-            binding.hooks.pool_recreated(successor, at_once=sys._getframe(1).f_code is _DISPOSE)
+            binding.hooks.pool_recreated(successor, at_once=is_dispose(sys._getframe(1)))
         return successor
 
     return recreate
@@ -126,9 +140,9 @@ PATCH_FACTORIES: Final[PatchFactories] = {
     "_return_conn": patched_return,
     "recreate": patched_recreate,
     "_close_connection": patched_close_connection,
-    CONNECT: patched_open,
+    OPEN: patched_open,
     CLOSE: patched_close,
     "invalidate": patched_invalidate,
     "detach": patched_detach,
 }
-"""All replacements, by the name of what they stand for."""
+"""The factories of all replacements, by the name of the method that each replaces."""

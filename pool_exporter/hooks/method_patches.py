@@ -1,35 +1,36 @@
-"""The methods of SQLAlchemy that everything a pool does passes through, replaced while at least one pool is watched.
+"""Replaces the methods of SQLAlchemy that every checkout and every connection passes through, and puts them back.
 
-They are replaced on the classes that define them, for all pools at once, and each replacement asks the pool at hand who
-watches it. So an attribute is all that a watched pool has more than another: its methods keep their signatures, stay
-open to who patches the class, and nothing refers to the pool that did not. What the replacements do stands in
-acquire.py and lifecycle.py; nothing here may know it.
+They are replaced on the classes that define them, for all pools at once, while at least one pool is instrumented; each
+replacement looks up whether its pool is. So one attribute is all that an instrumented pool has more than another: its
+methods keep their signatures, other libraries can still patch the classes, and nothing new refers to the pool. Nothing
+here may know what the replacements do: `checkout_patches` and `lifecycle_patches` make them.
 
-Why not events: SQLAlchemy changes a deque of listeners in place, so that a thread which is running through it gets a
-RuntimeError, in the middle of the application's connect(), because somebody else began or ceased to listen. Each
-listener of a pool costs two kilobytes and, on a checkout, 0.4 microseconds. And there is no event for a caller that
-begins to wait or gives up, for a return that is complete, or before a detached connection's record can be had again.
+Why not events: SQLAlchemy changes a deque of listeners in place. When one thread begins or stops to listen, another one
+that iterates over the deque gets a RuntimeError, inside the application's `connect()`. Each listener of a pool costs
+two kilobytes, and 0.4 microseconds at each checkout. And no event fires when a caller begins to wait or gives up, when
+a return is complete, or before the record of a detached connection can be checked out again.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from functools import update_wrapper
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-import sqlalchemy
-from sqlalchemy.pool import Pool, SingletonThreadPool
-from sqlalchemy.pool.base import _ConnectionFairy, _ConnectionRecord
+from sqlalchemy.pool import Pool
 
-from pool_exporter.errors import UnsupportedError
+from pool_exporter.hooks.pool_binding import ATTRIBUTE
+from pool_exporter.hooks.sqlalchemy_private import RECORD, definer, places
 
-PatchFactory = Callable[[Callable[..., Any], "MethodPatch"], Callable[..., Any]]
-"""Makes the replacement of a method for a door."""
+Method: TypeAlias = Callable[..., Any]
+"""A method of SQLAlchemy, called with its object first."""
 
-ATTRIBUTE: Final = "_pool_exporter"
-"""A pool's attribute that holds its `Watch`, and a record's that holds its `Connection`; both None on the class.
+PatchFactory: TypeAlias = Callable[[Method, "MethodPatch"], Method]
+"""Makes the replacement of a method."""
 
-A record has `record_info` for such things, but that is the user's to see, and slower. Neither is reached by `__dict__`:
-where CPython has no dictionary for an object yet, that would make one, and make the object larger and slower."""
+PatchFactories: TypeAlias = Mapping[str, PatchFactory]
+"""The factory of each method's replacement, by the method's name."""
+
+_CARRIERS: Final = (Pool, RECORD)
 
 
 class MethodPatch:
@@ -37,95 +38,79 @@ class MethodPatch:
 
     __slots__ = ("cls", "is_shadowed", "name", "original", "replacement")
 
-    def __init__(self, cls: type, name: str, make: PatchFactory) -> None:
+    def __init__(self, cls: type, name: str, factory: PatchFactory) -> None:
         self.cls, self.name = cls, name
-        #: Another door was put before it; a call may go through both.
+        #: Whether the replacement must count nothing any more, because a call may also come to a later patch of its
+        #: method. It stays set: once another library's replacement covers a patch, calls can reach it at any time.
         self.is_shadowed = False
-        self.original: Callable[..., Any] = cls.__dict__[name]
-        self.replacement = update_wrapper(make(self.original, self), self.original)
+        self.original: Method = vars(cls)[name]
+        self.replacement = update_wrapper(factory(self.original, self), self.original)
         setattr(cls, name, self.replacement)
 
     @property
     def is_outermost(self) -> bool:
-        """Tell whether a call comes here first; somebody else may have replaced the method since."""
-        return self.cls.__dict__.get(self.name) is self.replacement
+        """Whether a call of the method comes to this patch first; another library may have replaced it since."""
+        return vars(self.cls).get(self.name) is self.replacement
 
-    def remove(self) -> None:
-        """Put the original back; from under somebody else's replacement it cannot be, where it does nothing more."""
+    def remove(self) -> bool:
+        """Put the original back, and return whether that was possible.
+
+        Under another library's replacement it is not. Then calls still pass through this patch, and it counts nothing.
+        """
         if self.is_outermost:
             setattr(self.cls, self.name, self.original)
+            return True
+        self.is_shadowed = True
+        return False
 
 
 class PatchSet:
-    """All doors of this process."""
+    """All patches of this process."""
 
     def __init__(self) -> None:
-        self._doors: list[MethodPatch] = []
-        #: Held while doors are opened or removed, and nothing else is waited for inside. A finalizer may remove.
+        self._patches: list[MethodPatch] = []
+        #: Removed patches that another library's replacement still calls.
+        self._shadowed: list[MethodPatch] = []
+        #: Held while methods are replaced; nothing is waited for inside. Reentrant: a finalizer may remove.
         self.lock = threading.RLock()
 
-    def open(self, pool_class: type[Pool], make: "PatchFactories") -> MethodPatch:
-        """Open every door of *pool_class* that is not open; return its `connect`'s, through which a caller comes."""
+    def open(self, pool_class: type[Pool], factories: PatchFactories) -> MethodPatch:
+        """Replace every method of *pool_class* that is not replaced yet, and return the patch of its `connect`."""
         with self.lock:
+            self._drop_uncovered()
             for carrier in _CARRIERS:
-                if ATTRIBUTE not in carrier.__dict__:
+                if ATTRIBUTE not in vars(carrier):
                     setattr(carrier, ATTRIBUTE, None)
-            for cls, name in _places(pool_class):
-                self._door(cls, name, make)
-            cls = next(each for each in pool_class.__mro__ if "connect" in each.__dict__)
-            return self._door(cls, "connect", make)
+            for cls, name in places(pool_class):
+                self._patch(cls, name, factories)
+            return self._patch(definer(pool_class, "connect"), "connect", factories)
 
     def remove(self) -> None:
-        """Put back all that was there."""
+        """Put back every method that can be put back."""
         with self.lock:
-            while self._doors:
-                self._doors.pop().remove()
+            while self._patches:
+                patch = self._patches.pop()
+                if not patch.remove():
+                    self._shadowed.append(patch)
             for carrier in _CARRIERS:
-                if ATTRIBUTE in carrier.__dict__:
+                if ATTRIBUTE in vars(carrier):
                     delattr(carrier, ATTRIBUTE)
+            self._drop_uncovered()
 
-    def _door(self, cls: type, name: str, make: "PatchFactories") -> MethodPatch:
-        for patch in self._doors:
+    def _drop_uncovered(self) -> None:
+        """Put back what could not be put back before, now that the other library's replacement may be gone."""
+        for patch in reversed(self._shadowed.copy()):
+            if patch.remove():
+                self._shadowed.remove(patch)
+
+    def _patch(self, cls: type, name: str, factories: PatchFactories) -> MethodPatch:
+        for patch in self._patches:
             if patch.cls is cls and patch.name == name:
                 if patch.is_outermost:
                     return patch
                 patch.is_shadowed = True
-        self._doors.append(MethodPatch(cls, name, make[name]))
-        return self._doors[-1]
-
-
-PatchFactories = dict[str, PatchFactory]
-"""How the replacement of each method is made, by the method's name."""
-
-CONNECT: Final = "_ConnectionRecord__connect"
-CLOSE: Final = "_ConnectionRecord__close"
-"""As the compiler mangles them."""
-
-_CARRIERS: Final = (Pool, _ConnectionRecord)
-_FIXED: Final = (
-    (Pool, "connect"),
-    (SingletonThreadPool, "connect"),
-    (Pool, "_close_connection"),
-    (_ConnectionRecord, CONNECT),
-    (_ConnectionRecord, CLOSE),
-    (_ConnectionRecord, "invalidate"),
-    (_ConnectionFairy, "detach"),
-)
-_OVERRIDDEN: Final = ("_return_conn", "recreate")
-"""Each class of pools may have its own; passing through several of them is passing once."""
-
-
-def _places(pool_class: type[Pool]) -> Iterator[tuple[type, str]]:
-    yield from _FIXED
-    for cls in pool_class.__mro__:
-        yield from ((cls, name) for name in _OVERRIDDEN if name in cls.__dict__)
-
-
-def require() -> None:
-    """Raise UnsupportedError if this SQLAlchemy has no such methods."""
-    missing = [f"{cls.__name__}.{name}" for cls, name in _places(Pool) if name not in cls.__dict__]
-    if missing:
-        raise UnsupportedError(f"SQLAlchemy {sqlalchemy.__version__}", missing)
+        self._patches.append(MethodPatch(cls, name, factories[name]))
+        return self._patches[-1]
 
 
 patches: Final = PatchSet()

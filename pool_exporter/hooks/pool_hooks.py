@@ -1,12 +1,12 @@
-"""From SQLAlchemy's pool to the state machine: what hangs on one pool and those that come after it, as an engine's do.
+"""Turns what SQLAlchemy's pool does into transitions of the state machine, for one pool and its successors.
 
-Nothing is counted here: each thing that happens becomes one transition of state.py. Checkouts come by acquire.py, the
-rarer things by lifecycle.py, which call the methods below. Private names of SQLAlchemy stand in records.py, doors.py,
-acquire.py, lifecycle.py and here, nowhere else.
+`dispose()` replaces an engine's pool by a successor; all of them share one `PoolHooks`. Nothing is counted here: each
+event becomes one transition of `state.pool_state`. Checkouts arrive from `checkout_patches`, rarer events from
+`lifecycle_patches`, which call the methods below.
 
-What may not happen here: an exception that reaches the application (each entry point is guarded), and a strong
-reference to an engine, pool, record, connection, task or thread. What hangs on what: a pool holds its `Watch` and that
-the `Hooks`; a record holds its `Connection`; both die with their pool.
+Rules: no exception may reach the application, so every entry point is guarded. There is no strong reference to an
+engine, pool, record, connection, task or thread. A pool holds its `PoolBinding`, and that the `PoolHooks`; a record
+holds its `Connection`; all of them die with their pool.
 """
 
 from collections.abc import Callable
@@ -16,35 +16,46 @@ from threading import RLock
 from typing import Any
 from weakref import ref
 
-from sqlalchemy import exc
 from sqlalchemy.pool import Pool
 
 from pool_exporter.hook_errors import guarded
+from pool_exporter.hooks.call_stack import close_reason
 from pool_exporter.hooks.checkout_owner import is_finished, name_of
-from pool_exporter.hooks.checkout_patches import PoolBinding, patch_instance_connect, restore_instance_connect
+from pool_exporter.hooks.checkout_patches import patch_instance_connect, restore_instance_connect
 from pool_exporter.hooks.drift_check import Drift
 from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
-from pool_exporter.hooks.method_patches import ATTRIBUTE, patches
-from pool_exporter.hooks.sqlalchemy_private import close_reason, limit_of, open_records, pool_of, server_pid_of
+from pool_exporter.hooks.method_patches import patches
+from pool_exporter.hooks.pool_binding import ATTRIBUTE, PoolBinding, Proxied, Record
+from pool_exporter.hooks.sqlalchemy_private import (
+    has_terminate,
+    is_async,
+    is_failed_ping,
+    limit_of,
+    open_records,
+    pool_of,
+    record_of,
+    server_pid_of,
+)
 from pool_exporter.state.checkout_details import write_owner, write_server_pid
 from pool_exporter.state.connection import CLOSED, DETACHED, Connection, Reference
 from pool_exporter.state.pool_state import PoolState
 
 
 class PoolHooks:
-    """All that is known of one pool and its successors."""
+    """The connections of one pool and its successors."""
 
     def __init__(self, pool: Pool, state: PoolState) -> None:
         self.state = state
-        #: Who installed it; whoever finds these hooks on a pool finds the monitor by it.
+        #: The monitor of the pool, set and read by the runtime.
         self.monitor: Any = None
-        #: Gives the words back, once; whoever placed them sets it.
+        #: Frees the slots, once; set by the runtime.
         self.release: Any = None
         self._pools: list[ref[Pool]] = [ref(pool)]
-        #: Pools that may come after, which nobody has asked for a connection yet.
+        #: Pools that `recreate()` made and that have not served a caller yet.
         self._successors: list[ref[Pool]] = []
+        #: Connections that have left the pool, by the id() of the driver's connection.
         self._detached: dict[int, Connection] = {}
-        #: The id() of records that are being closed, which may take as long as a server that hangs.
+        #: The id() of each record that is being closed, which takes as long as its server takes to answer.
         self._closing: set[int] = set()
         self.drift = Drift()
         self._is_removed = False
@@ -53,66 +64,65 @@ class PoolHooks:
     # Installing and removing.
 
     def install(self) -> None:
-        """Watch the pool, and take over the connections that it has already."""
+        """Instrument the pool, and track the connections that it has already."""
         for pool in self.pools():
-            binding = self._watch(pool)
+            binding = self._bind(pool)
             binding.patch = patches.open(type(pool), PATCH_FACTORIES)
             patch_instance_connect(pool, binding)
-            record: Any
             for record in open_records(pool):
                 self._catch_up(self.adopt(record), record.fairy_ref)
 
     def remove(self) -> None:
-        """Take away what the pools and their records carry."""
+        """Remove the attributes from the pools and their records, and stop tracking."""
         with self._lock:
             self._is_removed = True
             for pool in [*self.pools(), *_alive(self._successors)]:
-                binding: PoolBinding | None = getattr(pool, ATTRIBUTE, None)
+                binding = _binding_of(pool)
                 if binding is not None and binding.hooks is self:
                     restore_instance_connect(pool, binding)
-                    _take(pool)
-        self._let_go()
+                    _unset(pool)
+        self._forget_connections()
 
     def restart_after_fork(self, state: PoolState) -> None:
-        """Drop every connection without counting it and go on with *state*, as a forked child does."""
-        self._lock = RLock()  # In the child, a thread that is not there may hold the old one.
+        """Drop every connection without counting it and go on with *state*, in a forked child."""
+        self._lock = RLock()  # In the child, a thread that does not exist may hold the old one.
         self.state.abandon_slots()
-        self._let_go()
+        self._forget_connections()
         self._closing.clear()
         self.state = state
         for pool in [*self.pools(), *_alive(self._successors)]:
-            binding: PoolBinding | None = getattr(pool, ATTRIBUTE, None)
+            binding = _binding_of(pool)
             if binding is not None and binding.hooks is self:
                 binding.state = state
 
     def pools(self) -> list[Pool]:
-        """Return the pools that have served and are alive, the current one last."""
+        """Return the pools that have served callers and are alive, the current one last."""
         return _alive(self._pools)
 
-    def adopt(self, record: Any) -> Connection:
-        """Take over a connection that was opened before anyone watched."""
+    def adopt(self, record: Record) -> Connection:
+        """Track a connection that was opened before its pool was instrumented."""
         return self._tracked(record) or self._track(record, self.state.opened())
 
-    def _watch(self, pool: Pool) -> PoolBinding:
-        binding = PoolBinding(self, self.state, is_async=pool._dialect.is_async)
+    def _bind(self, pool: Pool) -> PoolBinding:
+        binding = PoolBinding(self, self.state, is_async=is_async(pool))
         setattr(pool, ATTRIBUTE, binding)
         return binding
 
-    def _let_go(self) -> None:
+    def _forget_connections(self) -> None:
         self._detached.clear()
         connections = self.state.live_connections()
         self.state.forget_connections()
         for connection in connections:
             record = connection.record()
             if getattr(record, ATTRIBUTE, None) is connection:
-                _take(record)
+                _unset(record)
 
     def _catch_up(self, connection: Connection, checkout: Reference) -> None:
-        """Take a connection for used that somebody got who had asked before the pool was watched."""
+        """Note the use of a connection whose caller began to acquire it before the pool was instrumented."""
         if connection.is_idle and checkout is not None and checkout() is not None:
             self.state.acquired(None, connection, checkout, None)
 
-    def _track(self, record: Any, connection: Connection) -> Connection:
+    def _track(self, record: Record, connection: Connection) -> Connection:
         connection.record = ref(record)
         connection.identity = id(record.dbapi_connection)
         if not self._is_removed:
@@ -120,41 +130,41 @@ class PoolHooks:
         write_server_pid(self.state.slots, connection.slot, server_pid_of(record))
         return connection
 
-    def _tracked(self, record: Any) -> Connection | None:
-        """Return the connection that the record holds, unless it is others': these hooks may have been removed."""
+    def _tracked(self, record: object) -> Connection | None:
+        """Return the record's connection; None without one, or after a later monitor has begun to track it."""
         connection: Connection | None = getattr(record, ATTRIBUTE, None)
         if connection is None or connection.pool is not self.state:
             return None
         return None if connection.state in (CLOSED, DETACHED) else connection
 
-    # One pool comes after another.
+    # A pool and its successor.
 
     @guarded
     def pool_recreated(self, pool: Pool, *, at_once: bool) -> None:
-        """Watch the pool that `recreate()` made: *at_once*, or from its first caller on, for it may never get one."""
+        """Instrument the pool that `recreate()` made: *at_once*, or when it serves its first caller."""
         with self._lock:
             if not self._is_removed and hooks_of(pool) is None:
-                self._watch(pool)
+                self._bind(pool)
                 self._successors = [*filter(_is_alive, self._successors), ref(pool)]
         if at_once:
             self.activate_recreated_pool(pool)
 
     @guarded
     def activate_recreated_pool(self, pool: Pool) -> None:
-        """Go on with a pool that comes after, unless that is done."""
+        """Make *pool* the current one, unless it is that already."""
         with self._lock:
-            binding: PoolBinding | None = getattr(pool, ATTRIBUTE, None)
+            binding = _binding_of(pool)
             if binding is not None and binding.patch is None:
                 self.state.replaced(limit_of(pool))
                 self._pools = [*filter(_is_alive, self._pools), ref(pool)]
                 self._successors = [each for each in self._successors if each() not in (None, pool)]
                 binding.patch = patches.open(type(pool), PATCH_FACTORIES)
 
-    # What happens to a connection, in the order of its life.
+    # The life of a connection, in order.
 
     @guarded
-    def opened(self, record: Any, began: int | None) -> None:
-        """Note that the record has opened a connection, which *began* at this time of the state's clock."""
+    def opened(self, record: Record, began: int | None) -> None:
+        """Count a connection that the record has opened; *began* is the state's clock before that, in nanoseconds."""
         took = None if began is None else self.state.clock() - began
         before = self._tracked(record)
         if before is not None:
@@ -162,51 +172,53 @@ class PoolHooks:
         self._track(record, self.state.opened(took, is_old=self._pools[-1]() is not pool_of(record)))
 
     @guarded
-    def invalidated(self, record: Any, error: BaseException | None, *, is_soft: bool) -> None:
-        """Note that the record's connection is being declared unusable."""
-        self._settle_down()
+    def invalidated(self, record: Record, error: BaseException | None, *, is_soft: bool) -> None:
+        """Count the invalidation that is about to happen; a record without a connection has none."""
+        if record.dbapi_connection is None:
+            return
+        self._detect_fork()
         self.state.invalidated("soft" if is_soft else "hard")
         connection = self._tracked(record)
         if connection is not None and not is_soft:
-            is_ping = pool_of(record)._pre_ping and isinstance(error, exc.InvalidatePoolError)
-            connection.close_reason = "pre_ping" if is_ping else "invalidate"
+            connection.close_reason = "pre_ping" if is_failed_ping(record, error) else "invalidate"
 
     @guarded
-    def closing(self, record: Any) -> None:
-        """Note that the record's connection is about to be closed; who wants it is on the stack."""
+    def closing(self, record: Record) -> None:
+        """Note that the record's connection is about to be closed, and find out why."""
         connection = self._tracked(record)
         if connection is not None:
             self._closing.add(id(record))
             connection.close_reason = close_reason(record, connection.close_reason)
 
     @guarded
-    def closed(self, record: Any) -> None:
-        """Note that the record's connection is closed."""
+    def closed(self, record: Record) -> None:
+        """Count the close of the record's connection."""
         connection = self._tracked(record)
         if connection is not None:
-            # Without a mark, who watches now was not there yet when the closing began.
+            # Without a reason, the pool was instrumented when the close was under way already.
             self.state.closed(connection, connection.close_reason or "discarded")
         self._closing.discard(id(record))
 
     @guarded
-    def detaching(self, record: Any, proxied: Any) -> None:
-        """Note that the record's connection is leaving the pool with *proxied*."""
+    def detaching(self, proxied: Proxied) -> None:
+        """Note that the connection of *proxied* is about to leave the pool."""
+        record = record_of(proxied)
         connection = self._tracked(record)
-        if connection is None:
+        if record is None or connection is None:
             return
-        _take(record)
+        _unset(record)
         is_lost = connection.checkout is None or connection.checkout() is None
         self.state.detached(connection)
         self._detached[connection.identity] = connection
         if not is_lost:
             connection.checkout = ref(proxied, partial(_collected, ref(self), connection.identity))
-        elif not pool_of(record)._dialect.has_terminate:
-            # The garbage collector returned it, and nobody is able to close it: nothing else will happen to it.
+        elif not has_terminate(pool_of(record)):
+            # The garbage collector detached it and its driver cannot close it here: no further event will come.
             self._close_detached(connection.identity, "discarded")
 
     @guarded
     def detached_closed(self, dbapi_connection: object) -> None:
-        """Note that a connection is closed, if it is one that has left the pool."""
+        """Count the close of a connection, if it is one that has left the pool."""
         self._close_detached(id(dbapi_connection), "detached")
 
     def _close_detached(self, identity: int, reason: str) -> None:
@@ -214,23 +226,23 @@ class PoolHooks:
         if connection is not None:
             self.state.closed(connection, reason)
 
-    def _settle_down(self) -> None:
+    def _detect_fork(self) -> None:
         if not self.state.sentinel[0]:
             self.state.on_fork_detected()
 
-    # Looking.
+    # What no event reports.
 
     @guarded
     def refresh(self) -> None:
-        """Write what nothing tells: uses that an interrupt hid, connections lost unannounced, orphans, the drift."""
-        self._settle_down()
+        """Write what no event reports: uses that an interrupt hid, connections lost silently, orphans and the drift."""
+        self._detect_fork()
         connections = self.state.live_connections()
         for connection in connections:
             record = connection.record()
             if getattr(record, ATTRIBUTE, None) is connection:
                 self._correct(connection, record)
         for identity, connection in list(self._detached.items()):
-            if _is_let_go(connection):
+            if _is_abandoned(connection):
                 self._close_detached(identity, "discarded")
         used = [connection for connection in connections if connection.is_used]
         for connection in used:
@@ -240,23 +252,27 @@ class PoolHooks:
         drift = self.drift.read(self.state, pool, is_closing=bool(self._closing))
         self.state.set_refreshed(sum(map(_is_orphan, used)), drift)
 
-    def _correct(self, connection: Connection, record: Any) -> None:
+    def _correct(self, connection: Connection, record: Record) -> None:
         since, checkout = connection.since, record.fairy_ref
         if connection.is_used:
             if checkout is None and connection.since == since:
-                self.state.released(connection)  # It is just being returned, or an interrupt kept us from noting it.
+                self.state.released(connection)  # Its return is under way, or an interrupt hid it.
         elif not self.state.pending and record.fairy_ref is checkout:
-            # A caller who is pending may have the record already and only wait for its ping.
+            # While a caller is pending, it may have this record already and wait for its ping.
             self._catch_up(connection, checkout)
 
 
 def hooks_of(pool: Pool) -> PoolHooks | None:
-    """Return what watches *pool*."""
-    binding: PoolBinding | None = getattr(pool, ATTRIBUTE, None)
-    return None if binding is None else binding.hooks
+    """Return the hooks of *pool*; None if it is not instrumented."""
+    binding = _binding_of(pool)
+    return binding.hooks if binding is not None and isinstance(binding.hooks, PoolHooks) else None
 
 
-def _take(carrier: object) -> None:
+def _binding_of(pool: Pool) -> PoolBinding | None:
+    return getattr(pool, ATTRIBUTE, None)
+
+
+def _unset(carrier: object) -> None:
     with suppress(AttributeError):
         delattr(carrier, ATTRIBUTE)
 
@@ -270,8 +286,8 @@ def _alive(references: list[ref[Pool]]) -> list[Pool]:
     return [pool for pool in found if pool is not None]
 
 
-def _is_let_go(connection: Connection) -> bool:
-    """Tell whether a detached connection was dropped unannounced: its proxy's last rollback failed."""
+def _is_abandoned(connection: Connection) -> bool:
+    """Return whether a detached connection was dropped without an event, as when its last rollback fails."""
     proxied = None if connection.checkout is None else connection.checkout()
     return proxied is not None and proxied.dbapi_connection is None
 
@@ -282,7 +298,7 @@ def _is_orphan(connection: Connection) -> bool:
 
 @guarded
 def _collected(hooks: Callable[[], PoolHooks | None], identity: int, _: object) -> None:
-    """Close a detached connection whose user has dropped it: its driver's connection goes with it, without an event."""
+    """Count the close of a detached connection whose user has dropped it: the driver's connection dies silently."""
     found = hooks()
     if found is not None:
         found._close_detached(identity, "discarded")

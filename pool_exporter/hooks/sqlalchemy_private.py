@@ -1,72 +1,273 @@
-"""SQLAlchemy's connection records: what hooks.py has to read from them that no public name gives.
+"""Every private name of SQLAlchemy that the package relies on, and `verify()`, which lists what does not fit.
 
-Everything here was checked against SQLAlchemy 2.0 and 2.1, and tests run it on both. Nothing here may change a record
-or a pool, or know the state machine.
+Rules: no other module uses a private name of SQLAlchemy, except for the attributes that `checkout_patches` reads on the
+hot path; `verify()` checks those too. A missing name never makes the import of this module fail. Nothing here may
+change a pool or a record, or know the state machine.
 """
 
 import gc
+import inspect
 import sys
 import time
-from contextlib import suppress
-from types import CodeType, FrameType, TracebackType
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from functools import partial
+from operator import attrgetter, methodcaller
+from typing import TYPE_CHECKING, Final, cast
+from weakref import ref
 
 from sqlalchemy import exc
-from sqlalchemy.engine import Engine
-from sqlalchemy.pool import AssertionPool, ConnectionPoolEntry, Pool, QueuePool
-from sqlalchemy.pool.base import _ConnectionRecord
+from sqlalchemy.engine import AdaptedConnection, Engine
+from sqlalchemy.pool import (
+    AssertionPool,
+    ConnectionPoolEntry,
+    Pool,
+    PoolProxiedConnection,
+    QueuePool,
+    SingletonThreadPool,
+)
 
+from pool_exporter.hooks.server_pids import server_pid
 from pool_exporter.state.pool_slots import UNLIMITED
 
-_OPENS: Final = _ConnectionRecord._ConnectionRecord__connect.__code__  # type: ignore[attr-defined]  # name-mangled
-_INVALIDATES: Final = _ConnectionRecord.invalidate.__code__
-_GETS: Final = _ConnectionRecord.get_connection.__code__
-_SEARCH_DEPTH: Final = 16
+if TYPE_CHECKING:
+    from pool_exporter.hooks.pool_binding import Proxied, Record
 
-_CLOSERS: Final = {
+_BASE: Final = sys.modules[Pool.__module__]
+RECORD: Final[type[ConnectionPoolEntry]] = getattr(_BASE, "_ConnectionRecord", ConnectionPoolEntry)
+FAIRY: Final[type[PoolProxiedConnection]] = getattr(_BASE, "_ConnectionFairy", PoolProxiedConnection)
+"""SQLAlchemy's connection record, and what it hands out as a pooled connection."""
+
+OPEN: Final = "_ConnectionRecord__connect"
+CLOSE: Final = "_ConnectionRecord__close"
+"""Two private methods of the record, under the names that the compiler gives them."""
+
+PARAMETERS: Final = {
+    "connect": ("self",),
+    "_return_conn": ("self", "record"),
+    "recreate": ("self",),
+    "_close_connection": ("self", "connection"),
+    OPEN: ("self",),
+    CLOSE: ("self",),
+    "invalidate": ("self", "e", "soft"),
+    "detach": ("self",),
+}
+"""The methods that are replaced, and the parameters that their replacements know; each may have more after these."""
+
+_DEFINED_ONCE: Final = (
+    (Pool, "connect"),
+    (SingletonThreadPool, "connect"),
+    (Pool, "_close_connection"),
+    (RECORD, OPEN),
+    (RECORD, CLOSE),
+    (RECORD, "invalidate"),
+    (FAIRY, "detach"),
+)
+_OVERRIDDEN: Final = ("_return_conn", "recreate")
+"""Each pool class may define these itself, and may call its parent's; a call through several of them counts once."""
+
+CLOSERS: Final = {
     "_do_return_conn": "overflow",
     "_cleanup": "overflow",
     "dispose": "dispose",
 }
-"""Methods of a pool, whichever class overrides them, from which a record is closed, and the reason of each."""
+"""Methods of a pool, whichever class defines them, from which a record is closed, and the close reason of each."""
+
+_ON_CLASSES: Final = (
+    (FAIRY, "_connection_record"),
+    (FAIRY, "_pool"),
+    (FAIRY, "dbapi_connection"),
+    (RECORD, "get_connection"),
+    (QueuePool, "_do_return_conn"),
+    (SingletonThreadPool, "_cleanup"),
+    (Engine, "dispose"),
+    (Engine, "raw_connection"),
+    (exc, "InvalidatePoolError"),
+)
+"""What is read from a pooled connection, and the methods that are recognized on the stack."""
+
+_VALUES_OF_A_POOL: Final[dict[str, object]] = {
+    "_dialect.has_terminate": False,
+    "_dialect.is_async": False,
+    "_invalidate_time": 0,
+    "_max_overflow": 2,
+    "_pool.use_lifo": False,
+    "_pre_ping": False,
+    "_recycle": -1,
+    "_reset_on_return.name": "reset_rollback",
+}
+_RESULTS_OF_A_POOL: Final[dict[str, object]] = {"checkedin": 0, "checkedout": 0, "size": 1, "timeout": 3}
+_VALUES_OF_A_RECORD: Final[dict[str, object]] = {
+    "dbapi_connection": None,
+    "driver_connection": None,
+    "fairy_ref": None,
+    "starttime": 0,
+}
+"""What `QueuePool(…, pool_size=1, max_overflow=2, timeout=3)` and a record without a connection must answer."""
 
 
-def pool_of(record: ConnectionPoolEntry) -> Pool:
+# What is replaced.
+
+
+def definer(cls: type, name: str) -> type:
+    """Return the class in the MRO of *cls* that defines the method *name*; *cls* itself if none does."""
+    return next((each for each in cls.__mro__ if name in vars(each)), cls)
+
+
+def places(pool_class: type[Pool]) -> Iterator[tuple[type, str]]:
+    """Yield the class and the name of every method that is replaced for pools of *pool_class*."""
+    yield from ((definer(cls, name), name) for cls, name in _DEFINED_ONCE)
+    yield definer(pool_class, "connect"), "connect"
+    for cls in pool_class.__mro__:
+        yield from ((cls, name) for name in _OVERRIDDEN if name in vars(cls))
+
+
+def is_known_signature(name: str, method: Callable[..., object]) -> bool:
+    """Return whether *method* takes exactly the parameters that `PARAMETERS` has for *name*."""
+    parameters = _parameters(method)
+    is_plain = all(each.kind is each.POSITIONAL_OR_KEYWORD for each in parameters)
+    return is_plain and tuple(each.name for each in parameters) == PARAMETERS[name]
+
+
+def _parameters(method: Callable[..., object]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(method).parameters.values())
+    except (TypeError, ValueError):
+        return [inspect.Parameter("arguments", inspect.Parameter.VAR_POSITIONAL)]
+
+
+# Whether the installed SQLAlchemy fits.
+
+
+def verify() -> list[str]:
+    """Check every name, parameter and value of SQLAlchemy that the package relies on.
+
+    Nothing is connected, patched or listened to, and no listener is called.
+
+    Returns:
+        What is missing or different, as a reader of SQLAlchemy's source knows it; an empty list if everything fits.
+    """
+    try:
+        return [*_wrong_methods(), *_missing_on_classes(), *_wrong_on_objects()]
+    except Exception as error:  # noqa: BLE001  # any error means that SQLAlchemy works in another way
+        return [f"pool that can be examined ({type(error).__name__}: {error})"]
+
+
+def _wrong_methods() -> Iterator[str]:
+    for cls, name in (*_DEFINED_ONCE, *((Pool, name) for name in _OVERRIDDEN)):
+        if not callable(getattr(cls, name, None)) or not _takes(name, vars(definer(cls, name))[name]):
+            yield f"{cls.__name__}.{name}({', '.join(PARAMETERS[name])})"
+
+
+def _takes(name: str, method: Callable[..., object]) -> bool:
+    """Return whether the first parameters are the known ones, or hidden by a wrapper that takes anything."""
+    leading = _parameters(method)[: len(PARAMETERS[name])]
+    is_hidden = any(each.kind is each.VAR_POSITIONAL for each in leading)
+    return is_hidden or tuple(each.name for each in leading) == PARAMETERS[name]
+
+
+def _missing_on_classes() -> Iterator[str]:
+    yield from (f"{owner.__name__}.{name}" for owner, name in _ON_CLASSES if not hasattr(owner, name))
+
+
+def _wrong_on_objects() -> Iterator[str]:
+    pool = QueuePool(lambda: None, pool_size=1, max_overflow=2, timeout=3)  # type: ignore[arg-type]  # never called
+    record = RECORD(pool, connect=False)  # type: ignore[call-arg]  # as `_ConnectionRecord` takes it
+    for name, expected in _VALUES_OF_A_POOL.items():
+        yield from _wrong(f"QueuePool.{name}", partial(attrgetter(name), pool), expected)
+    for name, expected in _RESULTS_OF_A_POOL.items():
+        yield from _wrong(f"QueuePool.{name}()", partial(methodcaller(name), pool), expected)
+    for name, expected in _VALUES_OF_A_RECORD.items():
+        yield from _wrong(f"_ConnectionRecord.{name}", partial(attrgetter(name), record), expected)
+    yield from _wrong("_ConnectionRecord.__pool", lambda: pool_of(record), pool)
+    yield from _wrong("_ConnectionRecord.__dict__ and __weakref__", lambda: [vars(record), ref(record)()], [{}, record])
+    yield from _wrong("Pool.__dict__ and _invoke_creator", lambda: [is_complete(pool), ref(pool)()], [True, pool])
+
+
+def _wrong(name: str, read: Callable[[], object], expected: object) -> Iterator[str]:
+    try:
+        is_right = read() == expected
+    except (AttributeError, TypeError):
+        is_right = False
+    if not is_right:
+        yield name
+
+
+# What is read.
+
+
+def pool_of(record: "Record | ConnectionPoolEntry") -> Pool:
     """Return the pool that the record belongs to."""
-    return record._ConnectionRecord__pool  # type: ignore[attr-defined,no-any-return]  # name-mangled
+    return record._ConnectionRecord__pool  # type: ignore[union-attr,no-any-return]  # name-mangled
 
 
-def open_records(pool: Pool) -> list[ConnectionPoolEntry]:
+def pool_of_proxied(proxied: "Proxied") -> Pool:
+    """Return the pool that handed out *proxied*."""
+    return proxied._pool
+
+
+def record_of(proxied: "Proxied") -> "Record | None":
+    """Return the connection record behind *proxied*; None once it is detached or returned."""
+    return proxied._connection_record
+
+
+def is_async(pool: Pool) -> bool:
+    """Return whether an asyncio driver opens the pool's connections."""
+    return pool._dialect.is_async
+
+
+def has_terminate(pool: Pool) -> bool:
+    """Return whether the pool's asyncio driver can close a connection without awaiting."""
+    return pool._dialect.has_terminate
+
+
+def dialect_name(pool: Pool) -> str:
+    """Return the name of the pool's dialect; "" for a pool that no engine has made."""
+    return str(getattr(getattr(pool, "_dialect", None), "name", ""))
+
+
+def is_complete(entry: object) -> bool:
+    """Return whether the constructor of *entry*, an engine or a pool, has finished."""
+    return ("pool" if issubclass(type(entry), Engine) else "_invoke_creator") in vars(entry)
+
+
+def open_records(pool: Pool) -> "list[Record]":
     """Find the records of *pool* that hold an open connection.
 
-    Only the garbage collector knows the used ones. It is asked who refers to the pool, never for all objects: a list of
-    those would hold other threads' half-built tuples, which fail when they are then resized.
+    Only the garbage collector knows the used ones. It is asked for what refers to the pool, never for all objects: a
+    list of those would hold half-built tuples of other threads, which fail when they are then resized.
     """
     if isinstance(pool, QueuePool) and pool.checkedin() == 0 and pool.checkedout() == 0:
         return []
-    records = [entry for entry in gc.get_referrers(pool) if type(entry) is _ConnectionRecord]
-    return [record for record in records if pool_of(record) is pool and record.dbapi_connection is not None]
+    found = cast("list[Record]", [entry for entry in gc.get_referrers(pool) if type(entry) is RECORD])
+    return [record for record in found if pool_of(record) is pool and record.dbapi_connection is not None]
 
 
 def engine_behind(engine: Engine) -> Engine:
-    """Return the engine that owns the pool: `execution_options()` makes copies that pass everything on to it."""
+    """Return the engine that owns the pool: `execution_options()` makes copies that delegate to it."""
     while hasattr(engine, "_proxied"):
         engine = engine._proxied
     return engine
 
 
-def server_pid_of(record: Any) -> int:
-    """Return the number by which the server knows the record's connection, where its driver tells without asking; or 0.
+def outdated_reason(record: "Record") -> str:
+    """Return the close reason of a record that `get_connection` replaces; the tests and their order are its own."""
+    pool = pool_of(record)
+    if pool._recycle > -1 and time.time() - record.starttime > pool._recycle:
+        return "recycle"
+    return "pool_invalidate" if pool._invalidate_time > record.starttime else "soft_invalidate"
 
-    PostgreSQL's is the backend's process id (asyncpg, psycopg, psycopg2), MySQL's the thread id (aiomysql, asyncmy,
-    PyMySQL, mysqlclient).
-    """
-    driver = record.driver_connection
-    with suppress(Exception):
-        if hasattr(driver, "get_server_pid"):
-            return int(driver.get_server_pid())
-        return int(driver.thread_id() if hasattr(driver, "thread_id") else driver.info.backend_pid)
-    return 0
+
+def is_failed_ping(record: "Record", error: BaseException | None) -> bool:
+    """Return whether the record is invalidated with *error* because its pre-ping failed."""
+    return pool_of(record)._pre_ping and isinstance(error, exc.InvalidatePoolError)
+
+
+def server_pid_of(record: "Record") -> int:
+    """Return the number by which the server knows the record's connection, or 0 where the driver has none at hand."""
+    connection = record.dbapi_connection
+    if issubclass(type(connection), AdaptedConnection):
+        connection = record.driver_connection
+    return server_pid(connection)
 
 
 def limit_of(pool: Pool) -> int:
@@ -76,46 +277,16 @@ def limit_of(pool: Pool) -> int:
     return 1 if isinstance(pool, AssertionPool) else UNLIMITED
 
 
-def close_reason(record: ConnectionPoolEntry, mark: str) -> str:
-    """Tell why the record is being closed, from inside its `close` event; *mark* is what an invalidation said.
-
-    Who closes it is on the stack: a connection over the limit is closed by its return, an outdated one by its next
-    checkout. The event's arguments and the record's times are the same in both cases.
-    """
-    frame: FrameType | None = sys._getframe(1)
-    for _ in range(_SEARCH_DEPTH):
-        if frame is None:
-            break
-        if frame.f_code is _INVALIDATES:
-            return mark or "invalidate"
-        if frame.f_code is _GETS:
-            return _outdated(record)
-        if frame.f_code.co_name in _CLOSERS and frame.f_locals.get("self") is pool_of(record):
-            return _CLOSERS[frame.f_code.co_name]
-        frame = frame.f_back
-    return "discarded"
-
-
-def _outdated(record: Any) -> str:
-    """Tell which of the tests of `get_connection` the record failed, asked in the same order."""
-    pool: Any = pool_of(record)
-    if pool._recycle > -1 and time.time() - record.starttime > pool._recycle:
-        return "recycle"
-    return "pool_invalidate" if pool._invalidate_time > record.starttime else "soft_invalidate"
-
-
-def failure_type(error: BaseException) -> str:
-    """Tell what stopped a caller of `Pool.connect`, as one of `catalog.ERROR_TYPES`."""
-    if isinstance(error, exc.TimeoutError):
-        return "timeout"
-    if not isinstance(error, Exception):
-        return "cancelled"
-    return "connect" if _raised_in(error.__traceback__, _OPENS) else "other"
-
-
-def _raised_in(traceback: TracebackType | None, code: CodeType) -> bool:
-    while traceback is not None:
-        if traceback.tb_frame.f_code is code:
-            return True
-        traceback = traceback.tb_next
-    return False
+def settings_of(pool: Pool) -> Iterator[tuple[str, object]]:
+    """Yield the labels of `sqlalchemy_pool_info` with their values, in their order; None where the pool has none."""
+    queue = pool if isinstance(pool, QueuePool) else None
+    yield "pool_class", type(pool).__name__
+    yield "dialect", getattr(pool._dialect, "name", None)
+    yield "driver", getattr(pool._dialect, "driver", None)
+    yield "pool_size", getattr(pool, "size", None) if queue is None else queue.size()
+    yield "max_overflow", None if queue is None else queue._max_overflow
+    yield "timeout_seconds", None if queue is None or queue.timeout() is None else float(queue.timeout())
+    yield "recycle_seconds", pool._recycle
+    yield "pre_ping", pool._pre_ping
+    yield "lifo", None if queue is None else queue._pool.use_lifo
+    yield "reset_on_return", str(getattr(pool._reset_on_return, "name", "")).removeprefix("reset_")

@@ -7,7 +7,7 @@ it would change. Nothing here may watch a pool itself; monitor.py does.
 
 import gc
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from sqlalchemy.engine import Engine
@@ -15,10 +15,13 @@ from sqlalchemy.pool import Pool
 from typing_extensions import Self
 
 from pool_exporter.hook_errors import guarded
+from pool_exporter.hooks.call_stack import engine_calling
 from pool_exporter.hooks.checkout_patches import uninstrumented_pool_handler
+from pool_exporter.hooks.compatibility import require
 from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
-from pool_exporter.hooks.method_patches import patches, require
+from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.pool_hooks import hooks_of
+from pool_exporter.hooks.sqlalchemy_private import is_complete
 from pool_exporter.runtime.monitor import Monitor, instrument, prepare_from_environment, watched
 from pool_exporter.runtime.registry import registry
 from pool_exporter.state.slow_acquire import nanoseconds
@@ -28,9 +31,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from pool_exporter.otel.meter_provider_bridge import MeterProviderBridge
-
-_RAW_CONNECTION: Final = Engine.raw_connection.__code__
-_SEARCH_DEPTH: Final = 4
 
 
 class AllPoolsInstrumentation:
@@ -68,15 +68,15 @@ class AllPoolsInstrumentation:
 
     def on_uninstrumented_pool(self, pool: Pool, caller: FrameType) -> None:
         """Watch a pool that nobody watches; *caller* is who asked it for a connection."""
-        self._watch(_engine_of(pool, caller) or pool)
+        self._watch(engine_calling(pool, caller) or pool)
 
     def search(self) -> None:
         """Watch the pools that are there: engines first, by which a pool gets its name."""
         gc.collect()  # A pool that is garbage, as each dispose() leaves one, would be found as well.
-        for cls, completing in ((Engine, "pool"), (Pool, "_invoke_creator")):
+        for cls in (Engine, Pool):
             # Only types are asked: a proxy object may raise when isinstance() asks it.
             for entry in gc.get_referrers(*_subclasses(cls)):
-                if issubclass(type(entry), cls) and completing in vars(entry):
+                if issubclass(type(entry), cls) and is_complete(entry):
                     self._watch(entry)
 
     @guarded
@@ -128,16 +128,3 @@ def _subclasses(cls: type) -> set[type]:
     """Return the class and all that derive from it; an object refers to its class, and is found by that."""
     found: list[type] = type.__subclasses__(cls)
     return {cls}.union(*map(_subclasses, found))
-
-
-def _engine_of(pool: Pool, caller: FrameType | None) -> Engine | None:
-    """Return the engine that asks its pool, through a wrapper or two perhaps; None if nobody near is one."""
-    for _ in range(_SEARCH_DEPTH):
-        if caller is None:
-            break
-        if caller.f_code is _RAW_CONNECTION:
-            # Asking any other frame for its locals would keep them alive as long as that frame runs.
-            engine: Engine = caller.f_locals["self"]
-            return engine if engine.pool is pool else None
-        caller = caller.f_back
-    return None

@@ -17,7 +17,7 @@ from typing_extensions import Self
 
 from pool_exporter.environment import Environment
 from pool_exporter.hook_errors import errors
-from pool_exporter.hooks.method_patches import require
+from pool_exporter.hooks.compatibility import require
 from pool_exporter.hooks.pool_description import config_of, identity_of
 from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
 from pool_exporter.hooks.sqlalchemy_private import engine_behind, limit_of

@@ -13,9 +13,12 @@ from sqlalchemy.pool.base import _ConnectionFairy, _ConnectionRecord
 
 from pool_exporter import instrument, instrument_all
 from pool_exporter.errors import UnsupportedError
-from pool_exporter.hooks import method_patches as module
+from pool_exporter.hooks import sqlalchemy_private as module
+from pool_exporter.hooks.compatibility import require
 from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
-from pool_exporter.hooks.method_patches import ATTRIBUTE, PatchSet, _places, require
+from pool_exporter.hooks.method_patches import PatchSet
+from pool_exporter.hooks.pool_binding import ATTRIBUTE
+from pool_exporter.hooks.sqlalchemy_private import places
 from pool_exporter.runtime.monitor import watched
 from tests.pools import Database, checked, watch_nothing
 
@@ -24,8 +27,8 @@ CLASSES = [QueuePool, NullPool, SingletonThreadPool, StaticPool, AssertionPool]
 
 def methods() -> dict[str, Any]:
     """Return every method that has a door, and the attribute, as they are now."""
-    places = {place for cls in CLASSES for place in _places(cls)}
-    found = {f"{cls.__name__}.{name}": cls.__dict__[name] for cls, name in places}
+    replaced = {place for cls in CLASSES for place in places(cls)}
+    found = {f"{cls.__name__}.{name}": cls.__dict__[name] for cls, name in replaced}
     for cls in (Pool, _ConnectionRecord, _ConnectionFairy):
         found[cls.__name__] = cls.__dict__.get(ATTRIBUTE, "nothing")
     return found
@@ -110,7 +113,7 @@ def test_replaced_methods_look_the_same(bare: dict[str, Any], poolclass: type[Po
     pool = poolclass(Database().connect)
     signature = inspect.signature(pool.connect)
     instrument(pool)
-    for cls, name in _places(poolclass):
+    for cls, name in places(poolclass):
         method, replaced = bare[f"{cls.__name__}.{name}"], cls.__dict__[name]
 
         assert method is not replaced
@@ -232,7 +235,7 @@ def test_own_connect_alone() -> None:
 
 def test_unsupported_sqlalchemy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A SQLAlchemy without one of the methods is refused by name, before anything is replaced."""
-    monkeypatch.setattr(module, "_FIXED", (*module._FIXED, (Pool, "_hand_out")))
+    monkeypatch.setattr(module, "_ON_CLASSES", (*module._ON_CLASSES, (Pool, "_hand_out")))
     engine = Database().engine()
 
     with pytest.raises(UnsupportedError, match=r"SQLAlchemy [\d.]+ has no Pool\._hand_out: upgrade pool_exporter"):

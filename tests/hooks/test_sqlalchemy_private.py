@@ -13,7 +13,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import AssertionPool, NullPool, Pool, QueuePool, SingletonThreadPool, StaticPool
 
 from pool_exporter import instrument
-from pool_exporter.hooks.sqlalchemy_private import engine_behind, failure_type, limit_of, open_records, pool_of
+from pool_exporter.hooks.call_stack import failure_type
+from pool_exporter.hooks.sqlalchemy_private import engine_behind, limit_of, open_records, pool_of
 from pool_exporter.metrics.pool_metrics import CLOSE_REASONS, ERROR_TYPES
 from pool_exporter.state.pool_slots import UNLIMITED
 from tests.pools import Database, closes, levels

@@ -14,7 +14,7 @@ from weakref import ref
 from sqlalchemy import create_engine, event, exc
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
-from pool_exporter.hooks.method_patches import ATTRIBUTE
+from pool_exporter.hooks.pool_binding import ATTRIBUTE
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.hooks.sqlalchemy_private import limit_of
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity

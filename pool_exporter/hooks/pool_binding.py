@@ -1,0 +1,95 @@
+"""The attribute that an instrumented pool carries, and the types through which the hooks see SQLAlchemy's objects.
+
+Only declarations belong here: no decision, no counting, no import of SQLAlchemy's private modules.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from sqlalchemy.pool import Pool
+
+from pool_exporter.state.connection import Connection
+from pool_exporter.state.pool_state import PoolState
+
+ATTRIBUTE: Final = "_pool_exporter"
+"""A pool's attribute that holds its `PoolBinding`, and a record's that holds its `Connection`; None on the classes.
+
+A record has `record_info` for such things, but the user sees that, and it is slower. Neither attribute is read through
+`__dict__`: where CPython has not made a dictionary for an object yet, that would make one, and the object slower."""
+
+
+class Record(Protocol):
+    """A connection record: SQLAlchemy's `_ConnectionRecord`, while its pool is instrumented."""
+
+    _pool_exporter: Connection | None
+    dbapi_connection: object | None
+    #: A weak reference to what the record is checked out as; None while it is idle.
+    fairy_ref: Callable[[], "Proxied | None"] | None
+    starttime: float
+
+    @property
+    def driver_connection(self) -> object | None:
+        """The driver's own connection, without SQLAlchemy's adapter."""
+
+
+class Proxied(Protocol):
+    """What a checkout hands to the application: SQLAlchemy's `_ConnectionFairy`."""
+
+    _connection_record: Record
+    _pool: Pool
+    dbapi_connection: object | None
+
+
+class Hooks(Protocol):
+    """What the replaced methods call: `PoolHooks`. All methods but `adopt` are guarded: they raise no Exception."""
+
+    def adopt(self, record: Record) -> Connection:
+        """Track a connection that was opened before its pool was instrumented."""
+
+    def activate_recreated_pool(self, pool: Pool) -> None:
+        """Count from now on the callers of a pool that `recreate()` made."""
+
+    def pool_recreated(self, pool: Pool, *, at_once: bool) -> None:
+        """Instrument the pool that `recreate()` made."""
+
+    def opened(self, record: Record, began: int | None) -> None:
+        """Count a connection that the record has opened."""
+
+    def invalidated(self, record: Record, error: BaseException | None, *, is_soft: bool) -> None:
+        """Count an invalidation that is about to happen."""
+
+    def closing(self, record: Record) -> None:
+        """Note that the record's connection is about to be closed."""
+
+    def closed(self, record: Record) -> None:
+        """Count the close of the record's connection."""
+
+    def detaching(self, proxied: Proxied) -> None:
+        """Note that a connection is about to leave the pool."""
+
+    def detached_closed(self, dbapi_connection: object) -> None:
+        """Count the close of a connection that has left the pool."""
+
+
+class Patch(Protocol):
+    """A replaced method, of a class or of one pool."""
+
+    is_shadowed: bool
+
+
+class PoolBinding:
+    """Attribute set on an instrumented pool: its hooks and state, cached for the patched methods."""
+
+    __slots__ = ("hooks", "is_async", "patch", "state")
+
+    def __init__(self, hooks: Hooks, state: PoolState, *, is_async: bool) -> None:
+        self.hooks = hooks
+        self.state = state
+        #: Whether a task may be the owner of a checkout.
+        self.is_async = is_async
+        #: The patch of `connect` that counts the pool's callers; None until the pool serves its first one.
+        self.patch: Patch | None = None
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Leave nothing but None in a pickled pool."""
+        return type(None), ()

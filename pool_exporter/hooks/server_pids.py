@@ -1,0 +1,35 @@
+"""The number by which a database server knows a driver's connection, of drivers that have it at hand without a query.
+
+PostgreSQL's is the backend's process id, MySQL's the thread id. Rules: only types of known drivers are asked, and by
+the driver's own method, so that an application's subclass or test double never sees a call. Nothing here may know
+SQLAlchemy or import a driver.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from operator import attrgetter, methodcaller
+from typing import Final
+
+_DRIVERS: Final[dict[str, tuple[str, Callable[[object], object]]]] = {
+    "asyncpg": ("get_server_pid", methodcaller("__call__")),
+    "psycopg": ("info", attrgetter("backend_pid")),
+    "psycopg2": ("info", attrgetter("backend_pid")),
+    "aiomysql": ("thread_id", methodcaller("__call__")),
+    "asyncmy": ("thread_id", methodcaller("__call__")),
+    "pymysql": ("thread_id", methodcaller("__call__")),
+    "MySQLdb": ("thread_id", methodcaller("__call__")),
+}
+"""By a driver's package: the attribute of its connection class, and how the number is read from that attribute."""
+
+
+def server_pid(connection: object) -> int:
+    """Return the server's number of the driver's *connection*; 0 if the driver is not known or does not say."""
+    with suppress(Exception):
+        if hasattr(type(connection), "__wrapped__"):  # A proxy, as tracing libraries put around a connection.
+            connection = connection.__wrapped__  # type: ignore[attr-defined]  # its type has it
+        for cls in type(connection).__mro__:
+            name, read = _DRIVERS.get(cls.__module__.partition(".")[0], ("", None))
+            if read is not None and hasattr(cls, name):
+                # Taken from the driver's class, not from the instance, whose class may override it.
+                return int(str(read(getattr(cls, name).__get__(connection))))
+    return 0
