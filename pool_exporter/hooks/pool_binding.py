@@ -93,3 +93,8 @@ class PoolBinding:
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """Leave nothing but None in a pickled pool."""
         return type(None), ()
+
+
+def binding_of(pool: Pool) -> PoolBinding | None:
+    """Return the pool's binding; None if it is not instrumented."""
+    return getattr(pool, ATTRIBUTE, None)

@@ -25,7 +25,7 @@ from pool_exporter.hooks.checkout_patches import patch_instance_connect, restore
 from pool_exporter.hooks.drift_check import Drift
 from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
 from pool_exporter.hooks.method_patches import patches
-from pool_exporter.hooks.pool_binding import ATTRIBUTE, PoolBinding, Proxied, Record
+from pool_exporter.hooks.pool_binding import ATTRIBUTE, PoolBinding, Proxied, Record, binding_of
 from pool_exporter.hooks.sqlalchemy_private import (
     has_terminate,
     is_async,
@@ -77,7 +77,7 @@ class PoolHooks:
         with self._lock:
             self._is_removed = True
             for pool in [*self.pools(), *_alive(self._successors)]:
-                binding = _binding_of(pool)
+                binding = binding_of(pool)
                 if binding is not None and binding.hooks is self:
                     restore_instance_connect(pool, binding)
                     _unset(pool)
@@ -91,7 +91,7 @@ class PoolHooks:
         self._closing.clear()
         self.state = state
         for pool in [*self.pools(), *_alive(self._successors)]:
-            binding = _binding_of(pool)
+            binding = binding_of(pool)
             if binding is not None and binding.hooks is self:
                 binding.state = state
 
@@ -153,7 +153,7 @@ class PoolHooks:
     def activate_recreated_pool(self, pool: Pool) -> None:
         """Make *pool* the current one, unless it is that already."""
         with self._lock:
-            binding = _binding_of(pool)
+            binding = binding_of(pool)
             if binding is not None and binding.patch is None:
                 self.state.replaced(limit_of(pool))
                 self._pools = [*filter(_is_alive, self._pools), ref(pool)]
@@ -264,12 +264,8 @@ class PoolHooks:
 
 def hooks_of(pool: Pool) -> PoolHooks | None:
     """Return the hooks of *pool*; None if it is not instrumented."""
-    binding = _binding_of(pool)
+    binding = binding_of(pool)
     return binding.hooks if binding is not None and isinstance(binding.hooks, PoolHooks) else None
-
-
-def _binding_of(pool: Pool) -> PoolBinding | None:
-    return getattr(pool, ATTRIBUTE, None)
 
 
 def _unset(carrier: object) -> None:
