@@ -4,12 +4,20 @@ The current time is an argument. Nothing here may know SQLAlchemy, a file or an 
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.pool_metrics import BUCKETS, CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+from pool_exporter.metrics.pool_metrics import BUCKETS
 from pool_exporter.metrics.server_snapshot import Held, LivePool
-from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot
+from pool_exporter.metrics.snapshot import Count, Histogram, PoolSnapshot
 from pool_exporter.state import layout
+
+_SHOWN: Final = tuple(field for field in layout.TABLE.fields if field.metric_field)
+_SINGLE: Final = tuple((field.metric_field, field.start) for field in _SHOWN if field.label is None)
+_LABELLED: Final = tuple(
+    (field.metric_field, field.values, slice(field.start, field.slots.stop)) for field in _SHOWN if field.label
+)
+"""The counters that metrics show as they are."""
 
 
 def decode(slots: Sequence[int], now: int, identity: PoolIdentity, config: PoolConfig) -> PoolSnapshot:
@@ -38,11 +46,7 @@ def decode(slots: Sequence[int], now: int, identity: PoolIdentity, config: PoolC
         wait_time=_histogram(slots, layout.WAIT),
         create_time=_histogram(slots, layout.CREATE),
         use_time=_histogram(slots, layout.USE),
-        connects=slots[layout.CONNECTS],
-        acquire_failures=_labelled(slots, layout.FAILURES, ERROR_TYPES.values),
-        closes=_labelled(slots, layout.CLOSES, CLOSE_REASONS.values),
-        invalidations=_labelled(slots, layout.INVALIDATED, INVALIDATIONS.values),
-        leaked=slots[layout.LEAKED],
+        counters=_counters(slots),
         detached=slots[layout.DETACHED],
         used_peak=peak_of(slots, now, layout.USED_PEAK, layout.USED_PEAKS, used),
         pending_peak=peak_of(slots, now, layout.PENDING_PEAK, layout.PENDING_PEAKS, pending),
@@ -65,8 +69,11 @@ def _histogram(slots: Sequence[int], start: int) -> Histogram:
     return Histogram(tuple(slots[start:end]), _seconds(slots[end]))
 
 
-def _labelled(slots: Sequence[int], start: int, values: tuple[str, ...]) -> dict[str, int]:
-    return {value: slots[start + i] for i, value in enumerate(values)}
+def _counters(slots: Sequence[int]) -> dict[str, Count]:
+    counters: dict[str, Count] = {name: slots[slot] for name, slot in _SINGLE}
+    for name, values, run in _LABELLED:
+        counters[name] = dict(zip(values, slots[run], strict=True))
+    return counters
 
 
 def _ended_pending(slots: Sequence[int]) -> int:

@@ -19,7 +19,7 @@ from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.exporter_metrics import SET_ASIDE, WORKER_ENDS, WORKER_STATES
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.server_snapshot import LivePool
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.snapshot import DirectoryHealth, PoolSnapshot, Snapshot
 from pool_exporter.state import layout
 from pool_exporter.state.aggregate import Part, aggregate, aggregate_config, as_final_counters
 from pool_exporter.state.decode import decode, live_pool, taken
@@ -35,13 +35,7 @@ _log = logging.getLogger("pool_exporter")
 FROZEN_NS: Final = 5 * layout.SECOND
 """A living worker whose heartbeat is older is frozen: it beats every second."""
 
-_COUNTERS: Final = (
-    *(layout.SATURATED, layout.CONNECTS, layout.LEAKED, layout.FAILED_NS, layout.LOST_NS),
-    *range(layout.FAILURES, layout.USED_PEAKS),
-    *range(layout.WAIT, layout.CHECKOUT_TIMES),
-)
-"""The words of a pool that never fall."""
-_counters_of: Final = itemgetter(*_COUNTERS)
+_counters_of: Final = itemgetter(*layout.COUNTER_SLOTS)
 
 
 @dataclass(slots=True)
@@ -103,7 +97,7 @@ class DirectoryReader:
             self._gather(scrape, found)
         for identity, slots in totals.slots.items():
             scrape.pools[identity][0].append((slots, layout.SECOND))
-        return replace(self._snapshot(scrape), scrape_duration_seconds=time.perf_counter() - started)
+        return self._snapshot(scrape, started)
 
     def _attempt(self, step: Callable[[], object]) -> None:
         """Take a step of folding; when it fails, the files are read as before, and what the accumulator held counts."""
@@ -158,7 +152,7 @@ class DirectoryReader:
         self._good[found.name] = records, counters
         return records
 
-    def _snapshot(self, scrape: _Scrape) -> Snapshot:
+    def _snapshot(self, scrape: _Scrape, started: float) -> Snapshot:
         pools = tuple(self._pools(scrape))  # First, for what it sets aside.
         states, ends = Counter(scrape.states.values()), scrape.ends
         hook_errors, transport_errors = self._errors = (
@@ -166,11 +160,7 @@ class DirectoryReader:
             max(self._errors[1], scrape.transport_errors),
         )
         reasons = Counter(fault.reason for fault in scrape.set_aside)
-        return Snapshot(
-            pools=pools,
-            live=tuple(scrape.live),
-            hook_errors=hook_errors,
-            build=build(),
+        directory = DirectoryHealth(
             workers={state: states[state] for state in WORKER_STATES.values},
             workers_ended={end: ends[end] for end in WORKER_ENDS.values},
             files=scrape.files,
@@ -179,8 +169,16 @@ class DirectoryReader:
             fold_errors=self.fold_errors,
             pools_dropped=scrape.dropped,
             pools_folded_together=self._totals.pools_merged,
-            transport_errors=transport_errors,
             last_fold_timestamp_seconds=self._fold.last,
+            scrape_duration_seconds=time.perf_counter() - started,
+        )
+        return Snapshot(
+            pools=pools,
+            hook_errors=hook_errors,
+            build=build(),
+            transport_errors=transport_errors,
+            directory=directory,
+            live=tuple(scrape.live),
         )
 
     def _pools(self, scrape: _Scrape) -> Iterator[PoolSnapshot]:

@@ -523,7 +523,10 @@ def test_numbers_are_of_the_scene_alone() -> None:
     """Means and counts are what happened between two snapshots; what did not happen is not mentioned."""
     before = SNAPSHOT.pools[0]
     closes = {**before.closes, "pre_ping": before.closes["pre_ping"] + 3}
-    after = replace(before, used_seconds=before.used_seconds + 5, closes=closes, orphaned=2, oldest_use_seconds=7.25)
+    counters = {**before.counters, "closes": closes}
+    after = replace(
+        before, used_seconds=before.used_seconds + 5, counters=counters, orphaned=2, oldest_use_seconds=7.25
+    )
     first, second = terminal.numbers(terminal.Outcome(before, after, Tally(8, 1), 2.0)).splitlines()
 
     assert "8 requests    1 failed   used  2.50   pending   0.00   wait    0.00 ms" in first

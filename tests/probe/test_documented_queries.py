@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pool_exporter import probe
-from pool_exporter.metrics.metric import Kind
+from pool_exporter.metrics.metric import Kind, Metric
 from pool_exporter.metrics.pool_metrics import POOL_LABELS, POOL_METRICS
-from pool_exporter.metrics.server_metrics import HELD_STATES, SERVER_LABELS, SERVER_METRICS, ServerMetric
+from pool_exporter.metrics.server_metrics import HELD_STATES, SERVER_LABELS, SERVER_METRICS
 
 DOCS = Path(__file__).parents[2] / "docs" / "probe.md"
 TABLE = re.compile(r"(<!-- metrics[^\n]*-->\n)(.*?)(<!-- /metrics -->)", re.DOTALL)
@@ -25,7 +25,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", DOCS.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def row(metric: ServerMetric) -> str:
+def row(metric: Metric) -> str:
     """Return a metric's line of the table."""
     labels = [*metric.open_labels, *([metric.label] if metric.label else [])]
     own = f" {{{', '.join(label.prometheus for label in labels)}}}" if labels else ""
