@@ -8,7 +8,7 @@ while its process stands still, is not taken back when that process turns out to
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, MutableSequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter, le
@@ -23,17 +23,16 @@ from pool_exporter.metrics.snapshot import DirectoryHealth, PoolSnapshot, Snapsh
 from pool_exporter.state import layout
 from pool_exporter.state.aggregate import Part, aggregate, aggregate_config, as_final_counters
 from pool_exporter.state.decode import decode, live_pool, taken
+from pool_exporter.state.layout import Slots
 from pool_exporter.version import build
 from pool_exporter.workers.compaction import Compactor
-from pool_exporter.workers.dead_worker_totals import Totals, end_reason, load, totals_file_id
+from pool_exporter.workers.dead_worker_totals import Totals, load, totals_file_id
 from pool_exporter.workers.file_format import OPEN, PoolEntry
 from pool_exporter.workers.file_reader import ReadFile, scan
 from pool_exporter.workers.process_info import monotonic_of
+from pool_exporter.workers.worker_state import state_of
 
 _log = logging.getLogger("pool_exporter")
-
-FROZEN_NS: Final = 5 * layout.SECOND
-"""A living worker whose heartbeat is older is frozen: it beats every second."""
 
 _counters_of: Final = itemgetter(*layout.COUNTER_SLOTS)
 
@@ -47,7 +46,9 @@ class _Scrape:
         default_factory=lambda: defaultdict(lambda: ([], []))
     )
     set_aside: list[CorruptFile] = field(default_factory=list)
-    states: dict[bytes, str] = field(default_factory=dict)
+    #: The files of each process that are not in the totals.
+    processes: dict[bytes, list[ReadFile]] = field(default_factory=lambda: defaultdict(list))
+    #: How many processes are in each state or have ended in each way; at first those in the totals.
     ends: Counter[str] = field(default_factory=Counter)
     live: list[LivePool] = field(default_factory=list)
     hook_errors: int = 0
@@ -124,16 +125,14 @@ class DirectoryReader:
         scrape.hook_errors += file.hook_errors
         scrape.transport_errors += file.transport_errors
         self.torn_reads += found.is_torn
+        scrape.processes[file.writer.process_uuid].append(found)
         if found.is_alive:
-            scrape.states[file.writer.process_uuid] = "frozen" if now - file.heartbeat > FROZEN_NS else "live"
             scrape.dropped += file.dropped
-        else:
-            scrape.ends[end_reason(found)] += file.is_first
         for record in self._records(scrape, found):
             identity = replace(record.identity, instance=instance) if instance else record.identity
             if found.is_alive and record.state == OPEN:
                 parts, configs = scrape.pools[identity]
-                parts.append(_at_one_moment(record.slots, now))
+                parts.append(at_one_moment(record.slots, now))
                 configs.append(record.config)
                 if self._for_servers:
                     scrape.live.append(live_pool(record.slots, now, record.identity, record.config))
@@ -154,7 +153,10 @@ class DirectoryReader:
 
     def _snapshot(self, scrape: _Scrape, started: float) -> Snapshot:
         pools = tuple(self._pools(scrape))  # First, for what it sets aside.
-        states, ends = Counter(scrape.states.values()), scrape.ends
+        states = Counter(scrape.ends)
+        for files in scrape.processes.values():
+            is_counted = any(found.is_alive or found.file.is_first for found in files)
+            states[state_of(files, monotonic_of(files[0].file.writer))] += is_counted
         hook_errors, transport_errors = self._errors = (
             max(self._errors[0], scrape.hook_errors),
             max(self._errors[1], scrape.transport_errors),
@@ -162,7 +164,7 @@ class DirectoryReader:
         reasons = Counter(fault.reason for fault in scrape.set_aside)
         directory = DirectoryHealth(
             workers={state: states[state] for state in WORKER_STATES.values},
-            workers_ended={end: ends[end] for end in WORKER_ENDS.values},
+            workers_ended={end: states[end] for end in WORKER_ENDS.values},
             files=scrape.files,
             files_set_aside={reason: reasons[reason] for reason in SET_ASIDE.values},
             torn_reads=self.torn_reads,
@@ -201,12 +203,15 @@ class DirectoryReader:
         return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)
 
 
-def _at_one_moment(slots: MutableSequence[int], now: int) -> Part:
-    """Make up for what was stored while it was read, and for a wall clock that jumped.
+def at_one_moment(slots: Slots, now: int) -> tuple[Slots, int]:
+    """Return the slots of one process as of one moment, and that moment.
 
-    A use that began after OPEN was read, and a time that is later than now as other clocks tell it.
+    Args:
+        slots: The slots as they were read; OPEN is raised where a checkout began after it was read.
+        now: The time of the process's monotonic clock. If a time in the slots is later, because a wall clock jumped,
+            that time is taken.
     """
-    # No use and no caller has both rows without a time; one look at all of them is a third of the work.
+    # Looking at all tracked times at once, instead of only at the taken ones, is a third of the work.
     latest = max(slots[layout.SATURATED_SINCE], *slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS])
     uses = len(taken(slots, layout.CHECKOUT_TIMES)) + slots[layout.UNTRACKED_CHECKOUTS]
     slots[layout.OPEN] = max(slots[layout.OPEN], uses)

@@ -15,8 +15,9 @@ import pytest
 from pool_exporter.state import layout
 from pool_exporter.workers.compaction import Compactor
 from pool_exporter.workers.dead_worker_totals import load
-from pool_exporter.workers.directory_snapshot import FROZEN_NS, DirectoryReader
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_reader import scan
+from pool_exporter.workers.worker_state import FROZEN_NS
 from tests.faults.application import application, in_namespace, only_pool
 from tests.fixtures.deadlines import until
 from tests.fixtures.health import health

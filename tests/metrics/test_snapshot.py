@@ -221,7 +221,7 @@ def test_drift_may_be_negative() -> None:
 @pytest.mark.parametrize("length", [0, layout.SLOT_COUNT - 1, layout.SLOT_COUNT + 1])
 def test_wrong_number_of_words_is_refused(length: int) -> None:
     """What has not just the words of the layout is no pool."""
-    with pytest.raises(ValueError, match=f"a pool has {layout.SLOT_COUNT} words, got {length}"):
+    with pytest.raises(ValueError, match=f"a pool has {layout.SLOT_COUNT} slots, got {length}"):
         decode([0] * length, ORIGIN, IDENTITY, CONFIG)
 
 

@@ -40,7 +40,7 @@ from pool_exporter.workers.schema_translation import SCHEMA, translator
 state = PoolState(lambda: 10**9)
 state.slots[layout.NOVELTIES] += 5  # The one store.
 state.slots[layout.MARVELS + 1] += 7
-slots = state.read()
+slots = list(state.slots)
 pool = decode(slots, 10**9, PoolIdentity("orders"), PoolConfig())
 assert (5, {"hard": 0, "soft": 7}) == (pool.counters["novelties"], pool.counters["marvels"]), pool.counters
 

@@ -10,8 +10,9 @@ import pytest
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.state.layout import Slots
-from pool_exporter.workers.directory_snapshot import FROZEN_NS, DirectoryReader
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_writer import WorkerFiles
+from pool_exporter.workers.worker_state import FROZEN_NS
 from tests.fixtures.health import health
 
 
