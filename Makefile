@@ -8,6 +8,7 @@
 #   make slow    run what takes longer: conformance, ten minutes of soak, fuzz, and all tests on SQLAlchemy 2.0 and on
 #                every other Python
 #   make dashboards  write Grafana's boards and Prometheus' rules again; RUNBOOKS=https://… is where docs/runbooks is published
+#   make docs    build the documentation as a site in build/site; a broken link is an error
 #   make image   build and run the container images without a Docker engine, as root on Debian, in /tmp/pool-exporter-image
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
 #   make soak    kill workers and sidecars of real services for minutes, scrape all along, and compare with the truth
@@ -28,6 +29,7 @@ VENV_SA20 := $(VENV)-sa20
 EXTRAS_demo := demo,otel,sidecar
 EXTRAS_test := dashboards,demo,deploy,postgres,sidecar,test
 EXTRAS_dashboards := dashboards
+EXTRAS_docs := docs
 EXTRAS_bench := bench,demo,test
 EXTRAS_dev := dev
 
@@ -36,7 +38,7 @@ PYTEST := bin/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 NOT_SOAK := --ignore=tests/soak
 NOT_UNIT := $(foreach wing,integration soak faults bench conformance test_demo_end_to_end.py,--ignore=tests/$(wing))
 
-.PHONY: demo test unit test-sa20 unit-sa20 lint check slow dashboards image bench soak fuzz conformance clean
+.PHONY: demo test unit test-sa20 unit-sa20 lint check slow dashboards docs image bench soak fuzz conformance clean
 .NOTPARALLEL:  # Two pips in one environment get into each other's way.
 
 demo: $(VENV)/.installed-demo
@@ -78,6 +80,9 @@ slow: conformance soak fuzz test-sa20 test-pythons
 
 dashboards: $(VENV)/.installed-dashboards
 	$(VENV)/bin/python -m grafana $(RUNBOOKS)
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 image:
 	deploy/ci/build-image /tmp/pool-exporter-image

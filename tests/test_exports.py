@@ -13,7 +13,6 @@ DESIGNED = {
     "instrument",
     "instrument_all",
     "make_asgi_app",
-    "make_wsgi_app",
     "metrics_endpoint",
     "start_http_server",
 }

@@ -97,7 +97,7 @@ def over_time() -> list[Panel]:
                 "Time of a scrape",
                 "How long Prometheus waits for the answer of each target.",
                 "milliseconds; it grows with the number of pools and of worker processes.",
-                "above a second: the machine is busy, or there are thousands of pools; see docs/scale.md.",
+                "above a second: the machine is busy, or there are thousands of pools; see docs/how-to/scale.md.",
                 units.Seconds,
             ),
             Line(BY_TARGET.named("scrape_duration_seconds"), LEGEND),

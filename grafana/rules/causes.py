@@ -1,6 +1,6 @@
 """Alerts on what is about to hurt, and on what makes it hurt: tickets, to be looked at by day.
 
-The thresholds were chosen by running the scenes of the demo; docs/alerts.md has what each scene measured.
+The thresholds were chosen by running the scenes of the demo; docs/reference/alerts.md has what each scene measured.
 """
 
 from typing import Final

@@ -121,6 +121,7 @@ def _with_look(server: ServerSnapshot, look: ServerStats, joined: MatchedBackend
         orphaned=joined.orphaned,
         held=joined.held,
         bouncer=look.bouncer,
+        long_held=joined.long_held,
     )
 
 

@@ -1,7 +1,4 @@
-"""Shows the pools of this process on a prometheus_client registry of the application.
-
-Nothing here may render: `prometheus_families` does.
-"""
+"""The pools of this process for a prometheus_client registry of the application's own."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,14 +11,12 @@ from pool_exporter.web.prometheus_families import descriptions, families
 
 
 class PoolCollector(Collector):
-    """Collects every instrumented pool at each scrape of a registry; any number of registries may have it.
+    """Collects every watched pool anew at each scrape: `REGISTRY.register(PoolCollector())`.
 
-    Example:
-        REGISTRY.register(PoolCollector())
+    It may be registered on any number of registries.
     """
 
     def __init__(self, source: Callable[[], Snapshot] = monitor.snapshot) -> None:
-        """Collect what *source* returns, by default the pools of this process."""
         self._source = source
 
     def collect(self) -> Iterator[Metric]:

@@ -155,10 +155,10 @@ def test_what_alerts_read_is_recorded() -> None:
 
 
 def test_alerts_are_documented() -> None:
-    """docs/alerts.md names every alert, with a link to its page, and how bad it is; and no other alert."""
-    text = (ROOT / "docs" / "alerts.md").read_text()
+    """docs/reference/alerts.md names every alert and its severity, with a link to its runbook, and no other alert."""
+    text = (ROOT / "docs" / "reference" / "alerts.md").read_text()
 
-    assert set(NAMES) == set(re.findall(r"\]\(runbooks/(\w+)\.md\)", text))
+    assert set(NAMES) == set(re.findall(r"\]\(\.\./runbooks/(\w+)\.md\)", text))
     for alert in ALERTS:
         lines = [line for line in text.splitlines() if line.startswith(f"| [{alert.name}]")]
         assert 1 == len(lines)

@@ -119,7 +119,7 @@ def test_limit_is_how_many_fit(mariadb: MariaDBServer, driver: str) -> None:
 
 
 def test_grants_of_the_page_are_enough(mariadb: MariaDBServer) -> None:
-    """docs/probe.md: with them, the probe sees what others do."""
+    """docs/how-to/probe-servers.md: with them, the probe sees what others do."""
     [grants] = [block for block in blocks("sql") if block.startswith("-- mysql")]
     for statement in grants.replace("monitor", "documented").split(";")[:-1]:
         mariadb.admin(statement)

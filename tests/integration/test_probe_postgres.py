@@ -277,7 +277,7 @@ def test_server_that_is_full(driver: str, caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_reserved_connections_are_for_the_probe(postgres: PostgresServer) -> None:
-    """docs/probe.md: with the grants of the page, the probe gets in where everybody else is refused."""
+    """docs/how-to/probe-servers.md: with the grants of the page, the probe gets in where everybody else is refused."""
     if postgres.admin("show server_version_num") < [("160000",)]:
         pytest.skip("PostgreSQL reserves connections since 16")
     settings = {"max_connections": 8, "superuser_reserved_connections": 3, "reserved_connections": 2}

@@ -1,7 +1,7 @@
-"""docs/probe.md says what is true: its table is the catalogue's, its PromQL uses metrics and labels that exist.
+"""docs/how-to/probe-servers.md says what is true.
 
-`python -m tests.probe.test_documented_queries` writes the table of metrics into it anew. Its grants are run
-by the integration tests.
+Its PromQL uses metrics and labels that exist, and every argument and state is described. The
+integration tests run its grants.
 """
 
 import argparse
@@ -12,38 +12,15 @@ from pathlib import Path
 import pytest
 
 from pool_exporter import probe
-from pool_exporter.metrics.metric import Kind, Metric
 from pool_exporter.metrics.pool_metrics import POOL_LABELS, POOL_METRICS
 from pool_exporter.metrics.server_metrics import HELD_STATES, SERVER_LABELS, SERVER_METRICS
 
-DOCS = Path(__file__).parents[2] / "docs" / "probe.md"
-TABLE = re.compile(r"(<!-- metrics[^\n]*-->\n)(.*?)(<!-- /metrics -->)", re.DOTALL)
+DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "probe-servers.md"
 
 
 def blocks(language: str) -> list[str]:
     """Return the page's code blocks of one language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", DOCS.read_text(), re.DOTALL | re.MULTILINE)
-
-
-def row(metric: Metric) -> str:
-    """Return a metric's line of the table."""
-    labels = [*metric.open_labels, *([metric.label] if metric.label else [])]
-    own = f" {{{', '.join(label.prometheus for label in labels)}}}" if labels else ""
-    kind = "counter" if metric.kind is Kind.COUNTER else "gauge"
-    return f"| `{metric.prometheus}`{own} | {kind} | {metric.help} |"
-
-
-def table() -> str:
-    """Return the table of metrics."""
-    return "\n".join(["| metric | kind | meaning |", "|---|---|---|", *map(row, SERVER_METRICS)])
-
-
-def test_table_is_the_catalogues() -> None:
-    """Every metric of the servers' side is described, in the words of its help."""
-    made = TABLE.search(DOCS.read_text())
-
-    assert made is not None
-    assert f"{table()}\n" == made[2]
 
 
 def test_queries_use_what_there_is() -> None:
@@ -81,7 +58,3 @@ def test_every_argument_is_described() -> None:
 def test_every_state_is_described(state: str) -> None:
     """The page says what each state means."""
     assert f"`{state}`" in DOCS.read_text()
-
-
-if __name__ == "__main__":
-    DOCS.write_text(TABLE.sub(lambda made: f"{made[1]}{table()}\n{made[3]}", DOCS.read_text()))

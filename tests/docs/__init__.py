@@ -1,0 +1,1 @@
+"""The documentation: README.md and docs/. What is in it is generated from the code, run, or compared with the code."""

@@ -1,0 +1,92 @@
+"""The parts of docs/reference that are generated: tables of metrics from the catalogue, of commands from the parser."""
+
+import argparse
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from pool_exporter import cli
+from pool_exporter.metrics.metric import Kind, Label, Metric
+from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
+from pool_exporter.metrics.server_metrics import SERVER_METRICS, ServerMetric
+from tests.docs.pages import DOCS
+
+REFERENCE: Final = DOCS / "reference"
+
+
+def _row(metric: Metric) -> str:
+    own = (*(metric.open_labels if isinstance(metric, ServerMetric) else ()), metric.label)
+    names = ", ".join(label.prometheus for label in own if label is not None)
+    kind = "gauge" if metric.kind in (Kind.UPDOWN, Kind.INFO) else metric.kind.value
+    return f"| `{metric.prometheus}`{f' {{{names}}}' if names else ''} | {kind} | {metric.help} |"
+
+
+def _metrics(metrics: Iterable[Metric]) -> str:
+    return "\n".join(["| metric | kind | meaning |", "|---|---|---|", *map(_row, metrics)])
+
+
+def _labels(metrics: Iterable[Metric]) -> Iterator[tuple[str, Label]]:
+    return ((metric.prometheus, metric.label) for metric in metrics if metric.label is not None)
+
+
+def _label_values() -> str:
+    rows = ["| metric | label | values |", "|---|---|---|"]
+    for name, label in _labels((*POOL_METRICS, *EXPORTER_METRICS, *SERVER_METRICS)):
+        if label.values:
+            rows.append(f"| `{name}` | `{label.prometheus}` | {', '.join(f'`{value}`' for value in label.values)} |")
+    return "\n".join(rows)
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each subcommand by its name."""
+    (found,) = (action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(found.choices)
+
+
+def options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Return the arguments of a subcommand, without --help."""
+    return [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+
+
+def _argument(action: argparse.Action) -> str:
+    """Return an argument as usage lines have it; one that may be left out is in brackets."""
+    choices = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()
+    value = action.metavar or choices
+    value = f"[{value}]" if action.nargs == "?" else value
+    takes = "" if action.nargs == 0 else f" {value}"
+    return ", ".join(f"`{option}{takes}`" for option in action.option_strings) or f"`{value}`"
+
+
+def _command(name: str, parser: argparse.ArgumentParser) -> str:
+    rows = [f"## pool-exporter {name}", "", parser.description or "", "", "| argument | meaning |", "|---|---|"]
+    formatter = argparse.HelpFormatter(parser.prog)
+    rows += [f"| {_argument(action)} | {formatter._expand_help(action)} |" for action in options(parser)]
+    return "\n".join(rows)
+
+
+def _commands() -> str:
+    return "\n\n".join(_command(name, parser) for name, parser in parsers().items())
+
+
+PARTS: Final[dict[str, tuple[Path, Callable[[], str]]]] = {
+    "pool-metrics": (REFERENCE / "metrics.md", lambda: _metrics(POOL_METRICS)),
+    "exporter-metrics": (REFERENCE / "metrics.md", lambda: _metrics(EXPORTER_METRICS)),
+    "server-metrics": (REFERENCE / "metrics.md", lambda: _metrics(SERVER_METRICS)),
+    "label-values": (REFERENCE / "metrics.md", _label_values),
+    "commands": (REFERENCE / "command-line.md", _commands),
+}
+"""Each generated part: its page, and the function that returns its text."""
+
+
+def between(name: str) -> re.Pattern[str]:
+    """Return what matches a generated part with the two comments around it."""
+    return re.compile(rf"(<!-- {name} -->\n)(.*?)(<!-- /{name} -->)", re.DOTALL)
+
+
+def write() -> None:
+    """Write every generated part into its page."""
+    for name, (page, part) in PARTS.items():
+        before, _, rest = page.read_text().partition(f"<!-- {name} -->\n")
+        after = rest.partition(f"<!-- /{name} -->")[2]
+        page.write_text(f"{before}<!-- {name} -->\n\n{part()}\n\n<!-- /{name} -->{after}")

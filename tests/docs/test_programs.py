@@ -1,0 +1,92 @@
+"""Every Python block of the documentation runs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import prometheus_client
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from prometheus_client import CollectorRegistry
+from sqlalchemy.engine import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.testclient import TestClient
+
+import pool_exporter
+from pool_exporter.runtime import monitor
+from tests.docs.pages import DOCS, README, pages, programs, title
+from tests.telemetry import collected, value
+
+PROGRAMS = {f"{title(page)} {number}": text for page in pages() for number, text in enumerate(programs(page))}
+
+
+@pytest.fixture(name="run")
+def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return a function that runs a program in an empty directory, with a registry and free ports, and its names."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(prometheus_client, "REGISTRY", CollectorRegistry())
+    names: dict[str, Any] = {}
+
+    def run(source: str) -> dict[str, Any]:
+        code = compile(source.replace("port=10042", "port=0"), "documentation", "exec")
+        exec(code, names)  # running it is the test  # noqa: S102  # running it is the test
+        return names
+
+    yield run
+    for name in ("server", "connection"):
+        if name in names:
+            names[name].close()
+    for each in monitor.watched():
+        each.close()
+
+
+def program_with(page: Path, text: str) -> str:
+    """Return the page's only program that contains *text*."""
+    (found,) = (program for program in programs(page) if text in program)
+    return found
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program_runs(run: Any, name: str) -> None:
+    """It raises nothing, its assertions hold, and the name of its engine is `engine`."""
+    assert isinstance(run(PROGRAMS[name])["engine"], (Engine, AsyncEngine))
+
+
+def test_readme_serves_its_pool_at_metrics(run: Any) -> None:
+    """The service of the README answers at exactly /metrics, without a redirect, which scrapers do not follow."""
+    app = run(program_with(README, "FastAPI"))["app"]
+    answer = TestClient(app).get("/metrics", follow_redirects=False)
+
+    assert 200 == answer.status_code
+    assert 'db_client_connection_max{db_client_connection_pool_name="orders"' in answer.text
+
+
+def test_registry_has_the_pool(run: Any) -> None:
+    """The collector adds the pools to the registry of the application."""
+    run(program_with(DOCS / "how-to" / "serve-metrics.md", "PoolCollector"))
+    page = prometheus_client.generate_latest(prometheus_client.REGISTRY).decode()
+
+    assert 'pool_name="orders.db"' in page
+
+
+def test_plugin_names_the_pool(run: Any) -> None:
+    """The URL instruments the engine and names its pool."""
+    engine = run(program_with(DOCS / "how-to" / "serve-metrics.md", "?plugin="))["engine"]
+    with engine.connect():
+        (pool,) = monitor.snapshot().pools
+
+    assert ("orders", 1) == (pool.name, pool.used)
+
+
+def test_global_meter_provider_gets_the_pool(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool is in the global provider, and slow waits are traced from 0.1 s on."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    monkeypatch.setattr("opentelemetry.metrics.get_meter_provider", lambda: provider)
+    engine = run(program_with(DOCS / "how-to" / "opentelemetry.md", "meter_provider="))["engine"]
+    with engine.connect():
+        found = collected(reader)
+
+    assert 1 == value(found, "sqlalchemy.pool.checkouts", db_client_connection_pool_name="orders")
+    assert 100_000_000 == pool_exporter.instrument(engine)._state.slow_acquire.threshold_ns
