@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
     from pool_exporter.runtime.all_pools import instrument_all
-    from pool_exporter.runtime.monitor import Monitor, instrument
+    from pool_exporter.runtime.instrumentation import instrument
+    from pool_exporter.runtime.monitor import Monitor
     from pool_exporter.web.asgi_app import make_asgi_app, metrics_endpoint
     from pool_exporter.web.prometheus_collector import PoolCollector
     from pool_exporter.web.thread_server import start_http_server
@@ -28,7 +29,7 @@ __all__ = [
 _LAZY = {
     "Monitor": "pool_exporter.runtime.monitor",
     "PoolCollector": "pool_exporter.web.prometheus_collector",
-    "instrument": "pool_exporter.runtime.monitor",
+    "instrument": "pool_exporter.runtime.instrumentation",
     "instrument_all": "pool_exporter.runtime.all_pools",
     "make_asgi_app": "pool_exporter.web.asgi_app",
     "metrics_endpoint": "pool_exporter.web.asgi_app",

@@ -18,7 +18,7 @@ from pool_exporter.errors import PoolExporterError
 from pool_exporter.otel.meter_provider_bridge import MeterProviderBridge, attach_to_provider
 from pool_exporter.otel.other_instrumentation import take_over
 from pool_exporter.runtime.all_pools import AllPoolsInstrumentation, instrument_all
-from pool_exporter.runtime.monitor import watched
+from pool_exporter.runtime.instrumentation import monitors
 from pool_exporter.runtime.registry import registry
 
 _log = logging.getLogger("pool_exporter")
@@ -68,7 +68,7 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
             self._give_back = take_over()
         # What the application has started itself is not ours to end.
         self._everywhere = None if was_started else everywhere
-        self._bridge = attach_to_provider(kwargs.get("meter_provider") or get_meter_provider(), watched)
+        self._bridge = attach_to_provider(kwargs.get("meter_provider") or get_meter_provider(), monitors)
         trace_waits = Environment.lenient().trace_waits if options.trace_waits is None else options.trace_waits
         if trace_waits is not None:
             everywhere.trace_waits(trace_waits, kwargs.get("tracer_provider"))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy.engine import URL, CreateEnginePlugin, Engine
 
-from pool_exporter.runtime.monitor import instrument
+from pool_exporter.runtime.instrumentation import instrument
 
 _log = logging.getLogger("pool_exporter")
 

@@ -19,7 +19,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool, QueuePool
 from pool_exporter import Monitor
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.snapshot import PoolSnapshot
-from pool_exporter.runtime.monitor import watched
+from pool_exporter.runtime.instrumentation import monitors
 
 
 class _Connection(sqlite3.Connection):
@@ -116,5 +116,5 @@ def collector_stopped() -> Iterator[None]:
 def watch_nothing() -> None:
     """Close what other tests have left."""
     gc.collect()
-    for monitor in watched():
+    for monitor in monitors():
         monitor.close()

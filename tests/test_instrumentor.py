@@ -27,7 +27,7 @@ import pool_exporter
 from pool_exporter.hook_errors import errors
 from pool_exporter.instrumentor import Configuration, PoolInstrumentor
 from pool_exporter.otel import other_instrumentation
-from pool_exporter.runtime import monitor
+from pool_exporter.runtime import instrumentation
 from tests.serving import run
 from tests.telemetry import collected, points, value
 
@@ -75,7 +75,7 @@ def _telemetry() -> Iterator[Telemetry]:
     for instrumentor in (PoolInstrumentor(), SQLAlchemyInstrumentor()):
         if instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.uninstrument()
-    for watched in monitor.watched():
+    for watched in instrumentation.monitors():
         watched.close()
     gc.collect()
 
@@ -219,7 +219,7 @@ def test_uninstrument_leaves_nothing(telemetry: Telemetry, tmp_path: Path) -> No
     PoolInstrumentor().uninstrument()
     use(made)
 
-    assert ([], {}) == (monitor.watched(), collected(telemetry.reader))
+    assert ([], {}) == (instrumentation.monitors(), collected(telemetry.reader))
     telemetry.theirs()
     use(engine(tmp_path))
 
@@ -231,11 +231,11 @@ def test_uninstrument_leaves_what_the_application_began(telemetry: Telemetry, tm
     made = engine(tmp_path)
     with pool_exporter.instrument_all():
         use(made)
-        before = len(monitor.watched())
+        before = len(instrumentation.monitors())
         telemetry.ours()
         PoolInstrumentor().uninstrument()
 
-        assert before == len(monitor.watched())
+        assert before == len(instrumentation.monitors())
         assert {} == collected(telemetry.reader)
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from threading import RLock
-from typing import Any
 from weakref import ref
 
 from sqlalchemy.pool import Pool
@@ -46,10 +45,6 @@ class PoolHooks:
 
     def __init__(self, pool: Pool, state: PoolState) -> None:
         self.state = state
-        #: The monitor of the pool, set and read by the runtime.
-        self.monitor: Any = None
-        #: Frees the slots, once; set by the runtime.
-        self.release: Any = None
         self._pools: list[ref[Pool]] = [ref(pool)]
         #: Pools that `recreate()` made and that have not served a caller yet.
         self._successors: list[ref[Pool]] = []
@@ -81,19 +76,19 @@ class PoolHooks:
                 if binding is not None and binding.hooks is self:
                     restore_instance_connect(pool, binding)
                     _unset(pool)
-        self._forget_connections()
+        self._forget_connections(self.state)
 
     def restart_after_fork(self, state: PoolState) -> None:
         """Drop every connection without counting it and go on with *state*, in a forked child."""
         self._lock = RLock()  # In the child, a thread that does not exist may hold the old one.
-        self.state.abandon_slots()
-        self._forget_connections()
-        self._closing.clear()
-        self.state = state
+        parents, self.state = self.state, state
         for pool in [*self.pools(), *_alive(self._successors)]:
             binding = binding_of(pool)
             if binding is not None and binding.hooks is self:
                 binding.state = state
+        parents.abandon_slots()  # Only now: other threads of the child wait until the new state may be used.
+        self._forget_connections(parents)
+        self._closing.clear()
 
     def pools(self) -> list[Pool]:
         """Return the pools that have served callers and are alive, the current one last."""
@@ -108,10 +103,10 @@ class PoolHooks:
         setattr(pool, ATTRIBUTE, binding)
         return binding
 
-    def _forget_connections(self) -> None:
+    def _forget_connections(self, state: PoolState) -> None:
         self._detached.clear()
-        connections = self.state.live_connections()
-        self.state.forget_connections()
+        connections = state.live_connections()
+        state.forget_connections()
         for connection in connections:
             record = connection.record()
             if getattr(record, ATTRIBUTE, None) is connection:

@@ -1,13 +1,13 @@
-"""`instrument_all()`: every pool of the process, those of engines made before and those of engines made later.
+"""`instrument_all()`: instruments every pool of the process, those that exist and those that are made later.
 
-A pool that is not watched yet is met when it is first asked for a connection (acquire.py). The engine is read from the
-caller on the stack: a pool does not know its engine, and `create_engine()` reads the signatures that a wrapper around
-it would change. Nothing here may watch a pool itself; monitor.py does.
+A new pool is instrumented at its first `connect()`. Its engine is then found on the call stack: a pool does not know
+its engine, and `create_engine()` cannot be wrapped, because it reads the signatures of what it calls. Nothing here may
+instrument a pool in a way of its own; `instrument()` does it.
 """
 
 import gc
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from sqlalchemy.engine import Engine
@@ -22,7 +22,8 @@ from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
 from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.pool_hooks import hooks_of
 from pool_exporter.hooks.sqlalchemy_private import is_complete
-from pool_exporter.runtime.monitor import Monitor, instrument, prepare_from_environment, watched
+from pool_exporter.runtime.instrumentation import instrument, monitors, prepare_from_environment
+from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.registry import registry
 from pool_exporter.state.slow_acquire import nanoseconds
 
@@ -34,16 +35,20 @@ if TYPE_CHECKING:
 
 
 class AllPoolsInstrumentation:
-    """What `instrument_all()` has started; a context manager, which closes it. Merely dropping it changes nothing."""
+    """What `instrument_all()` has started. It is a context manager, which closes it; dropping it changes nothing."""
 
     def __init__(self, service: str) -> None:
         self._service = service
         self._monitors: WeakSet[Monitor] = WeakSet()
-        self._options: dict[str, Any] = {}
+        self._trace_waits: float | None = None
+        self._tracer_provider: TracerProvider | None = None
         self.bridges: list[MeterProviderBridge] = []
 
     def close(self) -> None:
-        """Stop watching: the pools that were met, and those that would be met. What others have begun goes on."""
+        """Uninstrument the pools that this has instrumented, and instrument no more.
+
+        Pools that `instrument()` has instrumented stay so.
+        """
         with registry.changing():
             if registry.all_pools is self:
                 registry.all_pools = uninstrumented_pool_handler.on_uninstrumented_pool = None
@@ -61,29 +66,36 @@ class AllPoolsInstrumentation:
         self.close()
 
     def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:
-        """Have slow acquires traced, of the pools that are watched and of those that will be met."""
-        self._options = {"trace_waits": seconds, "tracer_provider": tracer_provider}
-        for monitor in watched():
+        """Make spans of slow acquires, of the pools that are instrumented and of those that will be.
+
+        Raises:
+            ValueError: *seconds* is negative, infinite or not a number.
+        """
+        self._trace_waits, self._tracer_provider = seconds, tracer_provider
+        for monitor in monitors():
             monitor.trace_waits(seconds, tracer_provider)
 
     def on_uninstrumented_pool(self, pool: Pool, caller: FrameType) -> None:
-        """Watch a pool that nobody watches; *caller* is who asked it for a connection."""
-        self._watch(engine_calling(pool, caller) or pool)
+        """Instrument a pool; *caller* is the frame that called its `connect()`."""
+        self._instrument(engine_calling(pool, caller) or pool)
 
     def search(self) -> None:
-        """Watch the pools that are there: engines first, by which a pool gets its name."""
+        """Instrument the pools that exist: engines first, because they name their pools."""
         gc.collect()  # A pool that is garbage, as each dispose() leaves one, would be found as well.
         for cls in (Engine, Pool):
             # Only types are asked: a proxy object may raise when isinstance() asks it.
             for entry in gc.get_referrers(*_subclasses(cls)):
                 if issubclass(type(entry), cls) and is_complete(entry):
-                    self._watch(entry)
+                    self._instrument(entry)
 
     @guarded
-    def _watch(self, target: Any) -> None:
-        """Watch what nobody does; a monitor that somebody else has is theirs to close."""
+    def _instrument(self, target: Engine | Pool) -> None:
+        """Instrument what is not; `close()` must not close a monitor that `instrument()` has made."""
         if hooks_of(target.pool if isinstance(target, Engine) else target) is None:
-            self._monitors.add(instrument(target, service=self._service, **self._options))
+            monitor = instrument(target, service=self._service)
+            self._monitors.add(monitor)
+            if self._trace_waits is not None:
+                monitor.trace_waits(self._trace_waits, self._tracer_provider)
 
 
 def instrument_all(
@@ -92,11 +104,23 @@ def instrument_all(
     trace_waits: float | None = None,
     tracer_provider: "TracerProvider | None" = None,
 ) -> AllPoolsInstrumentation:
-    """Watch every pool of this process, also those of engines that were made earlier or will be; twice does nothing.
+    """Instrument every pool of this process, also of engines that were made earlier or will be made later.
 
-    *meter_provider* is OpenTelemetry's, which gets the metrics of all pools that are watched, however they came to be.
-    With *trace_waits* slow acquires are traced, as `instrument()` says. Raises TypeError for what is no MeterProvider,
-    ValueError for what is no duration, UnsupportedError for a SQLAlchemy that works in another way.
+    Args:
+        meter_provider: OpenTelemetry's, which gets the metrics of all instrumented pools; see `instrument()`.
+        trace_waits: From how many seconds on an acquire becomes a span; see `instrument()`.
+        tracer_provider: Where these spans go; by default the global one.
+
+    Returns:
+        An object whose `close()` ends it; the same one if it is called again.
+
+    Raises:
+        TypeError: *meter_provider* is no MeterProvider.
+        ValueError: *trace_waits* is negative, infinite or not a number.
+        UnsupportedError: The installed SQLAlchemy works in a way that this version does not know.
+
+    Example:
+        >>> pool_exporter.instrument_all(meter_provider=get_meter_provider())
     """
     if trace_waits is not None:
         nanoseconds(trace_waits)
@@ -104,7 +128,7 @@ def instrument_all(
     if meter_provider is not None:
         from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 
-        bridges.append(attach_to_provider(meter_provider, watched))
+        bridges.append(attach_to_provider(meter_provider, monitors))
     current = _started()
     current.bridges += bridges
     if trace_waits is not None:
@@ -125,6 +149,6 @@ def _started() -> AllPoolsInstrumentation:
 
 
 def _subclasses(cls: type) -> set[type]:
-    """Return the class and all that derive from it; an object refers to its class, and is found by that."""
+    """Return the class and all that derive from it: an object refers to its own class, and is found by that."""
     found: list[type] = type.__subclasses__(cls)
     return {cls}.union(*map(_subclasses, found))

@@ -1,8 +1,8 @@
-"""A byte that tells a process from one that was forked from it, whoever forked it and without a word to Python.
+"""A byte that is 1 in the process that made it and 0 in every child, however it was forked.
 
-uWSGI and others fork in C, where `os.register_at_fork` runs nothing. Such a child has its parent's file mapped, and
-would write to it. The kernel wipes a page of memory in every child, if it is asked to; reading a byte of it takes a
-fortieth of what asking for the process id does.
+uWSGI and others fork in C, where no `os.register_at_fork` hook runs. Such a child has its parent's file mapped and
+would write to it. The kernel wipes a page of memory in each child if it is told to, and reading a byte of that page
+takes a fortieth of the time of asking for the process id.
 
 Nothing here may know pools or files.
 """
@@ -13,25 +13,30 @@ from contextlib import suppress
 from typing import Final, cast
 
 _WIPE_ON_FORK: Final = 18
-"""MADV_WIPEONFORK of Linux 4.14; Python's mmap has no name for it."""
+"""MADV_WIPEONFORK of Linux 4.14; Python's mmap module has no name for it."""
 
 
 class ForkSentinel:
-    """One process's byte: 1 in the process that made it or renewed it, 0 in its children."""
+    """The byte of one process: 1 where it was made or renewed, 0 in that process's children.
+
+    Where such a page cannot be had (another system, an older kernel, no memory) the byte stays 1: then only the forks
+    that Python knows of are seen.
+    """
 
     def __init__(self) -> None:
-        self._page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        #: The byte, as who looks at it all the time wants it.
+        self._page: mmap.mmap | bytearray = bytearray(1)
+        with suppress(OSError, AttributeError):
+            self._page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            self._page.madvise(_WIPE_ON_FORK)
+        #: The byte as a sequence: `byte[0]` costs less than a call on the hot path.
         self.byte = cast("Sequence[int]", self._page)
         self.renew()
-        with suppress(OSError):  # An older kernel: only the forks that Python knows of are seen.
-            self._page.madvise(_WIPE_ON_FORK)
 
     @property
     def is_original_process(self) -> bool:
-        """Tell whether this process is the one that made or renewed it."""
+        """Whether this process is the one that made or renewed the byte."""
         return self.byte[0] == 1
 
     def renew(self) -> None:
-        """Take it over, as a child does that has found what is its own."""
+        """Set the byte to 1, as a child does when it has files of its own."""
         self._page[0] = 1

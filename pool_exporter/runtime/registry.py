@@ -1,120 +1,132 @@
-"""What is watched in this process, where its words stand, and the heartbeat that keeps them fresh for readers.
+"""The instrumented pools of this process: their monitors and slots, the heartbeat, and what happens at a fork.
 
-The list holds weakly: a pool that the application drops takes its numbers with it. `changing()` guards additions and
-removals; reading needs none. Nothing here may render, or know what a monitor is.
+The registry holds pools weakly: one that the application drops is removed with its series. `changing()` guards
+additions and removals; reading needs no lock. Nothing here may render.
 """
 
 import atexit
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import finalize, ref
 
+from sqlalchemy.pool import Pool
+
 from pool_exporter.hook_errors import errors, guarded
 from pool_exporter.hooks.method_patches import patches
-from pool_exporter.hooks.pool_hooks import PoolHooks
-from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.hooks.pool_description import config_of
+from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
+from pool_exporter.hooks.sqlalchemy_private import limit_of
+from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime.fork_detection import ForkSentinel
 from pool_exporter.runtime.heartbeat import Heartbeat
+from pool_exporter.runtime.monitor import Monitor
+from pool_exporter.runtime.pool_names import PoolNames
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.state.layout import Slots
+from pool_exporter.state.locked_pool_state import pool_state
+from pool_exporter.state.pool_state import PoolState
 
 if TYPE_CHECKING:
     from pool_exporter.workers.directory_snapshot import DirectoryReader
 
 
-def _reader(directory: Path) -> "DirectoryReader":
-    from pool_exporter.workers.directory_snapshot import DirectoryReader  # An application in memory never loads it.
+@dataclass
+class _Entry:
+    """One instrumented pool; with a shared directory `free_slots` gives its slots back, once."""
 
-    return DirectoryReader(directory)
+    hooks: ref[PoolHooks]
+    monitor: Monitor
+    free_slots: "finalize[[Slots], PoolState] | None"
 
 
 class Registry:
-    """The hooks that are installed in this process."""
+    """The instrumented pools of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self.transport = Storage(None)
-        #: Who wants to meet the pools that nobody watches yet: for this the doors stay open too.
+        self.storage = Storage(None)
+        #: What `instrument_all()` has started: while it is set, SQLAlchemy's methods stay replaced without any pool.
         self.all_pools: object | None = None
-        self._hooks: dict[int, ref[PoolHooks]] = {}
+        self._entries: dict[int, _Entry] = {}
+        self._names = PoolNames()
         self._heartbeat: Heartbeat | None = None
         self._reader: DirectoryReader | None = None
         self._reading = threading.Lock()
-        self._mark: ForkSentinel | None = None
+        self._sentinel = ForkSentinel()
         self._is_prepared = False
+        #: Held by the thread of a child that restarts, by the child's process id: the parent's may be held for ever.
+        self._restart_locks: dict[int, threading.RLock] = {}
+        self._restarting = 0
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Keep others from adding and removing; on leaving, end what nobody needs any more."""
+        """Keep other threads from adding and removing pools; on leaving, end what no pool needs any more."""
         with self._lock:
             try:
                 yield
             finally:
-                self._rest(wait=True)
+                self._end_unused(wait=True)
 
     def prepare(self, directory: Path | None) -> None:
-        """Take the shared directory into use, and see forks; once in a process."""
+        """Take the shared directory into use, if there is one, and see forks; once in a process."""
         if not self._is_prepared:
             self._is_prepared = True
-            self._mark = None if directory is None else ForkSentinel()
-            self.transport = Storage(directory)
-            self._reader = None if directory is None else _reader(directory)
-            os.register_at_fork(after_in_child=self._after_fork)
+            self.storage = Storage(directory)
+            if directory is not None:
+                self._sentinel.renew()  # It may be that of a parent, which had no pool.
+                self._reader = _reader(directory)
+            if hasattr(os, "register_at_fork"):  # Not where no process can fork.
+                os.register_at_fork(after_in_child=self._restart)
             atexit.register(self._end)
 
-    def add(self, hooks: PoolHooks) -> None:
-        """Note what is installed, for as long as it lives."""
+    def add(self, pool: Pool, identity: PoolIdentity) -> Monitor:
+        """Instrument a pool, and return its monitor; its name becomes unique in this process.
+
+        The caller is inside `changing()`.
+        """
+        identity, config = self._unique(identity), config_of(pool)
+        hooks = PoolHooks(pool, self._new_state(limit_of(pool), self.storage.new_slots(identity, config)))
+        monitor = Monitor(hooks, identity, config, self)
         key = id(hooks)
-        self._hooks[key] = ref(hooks, lambda _: self._gone(key))
-        self._give_back(hooks)
-        if self._mark is not None and self._heartbeat is None:
-            self._heartbeat = Heartbeat(self._beat)
+        entry = _Entry(ref(hooks, lambda _: self._collected(key)), monitor, self._finalizer(hooks.state))
+        self._entries[key] = entry
+        if self.storage.directory is not None and self._heartbeat is None:
+            self._start_heartbeat()
+        try:
+            hooks.install()
+        except BaseException:
+            self.remove(hooks)
+            raise
+        return monitor
 
-    def drop(self, hooks: PoolHooks) -> None:
-        """Uninstall, and note that it is."""
-        self._hooks.pop(id(hooks), None)
+    def remove(self, hooks: PoolHooks) -> None:
+        """Uninstrument a pool and give its slots back. The caller is inside `changing()`."""
+        entry = self._forget(id(hooks))
         hooks.remove()
-        if hooks.release is not None:
-            hooks.release()
+        if entry is not None and entry.free_slots is not None:
+            entry.free_slots()
 
-    def _gone(self, key: int) -> None:
-        self._hooks.pop(key, None)
-        # This may run in the middle of anything: whoever has the lock will see to the rest when he leaves.
-        if self._lock.acquire(blocking=False):
-            try:
-                self._rest(wait=False)
-            finally:
-                self._lock.release()
+    def rename(self, monitor: Monitor, identity: PoolIdentity) -> None:
+        """Give a pool that is in memory another name."""
+        self._names.free(monitor.identity.name)
+        monitor.identity = self._unique(identity)
 
-    def _rest(self, *, wait: bool) -> None:
-        if self._hooks:
-            return
-        if self._heartbeat is not None:
-            heartbeat, self._heartbeat = self._heartbeat, None
-            heartbeat.stop(wait=wait)
-        if self.all_pools is None:
-            patches.remove()
+    def monitor_of(self, pool: Pool) -> Monitor | None:
+        """Return the monitor of *pool*, None if it is not instrumented."""
+        hooks = hooks_of(pool)
+        entry = None if hooks is None else self._entries.get(id(hooks))
+        return None if entry is None else entry.monitor
 
-    def all(self) -> list[PoolHooks]:
-        """Return the hooks whose pools are there."""
-        found = [reference() for reference in list(self._hooks.values())]
-        return [hooks for hooks in found if hooks is not None]
-
-    def place(self, identity: PoolIdentity, config: PoolConfig) -> Slots:
-        """Return words for a pool, as `Transport.place`."""
-        return self.transport.place(identity, config)
-
-    def _give_back(self, hooks: PoolHooks) -> None:
-        """Have the words of the pool given back by `hooks.release`, at the latest with the last of its connections."""
-        if self._mark is not None:
-            hooks.release = finalize(hooks.state, self.transport.free, hooks.state.slots)
-            hooks.release.atexit = False
-            hooks.state.sentinel, hooks.state.on_fork_detected = self._mark.byte, self._after_fork
+    def monitors(self) -> list[Monitor]:
+        """Return the monitors of the pools that are alive."""
+        return [entry.monitor for _, entry in self._living()]
 
     def shared_snapshot(self) -> Snapshot | None:
         """Return what all workers of the directory have, this one included; None when there is none to be read."""
@@ -123,45 +135,122 @@ class Registry:
         self._beat()
         with self._reading:
             try:
-                return self._reader() if self.transport.is_shared else None
+                return self._reader() if self.storage.is_shared else None
             except OSError:
                 return None
 
+    def _living(self) -> list[tuple[PoolHooks, _Entry]]:
+        found = [(entry.hooks(), entry) for entry in list(self._entries.values())]
+        return [(hooks, entry) for hooks, entry in found if hooks is not None]
+
+    def _new_state(self, limit: int, slots: Slots) -> PoolState:
+        state = pool_state(time.monotonic_ns, limit, slots)
+        if self.storage.directory is not None:
+            state.sentinel, state.on_fork_detected = self._sentinel.byte, self._on_fork_detected
+        return state
+
+    def _unique(self, identity: PoolIdentity) -> PoolIdentity:
+        return replace(identity, name=self._names.take(identity.name))
+
+    def _finalizer(self, state: PoolState) -> "finalize[[Slots], PoolState] | None":
+        """Return what gives the slots back, at the latest when the pool and the last of its connections are gone."""
+        if self.storage.directory is None:
+            return None
+        free_slots = finalize(state, self.storage.free, state.slots)
+        free_slots.atexit = False  # A pool that lives until the process ends was not dropped.
+        return free_slots
+
+    def _forget(self, key: int) -> _Entry | None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._names.free(entry.monitor.identity.name)
+        return entry
+
+    def _collected(self, key: int) -> None:
+        """Remove a pool that was garbage-collected.
+
+        This is a weak reference's callback, so it never blocks. If the lock is taken, its holder ends what is unused.
+        """
+        self._forget(key)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._end_unused(wait=False)
+            finally:
+                self._lock.release()
+
+    def _end_unused(self, *, wait: bool) -> None:
+        if self._entries:
+            return
+        if self._heartbeat is not None:
+            heartbeat, self._heartbeat = self._heartbeat, None
+            heartbeat.stop(wait=wait)
+        if self.all_pools is None:
+            patches.remove()
+
     def _beat(self) -> None:
-        for hooks in self.all():
+        for hooks, _ in self._living():
             hooks.refresh()
         with self._reading:
-            if not self.transport.beat():
-                self._move()
+            if not self.storage.beat():
+                self._move_slots()
 
-    def _move(self) -> None:
-        for hooks in self.all():
-            hooks.release.detach()
-            hooks.state.move_to(self.place(hooks.monitor.identity, hooks.monitor.config))
-            self._give_back(hooks)
+    def _move_slots(self) -> None:
+        for hooks, entry in self._living():
+            _detach(entry)
+            hooks.state.move_to(self.storage.new_slots(entry.monitor.identity, entry.monitor.config))
+            entry.free_slots = self._finalizer(hooks.state)
+
+    def _start_heartbeat(self) -> None:
+        try:
+            self._heartbeat = Heartbeat(self._beat)
+        except RuntimeError as error:  # No further thread is allowed: the next pool tries again.
+            errors.report(error)
+
+    def _on_fork_detected(self) -> None:
+        """Restart in a child that was forked in C: its first call does, and the calls of other threads wait for it."""
+        with self._restart_locks.setdefault(os.getpid(), threading.RLock()):
+            # A finalizer may run in the middle of the restart, in the same thread.
+            if not self._sentinel.is_original_process and self._restarting != os.getpid():
+                self._restart()
 
     @guarded
-    def _after_fork(self) -> None:
-        """Start at zero in the child: a thread that is not there may hold a lock, the connections are not ours."""
-        self._lock, self._reading, patches.lock = threading.RLock(), threading.Lock(), threading.RLock()
-        errors.count = 0
-        if self._mark is not None:
-            self._mark.renew()
-        unmap = self.transport.leave()
-        for hooks in self.all():
-            if hooks.release is not None:
-                hooks.release.detach()
-            hooks.monitor.restart_after_fork(hooks, self.place(hooks.monitor.identity, hooks.monitor.config))
-            self._give_back(hooks)
-        unmap()
-        if self._heartbeat is not None:
-            self._heartbeat = Heartbeat(self._beat)
+    def _restart(self) -> None:
+        """Count from zero in a forked child: the parent's connections are not its own, and its locks may be held."""
+        self._restarting = os.getpid()
+        try:
+            self._lock, self._reading, patches.lock = threading.RLock(), threading.Lock(), threading.RLock()
+            errors.count = 0
+            unmap = self.storage.restart_after_fork()
+            for hooks, entry in self._living():
+                _detach(entry)
+                slots = self.storage.new_slots(entry.monitor.identity, entry.monitor.config)
+                entry.monitor.restart_after_fork(self._new_state(hooks.state.pool_limit, slots))
+                entry.free_slots = self._finalizer(hooks.state)
+            unmap()
+            if self._heartbeat is not None:
+                self._start_heartbeat()
+        finally:
+            self._restarting = 0
+            self._sentinel.renew()  # Last: until then, other threads wait in `_on_fork_detected`.
 
     def _end(self) -> None:
-        """Say that this process ends by itself; one that was forked in C and has done nothing has nothing to say."""
-        if self._mark is None or self._mark.is_original_process:
-            self.transport.end()
+        """Mark this process's files as cleanly closed, unless they belong to the parent of an undetected fork."""
+        if self._sentinel.is_original_process:
+            self.storage.mark_ended()
+
+
+def _reader(directory: Path) -> "DirectoryReader | None":
+    try:
+        from pool_exporter.workers.directory_snapshot import DirectoryReader  # An application in memory never loads it.
+    except ImportError:  # A system without file locks: the storage has warned.
+        return None
+    return DirectoryReader(directory)
+
+
+def _detach(entry: _Entry) -> None:
+    if entry.free_slots is not None:
+        entry.free_slots.detach()
 
 
 registry = Registry()
-"""This process's."""
+"""That of this process."""

@@ -1,7 +1,7 @@
-"""Where the words of this process's pools stand: in its files in the shared directory, or, when that fails, in memory.
+"""Allocates the slots of each pool: in a memory-mapped file if POOL_EXPORTER_DIR works, otherwise in memory.
 
-Whatever goes wrong with the directory (full, read-only, gone), monitoring goes on in memory with one warning; nothing
-of it reaches the application. Nothing here may be called from a hook.
+Whatever goes wrong with the directory (full, read-only, deleted, no such system call), monitoring goes on in memory
+with one warning, and nothing is raised. Nothing here may be called from a hook: it makes system calls.
 """
 
 import logging
@@ -22,64 +22,79 @@ _log = logging.getLogger("pool_exporter")
 
 
 class Storage:
-    """This process's files. `directory` is None when there is none; `errors` counts how often it failed."""
+    """The slots of this process's pools, and its files in the directory.
+
+    Attributes:
+        directory: The shared directory, None when there is none.
+        errors: How often the directory could not be used.
+    """
 
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory
         self.errors = 0
         self._worker: WorkerFiles | None = None
         self._in_file: set[int] = set()
-        self._join()
+        self._open_files()
 
     @property
     def is_shared(self) -> bool:
-        """Tell whether other processes can read this one's pools."""
+        """Whether other processes can read this one's pools."""
         return self._worker is not None
 
-    def place(self, identity: PoolIdentity, config: PoolConfig) -> Slots:
-        """Return words for a pool: in a file, else in memory."""
-        slots = None if self._worker is None else self._worker.allocate(identity, config)
+    def new_slots(self, identity: PoolIdentity, config: PoolConfig) -> Slots:
+        """Return slots for a pool: in a file with the counters of an ended pool of the same identity, or in memory."""
+        slots = None if self._worker is None else self._allocated(self._worker, identity, config)
         if slots is None:
             return new_slots()
         self._in_file.add(id(slots))
         return slots
 
     def free(self, slots: Slots) -> None:
-        """Note that the pool of *words* is gone."""
+        """Note that the pool of *slots* is gone; readers keep its counters."""
         if self._worker is not None and id(slots) in self._in_file:
             self._in_file.discard(id(slots))
             self._worker.free(slots)
 
     def beat(self) -> bool:
-        """Write the heartbeat; return False when somebody deleted our files, so that the words have to move."""
+        """Write the heartbeat; return False when another directory or file has to be used, so that slots have to move.
+
+        That is when the files were deleted, or when the directory can be used at last.
+        """
         if self.directory is None or (self._worker is not None and self._worker.is_linked()):
             if self._worker is not None:
                 self._worker.write_heartbeat(time.monotonic_ns(), errors.count, self.errors)
             return True
         was_shared, self._worker, self._in_file = self.is_shared, None, set()
-        self._join()
+        self._open_files()
         return not (was_shared or self.is_shared)
 
-    def leave(self) -> Callable[[], None]:
-        """Begin anew, as a forked child does; return what unmaps the parent's files, when nothing uses their words."""
+    def restart_after_fork(self) -> Callable[[], None]:
+        """Open files of its own in a forked child; return what unmaps the parent's when no pool uses them any more."""
         parent, self._worker = self._worker, None
         self._in_file, self.errors = set(), 0
-        self._join()
+        self._open_files()
         return (lambda: None) if parent is None else parent.unmap
 
-    def end(self) -> None:
-        """Say that this process ends by itself."""
+    def mark_ended(self) -> None:
+        """Write that this process ends by itself."""
         if self._worker is not None:
             self._worker.mark_ended()
 
-    def _join(self) -> None:
+    def _allocated(self, worker: "WorkerFiles", identity: PoolIdentity, config: PoolConfig) -> Slots | None:
+        try:
+            return worker.allocate(identity, config)
+        except Exception as error:  # noqa: BLE001  # whatever the file cannot hold, the pool is counted in memory
+            errors.report(error)
+            return None
+
+    def _open_files(self) -> None:
         if self.directory is None:
             return
-        from pool_exporter.workers.file_writer import WorkerFiles  # An application in memory never loads it.
-
         try:
+            from pool_exporter.workers.file_writer import WorkerFiles  # An application in memory never loads it.
+
             self._worker = WorkerFiles(self.directory, build()["version"])
-        except OSError as error:
+        except (OSError, ImportError, AttributeError) as error:  # The latter two where a system call does not exist.
             self.errors += 1
             if self.errors == 1:
                 _log.warning("POOL_EXPORTER_DIR=%s cannot be used (%s); pools stay in memory", self.directory, error)

@@ -37,9 +37,9 @@ def make_asgi_app(source: Source | None = None, metrics: str = METRICS) -> ASGIA
 
 def _own() -> Source:
     """Return the source of this process' own snapshots; a sidecar has another, and never imports SQLAlchemy."""
-    from pool_exporter.runtime import monitor
+    from pool_exporter.runtime import instrumentation
 
-    return monitor.snapshot
+    return instrumentation.snapshot
 
 
 class _Pages:

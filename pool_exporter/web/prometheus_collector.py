@@ -6,7 +6,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from pool_exporter.metrics.snapshot import Snapshot
-from pool_exporter.runtime import monitor
+from pool_exporter.runtime import instrumentation
 from pool_exporter.web.prometheus_families import descriptions, families
 
 
@@ -16,7 +16,7 @@ class PoolCollector(Collector):
     It may be registered on any number of registries.
     """
 
-    def __init__(self, source: Callable[[], Snapshot] = monitor.snapshot) -> None:
+    def __init__(self, source: Callable[[], Snapshot] = instrumentation.snapshot) -> None:
         self._source = source
 
     def collect(self) -> Iterator[Metric]:

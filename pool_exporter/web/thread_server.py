@@ -24,7 +24,7 @@ from typing import Final, cast, final
 from urllib.parse import unquote
 from weakref import WeakSet
 
-from pool_exporter.runtime import monitor
+from pool_exporter.runtime import instrumentation
 from pool_exporter.web.responses import Request, Source, respond, takes_snapshot
 
 DEFAULT_PORT: Final = 10042
@@ -45,7 +45,7 @@ _log = logging.getLogger("pool_exporter")
 
 
 def start_http_server(
-    port: int = DEFAULT_PORT, addr: str = "127.0.0.1", source: Source = monitor.snapshot
+    port: int = DEFAULT_PORT, addr: str = "127.0.0.1", source: Source = instrumentation.snapshot
 ) -> "MetricsServer":
     """Serve the pages of `make_asgi_app` on *addr* and *port*, from threads of their own; return the running server.
 

@@ -23,7 +23,7 @@ from opentelemetry.sdk.resources import Resource
 from pool_exporter import instrument
 from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 from pool_exporter.otel.otlp_push import OtlpPush, PushTarget
-from pool_exporter.runtime import monitor
+from pool_exporter.runtime import instrumentation
 from tests.bench.driver import WorkerFiles
 from tests.bench.pools import engine, use
 from tests.bench.versions import machine
@@ -81,12 +81,14 @@ def jobs(way: str, pools: str) -> dict[str, Job]:
 
 def _runs(way: str, encoder: _Encoder) -> Callable[[], Any]:
     if way == "snapshot":
-        return monitor.snapshot
+        return instrumentation.snapshot
     if way == "push":
-        return OtlpPush(monitor.snapshot, PushTarget("nowhere", encoder, Resource({"service.name": "bench"}))).push
+        return OtlpPush(
+            instrumentation.snapshot, PushTarget("nowhere", encoder, Resource({"service.name": "bench"}))
+        ).push
     reader = InMemoryMetricReader()
     views = [View(instrument_name="another", name="renamed")] if way == "views" else []
-    attach_to_provider(MeterProvider([reader], views=views, shutdown_on_exit=False), monitor.watched)
+    attach_to_provider(MeterProvider([reader], views=views, shutdown_on_exit=False), instrumentation.monitors)
     return reader.get_metrics_data
 
 

@@ -22,11 +22,11 @@ def pytest_sessionstart(session: Any) -> None:
 def pytest_runtest_call(item: Any) -> Iterator[None]:
     """Fail a test during which a hook failed, or after which a snapshot of a pool is impossible."""
     from pool_exporter import hook_errors
-    from pool_exporter.runtime import monitor
+    from pool_exporter.runtime import instrumentation
 
     before = hook_errors.errors.count
     result = yield
-    monitor.snapshot()
+    instrumentation.snapshot()
 
     assert before == hook_errors.errors.count
     return result

@@ -140,7 +140,9 @@ def test_declarative_configuration(tmp_path: Path, collector: Collector) -> None
     """OpenTelemetry's configuration file loads the same entry point, and gives it its options."""
     (tmp_path / "otel.yaml").write_text(CONFIGURATION.format(endpoint=collector.endpoint))
     code = (
-        CODE + "from pool_exporter.runtime import monitor\nprint(monitor.watched()[0]._state.slow_acquire.threshold_ns)"
+        CODE
+        + "from pool_exporter.runtime.instrumentation import monitors\n"
+        + "print(monitors()[0]._state.slow_acquire.threshold_ns)"
     )
     environ = script_environ(OTEL_CONFIG_FILE="otel.yaml")
     command = [sys.executable, "-c", code]

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.testclient import TestClient
 
 import pool_exporter
-from pool_exporter.runtime import monitor
+from pool_exporter.runtime import instrumentation
 from tests.docs.pages import DOCS, README, pages, programs, title
 from tests.telemetry import collected, value
 
@@ -37,7 +37,7 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     for name in ("server", "connection"):
         if name in names:
             names[name].close()
-    for each in monitor.watched():
+    for each in instrumentation.monitors():
         each.close()
 
 
@@ -74,7 +74,7 @@ def test_plugin_names_the_pool(run: Any) -> None:
     """The URL instruments the engine and names its pool."""
     engine = run(program_with(DOCS / "how-to" / "serve-metrics.md", "?plugin="))["engine"]
     with engine.connect():
-        (pool,) = monitor.snapshot().pools
+        (pool,) = instrumentation.snapshot().pools
 
     assert ("orders", 1) == (pool.name, pool.used)
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from sqlalchemy import QueuePool, create_engine
 import pool_exporter
 from pool_exporter.state import layout
-from pool_exporter.runtime import monitor
+from pool_exporter.runtime import instrumentation
 from pool_exporter.hook_errors import errors
 from pool_exporter.runtime.registry import registry
 
@@ -47,7 +47,7 @@ def checkouts():
     return watched.snapshot().checkouts
 
 def shared():
-    return registry.transport.is_shared
+    return registry.storage.is_shared
 
 def stay(seconds=600):
     time.sleep(seconds)

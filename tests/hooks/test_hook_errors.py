@@ -14,7 +14,7 @@ from sqlalchemy.pool import QueuePool
 from pool_exporter import instrument
 from pool_exporter.hook_errors import HookErrors, errors, guarded
 from pool_exporter.hooks.pool_hooks import PoolHooks
-from pool_exporter.runtime.monitor import snapshot
+from pool_exporter.runtime.instrumentation import snapshot
 from pool_exporter.state.pool_state import PoolState
 from tests.pools import Database, checked, levels
 

@@ -19,7 +19,7 @@ from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
 from pool_exporter.hooks.method_patches import PatchSet
 from pool_exporter.hooks.pool_binding import ATTRIBUTE
 from pool_exporter.hooks.sqlalchemy_private import places
-from pool_exporter.runtime.monitor import watched
+from pool_exporter.runtime.instrumentation import monitors
 from tests.pools import Database, checked, watch_nothing
 
 CLASSES = [QueuePool, NullPool, SingletonThreadPool, StaticPool, AssertionPool]
@@ -84,7 +84,7 @@ def test_closed_with_the_last_pool_dropped(bare: dict[str, Any]) -> None:
 def test_open_for_everywhere(bare: dict[str, Any]) -> None:
     """instrument_all() keeps them open while nothing is watched yet."""
     with instrument_all():
-        for monitor in watched():
+        for monitor in monitors():
             monitor.close()
 
         assert bare != methods()

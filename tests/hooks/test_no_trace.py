@@ -19,7 +19,7 @@ from sqlalchemy.pool import AssertionPool, NullPool, Pool, QueuePool, SingletonT
 
 from pool_exporter import instrument, instrument_all
 from pool_exporter.hooks.pool_hooks import PoolHooks
-from pool_exporter.runtime.monitor import snapshot, watched
+from pool_exporter.runtime.instrumentation import monitors, snapshot
 from pool_exporter.state.connection import Connection
 from pool_exporter.state.pool_state import PoolState
 from tests.pools import Database, checked, collector_stopped
@@ -74,7 +74,7 @@ def test_closed(poolclass: type[Pool]) -> None:
     assert before == (set(vars(engine)), set(vars(engine.pool)) | {"dispatch"}, listeners(engine))
     assert not engine._has_events
     assert {"_pool_exporter"}.isdisjoint(vars(held._connection_record))
-    assert monitor not in watched()
+    assert monitor not in monitors()
     assert monitor.identity not in [pool.identity for pool in snapshot().pools]
     held.close()
 
@@ -353,7 +353,7 @@ def test_ours_is_freed_with_the_pool() -> None:
         del pool
 
         assert hooks() is None
-        assert monitor not in watched()
+        assert monitor not in monitors()
 
         del monitor
 

@@ -18,7 +18,7 @@ from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, INFO_LABELS, PO
 from pool_exporter.otel import otlp_options
 from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 from pool_exporter.otel.otlp_push import OtlpPush
-from pool_exporter.runtime import monitor
+from pool_exporter.runtime import instrumentation
 from tests.fixtures.deadlines import until
 from tests.fixtures.programs import require
 from tests.fixtures.victoria import Victoria, victoria_server
@@ -113,12 +113,12 @@ def _databases() -> Iterator[Databases]:
         reader = PeriodicExportingMetricReader(exporter, 3_600_000)
         provider = MeterProvider([reader], Resource({"service.name": "shop"}), shutdown_on_exit=False)
         stack.callback(provider.shutdown)
-        attach_to_provider(provider, monitor.watched)
+        attach_to_provider(provider, instrumentation.monitors)
         provider.force_flush()
-        assert OtlpPush(monitor.snapshot, otlp_options.push_target(pushed.otlp)).push()
+        assert OtlpPush(instrumentation.snapshot, otlp_options.push_target(pushed.otlp)).push()
         until(True, lambda: len(answers(scraped, OURS)) > 0)
         yield Databases(scraped, embedded, pushed)
-    for watched in monitor.watched():
+    for watched in instrumentation.monitors():
         watched.close()
     KEPT.clear()
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pool_exporter import instrument
-from pool_exporter.runtime.monitor import snapshot
+from pool_exporter.runtime.instrumentation import snapshot
 from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer
 from tests.integration.backends import PostgresBackends

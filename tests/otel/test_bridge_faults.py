@@ -19,7 +19,7 @@ import pool_exporter
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.otel.points import METRICS
-from pool_exporter.runtime import monitor
+from pool_exporter.runtime import instrumentation
 from tests.pools import Database
 from tests.telemetry import collected, points, value
 
@@ -54,7 +54,7 @@ class Reported:
 def _reported() -> Iterator[Reported]:
     before = errors.count
     yield Reported()
-    for watched in monitor.watched():
+    for watched in instrumentation.monitors():
         watched.close()
 
     assert before == errors.count

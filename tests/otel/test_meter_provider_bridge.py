@@ -32,7 +32,7 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.otel import meter_provider_bridge
-from pool_exporter.runtime import monitor
+from pool_exporter.runtime import instrumentation
 from pool_exporter.runtime.registry import registry
 from tests.golden import FRESH, ORDERS
 from tests.pools import Database
@@ -91,7 +91,7 @@ def _database() -> Iterator[Database]:
     gc.collect()  # An engine that an earlier test left would be found by instrument_all().
     before = errors.count
     yield Database()
-    for watched in monitor.watched():
+    for watched in instrumentation.monitors():
         watched.close()
 
     assert before == errors.count
@@ -106,7 +106,7 @@ def test_a_provider_has_what_a_scrape_has(database: Database, way: str, caplog: 
     with engine.connect():
         use(engine, 3)
         found = series(collected(reader).values())
-        expected = scraped(monitor.snapshot())
+        expected = scraped(instrumentation.snapshot())
 
     moving = {key for key in expected if re.search("(used|oldest_use)_seconds", key[0])}
     sums = {key for key in expected if key[0].endswith("_seconds_sum")}
@@ -529,4 +529,4 @@ def test_the_exporters_own_health_is_reported() -> None:
     (point,) = points(collected(reader)["pool_exporter.hook_errors"])
 
     assert ({}, errors.count) == (point.attributes, point.value)
-    assert isinstance(monitor.snapshot(), Snapshot)
+    assert isinstance(instrumentation.snapshot(), Snapshot)

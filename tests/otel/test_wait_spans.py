@@ -24,7 +24,7 @@ from sqlalchemy.pool import QueuePool
 
 import pool_exporter
 from pool_exporter.hook_errors import errors
-from pool_exporter.runtime import monitor
+from pool_exporter.runtime import instrumentation
 from pool_exporter.runtime.registry import registry
 from pool_exporter.state.slow_acquire import NEVER_NS
 from tests.golden import OPENMETRICS, TEXT, parse_openmetrics, scrape
@@ -65,7 +65,7 @@ class Tracing:
 def _tracing() -> Iterator[Tracing]:
     before = errors.count
     yield Tracing()
-    for watched in monitor.watched():
+    for watched in instrumentation.monitors():
         watched.close()
 
     assert before == errors.count
@@ -139,7 +139,7 @@ def test_a_failed_connect_is_an_error_and_no_exemplar(tracing: Tracing) -> None:
     with tracing.tracer.start_as_current_span("request"), suppress(exc.OperationalError):
         engine.connect()
     (span,) = tracing.waits
-    (pool,) = monitor.snapshot().pools
+    (pool,) = instrumentation.snapshot().pools
 
     assert "sqlite3.OperationalError" == (span.attributes or {})["error.type"]
     assert () == pool.wait_time.exemplars
@@ -171,7 +171,7 @@ def test_nothing_is_told_where_nobody_listens(
     """Outside of a sampled trace, or where instrumentation is suppressed, there is no span and no exemplar."""
     engine = tracing.engine(0)
     where(tracing, lambda: engine.connect().close())
-    (pool,) = monitor.snapshot().pools
+    (pool,) = instrumentation.snapshot().pools
 
     assert ([], ()) == (tracing.waits, pool.wait_time.exemplars)
 
@@ -206,7 +206,7 @@ def test_an_exemplar_leads_to_the_span(tracing: Tracing) -> None:
     (span,) = tracing.waits
     assert span.context is not None
     (told,) = (each for point in points(collected(reader)[WAITS]) for each in point.exemplars)
-    page = scrape(OPENMETRICS, snapshot=monitor.snapshot())
+    page = scrape(OPENMETRICS, snapshot=instrumentation.snapshot())
     samples = [sample for family in parse_openmetrics(page) for sample in family.samples if sample.exemplar]
     (shown,) = samples
 
@@ -223,7 +223,7 @@ def test_an_exemplar_leads_to_the_span(tracing: Tracing) -> None:
     )
     assert told.value <= float(shown.labels["le"])
     assert told.time_unix_nano == pytest.approx(float(shown.exemplar.timestamp or 0) * 1e9, abs=1e4)
-    assert "trace_id" not in scrape(TEXT, snapshot=monitor.snapshot())
+    assert "trace_id" not in scrape(TEXT, snapshot=instrumentation.snapshot())
 
 
 def test_the_last_exemplar_of_a_bucket_counts(tracing: Tracing) -> None:
@@ -232,7 +232,7 @@ def test_the_last_exemplar_of_a_bucket_counts(tracing: Tracing) -> None:
     for _ in range(50):
         with tracing.tracer.start_as_current_span("request"):
             engine.connect().close()
-    (pool,) = monitor.snapshot().pools
+    (pool,) = instrumentation.snapshot().pools
     exemplars = pool.wait_time.exemplars
     last = tracing.waits[-1].context
 
@@ -249,11 +249,11 @@ def test_a_forked_child_has_none(tracing: Tracing) -> None:
         engine.connect().close()
     child = os.fork()
     if not child:
-        os._exit(len(monitor.snapshot().pools[0].wait_time.exemplars))
+        os._exit(len(instrumentation.snapshot().pools[0].wait_time.exemplars))
     _, status = os.waitpid(child, 0)
 
     assert 0 == os.waitstatus_to_exitcode(status)
-    assert 1 == len(monitor.snapshot().pools[0].wait_time.exemplars)
+    assert 1 == len(instrumentation.snapshot().pools[0].wait_time.exemplars)
 
 
 class Broken(SimpleSpanProcessor):
@@ -276,7 +276,7 @@ def test_a_failing_processor_costs_nothing(tracing: Tracing, is_down: bool, capl
     tracing.database.is_down = is_down
     with trace.use_span(trace.NonRecordingSpan(REMOTE)), suppress(exc.OperationalError):
         engine.connect().close()
-    (pool,) = monitor.snapshot().pools
+    (pool,) = instrumentation.snapshot().pools
     counted, errors.count = errors.count - before, before
 
     assert (1, 0, 0 if is_down else 1) == (counted, pool.pending + pool.used, pool.checkouts)
@@ -342,4 +342,4 @@ def test_nothing_is_kept_alive(tracing: Tracing) -> None:
         assert state() is not None
         del pool  # Used, SQLAlchemy's own circle of pool and record would keep it.
 
-        assert ([], None) == (monitor.watched(), state())
+        assert ([], None) == (instrumentation.monitors(), state())

@@ -32,7 +32,7 @@ async def main():
     monitor = p.instrument(engine)
     p.instrument(engine.sync_engine), p.instrument(engine.pool), p.instrument_all()
     async with engine.connect():
-        print([(pool.used, pool.connects, pool.checkouts) for pool in p.runtime.monitor.snapshot().pools])
+        print([(pool.used, pool.connects, pool.checkouts) for pool in p.runtime.instrumentation.snapshot().pools])
     await engine.dispose()
 
 asyncio.run(main())
@@ -74,7 +74,7 @@ def test_b9_any_number_of_times() -> None:
 
 def test_b10_version_of_sqlalchemy() -> None:
     """B-10: which SQLAlchemy is watched stands among the metrics; these tests run on 2.0 and 2.1."""
-    assert version("sqlalchemy") == pool_exporter.runtime.monitor.snapshot().build["sqlalchemy_version"]
+    assert version("sqlalchemy") == pool_exporter.runtime.instrumentation.snapshot().build["sqlalchemy_version"]
 
 
 @pytest.fixture(name="ten_engines")

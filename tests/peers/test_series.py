@@ -14,7 +14,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from pool_exporter import instrument
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
-from pool_exporter.runtime import monitor
+from pool_exporter.runtime import instrumentation
 from pool_exporter.web.prometheus_families import families
 from tests.pools import Database
 
@@ -41,7 +41,7 @@ class Application:
 
     def scrape(self, *_: object) -> None:
         """Keep the highest value of each series, whichever pool it is of."""
-        of_pools = [family for family in families(monitor.snapshot()) if family.name in _FAMILIES]
+        of_pools = [family for family in families(instrumentation.snapshot()) if family.name in _FAMILIES]
         for family in of_pools:
             for sample in family.samples:
                 assert sample.value >= 0

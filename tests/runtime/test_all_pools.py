@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool, Pool, PoolProxiedConnection, QueuePool, Si
 from pool_exporter import Monitor, instrument, instrument_all
 from pool_exporter.hook_errors import errors
 from pool_exporter.runtime.all_pools import AllPoolsInstrumentation
-from pool_exporter.runtime.monitor import watched
+from pool_exporter.runtime.instrumentation import monitors
 from tests.pools import Database, checked, levels, watch_nothing
 
 CLASSES = (Pool, SingletonThreadPool)
@@ -238,10 +238,10 @@ def test_dropped_pools_are_not_met() -> None:
         engine.connect().close()
         engine.dispose()
     Database().engine(logging_name="dropped").connect().close()
-    before = set(watched())
+    before = set(monitors())
 
     with instrument_all():
-        names = {monitor.identity.name for monitor in set(watched()) - before}
+        names = {monitor.identity.name for monitor in set(monitors()) - before}
 
     assert {"kept"} == {name for name in names if name.startswith(("kept", "dropped"))}
 
@@ -303,4 +303,4 @@ def test_metered_pool_is_freed() -> None:
     del engine
     gc.collect()
 
-    assert "short-lived" not in {monitor.identity.name for monitor in watched()}
+    assert "short-lived" not in {monitor.identity.name for monitor in monitors()}

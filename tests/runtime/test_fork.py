@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from pool_exporter import Monitor, instrument, instrument_all
 from pool_exporter.hook_errors import errors
-from pool_exporter.runtime.monitor import snapshot
+from pool_exporter.runtime.instrumentation import snapshot
 from pool_exporter.runtime.registry import registry
 from tests.pools import Database, checked, levels
 

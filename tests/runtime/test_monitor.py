@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 import pool_exporter
 from pool_exporter import Monitor, instrument
-from pool_exporter.runtime.monitor import snapshot, watched
+from pool_exporter.runtime.instrumentation import monitors, snapshot
 from tests.pools import Database, checked, levels
 
 
@@ -112,7 +112,7 @@ def test_service_given_in_a_shared_directory(tmp_path: Path) -> None:
         "import os; found = []; os.register_at_fork = lambda **hooks: found.extend(hooks.values())\n"
         "import sqlalchemy, pool_exporter\n"
         "pool_exporter.instrument(sqlalchemy.create_engine('sqlite://'), name='orders', service='shop')\n"
-        "from pool_exporter.runtime.monitor import snapshot\n"
+        "from pool_exporter.runtime.instrumentation import snapshot\n"
         "ours = [hook for hook in found if hook.__module__.startswith('pool_exporter')]\n"
         "print([pool.identity.service for pool in snapshot().pools], snapshot().files, len(ours))"
     )
@@ -178,7 +178,7 @@ def test_context_manager(engine: Engine) -> None:
     with pytest.raises(ValueError, match="the block's"), instrument(engine) as monitor:
         raise ValueError("the block's")
 
-    assert monitor not in watched()
+    assert monitor not in monitors()
     assert "_pool_exporter" not in vars(engine.pool)
 
 
@@ -202,7 +202,7 @@ def test_closed_after_its_engine() -> None:
     del engine
     gc.collect()
 
-    assert monitor not in watched()
+    assert monitor not in monitors()
     assert 1 == monitor.snapshot().checkouts
 
     monitor.close()
@@ -234,7 +234,7 @@ def test_snapshot_of_the_process(engine: Engine) -> None:
 
     assert sorted(names) == names
     assert {"aa", "zz"} <= set(names)
-    assert pool_exporter.runtime.monitor.snapshot().build
+    assert pool_exporter.runtime.instrumentation.snapshot().build
 
     instrument(other).close()
 

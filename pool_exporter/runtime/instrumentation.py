@@ -1,0 +1,124 @@
+"""`instrument()`: from an engine or a pool to its monitor; and the snapshot of all instrumented pools of this process.
+
+Nothing here may count or render, nor know where slots are kept.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import Pool
+
+from pool_exporter.environment import Environment
+from pool_exporter.hook_errors import errors
+from pool_exporter.hooks.compatibility import require
+from pool_exporter.hooks.pool_description import identity_of
+from pool_exporter.hooks.sqlalchemy_private import engine_behind
+from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.runtime.monitor import Monitor
+from pool_exporter.runtime.registry import registry
+from pool_exporter.version import build
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+def instrument(  # noqa: PLR0913  # each option is independent of the others, and all but two are by keyword
+    target: "Engine | AsyncEngine | Pool",
+    name: str | None = None,
+    service: str | None = None,
+    *,
+    meter_provider: "MeterProvider | None" = None,
+    trace_waits: float | None = None,
+    tracer_provider: "TracerProvider | None" = None,
+) -> Monitor:
+    """Instrument the pool of an engine, or a pool.
+
+    Args:
+        target: The engine, also one with execution options, or the pool.
+        name: The pool's name in every output; by default the engine's logging name or `host:port/database`. A second
+            living pool of that name in this process gets `#2`.
+        service: The `service.name` of the pool's series; by default POOL_EXPORTER_SERVICE or OTEL_SERVICE_NAME.
+        meter_provider: OpenTelemetry's, which gets the pool's metrics too; `get_meter_provider()` is the global one,
+            even if it is set later.
+        trace_waits: Each acquire that takes so many seconds, or fails, becomes a span and an exemplar, if its caller
+            is in a sampled trace. By default none does.
+        tracer_provider: Where these spans go; by default the global one.
+
+    Returns:
+        The pool's monitor; for a pool that is instrumented already, the same one.
+
+    Raises:
+        TypeError: *target* is neither an engine nor a pool, or *meter_provider* is no MeterProvider.
+        ValueError: *trace_waits* is negative, infinite or not a number.
+        UnsupportedError: The installed SQLAlchemy works in a way that this version does not know.
+
+    Example:
+        >>> monitor = pool_exporter.instrument(engine, name="orders")
+    """
+    monitor = _instrument(target, name, service)
+    if meter_provider is not None:
+        from pool_exporter.otel.meter_provider_bridge import attach_to_provider
+
+        attach_to_provider(meter_provider, monitors, monitor)
+    if trace_waits is not None:
+        monitor.trace_waits(trace_waits, tracer_provider)
+    return monitor
+
+
+def _instrument(target: object, name: str | None, service: str | None) -> Monitor:
+    engine, pool = _resolve(target)
+    with registry.changing():
+        monitor = registry.monitor_of(pool)
+        if monitor is None:
+            require()
+            default = prepare_from_environment()  # Also with a service given: it prepares the directory and forks.
+            return registry.add(pool, identity_of(engine, pool, name, default if service is None else service))
+        if name is not None and name != monitor.identity.name.partition("#")[0] and not registry.storage.is_shared:
+            registry.rename(monitor, replace(monitor.identity, name=name))
+        return monitor
+
+
+def monitors() -> list[Monitor]:
+    """Return the monitors of all instrumented pools of this process that are alive."""
+    return registry.monitors()
+
+
+def snapshot() -> Snapshot:
+    """Return the numbers of all instrumented pools now: with a shared directory those of all workers, else our own.
+
+    A pool of this process whose snapshot fails is missing, and counted as an error.
+    """
+    shared = registry.shared_snapshot()
+    if shared is not None:
+        return shared
+    failed = registry.storage.errors if registry.storage.directory else None
+    pools = [_tried(monitor) for monitor in monitors()]
+    return Snapshot(tuple(pool for pool in pools if pool is not None), errors.count, build(), transport_errors=failed)
+
+
+def _tried(monitor: Monitor) -> PoolSnapshot | None:
+    try:
+        return monitor.snapshot()
+    except Exception as error:  # noqa: BLE001  # the other pools' numbers are worth more than this one's error
+        errors.report(error)
+        return None
+
+
+def prepare_from_environment() -> str:
+    """Read the environment: prepare the shared directory that it names, and return the service's name."""
+    environment = Environment.lenient()
+    registry.prepare(environment.directory)
+    return environment.service
+
+
+def _resolve(target: object) -> tuple[Engine | None, Pool]:
+    """Return the engine and the pool of an async engine, an engine with execution options, an engine or a pool."""
+    target = getattr(target, "sync_engine", target)
+    if isinstance(target, Engine):
+        return engine_behind(target), target.pool
+    if isinstance(target, Pool):
+        return None, target
+    raise TypeError(f"instrument() takes an Engine, an AsyncEngine or a Pool, not {type(target).__name__}")
