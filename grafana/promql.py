@@ -8,7 +8,7 @@ from typing import Final
 
 from pool_exporter.metrics.metric import Kind, Label, Metric
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_LABELS, POOL_METRICS, POOL_NAME
-from pool_exporter.metrics.server_metrics import SERVER_LABELS, SERVER_METRICS, ServerMetric
+from pool_exporter.metrics.server_metrics import SERVER_LABELS, SERVER_METRICS
 
 RATE_INTERVAL: Final = "$__rate_interval"
 """What Grafana replaces by four scrapes' time, or more when the graph is coarser: the shortest window that is sound."""
@@ -57,8 +57,7 @@ def name(field: str, part: str = "") -> str:
 def series_labels(field: str) -> list[str]:
     """Return the Prometheus names of all labels of a server's metric."""
     found = metric(field)
-    own = found.open_labels if isinstance(found, ServerMetric) else ()
-    return [label.prometheus for label in (*SERVER_LABELS, *own, found.label) if label is not None]
+    return [label.prometheus for label in (*SERVER_LABELS, *found.open_labels, found.label) if label is not None]
 
 
 def equal(label: Label, value: str) -> str:

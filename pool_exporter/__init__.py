@@ -15,6 +15,7 @@ if _TYPE_CHECKING:
     from pool_exporter.web.asgi_app import make_asgi_app, metrics_endpoint
     from pool_exporter.web.prometheus_collector import PoolCollector
     from pool_exporter.web.thread_server import start_http_server
+    from pool_exporter.web.wsgi_app import make_wsgi_app
 
 __all__ = [
     "Monitor",
@@ -22,6 +23,7 @@ __all__ = [
     "instrument",
     "instrument_all",
     "make_asgi_app",
+    "make_wsgi_app",
     "metrics_endpoint",
     "start_http_server",
 ]
@@ -32,6 +34,7 @@ _LAZY = {
     "instrument": "pool_exporter.runtime.instrumentation",
     "instrument_all": "pool_exporter.runtime.all_pools",
     "make_asgi_app": "pool_exporter.web.asgi_app",
+    "make_wsgi_app": "pool_exporter.web.wsgi_app",
     "metrics_endpoint": "pool_exporter.web.asgi_app",
     "start_http_server": "pool_exporter.web.thread_server",
 }

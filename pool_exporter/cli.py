@@ -1,7 +1,8 @@
-"""The command line: `pool-exporter COMMAND`. It reads arguments and reports errors; each command is another module's.
+"""The command line: `pool-exporter COMMAND`. It parses arguments and reports errors; commands/ and demo/ do the work.
 
-Whatever is wrong with what it was given is one line on stderr and exit code 2. A command that runs until it is stopped
-ends with exit code 0 when SIGINT or SIGTERM stops it, because that is how it is meant to end.
+A wrong argument, a wrong POOL_EXPORTER_* variable and a missing extra are each one message on stderr and exit code 2.
+A command that runs until it is stopped exits with 0 on SIGINT and SIGTERM. Nothing that a command needs is imported
+before that command runs, so that each starts as fast as it can.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing_extensions import override
 
 import pool_exporter
 from pool_exporter.commands import dump, healthcheck, serve
+from pool_exporter.environment import Environment
 from pool_exporter.errors import PoolExporterError
 
 EXIT_USAGE = 2
@@ -36,34 +38,51 @@ class _Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its help, the packages of the extra that it needs, what it adds to a parser, and what it does."""
+    """One command.
+
+    Attributes:
+        name: What is typed after `pool-exporter`.
+        help: One sentence for `--help`.
+        add_arguments: Adds the command's arguments to its parser.
+        run: Does the work. It raises PoolExporterError for an error that is the user's.
+        extra: The extra that installs *packages*.
+        packages: The importable packages that the command needs beyond the base.
+    """
 
     name: str
     help: str
-    extra: str
-    packages: tuple[str, ...]
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], None]
+    extra: str = ""
+    packages: tuple[str, ...] = ()
 
     def missing(self) -> list[str]:
         """Return the packages that are not installed."""
         return [package for package in self.packages if find_spec(package) is None]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that *arguments* name, by default the process's own, and return the exit code."""
-    asked = _parser().parse_args(arguments)
-    command: Command = asked.command
+def main(command_line: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        command_line: The arguments; None for those of the process.
+
+    Returns:
+        The exit code.
+    """
+    arguments = _parser().parse_args(command_line)
+    command: Command = arguments.command
     if missing := command.missing():
         return _fail(command, f"needs {', '.join(missing)}: pip install 'pool-exporter[{command.extra}]'")
     try:
-        command.run(asked)
+        Environment.strict()
+        command.run(arguments)
     except PoolExporterError as error:
         return _fail(command, str(error))
     except KeyboardInterrupt:
-        pass  # It came before the command was ready to take it.
+        pass  # Raised before the command had installed its own handler.
     except BrokenPipeError:
-        # Nobody reads any more. Python would find that out again when it flushes at its end.
+        # The reader of stdout has closed it. Python flushes stdout at exit, and would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
@@ -74,7 +93,7 @@ def _fail(command: Command, message: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser("pool-exporter", description="Monitoring of SQLAlchemy connection pools.")
+    parser = _Parser("pool-exporter", description="Exact monitoring of SQLAlchemy connection pools.")
     parser.add_argument("--version", action="version", version=f"pool-exporter {pool_exporter.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
@@ -86,20 +105,41 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=PORT, help="port, 0 for any free one (default: %(default)s)")
     parser.add_argument(
-        "--duration", type=_duration, metavar="SECONDS", help="play one round in this time; by default, until Ctrl-C"
+        "--port", type=_port, default=PORT, help="port to listen on, 0 for any free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--duration",
+        type=_duration,
+        metavar="SECONDS",
+        help="play all scenes once in this time (default: again and again until Ctrl-C)",
     )
     parser.add_argument("--scene", choices=SCENES, help="play only this scene")
-    parser.add_argument("--workers", type=_workers, default=0, metavar="N", help="run the service in N processes")
-    parser.add_argument("--sidecar", action="store_true", help="serve the workers' metrics from the next port, too")
-    parser.add_argument("--otlp", metavar="ENDPOINT", help="push to an OpenTelemetry collector as well, by HTTP")
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        default=0,
+        metavar="N",
+        help="run the service in N worker processes (default: in this process)",
+    )
+    parser.add_argument("--sidecar", action="store_true", help="also run a sidecar, on the next port")
+    parser.add_argument("--otlp", metavar="URL", help="also push to the OpenTelemetry collector at this URL, by HTTP")
 
 
-def _run_demo(asked: argparse.Namespace) -> None:
-    from pool_exporter.demo.run import Options, run
+def _run_demo(arguments: argparse.Namespace) -> None:
+    from pool_exporter.demo.run import DemoOptions, run
 
-    run(Options(asked.host, asked.port, asked.duration, asked.scene, asked.workers, asked.sidecar, asked.otlp))
+    run(
+        DemoOptions(
+            host=arguments.host,
+            port=arguments.port,
+            duration_seconds=arguments.duration,
+            scene=arguments.scene,
+            workers=arguments.workers,
+            has_sidecar=arguments.sidecar,
+            otlp=arguments.otlp,
+        )
+    )
 
 
 def _port(text: str) -> int:
@@ -125,17 +165,25 @@ def _duration(text: str) -> float:
 
 
 SCENES = ("calm", "burst", "slow", "leak", "restart", "recovery")
+"""The names of demo/scenes.py, which takes long to import."""
 
 COMMANDS = (
     Command(
         "demo",
-        "Run an instrumented service under load, with its metrics on a port.",
-        "demo",
-        ("aiosqlite", "fastapi", "greenlet", "httpx", "sqlmodel", "uvicorn"),
+        "Run an example service under load, and watch its pool in the metrics.",
         _add_demo_arguments,
         _run_demo,
+        extra="demo",
+        packages=("aiosqlite", "fastapi", "greenlet", "httpx", "pydantic_settings", "sqlmodel", "uvicorn"),
     ),
-    Command(serve.NAME, serve.HELP, "sidecar", ("bcrypt", "uvicorn", "yaml"), serve.add_arguments, serve.run),
-    Command(healthcheck.NAME, healthcheck.HELP, "sidecar", (), healthcheck.add_arguments, healthcheck.run),
-    Command(dump.NAME, dump.HELP, "sidecar", (), dump.add_arguments, dump.run),
+    Command(
+        serve.NAME,
+        serve.HELP,
+        serve.add_arguments,
+        serve.run,
+        extra="sidecar",
+        packages=("bcrypt", "starlette", "uvicorn", "yaml"),
+    ),
+    Command(healthcheck.NAME, healthcheck.HELP, healthcheck.add_arguments, healthcheck.run),
+    Command(dump.NAME, dump.HELP, dump.add_arguments, dump.run),
 )

@@ -58,6 +58,7 @@ def say(server: MetricsServer, raw: bytes) -> bytes:
 
 def dial(server: MetricsServer) -> socket.socket:
     """Return a new connection."""
+    assert server.port is not None
     return socket.create_connection((server.addr, server.port), timeout=30)
 
 

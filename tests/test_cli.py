@@ -127,20 +127,57 @@ def test_scene_that_cannot_be_played_is_one_line(capsys: pytest.CaptureFixture[s
     assert "--scene='restart': needs PostgreSQL" in err
 
 
-def test_missing_extra_is_one_line() -> None:
-    """Without the extra's packages the demo says how to install them."""
-    hidden = "import sys; sys.modules.update(fastapi=None, sqlmodel=None); "
-    done = subprocess.run([sys.executable, "-c", hidden + PROGRAM, "demo"], capture_output=True, text=True, check=False)
-    expected = "pool-exporter demo: needs fastapi, sqlmodel: pip install 'pool-exporter[demo]'\n"
+@pytest.mark.parametrize(
+    ("command", "missing", "extra"),
+    [
+        ("demo", ["fastapi", "sqlmodel"], "demo"),
+        ("demo", ["pydantic_settings"], "demo"),
+        ("serve", ["starlette", "uvicorn"], "sidecar"),
+        ("serve", ["bcrypt", "starlette", "uvicorn", "yaml"], "sidecar"),
+    ],
+)
+def test_missing_extra_is_one_line(command: str, missing: list[str], extra: str) -> None:
+    """Without the packages of its extra a command says how to install them."""
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({missing})); "
+    done = subprocess.run(
+        [sys.executable, "-c", hidden + PROGRAM, command], capture_output=True, text=True, check=False
+    )
+    expected = f"pool-exporter {command}: needs {', '.join(missing)}: pip install 'pool-exporter[{extra}]'\n"
 
     assert (2, "", expected) == (done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.parametrize("command", ["dump", "healthcheck", "--version"])
+def test_commands_of_the_base_need_no_extra(command: str) -> None:
+    """What reads the directory or asks a sidecar runs with what the base installs."""
+    names = ("anyio", "bcrypt", "fastapi", "httpx", "pydantic", "pydantic_settings", "starlette", "uvicorn", "yaml")
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({names})); "
+    done = subprocess.run(
+        [sys.executable, "-c", hidden + PROGRAM, command, "--help"], capture_output=True, text=True, check=False
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("command", ["demo", "dump", "healthcheck", "serve"])
+def test_wrong_variables_are_told_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """A command ends with 2 on wrong variables of the package, and names all of them in one message."""
+    monkeypatch.setenv("POOL_EXPORTER_DIRR", "/tmp")  # noqa: S108  # it is not opened
+    monkeypatch.setenv("POOL_EXPORTER_TRACE_WAITS", "soon")
+    code, out, err = run(capsys, command)
+
+    assert (2, "") == (code, out)
+    assert "POOL_EXPORTER_DIRR: is not a setting of pool_exporter; did you mean POOL_EXPORTER_DIR?" in err
+    assert "POOL_EXPORTER_TRACE_WAITS='soon': must be seconds, from 0" in err
+
+
 def test_defaults_are_those_of_the_design() -> None:
     """Nobody but this machine reaches the demo, on the port that is free in Prometheus' list, until it is stopped."""
-    asked = cli._parser().parse_args(["demo"])
+    arguments = cli._parser().parse_args(["demo"])
 
-    assert ("127.0.0.1", 10042, None, None) == (asked.host, asked.port, asked.duration, asked.scene)
+    assert ("127.0.0.1", 10042, None, None) == (arguments.host, arguments.port, arguments.duration, arguments.scene)
 
 
 def test_scenes_are_those_of_the_demo() -> None:

@@ -13,6 +13,7 @@ DESIGNED = {
     "instrument",
     "instrument_all",
     "make_asgi_app",
+    "make_wsgi_app",
     "metrics_endpoint",
     "start_http_server",
 }

@@ -56,15 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(asked: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Serve until a signal comes. Raises SettingsError for what cannot be done."""
-    from pool_exporter.sidecar.server import Options, serve
+    from pool_exporter.sidecar.server import SidecarOptions, serve
 
-    directory = directory_of(asked)
-    log_format.configure(asked.log_level, asked.log_format)
-    addresses = () if asked.systemd else tuple(asked.addresses or (ADDRESS,))
-    options = Options(directory, addresses, asked.metrics, asked.per_worker, asked.config_file)
-    serve(options, probe.from_arguments(asked), lambda source: otlp_options.create_push(asked, source))
+    directory = directory_of(arguments)
+    log_format.configure(arguments.log_level, arguments.log_format)
+    addresses = () if arguments.systemd else tuple(arguments.addresses or (ADDRESS,))
+    options = SidecarOptions(directory, addresses, arguments.metrics, arguments.per_worker, arguments.config_file)
+    serve(options, probe.from_arguments(arguments), lambda source: otlp_options.create_push(arguments, source))
 
 
 def _path(text: str) -> str:

@@ -20,7 +20,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from pool_exporter.database_url import async_url
-from pool_exporter.demo.database_settings import Settings, engine_arguments
+from pool_exporter.demo.database_settings import DatabaseSettings, engine_arguments
 from pool_exporter.demo.models import Table
 from pool_exporter.errors import Problem, SettingsError
 
@@ -43,7 +43,7 @@ class Database:
     is_own: bool
 
     @classmethod
-    def choose(cls, settings: Settings, directory: Path) -> "Database":
+    def choose(cls, settings: DatabaseSettings, directory: Path) -> "Database":
         """Return the database that is set, or a new file in *directory*.
 
         Raises SettingsError for one that the demo cannot use.

@@ -1,13 +1,11 @@
-"""The environment, read once: what pool_exporter and its database are told from outside, and the engine that follows.
+"""The database settings of the demo: DATABASE_URL and DB_*, from the environment and `.env`; the engine's arguments.
 
-Here and nowhere else `os.environ` and `.env` are read. No engine is made here, no directory touched, nothing printed.
-SQLAlchemy is imported only where a database URL is at hand, so that a sidecar without a probe never loads it.
+This module makes no engine and prints nothing. Variables of POOL_EXPORTER_* are environment.py's.
 
-* The real environment wins over `.env`, key by key. A missing `.env` is fine, a malformed or unreadable one an error.
-  `${NAME}` in `.env` is replaced, from the environment first. A directory of that name is somebody's virtualenv.
-* Blanks around a value are dropped, and an empty value is unset, as OpenTelemetry and Compose files have it.
-* Other people's keys are ignored; an unknown `POOL_EXPORTER_*` is an error, unless Kubernetes put it there.
-* All that is wrong is told in one SettingsError. The password of the URL is in no text that is made here.
+* The environment wins over `.env`, key by key. A missing `.env` is fine, a malformed or unreadable one an error.
+  `${NAME}` in `.env` is replaced, from the environment first. A directory named `.env` is ignored: it is a virtualenv.
+* Blanks around a value are dropped, and an empty value is the same as an unset one, as in Compose files.
+* Everything that is wrong is in one SettingsError. No text that is made here has the password of the URL.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ import io
 import os
 from collections import ChainMap
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,14 +30,13 @@ from pool_exporter.errors import Problem, SettingsError
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-PREFIX = "POOL_EXPORTER_"
 A_DURATION = "must be seconds, from 0"
 A_SWITCH = "must be true or false (also 1/0, yes/no, on/off)"
 
 
-# Sizes and timeout are SQLAlchemy's own defaults, spelt out. The ping keeps the users from a server's restart, and from
-# a balancer that drops idle sessions. Half an hour, from the opening, is far below MySQL's wait_timeout (8 hours, less
-# where a host lowered it), bounds what a PostgreSQL backend gathers, and spreads pools over servers that came back.
+# Sizes and timeout are SQLAlchemy's defaults. The ping hides a server's restart, and a load balancer that drops idle
+# sessions, from the users. Half an hour is far below MySQL's wait_timeout (8 hours, or less where a host lowered it),
+# bounds the memory of a PostgreSQL backend, and spreads pools over servers that came back.
 SERVER_POOL = {"pool_size": 5, "max_overflow": 10, "pool_timeout": 30.0, "pool_pre_ping": True, "pool_recycle": 1800}
 QUEUE_ONLY = ("pool_size", "max_overflow", "pool_timeout")
 ENGINE_FIELDS = (*QUEUE_ONLY, "pool_pre_ping", "pool_recycle", "echo")
@@ -52,12 +48,12 @@ def _checked(secret: SecretStr) -> SecretStr:
 
 
 def _read(*keys: str, allowed: str, **limits: Any) -> Any:  # noqa: ANN401 -- as pydantic's own Field().
-    """Declare an optional setting: the keys that it is read from, first come, and its rule in words."""
+    """Declare an optional setting: its keys, of which the first that is set counts, and its rule in words."""
     return Field(None, validation_alias=AliasChoices(*keys), description=allowed, **limits)
 
 
-class Settings(BaseSettings):
-    """Hold everything that is set from outside, validated; None is unset. Made by `load()`, or from field names.
+class DatabaseSettings(BaseSettings):
+    """The settings, validated; None is unset. Made by `load()`, or from field names.
 
     The fields after `database_url` are named as in create_engine(). Durations are in seconds.
     """
@@ -66,9 +62,6 @@ class Settings(BaseSettings):
         frozen=True, case_sensitive=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
     )
 
-    directory: Path | None = _read("POOL_EXPORTER_DIR", allowed="must be the path of a directory")
-    service: str | None = _read("POOL_EXPORTER_SERVICE", "OTEL_SERVICE_NAME", allowed="must be a name")
-    trace_waits: float | None = _read("POOL_EXPORTER_TRACE_WAITS", allowed=A_DURATION, ge=0, allow_inf_nan=False)
     database_url: Annotated[SecretStr, AfterValidator(_checked)] | None = _read("DATABASE_URL", allowed=A_URL)
     pool_size: int | None = _read("DB_POOL_SIZE", allowed="must be a whole number from 0 (0: no limit)", ge=0)
     max_overflow: int | None = _read("DB_MAX_OVERFLOW", allowed="must be a whole number from -1 (-1: no limit)", ge=-1)
@@ -78,39 +71,49 @@ class Settings(BaseSettings):
     echo: bool | None = _read("DB_ECHO", allowed=A_SWITCH)
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> Settings:
-        """Read the environment, `os.environ` unless another is given, and `.env`.
+    def load(cls, environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> DatabaseSettings:
+        """Read the settings.
 
-        Raises SettingsError with everything that is wrong in either.
+        Args:
+            environ: The environment; None for `os.environ`.
+            env_file: The path of a `.env`; None for no file.
+
+        Raises:
+            SettingsError: Something in either is wrong. The error has all of it.
         """
         real = dict(os.environ if environ is None else environ)
         from_file, problems = _read_env_file(env_file, real)
         values = {key: value.strip() for given in (from_file, real) for key, value in given.items() if value.strip()}
         settings, invalid = _validate(cls, values)
-        problems += _unknown_keys(values) + invalid
+        problems += invalid
         if settings is None or problems:
             raise SettingsError(*problems)
         return settings
 
     @property
     def url(self) -> URL | None:
-        """Return the database URL as SQLAlchemy's, which masks its password when it is printed."""
+        """Return the database URL as an object of SQLAlchemy, which masks its password when it is printed."""
         return None if self.database_url is None else parse_url(self.database_url.get_secret_value())
 
     @classmethod
     @override
     def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what is given and nothing else: pydantic-settings would read `os.environ` at every construction."""
+        """Use the arguments alone: pydantic-settings would read `os.environ` at every construction."""
         return (sources["init_settings"],)
 
 
-def engine_arguments(settings: Settings, url: URL | None = None) -> dict[str, Any]:
-    """Return the keyword arguments of create_engine() or create_async_engine() for this database.
+def engine_arguments(settings: DatabaseSettings, url: URL | None = None) -> dict[str, Any]:
+    """Return the keyword arguments of create_engine() or create_async_engine() for a database.
 
-    *url* is the one that goes to the engine, such as async_url() returns, if it is not `settings.url`. What is set
-    explicitly wins; the defaults are the field's for servers and SQLAlchemy's for files. The class of a queue pool is
-    left to SQLAlchemy where its choice is right: psycopg needs one for async engines and another for the rest.
-    Raises SettingsError for a setting that the pool of this database cannot have.
+    A setting wins over a default. The defaults are SERVER_POOL for servers, and SQLAlchemy's for files. The class of
+    the pool is left to SQLAlchemy where its choice is right: psycopg has one for async engines and one for others.
+
+    Args:
+        settings: The settings.
+        url: The engine's URL, as from async_url(), if it is not `settings.url`.
+
+    Raises:
+        SettingsError: There is no URL, or the pool of this database cannot have one of the settings.
     """
     from sqlalchemy.pool import QueuePool
 
@@ -136,26 +139,26 @@ def _sqlite_pool(url: URL, explicit: dict[str, Any]) -> dict[str, Any]:
         _refuse((*QUEUE_ONLY, "pool_recycle"), explicit, fault)
         # SQLAlchemy's own choice. Made by it from `mode=memory`, it is deprecated since 2.1.
         return {"poolclass": StaticPool if is_async else SingletonThreadPool}
-    # SQLAlchemy before 2.0.38 had NullPool for files with aiosqlite; one who sets a size wants a pool.
+    # SQLAlchemy before 2.0.38 used NullPool for files with aiosqlite, which has no size to set.
     return {"poolclass": AsyncAdaptedQueuePool if is_async else QueuePool} if explicit.keys() & {*QUEUE_ONLY} else {}
 
 
 def _refuse(names: tuple[str, ...], explicit: dict[str, Any], allowed: str) -> None:
-    keys = {name: _keys(Settings.model_fields[name])[0] for name in names if name in explicit}
+    keys = {name: _keys(DatabaseSettings.model_fields[name])[0] for name in names if name in explicit}
     problems = [Problem(key, str(explicit[name]), allowed) for name, key in keys.items()]
     if problems:
         raise SettingsError(*problems)
 
 
-def _application_name(settings: Settings, url: URL) -> dict[str, Any]:
+def _application_name(settings: DatabaseSettings, url: URL) -> dict[str, Any]:
     if url.get_backend_name() != "postgresql" or "application_name" in url.query:
         return {}
-    asked = settings.url.query.get("application_name") if settings.url else None
-    name = {"application_name": asked or settings.service or "pool_exporter"}
+    given = settings.url.query.get("application_name") if settings.url else None
+    name = {"application_name": given or "pool_exporter_demo"}
     return {"connect_args": {"server_settings": name} if url.get_driver_name() == "asyncpg" else name}
 
 
-def _validate(cls: type[Settings], values: Mapping[str, str]) -> tuple[Settings | None, list[Problem]]:
+def _validate(cls: type[DatabaseSettings], values: Mapping[str, str]) -> tuple[DatabaseSettings | None, list[Problem]]:
     source = EnvSettingsSource(cls)
     source.env_vars = values
     try:
@@ -168,33 +171,13 @@ def _validate(cls: type[Settings], values: Mapping[str, str]) -> tuple[Settings 
 def _problem(key: str, cause: object, values: Mapping[str, str]) -> Problem:
     if isinstance(cause, SettingsError):
         return cause.problems[0]
-    allowed = next(field.description for field in Settings.model_fields.values() if key in _keys(field))
+    allowed = next(field.description for field in DatabaseSettings.model_fields.values() if key in _keys(field))
     return Problem(key, values[key], allowed or "")
 
 
 def _keys(field: FieldInfo) -> list[str]:
     alias = field.validation_alias
     return [str(key) for key in alias.choices] if isinstance(alias, AliasChoices) else []
-
-
-def _unknown_keys(values: Mapping[str, str]) -> list[Problem]:
-    known = [key for field in Settings.model_fields.values() for key in _keys(field) if key.startswith(PREFIX)]
-    given = [key for key in values if key.upper().startswith(PREFIX) and key not in known]
-    return [Problem(key, None, _suggestion(key, known)) for key in given if not _is_service_link(key, values)]
-
-
-def _suggestion(key: str, known: list[str]) -> str:
-    # Compared without the prefix: with it, everything would be close to everything.
-    names = {name.removeprefix(PREFIX): name for name in known}
-    close = get_close_matches(key.upper().removeprefix(PREFIX), names, n=1, cutoff=0.5)
-    hint = f"did you mean {names[close[0]]}?" if close else f"its settings are {', '.join(known)}"
-    return f"is not a setting of pool_exporter; {hint}"
-
-
-def _is_service_link(key: str, values: Mapping[str, str]) -> bool:
-    """Whether Kubernetes made the key: it tells every pod where a Service is, such as one named pool-exporter."""
-    services = [name.removesuffix("_SERVICE_HOST") for name in values if name.endswith("_SERVICE_HOST")]
-    return any(key.startswith((f"{name}_SERVICE_", f"{name}_PORT")) for name in services)
 
 
 def _read_env_file(path: str | Path | None, real: dict[str, str]) -> tuple[dict[str, str], list[Problem]]:

@@ -21,7 +21,7 @@ from typing import Final
 
 from pool_exporter.demo.database import Database
 from pool_exporter.errors import Problem, SettingsError
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 
 START_SECONDS_MAX: Final = 30.0
@@ -64,6 +64,10 @@ class Fleet:
         raise LookupError("no worker has a pool")
 
 
+def _live(snapshot: Snapshot) -> int:
+    return 0 if snapshot.directory is None else snapshot.directory.workers["live"]
+
+
 @asynccontextmanager
 async def running(
     database: Database, listener: socket.socket, workers: int, sidecar: tuple[str, int] | None
@@ -76,7 +80,7 @@ async def running(
         environ = {**os.environ, "POOL_EXPORTER_DIR": str(directory)}
         processes += [_worker(database, listener, environ) for _ in range(workers)]
         pids, reader = tuple(process.pid for process in processes), DirectoryReader(directory)
-        await _started("--workers", workers, lambda: (reader().workers or {}).get("live") == workers)
+        await _started("--workers", workers, lambda: _live(reader()) == workers)
         url = None
         if sidecar is not None:
             host, port = sidecar[0], sidecar[1] or _free_port(sidecar[0])

@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from pool_exporter.demo import fleet, terminal
 from pool_exporter.demo.database import Database, fault
-from pool_exporter.demo.database_settings import Settings
+from pool_exporter.demo.database_settings import DatabaseSettings
 from pool_exporter.demo.load import Load, sign_up
 from pool_exporter.demo.rounds import Rounds
 from pool_exporter.demo.scenes import Stage
@@ -41,10 +41,17 @@ WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # they are only
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the command line asks for. Without a duration, in seconds, rounds go on until a signal comes.
+class DemoOptions:
+    """The arguments of `pool-exporter demo`.
 
-    Without workers, the service runs in this process.
+    Attributes:
+        host: The address to listen on.
+        port: The port to listen on; 0 for any free one.
+        duration_seconds: How long one round of scenes takes; None plays rounds until a signal comes.
+        scene: The only scene to play; None for all.
+        workers: How many worker processes run the service; with 0 it runs in this process.
+        has_sidecar: Whether a sidecar runs, on the next port.
+        otlp: The URL of an OpenTelemetry collector to push to.
     """
 
     host: str
@@ -56,7 +63,7 @@ class Options:
     otlp: str | None = None
 
 
-def run(options: Options) -> None:
+def run(options: DemoOptions) -> None:
     """Run the demo until its duration is over, or SIGINT or SIGTERM comes.
 
     Raises SettingsError if it cannot be started as it was asked for.
@@ -114,8 +121,8 @@ async def _connections_ended(others: set[threading.Thread]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def _demo(options: Options) -> None:
-    settings = Settings.load()
+async def _demo(options: DemoOptions) -> None:
+    settings = DatabaseSettings.load()
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listening(options.host, options.port))
         directory = stack.enter_context(TemporaryDirectory(prefix="pool-exporter-demo-"))
@@ -138,7 +145,9 @@ async def _demo(options: Options) -> None:
         await rounds.play(Stage.of(load, pool.max, database.end_connections), watched)
 
 
-def _fleet(options: Options, database: Database, listener: socket.socket) -> "AbstractAsyncContextManager[fleet.Fleet]":
+def _fleet(
+    options: DemoOptions, database: Database, listener: socket.socket
+) -> "AbstractAsyncContextManager[fleet.Fleet]":
     # The sidecar is where one would look for it: at the next port.
     sidecar = (options.host, options.port and options.port + 1) if options.has_sidecar else None
     return fleet.running(database, listener, max(1, options.workers), sidecar)

@@ -1,4 +1,4 @@
-"""Which pool a number belongs to, and how that pool is configured: the label values of its series.
+"""The identity and the configuration of a pool: the label values of its series.
 
 Pure values; nothing here may know SQLAlchemy, a file or an output format.
 """
@@ -6,10 +6,12 @@ Pure values; nothing here may know SQLAlchemy, a file or an output format.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pool_exporter.metrics.frozen import frozen
+
 
 @dataclass(frozen=True, slots=True)
 class PoolIdentity:
-    """Which pool: the values of `catalog.POOL_LABELS`, in that order; "" where the pool has none."""
+    """Which pool: the values of `pool_metrics.POOL_LABELS`, in that order; "" where the pool has none."""
 
     name: str
     system: str = ""
@@ -20,14 +22,23 @@ class PoolIdentity:
     instance: str = ""
 
     def values(self) -> tuple[str, ...]:
-        """Return the label values in the order of `catalog.POOL_LABELS`."""
+        """Return the label values in the order of `pool_metrics.POOL_LABELS`."""
         return (self.name, self.system, self.namespace, self.address, self.port, self.service, self.instance)
 
 
 @dataclass(frozen=True, slots=True)
 class PoolConfig:
-    """How a pool is set up: its two limits (None: no limit) and the labels of `sqlalchemy_pool_info`."""
+    """How a pool is set up.
+
+    Attributes:
+        max: Most open connections; None where there is no limit.
+        idle_max: Most idle connections; None where there is no limit.
+        labels: The labels of `sqlalchemy_pool_info`.
+    """
 
     max: int | None = None
     idle_max: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", frozen(self.labels))

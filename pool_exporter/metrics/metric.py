@@ -1,8 +1,9 @@
-"""What a metric is: a name, a kind, a unit, a help text, a label. Which ones there are, catalog.py says.
+"""The types of the metrics catalogue: a metric's kind, its labels, and the metric itself.
 
-Nothing else may stand here: no value, no IO, no clock, no import of another module of the package.
+Nothing else may be here: no metric, no value, no IO, no clock, no import of another module of the package.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from enum import Enum
 
@@ -19,20 +20,37 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One label of a metric's own: its OpenTelemetry name and, where the set is closed, all its values."""
+    """One label.
+
+    Attributes:
+        name: Its OpenTelemetry name.
+        values: All its values where the set is closed, else ().
+        prometheus: Its name in the Prometheus formats.
+    """
 
     name: str
     values: tuple[str, ...] = ()
+    prometheus: str = dataclasses.field(init=False, repr=False, compare=False)
 
-    @property
-    def prometheus(self) -> str:
-        """The label's name in the Prometheus formats."""
-        return self.name.replace(".", "_")
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prometheus", self.name.replace(".", "_"))
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric: OpenTelemetry name, kind, UCUM unit, help, own label, and the snapshot's attribute that holds it."""
+    """One metric of the catalogue.
+
+    Attributes:
+        name: Its OpenTelemetry name.
+        kind: What its values mean.
+        unit: Its unit, in UCUM.
+        help: One sentence or two for an operator.
+        field: The snapshot's field that it shows: see `PoolSnapshot.value`.
+        label: Its own label with a closed set of values.
+        open_labels: Labels with values from outside, bounded by a limit; they come before *label*.
+        family: The Prometheus family's name: without `_total`, and with the unit as a word where there is one.
+        prometheus: The name that a PromQL query uses (to a histogram's, `_bucket`, `_sum` or `_count` is added).
+    """
 
     name: str
     kind: Kind
@@ -40,13 +58,11 @@ class Metric:
     help: str
     field: str
     label: Label | None = None
+    open_labels: tuple[Label, ...] = ()
+    family: str = dataclasses.field(init=False, repr=False, compare=False)
+    prometheus: str = dataclasses.field(init=False, repr=False, compare=False)
 
-    @property
-    def family(self) -> str:
-        """The Prometheus family's name: without `_total`, with the unit as a word where there is one."""
-        return self.name.replace(".", "_") + ("_seconds" if self.unit == "s" else "")
-
-    @property
-    def prometheus(self) -> str:
-        """The name that a PromQL query uses (a histogram's is completed by `_bucket`, `_sum` or `_count`)."""
-        return self.family + ("_total" if self.kind is Kind.COUNTER else "")
+    def __post_init__(self) -> None:
+        family = self.name.replace(".", "_") + ("_seconds" if self.unit == "s" else "")
+        object.__setattr__(self, "family", family)
+        object.__setattr__(self, "prometheus", family + ("_total" if self.kind is Kind.COUNTER else ""))

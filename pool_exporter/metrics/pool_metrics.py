@@ -64,6 +64,8 @@ BUCKETS = len(BOUNDS_SECONDS) + 1
 
 PEAK_SECONDS = 60
 """How far back the rolling peaks look."""
+PEAK_WINDOWS = 12
+"""The number of windows into which that time is divided, beside the current one."""
 
 INFO_LABELS = (
     *("pool_class", "dialect", "driver", "pool_size", "max_overflow"),

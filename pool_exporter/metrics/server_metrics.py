@@ -11,7 +11,6 @@ Words of this side, beside those of the catalogue:
 - *held*: used for `HELD_SECONDS` and longer; such a use deserves a question after its backend.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from pool_exporter.metrics.metric import Kind, Label, Metric
@@ -19,13 +18,6 @@ from pool_exporter.metrics.pool_metrics import POOL_NAME
 
 HELD_SECONDS: Final = 10.0
 """From which age on a use counts as held, in seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerMetric(Metric):
-    """A metric of a server; *open_labels* have values from outside, bounded by a cap, before the closed *label*'s."""
-
-    open_labels: tuple[Label, ...] = ()
 
 
 SERVER_LABELS: Final = (Label("db.system.name"), Label("server.address"), Label("server.port"))
@@ -57,21 +49,21 @@ _BOUNCER_POOL: Final = (Label("db.namespace"), Label("user"))
 _SERVER: Final = "sqlalchemy.pool.server."
 
 SERVER_METRICS: Final = (
-    ServerMetric(
+    Metric(
         _SERVER + "up",
         Kind.GAUGE,
         "{server}",
         "Whether the probe's last look at the database server succeeded. 0 or 1.",
         "up",
     ),
-    ServerMetric(
+    Metric(
         _SERVER + "last_success_timestamp",
         Kind.GAUGE,
         "s",
         "Unix time of the last look at the database server that succeeded. Absent before the first.",
         "last_success_timestamp",
     ),
-    ServerMetric(
+    Metric(
         _SERVER + "errors",
         Kind.COUNTER,
         "{error}",
@@ -79,14 +71,14 @@ SERVER_METRICS: Final = (
         "errors",
         SERVER_ERRORS,
     ),
-    ServerMetric(
+    Metric(
         _SERVER + "connections_max",
         Kind.GAUGE,
         "{connection}",
         "Most connections that the database server grants to ordinary users: its limit less what it reserves.",
         "connections_max",
     ),
-    ServerMetric(
+    Metric(
         _SERVER + "connections",
         Kind.GAUGE,
         "{connection}",
@@ -95,42 +87,42 @@ SERVER_METRICS: Final = (
         BACKEND_STATES,
         (Label("application_name"), Label("db.namespace")),
     ),
-    ServerMetric(
+    Metric(
         _SERVER + "oldest_transaction",
         Kind.GAUGE,
         "s",
         "Age of the oldest transaction on the database server; 0 when there is none.",
         "oldest_transaction_seconds",
     ),
-    ServerMetric(
+    Metric(
         _SERVER + "oldest_idle_transaction",
         Kind.GAUGE,
         "s",
         "Age of the oldest transaction on the database server whose client is not running anything; 0 when none is.",
         "oldest_idle_transaction_seconds",
     ),
-    ServerMetric(
+    Metric(
         _SERVER + "pools",
         Kind.GAUGE,
         "{pool}",
         "Living pools that are known to lead to this database server, one for each worker process.",
         "pools",
     ),
-    ServerMetric(
+    Metric(
         _SERVER + "budget",
         Kind.GAUGE,
         "{connection}",
         "Most connections that these pools together may open; +Inf when one of them has no limit.",
         "budget",
     ),
-    ServerMetric(
+    Metric(
         _SERVER + "orphaned",
         Kind.GAUGE,
         "{connection}",
         "Connections on the database server that were a pool's, and that no living pool has any more.",
         "orphaned",
     ),
-    ServerMetric(
+    Metric(
         _SERVER + "held",
         Kind.GAUGE,
         "{connection}",
@@ -139,7 +131,7 @@ SERVER_METRICS: Final = (
         HELD_STATES,
         (POOL_NAME, Label("service.name")),
     ),
-    ServerMetric(
+    Metric(
         _SERVER + "bouncer_clients",
         Kind.GAUGE,
         "{connection}",
@@ -148,7 +140,7 @@ SERVER_METRICS: Final = (
         BOUNCER_CLIENTS,
         _BOUNCER_POOL,
     ),
-    ServerMetric(
+    Metric(
         _SERVER + "bouncer_servers",
         Kind.GAUGE,
         "{connection}",
@@ -157,7 +149,7 @@ SERVER_METRICS: Final = (
         BOUNCER_SERVERS,
         _BOUNCER_POOL,
     ),
-    ServerMetric(
+    Metric(
         _SERVER + "bouncer_maxwait",
         Kind.GAUGE,
         "s",
@@ -166,7 +158,7 @@ SERVER_METRICS: Final = (
         None,
         _BOUNCER_POOL,
     ),
-    ServerMetric(
+    Metric(
         _SERVER + "bouncer_pool_size",
         Kind.GAUGE,
         "{connection}",

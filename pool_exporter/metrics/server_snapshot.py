@@ -1,25 +1,41 @@
-"""The database servers' side as frozen values: what a look at a server gave, and what the living pools hold of it.
+"""The database servers' side as frozen values: what a probe found at a server, and what the living pools hold of it.
 
-`live_pool` reads a pool's words. Nothing here may know a driver, an output format or a clock, or join the two sides:
-that is ownership's.
+`state.decode.live_pool` makes a `LivePool` of a pool's slots. Nothing here may know a driver, an output format or a
+clock, or match the two sides: `probe.backend_matching` does that.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from pool_exporter.metrics.frozen import closed, frozen
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.metric import Label
+from pool_exporter.metrics.server_metrics import (
+    BACKEND_STATES,
+    BOUNCER_CLIENTS,
+    BOUNCER_SERVERS,
+    HELD_STATES,
+    SERVER_ERRORS,
+)
 
 PGBOUNCER: Final = "pgbouncer"
-"""What stands for the system of a PgBouncer's console."""
+"""The system of a PgBouncer's console, in the place of a database system."""
 
 LabelValues = tuple[str, ...]
 """Values of a metric's open labels."""
 
+Counts = Mapping[LabelValues, Mapping[str, int]]
+"""Numbers by names, and by the values of a closed label set."""
+
+
+def _closed_by_names(label: Label, counts: Counts, what: str) -> Counts:
+    return frozen({names: closed(label, states, what) for names, states in counts.items()})
+
 
 @dataclass(frozen=True, slots=True)
 class ServerIdentity:
-    """Which server: the values of `catalog_server.SERVER_LABELS`, and other names under which pools know it."""
+    """Which server: the values of `server_metrics.SERVER_LABELS`, and other names under which pools know it."""
 
     system: str
     address: str = ""
@@ -27,7 +43,7 @@ class ServerIdentity:
     aliases: tuple[tuple[str, str], ...] = ()
 
     def values(self) -> tuple[str, ...]:
-        """Return the label values in the order of `catalog_server.SERVER_LABELS`."""
+        """Return the label values in the order of `server_metrics.SERVER_LABELS`."""
         return (self.system, self.address, self.port)
 
     def __str__(self) -> str:
@@ -50,10 +66,16 @@ class Backend:
 class Bouncer:
     """What a PgBouncer's console says, by database and user, and pool sizes by database."""
 
-    clients: Mapping[LabelValues, Mapping[str, int]]
-    servers: Mapping[LabelValues, Mapping[str, int]]
+    clients: Counts
+    servers: Counts
     maxwait_seconds: Mapping[LabelValues, float]
     pool_size: Mapping[LabelValues, int]
+
+    def __post_init__(self) -> None:
+        for name, label in (("clients", BOUNCER_CLIENTS), ("servers", BOUNCER_SERVERS)):
+            object.__setattr__(self, name, _closed_by_names(label, getattr(self, name), f"PgBouncer: {name}"))
+        for name in ("maxwait_seconds", "pool_size"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +84,7 @@ class ServerStats:
 
     limit: int | None
     backends: tuple[Backend, ...] = ()
-    connections: Mapping[LabelValues, Mapping[str, int]] = field(default_factory=dict)
+    connections: Counts = field(default_factory=dict)
     has_transactions: bool = True
     bouncer: Bouncer | None = None
 
@@ -86,18 +108,8 @@ class LivePool:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldBackend:
-    """A long use and what the server does for it, for a report: no number of a metric comes from here."""
-
-    pool: str
-    pid: int
-    seconds: float
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
 class ServerSnapshot:
-    """One server at one moment, as `catalog_server.SERVER_METRICS` show it. None is absent."""
+    """One server at one moment, as `server_metrics.SERVER_METRICS` show it. None is absent."""
 
     identity: ServerIdentity
     up: int
@@ -106,21 +118,29 @@ class ServerSnapshot:
     budget: float
     last_success_timestamp: float | None = None
     connections_max: int | None = None
-    connections: Mapping[LabelValues, Mapping[str, int]] = field(default_factory=dict)
+    connections: Counts = field(default_factory=dict)
     oldest_transaction_seconds: float | None = None
     oldest_idle_transaction_seconds: float | None = None
     orphaned: int | None = None
-    held: Mapping[LabelValues, Mapping[str, int]] = field(default_factory=dict)
+    held: Counts = field(default_factory=dict)
     bouncer: Bouncer | None = None
-    long_held: tuple[HeldBackend, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "errors", closed(SERVER_ERRORS, self.errors, f"{self.identity}: errors"))
+        for name, label in (("connections", BACKEND_STATES), ("held", HELD_STATES)):
+            object.__setattr__(self, name, _closed_by_names(label, getattr(self, name), f"{self.identity}: {name}"))
+
+    def value(self, field: str) -> object:
+        """Return what a metric of this *field* shows; None where there is nothing to show."""
+        return getattr(self, field)
 
     @property
-    def bouncer_clients(self) -> Mapping[LabelValues, Mapping[str, int]]:
+    def bouncer_clients(self) -> Counts:
         """Clients of a PgBouncer's pools, by state."""
         return self.bouncer.clients if self.bouncer else {}
 
     @property
-    def bouncer_servers(self) -> Mapping[LabelValues, Mapping[str, int]]:
+    def bouncer_servers(self) -> Counts:
         """Servers of a PgBouncer's pools, by state."""
         return self.bouncer.servers if self.bouncer else {}
 

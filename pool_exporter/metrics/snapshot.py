@@ -1,23 +1,50 @@
-"""What every output is a function of: the frozen state of all pools at one moment, validated when it is built.
+"""The frozen state of all pools at one moment. Every output is a function of it.
 
-`decode` turns one pool's words into a `PoolSnapshot`; the clock's reading is an argument. Renderers read these values
-and check nothing, so every rule about them stands here. Nothing in this module may know SQLAlchemy, an output format,
-a file or a clock.
+`state.decode` turns one pool's slots into a `PoolSnapshot`; the current time is an argument. The values are validated
+when they are built and cannot be changed afterwards, their mappings included, so renderers check nothing. Nothing in
+this module may know SQLAlchemy, an output format, a file or a clock.
 """
 
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import Final, TypeAlias, cast
 
+from pool_exporter.metrics.exporter_metrics import PUSH_RESULTS, SET_ASIDE, WORKER_ENDS, WORKER_STATES
+from pool_exporter.metrics.frozen import closed, frozen
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS
+from pool_exporter.metrics.metric import Kind, Label
+from pool_exporter.metrics.pool_metrics import (
+    BOUNDS_SECONDS,
+    BUCKETS,
+    POOL_METRICS,
+)
+from pool_exporter.metrics.server_snapshot import LivePool, ServerSnapshot
+
+Count: TypeAlias = int | Mapping[str, int]
+"""A counter: a number, or one for each value of a closed label set."""
+
+_DERIVED: Final = frozenset({"timeouts", "checkouts", "used_seconds", "pending_seconds", "saturated_seconds"})
+
+COUNTERS: Final[Mapping[str, Label | None]] = {
+    metric.field: metric.label
+    for metric in POOL_METRICS
+    if metric.kind is Kind.COUNTER and metric.field not in _DERIVED
+}
+"""The counters of a `PoolSnapshot` by their metric's field, each with its label if it has one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """One duration in seconds, when it ended (nanoseconds of the wall clock), and the sampled span that tells of it."""
+    """One duration, and the sampled span in which it was measured.
+
+    Attributes:
+        seconds: The duration.
+        at: When it ended, in nanoseconds of the wall clock.
+        trace_id: The span's trace.
+        span_id: The span.
+    """
 
     seconds: float
     at: int
@@ -26,22 +53,23 @@ class Exemplar:
 
     @property
     def bucket(self) -> int:
-        """The index of the bucket that it fell into."""
+        """The index of the histogram bucket of the duration."""
         return bisect_left(BOUNDS_SECONDS, self.seconds)
-
-
-if TYPE_CHECKING:
-    from pool_exporter.metrics.server_snapshot import LivePool, ServerSnapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Durations: how many fell into each bucket (not cumulated, the last one unbounded), and their sum in seconds."""
+    """Durations by size.
+
+    Attributes:
+        buckets: How many durations are in each bucket, not cumulated; the last bucket has no upper bound.
+        sum: Their sum in seconds.
+        exemplars: At most one for each bucket that is not empty.
+    """
 
     buckets: tuple[int, ...]
     sum: float
     exemplars: tuple[Exemplar, ...] = ()
-    """At most one for a bucket, each of a bucket that holds something."""
 
     def __post_init__(self) -> None:
         if len(self.buckets) != BUCKETS:
@@ -55,13 +83,17 @@ class Histogram:
         return sum(self.buckets)
 
     def cumulative(self) -> tuple[int, ...]:
-        """Count the durations at or below each bound, the last one being all of them."""
+        """Return for each bucket how many durations are in it or in a lower one."""
         return tuple(accumulate(self.buckets))
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSnapshot:
-    """One pool at one moment. Times in seconds; the mappings hold every value of their closed label set."""
+    """One pool at one moment. Times are in seconds.
+
+    Attributes:
+        counters: Each of `COUNTERS`; a labelled one has every value of its closed label set.
+    """
 
     identity: PoolIdentity
     config: PoolConfig
@@ -71,11 +103,7 @@ class PoolSnapshot:
     wait_time: Histogram
     create_time: Histogram
     use_time: Histogram
-    connects: int
-    acquire_failures: Mapping[str, int]
-    closes: Mapping[str, int]
-    invalidations: Mapping[str, int]
-    leaked: int
+    counters: Mapping[str, Count]
     detached: int
     used_peak: int
     pending_peak: int
@@ -88,9 +116,28 @@ class PoolSnapshot:
 
     def __post_init__(self) -> None:
         for name in _NEVER_NEGATIVE:
-            value = getattr(self, name)
-            if min(value.values()) < 0 if isinstance(value, dict) else value < 0:
-                raise ValueError(f"pool {self.identity.name!r}: {name} is never negative, got {value!r}")
+            self._check(name, getattr(self, name))
+        if self.counters.keys() != COUNTERS.keys():
+            raise ValueError(f"pool {self.name!r} has the counters {', '.join(COUNTERS)}, got {[*self.counters]}")
+        counters = {name: self._counter(name, label) for name, label in COUNTERS.items()}
+        object.__setattr__(self, "counters", frozen(counters))
+
+    def _check(self, name: str, value: float) -> None:
+        if value < 0:
+            raise ValueError(f"pool {self.name!r}: {name} is never negative, got {value!r}")
+
+    def _counter(self, name: str, label: Label | None) -> Count:
+        value = self.counters[name]
+        if label is not None and isinstance(value, Mapping):
+            return closed(label, value, f"pool {self.name!r}: {name}")
+        if label is not None or isinstance(value, Mapping):
+            raise ValueError(f"pool {self.name!r}: {name} cannot be {value!r}")
+        self._check(name, value)
+        return value
+
+    def value(self, field: str) -> object:
+        """Return what a metric of this *field* shows; None where there is nothing to show."""
+        return self.counters[field] if field in self.counters else getattr(self, field)
 
     @property
     def name(self) -> str:
@@ -118,8 +165,33 @@ class PoolSnapshot:
         return self.config.idle_max
 
     @property
+    def connects(self) -> int:
+        """Connections that were opened."""
+        return cast("int", self.counters["connects"])
+
+    @property
+    def leaked(self) -> int:
+        """Checkouts that the garbage collector returned."""
+        return cast("int", self.counters["leaked"])
+
+    @property
+    def acquire_failures(self) -> Mapping[str, int]:
+        """Acquires that failed, by `ERROR_TYPES`."""
+        return cast("Mapping[str, int]", self.counters["acquire_failures"])
+
+    @property
+    def closes(self) -> Mapping[str, int]:
+        """Connections that were closed or lost, by `CLOSE_REASONS`."""
+        return cast("Mapping[str, int]", self.counters["closes"])
+
+    @property
+    def invalidations(self) -> Mapping[str, int]:
+        """Connections that were invalidated, by `INVALIDATIONS`."""
+        return cast("Mapping[str, int]", self.counters["invalidations"])
+
+    @property
     def timeouts(self) -> int:
-        """Callers that gave up after pool_timeout."""
+        """Acquires that failed after pool_timeout."""
         return self.acquire_failures["timeout"]
 
     @property
@@ -133,39 +205,79 @@ class PoolSnapshot:
         return self.config.labels
 
 
-_NEVER_NEGATIVE = tuple(
-    field.name
-    for field in fields(PoolSnapshot)
-    if field.name not in ("identity", "config", "accounting_drift") and not field.name.endswith("_time")
-)
+_NOT_CHECKED: Final = ("identity", "config", "wait_time", "create_time", "use_time", "counters", "accounting_drift")
+_NEVER_NEGATIVE: Final = tuple(field.name for field in fields(PoolSnapshot) if field.name not in _NOT_CHECKED)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryHealth:
+    """What only a reader of the shared directory knows: its workers and files, as `EXPORTER_METRICS` show them."""
+
+    workers: Mapping[str, int]
+    workers_ended: Mapping[str, int]
+    files: int
+    files_set_aside: Mapping[str, int]
+    torn_reads: int
+    fold_errors: int
+    pools_dropped: int
+    pools_folded_together: int
+    scrape_duration_seconds: float
+    last_fold_timestamp_seconds: float | None
+
+    def __post_init__(self) -> None:
+        for name, label in (("workers", WORKER_STATES), ("workers_ended", WORKER_ENDS), ("files_set_aside", SET_ASIDE)):
+            object.__setattr__(self, name, closed(label, getattr(self, name), name))
+
+
+@dataclass(frozen=True, slots=True)
+class PushHealth:
+    """What only a process that pushes over OTLP knows, as `EXPORTER_METRICS` show it."""
+
+    otlp_pushes: Mapping[str, int]
+    otlp_push_age_seconds: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "otlp_pushes", closed(PUSH_RESULTS, self.otlp_pushes, "otlp_pushes"))
+
+
+_OF_DIRECTORY: Final = frozenset(field.name for field in fields(DirectoryHealth))
+_OF_PUSH: Final = frozenset(field.name for field in fields(PushHealth))
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All pools at one moment, ordered by name, and the exporter's own health."""
+    """All pools at one moment, ordered by their identities, and the exporter's own health.
+
+    Attributes:
+        pools: The instrumented pools.
+        hook_errors: Errors inside the hooks.
+        build: Versions, as labels.
+        transport_errors: Failed attempts to keep slots in the shared directory; None where there is no directory.
+        directory: What a reader of the shared directory adds.
+        web_config_stale: 1 when the web config file in use is older than the one on disk, 0 when not.
+        push: What a process that pushes over OTLP adds.
+        live: What each pool of a living process holds, for a probe.
+        servers: What a probe found at the database servers.
+    """
 
     pools: tuple[PoolSnapshot, ...] = ()
     hook_errors: int = 0
     build: Mapping[str, str] = field(default_factory=dict)
-    #: What follows is told by a reader of a shared directory only.
-    workers: Mapping[str, int] | None = None
-    workers_ended: Mapping[str, int] | None = None
-    files: int | None = None
-    files_set_aside: Mapping[str, int] | None = None
-    torn_reads: int | None = None
-    fold_errors: int | None = None
-    pools_dropped: int | None = None
-    pools_folded_together: int | None = None
     transport_errors: int | None = None
-    last_fold_timestamp_seconds: float | None = None
-    scrape_duration_seconds: float | None = None
+    directory: DirectoryHealth | None = None
     web_config_stale: int | None = None
-    #: What each pool of a living process holds, for who knows the servers; and what a probe of the servers says.
-    live: "tuple[LivePool, ...]" = ()
-    servers: "tuple[ServerSnapshot, ...]" = ()
-    #: Told only by who pushes over OTLP.
-    otlp_pushes: Mapping[str, int] | None = None
-    otlp_push_age_seconds: float | None = None
+    push: PushHealth | None = None
+    live: tuple[LivePool, ...] = ()
+    servers: tuple[ServerSnapshot, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pools", tuple(sorted(self.pools, key=lambda pool: pool.identity.values())))
+        object.__setattr__(self, "build", frozen(self.build))
+
+    def value(self, field: str) -> object:
+        """Return what a metric of this *field* shows; None where there is nothing to show."""
+        if field in _OF_DIRECTORY:
+            return None if self.directory is None else getattr(self.directory, field)
+        if field in _OF_PUSH:
+            return None if self.push is None else getattr(self.push, field)
+        return getattr(self, field)

@@ -25,10 +25,11 @@ from opentelemetry.metrics import get_meter_provider as global_provider
 
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.metric import Kind, Metric
+from pool_exporter.metrics.parts import OPENTELEMETRY, parts
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
 from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot, Snapshot
 from pool_exporter.otel.histogram_replay import HistogramReplay
-from pool_exporter.otel.points import METRICS, SCHEMA_URL, SCOPE, Attributes, attributes_of, parts, unit_of
+from pool_exporter.otel.points import METRICS, SCHEMA_URL, SCOPE, Attributes, attributes_of, unit_of
 from pool_exporter.version import build
 
 if TYPE_CHECKING:
@@ -228,12 +229,12 @@ def _instrument(meter: Meter, metric: Metric, callback: Callable[[CallbackOption
 def _observations(metric: Metric, snapshot: Snapshot) -> Iterator[Observation]:
     if metric.name in _OF_POOLS:
         for pool in snapshot.pools:
-            yield from _parts(metric, getattr(pool, metric.field), attributes_of(pool.identity))
+            yield from _parts(metric, pool.value(metric.field), attributes_of(pool.identity))
     elif snapshot.pools:
-        yield from _parts(metric, getattr(snapshot, metric.field), {})
+        yield from _parts(metric, snapshot.value(metric.field), {})
 
 
 def _parts(metric: Metric, value: object, attributes: Attributes) -> Iterator[Observation]:
-    for own, part in parts(metric, value):
+    for own, part in parts(metric, value, OPENTELEMETRY):
         if not isinstance(part, Histogram):
             yield Observation(part, {**attributes, **own})

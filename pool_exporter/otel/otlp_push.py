@@ -19,7 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from typing_extensions import Self, override
 
 from pool_exporter.metrics.metric import Kind
-from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.metrics.snapshot import PushHealth, Snapshot
 from pool_exporter.otel.points import PointStream
 from pool_exporter.otel.sdk_data import metrics_data, metrics_of
 from pool_exporter.otel.service_resources import group_by_resource
@@ -63,7 +63,7 @@ class OtlpPush:
         with self._reading:
             snapshot = self._source()
         pushes = {"arrived": self._arrived, "failed": self._failed}
-        return replace(snapshot, otlp_pushes=pushes, otlp_push_age_seconds=time.monotonic() - self._arrived_at)
+        return replace(snapshot, push=PushHealth(pushes, time.monotonic() - self._arrived_at))
 
     def push(self) -> bool:
         """Push once, and tell whether it arrived. Nothing is raised."""

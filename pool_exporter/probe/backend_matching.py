@@ -19,7 +19,7 @@ Pure functions; the time is an argument. The rules:
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,7 +27,6 @@ from pool_exporter.metrics.server_metrics import HELD_SECONDS, HELD_STATES
 from pool_exporter.metrics.server_snapshot import (
     PGBOUNCER,
     Backend,
-    HeldBackend,
     LabelValues,
     LivePool,
     ServerIdentity,
@@ -36,9 +35,6 @@ from pool_exporter.metrics.server_snapshot import (
 
 GRACE_SECONDS: Final = 2.0
 """How long a server may take to notice that a connection was closed."""
-
-LONG_HELD_MAX: Final = 100
-"""How many held connections are told one by one; the oldest are."""
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 
@@ -61,7 +57,6 @@ class MatchedBackends:
     budget: float
     orphaned: int | None = None
     held: Mapping[LabelValues, Mapping[str, int]] = field(default_factory=dict)
-    long_held: tuple[HeldBackend, ...] = ()
 
 
 def leads_to(pool: LivePool, server: ServerIdentity) -> bool:
@@ -91,9 +86,7 @@ def match_backends(
     backends = {backend.pid: backend for backend in seen.backends}
     memory = _remembered(seen.backends, own, memory, now)
     orphaned = sum(lost is not None and taken >= lost + GRACE_SECONDS for lost in memory.lost_at.values())
-    long_held = list(_long_held(own, backends, now - taken))
-    oldest = sorted((each for _, each in long_held), key=lambda each: -each.seconds)[:LONG_HELD_MAX]
-    return MatchedBackends(len(own), budget, orphaned, _held(own, long_held), tuple(oldest)), memory
+    return MatchedBackends(len(own), budget, orphaned, _held(own, backends, now - taken)), memory
 
 
 def _system(name: str) -> str:
@@ -121,16 +114,6 @@ def _remembered(
     return BackendMemory(lost)
 
 
-def _long_held(
-    pools: Iterable[LivePool], backends: Mapping[int, Backend], look_age: float
-) -> Iterator[tuple[LabelValues, HeldBackend]]:
-    for pool in pools:
-        for held in pool.held:
-            if held.seconds >= max(HELD_SECONDS, look_age):
-                state = _state(held.pid, backends)
-                yield _names(pool), HeldBackend(pool.identity.name, held.pid, held.seconds, state)
-
-
 def _state(pid: int, backends: Mapping[int, Backend]) -> str:
     if not pid:
         return "unknown"
@@ -142,9 +125,11 @@ def _names(pool: LivePool) -> LabelValues:
 
 
 def _held(
-    pools: Sequence[LivePool], long_held: Iterable[tuple[LabelValues, HeldBackend]]
+    pools: Sequence[LivePool], backends: Mapping[int, Backend], look_age: float
 ) -> dict[LabelValues, dict[str, int]]:
+    """Count the held connections of each pool by what the server does for them."""
     counts: dict[LabelValues, Counter[str]] = {_names(pool): Counter() for pool in pools}
-    for names, each in long_held:
-        counts[names][each.state] += 1
+    for pool in pools:
+        held = (each for each in pool.held if each.seconds >= max(HELD_SECONDS, look_age))
+        counts[_names(pool)].update(_state(each.pid, backends) for each in held)
     return {names: {state: count[state] for state in HELD_STATES.values} for names, count in counts.items()}

@@ -121,7 +121,6 @@ def _with_look(server: ServerSnapshot, look: ServerStats, joined: MatchedBackend
         orphaned=joined.orphaned,
         held=joined.held,
         bouncer=look.bouncer,
-        long_held=joined.long_held,
     )
 
 

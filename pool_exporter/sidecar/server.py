@@ -40,7 +40,7 @@ _log = logging.getLogger("pool_exporter")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class SidecarOptions:
     """What a sidecar is told. Addresses are as `addresses.parse` takes them; without any, systemd passes sockets."""
 
     directory: Path
@@ -109,7 +109,7 @@ class _Server(uvicorn.Server):
             await self._limiter.close()
 
 
-def serve(options: Options, probes: "Probes | None" = None, push: "MakePusher | None" = None) -> None:
+def serve(options: SidecarOptions, probes: "Probes | None" = None, push: "MakePusher | None" = None) -> None:
     """Serve, and *push* if that is asked for, until SIGINT or SIGTERM.
 
     Raises SettingsError when an address, the config file or the collector's URL cannot be used.

@@ -12,33 +12,21 @@ from itertools import islice
 from typing import Final
 
 from pool_exporter.metrics.identity import PoolConfig
-from pool_exporter.metrics.pool_metrics import CLOSE_REASONS
 from pool_exporter.state import layout
 from pool_exporter.state.decode import peak_of, still_saturated, taken
 from pool_exporter.state.layout import WINDOW_NS
+from pool_exporter.state.slot_table import Merge
 
 Slots = Sequence[int]
 Part = tuple[Slots, int]
 """One process's words, and the time now of the monotonic clock that they were written by."""
 
 _ADDED: Final = layout.CHECKOUT_TIMES
-"""The words before it add up, but for those that `merged` sets itself."""
+"""The slots before it add up, but for those that `aggregate` sets itself."""
 
-_GAUGES: Final = (
-    *(
-        layout.OPEN,
-        layout.UNTRACKED_CHECKOUTS,
-        layout.UNTRACKED_CHECKOUTS_SINCE,
-        layout.UNTRACKED_PENDING,
-        layout.UNTRACKED_PENDING_SINCE,
-        layout.SATURATED_SINCE,
-    ),
-    *(layout.DETACHED, layout.WINDOW, layout.USED_PEAK, layout.PENDING_PEAK, layout.ORPHANED, layout.DRIFT),
-    layout.OLDEST,
-    *range(layout.USED_PEAKS, layout.WAIT),
-    *range(layout.CHECKOUT_TIMES, layout.SLOT_COUNT),
-)
-_DISCARDED: Final = layout.CLOSES + CLOSE_REASONS.values.index("discarded")
+_COMPUTED: Final = tuple(slot for slot in layout.TABLE.slots_of({Merge.COMPUTED}) if slot < _ADDED)
+_ENDED: Final = tuple(slot for slot in layout.TABLE.slots_of({Merge.GAUGE, Merge.COMPUTED}) if slot != layout.ORIGIN)
+"""What is 0 when a process has ended. ORIGIN stays: it is what the times of the process are counted from."""
 _USES: Final = (layout.CHECKOUT_TIMES, layout.UNTRACKED_CHECKOUTS, layout.UNTRACKED_CHECKOUTS_SINCE)
 _ASKS: Final = (layout.PENDING_TIMES, layout.UNTRACKED_PENDING, layout.UNTRACKED_PENDING_SINCE)
 
@@ -49,9 +37,9 @@ def aggregate(parts: Sequence[Part]) -> Part:
     now = max(clocks)
     total = list(map(sum, islice(zip(*(slots for slots, _ in parts), strict=True), _ADDED)))
     total += [0] * (layout.SLOT_COUNT - _ADDED)
-    total[layout.ORIGIN] = total[layout.USED_PEAK] = total[layout.PENDING_PEAK] = 0
+    for slot in _COMPUTED:
+        total[slot] = 0
     total[layout.LIMIT], total[layout.WINDOW] = -1, now // WINDOW_NS
-    total[layout.USED_PEAKS : layout.WAIT] = [0] * (layout.WAIT - layout.USED_PEAKS)
     use_times: list[int] = []
     ask_times: list[int] = []
     for (slots, _), clock in zip(parts, clocks, strict=True):
@@ -102,9 +90,9 @@ def as_final_counters(slots: Slots, heartbeat: int) -> list[int]:
     dead[layout.LOST_NS] += max(0, used * end - sum(uses) - slots[layout.UNTRACKED_CHECKOUTS_SINCE])
     dead[layout.FAILED_NS] += max(0, pending * end - sum(asks) - slots[layout.UNTRACKED_PENDING_SINCE])
     dead[layout.SATURATED] += still_saturated(slots, used, end)
-    dead[_DISCARDED] += slots[layout.OPEN] + slots[layout.DETACHED]
-    for gauge in _GAUGES:
-        dead[gauge] = 0
+    dead[layout.CLOSE_AT["discarded"]] += slots[layout.OPEN] + slots[layout.DETACHED]
+    for slot in _ENDED:
+        dead[slot] = 0
     dead[layout.LIMIT] = -1
     return dead
 

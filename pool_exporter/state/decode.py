@@ -1,34 +1,50 @@
-"""Decodes the slots of one pool: into a `PoolSnapshot`, or into the connections that a living process holds.
+"""Decodes the slots of one pool: into a `PoolSnapshot`, or into its checkouts and pending callers one by one.
 
-The current time is an argument. Nothing here may know SQLAlchemy, a file or an output format.
+The only module that reads slots for an output. The current time is an argument. Nothing here may know SQLAlchemy, a
+file or an output format.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.pool_metrics import BUCKETS, CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+from pool_exporter.metrics.pool_metrics import BUCKETS
 from pool_exporter.metrics.server_snapshot import Held, LivePool
-from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot
+from pool_exporter.metrics.snapshot import Count, Histogram, PoolSnapshot
 from pool_exporter.state import layout
+from pool_exporter.state.checkout_details import read_owner
+from pool_exporter.state.layout import Slots
+
+_SHOWN: Final = tuple(field for field in layout.TABLE.fields if field.metric_field)
+_SINGLE: Final = tuple((field.metric_field, field.start) for field in _SHOWN if field.label is None)
+_LABELLED: Final = tuple(
+    (field.metric_field, field.values, slice(field.start, field.slots.stop)) for field in _SHOWN if field.label
+)
+"""The counters that metrics show as they are."""
 
 
 def decode(slots: Sequence[int], now: int, identity: PoolIdentity, config: PoolConfig) -> PoolSnapshot:
-    """Read one pool's words, as of the monotonic time *now* in nanoseconds, which is not before any time in them.
+    """Decode one pool's slots.
 
-    Raises ValueError when the words describe no possible pool.
+    Args:
+        slots: The slots of this version's layout.
+        now: The time of the monotonic clock of the process that wrote them, in nanoseconds; not before any time in
+            them.
+        identity: The pool's identity.
+        config: The pool's configuration.
+
+    Raises:
+        ValueError: The slots describe no possible pool.
     """
     if len(slots) != layout.SLOT_COUNT:
-        raise ValueError(f"a pool has {layout.SLOT_COUNT} words, got {len(slots)}")
+        raise ValueError(f"a pool has {layout.SLOT_COUNT} slots, got {len(slots)}")
     now -= slots[layout.ORIGIN]
-    uses, asks = taken(slots, layout.CHECKOUT_TIMES), taken(slots, layout.PENDING_TIMES)
-    used, used_since = (
-        len(uses) + slots[layout.UNTRACKED_CHECKOUTS],
-        sum(uses) + slots[layout.UNTRACKED_CHECKOUTS_SINCE],
-    )
-    pending, pending_since = (
-        len(asks) + slots[layout.UNTRACKED_PENDING],
-        sum(asks) + slots[layout.UNTRACKED_PENDING_SINCE],
-    )
+    checkouts, callers = taken(slots, layout.CHECKOUT_TIMES), taken(slots, layout.PENDING_TIMES)
+    used = len(checkouts) + slots[layout.UNTRACKED_CHECKOUTS]
+    used_since = sum(checkouts) + slots[layout.UNTRACKED_CHECKOUTS_SINCE]
+    pending = len(callers) + slots[layout.UNTRACKED_PENDING]
+    pending_since = sum(callers) + slots[layout.UNTRACKED_PENDING_SINCE]
     return PoolSnapshot(
         identity=identity,
         config=config,
@@ -38,26 +54,22 @@ def decode(slots: Sequence[int], now: int, identity: PoolIdentity, config: PoolC
         wait_time=_histogram(slots, layout.WAIT),
         create_time=_histogram(slots, layout.CREATE),
         use_time=_histogram(slots, layout.USE),
-        connects=slots[layout.CONNECTS],
-        acquire_failures=_labelled(slots, layout.FAILURES, ERROR_TYPES.values),
-        closes=_labelled(slots, layout.CLOSES, CLOSE_REASONS.values),
-        invalidations=_labelled(slots, layout.INVALIDATED, INVALIDATIONS.values),
-        leaked=slots[layout.LEAKED],
+        counters=_counters(slots),
         detached=slots[layout.DETACHED],
         used_peak=peak_of(slots, now, layout.USED_PEAK, layout.USED_PEAKS, used),
         pending_peak=peak_of(slots, now, layout.PENDING_PEAK, layout.PENDING_PEAKS, pending),
         used_seconds=_seconds(slots[layout.USE_SUM] + slots[layout.LOST_NS] + used * now - used_since),
         pending_seconds=_seconds(_ended_pending(slots) + pending * now - pending_since),
         saturated_seconds=_seconds(slots[layout.SATURATED] + still_saturated(slots, used, now)),
-        oldest_use_seconds=_seconds(now - min([*uses, slots[layout.OLDEST] or now], default=now)),
+        oldest_use_seconds=_seconds(now - min([*checkouts, slots[layout.OLDEST] or now], default=now)),
         orphaned=slots[layout.ORPHANED],
         accounting_drift=slots[layout.DRIFT],
     )
 
 
-def taken(slots: Sequence[int], rows: int) -> list[int]:
-    """Return the times in the rows that begin at *rows* and are taken."""
-    return list(filter(None, slots[rows : rows + layout.TRACKED_MAX]))
+def taken(slots: Sequence[int], start: int) -> list[int]:
+    """Return the times in the tracked slots from *start* on that are taken."""
+    return list(filter(None, slots[start : start + layout.TRACKED_MAX]))
 
 
 def _histogram(slots: Sequence[int], start: int) -> Histogram:
@@ -65,8 +77,11 @@ def _histogram(slots: Sequence[int], start: int) -> Histogram:
     return Histogram(tuple(slots[start:end]), _seconds(slots[end]))
 
 
-def _labelled(slots: Sequence[int], start: int, values: tuple[str, ...]) -> dict[str, int]:
-    return {value: slots[start + i] for i, value in enumerate(values)}
+def _counters(slots: Sequence[int]) -> dict[str, Count]:
+    counters: dict[str, Count] = {name: slots[slot] for name, slot in _SINGLE}
+    for name, values, run in _LABELLED:
+        counters[name] = dict(zip(values, slots[run], strict=True))
+    return counters
 
 
 def _ended_pending(slots: Sequence[int]) -> int:
@@ -92,11 +107,64 @@ def _seconds(nanoseconds: int) -> float:
 
 
 def live_pool(slots: Sequence[int], now: int, identity: PoolIdentity, config: PoolConfig) -> LivePool:
-    """Read what a living process's pool holds, as of its monotonic time *now* in nanoseconds."""
-    since = slots[layout.CHECKOUT_TIMES : layout.CHECKOUT_TIMES + layout.TRACKED_MAX]
+    """Return what a living process's pool holds, as of its monotonic time *now* in nanoseconds."""
     pids = slots[layout.SERVER_PIDS : layout.SERVER_PIDS + layout.TRACKED_MAX]
-    now -= slots[layout.ORIGIN]
-    held = tuple(
-        Held(max(0, pid), max(0, now - begun) / layout.SECOND) for begun, pid in zip(since, pids, strict=True) if begun
-    )
+    held = tuple(Held(pid, seconds) for _, seconds, pid in _checkouts(slots, now))
     return LivePool(identity, config.max, frozenset(pid for pid in pids if pid > 0), held)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """One tracked checkout.
+
+    Attributes:
+        seconds: Its age.
+        server_pid: The number by which the database server knows its connection; 0 if unknown.
+        owner: The name of the task or thread that checked out, as of the last refresh; "" if unknown.
+    """
+
+    seconds: float
+    server_pid: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolDetails:
+    """The checkouts and pending callers of one pool, one by one, the oldest first.
+
+    Attributes:
+        checkouts: The tracked checkouts.
+        untracked_checkouts: The number of further checkouts.
+        pending_seconds: The ages of the tracked pending callers.
+        untracked_pending: The number of further pending callers.
+    """
+
+    checkouts: tuple[Checkout, ...]
+    untracked_checkouts: int
+    pending_seconds: tuple[float, ...]
+    untracked_pending: int
+
+
+def details(slots: Slots, now: int) -> PoolDetails:
+    """Return the checkouts and pending callers of one pool, as of its process's monotonic time *now* in nanoseconds."""
+    checkouts = [Checkout(seconds, pid, read_owner(slots, slot)) for slot, seconds, pid in _checkouts(slots, now)]
+    pending = taken(slots, layout.PENDING_TIMES)
+    return PoolDetails(
+        checkouts=tuple(sorted(checkouts, key=lambda checkout: -checkout.seconds)),
+        untracked_checkouts=slots[layout.UNTRACKED_CHECKOUTS],
+        pending_seconds=tuple(_age(slots, now, time) for time in sorted(pending)),
+        untracked_pending=slots[layout.UNTRACKED_PENDING],
+    )
+
+
+def _checkouts(slots: Sequence[int], now: int) -> Iterator[tuple[int, float, int]]:
+    """Yield the slot, the age in seconds and the server pid of each tracked checkout."""
+    for index in range(layout.TRACKED_MAX):
+        began = slots[layout.CHECKOUT_TIMES + index]
+        if began:
+            pid = max(0, slots[layout.SERVER_PIDS + index])
+            yield layout.CHECKOUT_TIMES + index, _age(slots, now, began), pid
+
+
+def _age(slots: Sequence[int], now: int, began: int) -> float:
+    return max(0, now - slots[layout.ORIGIN] - began) / layout.SECOND

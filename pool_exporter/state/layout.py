@@ -1,24 +1,47 @@
-"""Where each value of one pool stands among its words, derived from the catalogue.
+"""The slots of one pool: which value is where, and the protocol by which one process writes and others read them.
 
-A pool's state is one run of signed 64-bit words (`WORDS` of them). One process writes them, any number may read
-them, and no lock is taken, so each word must make sense by itself. No value of a pool may be kept anywhere else
-when a reader needs it, and nothing that can be derived from the words has a word of its own:
+A slot is one signed 64-bit integer. `TABLE` declares every value that a pool keeps, in the order of the slots. To add a
+counter, add one row here, its metric in `metrics.pool_metrics`, and its store in `pool_state`: the schema of worker
+files, decoding, aggregation and every output follow. Rows may be inserted anywhere, because readers of another version
+find a value by its key. A key must never change, and a value that a reader needs must not be kept anywhere else.
 
-- a row is one word, 0 or a time: when the use of a connection began (USE_ROW), or when a caller asked (ASK_ROW);
-- used and pending = how many rows are taken, and idle = OPEN - used;
-- a histogram's count is the sum of its buckets;
-- checkouts = waits - timeouts, because the wait histogram holds just the granted and the timed-out ones;
-- an integral over time = what has ended + level x now - the sum of the times in the rows. With integer nanoseconds
-  nothing drifts, and a reader completes it with its own clock while the writer stands still.
+What can be derived has no slot of its own:
 
-Times are nanoseconds of the monotonic clock since ORIGIN, a time of the same clock shortly before the pool was
-first watched, so no time is 0. Counting from there keeps the sums of times inside 63 bits for 292 caller-years.
+- used and pending are the numbers of taken slots in CHECKOUT_TIMES and PENDING_TIMES plus the untracked ones;
+  idle = OPEN - used.
+- A histogram's count is the sum of its buckets.
+- checkouts = waits - timeouts, because the wait histogram holds just the granted and the timed-out acquires.
+- An integral over time = what has ended + level x now - the sum of the start times. With integer nanoseconds nothing
+  drifts, and a reader completes the integral with its own clock while the writer does nothing.
 
-A pool has `ROWS` rows of either kind. A use or a caller that finds none free is counted in USES and USES_SINCE or in
-ASKS and ASKS_SINCE instead, numbers and sums of times; of their ages only the oldest use's is kept, in OLDEST.
+Times are nanoseconds of the monotonic clock since ORIGIN, which is a time of the same clock shortly before the pool was
+instrumented, so that no time is 0. Counting from there keeps sums of times inside 63 bits for 292 years of waiting.
 
-Peaks: PENDING_PEAK and USED_PEAK belong to the window numbered WINDOW (a window is `WINDOW_NS` long, number 0 begins
-at 0); the two runs *_PEAKS keep the `WINDOWS` windows before it, window n in word n modulo WINDOWS.
+A pool has `TRACKED_MAX` slots for checkouts and as many for pending callers: 0, or the time at which it began. A
+checkout or caller that finds none free is untracked: it is counted in UNTRACKED_*, and its start time is added to
+UNTRACKED_*_SINCE. Of the ages of untracked checkouts only the oldest is kept, in OLDEST.
+
+Peaks: USED_PEAK and PENDING_PEAK belong to the window numbered WINDOW (a window is `WINDOW_NS` long, number 0 begins at
+0). USED_PEAKS and PENDING_PEAKS keep the `WINDOWS` windows before it.
+
+The protocol
+------------
+One process writes, any number of processes read, and no lock is taken between them.
+
+- *Within the process* the GIL makes a transition of `pool_state` indivisible: between its first and its last store
+  there is no call and no loop, at which CPython may hand the GIL to another thread, and nothing is allocated that may
+  start the garbage collector. Free-threaded builds and CPython 3.10 take a lock instead (`locked_pool_state`). Only
+  the windows of the peaks are written in a loop, which other threads then do not enter.
+- *A store* into the mapped file assigns to an item of `memoryview.cast("q")`, which CPython copies as one 8-byte value.
+  Slots are aligned to 8 bytes, and x86-64 and arm64 make aligned 64-bit loads and stores indivisible: a reader sees the
+  old or the new number. The package supports no platform without that (32-bit processors).
+- *Order*: on x86-64 other processors see stores in the order in which they were made. On arm64 they may see a later
+  store before an earlier one, and Python has no barrier to prevent it. So each slot must make sense alone, and a reader
+  may conclude nothing about one slot from another: two slots may belong to different moments on every platform.
+- *A reader* copies the slots with `pread` until two copies are equal, and gives up after some attempts
+  (`workers.file_reader`). What it sees between two stores of one transition is off by one use or wait. The writer
+  counts what has ended before it releases its slot, and readers keep integrals from falling, so no counter falls.
+- *The byte order* is the machine's; the file's header has a number by which a machine of the other order refuses it.
 """
 
 from collections.abc import MutableSequence
@@ -31,7 +54,9 @@ from pool_exporter.metrics.pool_metrics import (
     ERROR_TYPES,
     INVALIDATIONS,
     PEAK_SECONDS,
+    PEAK_WINDOWS,
 )
+from pool_exporter.state.slot_table import Merge, Shape, SlotTable
 
 SECOND: Final = 1_000_000_000
 """Nanoseconds in a second."""
@@ -39,72 +64,90 @@ SECOND: Final = 1_000_000_000
 BOUNDS_NS: Final = tuple(round(bound * SECOND) for bound in BOUNDS_SECONDS)
 FIRST_BOUND_NS: Final = BOUNDS_NS[0]
 
-WINDOW_NS: Final = 5 * SECOND
-WINDOWS: Final = PEAK_SECONDS * SECOND // WINDOW_NS
+WINDOWS: Final = PEAK_WINDOWS
+WINDOW_NS: Final = PEAK_SECONDS * SECOND // WINDOWS
 
 TRACKED_MAX: Final = 32
+"""Tracked checkouts of a pool, and tracked pending callers."""
 
-_single = range(20)
-(
-    ORIGIN,
-    OPEN,
-    UNTRACKED_CHECKOUTS,
-    UNTRACKED_CHECKOUTS_SINCE,
-    UNTRACKED_PENDING,
-    UNTRACKED_PENDING_SINCE,
-    SATURATED,
-    SATURATED_SINCE,
-    CONNECTS,
-    LEAKED,
-    DETACHED,
-    LIMIT,
-    WINDOW,
-    USED_PEAK,
-    PENDING_PEAK,
-    ORPHANED,
-    DRIFT,
-    FAILED_NS,
-    LOST_NS,
-    OLDEST,
-) = _single
-"""Single words. USES_SINCE and ASKS_SINCE are sums of times, SATURATED_SINCE is one time. LIMIT is the number of used
-connections at which the pool is saturated, -1 when there is none; FAILED_NS is the time that callers spent pending
-before a failure other than a timeout, LOST_NS the time of uses that ended with their process; OLDEST is the time of the
-oldest use without a row when somebody last looked, 0 when there was none."""
-
-FAILURES: Final = _single.stop
-CLOSES: Final = FAILURES + len(ERROR_TYPES.values)
-INVALIDATED: Final = CLOSES + len(CLOSE_REASONS.values)
-USED_PEAKS: Final = INVALIDATED + len(INVALIDATIONS.values)
-PENDING_PEAKS: Final = USED_PEAKS + WINDOWS
-WAIT: Final = PENDING_PEAKS + WINDOWS
-WAIT_SUM: Final = WAIT + BUCKETS
-CREATE: Final = WAIT_SUM + 1
-CREATE_SUM: Final = CREATE + BUCKETS
-USE: Final = CREATE_SUM + 1
-USE_SUM: Final = USE + BUCKETS
-CHECKOUT_TIMES: Final = USE_SUM + 1
-PENDING_TIMES: Final = CHECKOUT_TIMES + TRACKED_MAX
-SERVER_PIDS: Final = PENDING_TIMES + TRACKED_MAX
-OWNER_NAMES: Final = SERVER_PIDS + TRACKED_MAX
 OWNER_NAME_SLOTS: Final = 2
-SLOT_COUNT: Final = OWNER_NAMES + TRACKED_MAX * OWNER_NAME_SLOTS
-"""What belongs to a row of USE_ROW stands at the same place in these: the number by which the database server knows the
-connection (0: the driver does not tell), and the first 16 bytes of its owner's name, written when a look finds it."""
+"""Slots of an owner's name: its first 16 bytes."""
+
+TABLE: Final = SlotTable(TRACKED_MAX)
+
+ORIGIN: Final = TABLE.computed("origin")
+OPEN: Final = TABLE.gauge("open")
+UNTRACKED_CHECKOUTS: Final = TABLE.gauge("uses")
+UNTRACKED_CHECKOUTS_SINCE: Final = TABLE.gauge("uses_since")
+"""Sum of the times at which the untracked checkouts began."""
+UNTRACKED_PENDING: Final = TABLE.gauge("asks")
+UNTRACKED_PENDING_SINCE: Final = TABLE.gauge("asks_since")
+"""Sum of the times at which the untracked pending callers began to wait."""
+SATURATED: Final = TABLE.counter("saturated", is_shown=False)
+"""Nanoseconds in which the pool was saturated, without the saturation that goes on."""
+SATURATED_SINCE: Final = TABLE.computed("saturated_since")
+"""The time at which the pool was last saturated."""
+CONNECTS: Final = TABLE.counter("connects")
+LEAKED: Final = TABLE.counter("leaked")
+DETACHED: Final = TABLE.gauge("detached")
+LIMIT: Final = TABLE.computed("limit", is_signed=True)
+"""The number of used connections at which the pool is saturated; -1 when there is none."""
+WINDOW: Final = TABLE.computed("window")
+USED_PEAK: Final = TABLE.computed("used_peak")
+PENDING_PEAK: Final = TABLE.computed("pending_peak")
+ORPHANED: Final = TABLE.gauge("orphaned")
+DRIFT: Final = TABLE.gauge("drift", is_signed=True)
+FAILED_NS: Final = TABLE.counter("failed_ns", is_shown=False)
+"""Nanoseconds that callers were pending before a failure other than a timeout."""
+LOST_NS: Final = TABLE.counter("lost_ns", is_shown=False)
+"""Nanoseconds of uses that ended with their process."""
+OLDEST: Final = TABLE.computed("oldest")
+"""The time at which the oldest untracked checkout began, as of the last refresh; 0 when there was none."""
+FAILURES: Final = TABLE.labelled_counter("failures", ERROR_TYPES, "acquire_failures")
+CLOSES: Final = TABLE.labelled_counter("closes", CLOSE_REASONS, "closes")
+INVALIDATED: Final = TABLE.labelled_counter("invalidated", INVALIDATIONS, "invalidations")
+USED_PEAKS: Final = TABLE.peaks("used_peaks")
+PENDING_PEAKS: Final = TABLE.peaks("pending_peaks")
+WAIT: Final = TABLE.histogram("wait")
+CREATE: Final = TABLE.histogram("create")
+USE: Final = TABLE.histogram("use")
+CHECKOUT_TIMES: Final = TABLE.tracked("use_row")
+"""Tracked checkouts come last: `aggregate` adds up only what is before them."""
+PENDING_TIMES: Final = TABLE.tracked("ask_row")
+SERVER_PIDS: Final = TABLE.tracked("server_row")
+"""Of the checkout with the same index: the number by which the database server knows its connection, 0 if unknown."""
+OWNER_NAMES: Final = TABLE.owner_names("owner_row", OWNER_NAME_SLOTS)
+"""Of the checkout with the same index: the first bytes of its owner's name, as of the last refresh."""
+
+SLOT_COUNT: Final = TABLE.slot_count
+WAIT_SUM: Final = WAIT + BUCKETS
+CREATE_SUM: Final = CREATE + BUCKETS
+USE_SUM: Final = USE + BUCKETS
+
+COUNTER_SLOTS: Final = TABLE.slots_of({Merge.COUNTER})
+"""The slots whose numbers never fall."""
+SIGNED_SLOTS: Final = frozenset(field.start for field in TABLE.fields if field.is_signed)
+"""The slots in which a number below 0 is possible."""
 
 CHECKOUT_SLOTS: Final = tuple(range(CHECKOUT_TIMES + TRACKED_MAX - 1, CHECKOUT_TIMES - 1, -1))
 PENDING_SLOTS: Final = tuple(range(PENDING_TIMES + TRACKED_MAX - 1, PENDING_TIMES - 1, -1))
-"""The rows, the one to be taken first at the end."""
+"""The slots of tracked checkouts and callers; the last of the tuple is taken first."""
 
-CLOSE_AT: Final = {reason: CLOSES + i for i, reason in enumerate(CLOSE_REASONS.values)}
-FAILURE_AT: Final = {error_type: FAILURES + i for i, error_type in enumerate(ERROR_TYPES.values)}
-INVALIDATION_AT: Final = {kind: INVALIDATED + i for i, kind in enumerate(INVALIDATIONS.values)}
-"""Where each value of a closed label set is counted."""
+
+def _slots_by_value(start: int) -> dict[str, int]:
+    (field,) = (field for field in TABLE.fields if field.start == start and field.shape is Shape.LABELLED)
+    return dict(zip(field.values, field.slots, strict=True))
+
+
+CLOSE_AT: Final = _slots_by_value(CLOSES)
+FAILURE_AT: Final = _slots_by_value(FAILURES)
+INVALIDATION_AT: Final = _slots_by_value(INVALIDATED)
+"""The slot of each value of a closed label set."""
 
 Slots: TypeAlias = MutableSequence[int]
-"""`layout.WORDS` numbers, of 63 bits and a sign."""
+"""The `SLOT_COUNT` slots of one pool."""
 
 
 def new_slots() -> Slots:
-    """Return the words of a new pool, all zero, in memory: a list takes half the time of a view."""
+    """Return the slots of a new pool in memory, all 0. A list, because reading it takes half the time of a view."""
     return [0] * SLOT_COUNT

@@ -1,49 +1,50 @@
-"""The pages for ASGI servers: an endpoint to add to an application, and an app to run or to mount.
+"""The pages for ASGI servers: `metrics_endpoint` to add to an application, `make_asgi_app()` to run or to mount.
 
-Each event loop has one thread for collecting and rendering, so that it is never blocked by them. The thread is none of
-those that Starlette and the loop share among their callers: when a pool is exhausted, they all wait for a connection,
-and that is when the scrape matters. What the pages hold is exposition's.
+Translates between ASGI and `responses`. Snapshots are taken and rendered in one thread for each event loop, so that
+they never block it. That thread is not one of those that Starlette or the loop share among their callers: when a pool
+is exhausted, all of these wait for a connection, and that is when the scrape matters.
+
+The only module of this wing that imports Starlette.
 """
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakKeyDictionary
 
-from starlette.requests import Request as StarletteRequest
-from starlette.responses import Response as StarletteResponse
-from starlette.routing import Router
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocketClose
+try:
+    from starlette.requests import Request as StarletteRequest
+    from starlette.responses import Response as StarletteResponse
+    from starlette.routing import Router
+    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.websockets import WebSocketClose
+except ImportError as error:
+    message = "make_asgi_app() and metrics_endpoint need Starlette: pip install 'pool-exporter[asgi]'"
+    raise ImportError(message, name=error.name, path=error.path) from error
 
-from pool_exporter.web.responses import METRICS, Request, Source, respond, takes_snapshot
+from pool_exporter.web.responses import METRICS, Request, Source, own_source, respond, takes_snapshot
 
 _threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
 
 
 async def metrics_endpoint(request: StarletteRequest) -> StarletteResponse:
-    """Answer with the metrics of this process, wherever it is routed: `app.add_route("/metrics", metrics_endpoint)`."""
-    return await _response(request, METRICS, _own())
+    """Answer with the metrics of this process, at any route: `app.add_route("/metrics", metrics_endpoint)`."""
+    return await _response(request, METRICS, own_source())
 
 
 def make_asgi_app(source: Source | None = None, metrics: str = METRICS) -> ASGIApp:
     """Return an ASGI app with /metrics, /-/healthy, /-/ready and a landing page at /, to run or to mount.
 
-    *source* gives the snapshot of each answer, by default this process'. It is called in a thread, one call at a time.
-    *metrics* is the path of the metrics.
+    Args:
+        source: Returns the snapshot of each answer, by default that of this process. Called in a thread, one call at
+            a time for each event loop.
+        metrics: The path of the metrics below the place where the app is mounted.
     """
-    # The router is for the lifespan protocol; it has no routes, and so nothing to redirect to.
-    return Router(default=_Pages(source or _own(), metrics))
-
-
-def _own() -> Source:
-    """Return the source of this process' own snapshots; a sidecar has another, and never imports SQLAlchemy."""
-    from pool_exporter.runtime import instrumentation
-
-    return instrumentation.snapshot
+    # The router answers the lifespan protocol. It has no routes, and so never redirects.
+    return Router(default=_Pages(source or own_source(), metrics))
 
 
 class _Pages:
-    """Every page, at its path below where the app is mounted."""
+    """Answers every path below the place where the app is mounted."""
 
     def __init__(self, source: Source, metrics: str) -> None:
         self._source = source
@@ -74,7 +75,7 @@ async def _response(request: StarletteRequest, path: str, source: Source, metric
 
 
 def _thread() -> ThreadPoolExecutor:
-    """Return the running loop's thread; it ends with the loop. One thread: whoever waits for it holds none."""
+    """Return the running loop's thread, which ends with the loop; requests that wait for it occupy no thread."""
     loop = asyncio.get_running_loop()
     if loop not in _threads:
         _threads[loop] = ThreadPoolExecutor(1, "pool_exporter")
@@ -82,6 +83,6 @@ def _thread() -> ThreadPoolExecutor:
 
 
 def _path(scope: Scope) -> str:
-    """Return the path without the prefix that the app is mounted under."""
+    """Return the path without the prefix under which the app is mounted."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", "").rstrip("/"))

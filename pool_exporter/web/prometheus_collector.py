@@ -1,4 +1,7 @@
-"""The pools of this process for a prometheus_client registry of the application's own."""
+"""Shows the pools of this process on a prometheus_client registry of the application.
+
+Nothing here may render: `prometheus_families` does.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -11,12 +14,14 @@ from pool_exporter.web.prometheus_families import descriptions, families
 
 
 class PoolCollector(Collector):
-    """Collects every watched pool anew at each scrape: `REGISTRY.register(PoolCollector())`.
+    """Collects every instrumented pool at each scrape of a registry; any number of registries may have it.
 
-    It may be registered on any number of registries.
+    Example:
+        REGISTRY.register(PoolCollector())
     """
 
     def __init__(self, source: Callable[[], Snapshot] = instrumentation.snapshot) -> None:
+        """Collect what *source* returns, by default the pools of this process."""
         self._source = source
 
     def collect(self) -> Iterator[Metric]:

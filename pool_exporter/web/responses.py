@@ -1,7 +1,7 @@
-"""The whole HTTP surface as one function: a request and a source of snapshots in, a response out.
+"""Every answer over HTTP as one function: a request and a source of snapshots in, a response out.
 
-Every server asks `respond`: the ASGI app and the thread's HTTP server today. Nothing here may know a socket, a thread,
-an event loop or a web framework; what a format looks like is prometheus_client's, which one is asked for negotiation's.
+`respond` is called by the ASGI app and by the WSGI app, which only translate. Rules: nothing here may use a socket, a
+thread, an event loop or a web framework. `content_negotiation` chooses the format, prometheus_client prints it.
 """
 
 import gzip
@@ -30,7 +30,7 @@ from pool_exporter.web.content_negotiation import (
 from pool_exporter.web.prometheus_families import families
 
 Source = Callable[[], Snapshot]
-"""Where the numbers come from; called once for each answer that shows any."""
+"""Returns the snapshot that an answer shows; called once for each answer that shows one."""
 
 LANDING: Final = "/"
 METRICS: Final = "/metrics"
@@ -46,9 +46,15 @@ _log = logging.getLogger("pool_exporter")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What matters of a request; *path* is without the prefix that the app is mounted under, headers are as latin-1.
+    """The parts of an HTTP request on which the answer depends.
 
-    *metrics* is the path at which the server has the metrics.
+    Attributes:
+        method: The method as it was sent; only GET and HEAD are answered.
+        path: The decoded path, without the prefix under which the app is mounted.
+        query: The query string, still encoded.
+        accept: The Accept header as latin-1; the values of repeated headers joined by commas.
+        accept_encoding: The Accept-Encoding header, likewise.
+        metrics: The path at which this server has the metrics.
     """
 
     method: str
@@ -61,28 +67,43 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response, complete: its headers include Content-Length, also when the body is left out for HEAD."""
+    """A complete response. Its headers include Content-Length, also where the body is left out for HEAD."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
 
+def own_source() -> Source:
+    """Return the source of this process' own snapshots.
+
+    Imported when called: the sidecar has another source, and never imports SQLAlchemy.
+    """
+    from pool_exporter.runtime import instrumentation
+
+    return instrumentation.snapshot
+
+
 def respond(request: Request, source: Source) -> Response:
-    """Answer any request; never raise an Exception, and take a snapshot only where `takes_snapshot` says so."""
+    """Answer any request. Never raises an Exception; calls *source* only where `takes_snapshot` is true."""
     handler = _handler(request.path, request.metrics)
     if handler is None:
-        response = _line(404, "not found")
+        response = line(404, "not found")
     elif request.method not in _METHODS:
-        response = _line(405, "GET and HEAD only", ("Allow", ", ".join(_METHODS)))
+        response = line(405, "GET and HEAD only", ("Allow", ", ".join(_METHODS)))
     else:
         response = _guarded(handler, request, source)
     return replace(response, body=b"") if request.method == "HEAD" else response
 
 
 def takes_snapshot(path: str, metrics: str = METRICS) -> bool:
-    """Tell whether answering takes longer than a moment, so that it belongs into a thread, one at a time."""
+    """Tell whether the answer needs a snapshot, so that it is made one at a time and never on an event loop."""
     return _handler(path, metrics) not in (None, _healthy)
+
+
+def line(status: int, message: str, *headers: tuple[str, str]) -> Response:
+    """Return a response whose body is one line of plain text."""
+    return _response(status, _PLAIN, f"{message}\n".encode(), *headers)
 
 
 _Handler = Callable[[Request, Source], Response]
@@ -97,8 +118,8 @@ def _guarded(handler: _Handler, request: Request, source: Source) -> Response:
         return handler(request, source)
     except Exception as error:  # noqa: BLE001  # whatever it is, the server goes on and the next scrape is answered
         _log.error("%s could not be answered", request.path, exc_info=error)
-        # Only the class, because a message may hold anything.
-        return _line(503 if handler is _ready else 500, f"no snapshot: {type(error).__name__}; the log has more")
+        # The class only: the message of an exception may contain a password.
+        return line(503 if handler is _ready else 500, f"no snapshot: {type(error).__name__}; see the log")
 
 
 def _metrics(request: Request, source: Source) -> Response:
@@ -113,19 +134,19 @@ def _metrics(request: Request, source: Source) -> Response:
 
 
 def _landing(request: Request, source: Source) -> Response:
-    # A pool's name may hold half a surrogate pair, which cannot be encoded.
+    # A pool's name may contain half of a surrogate pair, which has no UTF-8.
     body = page.render(source(), request.metrics).encode("utf-8", "replace")
     return _response(200, "text/html; charset=utf-8", body, ("Content-Security-Policy", page.SECURITY_POLICY))
 
 
 def _healthy(_: Request, __: Source) -> Response:
-    return _line(200, "healthy")
+    return line(200, "healthy")
 
 
 def _ready(_: Request, source: Source) -> Response:
-    """Answer that a scrape would succeed."""
+    """Answer 200 if a snapshot can be taken; `_guarded` answers 503 if not."""
     source()
-    return _line(200, "ready")
+    return line(200, "ready")
 
 
 _HANDLERS: Final[Mapping[str, _Handler]] = {
@@ -136,7 +157,7 @@ _HANDLERS: Final[Mapping[str, _Handler]] = {
 
 
 class _Families(Collector):
-    """What prometheus_client's encoders take."""
+    """The argument that prometheus_client's encoders take."""
 
     def __init__(self, collected: Iterable[Family]) -> None:
         self._collected = collected
@@ -148,7 +169,7 @@ class _Families(Collector):
 _ENCODERS: Final[Mapping[Format, Callable[[Collector], bytes]]] = {
     TEXT_0_0_4: text.generate_latest,
     TEXT_1_0_0: text.generate_latest,
-    # Our names are legal, so that every way of escaping prints the same; this one does it in two thirds of the time.
+    # Our metric names are legal, so that every escaping prints the same; this one takes two thirds of the time.
     OPENMETRICS_1_0_0: partial(openmetrics.generate_latest, escaping=openmetrics.ALLOWUTF8),
 }
 
@@ -156,7 +177,7 @@ _SUFFIXES: Final = {"counter": ("", "_total"), "histogram": ("", "_bucket", "_su
 
 
 def _selected(collected: Iterator[Family], names: list[str] | None) -> Iterator[Family]:
-    """Pass on the families that *names* names, by their own name or a sample's: whole, as part of one is malformed."""
+    """Yield the families that *names* contains, by the family's name or a sample's; a family is never cut in part."""
     if names is None:
         return collected
     return (family for family in collected if not _names(family).isdisjoint(names))
@@ -164,10 +185,6 @@ def _selected(collected: Iterator[Family], names: list[str] | None) -> Iterator[
 
 def _names(family: Family) -> set[str]:
     return {family.name + suffix for suffix in _SUFFIXES.get(family.type, ("",))}
-
-
-def _line(status: int, line: str, *headers: tuple[str, str]) -> Response:
-    return _response(status, _PLAIN, f"{line}\n".encode(), *headers)
 
 
 def _response(status: int, content_type: str, body: bytes, *headers: tuple[str, str]) -> Response:

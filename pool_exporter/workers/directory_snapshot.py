@@ -8,7 +8,7 @@ while its process stands still, is not taken back when that process turns out to
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, MutableSequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter, le
@@ -19,29 +19,22 @@ from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.exporter_metrics import SET_ASIDE, WORKER_ENDS, WORKER_STATES
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.server_snapshot import LivePool
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.snapshot import DirectoryHealth, PoolSnapshot, Snapshot
 from pool_exporter.state import layout
 from pool_exporter.state.aggregate import Part, aggregate, aggregate_config, as_final_counters
 from pool_exporter.state.decode import decode, live_pool, taken
+from pool_exporter.state.layout import Slots
 from pool_exporter.version import build
 from pool_exporter.workers.compaction import Compactor
-from pool_exporter.workers.dead_worker_totals import Totals, end_reason, load, totals_file_id
+from pool_exporter.workers.dead_worker_totals import Totals, load, totals_file_id
 from pool_exporter.workers.file_format import OPEN, PoolEntry
 from pool_exporter.workers.file_reader import ReadFile, scan
 from pool_exporter.workers.process_info import monotonic_of
+from pool_exporter.workers.worker_state import state_of
 
 _log = logging.getLogger("pool_exporter")
 
-FROZEN_NS: Final = 5 * layout.SECOND
-"""A living worker whose heartbeat is older is frozen: it beats every second."""
-
-_COUNTERS: Final = (
-    *(layout.SATURATED, layout.CONNECTS, layout.LEAKED, layout.FAILED_NS, layout.LOST_NS),
-    *range(layout.FAILURES, layout.USED_PEAKS),
-    *range(layout.WAIT, layout.CHECKOUT_TIMES),
-)
-"""The words of a pool that never fall."""
-_counters_of: Final = itemgetter(*_COUNTERS)
+_counters_of: Final = itemgetter(*layout.COUNTER_SLOTS)
 
 
 @dataclass(slots=True)
@@ -53,7 +46,9 @@ class _Scrape:
         default_factory=lambda: defaultdict(lambda: ([], []))
     )
     set_aside: list[CorruptFile] = field(default_factory=list)
-    states: dict[bytes, str] = field(default_factory=dict)
+    #: The files of each process that are not in the totals.
+    processes: dict[bytes, list[ReadFile]] = field(default_factory=lambda: defaultdict(list))
+    #: How many processes are in each state or have ended in each way; at first those in the totals.
     ends: Counter[str] = field(default_factory=Counter)
     live: list[LivePool] = field(default_factory=list)
     hook_errors: int = 0
@@ -103,7 +98,7 @@ class DirectoryReader:
             self._gather(scrape, found)
         for identity, slots in totals.slots.items():
             scrape.pools[identity][0].append((slots, layout.SECOND))
-        return replace(self._snapshot(scrape), scrape_duration_seconds=time.perf_counter() - started)
+        return self._snapshot(scrape, started)
 
     def _attempt(self, step: Callable[[], object]) -> None:
         """Take a step of folding; when it fails, the files are read as before, and what the accumulator held counts."""
@@ -130,16 +125,14 @@ class DirectoryReader:
         scrape.hook_errors += file.hook_errors
         scrape.transport_errors += file.transport_errors
         self.torn_reads += found.is_torn
+        scrape.processes[file.writer.process_uuid].append(found)
         if found.is_alive:
-            scrape.states[file.writer.process_uuid] = "frozen" if now - file.heartbeat > FROZEN_NS else "live"
             scrape.dropped += file.dropped
-        else:
-            scrape.ends[end_reason(found)] += file.is_first
         for record in self._records(scrape, found):
             identity = replace(record.identity, instance=instance) if instance else record.identity
             if found.is_alive and record.state == OPEN:
                 parts, configs = scrape.pools[identity]
-                parts.append(_at_one_moment(record.slots, now))
+                parts.append(at_one_moment(record.slots, now))
                 configs.append(record.config)
                 if self._for_servers:
                     scrape.live.append(live_pool(record.slots, now, record.identity, record.config))
@@ -158,29 +151,36 @@ class DirectoryReader:
         self._good[found.name] = records, counters
         return records
 
-    def _snapshot(self, scrape: _Scrape) -> Snapshot:
+    def _snapshot(self, scrape: _Scrape, started: float) -> Snapshot:
         pools = tuple(self._pools(scrape))  # First, for what it sets aside.
-        states, ends = Counter(scrape.states.values()), scrape.ends
+        states = Counter(scrape.ends)
+        for files in scrape.processes.values():
+            is_counted = any(found.is_alive or found.file.is_first for found in files)
+            states[state_of(files, monotonic_of(files[0].file.writer))] += is_counted
         hook_errors, transport_errors = self._errors = (
             max(self._errors[0], scrape.hook_errors),
             max(self._errors[1], scrape.transport_errors),
         )
         reasons = Counter(fault.reason for fault in scrape.set_aside)
-        return Snapshot(
-            pools=pools,
-            live=tuple(scrape.live),
-            hook_errors=hook_errors,
-            build=build(),
+        directory = DirectoryHealth(
             workers={state: states[state] for state in WORKER_STATES.values},
-            workers_ended={end: ends[end] for end in WORKER_ENDS.values},
+            workers_ended={end: states[end] for end in WORKER_ENDS.values},
             files=scrape.files,
             files_set_aside={reason: reasons[reason] for reason in SET_ASIDE.values},
             torn_reads=self.torn_reads,
             fold_errors=self.fold_errors,
             pools_dropped=scrape.dropped,
             pools_folded_together=self._totals.pools_merged,
-            transport_errors=transport_errors,
             last_fold_timestamp_seconds=self._fold.last,
+            scrape_duration_seconds=time.perf_counter() - started,
+        )
+        return Snapshot(
+            pools=pools,
+            hook_errors=hook_errors,
+            build=build(),
+            transport_errors=transport_errors,
+            directory=directory,
+            live=tuple(scrape.live),
         )
 
     def _pools(self, scrape: _Scrape) -> Iterator[PoolSnapshot]:
@@ -203,12 +203,15 @@ class DirectoryReader:
         return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)
 
 
-def _at_one_moment(slots: MutableSequence[int], now: int) -> Part:
-    """Make up for what was stored while it was read, and for a wall clock that jumped.
+def at_one_moment(slots: Slots, now: int) -> tuple[Slots, int]:
+    """Return the slots of one process as of one moment, and that moment.
 
-    A use that began after OPEN was read, and a time that is later than now as other clocks tell it.
+    Args:
+        slots: The slots as they were read; OPEN is raised where a checkout began after it was read.
+        now: The time of the process's monotonic clock. If a time in the slots is later, because a wall clock jumped,
+            that time is taken.
     """
-    # No use and no caller has both rows without a time; one look at all of them is a third of the work.
+    # Looking at all tracked times at once, instead of only at the taken ones, is a third of the work.
     latest = max(slots[layout.SATURATED_SINCE], *slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS])
     uses = len(taken(slots, layout.CHECKOUT_TIMES)) + slots[layout.UNTRACKED_CHECKOUTS]
     slots[layout.OPEN] = max(slots[layout.OPEN], uses)

@@ -47,7 +47,6 @@ MAX_FILE_BYTES: Final = 1024 * 1024
 _HEADER: Final = struct.Struct("<8sIHHIIII16sIIII6q6q16s16s16s16s")
 _NUMBER_MAX: Final = 2**62
 """No count and no sum of times reaches it; the bits of a NaN, and half of all garbage, do."""
-_SIGNED: Final = {layout.LIMIT, layout.DRIFT}
 
 _ENTRY_HEAD: Final = struct.Struct("<qq")
 
@@ -134,7 +133,12 @@ def new_entry(identity: PoolIdentity, config: PoolConfig) -> bytes:
 
 
 def _identity_json(identity: PoolIdentity, config: PoolConfig) -> bytes:
-    pool = {"identity": identity.values(), "max": config.max, "idle_max": config.idle_max, "labels": config.labels}
+    pool = {
+        "identity": identity.values(),
+        "max": config.max,
+        "idle_max": config.idle_max,
+        "labels": dict(config.labels),
+    }
     return json.dumps(pool, separators=(",", ":")).encode()
 
 
@@ -215,7 +219,7 @@ def _entry(data: bytes, words_at: int, size: int, translate: Callable[[Sequence[
 
 def _has_impossible(numbers: Sequence[int]) -> bool:
     negative = {at for at, number in enumerate(numbers) if number < 0}
-    return max(numbers) >= _NUMBER_MAX or not negative <= _SIGNED
+    return max(numbers) >= _NUMBER_MAX or not negative <= layout.SIGNED_SLOTS
 
 
 @lru_cache(maxsize=16_384)

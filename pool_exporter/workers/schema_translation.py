@@ -1,72 +1,53 @@
-"""What each word of a pool means, as JSON beside the words, so that a reader of another version finds what it knows.
+"""The meaning of each slot of a pool as JSON inside a worker file, and the translation of another version's slots.
 
-A worker's file and a sidecar may come from different versions during a rolling deploy. The writer describes its layout;
-`reader_of` turns its words into ours. A field that only the writer has is left out, one that only we have is 0, a value
-of a label set that we do not know is counted as the set's last. Pure functions; nothing here may open a file.
+During a rolling deployment worker files and the sidecar are of different versions. The writer describes its layout;
+`translator` turns its slots into slots of this version's layout. A value that only the writer has is left out, one that
+only this version has is 0, and an unknown value of a label set is counted as the set's last. Pure functions of values:
+nothing here may open a file.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import Any, Final
+from typing import Final
 
-from pool_exporter.metrics.pool_metrics import BUCKETS, CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+from pool_exporter.metrics.pool_metrics import BUCKETS
 from pool_exporter.state import layout
+from pool_exporter.state.slot_table import Field, Shape
 
 Slots = Sequence[int]
 
-_SINGLE: Final = (
-    *("origin", "open", "uses", "uses_since", "asks", "asks_since", "saturated", "saturated_since", "connects"),
-    *(
-        "leaked",
-        "detached",
-        "limit",
-        "window",
-        "used_peak",
-        "pending_peak",
-        "orphaned",
-        "drift",
-        "failed_ns",
-        "lost_ns",
-        "oldest",
-    ),
-)
-_LABELLED: Final = {"failures": ERROR_TYPES, "closes": CLOSE_REASONS, "invalidated": INVALIDATIONS}
-_HISTOGRAMS: Final = ("wait", "create", "use")
-_ROWS: Final = ("use_row", "ask_row", "server_row")
-_PEAKS: Final = ("used_peaks", "pending_peaks")
+
+def _fields(shape: Shape) -> dict[str, Field]:
+    return {field.key: field for field in layout.TABLE.fields if field.shape is shape}
 
 
-_LAYOUT_NAMES: Final = {
-    "uses": "UNTRACKED_CHECKOUTS",
-    "uses_since": "UNTRACKED_CHECKOUTS_SINCE",
-    "asks": "UNTRACKED_PENDING",
-    "asks_since": "UNTRACKED_PENDING_SINCE",
-    "use_row": "CHECKOUT_TIMES",
-    "ask_row": "PENDING_TIMES",
-    "server_row": "SERVER_PIDS",
+_SINGLE: Final = _fields(Shape.SINGLE)
+_LABELLED: Final = _fields(Shape.LABELLED)
+_HISTOGRAMS: Final = _fields(Shape.HISTOGRAM)
+_TRACKED: Final = _fields(Shape.TRACKED)
+_PEAKS: Final = _fields(Shape.PEAKS)
+
+_UNTRACKED: Final = {
+    layout.CHECKOUT_TIMES: (layout.UNTRACKED_CHECKOUTS, layout.UNTRACKED_CHECKOUTS_SINCE),
+    layout.PENDING_TIMES: (layout.UNTRACKED_PENDING, layout.UNTRACKED_PENDING_SINCE),
 }
+"""By the first slot of tracked times: the slots of the number and of the sum of those that are not tracked."""
 
 
-def _at(field: str) -> int:
-    place: int = getattr(layout, _LAYOUT_NAMES.get(field, field.upper()))
-    return place
+def _starts(fields: Mapping[str, Field]) -> dict[str, int]:
+    return {key: field.start for key, field in fields.items()}
 
 
-_ROW_WORDS: Final = (
-    ("use_row", layout.UNTRACKED_CHECKOUTS, layout.UNTRACKED_CHECKOUTS_SINCE),
-    ("ask_row", layout.UNTRACKED_PENDING, layout.UNTRACKED_PENDING_SINCE),
-)
-
-
-SCHEMA: Final[dict[str, Any]] = {
+SCHEMA: Final[Mapping[str, object]] = {
     "words": layout.SLOT_COUNT,
-    "single": {field: _at(field) for field in _SINGLE},
-    "labelled": {field: [_at(field), *label.values] for field, label in _LABELLED.items()},
-    "histograms": {field: _at(field) for field in _HISTOGRAMS},
-    "rows": {field: _at(field) for field in _ROWS},
-    "peaks": {field: _at(field) for field in _PEAKS},
+    "single": _starts(_SINGLE),
+    "labelled": {key: [field.start, *field.values] for key, field in _LABELLED.items()},
+    "histograms": _starts(_HISTOGRAMS),
+    "rows": _starts(_TRACKED),
+    "peaks": _starts(_PEAKS),
     "bounds_ns": list(layout.BOUNDS_NS),
     "owner_row": layout.OWNER_NAMES,
     "owner_words": layout.OWNER_NAME_SLOTS,
@@ -74,92 +55,154 @@ SCHEMA: Final[dict[str, Any]] = {
     "window_ns": layout.WINDOW_NS,
     "windows": layout.WINDOWS,
 }
-"""Our own layout."""
+"""This version's layout. Its keys are part of the file format: files of other versions are read by them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    """A writer's layout, checked: every value is inside of its *size* slots."""
+
+    size: int
+    single: Mapping[str, int]
+    labelled: Mapping[str, tuple[int, tuple[str, ...]]]
+    histograms: Mapping[str, int]
+    tracked: Mapping[str, int]
+    peaks: Mapping[str, int]
+    bounds: tuple[int, ...]
+    tracked_max: int
+    window_ns: int
+    windows: int
+
+    def __post_init__(self) -> None:
+        """Refuse what would read outside of the slots: a file is another process's, and may be damaged."""
+        if list(self.bounds) != sorted(self.bounds):
+            raise ValueError("the schema's bounds are not ascending whole numbers")
+        if not all(0 <= start <= self.size - length for start, length in self._runs()):
+            raise ValueError(f"the schema names slots outside of its {self.size}")
+
+    def _runs(self) -> Iterator[tuple[int, int]]:
+        yield from ((start, 1) for start in self.single.values())
+        yield from ((start, len(values)) for start, values in self.labelled.values())
+        yield from ((start, len(self.bounds) + 2) for start in self.histograms.values())
+        yield from ((start, self.tracked_max) for start in self.tracked.values())
+        yield from ((start, self.windows) for start in self.peaks.values())
 
 
 def translator(schema: object) -> Callable[[Slots], list[int]]:
-    """Return what turns words that *schema* describes into words as `layout` has them.
+    """Return the function that turns slots which *schema* describes into slots as `layout` has them.
 
-    Raises ValueError for what describes no words.
+    Args:
+        schema: The decoded JSON of a worker file or of the totals; it may be anything.
+
+    Raises:
+        ValueError: *schema* describes no slots.
     """
     if schema == SCHEMA:
         return list
     try:
-        checked = _checked(schema)
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise ValueError(f"the schema describes no words: {error!r}") from None
-    return partial(_translate, checked)
+        return partial(_translate, _parsed(schema))
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
-def _checked(schema: Any) -> dict[str, Any]:
-    """Refuse what would read outside of the words: a file is another process's, and may be damaged."""
-    bounds, labelled = schema["bounds_ns"], schema["labelled"].values()
-    size, rows, windows = (_positive(schema[key]) for key in ("words", "row_count", "windows"))
-    _positive(schema["window_ns"])
-    if not all(type(bound) is int for bound in bounds) or sorted(bounds) != bounds:
-        raise ValueError("the schema's bounds are not ascending whole numbers")
-    if not all(type(value) is str for _, *values in labelled for value in values):
-        raise ValueError("the schema has a label's value that is no text")
-    runs = [(at, 1) for at in schema["single"].values()]
-    runs += [(at, len(values)) for at, *values in labelled]
-    runs += [(at, len(bounds) + 2) for at in schema["histograms"].values()]
-    runs += [(at, rows) for at in schema["rows"].values()]
-    runs += [(at, windows) for at in schema["peaks"].values()]
-    if not all(type(at) is int and 0 <= at <= size - length for at, length in runs):
-        raise ValueError(f"the schema names words outside of its {size}")
-    return dict(schema)
+def _parsed(schema: object) -> _Schema:
+    if not isinstance(schema, Mapping):
+        raise TypeError(f"the schema is {type(schema).__name__}, not an object")
+    bounds = schema.get("bounds_ns")
+    if not isinstance(bounds, list):
+        raise TypeError("the schema has no bounds_ns")
+    return _Schema(
+        size=_positive(schema, "words"),
+        single=_ints(schema, "single"),
+        labelled={key: _label(run) for key, run in _object(schema, "labelled").items()},
+        histograms=_ints(schema, "histograms"),
+        tracked=_ints(schema, "rows"),
+        peaks=_ints(schema, "peaks"),
+        bounds=tuple(map(_int, bounds)),
+        tracked_max=_positive(schema, "row_count"),
+        window_ns=_positive(schema, "window_ns"),
+        windows=_positive(schema, "windows"),
+    )
 
 
-def _positive(number: object) -> int:
-    if type(number) is not int or number < 1:
-        raise ValueError(f"the schema has {number!r} in the place of a number above 0")
+def _object(schema: Mapping[str, object], key: str) -> Mapping[str, object]:
+    found = schema.get(key)
+    if not isinstance(found, Mapping):
+        raise TypeError(f"the schema has {found!r} as {key}, not an object")
+    return found
+
+
+def _ints(schema: Mapping[str, object], key: str) -> dict[str, int]:
+    return {field: _int(start) for field, start in _object(schema, key).items()}
+
+
+def _int(number: object) -> int:
+    if type(number) is not int:
+        raise TypeError(f"the schema has {number!r} in the place of a whole number")
     return number
 
 
-def _translate(schema: Mapping[str, Any], slots: Slots) -> list[int]:
-    ours = [0] * layout.SLOT_COUNT
-    for field, at in schema["single"].items():
-        if field in SCHEMA["single"]:
-            ours[SCHEMA["single"][field]] = slots[at]
-    for field, (at, *values) in schema["labelled"].items():
-        if field in SCHEMA["labelled"]:
-            _add_labelled(ours, SCHEMA["labelled"][field], values, slots[at : at + len(values)])
-    for field, at in schema["histograms"].items():
-        if field in SCHEMA["histograms"]:
-            _set_histogram(ours, SCHEMA["histograms"][field], schema["bounds_ns"], slots[at:])
-    _set_rows(ours, schema, slots)
-    if (schema["window_ns"], schema["windows"]) == (layout.WINDOW_NS, layout.WINDOWS):
-        for field, at in schema["peaks"].items():
-            start = SCHEMA["peaks"].get(field, layout.SLOT_COUNT)
-            ours[start : start + layout.WINDOWS] = slots[at : at + layout.WINDOWS]
-    return ours[: layout.SLOT_COUNT]
+def _positive(schema: Mapping[str, object], key: str) -> int:
+    number = _int(schema.get(key))
+    if number < 1:
+        raise ValueError(f"the schema has {number!r} as {key}, not a number above 0")
+    return number
 
 
-def _add_labelled(ours: list[int], place: Sequence[Any], values: Sequence[str], counts: Slots) -> None:
-    at, *known = place
+def _label(run: object) -> tuple[int, tuple[str, ...]]:
+    if not isinstance(run, list) or not run:
+        raise TypeError(f"the schema has {run!r} in the place of a slot and the values of a label")
+    start, *values = run
+    if not all(type(value) is str for value in values):
+        raise TypeError("the schema has a label's value that is no text")
+    return _int(start), tuple(values)
+
+
+def _translate(schema: _Schema, slots: Slots) -> list[int]:
+    own = [0] * layout.SLOT_COUNT
+    for key in schema.single.keys() & _SINGLE.keys():
+        own[_SINGLE[key].start] = slots[schema.single[key]]
+    for key in schema.labelled.keys() & _LABELLED.keys():
+        start, values = schema.labelled[key]
+        _add_labelled(own, _LABELLED[key], values, slots[start : start + len(values)])
+    for key in schema.histograms.keys() & _HISTOGRAMS.keys():
+        _set_histogram(own, _HISTOGRAMS[key].start, schema.bounds, slots[schema.histograms[key] :])
+    _set_tracked(own, schema, slots)
+    if (schema.window_ns, schema.windows) == (layout.WINDOW_NS, layout.WINDOWS):
+        for key in schema.peaks.keys() & _PEAKS.keys():
+            start = schema.peaks[key]
+            own[_PEAKS[key].start : _PEAKS[key].slots.stop] = slots[start : start + layout.WINDOWS]
+    return own
+
+
+def _add_labelled(own: list[int], field: Field, values: Sequence[str], counts: Slots) -> None:
+    slot_of = dict(zip(field.values, field.slots, strict=True))
     for value, count in zip(values, counts, strict=True):
-        ours[at + (known.index(value) if value in known else len(known) - 1)] += count
+        own[slot_of.get(value, field.slots[-1])] += count
 
 
-def _set_histogram(ours: list[int], at: int, bounds: Sequence[int], slots: Slots) -> None:
-    """Count at each of our bounds what was counted at the next lower of theirs: too little, but never falling."""
+def _set_histogram(own: list[int], start: int, bounds: Sequence[int], slots: Slots) -> None:
+    """Count at each own bound what was counted at the writer's next lower one: too little, but never falling."""
     cumulated = [0, *accumulate(slots[: len(bounds) + 1])]
     at_bounds = [cumulated[bisect_right(bounds, bound)] for bound in layout.BOUNDS_NS]
     previous = 0
     for i, count in enumerate([*at_bounds, cumulated[-1]]):
-        ours[at + i], previous = count - previous, count
-    ours[at + BUCKETS] = slots[len(bounds) + 1]
+        own[start + i], previous = count - previous, count
+    own[start + BUCKETS] = slots[len(bounds) + 1]
 
 
-def _set_rows(ours: list[int], schema: Mapping[str, Any], slots: Slots) -> None:
-    """Keep the oldest, and count those that we have no row for as uses and callers without one.
+def _set_tracked(own: list[int], schema: _Schema, slots: Slots) -> None:
+    """Keep the oldest times, and count those that have no slot here as untracked.
 
-    What belongs to a row (owner, server's number) is not kept: it is for those who read a file of their own version.
+    Server pids and owner names are left out: they are shown by a reader of the same version only.
     """
-    for field, count, since in _ROW_WORDS:
-        at = schema["rows"].get(field)
-        taken = [] if at is None else sorted(word for word in slots[at : at + schema["row_count"]] if word)
-        start = SCHEMA["rows"][field]
-        ours[start : start + len(taken[: layout.TRACKED_MAX])] = taken[: layout.TRACKED_MAX]
-        ours[count] += len(taken[layout.TRACKED_MAX :])
-        ours[since] += sum(taken[layout.TRACKED_MAX :])
+    for key, field in _TRACKED.items():
+        if key not in schema.tracked or field.start not in _UNTRACKED:
+            continue
+        at = schema.tracked[key]
+        times = sorted(time for time in slots[at : at + schema.tracked_max] if time)
+        tracked, untracked = times[: layout.TRACKED_MAX], times[layout.TRACKED_MAX :]
+        own[field.start : field.start + len(tracked)] = tracked
+        count, since = _UNTRACKED[field.start]
+        own[count] += len(untracked)
+        own[since] += sum(untracked)

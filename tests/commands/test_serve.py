@@ -87,7 +87,7 @@ def test_no_directory(parser: argparse.ArgumentParser, monkeypatch: pytest.Monke
     with pytest.raises(SettingsError) as caught:
         directory_of(parser.parse_args([]))
 
-    assert "--dir: is needed, or POOL_EXPORTER_DIR: the workers' directory" == str(caught.value)
+    assert "--dir: is needed, or POOL_EXPORTER_DIR: the directory that the workers share" == str(caught.value)
 
 
 def test_help_names_every_argument(parser: argparse.ArgumentParser) -> None:

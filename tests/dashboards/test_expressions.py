@@ -9,7 +9,7 @@ import yaml
 from grafana.rules import ALERTS
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, INFO_LABELS, POOL_LABELS, POOL_METRICS
-from pool_exporter.metrics.server_metrics import SERVER_METRICS, ServerMetric
+from pool_exporter.metrics.server_metrics import SERVER_METRICS
 from tests.dashboards.boards import ROOT, expressions
 from tests.dashboards.expressions import kept_labels, parsed, selectors
 
@@ -56,7 +56,7 @@ def allowed(name: str) -> set[str]:
         return OF_SCRAPING | OF_ALERTS | OF_POOLS
     metric = SERIES.get(name)
     own = {metric.label.prometheus} if metric is not None and metric.label is not None else set()
-    if isinstance(metric, ServerMetric):
+    if metric is not None:
         own |= {label.prometheus for label in metric.open_labels}
     return OF_SCRAPING | OF_POOLS | own | ({"le"} if name.endswith("_bucket") else set())
 

@@ -4,8 +4,6 @@ import errno
 import inspect
 import os
 import pickle
-import subprocess
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import URL, make_url
@@ -24,17 +22,16 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, Pool, QueuePool, SingletonThreadPool, StaticPool
 
 from pool_exporter.database_url import LIBPQ_ONLY, async_url, parse_url
-from pool_exporter.demo import database_settings as settings_module
-from pool_exporter.demo.database_settings import ENGINE_FIELDS, SERVER_POOL, Settings, engine_arguments
+from pool_exporter.demo.database_settings import ENGINE_FIELDS, SERVER_POOL, DatabaseSettings, engine_arguments
 from pool_exporter.errors import SettingsError
 from tests.fixtures.postgres import PostgresServer
 
 SECRET = "Zq9"
 
 
-def load(**environ: str) -> Settings:
+def load(**environ: str) -> DatabaseSettings:
     """Read settings from these keys alone."""
-    return Settings.load(environ, env_file=None)
+    return DatabaseSettings.load(environ, env_file=None)
 
 
 def refusal(**environ: str) -> SettingsError:
@@ -66,15 +63,13 @@ def _dotenv(tmp_path: Path) -> Callable[[str], Path]:
 
 def test_nothing_set() -> None:
     """In an empty environment everything is unset, and nothing is wrong."""
-    assert dict.fromkeys(Settings.model_fields) == load().model_dump()
+    assert dict.fromkeys(DatabaseSettings.model_fields) == load().model_dump()
     assert load().url is None
 
 
 def test_everything_set() -> None:
     """Each key arrives in its field, with its type."""
     settings = load(
-        POOL_EXPORTER_DIR="/run/pool",
-        POOL_EXPORTER_SERVICE="orders",
         DATABASE_URL="postgresql+asyncpg://u:p@h/d",
         DB_POOL_SIZE="7",
         DB_MAX_OVERFLOW="-1",
@@ -84,29 +79,14 @@ def test_everything_set() -> None:
         DB_ECHO="true",
     )
 
-    assert (Path("/run/pool"), "orders") == (settings.directory, settings.service)
     assert make_url("postgresql+asyncpg://u:p@h/d") == settings.url
     assert [7, -1, 2.5, False, -1, True] == [getattr(settings, name) for name in ENGINE_FIELDS]
-
-
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({"OTEL_SERVICE_NAME": "otel"}, "otel"),
-        ({"OTEL_SERVICE_NAME": "otel", "POOL_EXPORTER_SERVICE": "own"}, "own"),
-        ({"OTEL_SERVICE_NAME": "otel", "POOL_EXPORTER_SERVICE": ""}, "otel"),
-        ({"OTEL_SERVICE_NAME": " "}, None),
-    ],
-)
-def test_service_name(environ: dict[str, str], expected: str | None) -> None:
-    """Our own key names the service; OpenTelemetry's does where ours is unset or empty."""
-    assert expected == load(**environ).service
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\t\n"])
 def test_empty_is_unset(empty: str) -> None:
     """A key that is set to nothing, as Compose files do it, is not set, whatever its type."""
-    names = ["POOL_EXPORTER_DIR", "DATABASE_URL", "DB_POOL_SIZE", "DB_POOL_TIMEOUT", "DB_POOL_PRE_PING", "DB_ECHO"]
+    names = ["DATABASE_URL", "DB_POOL_SIZE", "DB_POOL_TIMEOUT", "DB_POOL_PRE_PING", "DB_ECHO"]
 
     assert load() == load(**dict.fromkeys(names, empty))
 
@@ -128,7 +108,7 @@ def test_keys_are_case_sensitive_and_other_peoples_are_ignored() -> None:
 def test_environment_is_the_process_own_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a mapping, `os.environ` is read, when load() is called and not later."""
     monkeypatch.setenv("DB_POOL_SIZE", "6")
-    settings = Settings.load(env_file=None)
+    settings = DatabaseSettings.load(env_file=None)
     monkeypatch.setenv("DB_POOL_SIZE", "7")
 
     assert 6 == settings.pool_size
@@ -138,7 +118,7 @@ def test_construction_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> N
     """Settings made by hand are what is given: neither the environment nor `.env` gets into a test or a demo."""
     monkeypatch.setenv("DB_POOL_SIZE", "many")
 
-    assert (None, 3) == (Settings(pool_size=3).max_overflow, Settings(pool_size=3).pool_size)
+    assert (None, 3) == (DatabaseSettings(pool_size=3).max_overflow, DatabaseSettings(pool_size=3).pool_size)
 
 
 def test_settings_are_frozen() -> None:
@@ -201,55 +181,14 @@ def test_at_sign_in_its_place(good: str) -> None:
 
 def test_all_problems_at_once(dotenv: Callable[[str], Path]) -> None:
     """One reading tells everything that is wrong, in the environment and in `.env`, so that it is mended in one go."""
-    path = dotenv("DB_ECHO=maybe\nnot a setting\nPOOL_EXPORTER_SERVISE=x\n")
-    environ = {"DB_POOL_SIZE": "many", "DATABASE_URL": "nonsense", "DB_POOL_TIMEOUT": "-1", "POOL_EXPORTER_DIRR": "/x"}
+    path = dotenv("DB_ECHO=maybe\nnot a setting\n")
+    environ = {"DB_POOL_SIZE": "many", "DATABASE_URL": "nonsense", "DB_POOL_TIMEOUT": "-1"}
     with pytest.raises(SettingsError) as caught:
-        Settings.load(environ, path)
+        DatabaseSettings.load(environ, path)
 
-    names = [*environ, "DB_ECHO", "POOL_EXPORTER_SERVISE", f"{path}, line 2"]
+    names = [*environ, "DB_ECHO", f"{path}, line 2"]
     assert sorted(names) == keys(caught.value)
     assert all(name in str(caught.value) for name in names)
-
-
-@pytest.mark.parametrize(
-    ("key", "hint"),
-    [
-        ("POOL_EXPORTER_DIRR", "did you mean POOL_EXPORTER_DIR?"),
-        ("POOL_EXPORTER_DIRECTORY", "did you mean POOL_EXPORTER_DIR?"),
-        ("POOL_EXPORTER_SERVISE", "did you mean POOL_EXPORTER_SERVICE?"),
-        ("POOL_EXPORTER_SERVICE_NAME", "did you mean POOL_EXPORTER_SERVICE?"),
-        ("pool_exporter_dir", "did you mean POOL_EXPORTER_DIR?"),
-        ("POOL_EXPORTER_PORT", "its settings are POOL_EXPORTER_DIR, POOL_EXPORTER_SERVICE, POOL_EXPORTER_TRACE_WAITS"),
-        ("POOL_EXPORTER_", "its settings are POOL_EXPORTER_DIR, POOL_EXPORTER_SERVICE, POOL_EXPORTER_TRACE_WAITS"),
-    ],
-)
-def test_unknown_key_of_ours(key: str, hint: str) -> None:
-    """A key with our prefix that we do not know is named, with the closest that we do; its value is not shown."""
-    assert f"{key}: is not a setting of pool_exporter; {hint}" == str(refusal(**{key: SECRET}))
-
-
-SERVICE_LINKS = {
-    "POOL_EXPORTER_SERVICE_HOST": "10.0.0.7",
-    "POOL_EXPORTER_SERVICE_PORT": "10042",
-    "POOL_EXPORTER_SERVICE_PORT_METRICS": "10042",
-    "POOL_EXPORTER_PORT": "tcp://10.0.0.7:10042",
-    "POOL_EXPORTER_PORT_10042_TCP": "tcp://10.0.0.7:10042",
-    "POOL_EXPORTER_PORT_10042_TCP_PROTO": "tcp",
-    "POOL_EXPORTER_PORT_10042_TCP_PORT": "10042",
-    "POOL_EXPORTER_PORT_10042_TCP_ADDR": "10.0.0.7",
-}
-
-
-def test_kubernetes_service_links_are_no_settings() -> None:
-    """A Service named pool-exporter, or pool-exporter-x, puts keys into every pod of its namespace: none stops it."""
-    others = {key.replace("POOL_EXPORTER_", "POOL_EXPORTER_X_", 1): value for key, value in SERVICE_LINKS.items()}
-
-    assert load() == load(**SERVICE_LINKS, **others)
-
-
-def test_mistake_beside_service_links_is_found() -> None:
-    """Kubernetes' keys excuse themselves and nothing else."""
-    assert ["POOL_EXPORTER_DIRR"] == keys(refusal(**SERVICE_LINKS, POOL_EXPORTER_DIRR="/x"))
 
 
 # The file.
@@ -258,21 +197,23 @@ def test_mistake_beside_service_links_is_found() -> None:
 def test_env_file_is_read(dotenv: Callable[[str], Path]) -> None:
     """Quotes, comments, `export`, blank lines and other people's keys are as in any `.env`."""
     path = dotenv(
-        "\n# ours\nexport DB_POOL_SIZE=5 # five\nDB_ECHO='yes'\nPOOL_EXPORTER_DIR=\"/run/a b\"\nOTHER=x\nBARE\n"
+        "\n# ours\nexport DB_POOL_SIZE=5 # five\nDB_ECHO='yes'\nDATABASE_URL=\"sqlite:///a b\"\nOTHER=x\nBARE\n"
     )
 
-    assert Settings(pool_size=5, echo=True, directory=Path("/run/a b")) == Settings.load({}, path)
+    assert DatabaseSettings(pool_size=5, echo=True, database_url=SecretStr("sqlite:///a b")) == DatabaseSettings.load(
+        {}, path
+    )
 
 
 def test_env_file_may_begin_with_a_byte_order_mark(dotenv: Callable[[str], Path]) -> None:
     """An editor's invisible mark is no part of the first key."""
-    assert 5 == Settings.load({}, dotenv("\ufeffDB_POOL_SIZE=5\n")).pool_size
+    assert 5 == DatabaseSettings.load({}, dotenv("\ufeffDB_POOL_SIZE=5\n")).pool_size
 
 
 def test_environment_wins_over_env_file(dotenv: Callable[[str], Path]) -> None:
     """Key by key, what is set outside counts; what is empty outside is unset there and the file's counts."""
     path = dotenv("DB_POOL_SIZE=5\nDB_MAX_OVERFLOW=6\nDB_POOL_RECYCLE=7\n")
-    settings = Settings.load({"DB_POOL_SIZE": "50", "DB_MAX_OVERFLOW": ""}, path)
+    settings = DatabaseSettings.load({"DB_POOL_SIZE": "50", "DB_MAX_OVERFLOW": ""}, path)
 
     assert (50, 6, 7) == (settings.pool_size, settings.max_overflow, settings.pool_recycle)
 
@@ -280,7 +221,7 @@ def test_environment_wins_over_env_file(dotenv: Callable[[str], Path]) -> None:
 def test_env_file_refers_to_other_keys(dotenv: Callable[[str], Path]) -> None:
     """`${KEY}` is replaced from the environment given, then from the lines above, and not from the process's own."""
     path = dotenv("HOST=file\nNAME=d\nDATABASE_URL=postgresql://${WHO:-u}:${PATH}@${HOST}/${NAME}\n")
-    settings = Settings.load({"HOST": "real", "PATH": SECRET}, path)
+    settings = DatabaseSettings.load({"HOST": "real", "PATH": SECRET}, path)
 
     assert make_url(f"postgresql://u:{SECRET}@real/d") == settings.url
 
@@ -290,7 +231,7 @@ def test_no_env_file(tmp_path: Path, env_file: str | None) -> None:
     """A file that is not there is fine, and so is a directory of its name, which is a virtual environment."""
     (tmp_path / "directory").mkdir()
 
-    assert Settings() == Settings.load({}, env_file and tmp_path / env_file)
+    assert DatabaseSettings() == DatabaseSettings.load({}, env_file and tmp_path / env_file)
 
 
 def test_env_file_of_the_working_directory_by_default(
@@ -299,7 +240,7 @@ def test_env_file_of_the_working_directory_by_default(
     """Without a name, `.env` where the program was started is read."""
     monkeypatch.chdir(dotenv("DB_POOL_SIZE=8").parent)
 
-    assert 8 == Settings.load({}).pool_size
+    assert 8 == DatabaseSettings.load({}).pool_size
 
 
 @pytest.mark.parametrize(
@@ -314,7 +255,7 @@ def test_malformed_env_file(dotenv: Callable[[str], Path], text: str, line: int)
     """A line that is none is named by its number, and never quoted, since it may be a password."""
     path = dotenv(text)
     with pytest.raises(SettingsError) as caught:
-        Settings.load({}, path)
+        DatabaseSettings.load({}, path)
 
     assert f"{path}, line {line}: must be KEY=value or a comment" == str(caught.value)
 
@@ -326,7 +267,7 @@ def test_unreadable_env_file(tmp_path: Path) -> None:
     messages = []
     for name in ("loop", "binary"):
         with pytest.raises(SettingsError) as caught:
-            Settings.load({}, tmp_path / name)
+            DatabaseSettings.load({}, tmp_path / name)
         messages.append(str(caught.value))
 
     expected = [
@@ -393,9 +334,9 @@ def test_password_arrives(password: str) -> None:
 
 
 def test_construction_shows_no_password() -> None:
-    """Settings made by hand with a bad URL fail without quoting it."""
+    """DatabaseSettings made by hand with a bad URL fail without quoting it."""
     with pytest.raises(ValidationError) as caught:
-        Settings(database_url=f"nosuch://u:{SECRET}@h/d")  # type: ignore[arg-type]  # pydantic takes it.
+        DatabaseSettings(database_url=f"nosuch://u:{SECRET}@h/d")  # type: ignore[arg-type]  # pydantic takes it.
 
     assert SECRET not in f"{caught.value}{caught.value!r}"
 
@@ -473,14 +414,14 @@ def test_async_url_of_nonsense(bad: str) -> None:
 # The engine.
 
 
-async def async_pool(url: str | URL, settings: Settings) -> Pool:
+async def async_pool(url: str | URL, settings: DatabaseSettings) -> Pool:
     """Return the pool of an async engine as a service makes it."""
     engine = create_async_engine(async_url(url), **engine_arguments(settings, async_url(url)))
     await engine.dispose()
     return engine.pool
 
 
-def sync_pool(url: str | URL, settings: Settings) -> Pool:
+def sync_pool(url: str | URL, settings: DatabaseSettings) -> Pool:
     """Return the pool of a sync engine as a service makes it."""
     engine = sa.create_engine(parse_url(url), **engine_arguments(settings, parse_url(url)))
     engine.dispose()
@@ -630,41 +571,28 @@ def test_no_url_no_engine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "environ", "expected"),
+    ("url", "expected"),
     [
-        ("postgresql+psycopg2://h/d", {}, {"application_name": "pool_exporter"}),
-        ("postgresql+psycopg://h/d", {"OTEL_SERVICE_NAME": "orders"}, {"application_name": "orders"}),
-        (
-            "postgresql+asyncpg://h/d",
-            {"OTEL_SERVICE_NAME": "orders"},
-            {"server_settings": {"application_name": "orders"}},
-        ),
-        ("postgresql+psycopg://h/d?application_name=own", {"OTEL_SERVICE_NAME": "orders"}, None),
+        ("postgresql+psycopg://h/d", {"application_name": "pool_exporter_demo"}),
+        ("postgresql+asyncpg://h/d", {"server_settings": {"application_name": "pool_exporter_demo"}}),
+        ("postgresql+psycopg://h/d?application_name=own", None),
     ],
 )
-def test_application_name(url: str, environ: dict[str, str], expected: dict[str, object] | None) -> None:
-    """The service's name goes where the driver takes it, and not over one in the URL."""
-    assert expected == engine_arguments(load(DATABASE_URL=url, **environ)).get("connect_args")
+def test_application_name(url: str, expected: dict[str, object] | None) -> None:
+    """The demo's name goes where the driver takes it, and not over one in the URL."""
+    assert expected == engine_arguments(load(DATABASE_URL=url)).get("connect_args")
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 @pytest.mark.parametrize(
-    ("query", "service", "expected"),
-    [
-        ("", "", "pool_exporter"),
-        ("", "orders", "orders"),
-        ("", "o" * 80, "o" * 63),
-        ("?application_name=own", "orders", "own"),
-        ("?sslmode=prefer", "orders", "orders"),
-    ],
+    ("query", "expected"),
+    [("", "pool_exporter_demo"), ("?application_name=own", "own"), ("?sslmode=prefer", "pool_exporter_demo")],
 )
-async def test_server_sees_the_name(
-    postgres: PostgresServer, driver: str, query: str, service: str, expected: str
-) -> None:
+async def test_server_sees_the_name(postgres: PostgresServer, driver: str, query: str, expected: str) -> None:
     """PostgreSQL itself says under which name it is connected to, for a URL as a hosting service gives it."""
     text = postgres.url(driver).render_as_string(hide_password=False) + query
-    settings = load(DATABASE_URL=text, POOL_EXPORTER_SERVICE=service)
+    settings = load(DATABASE_URL=text)
     url = async_url(text)
     engine = create_async_engine(url, **engine_arguments(settings, url))
     async with engine.connect() as connection:
@@ -672,21 +600,3 @@ async def test_server_sees_the_name(
     await engine.dispose()
 
     assert expected == name
-
-
-# What it costs.
-
-
-def test_sqlalchemy_is_imported_for_a_url_only() -> None:
-    """A sidecar without a probe reads its settings and never loads SQLAlchemy, as far as it is up to this module."""
-    code = (
-        "import sys, types; package = types.ModuleType('pool_exporter')\n"
-        f"package.__path__ = [{str(Path(settings_module.__file__).parents[1])!r}]\n"
-        "sys.modules['pool_exporter'] = package\n"
-        "from pool_exporter.demo.database_settings import Settings\n"
-        "Settings.load({'POOL_EXPORTER_DIR': '/run/pool'}, None); print('sqlalchemy' in sys.modules)\n"
-        "Settings.load({'DATABASE_URL': 'sqlite://'}, None); print('sqlalchemy' in sys.modules)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert ["False", "True"] == done.stdout.split()

@@ -23,7 +23,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from pool_exporter import Monitor, instrument
 from pool_exporter.demo import terminal
 from pool_exporter.demo.database import Database
-from pool_exporter.demo.database_settings import Settings
+from pool_exporter.demo.database_settings import DatabaseSettings
 from pool_exporter.demo.load import USERS, Callers, Load, Tally, browse, sign_up
 from pool_exporter.demo.models import User, create_tables
 from pool_exporter.demo.rounds import Rounds
@@ -41,7 +41,7 @@ TEA = {"user_id": 1, "item": "tea", "quantity": 3, "price_cents": 250}
 
 @pytest.fixture(name="database")
 def _database(tmp_path: Path) -> Database:
-    return Database.choose(Settings(), tmp_path)
+    return Database.choose(DatabaseSettings(), tmp_path)
 
 
 @pytest.fixture(name="app")
@@ -66,7 +66,7 @@ def _monitor(app: FastAPI) -> Monitor:
 @pytest.fixture(name="no_wait")
 def _no_wait(tmp_path: Path) -> Iterator[TestClient]:
     """A service with one connection, for which nobody waits."""
-    database = Database.choose(Settings(pool_size=1, max_overflow=0, pool_timeout=0), tmp_path)
+    database = Database.choose(DatabaseSettings(pool_size=1, max_overflow=0, pool_timeout=0), tmp_path)
     app = create_app(database.engine())
     with TestClient(app) as client:
         yield client
@@ -288,7 +288,7 @@ def test_without_settings_there_is_a_small_pool_on_a_file(database: Database, tm
 
 def test_settings_win(tmp_path: Path) -> None:
     """What the environment says of the pool is what the pool has."""
-    settings = Settings(pool_size=7, max_overflow=0, pool_timeout=9)
+    settings = DatabaseSettings(pool_size=7, max_overflow=0, pool_timeout=9)
     arguments = Database.choose(settings, tmp_path).arguments
 
     assert (7, 0, 9) == (arguments["pool_size"], arguments["max_overflow"], arguments["pool_timeout"])
@@ -297,7 +297,7 @@ def test_settings_win(tmp_path: Path) -> None:
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 def test_connections_have_a_name_of_their_own(driver: str, tmp_path: Path) -> None:
     """Two demos on one server, or a demo and a service of that name, never end each other's connections."""
-    settings = Settings(database_url=SecretStr(f"postgresql+{driver}://u@h/d?application_name=orders"))
+    settings = DatabaseSettings(database_url=SecretStr(f"postgresql+{driver}://u@h/d?application_name=orders"))
     first, second = Database.choose(settings, tmp_path), Database.choose(settings, tmp_path)
     given = first.url.query.get("application_name") or first.arguments["connect_args"]["server_settings"].get(
         "application_name"
@@ -311,13 +311,13 @@ def test_connections_have_a_name_of_their_own(driver: str, tmp_path: Path) -> No
 def test_a_database_in_memory_is_refused(url: str, tmp_path: Path) -> None:
     """There is no pool to show where all callers share a connection."""
     with pytest.raises(SettingsError, match="name a file"):
-        Database.choose(Settings(database_url=SecretStr(url)), tmp_path)
+        Database.choose(DatabaseSettings(database_url=SecretStr(url)), tmp_path)
 
 
 def test_a_users_file_keeps_its_journal_mode(tmp_path: Path) -> None:
     """Nothing about a database that is somebody's own is changed for good: write-ahead logging would be."""
     path = tmp_path / "own.db"
-    database = Database.choose(Settings(database_url=SecretStr(f"sqlite:///{path}")), tmp_path)
+    database = Database.choose(DatabaseSettings(database_url=SecretStr(f"sqlite:///{path}")), tmp_path)
     with TestClient(create_app(database.engine())) as client:
         client.post("/users", json=ANNA)
     connection = sqlite3.connect(path)
@@ -333,7 +333,7 @@ async def test_a_restart_ends_all_connections_of_the_service_and_no_others(
     postgres: PostgresServer, driver: str, tmp_path: Path
 ) -> None:
     """After it the service has another backend, and a bystander of the same user has the one it had."""
-    settings = Settings(database_url=SecretStr(postgres.url(driver).render_as_string()))
+    settings = DatabaseSettings(database_url=SecretStr(postgres.url(driver).render_as_string()))
     database = Database.choose(settings, tmp_path)
     service, bystander = database.engine(), create_async_engine(postgres.url(driver))
     before = await _backend(service), await _backend(bystander)
@@ -355,7 +355,7 @@ async def test_a_restart_that_the_server_refuses_says_why(database: Database) ->
 @pytest.mark.asyncio
 async def test_tables_are_removed(postgres: PostgresServer, tmp_path: Path) -> None:
     """Nothing of the demo stays in a database that is somebody's own."""
-    settings = Settings(database_url=SecretStr(postgres.url("asyncpg").render_as_string()))
+    settings = DatabaseSettings(database_url=SecretStr(postgres.url("asyncpg").render_as_string()))
     database = Database.choose(settings, tmp_path)
     engine = database.engine()
     await create_tables(engine)
@@ -523,7 +523,10 @@ def test_numbers_are_of_the_scene_alone() -> None:
     """Means and counts are what happened between two snapshots; what did not happen is not mentioned."""
     before = SNAPSHOT.pools[0]
     closes = {**before.closes, "pre_ping": before.closes["pre_ping"] + 3}
-    after = replace(before, used_seconds=before.used_seconds + 5, closes=closes, orphaned=2, oldest_use_seconds=7.25)
+    counters = {**before.counters, "closes": closes}
+    after = replace(
+        before, used_seconds=before.used_seconds + 5, counters=counters, orphaned=2, oldest_use_seconds=7.25
+    )
     first, second = terminal.numbers(terminal.Outcome(before, after, Tally(8, 1), 2.0)).splitlines()
 
     assert "8 requests    1 failed   used  2.50   pending   0.00   wait    0.00 ms" in first

@@ -9,14 +9,14 @@ from typing import Final
 from pool_exporter import cli
 from pool_exporter.metrics.metric import Kind, Label, Metric
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
-from pool_exporter.metrics.server_metrics import SERVER_METRICS, ServerMetric
+from pool_exporter.metrics.server_metrics import SERVER_METRICS
 from tests.docs.pages import DOCS
 
 REFERENCE: Final = DOCS / "reference"
 
 
 def _row(metric: Metric) -> str:
-    own = (*(metric.open_labels if isinstance(metric, ServerMetric) else ()), metric.label)
+    own = (*metric.open_labels, metric.label)
     names = ", ".join(label.prometheus for label in own if label is not None)
     kind = "gauge" if metric.kind in (Kind.UPDOWN, Kind.INFO) else metric.kind.value
     return f"| `{metric.prometheus}`{f' {{{names}}}' if names else ''} | {kind} | {metric.help} |"

@@ -19,6 +19,7 @@ from pool_exporter.workers.file_format import FILE_BYTES, HEADER_BYTES, MAX_FILE
 from pool_exporter.workers.file_writer import WorkerFiles
 from tests.faults.application import application, fill, only_pool, volume
 from tests.fixtures.deadlines import until
+from tests.fixtures.health import health
 from tests.fixtures.programs import missing
 from tests.fixtures.sidecar import samples, sidecar
 
@@ -39,8 +40,7 @@ def valid_file(directory: Path) -> bytearray:
 
 def set_aside(directory: Path) -> dict[str, int]:
     """Return what a new reader sets aside, without the zeros."""
-    reasons = DirectoryReader(directory)().files_set_aside
-    assert reasons is not None
+    reasons = health(DirectoryReader(directory)()).files_set_aside
     return {reason: count for reason, count in reasons.items() if count}
 
 
@@ -80,7 +80,7 @@ def test_volume_full_later(tmp_path: Path) -> None:
         [pool] = [pool for pool in snapshot.pools if pool.name == "orders"]
 
         assert (501, 1) == (pool.checkouts, pool.used)
-        assert 0 < snapshot.pools_dropped == 21 - len(snapshot.pools)  # type: ignore[operator]  # it is a reader's
+        assert 0 < health(snapshot).pools_dropped == 21 - len(snapshot.pools)
         assert (0, None) == (running.ask("errors.count"), running.process.poll())
 
 
@@ -105,7 +105,7 @@ def test_read_only_volume(tmp_path: Path) -> None:
         snapshots = [reader(), reader()]
 
     assert (False, 3) == found
-    assert [(5, 1), (5, 2)] == [(each.pools[0].checkouts, each.fold_errors) for each in snapshots]
+    assert [(5, 1), (5, 2)] == [(each.pools[0].checkouts, health(each).fold_errors) for each in snapshots]
 
 
 def test_missing_directory(directory: Path) -> None:
@@ -168,8 +168,8 @@ def test_volume_full_while_folding(tmp_path: Path) -> None:
         after = reader()
         names = {path.name for path in directory.iterdir()}
 
-    assert [(5, 1), (5, 2)] == [(each.pools[0].checkouts, each.fold_errors) for each in full]
-    assert (1, 5, 2) == (kept, after.pools[0].checkouts, after.fold_errors)
+    assert [(5, 1), (5, 2)] == [(each.pools[0].checkouts, health(each).fold_errors) for each in full]
+    assert (1, 5, 2) == (kept, after.pools[0].checkouts, health(after).fold_errors)
     assert {"acc.json", ".leader"} == names
 
 
@@ -273,8 +273,7 @@ def test_counter_that_shrinks(directory: Path) -> None:
     for connects in (7, 3, 8):
         slots[layout.CONNECTS] = slots[layout.CLOSES] = connects
         snapshot = reader()
-        assert snapshot.files_set_aside is not None
-        found.append((snapshot.pools[0].connects, snapshot.files_set_aside["shrunk"]))
+        found.append((snapshot.pools[0].connects, health(snapshot).files_set_aside["shrunk"]))
     worker.unmap()
 
     assert [(7, 0), (7, 1), (8, 0)] == found
@@ -347,7 +346,7 @@ def test_damaged_accumulator(directory: Path, text: str) -> None:
         ended.ask("use(5)")
     snapshot = DirectoryReader(directory)()
 
-    assert (5, 2) == (snapshot.pools[0].checkouts, snapshot.fold_errors)
+    assert (5, 2) == (snapshot.pools[0].checkouts, health(snapshot).fold_errors)
     assert text == (directory / TOTALS_FILE).read_text()
 
 
@@ -398,8 +397,8 @@ def test_a_thousand_pools(directory: Path) -> None:
 
     for snapshot in (alive, dead):
         assert (1001, 1000) == (len(snapshot.pools), sum(pool.checkouts for pool in snapshot.pools))
-    assert ({"live": 1, "frozen": 0}, 0) == (alive.workers, alive.pools_dropped)
-    assert {"stopped": 0, "crashed": 1} == dead.workers_ended
+    assert ({"live": 1, "frozen": 0}, 0) == (health(alive).workers, health(alive).pools_dropped)
+    assert {"stopped": 0, "crashed": 1} == health(dead).workers_ended
 
 
 def test_more_names_than_the_accumulator_keeps(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,4 +416,4 @@ def test_more_names_than_the_accumulator_keeps(directory: Path, monkeypatch: pyt
         (pool.name, pool.identity.namespace) for pool in snapshot.pools if pool.name != "other"
     }
     assert [("orders", 7)] * 3 + [("other", 14)] == sorted((pool.name, pool.connects) for pool in snapshot.pools)
-    assert 2 == snapshot.pools_folded_together
+    assert 2 == health(snapshot).pools_folded_together

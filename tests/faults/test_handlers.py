@@ -7,6 +7,7 @@ import pytest
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from tests.faults.application import PROGRAM, application, only_pool
 from tests.fixtures.deadlines import until
+from tests.fixtures.health import health
 from tests.fixtures.sidecar import samples, sidecar
 
 WITHOUT_GIL = "import sys\nsys._is_gil_enabled = lambda: False\n" + PROGRAM
@@ -92,7 +93,7 @@ def test_asynchronous_exception_at_any_point(directory: Path, program: str) -> N
         after = DirectoryReader(directory)()
 
     assert caught > 100
-    assert {0} == {*(before.files_set_aside or {}).values()} | {*(after.files_set_aside or {}).values()}
+    assert {0} == {*(health(before).files_set_aside).values()} | {*(health(after).files_set_aside).values()}
     assert (10, 10) == (
         after.pools[0].checkouts - before.pools[0].checkouts,
         after.pools[0].use_time.count - before.pools[0].use_time.count,

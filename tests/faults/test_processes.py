@@ -15,10 +15,12 @@ import pytest
 from pool_exporter.state import layout
 from pool_exporter.workers.compaction import Compactor
 from pool_exporter.workers.dead_worker_totals import load
-from pool_exporter.workers.directory_snapshot import FROZEN_NS, DirectoryReader
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_reader import scan
+from pool_exporter.workers.worker_state import FROZEN_NS
 from tests.faults.application import application, in_namespace, only_pool
 from tests.fixtures.deadlines import until
+from tests.fixtures.health import health
 from tests.fixtures.sidecar import samples, sidecar
 
 STORM_SECONDS = 8
@@ -92,11 +94,11 @@ def test_two_workers_with_pid_1_share_a_directory(directory: Path) -> None:
         other.ask("use(4)")
         both = DirectoryReader(directory)()
         one.kill()
-        until(1, lambda: sum(DirectoryReader(directory)().workers_ended.values()))  # type: ignore[union-attr]  # it is a reader's
+        until(1, lambda: sum(health(DirectoryReader(directory)()).workers_ended.values()))
         left = DirectoryReader(directory)()
 
-    assert ([1, 1], {"live": 2, "frozen": 0}, 7) == (pids, both.workers, both.pools[0].checkouts)
-    assert ({"live": 1, "frozen": 0}, 7) == (left.workers, left.pools[0].checkouts)
+    assert ([1, 1], {"live": 2, "frozen": 0}, 7) == (pids, health(both).workers, both.pools[0].checkouts)
+    assert ({"live": 1, "frozen": 0}, 7) == (health(left).workers, left.pools[0].checkouts)
 
 
 def test_storm_of_kills(directory: Path, tmp_path: Path) -> None:
@@ -225,7 +227,7 @@ def test_frozen_application_is_served(directory: Path, freeze: str, *, is_frozen
         before = reader().pools[0].oldest_use_seconds
         until(True, lambda: reader().pools[0].oldest_use_seconds > before + 0.5)
         expected = {"live": 0, "frozen": 1} if is_frozen else {"live": 1, "frozen": 0}
-        until(expected, lambda: reader().workers, FROZEN_NS / layout.SECOND + 5)
+        until(expected, lambda: health(reader()).workers, FROZEN_NS / layout.SECOND + 5)
 
         assert 1 == reader().pools[0].used
 
@@ -239,7 +241,10 @@ def test_killed_worker_that_nobody_has_waited_for_is_dead(directory: Path) -> No
         os.waitid(os.P_PID, zombie.process.pid, os.WEXITED | os.WNOWAIT)
         snapshot = DirectoryReader(directory)()
 
-    assert ({"live": 0, "frozen": 0}, {"stopped": 0, "crashed": 1}) == (snapshot.workers, snapshot.workers_ended)
+    assert ({"live": 0, "frozen": 0}, {"stopped": 0, "crashed": 1}) == (
+        health(snapshot).workers,
+        health(snapshot).workers_ended,
+    )
     assert (3, 0) == (snapshot.pools[0].checkouts, snapshot.pools[0].used)
 
 
@@ -254,7 +259,10 @@ def test_parent_dead_while_its_child_lives(directory: Path) -> None:
         snapshot = DirectoryReader(directory)()
         os.kill(child, signal.SIGKILL)
 
-    assert ({"live": 1, "frozen": 0}, {"stopped": 0, "crashed": 1}) == (snapshot.workers, snapshot.workers_ended)
+    assert ({"live": 1, "frozen": 0}, {"stopped": 0, "crashed": 1}) == (
+        health(snapshot).workers,
+        health(snapshot).workers_ended,
+    )
     assert 5 == snapshot.pools[0].checkouts
 
 
@@ -308,7 +316,7 @@ def test_ten_thousand_short_lived_workers(directory: Path) -> None:
     snapshot = reader()
 
     assert (0, sorted(shown)) == (maker.returncode, shown)
-    assert (count, {"stopped": count, "crashed": 0}) == (snapshot.pools[0].connects, snapshot.workers_ended)
+    assert (count, {"stopped": count, "crashed": 0}) == (snapshot.pools[0].connects, health(snapshot).workers_ended)
     assert {"acc.json", ".leader"} == {path.name for path in directory.iterdir()}
     assert descriptors == len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
 

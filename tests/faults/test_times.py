@@ -12,6 +12,7 @@ from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import MAJOR, new_file
 from pool_exporter.workers.file_reader import scan
 from tests.faults.application import PROGRAM, application, in_namespace, only_pool
+from tests.fixtures.health import health
 from tests.fixtures.sidecar import sidecar
 
 DAY = 86_400
@@ -35,7 +36,7 @@ def test_other_time_namespace(directory: Path) -> None:
         snapshot = DirectoryReader(directory)()
     [pool] = snapshot.pools
 
-    assert ({"live": 1, "frozen": 0}, 4, 1) == (snapshot.workers, pool.checkouts, pool.used)
+    assert ({"live": 1, "frozen": 0}, 4, 1) == (health(snapshot).workers, pool.checkouts, pool.used)
     assert 0 <= pool.oldest_use_seconds < 60
 
 
@@ -73,7 +74,7 @@ def test_wall_clock_jumps(directory: Path, monkeypatch: pytest.MonkeyPatch, jump
         snapshot = reader()
         [after] = snapshot.pools
 
-    assert {"live": 1, "frozen": 0} == snapshot.workers
+    assert {"live": 1, "frozen": 0} == health(snapshot).workers
     assert before.oldest_use_seconds <= after.oldest_use_seconds < 60
     assert before.used_seconds <= after.used_seconds < 60
 

@@ -14,7 +14,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import BUCKETS, EXPORTER_METRICS, POOL_METRICS
-from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot, Snapshot
+from pool_exporter.metrics.snapshot import COUNTERS, DirectoryHealth, Histogram, PoolSnapshot, PushHealth, Snapshot
 from pool_exporter.web import responses
 
 METRICS: Final = (*POOL_METRICS, *EXPORTER_METRICS)
@@ -52,21 +52,23 @@ ORDERS = PoolSnapshot(
     wait_time=Histogram(tuple(range(1, BUCKETS + 1)), 1234.5),
     create_time=Histogram((0, 0, 0, 0, 0, 6, 8, *(0,) * (BUCKETS - 7)), 0.1875),
     use_time=Histogram((*(0,) * (BUCKETS - 1), 1), 600.25),
-    connects=14,
-    acquire_failures={"timeout": 20, "connect": 3, "cancelled": 4, "other": 1},
-    closes={
-        "recycle": 1,
-        "invalidate": 0,
-        "pre_ping": 1,
-        "soft_invalidate": 0,
-        "pool_invalidate": 0,
-        "overflow": 1,
-        "dispose": 0,
-        "detached": 0,
-        "discarded": 0,
+    counters={
+        "connects": 14,
+        "acquire_failures": {"timeout": 20, "connect": 3, "cancelled": 4, "other": 1},
+        "closes": {
+            "recycle": 1,
+            "invalidate": 0,
+            "pre_ping": 1,
+            "soft_invalidate": 0,
+            "pool_invalidate": 0,
+            "overflow": 1,
+            "dispose": 0,
+            "detached": 0,
+            "discarded": 0,
+        },
+        "invalidations": {"hard": 1, "soft": 2},
+        "leaked": 1,
     },
-    invalidations={"hard": 1, "soft": 2},
-    leaked=1,
     detached=1,
     used_peak=15,
     pending_peak=9,
@@ -90,11 +92,7 @@ FRESH = PoolSnapshot(
     wait_time=NOTHING,
     create_time=NOTHING,
     use_time=NOTHING,
-    connects=0,
-    acquire_failures=dict.fromkeys(ORDERS.acquire_failures, 0),
-    closes=dict.fromkeys(ORDERS.closes, 0),
-    invalidations=dict.fromkeys(ORDERS.invalidations, 0),
-    leaked=0,
+    counters={name: dict.fromkeys(label.values, 0) if label else 0 for name, label in COUNTERS.items()},
     detached=0,
     used_peak=0,
     pending_peak=0,
@@ -105,28 +103,29 @@ FRESH = PoolSnapshot(
     orphaned=0,
     accounting_drift=0,
 )
-"""A pool without limits that nobody has used, with a name that needs every kind of escaping."""
+"""A pool without limits that was never used, with a name that needs every kind of escaping."""
 
 SNAPSHOT = Snapshot(
     (ORDERS, FRESH),
     hook_errors=3,
     build={"version": "1.2.3", "sqlalchemy_version": "2.1.9"},
-    workers={"live": 3, "frozen": 1},
-    workers_ended={"stopped": 7, "crashed": 2},
-    files=5,
-    files_set_aside={"corrupt": 1, "irregular": 0, "shrunk": 0, "unreadable": 0, "version": 2},
-    torn_reads=1,
-    fold_errors=0,
-    pools_dropped=0,
     transport_errors=1,
-    pools_folded_together=0,
-    last_fold_timestamp_seconds=1763872800.25,
-    scrape_duration_seconds=0.003,
+    directory=DirectoryHealth(
+        workers={"live": 3, "frozen": 1},
+        workers_ended={"stopped": 7, "crashed": 2},
+        files=5,
+        files_set_aside={"corrupt": 1, "irregular": 0, "shrunk": 0, "unreadable": 0, "version": 2},
+        torn_reads=1,
+        fold_errors=0,
+        pools_dropped=0,
+        pools_folded_together=0,
+        last_fold_timestamp_seconds=1763872800.25,
+        scrape_duration_seconds=0.003,
+    ),
     web_config_stale=0,
-    otlp_pushes={"arrived": 12, "failed": 1},
-    otlp_push_age_seconds=7.5,
+    push=PushHealth({"arrived": 12, "failed": 1}, 7.5),
 )
-"""As a sidecar has it, which tells more than a process does of itself."""
+"""As a sidecar that pushes has it: every metric has a value."""
 
 
 def path_of(name: str) -> Path:

@@ -134,7 +134,7 @@ def test_counter_that_falls_is_noticed() -> None:
     before = snapshot()
 
     assert [] == fallen(before, before)
-    assert ["connects fell from 1 to 0"] == fallen(before, replace(before, connects=0))
+    assert ["connects fell from 1 to 0"] == fallen(before, replace(before, counters={**before.counters, "connects": 0}))
 
 
 def test_sampler_fails_the_test(monkeypatch: pytest.MonkeyPatch) -> None:

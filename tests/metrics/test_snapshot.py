@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -20,9 +22,11 @@ from pool_exporter.metrics.pool_metrics import (
     POOL_LABELS,
     POOL_METRICS,
 )
-from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot, Snapshot
+from pool_exporter.metrics.snapshot import COUNTERS, Count, Histogram, PoolSnapshot, PushHealth, Snapshot
 from pool_exporter.state import layout
 from pool_exporter.state.decode import decode
+from tests.fixtures.health import health, push_health
+from tests.golden import SNAPSHOT
 
 SECOND = layout.SECOND
 ORIGIN = 1000 * SECOND
@@ -31,7 +35,7 @@ CONFIG = PoolConfig()
 
 NO_DURATIONS = Histogram((0,) * BUCKETS, 0.0)
 
-NO_NUMBERS = {"identity", "config", "wait_time", "create_time", "use_time", "accounting_drift"}
+NO_NUMBERS = {"identity", "config", "wait_time", "create_time", "use_time", "counters", "accounting_drift"}
 NUMBERS = sorted({field.name for field in dataclasses.fields(PoolSnapshot)} - NO_NUMBERS)
 
 
@@ -93,10 +97,12 @@ def test_impossible_histogram_is_refused(buckets: tuple[int, ...], total: float)
 
 def test_every_metric_is_in_the_snapshot() -> None:
     """What the catalogue declares is an attribute of a snapshot under the name that it says."""
-    pool, snapshot = read({}), Snapshot()
+    pool, snapshot = read({}), SNAPSHOT
+    limits = {"max", "idle_max"}
+    missing = [metric.name for metric in POOL_METRICS if pool.value(metric.field) is None]
 
-    assert [] == [metric.name for metric in POOL_METRICS if not hasattr(pool, metric.field)]
-    assert [] == [metric.name for metric in EXPORTER_METRICS if not hasattr(snapshot, metric.field)]
+    assert len(limits) == len(missing)
+    assert [] == [metric.name for metric in EXPORTER_METRICS if snapshot.value(metric.field) is None]
 
 
 def test_pool_without_events_is_all_zeros() -> None:
@@ -110,11 +116,13 @@ def test_pool_without_events_is_all_zeros() -> None:
         wait_time=NO_DURATIONS,
         create_time=NO_DURATIONS,
         use_time=NO_DURATIONS,
-        connects=0,
-        acquire_failures=dict.fromkeys(ERROR_TYPES.values, 0),
-        closes=dict.fromkeys(CLOSE_REASONS.values, 0),
-        invalidations=dict.fromkeys(INVALIDATIONS.values, 0),
-        leaked=0,
+        counters={
+            "connects": 0,
+            "acquire_failures": dict.fromkeys(ERROR_TYPES.values, 0),
+            "closes": dict.fromkeys(CLOSE_REASONS.values, 0),
+            "invalidations": dict.fromkeys(INVALIDATIONS.values, 0),
+            "leaked": 0,
+        },
         detached=0,
         used_peak=0,
         pending_peak=0,
@@ -132,11 +140,77 @@ def test_pool_without_events_is_all_zeros() -> None:
 @pytest.mark.parametrize("name", NUMBERS)
 def test_negative_value_is_refused(name: str) -> None:
     """No number of a pool is negative."""
-    value = getattr(read({}), name)
-    changes: dict[str, Any] = {name: dict.fromkeys(value, -1) if isinstance(value, dict) else -1}
+    changes: dict[str, Any] = {name: -1}
 
     with pytest.raises(ValueError, match=f"'orders': {name} is never negative"):
         dataclasses.replace(read({}), **changes)
+
+
+@pytest.mark.parametrize("kind", [dict, MappingProxyType, ChainMap], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("name", COUNTERS)
+def test_negative_counter_is_refused(name: str, kind: Callable[[dict[str, int]], Mapping[str, int]]) -> None:
+    """No counter of a pool is negative, whatever mapping holds its values."""
+    label = COUNTERS[name]
+    value = kind(dict.fromkeys(label.values, -1)) if label is not None else -1
+
+    with pytest.raises(ValueError, match=f"'orders': {name} is never negative"):
+        dataclasses.replace(read({}), counters={**read({}).counters, name: value})
+
+
+@pytest.mark.parametrize("wrong", [{"nonsense": 1}, {}, 1], ids=["unknown value", "none", "no mapping"])
+def test_labelled_counter_has_its_closed_set(wrong: Count) -> None:
+    """A labelled counter has every value of its label set and nothing else."""
+    with pytest.raises(ValueError, match=r"'orders'.* closes"):
+        dataclasses.replace(read({}), counters={**read({}).counters, "closes": wrong})
+
+
+@pytest.mark.parametrize("counters", [{}, {**read({}).counters, "novelties": 1}, {**read({}).counters, "leaked": {}}])
+def test_counters_are_the_catalogues(counters: Mapping[str, Count]) -> None:
+    """A snapshot has each counter of the catalogue, as a number or by label as declared there, and no other."""
+    with pytest.raises(ValueError, match="'orders'"):
+        dataclasses.replace(read({}), counters=counters)
+
+
+@pytest.mark.parametrize("name", ["workers", "workers_ended", "files_set_aside"])
+def test_directory_health_has_closed_sets(name: str) -> None:
+    """What is said of the directory has every value of each label set and nothing else."""
+    changes: dict[str, Any] = {name: {"nonsense": 1}}
+
+    with pytest.raises(ValueError, match=name):
+        dataclasses.replace(health(SNAPSHOT), **changes)
+
+
+def test_push_health_has_a_closed_set() -> None:
+    """Pushes arrived or failed."""
+    with pytest.raises(ValueError, match="otlp_pushes"):
+        PushHealth({"arrived": 1}, 0.0)
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        read({}).counters,
+        read({}).closes,
+        PoolConfig(labels={"lifo": "true"}).labels,
+        Snapshot(build={"version": "1"}).build,
+        health(SNAPSHOT).workers,
+        push_health(SNAPSHOT).otlp_pushes,
+    ],
+    ids=["counters", "closes", "config", "build", "workers", "pushes"],
+)
+def test_mappings_are_frozen(mapping: Any) -> None:
+    """What a renderer gets cannot be changed by it, its mappings included."""
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        mapping["dispose"] = -5
+
+
+def test_snapshot_does_not_follow_the_mapping_it_was_made_of() -> None:
+    """A snapshot is of the moment of its making."""
+    labels = {"lifo": "true"}
+    config = PoolConfig(labels=labels)
+    labels["lifo"] = "false"
+
+    assert {"lifo": "true"} == config.labels
 
 
 def test_drift_may_be_negative() -> None:
@@ -147,7 +221,7 @@ def test_drift_may_be_negative() -> None:
 @pytest.mark.parametrize("length", [0, layout.SLOT_COUNT - 1, layout.SLOT_COUNT + 1])
 def test_wrong_number_of_words_is_refused(length: int) -> None:
     """What has not just the words of the layout is no pool."""
-    with pytest.raises(ValueError, match=f"a pool has {layout.SLOT_COUNT} words, got {length}"):
+    with pytest.raises(ValueError, match=f"a pool has {layout.SLOT_COUNT} slots, got {length}"):
         decode([0] * length, ORIGIN, IDENTITY, CONFIG)
 
 

@@ -21,6 +21,7 @@ from pool_exporter.otel.otlp_push import OtlpPush, PushTarget
 from pool_exporter.otel.points import GROWING
 from pool_exporter.web.prometheus_families import families
 from tests.fixtures.deadlines import until
+from tests.fixtures.health import push_health
 from tests.fixtures.otlp import Collector, grpc_collector, http_collector
 from tests.fixtures.processes import free_port
 from tests.golden import ORDERS, SNAPSHOT
@@ -61,7 +62,8 @@ class Source:
         self.checkouts += self.more
         waits = Histogram((self.checkouts, *(0,) * (len(ORDERS.wait_time.buckets) - 1)), 0.0)
         failures = dict.fromkeys(ORDERS.acquire_failures, 0)
-        return Snapshot((replace(ORDERS, wait_time=waits, acquire_failures=failures),))
+        counters = {**ORDERS.counters, "acquire_failures": failures}
+        return Snapshot((replace(ORDERS, wait_time=waits, counters=counters),))
 
 
 def target(kind: str, collector: Collector, deltas: frozenset[Kind] = frozenset()) -> PushTarget:
@@ -134,7 +136,7 @@ def test_a_collector_that_refuses_for_a_while(
 
     assert [True, False, False, False, True, True] == results
     assert [1, 4, 1] == checkouts(collector)
-    assert {"arrived": 3, "failed": 3} == pushing.source().otlp_pushes
+    assert {"arrived": 3, "failed": 3} == push_health(pushing.source()).otlp_pushes
     ours = [record.getMessage() for record in caplog.records if record.name == "pool_exporter"]
     assert 2 == len(ours)
     assert ours[0].startswith(f"pushes to {collector.endpoint} fail, the next tell it all: ")
@@ -198,7 +200,7 @@ def test_nobody_listens(kind: str, caplog: pytest.LogCaptureFixture) -> None:
 
     assert [False, False] == [pushing.push(), pushing.push()]
     assert 1 == len(caplog.messages)
-    assert {"arrived": 0, "failed": 2} == pushing.source().otlp_pushes
+    assert {"arrived": 0, "failed": 2} == push_health(pushing.source()).otlp_pushes
 
 
 def test_pushes_come_at_each_interval(kind: str, collector: Collector) -> None:
@@ -266,7 +268,7 @@ def test_an_exporter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever an exporter raises, the thread goes on."""
     exporter = Exporter(RuntimeError("broken"))
     with OtlpPush(Source(), to(exporter)) as pushing:
-        until(1, lambda: (pushing.source().otlp_pushes or {})["failed"])
+        until(1, lambda: push_health(pushing.source()).otlp_pushes["failed"])
 
     assert exporter.is_shut_down
     assert "RuntimeError: broken" in caplog.messages[0]

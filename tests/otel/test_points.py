@@ -101,7 +101,7 @@ def test_deltas_are_what_is_new() -> None:
     stream = PointStream(START, GROWING)
     first = stream.read(Snapshot((ORDERS,)), THEN)
     stream.commit(THEN)
-    second = stream.read(grown(ORDERS, closes={**ORDERS.closes, "recycle": 5}), NOW)
+    second = stream.read(grown(ORDERS, counters={**ORDERS.counters, "closes": {**ORDERS.closes, "recycle": 5}}), NOW)
 
     assert (ORDERS.checkouts, START) == (of_orders(first, CHECKOUTS).value, of_orders(first, CHECKOUTS).start)
     assert (2, THEN) == (of_orders(second, CHECKOUTS).value, of_orders(second, CHECKOUTS).start)
@@ -145,7 +145,8 @@ def test_another_pool_of_the_name_begins_anew(deltas: frozenset[Kind], expected:
     stream.read(SNAPSHOT, THEN)
     stream.commit(THEN)
     one = Histogram((1, *(0,) * (BUCKETS - 1)), 0.00005)
-    fallen = replace(ORDERS, wait_time=one, acquire_failures=FRESH.acquire_failures, used_seconds=1.0)
+    counters = {**ORDERS.counters, "acquire_failures": FRESH.acquire_failures}
+    fallen = replace(ORDERS, wait_time=one, counters=counters, used_seconds=1.0)
     found = of_orders(stream.read(Snapshot((fallen,)), NOW), CHECKOUTS)
 
     assert (expected, THEN) == (found.value, found.start)

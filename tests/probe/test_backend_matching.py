@@ -12,7 +12,6 @@ from pool_exporter.metrics.server_metrics import BACKEND_STATES, HELD_SECONDS, H
 from pool_exporter.metrics.server_snapshot import PGBOUNCER, Backend, Held, LivePool, ServerIdentity, ServerStats
 from pool_exporter.probe.backend_matching import (
     GRACE_SECONDS,
-    LONG_HELD_MAX,
     BackendMemory,
     MatchedBackends,
     leads_to,
@@ -127,7 +126,7 @@ def test_without_a_look_nothing_is_said_of_backends() -> None:
     memory = BackendMemory({(7, 1.0): 5.0})
     joined, kept = match_backends(SERVER, None, [pool(7, held=[Held(7, 60.0)])], memory, 9.0)
 
-    assert (None, {}, ()) == (joined.orphaned, joined.held, joined.long_held)
+    assert (None, {}) == (joined.orphaned, joined.held)
     assert memory == kept
 
 
@@ -247,7 +246,6 @@ def test_held_connection_does_what_its_backend_does(state: str) -> None:
     )
 
     assert {state: 1} == held_states(joined)
-    assert [("orders", 7, 60.0, state)] == [(h.pool, h.pid, h.seconds, h.state) for h in joined.long_held]
 
 
 def test_held_connection_without_a_backend_is_gone() -> None:
@@ -296,12 +294,3 @@ def test_processes_of_one_pool_are_one_series() -> None:
     joined, _ = match_backends(SERVER, (look(backend(7), backend(8, "active")), 100.0), workers, BackendMemory(), 100.0)
 
     assert {"idle": 1, "active": 1} == held_states(joined)
-
-
-def test_only_the_oldest_are_told_one_by_one() -> None:
-    """A report has an end, however many there are; the numbers count them all."""
-    held = [Held(pid, 100.0 + pid) for pid in range(1, LONG_HELD_MAX + 51)]
-    joined, _ = match_backends(SERVER, (look(), 100.0), [pool(held=held)], BackendMemory(), 100.0)
-
-    assert {"gone": LONG_HELD_MAX + 50} == held_states(joined)
-    assert [LONG_HELD_MAX + 50 - i for i in range(LONG_HELD_MAX)] == [each.pid for each in joined.long_held]

@@ -114,7 +114,7 @@ def test_service_given_in_a_shared_directory(tmp_path: Path) -> None:
         "pool_exporter.instrument(sqlalchemy.create_engine('sqlite://'), name='orders', service='shop')\n"
         "from pool_exporter.runtime.instrumentation import snapshot\n"
         "ours = [hook for hook in found if hook.__module__.startswith('pool_exporter')]\n"
-        "print([pool.identity.service for pool in snapshot().pools], snapshot().files, len(ours))"
+        "print([pool.identity.service for pool in snapshot().pools], snapshot().directory.files, len(ours))"
     )
     environ = {**os.environ, "POOL_EXPORTER_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)

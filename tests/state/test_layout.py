@@ -1,110 +1,84 @@
-"""Every value of a pool has words of its own, and no word is left over."""
+"""Each slot belongs to one value of the table, and what a reader relies on is true of all of them."""
 
-from collections import Counter
+from itertools import chain
 
-from pool_exporter.metrics.pool_metrics import (
-    BOUNDS_SECONDS,
-    BUCKETS,
-    CLOSE_REASONS,
-    ERROR_TYPES,
-    INVALIDATIONS,
-    PEAK_SECONDS,
-)
+from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS, PEAK_SECONDS
+from pool_exporter.metrics.snapshot import COUNTERS
 from pool_exporter.state import layout
+from pool_exporter.state.slot_table import Merge, Shape, SlotTable
 
-SINGLE = (
-    layout.ORIGIN,
-    layout.OPEN,
-    layout.UNTRACKED_CHECKOUTS,
-    layout.UNTRACKED_CHECKOUTS_SINCE,
-    layout.UNTRACKED_PENDING,
-    layout.UNTRACKED_PENDING_SINCE,
-    layout.SATURATED,
-    layout.SATURATED_SINCE,
-    layout.CONNECTS,
-    layout.LEAKED,
-    layout.DETACHED,
-    layout.LIMIT,
-    layout.WINDOW,
-    layout.USED_PEAK,
-    layout.PENDING_PEAK,
-    layout.ORPHANED,
-    layout.DRIFT,
-    layout.FAILED_NS,
-    layout.LOST_NS,
-    layout.OLDEST,
-    layout.WAIT_SUM,
-    layout.CREATE_SUM,
-    layout.USE_SUM,
-)
-
-RUNS = {
-    layout.FAILURES: len(ERROR_TYPES.values),
-    layout.CLOSES: len(CLOSE_REASONS.values),
-    layout.INVALIDATED: len(INVALIDATIONS.values),
-    layout.USED_PEAKS: layout.WINDOWS,
-    layout.PENDING_PEAKS: layout.WINDOWS,
-    layout.WAIT: BUCKETS,
-    layout.CREATE: BUCKETS,
-    layout.USE: BUCKETS,
-    layout.CHECKOUT_TIMES: layout.TRACKED_MAX,
-    layout.PENDING_TIMES: layout.TRACKED_MAX,
-    layout.SERVER_PIDS: layout.TRACKED_MAX,
-    layout.OWNER_NAMES: layout.TRACKED_MAX * layout.OWNER_NAME_SLOTS,
-}
+FIELDS = layout.TABLE.fields
 
 
-def test_each_word_belongs_to_one_value() -> None:
-    """The single words and the runs cover all words, each exactly once."""
-    claimed = Counter(SINGLE)
-    for start, length in RUNS.items():
-        claimed.update(range(start, start + length))
-
-    assert Counter(range(layout.SLOT_COUNT)) == claimed
+def test_each_slot_belongs_to_exactly_one_value() -> None:
+    """The values cover all slots in order, without a gap and without an overlap."""
+    assert list(range(layout.SLOT_COUNT)) == list(chain.from_iterable(field.slots for field in FIELDS))
 
 
-def test_each_name_is_in_the_test_above() -> None:
-    """A word that is added to the layout is added to the test that no other has its place."""
-    sizes = {
-        "SECOND",
-        "BUCKETS",
-        "WINDOW_NS",
-        "WINDOWS",
-        "TRACKED_MAX",
-        "OWNER_NAME_SLOTS",
-        "SLOT_COUNT",
-        "PEAK_SECONDS",
-        "FIRST_BOUND_NS",
+def test_no_two_values_have_one_key() -> None:
+    """A reader of another version finds each value by its key."""
+    assert len(FIELDS) == len({field.key for field in FIELDS})
+
+
+def test_each_value_has_a_name_of_its_own() -> None:
+    """The state machine stores each value under a name: no row of the table is without one."""
+    named = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, int)}
+
+    assert [] == [field.key for field in FIELDS if field.start not in named]
+
+
+def test_shown_counters_are_the_catalogues() -> None:
+    """Each counter that is shown has its metric, with the same label; each counter of a snapshot has its slots."""
+    assert {field.metric_field: field.label for field in FIELDS if field.metric_field} == COUNTERS
+
+
+def test_histogram_has_its_buckets_and_its_sum() -> None:
+    """A reader finds the sum of a histogram in the slot behind its buckets."""
+    ends = {field.slots[-1] for field in FIELDS if field.shape is Shape.HISTOGRAM}
+
+    assert {layout.WAIT_SUM, layout.CREATE_SUM, layout.USE_SUM} == ends
+
+
+def test_what_is_tracked_comes_last() -> None:
+    """`aggregate` adds up the slots before the tracked checkouts, so no value that adds up may be behind them."""
+    behind = [field for field in FIELDS if field.start >= layout.CHECKOUT_TIMES]
+
+    assert {Merge.COMPUTED} == {field.merge for field in behind}
+    assert {Shape.TRACKED, Shape.OWNER_NAMES} == {field.shape for field in behind}
+
+
+def test_no_tracked_slot_has_the_number_zero() -> None:
+    """A connection without a slot has 0, and the token of an untracked caller is below 0."""
+    assert min(layout.CHECKOUT_SLOTS + layout.PENDING_SLOTS) > 0
+
+
+def test_counters_are_never_signed() -> None:
+    """What never falls from 0 is never below it."""
+    assert set() == set(layout.COUNTER_SLOTS) & layout.SIGNED_SLOTS
+
+
+def test_slots_of_a_label_are_in_its_order() -> None:
+    """The state machine and the reader agree which slot a value of a closed set is counted in."""
+    by_start = {layout.CLOSES: layout.CLOSE_AT, layout.FAILURES: layout.FAILURE_AT}
+    by_start[layout.INVALIDATED] = layout.INVALIDATION_AT
+    labelled = [field for field in FIELDS if field.shape is Shape.LABELLED]
+
+    assert {field.start: list(zip(field.values, field.slots, strict=True)) for field in labelled} == {
+        start: list(slots.items()) for start, slots in by_start.items()
     }
-    names = {name for name, value in vars(layout).items() if name.isupper() and isinstance(value, int)} - sizes
-
-    assert len(SINGLE) + len(RUNS) == len(names)
 
 
-def test_histogram_is_followed_by_its_sum() -> None:
-    """A reader finds the sum of a histogram in the word behind its buckets."""
-    sums = [layout.WAIT_SUM, layout.CREATE_SUM, layout.USE_SUM]
+def test_a_row_moves_what_is_behind_it() -> None:
+    """A value takes the slots behind the last one, and says where it is."""
+    table = SlotTable(tracked_max=3)
+    starts = [table.counter("a"), table.peaks("b"), table.tracked("c"), table.owner_names("d", 2), table.gauge("e")]
 
-    assert sums == [start + BUCKETS for start in (layout.WAIT, layout.CREATE, layout.USE)]
-
-
-def test_rows_are_the_last_words() -> None:
-    """All words from the first row on are rows, and what stands beside them."""
-    assert layout.SLOT_COUNT == layout.CHECKOUT_TIMES + layout.TRACKED_MAX * (3 + layout.OWNER_NAME_SLOTS)
-
-
-def test_no_row_has_the_number_zero() -> None:
-    """0 can say that a connection has no row, and what is less than 0 that a caller has none."""
-    assert min(layout.CHECKOUT_TIMES, layout.PENDING_TIMES) > 0
+    assert ([0, 1, 13, 16, 22], 23) == (starts, table.slot_count)
+    assert (0,) == table.slots_of({Merge.COUNTER})
 
 
 def test_bounds_are_whole_nanoseconds() -> None:
-    """The bounds that the writer compares with are those of the catalogue, in integers, without a rounding error."""
-    expected = [100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000, 50_000_000]
-    expected += [100_000_000, 250_000_000, 500_000_000, 1_000_000_000, 2_500_000_000, 5_000_000_000, 10_000_000_000]
-    expected += [30_000_000_000, 60_000_000_000, 120_000_000_000]
-
-    assert expected == list(layout.BOUNDS_NS)
+    """The bounds that the writer compares with are those of the catalogue, without a rounding error."""
     assert all(isinstance(bound, int) for bound in layout.BOUNDS_NS)
     assert list(BOUNDS_SECONDS) == [bound / layout.SECOND for bound in layout.BOUNDS_NS]
 
@@ -120,5 +94,5 @@ def test_windows_cover_the_peaks_time_exactly() -> None:
 
 
 def test_a_pool_is_small() -> None:
-    """The words of one pool leave most of the 8 KiB that it may cost an application to its connections."""
+    """The slots of one pool leave most of the 8 KiB that it may cost an application to its connections."""
     assert layout.SLOT_COUNT * 8 <= 2560

@@ -3,8 +3,9 @@
 import asyncio
 import gzip
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from socketserver import StreamRequestHandler
 
 import pytest
 
@@ -106,8 +107,14 @@ def test_server_takes_repeated_headers_as_one_list(server: MetricsServer) -> Non
         (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", b"414"),
         (b"GET /metrics HTTP/1.1\r\nA: " + b"x" * 70_000 + b"\r\n\r\n", b"431"),
         (b"GET /metrics HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", b"431"),
+        (b"GET /metrics HTTP/1.1\r\n" + (b"A: " + b"x" * 1000 + b"\r\n") * 70 + b"\r\n", b"431"),
+        (b"GET /metrics\r\n\r\n", b"505"),
+        (b"POST /metrics\r\n\r\n", b"400"),
     ],
-    ids=["garbage", "version", "protocol", "bytes", "long-path", "long-header", "many-headers"],
+    ids=[
+        *("garbage", "version", "protocol", "bytes", "long-path", "long-header", "many-headers"),
+        *("64-KiB-of-headers", "http-0.9", "http-0.9-post"),
+    ],
 )
 def test_malformed_requests_get_one_line(server: MetricsServer, raw: bytes, status: bytes) -> None:
     """What is no request is told so in a line of text, without a word on the Python behind it, and harms nobody."""
@@ -120,7 +127,43 @@ def test_malformed_requests_get_one_line(server: MetricsServer, raw: bytes, stat
     assert 200 == ask(server).status
 
 
-@pytest.mark.parametrize("raw", [b"", b"\r\n", b"GET /met", b"GET /metrics HTTP/1.1\r\nAcc"])
+def test_headers_of_less_than_64_kib_are_read(server: MetricsServer) -> None:
+    """The limit is of the request as a whole: one large header, as of a proxy's, is no harm."""
+    answer = say(server, b"GET /metrics HTTP/1.1\r\nCookie: " + b"x" * 65_000 + b"\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.0 200 OK\r\n")
+
+
+def test_answers_name_no_version(server: MetricsServer) -> None:
+    """The Server header is the same in answers and errors, and names neither wsgiref nor Python."""
+    servers = [ask(server, path, method).headers.get_all("Server") for path in ("/", "/x") for method in ("GET", "PUT")]
+    error = say(server, b"GARBAGE\r\n\r\n")
+
+    assert [["pool_exporter"]] * 4 == servers
+    assert b"\r\nServer: pool_exporter\r\n" in error
+
+
+def test_answers_are_sent_without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Headers and body are sent one after the other, and the body does not wait for the headers to be acknowledged."""
+    options: list[int] = []
+
+    def setup(
+        handler: StreamRequestHandler, original: Callable[[StreamRequestHandler], None] = StreamRequestHandler.setup
+    ) -> None:
+        original(handler)
+        options.append(handler.request.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr(StreamRequestHandler, "setup", setup)
+    with start_http_server(0, source=lambda: SNAPSHOT) as server:
+        ask(server)
+
+    assert [1] == [min(1, option) for option in options]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"\r\n", b"GET /met", b"GET /metrics\r\n", b"GET /metrics HTTP/1.1\r\nAcc", b"\x16\x03\x01\x02\x00\x01"],
+)
 def test_clients_that_hang_up_early_harm_nobody(
     server: MetricsServer, raw: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:

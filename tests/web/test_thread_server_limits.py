@@ -1,18 +1,19 @@
 """Nothing that clients do or the system lacks stops the server: each has its time, and all of them have a number."""
 
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from pool_exporter.metrics.snapshot import Snapshot
-from pool_exporter.web import thread_server as server_module
+from pool_exporter.web import wsgi_app, wsgi_server
 from pool_exporter.web.thread_server import start_http_server
 from tests.fixtures.deadlines import until
 from tests.golden import SNAPSHOT, TEXT, scrape
-from tests.serving import BlockedSource, ask, dial, hear, own_threads, run
+from tests.serving import BlockedSource, ask, body, dial, hear, own_threads
 
 
 def test_scrapes_are_answered_one_at_a_time() -> None:
@@ -27,26 +28,68 @@ def test_scrapes_are_answered_one_at_a_time() -> None:
     assert ([200] * 10, 10, 1) == (statuses, len(source.threads), source.most)
 
 
-def test_connections_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One more than there may be is told so at once, and those that are there are not disturbed."""
-    monkeypatch.setattr(server_module, "CONNECTIONS_MAX", 3)
+def test_oldest_silent_connection_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When all connections are taken, a new one takes the place of the oldest that has sent no request; of no other."""
+    monkeypatch.setattr(wsgi_server, "CONNECTIONS_MAX", 3)
     with start_http_server(0, source=lambda: SNAPSHOT) as server, ExitStack() as stack:
-        idle = [stack.enter_context(dial(server)) for _ in range(3)]
+        silent = [stack.enter_context(dial(server)) for _ in range(3)]
         until(4, lambda: len(own_threads(server)))
+        status = ask(server).status
+        dropped = hear(silent[0])
+        silent[1].sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+
+        assert (200, b"") == (status, dropped)
+        assert hear(silent[1]).endswith(scrape(TEXT).encode())
+
+
+def test_connection_that_is_answered_does_not_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While every connection waits for its answer, one more is told that the server is busy."""
+    monkeypatch.setattr(wsgi_server, "CONNECTIONS_MAX", 2)
+    source = BlockedSource()
+    with start_http_server(0, source=source) as server, ExitStack() as stack:
+        scrapes = [stack.enter_context(dial(server)) for _ in range(2)]
+        for scraping in scrapes:
+            scraping.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        until(0, lambda: len(server._server._silent))
+        until(True, source.entered.is_set)
         with dial(server) as connection:
             refused = hear(connection)
-        idle[0].sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-        answered = hear(idle[0])
-        until(3, lambda: len(own_threads(server)))
+        source.released.set()
 
         assert refused.startswith(b"HTTP/1.0 503 ")
-        assert answered.endswith(scrape(TEXT).encode())
-        assert 200 == ask(server).status
+        assert [True, True] == [hear(each).endswith(scrape(TEXT).encode()) for each in scrapes]
+
+
+def test_silent_clients_do_not_keep_a_scrape_out() -> None:
+    """Beside 20 clients that connect, say nothing and connect again, every scrape is answered within 2 seconds."""
+    is_over = threading.Event()
+
+    def say_nothing() -> int:
+        connections = 0
+        while not is_over.is_set():
+            with suppress(OSError), dial(server) as connection:
+                connections += 1
+                hear(connection)
+        return connections
+
+    with ThreadPoolExecutor(20) as clients, start_http_server(0, source=lambda: SNAPSHOT) as server:
+        silent = [clients.submit(say_nothing) for _ in range(20)]
+        until(True, lambda: len(own_threads(server)) > wsgi_server.CONNECTIONS_MAX)
+        seconds = []
+        for _ in range(10):
+            began = time.monotonic()
+            assert 200 == ask(server).status
+            seconds.append(time.monotonic() - began)
+        is_over.set()
+        server.close()
+
+    assert max(seconds) < 2
+    assert sum(client.result() for client in silent) > 20
 
 
 def test_time_to_ask_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that sends its request drop by drop is hung up on, however many drops it has sent."""
-    monkeypatch.setattr(server_module, "ASK_SECONDS", 0.3)
+    monkeypatch.setattr(wsgi_server, "REQUEST_SECONDS", 0.3)
     with start_http_server(0, source=lambda: SNAPSHOT) as server, dial(server) as connection:
         began = time.monotonic()
         connection.settimeout(0.05)
@@ -75,7 +118,7 @@ def drip(connection: socket.socket) -> int:
 
 def test_time_to_ask_is_not_time_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has asked in time is answered, however long that takes."""
-    monkeypatch.setattr(server_module, "ASK_SECONDS", 0.2)
+    monkeypatch.setattr(wsgi_server, "REQUEST_SECONDS", 0.2)
     source = BlockedSource()
     with start_http_server(0, source=source) as server, dial(server) as connection, dial(server) as silent:
         connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
@@ -89,11 +132,11 @@ def test_time_to_ask_is_not_time_to_answer(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_time_to_read_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that asks and does not read is hung up on."""
-    monkeypatch.setattr(server_module, "ASK_SECONDS", 0.3)
-    monkeypatch.setattr(server_module, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(wsgi_server, "REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(wsgi_server, "SEND_SECONDS", 0.3)
     pools = Snapshot(SNAPSHOT.pools * 10)  # Far more than the buffers below hold.
     with start_http_server(0, source=lambda: pools) as server, socket.socket() as connection:
-        server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        server._server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect((server.addr, server.port))
         connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
@@ -103,104 +146,16 @@ def test_time_to_read_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_waiting_for_a_stuck_source_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those who wait behind a stuck answer give up, and only the stuck one holds a thread."""
-    monkeypatch.setattr(server_module, "ANSWER_SECONDS", 0.2)
+    """A request behind a stuck answer gets a 503 after a while, so that only the stuck one holds a thread."""
+    monkeypatch.setattr(wsgi_app, "TURN_SECONDS", 0.2)
     source = BlockedSource()
-    with start_http_server(0, source=source) as server, ExitStack() as stack:
-        for _ in range(3):
-            stack.enter_context(dial(server)).sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-        until(4, lambda: len(own_threads(server)))
-
-        until(2, lambda: len(own_threads(server)))
+    with start_http_server(0, source=source) as server, dial(server) as stuck:
+        stuck.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        until(True, source.entered.is_set)
+        responses = [ask(server), ask(server, "/-/healthy")]
         source.released.set()
-        until(1, lambda: len(own_threads(server)))
+
+        assert [503, 200] == [response.status for response in responses]
+        assert body(responses[0]).startswith(b"busy: ")
+        assert hear(stuck).endswith(scrape(TEXT).encode())
         assert 200 == ask(server).status
-
-
-def test_idle_server_does_not_wake() -> None:
-    """Without a connection the server waits for one and for nothing else: no polling."""
-    with start_http_server(0, source=lambda: SNAPSHOT) as server:
-        ask(server)
-        until(1, lambda: len(own_threads(server)))
-
-        assert server._patience() is None
-
-
-def test_stuck_connection_does_not_make_the_server_spin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once hung up on, a connection whose answer is not done yet has no deadline that could pass again and again."""
-    monkeypatch.setattr(server_module, "ASK_SECONDS", 0.1)
-    monkeypatch.setattr(server_module, "ANSWER_SECONDS", 0.1)
-    source = BlockedSource()
-    with start_http_server(0, source=source) as server:
-        with dial(server) as connection:
-            connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-            until(True, source.entered.is_set)
-            hear(connection)
-
-            until(None, server._patience)
-        source.released.set()
-
-
-OUT_OF_DESCRIPTORS = """
-import os, resource, socket, threading, time
-import pool_exporter
-
-server = pool_exporter.start_http_server(0)
-client = socket.create_connection((server.addr, server.port))  # Everything that is imported late is imported now.
-client.sendall(b"GET /metrics HTTP/1.0\\r\\n\\r\\n")
-while client.recv(65536):
-    pass
-while threading.active_count() > 2:
-    time.sleep(0.01)
-waiting = socket.socket()
-resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-taken = []
-while len(taken) < 1000:
-    try:
-        taken.append(os.dup(0))
-    except OSError:
-        break
-waiting.connect((server.addr, server.port))
-waiting.sendall(b"GET /metrics HTTP/1.0\\r\\n\\r\\n")
-waiting.settimeout(1)
-before = time.process_time()
-try:
-    waiting.recv(1)
-except TimeoutError:
-    pass
-spent = time.process_time() - before
-for each in taken:
-    os.close(each)
-waiting.settimeout(30)
-print(spent < 0.1, waiting.recv(15))
-"""
-
-
-def test_server_waits_when_descriptors_run_out() -> None:
-    """With no file descriptor left the server neither dies nor spins, and answers when there is one again."""
-    assert "True b'HTTP/1.0 200 OK'" == run(OUT_OF_DESCRIPTORS)
-
-
-NO_THREADS = """
-import socket, threading
-import pool_exporter
-from pool_exporter.web import thread_server as module
-
-module.CONNECTIONS_MAX = 1  # A connection that is forgotten would be one too many.
-server = pool_exporter.start_http_server(0)
-
-def first_word():
-    client = socket.create_connection((server.addr, server.port))
-    client.sendall(b"GET /-/healthy HTTP/1.0\\r\\n\\r\\n")
-    return client.recv(12)
-
-usual = threading.stack_size(1 << 47)  # More than an address space holds: starting a thread fails.
-refused = first_word()
-threading.stack_size(usual)
-print(refused, first_word())
-"""
-
-
-def test_server_goes_on_when_threads_run_out() -> None:
-    """When no thread can be started the client is told, and the server is there for the next one."""
-    assert "b'HTTP/1.0 503' b'HTTP/1.0 200'" == run(NO_THREADS)

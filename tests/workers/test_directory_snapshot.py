@@ -10,8 +10,10 @@ import pytest
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.state.layout import Slots
-from pool_exporter.workers.directory_snapshot import FROZEN_NS, DirectoryReader
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_writer import WorkerFiles
+from pool_exporter.workers.worker_state import FROZEN_NS
+from tests.fixtures.health import health
 
 
 class Worker:
@@ -43,8 +45,8 @@ def test_the_living_add_up(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
     [pool] = snapshot.pools
 
     assert ({"live": 2, "frozen": 0}, 2, 12, 2, 2, 6) == (
-        snapshot.workers,
-        snapshot.files,
+        health(snapshot).workers,
+        health(snapshot).files,
         pool.connects,
         pool.used,
         pool.idle,
@@ -76,7 +78,7 @@ def test_old_heartbeat_is_frozen(tmp_path: Path, pair: tuple[Worker, Worker]) ->
     reader = DirectoryReader(tmp_path)
     snapshots = [reader() for _ in range(3)]
 
-    assert {"live": 1, "frozen": 1} == snapshots[0].workers
+    assert {"live": 1, "frozen": 1} == health(snapshots[0]).workers
     assert all(a.pools[0].used_seconds < b.pools[0].used_seconds for a, b in pairwise(snapshots))
 
 
@@ -86,8 +88,7 @@ def test_nonsense_in_one_costs_the_others_nothing(tmp_path: Path, pair: tuple[Wo
     pair[0].slots[layout.UNTRACKED_CHECKOUTS_SINCE] = 2**61
     snapshot = DirectoryReader(tmp_path)()
 
-    assert snapshot.files_set_aside is not None
-    assert (5, 1) == (snapshot.pools[0].connects, snapshot.files_set_aside["corrupt"])
+    assert (5, 1) == (snapshot.pools[0].connects, health(snapshot).files_set_aside["corrupt"])
 
 
 def test_open_is_never_less_than_used(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
@@ -116,9 +117,8 @@ def test_missing_directory_is_told(tmp_path: Path) -> None:
 
 def test_what_a_reading_took_is_told(tmp_path: Path) -> None:
     """Each snapshot has the time that it took, and the wall clock's at which was folded last."""
-    snapshot = DirectoryReader(tmp_path)()
+    found = health(DirectoryReader(tmp_path)())
 
-    assert snapshot.scrape_duration_seconds is not None
-    assert snapshot.last_fold_timestamp_seconds is not None
-    assert 0 < snapshot.scrape_duration_seconds < 5
-    assert abs(time.time() - snapshot.last_fold_timestamp_seconds) < 5
+    assert 0 < found.scrape_duration_seconds < 5
+    assert found.last_fold_timestamp_seconds is not None
+    assert abs(time.time() - found.last_fold_timestamp_seconds) < 5

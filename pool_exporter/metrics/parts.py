@@ -1,0 +1,52 @@
+"""Splits what a metric shows into numbers and histograms, each with the labels that are the metric's own.
+
+The only place that knows how a snapshot's values are nested; every output is made of these parts. The name of a label
+differs between outputs, so the caller gives it. Nothing here may know an output format.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import attrgetter
+from typing import Final, TypeAlias
+
+from pool_exporter.metrics.metric import Label, Metric
+from pool_exporter.metrics.snapshot import Histogram
+
+Part: TypeAlias = int | float | Histogram
+LabelName: TypeAlias = Callable[[Label], str]
+
+PROMETHEUS: Final[LabelName] = attrgetter("prometheus")
+OPENTELEMETRY: Final[LabelName] = attrgetter("name")
+
+
+def parts(metric: Metric, value: object, name_of: LabelName) -> Iterator[tuple[dict[str, str], Part]]:
+    """Yield the parts of *value*, which *metric* shows, each with the metric's own labels.
+
+    Args:
+        metric: A metric of the catalogue.
+        value: What the snapshot's `value(metric.field)` returned; None, which has no part, stands for "no limit" or
+            "unknown".
+        name_of: `PROMETHEUS` or `OPENTELEMETRY`.
+    """
+    if metric.open_labels and isinstance(value, Mapping):
+        for names, inner in value.items():
+            labels = labels_of(metric.open_labels, names, name_of)
+            yield from (({**labels, **own}, part) for own, part in _closed(metric, inner, name_of))
+    else:
+        yield from _closed(metric, value, name_of)
+
+
+def labels_of(labels: Iterable[Label], values: Iterable[str], name_of: LabelName) -> dict[str, str]:
+    """Return the labels with their values, those without a value left out."""
+    # Half of a surrogate pair, as a file's name may hold, has no UTF-8 and would cost the whole scrape or export.
+    encodable = (value.encode("utf-8", "replace").decode() for value in values)
+    return {name_of(label): value for label, value in zip(labels, encodable, strict=True) if value}
+
+
+def _closed(metric: Metric, value: object, name_of: LabelName) -> Iterator[tuple[dict[str, str], Part]]:
+    if isinstance(value, int | float | Histogram):
+        yield {}, value
+    elif isinstance(value, Mapping) and metric.label is None:
+        yield dict(value), 1
+    elif isinstance(value, Mapping) and metric.label is not None:
+        name = name_of(metric.label)
+        yield from (({name: own}, number) for own, number in value.items())

@@ -1,0 +1,95 @@
+"""make_wsgi_app(): the pages for WSGI servers and frameworks, to run or to mount.
+
+Translates between WSGI and `responses`; the answers are those of the ASGI app, byte for byte. Nothing here may use a
+socket or start a thread.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Final, Protocol
+
+from pool_exporter.web.responses import METRICS, Request, Response, Source, line, own_source, respond, takes_snapshot
+
+TURN_SECONDS: Final = 10.0
+"""How long a request waits for the answer before it, as long as Prometheus waits by default; then it gets a 503."""
+
+
+class StartResponse(Protocol):
+    """The second argument of a WSGI application (PEP 3333); its result is not used."""
+
+    def __call__(self, status: str, headers: list[tuple[str, str]], /) -> object:
+        """Begin the response."""
+
+
+Environ = Mapping[str, object]
+WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+def make_wsgi_app(source: Source | None = None, metrics: str = METRICS) -> WSGIApp:
+    """Return a WSGI app with /metrics, /-/healthy, /-/ready and a landing page at /, to run or to mount.
+
+    Its answers are those of `make_asgi_app`.
+
+    Args:
+        source: Returns the snapshot of each answer, by default that of this process. Called by one request at a time.
+        metrics: The path of the metrics below the place where the app is mounted.
+    """
+    return _Pages(source or own_source(), metrics)
+
+
+class _Pages:
+    def __init__(self, source: Source, metrics: str) -> None:
+        self._source = source
+        self._metrics = metrics
+        self._turn = _Turn()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> list[bytes]:
+        response = self._respond(_request(environ, self._metrics))
+        start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
+        return [response.body]
+
+    def _respond(self, request: Request) -> Response:
+        if not takes_snapshot(request.path, request.metrics):
+            return respond(request, self._source)
+        lock = self._turn.lock()
+        if not lock.acquire(timeout=TURN_SECONDS):
+            return line(503, "busy: the answer to an earlier request has not ended; see the log")
+        try:
+            return respond(request, self._source)
+        finally:
+            lock.release()
+
+
+class _Turn:
+    """A lock of this process: any number of scrapers at once cost the application as much as one.
+
+    A child that was forked while its parent held the lock gets another one; the parent's would never be released there.
+    """
+
+    def __init__(self) -> None:
+        self._held = (os.getpid(), threading.Lock())
+
+    def lock(self) -> threading.Lock:
+        pid, lock = self._held
+        if pid != os.getpid():
+            lock = threading.Lock()
+            self._held = (os.getpid(), lock)
+        return lock
+
+
+def _request(environ: Environ, metrics: str) -> Request:
+    """Return what matters of *environ*, in which all text is latin-1; ASGI servers decode the path as UTF-8."""
+    return Request(
+        method=_text(environ, "REQUEST_METHOD"),
+        path=_text(environ, "PATH_INFO").encode("latin-1", "replace").decode("utf-8", "replace"),
+        query=_text(environ, "QUERY_STRING"),
+        accept=_text(environ, "HTTP_ACCEPT"),
+        accept_encoding=_text(environ, "HTTP_ACCEPT_ENCODING"),
+        metrics=metrics,
+    )
+
+
+def _text(environ: Environ, key: str) -> str:
+    return str(environ.get(key, ""))

@@ -1,0 +1,30 @@
+"""The state of a worker process by its files, decided here for the metrics and for `pool-exporter dump` alike.
+
+Pure functions of what was read; nothing here may open a file or read a clock.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from pool_exporter.state import layout
+from pool_exporter.workers.dead_worker_totals import end_reason
+from pool_exporter.workers.file_reader import ReadFile
+
+FROZEN_NS: Final = 5 * layout.SECOND
+"""A living worker whose heartbeat is older is frozen: it writes one every second."""
+
+
+def state_of(files: Sequence[ReadFile], now: int) -> str:
+    """Return the state of the process that wrote *files*.
+
+    Args:
+        files: All its files that were read, at least one.
+        now: The time of the process's monotonic clock in nanoseconds.
+
+    Returns:
+        One of `WORKER_STATES` for a living process, one of `WORKER_ENDS` for one that has ended.
+    """
+    if any(found.is_alive for found in files):
+        heartbeat = max(found.file.heartbeat for found in files)
+        return "frozen" if now - heartbeat > FROZEN_NS else "live"
+    return end_reason(next((found for found in files if found.file.is_first), files[0]))
