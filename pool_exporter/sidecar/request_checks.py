@@ -1,7 +1,7 @@
-"""What a request passes before it reaches the pages, as ASGI middleware: what the web config demands, and a time limit.
+"""ASGI middleware of the sidecar: what the web config asks of a request, and a time limit for the response.
 
-In this order: no body, rate limit, password, and an answer in the time that the scraper gives. Every refusal is one
-line of text. Nothing here may know what is on a page.
+The order is: no body, rate limit, password, and then the time limit, which is the scraper's timeout. Every refusal is
+one line of text. This module does not know what is on a page.
 """
 
 import asyncio
@@ -17,23 +17,23 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pool_exporter.sidecar.webconfig.basic_auth import BasicAuth
+from pool_exporter.sidecar.webconfig.basic_auth import BasicAuth, TooManyChecks
 from pool_exporter.sidecar.webconfig.config import RateLimit, WebConfig
 from pool_exporter.sidecar.webconfig.reload import Loaded
 
 OFFSET_SECONDS: Final = 0.5
-"""What an answer takes on its way; so much earlier than the scraper's own patience ends, ours does."""
-PATIENCE_SECONDS: Final = 10.0
-"""How long a scraper waits that does not say so: Prometheus' default."""
-PATIENCE_SECONDS_MAX: Final = 50.0
-"""Less than a connection has in all (visits.py)."""
+"""How much shorter the time limit is than the scraper's timeout: the response takes time on its way."""
+SCRAPE_SECONDS: Final = 10.0
+"""The scraper's timeout if the request does not say it: Prometheus' default."""
+RESPONSE_SECONDS_MAX: Final = 50.0
+"""Less than connection_limits.RESPONSE_SECONDS, after which the connection is closed."""
 TIMEOUT_HEADER: Final = "x-prometheus-scrape-timeout-seconds"
 
 _log = logging.getLogger("pool_exporter")
 
 
 class TokenBucket:
-    """A token bucket, full at first. Mutable, by one event loop."""
+    """A token bucket for a rate limit; full at first. Used by the event loop's thread only."""
 
     def __init__(self, limit: RateLimit, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
@@ -41,8 +41,8 @@ class TokenBucket:
         self._tokens = float(limit.burst)
         self._filled = clock()
 
-    def takes(self) -> bool:
-        """Take a token, if there is one."""
+    def take(self) -> bool:
+        """Take a token; return whether there was one."""
         now = self._clock()
         self._tokens += (now - self._filled) / self.limit.interval_seconds
         self._tokens, self._filled = min(self._tokens, float(self.limit.burst)), now
@@ -53,7 +53,13 @@ class TokenBucket:
 
 
 class AuthMiddleware:
-    """Lets through to *app* what the config of the moment allows, with its headers on every answer."""
+    """Passes a request on if the current web config allows it, and sets the config's headers on every response.
+
+    Args:
+        app: The next ASGI app.
+        current: Returns the web config.
+        passwords: Checks the passwords.
+    """
 
     def __init__(self, app: ASGIApp, current: Callable[[], Loaded], passwords: BasicAuth) -> None:
         self._app = app
@@ -62,7 +68,7 @@ class AuthMiddleware:
         self._bucket: TokenBucket | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or let *app* answer."""
+        """Refuse the request, or pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -71,8 +77,8 @@ class AuthMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                ours = {name for name, _ in headers}
-                kept = [header for header in message.get("headers", []) if header[0].lower() not in ours]
+                names = {name for name, _ in headers}
+                kept = [header for header in message.get("headers", []) if header[0].lower() not in names]
                 message = {**message, "headers": [*kept, *headers]}
             await send(message)
 
@@ -81,64 +87,68 @@ class AuthMiddleware:
 
     async def _refusal(self, config: WebConfig, headers: Headers) -> PlainTextResponse | None:
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
-            return PlainTextResponse("no body is read here\n", 413, {"Connection": "close"})
-        if not self._is_in_rate(config.rate_limit):
+            return PlainTextResponse("a request with a body is not accepted\n", 413, {"Connection": "close"})
+        if not self._is_within_rate(config.rate_limit):
             return PlainTextResponse("too many requests\n", 429)
-        if config.users:
-            given = _credentials(headers.get("authorization", ""))
-            if given is None or not await self._passwords.is_right(config.users, *given):
-                return PlainTextResponse("unauthorized\n", 401, {"WWW-Authenticate": "Basic"})
-        return None
+        if not config.users:
+            return None
+        credentials = _credentials(headers.get("authorization", ""))
+        try:
+            if credentials is not None and await self._passwords.is_right(config.users, *credentials):
+                return None
+        except TooManyChecks:
+            return PlainTextResponse("too many passwords are being checked\n", 429)
+        return PlainTextResponse("unauthorized\n", 401, {"WWW-Authenticate": "Basic"})
 
-    def _is_in_rate(self, limit: RateLimit | None) -> bool:
+    def _is_within_rate(self, limit: RateLimit | None) -> bool:
         if limit is None:
             self._bucket = None
         elif self._bucket is None or self._bucket.limit != limit:
             self._bucket = TokenBucket(limit)
-        return self._bucket is None or self._bucket.takes()
+        return self._bucket is None or self._bucket.take()
 
 
 class TimeoutMiddleware:
-    """Answers 503 in the scraper's time, when *app* does not answer at all; a late answer is dropped."""
+    """Responds with 503 if *app* has not responded when the time limit is over; a later response is discarded."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, at the latest when the scraper's time is over."""
+        """Pass the request on, and respond when the time limit is over at the latest."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        seconds = patience(Headers(scope=scope).get(TIMEOUT_HEADER, ""))
-        answer: asyncio.Queue[Message] = asyncio.Queue()
-        making = asyncio.ensure_future(self._app(scope, receive, answer.put))
+        seconds = response_seconds(Headers(scope=scope).get(TIMEOUT_HEADER, ""))
+        messages: asyncio.Queue[Message] = asyncio.Queue()
+        response = asyncio.ensure_future(self._app(scope, receive, messages.put))
         try:
-            await asyncio.wait({making}, timeout=seconds)
+            await asyncio.wait({response}, timeout=seconds)
         finally:
-            # One that waits for its turn is forgotten; one that is being made goes on, and nobody waits for it.
-            making.cancel()
-        if making.done() and not making.cancelled():
-            making.result()
-            while not answer.empty():
-                await send(answer.get_nowait())
+            # A response that waits for the thread is cancelled. One that the thread is making goes on there, unused.
+            response.cancel()
+        if response.done() and not response.cancelled():
+            response.result()
+            while not messages.empty():
+                await send(messages.get_nowait())
             return
-        _log.warning("no answer after %.1f s", seconds, extra={"fields": {"path": scope["path"]}})
+        _log.warning("no response after %.1f s", seconds, extra={"fields": {"path": scope["path"]}})
         late = PlainTextResponse(f"no snapshot within {seconds:.1f} s\n", 503)
         await late(scope, receive, send)
 
 
-def patience(header: str) -> float:
-    """Return how many seconds an answer may take, from what the scraper says of its own patience."""
+def response_seconds(header: str) -> float:
+    """Return the time limit in seconds for a TIMEOUT_HEADER, which may be missing ("") or malformed."""
     try:
         given = float(header)
     except ValueError:
         given = math.nan
-    seconds = given if 0 < given < math.inf else PATIENCE_SECONDS
-    return min(max(seconds - OFFSET_SECONDS, seconds / 2), PATIENCE_SECONDS_MAX)
+    seconds = given if 0 < given < math.inf else SCRAPE_SECONDS
+    return min(max(seconds - OFFSET_SECONDS, seconds / 2), RESPONSE_SECONDS_MAX)
 
 
 def _credentials(header: str) -> tuple[str, bytes] | None:
-    """Read an Authorization header: the user and the password, or None where there are none."""
+    """Return the user and the password of an Authorization header, or None if it has none."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -1,4 +1,4 @@
-"""What a request passes on its way to the pages: body, rate limit, password, headers, and the scraper's patience."""
+"""The middleware of the sidecar: no body, rate limit, password, headers, and the scraper's timeout."""
 
 import asyncio
 import threading
@@ -13,12 +13,13 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pool_exporter.sidecar.request_checks import (
-    PATIENCE_SECONDS_MAX,
+    RESPONSE_SECONDS_MAX,
     AuthMiddleware,
     TimeoutMiddleware,
     TokenBucket,
-    patience,
+    response_seconds,
 )
+from pool_exporter.sidecar.webconfig import basic_auth
 from pool_exporter.sidecar.webconfig.basic_auth import BasicAuth
 from pool_exporter.sidecar.webconfig.config import RateLimit, WebConfig
 from pool_exporter.sidecar.webconfig.reload import Loaded
@@ -43,8 +44,8 @@ def client(app: ASGIApp) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
 
-def gate(**config: Any) -> httpx.AsyncClient:
-    """Return a client of a gate with that config."""
+def configured(**config: Any) -> httpx.AsyncClient:
+    """Return a client of pages behind that config."""
     loaded = Loaded(WebConfig(**config))
     return client(AuthMiddleware(page, lambda: loaded, BasicAuth()))
 
@@ -54,13 +55,13 @@ def basic(credentials: bytes) -> str:
     return f"Basic {b64encode(credentials).decode()}"
 
 
-# The gate.
+# What the config asks for.
 
 
 @pytest.mark.asyncio
 async def test_without_demands_everything_passes() -> None:
     """An empty config lets through what comes, as it comes."""
-    response = await gate().get("/")
+    response = await configured().get("/")
 
     assert (200, "page\n", "sameorigin") == (response.status_code, response.text, response.headers["x-frame-options"])
 
@@ -71,7 +72,7 @@ async def test_headers_are_on_every_answer(method: str) -> None:
     """The config's headers are on pages and refusals, once, in the place of the page's own."""
     headers = {"X-Frame-Options": "deny", "Strict-Transport-Security": "max-age=1"}
     bodies: dict[str, Any] = {"content": b"x"} if method == "POST" else {}
-    response = await gate(headers=headers).request(method, "/", **bodies)
+    response = await configured(headers=headers).request(method, "/", **bodies)
 
     assert ["deny"] == response.headers.get_list("x-frame-options")
     assert "max-age=1" == response.headers["strict-transport-security"]
@@ -102,16 +103,46 @@ async def test_headers_are_on_every_answer(method: str) -> None:
 @pytest.mark.asyncio
 async def test_password(authorization: str, status: int) -> None:
     """With users, the right password is asked for; whatever else is sent is refused, and is no error."""
-    response = await gate(users=USERS).get("/", headers={"Authorization": authorization})
+    response = await configured(users=USERS).get("/", headers={"Authorization": authorization})
 
     assert status == response.status_code
     assert (status == 401) == ("Basic" == response.headers.get("www-authenticate"))
 
 
 @pytest.mark.asyncio
+async def test_guesses_beyond_the_queue_are_refused_and_the_known_password_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Forty guesses at once: some are checked, the rest is refused at once, and a known password never waits."""
+    release = threading.Event()
+    real = basic_auth._check
+
+    def check(hashed: bytes, password: bytes, cost_max: int) -> bool:
+        assert password == b"right" or release.wait(30)
+        return real(hashed, password, cost_max)
+
+    monkeypatch.setattr(basic_auth, "_check", check)
+    http = configured(users=USERS)
+    right = {"Authorization": basic(b"alice:right")}
+    first = await http.get("/", headers=right)
+    guesses = [
+        asyncio.ensure_future(http.get("/", headers={"Authorization": basic(f"alice:{number}".encode())}))
+        for number in range(40)
+    ]
+    refused = [(await guess).status_code for guess in guesses[basic_auth.WAITING_MAX :]]
+    known = await http.get("/", headers=right)
+    are_waiting = [guess.done() for guess in guesses[: basic_auth.WAITING_MAX]]
+    release.set()
+    checked = [(await guess).status_code for guess in guesses[: basic_auth.WAITING_MAX]]
+
+    assert (200, 200) == (first.status_code, known.status_code)
+    assert ([429] * 24, [False] * 16, [401] * 16) == (refused, are_waiting, checked)
+
+
+@pytest.mark.asyncio
 async def test_rate_limit() -> None:
     """Over the rate, an answer is 429; passwords come after it, so that guessing them is limited, too."""
-    limited = gate(rate_limit=RateLimit(3600.0, 3), users=USERS)
+    limited = configured(rate_limit=RateLimit(3600.0, 3), users=USERS)
     wrong = {"Authorization": basic(b"alice:wrong")}
     right = {"Authorization": basic(b"alice:right")}
 
@@ -144,7 +175,7 @@ async def chunks() -> AsyncIterator[bytes]:
 @pytest.mark.asyncio
 async def test_no_body_is_read(body: Any) -> None:
     """A request with a body, of known or unknown length, is refused before all else, and its connection ended."""
-    response = await gate(users=USERS).request("GET", "/", content=body if isinstance(body, bytes) else body())
+    response = await configured(users=USERS).request("GET", "/", content=body if isinstance(body, bytes) else body())
 
     assert (413, "close") == (response.status_code, response.headers["connection"])
 
@@ -153,20 +184,20 @@ def test_bucket_refills_with_time() -> None:
     """A bucket has its burst at first, and one token more every interval, up to the burst."""
     clock = FakeClock()
     bucket = TokenBucket(RateLimit(0.5, 2), lambda: clock() / 1e9)
-    taken = [bucket.takes() for _ in range(3)]
+    taken = [bucket.take() for _ in range(3)]
     clock.advance(0.5)
-    taken += [bucket.takes() for _ in range(2)]
+    taken += [bucket.take() for _ in range(2)]
     clock.advance(0.25)
-    taken += [bucket.takes()]
+    taken += [bucket.take()]
     clock.advance(0.25)
-    taken += [bucket.takes()]
+    taken += [bucket.take()]
     clock.advance(3600)
-    taken += [bucket.takes() for _ in range(3)]
+    taken += [bucket.take() for _ in range(3)]
 
     assert [True, True, False, True, False, False, True, True, True, False] == taken
 
 
-# The patience.
+# The time limit.
 
 
 @pytest.mark.parametrize(
@@ -182,12 +213,12 @@ def test_bucket_refills_with_time() -> None:
         ("0", 9.5),
         ("nan", 9.5),
         ("inf", 9.5),
-        ("1e9", PATIENCE_SECONDS_MAX),
+        ("1e9", RESPONSE_SECONDS_MAX),
     ],
 )
-def test_patience(header: str, seconds: float) -> None:
-    """An answer has half a second less than the scraper waits, and a sensible time when that is unknown."""
-    assert seconds == pytest.approx(patience(header))
+def test_time_limit(header: str, seconds: float) -> None:
+    """A response has half a second less than the scraper waits; an unknown timeout is Prometheus' default."""
+    assert seconds == pytest.approx(response_seconds(header))
 
 
 @pytest.mark.asyncio
@@ -211,8 +242,8 @@ async def test_stuck_answer_is_503_in_time() -> None:
         await asyncio.get_running_loop().run_in_executor(None, make)
         await page(scope, receive, send)
 
-    patient = client(TimeoutMiddleware(stuck))
-    response = await patient.get("/", headers={"X-Prometheus-Scrape-Timeout-Seconds": "0.2"})
+    limited = client(TimeoutMiddleware(stuck))
+    response = await limited.get("/", headers={"X-Prometheus-Scrape-Timeout-Seconds": "0.2"})
 
     assert (503, "no snapshot within 0.1 s\n", False) == (response.status_code, response.text, made.is_set())
 

@@ -1,4 +1,4 @@
-"""Passwords: right or wrong by bcrypt, known afterwards, one at a time, and the same for users that there are not."""
+"""Passwords: right or wrong by bcrypt, remembered, checked one at a time, and in the same time for every user name."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ import bcrypt
 import pytest
 
 from pool_exporter.sidecar.webconfig import basic_auth
-from pool_exporter.sidecar.webconfig.basic_auth import KNOWN_MAX, BasicAuth
+from pool_exporter.sidecar.webconfig.basic_auth import KNOWN_MAX, WAITING_MAX, BasicAuth, TooManyChecks
 
 COST = 4
 
@@ -96,22 +96,23 @@ async def test_changed_password_is_compared_again() -> None:
     assert not await known.is_right({"bob": USERS["bob"]}, "alice", b"right")
 
 
-@pytest.mark.parametrize("cost", [b"04", b"06"])
+@pytest.mark.parametrize("user", ["alice", "bob", "unknown"])
+@pytest.mark.parametrize("cost", [4, 7])
 @pytest.mark.asyncio
-async def test_unknown_user_costs_the_same(compared: list[bytes], cost: bytes) -> None:
-    """A user that there is not is compared as well, at the cost of the others: the time that it takes tells nothing."""
-    users = {"alice": hashed(b"right", int(cost)), "bob": hashed(b"another")}
-    await BasicAuth().is_right(users, "nobody", b"right")
-    [fixed] = compared
+async def test_every_user_costs_the_same(compared: list[bytes], cost: int, user: str) -> None:
+    """Whether the user exists and whatever its hash costs: a check takes the steps of the costliest hash."""
+    users = {"alice": hashed(b"right", cost), "bob": hashed(b"another")}
+    await BasicAuth().is_right(users, user, b"wrong")
+    costs = [int(each.split(b"$")[2]) for each in compared]
 
-    assert b"$2y$" + cost + b"$" == fixed[:7]
-    assert len(fixed) == len(users["alice"])
+    assert 2**cost == sum(2**each for each in costs)
+    assert {60} == {len(each) for each in compared}
 
 
 @pytest.mark.asyncio
 async def test_unknown_user_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were a password found that the unknown user's hash takes, it would still open nothing."""
-    monkeypatch.setattr(basic_auth, "_NOBODY", hashed(b"found").replace(b"$04$", b"$%s$"))
+    monkeypatch.setattr(basic_auth, "_DUMMY_HASH", hashed(b"found").replace(b"$04$", b"$%02d$"))
 
     assert not await BasicAuth().is_right(USERS, "nobody", b"found")
 
@@ -150,6 +151,19 @@ async def test_one_at_a_time_and_not_on_the_loop(monkeypatch: pytest.MonkeyPatch
     assert ([False] * 3, [1, 1, 1]) == (asked.result(), most)
     assert rounds > 10
     assert not known.is_busy
+
+
+@pytest.mark.asyncio
+async def test_checks_beyond_the_queue_are_refused() -> None:
+    """So many checks may wait; another one is refused at once, and taken when there is room again."""
+    known = BasicAuth()
+    waiting = [asyncio.ensure_future(known.is_right(USERS, "alice", str(i).encode())) for i in range(WAITING_MAX)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyChecks):
+        await known.is_right(USERS, "alice", b"right")
+    await asyncio.gather(*waiting)
+
+    assert await known.is_right(USERS, "alice", b"right")
 
 
 @pytest.mark.asyncio
