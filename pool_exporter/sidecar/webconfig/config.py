@@ -1,9 +1,9 @@
-"""The file of `--web.config.file`: its keys and values, and what goes together, as Prometheus' exporter-toolkit has it.
+"""The file of `--web.config.file`: its keys, values and their combinations, as in Prometheus' exporter-toolkit.
 
-`read` makes a `WebConfig` of the file, or a SettingsError with everything that is wrong. Strictness is the point of the
-format: an unknown key, a key given twice or a value that cannot be honoured is an error and never ignored, because who
-mistypes `basic_auth_users` must not serve without a password. No certificate is opened here (tls.py does), no password
-compared (passwords.py), and no secret shown.
+`read` returns a `WebConfig`, or raises a SettingsError with everything that is wrong in the file. The format is strict:
+an unknown key, a duplicate key, or a value that is not supported is an error and never ignored, so that a misspelt
+`basic_auth_users` does not serve without a password. This module opens no certificate (tls.py does), checks no password
+(basic_auth.py does), and shows no secret.
 """
 
 import re
@@ -43,7 +43,10 @@ HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
     "X-Frame-Options": ("deny", "sameorigin"),
     "X-XSS-Protection": (),
 }
-"""The headers that may be set, and their values where those are few."""
+"""The headers that may be set, and their allowed values; () for any."""
+
+EXPLICIT: Final = frozenset({"basic_auth_users", "client_auth_type"})
+"""The keys that a reload needs to see before it turns passwords or client certificates off."""
 
 _UNSET: Final = ("", "~", "null")
 _FLAGS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -52,12 +55,12 @@ _DURATION: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _A_MAPPING: Final = "must be a mapping of keys to values"
 _UNQUOTED: Final = ("cert", "key", "client_ca")
-"""Values that are too long or too secret for an error."""
+"""Keys of values that are too long or too secret for an error message."""
 
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """What `tls_server_config` says. A PEM is either text or a file; *place* names the section in errors."""
+    """The section `tls_server_config`. Each PEM is either text or a file; *place* names the section in errors."""
 
     place: str
     cert: str = field(default="", repr=False)
@@ -76,13 +79,13 @@ class TlsConfig:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that it names."""
+        """The files that the section names."""
         return tuple(file for file in (self.cert_file, self.key_file, self.client_ca_file) if file is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """Requests are answered *burst* at once, then one every *interval_seconds*."""
+    """The section `rate_limit`: *burst* requests at once, then one every *interval_seconds*."""
 
     interval_seconds: float
     burst: int
@@ -90,16 +93,24 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """All that the file says. `http2` is taken and has no effect: this server speaks HTTP/1.1, which all clients do."""
+    """The whole file. `http2` is accepted and has no effect: this server speaks HTTP/1.1, which all clients do.
+
+    `explicit` has the keys of EXPLICIT that are in the file with a value, be it an empty mapping.
+    """
 
     tls: TlsConfig | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     rate_limit: RateLimit | None = None
+    explicit: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 def read(path: Path) -> WebConfig:
-    """Read the file. Raises SettingsError with everything that is wrong in it."""
+    """Read the file.
+
+    Raises:
+        SettingsError: Something in the file is wrong. The error has all of it.
+    """
     document = load(path)
     users = document.get("basic_auth_users") if isinstance(document, dict) else None
     problems: list[Problem] = []
@@ -115,13 +126,14 @@ def read(path: Path) -> WebConfig:
         headers=given.get("http_server_config", {}).get("headers", {}),
         users=given.get("basic_auth_users", {}),
         rate_limit=RateLimit(limit["interval"], limit["burst"]) if limit.get("interval") else None,
+        explicit=frozenset(({"basic_auth_users"} if isinstance(users, dict) else set()) | tls.keys()) & EXPLICIT,
     )
 
 
 def _fields(prefix: str, node: object, fields: "_Fields", problems: list[Problem]) -> dict[str, Any]:
-    """Convert the values of one mapping, and add to *problems* what cannot be.
+    """Return the converted values of one mapping; append to *problems* those that cannot be converted.
 
-    An empty value is the default; but not a user's, who would be left out, and with the last one all passwords.
+    An empty value is the default, except a user's hash: to skip the last user would turn passwords off.
     """
     given: dict[str, Any] = {}
     if node is None or node in _UNSET:
@@ -132,7 +144,7 @@ def _fields(prefix: str, node: object, fields: "_Fields", problems: list[Problem
     for key, value in node.items():
         convert = fields.get(key)
         if convert is None:
-            problems.append(Problem(f"{prefix}{key}", None, f"is not a key of it; there are {', '.join(fields)}"))
+            problems.append(Problem(f"{prefix}{key}", None, f"is not a known key; known are {', '.join(fields)}"))
         elif isinstance(convert, Mapping):
             given[key] = _fields(f"{prefix}{key}.", value, convert, problems)
         elif value not in _UNSET or convert is _hash:
@@ -175,7 +187,7 @@ def _one_of(*allowed: str) -> "_Convert":
 def _some_of(*allowed: str) -> "_Convert":
     def convert(value: object) -> tuple[str, ...]:
         if unknown := [item for item in _texts(value) if item not in allowed]:
-            raise ValueError(f"{', '.join(unknown)} cannot be had; there are {', '.join(allowed)}")
+            raise ValueError(f"{', '.join(unknown)} is not supported; supported are {', '.join(allowed)}")
         return _texts(value)
 
     return convert
@@ -183,7 +195,10 @@ def _some_of(*allowed: str) -> "_Convert":
 
 def _client_auth(value: object) -> object:
     if value in ("RequireAnyClientCert", "RequireClientCert"):
-        raise ValueError("is not to be had: Python refuses what it cannot verify; use RequireAndVerifyClientCert")
+        raise ValueError(
+            "is not supported: Python's ssl cannot accept unverified client certificates; "
+            "use RequireAndVerifyClientCert"
+        )
     return _one_of(*CLIENT_AUTH)(value)
 
 
@@ -203,7 +218,7 @@ def _hash(value: object) -> bytes:
 
 
 def _duration(value: object) -> float:
-    """Read a duration of Go, such as 1m30s, in seconds."""
+    """Return a duration of Go, such as 1m30s, in seconds."""
     text = _text(value)
     if text == "0":
         return 0.0
@@ -244,7 +259,7 @@ _SECTIONS: Final[_Fields] = {
 def _contradictions(
     prefix: str, tls: Mapping[str, Any], limit: Mapping[str, Any]
 ) -> Iterator[tuple[str, str | None, str]]:
-    """Yield what is wrong with keys that are right one by one: the key, its value, and why."""
+    """Yield each combination of valid values that is wrong: the key, its value, and why."""
     if limit.get("interval") and "burst" not in limit:
         yield f"{prefix}rate_limit.burst", None, "is missing: without it no request is answered"
     if not tls:
@@ -258,7 +273,11 @@ def _contradictions(
             yield f"{prefix}{name}_file", None, f"is missing: TLS needs one of {name}_file and {name}"
     policy = tls.get("client_auth_type", CLIENT_AUTH[0])
     if policy == "NoClientCert" and ("client_ca" in tls or "client_ca_file" in tls):
-        yield f"{prefix}client_auth_type", policy, "asks for no certificate, and there is a client CA to verify it"
+        yield (
+            f"{prefix}client_auth_type",
+            policy,
+            "requests no client certificate, but there is a client CA to verify it",
+        )
     if "client_allowed_sans" in tls and policy != "RequireAndVerifyClientCert":
         yield f"{prefix}client_allowed_sans", None, "needs the client_auth_type RequireAndVerifyClientCert"
     lowest, highest = tls.get("min_version", "TLS12"), tls.get("max_version", "TLS13")

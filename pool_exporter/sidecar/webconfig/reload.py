@@ -1,7 +1,8 @@
-"""The web config file as it is now: read anew when it or a certificate changes, and kept when the new one is broken.
+"""The current web config: the file is read again when it or a certificate changes, and a wrong one is ignored.
 
-Whoever needs it asks `current()` each time; that costs a few looks at files' times. A broken file is one line in the
-log, and `is_stale` until it changes again. Nothing here may know the format (webconfig.py) or a request.
+`current()` is called for each request and each connection; it costs one `stat` a file. A wrong file is one line in the
+log, and `is_stale` until the file changes again. A file that has lost its users or its demand for client certificates
+is wrong, too: it may be half written. This module knows neither the format (config.py) nor requests.
 """
 
 import logging
@@ -16,8 +17,8 @@ from pool_exporter.sidecar.webconfig.tls import context_of
 
 _log = logging.getLogger("pool_exporter")
 
-_Looks = tuple[tuple[int, int, int] | None, ...]
-"""Of each file its inode, time of change and size; None where there is no file."""
+_Versions = tuple[tuple[int, int, int] | None, ...]
+"""Of each file its inode, time of change and size; None if there is no file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +30,27 @@ class Loaded:
 
 
 class ReloadedConfig:
-    """One file, or none. Mutable: what was loaded last, and what the files looked like then; one thread asks."""
+    """The config of one file, or the default without a file. Used by one thread only.
+
+    Attributes:
+        is_stale: Whether the file has changed to a wrong one, and the config before it still applies.
+    """
 
     def __init__(self, path: Path | None) -> None:
-        """Read it. Raises SettingsError for whatever is wrong with it: at the start nothing is served without it."""
+        """Read the file.
+
+        Raises:
+            SettingsError: The file or a certificate is wrong. A server does not start without its config.
+        """
         self.is_stale = False
         self._path = path
         self._files: tuple[Path, ...] = () if path is None else (path,)
-        self._seen: _Looks = ()
+        self._seen: _Versions = ()
         self._loaded = Loaded() if path is None else self._load(path)
 
     def current(self) -> Loaded:
-        """Return what holds now."""
-        if self._path is not None and _looks(self._files) != self._seen:
+        """Return the config that applies now."""
+        if self._path is not None and _versions(self._files) != self._seen:
             self._reload(self._path)
         return self._loaded
 
@@ -50,33 +59,48 @@ class ReloadedConfig:
             self._loaded = self._replacement(path)
         except SettingsError as error:
             self.is_stale = True
-            _log.error("the web config is kept as it was: %s", error)
+            _log.error("the changed web config is ignored, the one before it applies: %s", error)
         else:
             self.is_stale = False
-            _log.info("the web config was read again")
+            _log.info("the web config has been reloaded")
 
     def _replacement(self, path: Path) -> Loaded:
         loaded = self._load(path)
         if (loaded.context is None) != (self._loaded.context is None):
             raise SettingsError(Problem(str(path), None, "turns TLS on or off, which needs a restart"))
+        if (lost := _lost(self._loaded.config, loaded.config)) is not None:
+            raise SettingsError(Problem(str(path), None, lost))
         return loaded
 
     def _load(self, path: Path) -> Loaded:
-        """Read the file and its certificates, having looked at each before: what changes meanwhile is read again."""
-        seen = _looks((path,))
-        self._files, self._seen = (path, *self._files[1:]), seen + _looks(self._files[1:])
+        """Read the file and its certificates. Versions are noted first: a file that changes meanwhile is read again."""
+        seen = _versions((path,))
+        self._files, self._seen = (path, *self._files[1:]), seen + _versions(self._files[1:])
         config = read(path)
         if config.tls is None:
             return Loaded(config)
-        self._files, self._seen = (path, *config.tls.files), seen + _looks(config.tls.files)
+        self._files, self._seen = (path, *config.tls.files), seen + _versions(config.tls.files)
         return Loaded(config, context_of(config.tls))
 
 
-def _looks(files: Iterable[Path]) -> _Looks:
-    return tuple(map(_look, files))
+def _lost(before: WebConfig, after: WebConfig) -> str | None:
+    """Return which protection a changed file has lost without saying so, or None."""
+    if before.users and not after.users and "basic_auth_users" not in after.explicit:
+        return "has no basic_auth_users any more: write `basic_auth_users: {}` to turn passwords off"
+    if before.tls is None or after.tls is None:
+        return None
+    if before.tls.client_auth_type != after.tls.client_auth_type and "client_auth_type" not in after.explicit:
+        return "has no client_auth_type any more: write `client_auth_type: NoClientCert` to request no certificates"
+    if before.tls.client_allowed_sans is not None and after.tls.client_allowed_sans is None:
+        return "has no client_allowed_sans any more, which needs a restart"
+    return None
 
 
-def _look(file: Path) -> tuple[int, int, int] | None:
+def _versions(files: Iterable[Path]) -> _Versions:
+    return tuple(map(_version, files))
+
+
+def _version(file: Path) -> tuple[int, int, int] | None:
     try:
         status = file.stat()
     except OSError:

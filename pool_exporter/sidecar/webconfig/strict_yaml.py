@@ -1,7 +1,7 @@
-"""A YAML file as nested texts: every scalar is what it is written as, because what it means is for its key to say.
+"""A YAML file as nested mappings, lists and strings. Every scalar is a string: its key says how to convert it.
 
-A user may be called `no` or `1234`. A key that is given twice is an error, where YAML's libraries take the last. No
-text of the file is quoted in an error, because it may be a secret.
+So a user may be named `no` or `1234`. A duplicate key is an error; YAML's libraries take the last one. No text of the
+file is in an error message, because it may be a secret.
 """
 
 from pathlib import Path
@@ -13,7 +13,14 @@ FILE_BYTES_MAX: Final = 1024 * 1024
 
 
 def load(path: Path) -> object:
-    """Read the file: texts, lists and mappings of them, None when it is empty. Raises SettingsError of one line."""
+    """Read a file.
+
+    Returns:
+        Mappings, lists and strings; None if the file is empty.
+
+    Raises:
+        SettingsError: The file cannot be read, is longer than FILE_BYTES_MAX, or is not valid YAML.
+    """
     return _parsed(path, _content(path))
 
 
@@ -36,14 +43,14 @@ def _parsed(path: Path, content: bytes) -> object:
             keys = [key.value for key, _ in node.value]
             for number, (key, _) in enumerate(node.value):
                 if key.value in keys[:number]:
-                    fault = f"the key {key.value} is there twice"
+                    fault = f"duplicate key {key.value}"
                     raise yaml.MarkedYAMLError(problem=fault, problem_mark=key.start_mark)
             return super().construct_mapping(node, deep)
 
     try:
-        return yaml.load(content, Loader)  # noqa: S506  # it makes nothing but text, lists and mappings
+        return yaml.load(content, Loader)  # noqa: S506  # it makes only strings, lists and mappings
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        # Its text may quote the line, which may hold a secret.
+        # The error's own text quotes the line, which may have a secret.
         mark, fault = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     line = f", line {mark.line + 1}" if mark else ""
-    raise SettingsError(Problem(f"{path}{line}", None, f"is no valid YAML: {fault or 'it cannot be parsed'}"))
+    raise SettingsError(Problem(f"{path}{line}", None, f"is not valid YAML: {fault or 'it cannot be parsed'}"))

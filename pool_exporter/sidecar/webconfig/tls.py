@@ -1,18 +1,19 @@
-"""TLS as `tls_server_config` asks for it, by Python's ssl: the context, and whether a client's certificate is allowed.
+"""The SSL context for `tls_server_config`, and the check of a client certificate's names.
 
-What ssl cannot do is an error here or in webconfig.py, never left out. Two settings of Go's servers need no doing:
-TLS 1.3 has its three suites always, and RequestClientCert admits exactly those whom NoClientCert admits.
+A setting that Python's ssl does not support is an error here or in config.py, never ignored. Two settings have no
+effect, as in Go's servers: TLS 1.3 always has its three cipher suites, and RequestClientCert accepts the same clients
+as NoClientCert.
 """
 
 import os
 import ssl
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, Final
+from typing import Final
 
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.sidecar.webconfig.config import CIPHERS_1_2, CIPHERS_1_3, TlsConfig
@@ -32,9 +33,16 @@ _VERIFY: Final = {
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
 
+PeerCertificate = Mapping[str, Sequence[tuple[str, str]]]
+"""What `getpeercert()` returns, as far as `subjectAltName` is concerned."""
+
 
 def context_of(config: TlsConfig) -> ssl.SSLContext:
-    """Return the context. Raises SettingsError for a file that cannot be read or used, and for what ssl cannot do."""
+    """Return the context for a section.
+
+    Raises:
+        SettingsError: A file cannot be read or used, or Python's ssl does not support a setting.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
     _set_versions(context, config)
@@ -45,15 +53,15 @@ def context_of(config: TlsConfig) -> ssl.SSLContext:
     return context
 
 
-def has_allowed_name(certificate: Any, allowed: Sequence[str]) -> bool:  # noqa: ANN401  # getpeercert() is untyped
-    """Tell whether one of the subject's alternative names of a client's certificate is one of *allowed*."""
+def has_allowed_name(certificate: PeerCertificate | None, allowed: Sequence[str]) -> bool:
+    """Tell whether a client's certificate has a subject alternative name that is in *allowed*."""
     names = (certificate or {}).get("subjectAltName", ())
     return any(_canonical(kind, name) in allowed for kind, name in names)
 
 
 def _canonical(kind: str, name: str) -> str:
-    """Write an address as Go does: OpenSSL has 0:0:0:0:0:0:0:1 for ::1."""
-    with suppress(ValueError):  # It may be none: <invalid>.
+    """Write an IP address as Go does: OpenSSL writes ::1 as 0:0:0:0:0:0:0:1."""
+    with suppress(ValueError):  # OpenSSL writes a malformed address as <invalid>.
         return str(ip_address(name.strip())) if kind == "IP Address" else name
     return name
 
@@ -64,7 +72,7 @@ def _set_versions(context: ssl.SSLContext, config: TlsConfig) -> None:
     if not has_suites and config.max_version != "TLS13":
         raise _error(config, "cipher_suites", f"has suites of TLS 1.3 alone, and max_version is {config.max_version}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Who writes TLS10 into the file knows that it is old.
+        warnings.simplefilter("ignore", DeprecationWarning)  # Whether TLS10 is wise is the user's decision.
         context.minimum_version = _VERSIONS[lowest]
         context.maximum_version = _VERSIONS[config.max_version]
 
@@ -72,14 +80,17 @@ def _set_versions(context: ssl.SSLContext, config: TlsConfig) -> None:
 def _set_ciphers(context: ssl.SSLContext, config: TlsConfig) -> None:
     if not config.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    suites = [CIPHERS_1_2[suite] for suite in config.cipher_suites if suite not in CIPHERS_1_3]
-    # OpenSSL 3 has the signatures of the old versions at its lowest level of security only.
+    # OpenSSL's own default may have suites that exchange keys by RSA: without forward secrecy, and whatever
+    # curve_preferences says. Go's default has none.
+    names = config.cipher_suites or tuple(CIPHERS_1_2)
+    suites = [CIPHERS_1_2[suite] for suite in names if suite not in CIPHERS_1_3]
+    # OpenSSL 3 allows the signatures of the old versions only at security level 0.
     level = ["@SECLEVEL=0"] if config.min_version in _OLD else []
-    if suites or level:
+    if suites:
         try:
-            context.set_ciphers(":".join([*(suites or ["DEFAULT"]), *level]))
+            context.set_ciphers(":".join([*suites, *level]))
         except ssl.SSLError:
-            raise _error(config, "cipher_suites", "has no suite that this machine's OpenSSL has") from None
+            raise _error(config, "cipher_suites", "has no suite that the installed OpenSSL supports") from None
 
 
 def _set_curves(context: ssl.SSLContext, config: TlsConfig) -> None:
@@ -93,17 +104,19 @@ def _set_curves(context: ssl.SSLContext, config: TlsConfig) -> None:
         elif curves:
             context.set_ecdh_curve(curves[0])
     except (ValueError, ssl.SSLError):
-        raise _error(config, "curve_preferences", "has a curve that this Python or its OpenSSL lacks") from None
+        raise _error(
+            config, "curve_preferences", "has a curve that the installed Python or OpenSSL does not support"
+        ) from None
 
 
 def _load_certificate(context: ssl.SSLContext, config: TlsConfig) -> None:
     pem = b"\n".join(_pem(config, name) for name in ("cert", "key"))
     try:
         with _as_file(pem) as path:
-            # Without a password, an encrypted key would have OpenSSL ask for it on the terminal.
+            # Without a password, OpenSSL would prompt for that of an encrypted key on the terminal.
             context.load_cert_chain(path, password="")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or "they are no PEM, or the key is encrypted"
+        reason = getattr(error, "reason", None) or "they are not PEM, or the key is encrypted"
         name = "cert" if config.cert_file is None else "cert_file"
         raise _error(config, name, f"and its key cannot be used: {reason}") from None
 
@@ -122,7 +135,7 @@ def _set_client_authority(context: ssl.SSLContext, config: TlsConfig) -> None:
 
 
 def _pem(config: TlsConfig, name: str) -> bytes:
-    """Return a PEM of the config, from its text or its file."""
+    """Return a PEM of the section, from its text or its file."""
     file: Path | None = getattr(config, f"{name}_file")
     if file is None:
         text: str = getattr(config, name)
@@ -135,7 +148,7 @@ def _pem(config: TlsConfig, name: str) -> bytes:
 
 @contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """Give bytes a path for as long as OpenSSL needs one; in memory, where the system can do that."""
+    """Provide the path of a file with *content*, in memory where the system supports it: OpenSSL loads only files."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
         with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123  # it has no path yet

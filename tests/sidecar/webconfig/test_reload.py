@@ -165,6 +165,66 @@ def test_tls_is_not_turned_off_by_a_change(tmp_path: Path, caplog: pytest.LogCap
     assert (True, 1) == (config.is_stale, caplog.text.count("turns TLS on or off, which needs a restart"))
 
 
+USERS = "basic_auth_users: {alice: $2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG}"
+
+
+@pytest.mark.parametrize("content", ["", "# being written", "{}", "basic_auth_users:", "rate_limit: {interval: 0}"])
+def test_passwords_are_not_turned_off_by_a_half_written_file(
+    file: Path, caplog: pytest.LogCaptureFixture, content: str
+) -> None:
+    """A file that had users and has none keeps them, as it may be half written; the log says how to turn them off."""
+    file.write_text(USERS)
+    config = ReloadedConfig(file)
+    change(file, content)
+
+    assert {"alice"} == config.current().config.users.keys()
+    assert (True, 1) == (config.is_stale, caplog.text.count("write `basic_auth_users: {}` to turn passwords off"))
+
+
+def test_passwords_can_be_turned_off(file: Path) -> None:
+    """An empty mapping says so."""
+    file.write_text(USERS)
+    config = ReloadedConfig(file)
+    change(file, "basic_auth_users: {}")
+
+    assert ({}, False) == (config.current().config.users, config.is_stale)
+
+
+@pytest.mark.parametrize(
+    ("lost", "expected"),
+    [
+        ("client_auth_type, client_allowed_sans", "has no client_auth_type any more"),
+        ("client_allowed_sans", "has no client_allowed_sans any more"),
+    ],
+)
+def test_client_certificates_are_not_turned_off_by_a_half_written_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, lost: str, expected: str
+) -> None:
+    """A file that has lost what it asks of clients' certificates is not taken."""
+    authority = Authority(tmp_path / "certificates")
+    pair = authority.server()
+    keys = {
+        "cert_file": str(pair.cert),
+        "key_file": str(pair.key),
+        "client_auth_type": "RequireAndVerifyClientCert",
+        "client_allowed_sans": "[scraper]",
+    }
+    file = tmp_path / "web.yml"
+    file.write_text(section(keys))
+    config = ReloadedConfig(file)
+    change(file, section({key: value for key, value in keys.items() if key not in lost}))
+
+    tls = config.current().config.tls
+    assert tls is not None
+    assert ("RequireAndVerifyClientCert", ("scraper",)) == (tls.client_auth_type, tls.client_allowed_sans)
+    assert (True, True) == (config.is_stale, expected in caplog.text)
+
+
+def section(keys: dict[str, str]) -> str:
+    """Return a TLS section of these keys."""
+    return "tls_server_config:\n" + "".join(f"  {key}: {value}\n" for key, value in keys.items())
+
+
 def test_rate_limit_can_be_removed(file: Path) -> None:
     """What the new file does not demand is demanded no more."""
     config = ReloadedConfig(file)

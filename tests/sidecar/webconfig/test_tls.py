@@ -87,6 +87,17 @@ def refused(config: TlsConfig, context: ssl.SSLContext) -> bool:
     return False
 
 
+# What OpenSSL offers by itself.
+
+
+@pytest.mark.parametrize("lowest", ["TLS10", "TLS12"])
+def test_suites_are_gos_by_default(config: TlsConfig, lowest: str) -> None:
+    """Without cipher_suites none exchanges keys by RSA: it would have no forward secrecy, and pass by the curves."""
+    offered = {suite["name"] for suite in context_of(replace(config, min_version=lowest)).get_ciphers()}
+
+    assert set(CIPHERS_1_2.values()) == {name for name in offered if not name.startswith("TLS_")}
+
+
 # The server's certificate.
 
 
@@ -385,7 +396,7 @@ def test_curve(authority: Authority, curve: str, openssl: str) -> None:
 @pytest.mark.skipif(HAS_X25519, reason="this Python can do it")
 def test_curve_that_cannot_be_had_is_an_error(config: TlsConfig) -> None:
     """A curve that this Python cannot prefer is an error and not left out."""
-    with pytest.raises(SettingsError, match="has a curve that this Python or its OpenSSL lacks"):
+    with pytest.raises(SettingsError, match="has a curve that the installed Python or OpenSSL does not support"):
         context_of(replace(config, curve_preferences=("X25519",)))
 
 
