@@ -1,8 +1,8 @@
-"""What a client can read: the exposition format and the compression, chosen by its Accept headers (RFC 9110, 12.5).
+"""Chooses the exposition format and the compression by the client's Accept headers (RFC 9110, 12.5).
 
-Both are functions of a header's text, and every text has an answer: what makes no sense in it is passed over, and who
-asks for nothing that there is gets the oldest format, which every scraper reads. Nothing here may know a server, a
-Snapshot or an encoder.
+Both are functions of a header's text, and every text has a result: malformed elements are ignored, and a client that
+accepts none of the formats gets the oldest, which every scraper reads. Nothing here may know a server, a Snapshot or an
+encoder.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """An exposition format: its media type, its version, and the Content-Type that announces it."""
+    """An exposition format: its media type, its version, and its Content-Type header."""
 
     media_type: str
     version: str
@@ -28,20 +28,20 @@ OPENMETRICS_1_0_0: Final = Format(
     "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
 )
 FORMATS: Final = (TEXT_0_0_4, TEXT_1_0_0, OPENMETRICS_1_0_0)
-"""All that are offered; where the client has no preference, the first. The names of our metrics are legal in all of
-them, so that each way of `escaping` which a client could ask for to get legal names leaves them as they are."""
+"""The formats on offer; the first where the client has no preference. Our metric names are legal in each of them, so
+that every `escaping` that a client may ask for leaves them as they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Element:
-    """One element of a header's list, in lower case; *quality* is how much it is wanted, 0 (not at all) to 1."""
+    """One element of a header's list, in lower case; *quality* is its weight, from 0 (not acceptable) to 1."""
 
     value: str
     parameters: Mapping[str, str]
     quality: float
 
 
-# A quoted string may hold commas and semicolons; one that is never closed goes on to the end.
+# A quoted string may contain commas and semicolons; one without a closing quote extends to the end.
 _QUOTED = r'"(?:\\.|[^"\\])*"?'
 _ELEMENT = re.compile(rf'(?:[^,"]|{_QUOTED})+')
 _PARAMETER = re.compile(rf'(?:[^;"]|{_QUOTED})+')
@@ -49,7 +49,7 @@ _QUALITY = re.compile(r"0?\.[0-9]+|[01](\.[0-9]*)?")
 
 
 def choose_format(accept: str) -> Format:
-    """Return the format that the Accept header wants most; `TEXT_0_0_4` if it wants none of ours."""
+    """Return the format that the Accept header prefers; `TEXT_0_0_4` if it accepts none of `FORMATS`."""
     ranges = list(_elements(accept))
     ranks = {offered: _rank(offered, ranges) for offered in FORMATS}
     best = max(FORMATS, key=ranks.__getitem__)
@@ -58,16 +58,16 @@ def choose_format(accept: str) -> Format:
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Tell whether the Accept-Encoding header takes gzip, and does not like no compression better."""
+    """Tell whether the Accept-Encoding header accepts gzip, and does not prefer no compression."""
     qualities = {element.value: element.quality for element in _elements(accept_encoding)}
     gzip = qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0.0)))
     return gzip > 0 and gzip >= qualities.get("identity", 0.0)
 
 
 def _rank(offered: Format, ranges: list[_Element]) -> tuple[float, int, int]:
-    """Return how much a format is wanted: by its quality, then how exactly it was named, then how early.
+    """Return the rank of a format: its quality, then how exactly the header names it, then how early.
 
-    The quality is that of the range that names it most exactly: `text/*;q=0` does not forbid a `text/plain`.
+    The quality is that of the most exact media range: `text/*;q=0` does not forbid a `text/plain`.
     """
     exactness, quality, place = max(
         (
@@ -81,7 +81,7 @@ def _rank(offered: Format, ranges: list[_Element]) -> tuple[float, int, int]:
 
 
 def _exactness(element: _Element, offered: Format) -> int:
-    """Return how exactly a media range names a format, 0 if it is another's."""
+    """Return how exactly a media range names a format, from 0 (not at all) to 4."""
     version = element.parameters.get("version")
     if element.value == offered.media_type:
         return 3 if version is None else 4 * (version == offered.version)
@@ -91,7 +91,7 @@ def _exactness(element: _Element, offered: Format) -> int:
 
 
 def _elements(header: str) -> Iterator[_Element]:
-    """Yield the elements of the list in their order, without those whose quality is no number from 0 to 1."""
+    """Yield the elements of the list in order, without those whose quality is not a number from 0 to 1."""
     for element in _ELEMENT.findall(header):
         value, *rest = _PARAMETER.findall(element) or [""]
         parameters = dict(map(_parameter, rest))

@@ -1,20 +1,23 @@
-"""The landing page: links to what there is, and a small table of the pools, as HTML without a script or any other file.
+"""The landing page: links to the other pages and a table of the pools, as HTML without a script or any other file.
 
-Every value that did not come from this file is escaped. No arithmetic on metrics, no metric's name.
+Every value that is not from this file is escaped. Nothing here may compute with metrics or contain a metric's name.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Final
 
+from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 
 SECURITY_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""The Content-Security-Policy to send with it: were something not escaped, it would still not run."""
+"""The Content-Security-Policy to send with the page: a browser runs no script, even if an escape were missing."""
 
 _LINKS: Final = (
-    ("-/healthy", "this exporter answers"),
-    ("-/ready", "a scrape would succeed"),
-)  # Relative, so that they lead somewhere under any prefix.
+    ("-/healthy", "answers 200 while this exporter runs"),
+    ("-/ready", "answers 200 if a scrape would succeed"),
+)  # Relative, so that they work under any prefix.
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: #8884; --quiet: #777; --alarm: #c62828; }
@@ -23,7 +26,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2.5rem au
 h1 { font-size: 1.5rem; margin: 0; }
 h1 small { font-size: 1rem; font-weight: normal; color: var(--quiet); }
 ul { list-style: none; padding: 0; margin: 1rem 0 2rem; }
-li, caption { color: var(--quiet); }
+li, caption, th small { color: var(--quiet); }
 li a { display: inline-block; min-width: 6rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: .5rem; }
@@ -52,7 +55,7 @@ _PAGE: Final = """<!doctype html>
 """
 
 _TABLE: Final = """<table>
-<caption>Connections of each pool when this page was asked for</caption>
+<caption>Connections of each pool at the time of this request; pending: callers that wait for one</caption>
 <thead><tr><th scope="col">Pool</th><th scope="col">Used</th><th scope="col">Idle</th>\
 <th scope="col">Max</th><th scope="col">Pending</th></tr></thead>
 <tbody>
@@ -60,23 +63,47 @@ _TABLE: Final = """<table>
 </tbody>
 </table>"""
 
-_NO_POOL: Final = "<p>No pool is watched: <code>pool_exporter.instrument(engine)</code> does it.</p>"
+_NO_POOL: Final = "<p>No pool is instrumented. Call <code>pool_exporter.instrument(engine)</code>.</p>"
+
+
+_DETAILS: Final = {
+    "service": "service {}",
+    "instance": "instance {}",
+    "system": "{}",
+    "namespace": "{}",
+    "address": "{}",
+    "port": "port {}",
+}
+"""The attributes that tell pools of one name apart, and how each is printed."""
 
 
 def render(snapshot: Snapshot, metrics: str = "/metrics") -> str:
     """Return the page for all pools of *snapshot*; *metrics* is the path of the metrics."""
-    links = ((metrics.lstrip("/"), "what Prometheus scrapes"), *_LINKS)
+    links = ((metrics.lstrip("/"), "the metrics, for Prometheus"), *_LINKS)
+    differing = _differing(pool.identity for pool in snapshot.pools)
+    rows = [_row(pool, differing[pool.name]) for pool in snapshot.pools]
     return _PAGE.format(
         style=_STYLE,
         version=escape(snapshot.build.get("version", "")),
         links="\n".join(
             f'<li><a href="{escape(path)}">/{escape(path)}</a> {escape(what)}</li>' for path, what in links
         ),
-        pools=_TABLE.format(rows="\n".join(map(_row, snapshot.pools))) if snapshot.pools else _NO_POOL,
+        pools=_TABLE.format(rows="\n".join(rows)) if rows else _NO_POOL,
     )
 
 
-def _row(pool: PoolSnapshot) -> str:
+def _differing(identities: Iterable[PoolIdentity]) -> Mapping[str, list[str]]:
+    """Return, for each pool name, the attributes in which the pools of that name differ."""
+    by_name: dict[str, list[PoolIdentity]] = defaultdict(list)
+    for identity in identities:
+        by_name[identity.name].append(identity)
+    return {
+        name: [attribute for attribute in _DETAILS if len({getattr(each, attribute) for each in same}) > 1]
+        for name, same in by_name.items()
+    }
+
+
+def _row(pool: PoolSnapshot, differing: list[str]) -> str:
     limit = "no limit" if pool.max is None else str(pool.max)
     is_full = pool.max is not None and pool.used >= pool.max
     numbers = (
@@ -85,7 +112,14 @@ def _row(pool: PoolSnapshot) -> str:
         _cell(limit),
         _cell(str(pool.pending), is_alarming=pool.pending > 0),
     )
-    return f'<tr><th scope="row">{escape(pool.name)}</th>{"".join(numbers)}</tr>'
+    return f'<tr><th scope="row">{_title(pool.identity, differing)}</th>{"".join(numbers)}</tr>'
+
+
+def _title(identity: PoolIdentity, differing: list[str]) -> str:
+    name = escape(str(identity.name))
+    values = {attribute: str(getattr(identity, attribute)) for attribute in differing}
+    details = [_DETAILS[attribute].format(value) if value else f"no {attribute}" for attribute, value in values.items()]
+    return f"{name} <small>{escape(', '.join(details))}</small>" if details else name
 
 
 def _cell(text: str, *, is_alarming: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""Whatever the headers hold, there is an answer; and where they make sense, it is what the client wants most."""
+"""Every Accept header gets a result; a well-formed one gets the format and compression that the client prefers."""
 
 import pytest
 from hypothesis import given
@@ -55,7 +55,7 @@ JAVA = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"
     ],
 )
 def test_real_clients_get_their_format(accept: str, expected: Format) -> None:
-    """Scrapers get the newest format that both sides know, people and programs without a wish the plain text."""
+    """A scraper gets the newest format that both sides know; a client without a preference gets plain text."""
     assert expected == choose_format(accept)
 
 
@@ -88,7 +88,7 @@ def test_real_clients_get_their_format(accept: str, expected: Format) -> None:
     ],
 )
 def test_most_wanted_format_is_chosen(accept: str, expected: Format) -> None:
-    """Quality decides, then how exactly a format is named, then the client's order (RFC 9110, 12.5.1)."""
+    """Quality decides, then how exactly a format is named, then the order in the header (RFC 9110, 12.5.1)."""
     assert expected == choose_format(accept)
 
 
@@ -118,13 +118,13 @@ def test_most_wanted_format_is_chosen(accept: str, expected: Format) -> None:
     ],
 )
 def test_absurd_headers_get_the_oldest_format(accept: str) -> None:
-    """Who asks for what there is not, or for nothing that makes sense, gets text 0.0.4 and no error."""
+    """A header that is malformed, or accepts no format on offer, gets text 0.0.4 and no error."""
     assert choose_format(accept) == TEXT_0_0_4
 
 
 @pytest.mark.parametrize("offered", FORMATS, ids=["text-0.0.4", "text-1.0.0", "openmetrics-1.0.0"])
 def test_content_type_asks_for_itself(offered: Format) -> None:
-    """Each format's own Content-Type, sent as an Accept header, gets that format."""
+    """The Content-Type of each format, sent as an Accept header, gets that format."""
     assert offered == choose_format(offered.content_type)
 
 
@@ -140,19 +140,19 @@ HEADERS = st.one_of(
 
 @given(accept=HEADERS)
 def test_any_text_is_an_accept_header(accept: str) -> None:
-    """No text raises, and none gets what is not offered."""
+    """No text raises, and each gets a format on offer."""
     assert choose_format(accept) in FORMATS
 
 
 @given(accept_encoding=HEADERS)
 def test_any_text_is_an_accept_encoding_header(accept_encoding: str) -> None:
-    """No text raises, and gzip is sent only to who names it or says that anything will do."""
+    """No text raises, and only a header with `gzip` or `*` in it gets gzip."""
     assert accepts_gzip(accept_encoding) <= ("gzip" in accept_encoding.lower() or "*" in accept_encoding)
 
 
 @pytest.mark.parametrize("piece", ["a", '"', '"\\', "\\", ",", ";", '",', "a;q=0.1,", '"a";'])
 def test_long_headers_take_linear_time(piece: str) -> None:
-    """The longest header that servers let through is read at once; quadratic time would be minutes."""
+    """The longest header that servers accept is parsed in linear time; quadratic time would be minutes."""
     header = (piece * 65536)[:65536]
 
     assert choose_format(header) == TEXT_0_0_4
@@ -186,5 +186,5 @@ def test_long_headers_take_linear_time(piece: str) -> None:
     ],
 )
 def test_gzip_is_sent_to_who_takes_it(accept_encoding: str, expected: bool) -> None:
-    """Gzip needs a quality above 0, by name or by `*`, and none below that of no compression."""
+    """Gzip needs a quality above 0, by name or by `*`, and not below that of no compression."""
     assert expected == accepts_gzip(accept_encoding)

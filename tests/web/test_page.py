@@ -1,8 +1,9 @@
-"""The landing page shows the pools, leads to the metrics from wherever it is, and lets nothing in a name be HTML."""
+"""The landing page shows the pools, its links work under any prefix, and no name is interpreted as HTML."""
 
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -15,7 +16,7 @@ VOID = {"meta"}
 
 
 class Page(HTMLParser):
-    """A page as its elements: every tag has to be closed in its order."""
+    """Parses a page; every tag must be closed in its order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -29,7 +30,7 @@ class Page(HTMLParser):
         assert [] == self.open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note the tag."""
+        """Record the tag."""
         self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
@@ -37,13 +38,13 @@ class Page(HTMLParser):
             self.rows.append([])
 
     def handle_endtag(self, tag: str) -> None:
-        """Check that it closes what was opened last."""
+        """Check that it closes the tag that was opened last."""
         assert tag == self.open.pop()
 
     def handle_data(self, data: str) -> None:
-        """Note the text, and the cell that it is of."""
+        """Record the text, and the cell that contains it."""
         self.texts.append(data)
-        if self.open and self.open[-1] in ("td", "th"):
+        if {"td", "th"} & set(self.open):
             self.rows[-1].append(data)
 
     def attributes(self, name: str) -> list[str | None]:
@@ -52,12 +53,12 @@ class Page(HTMLParser):
 
 
 def page_of(**changes: Any) -> Page:
-    """Return the page of the pool `orders` with changes."""
+    """Return the page of the pool `orders` with *changes*."""
     return Page(render(Snapshot((replace(ORDERS, **changes),))))
 
 
 def test_pools_are_a_table() -> None:
-    """Each pool has a row with what it has used, idle, at most and pending."""
+    """Each pool has a row: connections used, idle and at most, and pending callers."""
     assert [
         ["Pool", "Used", "Idle", "Max", "Pending"],
         ['a\\b "c"\nd é\U0001f418', "0", "0", "no limit", "0"],
@@ -65,8 +66,38 @@ def test_pools_are_a_table() -> None:
     ] == Page(render(SNAPSHOT)).rows
 
 
+MAIN = PoolIdentity("main", "postgresql", "shop", "db1", "5432", "checkout", "a1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"service": "billing"}, ["main service billing", "main service checkout"]),
+        ({"service": ""}, ["main no service", "main service checkout"]),
+        ({"instance": "b2"}, ["main instance a1", "main instance b2"]),
+        ({"address": "db2", "namespace": "new"}, ["main shop, db1", "main new, db2"]),
+        ({"system": "mysql", "port": "3306"}, ["main mysql, port 3306", "main postgresql, port 5432"]),
+        ({"name": "other"}, ["main", "other"]),
+    ],
+)
+def test_pools_of_one_name_are_told_apart(changes: dict[str, str], shown: list[str]) -> None:
+    """Where two pools have one name, each row adds what differs: the service, as a rule."""
+    identities = (MAIN, replace(MAIN, **changes))
+    page = Page(render(Snapshot(tuple(replace(ORDERS, identity=identity) for identity in identities))))
+
+    assert sorted(shown) == sorted("".join(row[:-4]) for row in page.rows[1:])
+
+
+def test_label_that_is_no_text_does_not_cost_the_page() -> None:
+    """A name or a service that is a UUID or a number is shown as its text."""
+    identities = [PoolIdentity(7, service=service) for service in (UUID(int=1), UUID(int=2))]  # type: ignore[arg-type]
+    page = Page(render(Snapshot(tuple(replace(ORDERS, identity=identity) for identity in identities))))
+
+    assert ["7 ", f"service {UUID(int=1)}"] == page.rows[1][:2]
+
+
 def test_without_a_pool_it_says_what_to_do() -> None:
-    """An empty table would leave one wondering."""
+    """The page without a pool names the call that instruments one."""
     page = Page(render(Snapshot()))
 
     assert [] == page.rows
@@ -74,7 +105,7 @@ def test_without_a_pool_it_says_what_to_do() -> None:
 
 
 def test_version_is_shown() -> None:
-    """One sees what is running."""
+    """The version of pool_exporter is on the page."""
     assert "1.2.3" in Page(render(SNAPSHOT)).texts
 
 
@@ -84,7 +115,7 @@ def test_links_lead_on_under_any_prefix() -> None:
 
 
 def test_nothing_is_loaded_or_run() -> None:
-    """No script, picture, frame, form or file of another server: the page works without a network and leaks nothing."""
+    """The page has no script, image, frame, form or file of another server: it works without a network."""
     page = Page(render(SNAPSHOT))
     tags = {tag for tag, _ in page.tags}
 
@@ -110,7 +141,7 @@ def test_nothing_is_loaded_or_run() -> None:
     ],
 )
 def test_names_are_text(name: str) -> None:
-    """Whatever a pool or a version is called, the page shows just that and has no element more."""
+    """A name of a pool, or a version, is shown as text and adds no element."""
     identity = PoolIdentity(name)
     page = Page(render(Snapshot((replace(FRESH, identity=identity),), build={"version": name})))
     plain = Page(render(Snapshot((FRESH,), build={"version": "x"})))
@@ -125,8 +156,8 @@ def test_names_are_text(name: str) -> None:
     [(0, 15, 0, 0), (14, 15, 0, 0), (15, 15, 0, 1), (16, 15, 0, 1), (15, 15, 1, 2), (99, None, 0, 0), (0, 15, 1, 1)],
     ids=["calm", "almost", "full", "over", "full-and-pending", "no-limit", "pending"],
 )
-def test_what_is_wrong_stands_out(used: int, most: int | None, pending: int, alarms: int) -> None:
-    """A pool with nothing left to give is marked, and so are callers that wait."""
+def test_full_pools_and_pending_callers_are_marked(used: int, most: int | None, pending: int, alarms: int) -> None:
+    """The cell of a full pool is marked, and so is the number of pending callers above 0."""
     page = page_of(used=used, pending=pending, config=PoolConfig(max=most))
 
     assert alarms == page.attributes("class").count("alarm")
