@@ -16,7 +16,8 @@ from functools import cache
 from typing import Final, final
 from weakref import WeakSet
 
-from pool_exporter.web.responses import Source
+from pool_exporter.web.fork_notice import ForkNotice
+from pool_exporter.web.responses import Source, own_source
 from pool_exporter.web.wsgi_app import WSGIApp, make_wsgi_app
 from pool_exporter.web.wsgi_server import CONNECTIONS_MAX, LimitedServer, hang_up
 
@@ -42,7 +43,7 @@ def start_http_server(port: int = 10042, addr: str = "127.0.0.1", source: Source
     """
     if not 0 <= port <= 65535:  # noqa: PLR2004  # the largest there is
         raise ValueError(f"a port is from 0 to 65535, got {port}")
-    app = make_wsgi_app(source)
+    app = make_wsgi_app(source or ForkNotice(own_source()))
     try:
         return MetricsServer(addr, _listen(addr, port), app)
     except RuntimeError as error:  # No thread can be started.
@@ -52,7 +53,8 @@ def start_http_server(port: int = 10042, addr: str = "127.0.0.1", source: Source
         if isinstance(error, socket.gaierror) or error.errno in (EACCES, EADDRNOTAVAIL):
             advice = f"cannot listen on {_place(addr, port)}: {reason}; choose another address or port"
             raise type(error)(error.errno, advice) from error
-    _log.warning("cannot listen on %s: %s; port 0 takes any port that is free", _place(addr, port), reason)
+    advice = "give each process a port of its own, or set POOL_EXPORTER_DIR, and one server shows all processes"
+    _log.warning("cannot listen on %s: %s; this process serves no metrics: %s", _place(addr, port), reason, advice)
     return MetricsServer(addr, None, app)
 
 

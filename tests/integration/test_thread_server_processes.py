@@ -71,6 +71,31 @@ def test_process_ends_although_it_serves() -> None:
     assert "True" == run(DAEMON)
 
 
+PRELOAD = """
+import logging, os, sys, urllib.request
+import pool_exporter
+from sqlalchemy import create_engine
+
+logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
+engine = create_engine("sqlite://")
+pool_exporter.instrument(engine)
+server = pool_exporter.start_http_server(0)
+if (child := os.fork()) == 0:
+    engine.connect().close()
+    os._exit(0)
+os.waitpid(child, 0)
+for _ in range(2):
+    urllib.request.urlopen(server.url + "metrics").read()
+"""
+
+
+def test_preloaded_server_says_why_its_page_shows_zeros() -> None:
+    """The pools are used in the forked workers only: the process that serves says so once."""
+    lines = run(PRELOAD).splitlines()
+
+    assert [True] == [line.startswith("WARNING the metrics of process ") for line in lines]
+
+
 OUT_OF_DESCRIPTORS = """
 import os, resource, socket, threading, time
 import pool_exporter

@@ -1,0 +1,65 @@
+"""Warns once, in the log, that a page shows only zeros because the pools are used in forked workers.
+
+This is so where a server is started before the fork (`gunicorn --preload`) and no directory is shared: the server is in
+a process that uses no connection. Nothing here may change what the page shows.
+"""
+
+import logging
+import os
+from functools import cache
+from typing import Final
+from weakref import WeakSet
+
+from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.web.responses import Source
+
+_MESSAGE: Final = (
+    "the metrics of process %d show its own pools, which it has not used, and not those of the processes that it forked; "
+    "if these use connections, set POOL_EXPORTER_DIR, or call start_http_server() in each of them"
+)
+
+_log = logging.getLogger("pool_exporter")
+
+
+class ForkNotice:
+    """The snapshots of *source*, of this process; one WARNING if it has forked and has used none of its pools."""
+
+    def __init__(self, source: Source) -> None:
+        self.has_forked = False
+        self._source = source
+        self._is_given = False
+        _hook_fork()
+        _notices.add(self)
+
+    def __call__(self) -> Snapshot:
+        """Return the snapshot of *source*."""
+        snapshot = self._source()
+        is_own = snapshot.directory is None  # Otherwise it has the pools of all processes.
+        if (
+            self.has_forked
+            and not self._is_given
+            and is_own
+            and snapshot.pools
+            and all(map(_is_unused, snapshot.pools))
+        ):
+            self._is_given = True
+            _log.warning(_MESSAGE, os.getpid())
+        return snapshot
+
+
+def _is_unused(pool: PoolSnapshot) -> bool:
+    return not (pool.connects or pool.used or pool.idle or pool.pending or pool.wait_time.count)
+
+
+_notices: WeakSet[ForkNotice] = WeakSet()
+
+
+@cache
+def _hook_fork() -> None:
+    """Note every fork of this process; once, because a fork hook cannot be removed."""
+    os.register_at_fork(after_in_parent=_note)
+
+
+def _note() -> None:
+    for notice in list(_notices):
+        notice.has_forked = True
