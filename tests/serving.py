@@ -1,4 +1,4 @@
-"""What the tests of servers share: a source that can be stuck, a client that says just what it is told, a process."""
+"""For the tests of servers: a source that blocks, clients that send given bytes, and a program."""
 
 import http.client
 import socket
@@ -14,7 +14,7 @@ from tests.golden import SNAPSHOT
 
 @dataclass
 class BlockedSource:
-    """A source that gives no snapshot until it is released, and knows who asked it."""
+    """A source that returns no snapshot until it is released, and records the calling threads."""
 
     entered: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
@@ -34,7 +34,7 @@ class BlockedSource:
 
 
 def ask(server: MetricsServer, path: str = "/metrics", method: str = "GET", **headers: str) -> http.client.HTTPResponse:
-    """Ask with a client of the standard library, whose response has its body read: see `body`."""
+    """Send a request by http.client; return the response, with its body read: see `body`."""
     connection = http.client.HTTPConnection(server.addr, server.port, timeout=30)
     connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     response = connection.getresponse()
@@ -63,7 +63,7 @@ def dial(server: MetricsServer) -> socket.socket:
 
 
 def hear(connection: socket.socket) -> bytes:
-    """Return what comes until the other side hangs up."""
+    """Return the bytes that arrive until the server closes the connection."""
     heard = b""
     try:
         while more := connection.recv(65536):
@@ -74,14 +74,14 @@ def hear(connection: socket.socket) -> bytes:
 
 
 def own_threads(server: MetricsServer) -> list[str]:
-    """Return the names of the server's threads that are there."""
+    """Return the names of the living threads of the server."""
     return sorted(
         thread.name for thread in threading.enumerate() if thread.name.startswith(f"pool_exporter:{server.port}")
     )
 
 
 def run(code: str, seconds: float = 60) -> str:
-    """Run a program of its own to its end; return what it printed."""
+    """Run *code* as a program; return its output."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=seconds, check=False)
 
     assert (0, "") == (done.returncode, done.stderr)

@@ -14,8 +14,8 @@ from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.web.responses import Source
 
 _MESSAGE: Final = (
-    "the metrics of process %d show its own pools, which it has not used, and not those of the processes that it forked; "
-    "if these use connections, set POOL_EXPORTER_DIR, or call start_http_server() in each of them"
+    "the metrics of process %d show its own pools, which it has not used, and not those of the processes that it "
+    "forked; if these use connections, set POOL_EXPORTER_DIR, or call start_http_server() in each of them"
 )
 
 _log = logging.getLogger("pool_exporter")

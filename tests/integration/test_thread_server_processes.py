@@ -41,7 +41,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 def test_forked_child_has_nothing_of_its_parents_server() -> None:
-    """The child has no socket of the server's, no thread, and nothing to wait for; it can start a server of its own.
+    """A forked child has no socket or thread of its parent's server, and can start one of its own.
 
     The parent goes on serving, and its port is free when it closes.
     """
@@ -67,7 +67,7 @@ print(server.port > 0)
 
 
 def test_process_ends_although_it_serves() -> None:
-    """A server, with a client that is connected, keeps no process from ending."""
+    """A server with a connected client does not keep its process from ending."""
     assert "True" == run(DAEMON)
 
 
@@ -90,7 +90,7 @@ for _ in range(2):
 
 
 def test_preloaded_server_says_why_its_page_shows_zeros() -> None:
-    """The pools are used in the forked workers only: the process that serves says so once."""
+    """Where only forked workers use the pools, the process that serves logs it once."""
     lines = run(PRELOAD).splitlines()
 
     assert [True] == [line.startswith("WARNING the metrics of process ") for line in lines]
@@ -132,7 +132,7 @@ print(spent < 0.1, waiting.recv(15))
 
 
 def test_server_waits_when_descriptors_run_out() -> None:
-    """With no file descriptor left the server neither dies nor spins, and answers when there is one again."""
+    """Without a free file descriptor the server neither ends nor spins, and answers when there is one again."""
     assert "True b'HTTP/1.0 200 OK'" == run(OUT_OF_DESCRIPTORS)
 
 
@@ -157,5 +157,5 @@ print(refused, first_word())
 
 
 def test_server_goes_on_when_threads_run_out() -> None:
-    """When no thread can be started the client is told, and the server is there for the next one."""
+    """Where no thread can be started the client gets a 503, and the next client is served."""
     assert "b'HTTP/1.0 503' b'HTTP/1.0 200'" == run(NO_THREADS)

@@ -1,4 +1,4 @@
-"""The pages in an ASGI application: embedded, mounted, run; and never on the event loop, nor behind the application."""
+"""The pages in an ASGI application: as an endpoint, mounted, and run by themselves."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.golden import OPENMETRICS, SNAPSHOT, TEXT, scrape
 
 
 def client_of(app: ASGIApp, base_url: str = "http://test", **arguments: Any) -> httpx.AsyncClient:
-    """Return a client that calls *app* on the running loop; what the app raises, the client does."""
+    """Return a client that calls *app* on the running loop and raises the app's exceptions."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(app, **arguments), base_url=base_url)
 
 
@@ -39,7 +39,7 @@ def starlette_add_route() -> ASGIApp:
 
 
 def starlette_routes() -> ASGIApp:
-    """Give the endpoint to Starlette in its list of routes."""
+    """Pass the endpoint to Starlette in its list of routes."""
     return Starlette(routes=[Route("/metrics", pool_exporter.metrics_endpoint)])
 
 
@@ -65,7 +65,7 @@ EMBEDDED = pytest.mark.parametrize(
 @EMBEDDED
 @pytest.mark.asyncio
 async def test_endpoint_answers_get_at_exactly_its_path(embedded: Any) -> None:
-    """GET /metrics is this process' metrics, without a redirect."""
+    """GET /metrics answers with the metrics of this process, without a redirect."""
     async with client_of(embedded()) as client:
         response = await client.get("/metrics")
 
@@ -77,7 +77,7 @@ async def test_endpoint_answers_get_at_exactly_its_path(embedded: Any) -> None:
 @EMBEDDED
 @pytest.mark.asyncio
 async def test_endpoint_answers_head(embedded: Any) -> None:
-    """HEAD has the length of the page and no page."""
+    """The answer to HEAD has the length of the page and no body."""
     async with client_of(embedded()) as client:
         response = await client.head("/metrics")
 
@@ -89,7 +89,7 @@ async def test_endpoint_answers_head(embedded: Any) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 @pytest.mark.asyncio
 async def test_endpoint_answers_no_other_method(embedded: Any, method: str) -> None:
-    """Other methods are 405, and told which are not."""
+    """Other methods get a 405 that names the allowed ones."""
     async with client_of(embedded()) as client:
         response = await client.request(method, "/metrics")
 
@@ -100,7 +100,7 @@ async def test_endpoint_answers_no_other_method(embedded: Any, method: str) -> N
 @EMBEDDED
 @pytest.mark.asyncio
 async def test_endpoint_negotiates(embedded: Any) -> None:
-    """Format, compression and filter are those of the request."""
+    """The answer has the format, compression and filter that the request asks for."""
     headers = {"Accept": OPENMETRICS, "Accept-Encoding": "gzip;q=0"}
     async with client_of(embedded()) as client:
         response = await client.get("/metrics?name[]=pool_exporter_build_info", headers=headers)
@@ -112,7 +112,7 @@ async def test_endpoint_negotiates(embedded: Any) -> None:
 
 @pytest.mark.asyncio
 async def test_endpoint_can_be_routed_anywhere() -> None:
-    """The path is the application's to choose."""
+    """The endpoint answers at any path."""
     app = Starlette(routes=[Mount("/internal", routes=[Route("/m", pool_exporter.metrics_endpoint)])])
     async with client_of(app) as client:
         response = await client.get("/internal/m")
@@ -131,7 +131,7 @@ def test_endpoint_is_not_in_the_documentation() -> None:
 
 @pytest.mark.asyncio
 async def test_endpoint_goes_through_the_applications_middleware() -> None:
-    """Middleware that compresses, or that wraps requests in tasks, gets along with it."""
+    """The endpoint works behind middleware that compresses and middleware that runs requests in tasks."""
 
     async def passed_on(request: Any, call_next: Any) -> Any:
         return await call_next(request)
@@ -166,8 +166,8 @@ async def test_app_has_the_pages(path: str, start: str) -> None:
 
 @pytest.mark.parametrize("path", ["/metrics/", "/nothing", "/-/", "/-/healthy/"])
 @pytest.mark.asyncio
-async def test_app_redirects_nobody(path: str) -> None:
-    """What is not there is 404 at once: not all scrapers follow a redirect."""
+async def test_app_never_redirects(path: str) -> None:
+    """An unknown path is 404 without a redirect: not all scrapers follow one."""
     async with client_of(golden_app()) as client:
         response = await client.get(path)
 
@@ -177,7 +177,7 @@ async def test_app_redirects_nobody(path: str) -> None:
 @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready"])
 @pytest.mark.asyncio
 async def test_app_answers_get_and_head_only(path: str) -> None:
-    """HEAD has no body, other methods are 405."""
+    """The answer to HEAD has no body, and other methods are 405."""
     async with client_of(golden_app()) as client:
         head, post = await client.head(path), await client.post(path)
 
@@ -197,7 +197,7 @@ async def test_app_answers_get_and_head_only(path: str) -> None:
 )
 @pytest.mark.asyncio
 async def test_app_answers_absurd_headers_with_text(headers: list[tuple[bytes, bytes]]) -> None:
-    """Bytes that are no text get text 0.0.4, not an error."""
+    """Headers that are not text get format 0.0.4, not an error."""
     async with client_of(golden_app()) as client:
         response = await client.get("/metrics", headers=headers)
 
@@ -206,7 +206,7 @@ async def test_app_answers_absurd_headers_with_text(headers: list[tuple[bytes, b
 
 @pytest.mark.asyncio
 async def test_app_takes_repeated_headers_as_one_list() -> None:
-    """What a proxy has split into several headers is one list all the same."""
+    """Repeated headers, as a proxy may send them, are read as one list."""
     headers = [("Accept", "text/plain;q=0.1"), ("Accept", OPENMETRICS)]
     async with client_of(golden_app()) as client:
         response = await client.get("/metrics", headers=headers)
@@ -217,7 +217,7 @@ async def test_app_takes_repeated_headers_as_one_list() -> None:
 @pytest.mark.parametrize("query", [b"name[]=\xff", b"name[]=%FF", b"%FF%FE=1&name[]=x", b"name[]=\x00"])
 @pytest.mark.asyncio
 async def test_app_answers_absurd_queries(query: bytes) -> None:
-    """Bytes that are no text, which no client library would send, are the name of no metric."""
+    """A name[] that is not text, which no client library sends, selects no metric."""
     sent: list[Any] = []
     scope = {"type": "http", "method": "GET", "path": "/metrics", "query_string": query, "headers": []}
 
@@ -233,7 +233,7 @@ async def test_app_answers_absurd_queries(query: bytes) -> None:
 @pytest.mark.parametrize("framework", [Starlette, FastAPI])
 @pytest.mark.asyncio
 async def test_app_can_be_mounted(framework: type[Starlette], prefix: str) -> None:
-    """Under any prefix the app has its pages, no other, and links that lead to them."""
+    """Under any prefix the app has its pages and no other, and its links work."""
     app = framework()
     app.mount(prefix, golden_app())
     async with client_of(app) as client:
@@ -246,7 +246,7 @@ async def test_app_can_be_mounted(framework: type[Starlette], prefix: str) -> No
 
 @pytest.mark.asyncio
 async def test_app_can_be_mounted_in_what_is_mounted() -> None:
-    """Prefixes add up."""
+    """The prefixes of nested mounts add up."""
     app = Starlette(routes=[Mount("/a", routes=[Mount("/b", app=golden_app())])])
     async with client_of(app, root_path="/proxy") as client:
         response = await client.get("/proxy/a/b/metrics")
@@ -257,7 +257,7 @@ async def test_app_can_be_mounted_in_what_is_mounted() -> None:
 @pytest.mark.parametrize("root_path", ["", "/", "/pools", "/pools/"])
 @pytest.mark.asyncio
 async def test_app_honours_root_path(root_path: str) -> None:
-    """Behind a proxy the prefix is in the path or, as some servers do it, is not; both are the same page."""
+    """Behind a proxy the path has the prefix or, with some servers, has not; both answer with the same page."""
     async with client_of(golden_app(), root_path=root_path) as client:
         paths = ["/metrics", f"{root_path.rstrip('/')}/metrics"]
         statuses = [(await client.get(path)).status_code for path in paths]
@@ -266,7 +266,7 @@ async def test_app_honours_root_path(root_path: str) -> None:
 
 
 @pytest.mark.asyncio
-async def test_app_does_not_take_a_longer_word_for_its_prefix() -> None:
+async def test_prefix_ends_at_a_slash() -> None:
     """/poolsmetrics is not /pools/metrics."""
     async with client_of(golden_app(), root_path="/pools") as client:
         response = await client.get("/poolsmetrics")
@@ -275,7 +275,7 @@ async def test_app_does_not_take_a_longer_word_for_its_prefix() -> None:
 
 
 def test_app_handles_lifespan_and_websockets() -> None:
-    """Servers start and stop it as any app; a websocket is refused, and nothing raises."""
+    """Servers can start and stop the app; a websocket is refused, and nothing raises."""
     with TestClient(golden_app()) as client:
         response = client.get("/metrics")
         with pytest.raises(WebSocketDisconnect), client.websocket_connect("/metrics"):
@@ -286,7 +286,7 @@ def test_app_handles_lifespan_and_websockets() -> None:
 
 @pytest.mark.asyncio
 async def test_failing_source_is_a_500_and_no_end() -> None:
-    """An error while collecting is one scrape's, and its next one is answered."""
+    """An error while collecting costs one scrape; the next one is answered."""
     snapshots = iter([SNAPSHOT])
     app = pool_exporter.make_asgi_app(lambda: next(snapshots))
     async with client_of(app) as client:

@@ -1,4 +1,4 @@
-"""The pages beside a working application: never on its event loop, nor behind its threads; and as users build it."""
+"""The pages beside a working application: they never block its event loop nor wait for its threads."""
 
 import asyncio
 import gc
@@ -23,7 +23,7 @@ from tests.golden import OPENMETRICS, TEXT, scrape
 from tests.serving import BlockedSource
 from tests.web.test_asgi_app import client_of, golden_app
 
-ANYIO_THREADS = 40  # Starlette's share for all its callers.
+ANYIO_THREADS = 40  # Starlette's limit for all its callers.
 
 
 # Off the loop's hot path.
@@ -31,7 +31,7 @@ ANYIO_THREADS = 40  # Starlette's share for all its callers.
 
 @pytest.mark.asyncio
 async def test_scrape_never_runs_on_the_loop() -> None:
-    """B-37: collecting runs in a thread of its own; while it is stuck, the application's loop goes on."""
+    """B-37: collecting runs in a thread of its own; while it is stuck, the application's event loop runs."""
     source = BlockedSource()
     async with client_of(pool_exporter.make_asgi_app(source)) as client:
         scraping = asyncio.create_task(client.get("/metrics"))
@@ -74,7 +74,7 @@ def blocked_threads(tasks: list["asyncio.Task[Any]"]) -> Iterator[None]:
 @pytest.mark.parametrize("path", ["/metrics", "/", "/-/ready", "/-/healthy"])
 @pytest.mark.asyncio
 async def test_scrape_does_not_wait_behind_the_application(path: str) -> None:
-    """B-37: /metrics answers when every thread of Starlette's and of the loop's waits for a connection."""
+    """B-37: /metrics answers while every thread of Starlette and of the loop waits for a connection."""
     tasks: list[asyncio.Task[Any]] = []
     with blocked_threads(tasks):
         limiter = anyio.to_thread.current_default_thread_limiter()
@@ -89,7 +89,7 @@ async def test_scrape_does_not_wait_behind_the_application(path: str) -> None:
 
 @pytest.mark.asyncio
 async def test_scrapes_are_answered_one_at_a_time() -> None:
-    """However many scrapers there are, one thread collects; the others wait without one and are answered after it."""
+    """One thread collects for any number of scrapers; requests wait for it without a thread."""
     source = BlockedSource()
     before = set(threading.enumerate())
     async with client_of(pool_exporter.make_asgi_app(source)) as client:
@@ -106,7 +106,7 @@ async def test_scrapes_are_answered_one_at_a_time() -> None:
 
 @pytest.mark.asyncio
 async def test_client_that_goes_away_leaves_no_thread() -> None:
-    """Requests that are cancelled, while they wait or are answered, hold no thread and nobody up, then or later."""
+    """A cancelled request, waiting or being answered, keeps no thread and delays no later request."""
     source = BlockedSource()
     before = set(threading.enumerate())
     async with client_of(pool_exporter.make_asgi_app(source)) as client:
@@ -127,7 +127,7 @@ async def test_client_that_goes_away_leaves_no_thread() -> None:
 
 
 def test_thread_ends_with_its_loop() -> None:
-    """A loop that is gone has left no thread."""
+    """The thread ends when its event loop is gone."""
 
     async def scrape_once() -> None:
         async with client_of(golden_app()) as client:
@@ -140,8 +140,8 @@ def test_thread_ends_with_its_loop() -> None:
     until(0, lambda: len(set(threading.enumerate()) - before))
 
 
-def test_each_loop_has_its_own_turn() -> None:
-    """One app on several loops, one after the other or at once, is bound to none of them."""
+def test_each_loop_has_its_own_thread() -> None:
+    """One app works on several event loops, one after the other or at once."""
     app = golden_app()
 
     async def status() -> int:
@@ -215,7 +215,7 @@ def value_of(page: str, name: str, label: str = "") -> float:
 
 @contextmanager
 def served(app: ASGIApp, **config: Any) -> Iterator[httpx.Client]:
-    """Run uvicorn with *app* in a thread; give a client of it."""
+    """Run uvicorn with *app* in a thread; yield a client of it."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, **config))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -230,7 +230,7 @@ def served(app: ASGIApp, **config: Any) -> Iterator[httpx.Client]:
 
 
 def test_uvicorn_serves_the_app() -> None:
-    """A real server gets through with every kind of request, its lifespan included, on one connection."""
+    """The server uvicorn serves every kind of request, and the lifespan, on one connection."""
     with served(golden_app(), lifespan="on") as client:
         packed = client.get("/metrics", headers={"Accept": OPENMETRICS, "Accept-Encoding": "gzip"})
         head = client.head("/metrics", headers={"Accept-Encoding": "identity"})
@@ -243,6 +243,6 @@ def test_uvicorn_serves_the_app() -> None:
 
 
 def test_uvicorn_serves_the_app_under_a_root_path() -> None:
-    """`uvicorn --root-path` changes nothing but where the app is."""
+    """`uvicorn --root-path` changes only where the app is."""
     with served(golden_app(), root_path="/pools") as client:
         assert scrape(TEXT) == client.get("/metrics").text

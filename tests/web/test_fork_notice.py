@@ -1,4 +1,4 @@
-"""A page that shows only zeros because forked workers use the pools is explained once, in the log."""
+"""A page that shows only zeros, because forked workers use the pools, is explained once in the log."""
 
 from dataclasses import replace
 
@@ -34,11 +34,11 @@ def test_zeros_after_a_fork_are_explained_once(caplog: pytest.LogCaptureFixture)
     [Snapshot(), Snapshot((FRESH, ORDERS)), Snapshot((replace(FRESH, pending=1),)), replace(SNAPSHOT, pools=(FRESH,))],
     ids=["no-pool", "one-in-use", "pending", "shared-directory"],
 )
-def test_other_pages_are_not(caplog: pytest.LogCaptureFixture, snapshot: Snapshot) -> None:
-    """A process that uses its pools, has none, or shows all processes, may fork as it likes."""
+def test_other_pages_are_not_explained(caplog: pytest.LogCaptureFixture, snapshot: Snapshot) -> None:
+    """A process that uses its pools, has none, or shows all processes, gets no warning."""
     assert [] == warnings_of(caplog, snapshot)
 
 
-def test_zeros_without_a_fork_are_not(caplog: pytest.LogCaptureFixture) -> None:
-    """An application that has not begun to work is no reason for a warning."""
+def test_zeros_without_a_fork_are_not_explained(caplog: pytest.LogCaptureFixture) -> None:
+    """An application that has not used its pools yet gets no warning."""
     assert [] == warnings_of(caplog, UNUSED, has_forked=False)

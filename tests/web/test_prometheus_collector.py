@@ -1,4 +1,4 @@
-"""The collector shows our metrics on a registry of the application's own, on any number of them."""
+"""The collector adds the pools' metrics to any number of the application's registries."""
 
 import re
 
@@ -14,7 +14,7 @@ from tests.golden import METRICS, SNAPSHOT, TEXT, scrape
 
 
 def pool_names(registry: CollectorRegistry) -> set[str]:
-    """Return the pools that a registry shows."""
+    """Return the names of the pools that a registry shows."""
     found: list[str] = re.findall(r'^sqlalchemy_pool_info\{.*pool_name="([^"]*)"', text_of(registry), re.MULTILINE)
     return set(found)
 
@@ -30,7 +30,7 @@ def collector(snapshot: Snapshot = SNAPSHOT) -> "pool_exporter.PoolCollector":
 
 
 def test_collector_shows_what_our_own_page_shows() -> None:
-    """A registry's page with the collector alone is our page."""
+    """The page of a registry with this collector alone is that of /metrics."""
     registry = CollectorRegistry()
     registry.register(collector())
 
@@ -38,7 +38,7 @@ def test_collector_shows_what_our_own_page_shows() -> None:
 
 
 def test_collector_stands_beside_other_metrics() -> None:
-    """A registry that has metrics of its own has ours too."""
+    """A registry keeps its own metrics beside those of the pools."""
     registry = CollectorRegistry()
     Gauge("orders_open", "Orders that are open.", registry=registry).set(5)
     registry.register(collector())
@@ -48,7 +48,7 @@ def test_collector_stands_beside_other_metrics() -> None:
 
 
 def test_collector_is_filtered_by_name() -> None:
-    """prometheus_client's own name[] filter finds our metrics, because the collector describes them."""
+    """prometheus_client's name[] filter finds the metrics, because the collector describes them."""
     registry = CollectorRegistry()
     registry.register(collector())
     restricted = registry.restricted_registry(["sqlalchemy_pool_leaked_total"])
@@ -57,7 +57,7 @@ def test_collector_is_filtered_by_name() -> None:
 
 
 def test_collector_describes_without_collecting() -> None:
-    """Registering takes no snapshot, and tells all names, so that a clash is found at once."""
+    """Registering takes no snapshot and declares all names, so that a clash is found at once."""
 
     def source() -> Snapshot:
         raise AssertionError
@@ -71,7 +71,7 @@ def test_collector_describes_without_collecting() -> None:
 
 
 def test_many_pools_and_registries_make_no_registration_error() -> None:
-    """B-25: ten pools on two registries, disposed and instrumented again, are there on both, and leave when closed."""
+    """B-25: two registries show ten pools after dispose and a second instrument(), and none after close()."""
     registries = [CollectorRegistry(), CollectorRegistry()]
     for registry in registries:
         registry.register(pool_exporter.PoolCollector())
@@ -91,7 +91,7 @@ def test_many_pools_and_registries_make_no_registration_error() -> None:
 
 
 def test_collector_of_failing_source_says_so() -> None:
-    """What the source raises reaches the registry's caller, who knows what to do with it, and the next scrape works."""
+    """An exception of the source reaches the registry's caller, and the next scrape works."""
     snapshots = iter([SNAPSHOT])
     registry = CollectorRegistry()
     registry.register(pool_exporter.PoolCollector(lambda: next(snapshots)))

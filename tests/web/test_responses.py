@@ -1,4 +1,4 @@
-"""The whole HTTP surface as a function: every request has a response, and the right one."""
+"""Every answer over HTTP as a function of the request and the snapshot."""
 
 import gzip
 import logging
@@ -35,7 +35,7 @@ def ask(
 
 
 def header(response: Response, name: str) -> str | None:
-    """Return the header, which is there once or not at all."""
+    """Return the value of a header that occurs at most once; None if it is absent."""
     values = [value for key, value in response.headers if key == name]
 
     assert len(values) <= 1
@@ -43,12 +43,12 @@ def header(response: Response, name: str) -> str | None:
 
 
 def failing() -> Snapshot:
-    """Fail as a source might, with a message that is nobody's business."""
+    """Fail as a source may, with a message that must not be shown."""
     raise RuntimeError("password=hunter2")
 
 
 class CountingSource:
-    """Counts how often it is asked."""
+    """A source that counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -64,7 +64,7 @@ class CountingSource:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_every_page_is_there(path: str) -> None:
-    """The four pages answer."""
+    """Each of the four pages answers 200."""
     assert 200 == ask(path).status
 
 
@@ -72,28 +72,28 @@ def test_every_page_is_there(path: str) -> None:
     "path", ["", "/metrics/", "//metrics", "/metrics/x", "/Metrics", "metrics", "/healthy", "/-/", "/favicon.ico"]
 )
 def test_paths_are_exact(path: str) -> None:
-    """Anything but the four paths is 404, and never a redirect: scrapers need not follow one."""
+    """Every other path is 404, and never a redirect: scrapers need not follow one."""
     assert (404, b"not found\n") == (ask(path).status, ask(path).body)
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "BREW", ""])
 def test_only_get_and_head(path: str, method: str) -> None:
-    """Other methods are 405, which names those that are allowed, as it must."""
+    """Other methods get a 405 that names the allowed ones."""
     response = ask(path, method)
 
     assert (405, "GET, HEAD") == (response.status, header(response, "Allow"))
 
 
-def test_unknown_path_is_unknown_by_any_method() -> None:
-    """What is not there cannot be the wrong method's."""
+def test_unknown_path_is_404_for_any_method() -> None:
+    """The path is looked up before the method."""
     assert 404 == ask("/nothing", "POST").status
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/nothing"])
 @pytest.mark.parametrize("accept_encoding", ["", "gzip"])
 def test_head_is_get_without_the_body(path: str, accept_encoding: str) -> None:
-    """HEAD has GET's status and headers, its Content-Length included, and no body."""
+    """HEAD has the status and headers of GET, its Content-Length included, and no body."""
     get, head = (ask(path, method, accept_encoding=accept_encoding) for method in ("GET", "HEAD"))
 
     assert (get.status, get.headers, b"") == (head.status, head.headers, head.body)
@@ -102,7 +102,7 @@ def test_head_is_get_without_the_body(path: str, accept_encoding: str) -> None:
 @pytest.mark.parametrize("path", [*PATHS, "/nothing"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_content_length_is_the_bodys(path: str, method: str) -> None:
-    """Every response says how long it is."""
+    """Every response has the Content-Length of its body."""
     response = ask(path, method)
 
     assert str(len(response.body)) == header(response, "Content-Length")
@@ -116,7 +116,7 @@ def test_content_length_is_the_bodys(path: str, method: str) -> None:
     accept_encoding=st.text(),
 )
 def test_every_request_has_a_response(method: str, path: str, query: str, accept: str, accept_encoding: str) -> None:
-    """No request raises, and none is a fault of the server's."""
+    """No request raises or gets a 5xx."""
     response = respond(Request(method, path, query, accept, accept_encoding), Snapshot)
 
     assert response.status in (200, 404, 405)
@@ -138,7 +138,7 @@ def test_every_request_has_a_response(method: str, path: str, query: str, accept
     ],
 )
 def test_content_type_is_what_is_sent(accept: str, expected: str) -> None:
-    """The version in the Content-Type is that of the body, never the one that was asked for."""
+    """The version in the Content-Type is that of the body, not that of the request."""
     response = ask(accept=accept)
     is_openmetrics = response.body.endswith(b"# EOF\n")
 
@@ -147,7 +147,7 @@ def test_content_type_is_what_is_sent(accept: str, expected: str) -> None:
 
 
 def test_gzip_holds_the_same_page() -> None:
-    """What is sent compressed is what is sent plain, and says so."""
+    """The compressed page has the bytes of the plain one, and a Content-Encoding."""
     plain, packed = ask(), ask(accept_encoding="gzip")
 
     assert (None, "gzip") == (header(plain, "Content-Encoding"), header(packed, "Content-Encoding"))
@@ -155,7 +155,7 @@ def test_gzip_holds_the_same_page() -> None:
 
 
 def test_gzip_of_the_same_page_is_the_same() -> None:
-    """No time stands in the compressed page: nothing changes that has not changed."""
+    """The gzip header contains no time, so that an unchanged page has unchanged bytes."""
     assert packed_time(ask(accept_encoding="gzip").body) == 0
 
 
@@ -166,7 +166,7 @@ def packed_time(body: bytes) -> int:
 
 @pytest.mark.parametrize("accept_encoding", ["", "gzip"])
 def test_vary_names_both_headers(accept_encoding: str) -> None:
-    """A cache between must not hand one client's format to another."""
+    """A cache must not give one client the format of another."""
     assert "Accept, Accept-Encoding" == header(ask(accept_encoding=accept_encoding), "Vary")
 
 
@@ -174,7 +174,7 @@ def test_vary_names_both_headers(accept_encoding: str) -> None:
 
 
 def family_names(query: str, snapshot: Snapshot = SNAPSHOT) -> list[str]:
-    """Return the names of the families in the filtered page, which has to be valid OpenMetrics."""
+    """Return the names of the families in the filtered page, which must be valid OpenMetrics."""
     return [family.name for family in parse_openmetrics(scrape(OPENMETRICS, query, snapshot))]
 
 
@@ -192,18 +192,18 @@ SAMPLES = {
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_filter_takes_names_of_samples_and_families(name: str) -> None:
-    """The family is there whole, and no other, whether its own name is given or that of a sample."""
+    """The name of a family, or of one of its samples, selects the whole family and no other."""
     assert [SAMPLES[name]] == family_names(f"name[]={name}")
 
 
 @pytest.mark.parametrize("metric", [*POOL_METRICS, *EXPORTER_METRICS], ids=lambda metric: metric.name)
 def test_filter_finds_every_metric(metric: Metric) -> None:
-    """The name that a query uses finds each metric of the catalogue."""
+    """Each metric of the catalogue is selected by the name that a PromQL query uses."""
     assert [metric.family] == family_names(f"name[]={metric.prometheus}")
 
 
 def test_filter_is_repeatable() -> None:
-    """Several names add up, in the page's own order, unknown ones among them changing nothing."""
+    """Several names add up, in the order of the page; unknown names change nothing."""
     query = "name[]=sqlalchemy_pool_leaked_total&name[]=unknown&name%5B%5D=db_client_connection_max"
 
     assert ["db_client_connection_max", "sqlalchemy_pool_leaked"] == family_names(query)
@@ -211,7 +211,7 @@ def test_filter_is_repeatable() -> None:
 
 @pytest.mark.parametrize("query", ["name[]=unknown", "name[]=", "name[]", "name[]=%FF", "name[]=up&name[]=go_info"])
 def test_filter_for_nothing_is_an_empty_page(query: str) -> None:
-    """Names that are not ours give a valid page without a family, not an error and not everything."""
+    """Unknown names give a valid page without a family, not an error and not all families."""
     assert (200, b"") == (ask(query=query).status, ask(query=query).body)
     assert b"# EOF\n" == ask(query=query, accept=OPENMETRICS).body
 
@@ -223,7 +223,7 @@ def test_other_parameters_change_nothing(query: str) -> None:
 
 
 def test_filter_works_when_there_is_no_pool() -> None:
-    """A family without a series is known all the same."""
+    """A family without a series can be selected."""
     assert ["db_client_connection_max"] == family_names("name[]=db_client_connection_max", Snapshot())
 
 
@@ -232,7 +232,7 @@ def test_filter_works_when_there_is_no_pool() -> None:
 
 @pytest.mark.parametrize("path", [*PATHS, "/nothing"])
 def test_one_snapshot_for_an_answer(path: str) -> None:
-    """An answer is of one moment, and takes_snapshot() tells which take one at all."""
+    """An answer takes one snapshot at most, and takes_snapshot() tells which answers take one."""
     source = CountingSource()
 
     respond(Request("GET", path), source)
@@ -241,7 +241,7 @@ def test_one_snapshot_for_an_answer(path: str) -> None:
 
 
 def test_metrics_can_be_at_another_path() -> None:
-    """The metrics are where the server has them, only there, and the landing page leads there."""
+    """The metrics are at the path that the server sets, only there, and the landing page links to it."""
     answers = {path: respond(Request("GET", path, metrics="/m"), lambda: SNAPSHOT) for path in ("/", "/metrics", "/m")}
 
     assert [200, 404, 200] == [answer.status for answer in answers.values()]
@@ -251,21 +251,21 @@ def test_metrics_can_be_at_another_path() -> None:
 
 
 def test_metrics_can_be_at_the_root() -> None:
-    """At / the metrics take the place of the landing page."""
+    """At / the metrics replace the landing page."""
     answer = respond(Request("GET", "/", metrics="/"), lambda: SNAPSHOT)
 
     assert b"# HELP " == answer.body[:7]
 
 
 def test_which_pages_take_a_snapshot() -> None:
-    """All but the one that says whether we answer: it has to answer when all else is stuck."""
+    """Every page but /-/healthy, which must answer while a snapshot is stuck."""
     assert [True, True, False, True] == [takes_snapshot(path) for path in PATHS]
 
 
 @pytest.mark.parametrize("path", [LANDING, METRICS, READY])
 @pytest.mark.parametrize("error", [RuntimeError, ValueError, MemoryError, RecursionError])
 def test_failing_source_is_one_line(path: str, error: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
-    """An error while collecting is one line with no more than its class, 500 or not ready, and is logged in full."""
+    """An error while collecting is one line with its class only, 500 or 503, and is logged in full."""
 
     def source() -> Snapshot:
         raise error("password=hunter2")
@@ -280,26 +280,26 @@ def test_failing_source_is_one_line(path: str, error: type[Exception], caplog: p
 
 
 def test_healthy_does_not_need_the_source() -> None:
-    """A source that fails does not make the server unhealthy, only not ready."""
+    """With a source that fails the server is healthy and not ready."""
     assert [200, 503] == [respond(Request("GET", path), failing).status for path in (HEALTHY, READY)]
 
 
-# What a browser is told.
+# Headers for browsers.
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/nothing"])
 def test_no_browser_guesses_the_type(path: str) -> None:
-    """Labels hold names that others chose; what is text must not be sniffed to be HTML."""
+    """A browser must not take text for HTML: labels contain names from elsewhere."""
     assert "nosniff" == header(ask(path), "X-Content-Type-Options")
 
 
 def test_landing_page_may_load_and_run_nothing() -> None:
-    """The policy sent with the page forbids what the page does not do."""
+    """The Content-Security-Policy forbids everything that the page does not do."""
     assert "default-src 'none'" in (header(ask(LANDING), "Content-Security-Policy") or "")
 
 
 def test_landing_page_is_utf_8() -> None:
-    """A pool's name in any script arrives."""
+    """The page is UTF-8, so that a name in any script is shown."""
     response = ask(LANDING)
 
     assert "text/html; charset=utf-8" == header(response, "Content-Type")
@@ -309,7 +309,7 @@ def test_landing_page_is_utf_8() -> None:
 @pytest.mark.parametrize("path", [LANDING, METRICS])
 @pytest.mark.parametrize("accept", ["text/plain", OPENMETRICS])
 def test_name_that_has_no_utf_8_costs_one_character(path: str, accept: str) -> None:
-    """Half a surrogate pair, which a file's name may hold, shows as a question mark and spoils nothing else."""
+    """Half a surrogate pair, which a file name may contain, is shown as a question mark; all else is as before."""
     pool = replace(FRESH, identity=PoolIdentity("data\udcff.db"))
     response = respond(Request("GET", path, accept=accept), lambda: Snapshot((pool,)))
 

@@ -1,4 +1,4 @@
-"""The server on threads of its own has the pages, takes whatever it is sent, and answers whatever stands still."""
+"""The thread server has the pages, survives malformed requests, and answers while the application is blocked."""
 
 import asyncio
 import gzip
@@ -30,7 +30,7 @@ def _server() -> Iterator[MetricsServer]:
     [("/", b"<!doctype html>"), ("/metrics", b"# HELP "), ("/-/healthy", b"healthy\n"), ("/-/ready", b"ready\n")],
 )
 def test_server_has_the_pages(server: MetricsServer, path: str, start: bytes) -> None:
-    """Every page is there, and as long as it says."""
+    """Every page answers, with the Content-Length of its body."""
     response = ask(server, path)
 
     assert (200, True) == (response.status, body(response).startswith(start))
@@ -38,7 +38,7 @@ def test_server_has_the_pages(server: MetricsServer, path: str, start: bytes) ->
 
 
 def test_server_negotiates(server: MetricsServer) -> None:
-    """Format, compression and filter are those of the request."""
+    """The answer has the format, compression and filter that the request asks for."""
     response = ask(server, Accept=OPENMETRICS, Accept_Encoding="gzip")
     [family] = [
         line for line in body(ask(server, "/metrics?name[]=sqlalchemy_pool_leaked")).splitlines() if b"TYPE" in line
@@ -49,27 +49,27 @@ def test_server_negotiates(server: MetricsServer) -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics/", "/nothing", "/metrics%2F", "*", "http://elsewhere/metrics"])
-def test_server_redirects_nobody(server: MetricsServer, path: str) -> None:
-    """What is not there is 404."""
+def test_server_never_redirects(server: MetricsServer, path: str) -> None:
+    """An unknown path is 404."""
     assert 404 == ask(server, path).status
 
 
 def test_server_reads_encoded_paths(server: MetricsServer) -> None:
-    """A path is what it means, as in the app."""
+    """A percent-encoded path is decoded, as in the ASGI app."""
     assert 200 == ask(server, "/%6Detrics").status
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "BREW"])
 def test_server_answers_get_and_head_only(server: MetricsServer, path: str, method: str) -> None:
-    """Other methods are 405, whatever they are called."""
+    """Every other method is 405, also an unknown one."""
     response = ask(server, path, method)
 
     assert (405, "GET, HEAD") == (response.status, response.headers["Allow"])
 
 
 def test_server_answers_head(server: MetricsServer) -> None:
-    """HEAD has the length of the page and no page."""
+    """The answer to HEAD has the length of the page and no body."""
     answer = say(server, b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
     headers, _, rest = answer.partition(b"\r\n\r\n")
 
@@ -83,7 +83,7 @@ def test_server_answers_head(server: MetricsServer) -> None:
     ids=["not-utf-8", "version-abc", "encoding-not-utf-8", "empty"],
 )
 def test_server_answers_absurd_headers_with_text(server: MetricsServer, header: bytes) -> None:
-    """Bytes that are no text get text 0.0.4, not an error."""
+    """Headers that are not text get format 0.0.4, not an error."""
     answer = say(server, b"GET /metrics HTTP/1.1\r\n" + header + b"\r\n\r\n")
 
     assert answer.startswith(b"HTTP/1.0 200 OK\r\n")
@@ -91,7 +91,7 @@ def test_server_answers_absurd_headers_with_text(server: MetricsServer, header: 
 
 
 def test_server_takes_repeated_headers_as_one_list(server: MetricsServer) -> None:
-    """What a proxy has split into several headers is one list all the same."""
+    """Repeated headers, as a proxy may send them, are read as one list."""
     answer = say(server, f"GET /metrics HTTP/1.1\r\nAccept: text/plain;q=0.1\r\nAccept: {OPENMETRICS}\r\n\r\n".encode())
 
     assert answer.endswith(scrape(OPENMETRICS).encode())
@@ -117,7 +117,7 @@ def test_server_takes_repeated_headers_as_one_list(server: MetricsServer) -> Non
     ],
 )
 def test_malformed_requests_get_one_line(server: MetricsServer, raw: bytes, status: bytes) -> None:
-    """What is no request is told so in a line of text, without a word on the Python behind it, and harms nobody."""
+    """A malformed request gets one line of text that does not mention Python, and the server goes on."""
     answer = say(server, raw)
     headers, _, line = answer.partition(b"\r\n\r\n")
 
@@ -128,7 +128,7 @@ def test_malformed_requests_get_one_line(server: MetricsServer, raw: bytes, stat
 
 
 def test_headers_of_less_than_64_kib_are_read(server: MetricsServer) -> None:
-    """The limit is of the request as a whole: one large header, as of a proxy's, is no harm."""
+    """The limit is one of the whole request: a single large header, as proxies add, is accepted."""
     answer = say(server, b"GET /metrics HTTP/1.1\r\nCookie: " + b"x" * 65_000 + b"\r\n\r\n")
 
     assert answer.startswith(b"HTTP/1.0 200 OK\r\n")
@@ -164,7 +164,7 @@ def test_answers_are_sent_without_delay(monkeypatch: pytest.MonkeyPatch) -> None
     "raw",
     [b"", b"\r\n", b"GET /met", b"GET /metrics\r\n", b"GET /metrics HTTP/1.1\r\nAcc", b"\x16\x03\x01\x02\x00\x01"],
 )
-def test_clients_that_hang_up_early_harm_nobody(
+def test_clients_that_hang_up_early_do_no_harm(
     server: MetricsServer, raw: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A port scan or a load balancer's check ends its thread and prints nothing."""
@@ -178,7 +178,7 @@ def test_clients_that_hang_up_early_harm_nobody(
     assert ("", "") == capfd.readouterr()
 
 
-def test_clients_that_do_not_read_harm_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+def test_clients_that_do_not_read_do_no_harm(capfd: pytest.CaptureFixture[str]) -> None:
     """A client that resets its connection while it is answered ends its thread and prints nothing."""
     source = BlockedSource()
     with start_http_server(0, source=source) as server:
@@ -194,7 +194,7 @@ def test_clients_that_do_not_read_harm_nobody(capfd: pytest.CaptureFixture[str])
 
 
 def test_requests_are_not_logged(server: MetricsServer, caplog: pytest.LogCaptureFixture) -> None:
-    """A scrape every few seconds is no news: it is logged at DEBUG only."""
+    """Requests, malformed ones included, are logged at DEBUG only."""
     with caplog.at_level("INFO"):
         ask(server)
         say(server, b"GARBAGE\r\n\r\n")
@@ -203,7 +203,7 @@ def test_requests_are_not_logged(server: MetricsServer, caplog: pytest.LogCaptur
 
 
 def test_failing_source_is_a_500_and_no_end() -> None:
-    """An error while collecting is one scrape's, and the next one is answered."""
+    """An error while collecting costs one scrape; the next one is answered."""
     snapshots = iter([SNAPSHOT])
     with start_http_server(0, source=lambda: next(snapshots)) as server:
         responses = [ask(server), ask(server), ask(server, "/-/healthy")]
@@ -212,19 +212,19 @@ def test_failing_source_is_a_500_and_no_end() -> None:
     assert 1 == body(responses[1]).count(b"\n")
 
 
-# While everything else stands still.
+# While the application is blocked.
 
 
 @pytest.mark.asyncio
 async def test_server_answers_while_the_loop_is_blocked(server: MetricsServer) -> None:
-    """The event loop of this test does nothing but wait for the answer, and gets it."""
+    """The server answers while the event loop is blocked by waiting for the answer."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
 
     assert scrape(TEXT).encode() == body(ask(server))
 
 
 def test_server_is_healthy_while_its_source_is_stuck() -> None:
-    """Who only asks whether it is there does not wait behind those who ask for numbers."""
+    """/-/healthy does not wait for a scrape that is stuck."""
     source = BlockedSource()
     with start_http_server(0, source=source) as server, ThreadPoolExecutor() as clients:
         scraping = clients.submit(ask, server)

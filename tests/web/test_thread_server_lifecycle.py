@@ -1,4 +1,4 @@
-"""Starting says at once what is wrong, closing leaves nothing, and a forked child has nothing of its parent's."""
+"""Starting and closing the thread server: errors at the start, and no thread or port left at the end."""
 
 import http.client
 import logging
@@ -30,7 +30,7 @@ def port_of(server: MetricsServer) -> int:
 
 
 def test_server_is_public() -> None:
-    """The package's name for it is this function, with the defaults of the documentation."""
+    """The package exports this function, with the defaults of the documentation."""
     defaults = start_http_server.__defaults__ or ()
 
     assert pool_exporter.start_http_server is start_http_server
@@ -38,13 +38,13 @@ def test_server_is_public() -> None:
 
 
 def test_default_source_is_this_process() -> None:
-    """Without a source it shows the pools that are watched here."""
+    """Without a source the server shows the pools of this process."""
     with start_http_server(0) as server:
         assert b"\npool_exporter_build_info{" in body(ask(server))
 
 
 def test_closing_frees_the_port_and_the_threads() -> None:
-    """After close() nobody listens, the same port can be had again at once, and no thread is left."""
+    """After close() the port is free at once and no thread is left."""
     server = start_http_server(0, source=lambda: SNAPSHOT)
     ask(server)
     server.close()
@@ -68,7 +68,7 @@ def test_closing_twice_is_closing_once() -> None:
 
 
 def test_closing_ends_idle_connections() -> None:
-    """A client that has not asked yet does not hold close() up."""
+    """A connection without a request does not delay close()."""
     with start_http_server(0) as server, dial(server) as connection:
         until(2, lambda: len(own_threads(server)))
         server.close()
@@ -78,7 +78,7 @@ def test_closing_ends_idle_connections() -> None:
 
 
 def test_closing_does_not_wait_for_a_stuck_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer that does not come is waited for briefly; its thread ends when the source does."""
+    """close() waits briefly for an answer that is stuck; its thread ends when the source returns."""
     monkeypatch.setattr(server_module, "CLOSE_SECONDS", 0.1)
     source = BlockedSource()
     with start_http_server(0, source=source) as server, dial(server) as connection:
@@ -93,7 +93,7 @@ def test_closing_does_not_wait_for_a_stuck_source(monkeypatch: pytest.MonkeyPatc
 
 
 def test_merely_dropped_server_goes_on() -> None:
-    """The handle need not be kept: the server is there until it is closed or the process ends."""
+    """The server runs until it is closed or the process ends, also without a reference to it."""
     port = start_http_server(0, source=lambda: SNAPSHOT).port
     [server] = [server for server in server_module._servers if server.port == port]
     status = ask(server).status
@@ -122,7 +122,7 @@ def test_taken_port_is_one_warning(server: MetricsServer, caplog: pytest.LogCapt
 def test_no_thread_for_the_server_is_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where no thread can be started the application goes on, and the port is free."""
+    """Where no thread can be started, the application goes on with one WARNING."""
 
     def no_thread(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -136,22 +136,22 @@ def test_no_thread_for_the_server_is_one_warning(
 
 
 @pytest.mark.parametrize("addr", ["192.0.2.1", "no.such.host.invalid", "999.1.1.1"])
-def test_address_that_is_not_ours_is_said_at_once(addr: str) -> None:
-    """An address of another machine, or of none, is one clear error."""
+def test_address_of_another_machine_is_an_error(addr: str) -> None:
+    """An address of another machine, or no address, is an OSError that names it."""
     with pytest.raises(OSError, match=rf"cannot listen on {addr}:0: .*choose another address"):
         start_http_server(0, addr)
 
 
 @pytest.mark.parametrize("port", [-1, 65536, 100_000])
 def test_impossible_port_is_refused(port: int) -> None:
-    """A number that is no port is a ValueError that says what is."""
+    """A number that is no port is a ValueError that names the range."""
     with pytest.raises(ValueError, match=f"a port is from 0 to 65535, got {port}"):
         start_http_server(port)
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this Python has no IPv6")
 def test_server_listens_on_ipv6(caplog: pytest.LogCaptureFixture) -> None:
-    """An IPv6 address works, and stands in brackets where a port follows it."""
+    """An IPv6 address works, and is in brackets in URLs and messages."""
     with start_http_server(0, "::1", source=lambda: SNAPSHOT) as server:
         assert f"http://[::1]:{server.port}/" == server.url
         assert 200 == ask(server).status
@@ -161,7 +161,7 @@ def test_server_listens_on_ipv6(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("addr", ["", "0.0.0.0", "::"])  # noqa: S104  # what every address means is the point
 def test_server_listens_on_every_address(addr: str) -> None:
-    """Any of the ways to say "every address" is reached over IPv4."""
+    """Each notation of "every address" is reached over IPv4."""
     with start_http_server(0, addr, source=lambda: SNAPSHOT) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         connection.request("GET", "/-/healthy")
@@ -171,5 +171,5 @@ def test_server_listens_on_every_address(addr: str) -> None:
 
 
 def test_port_is_not_shared(server: MetricsServer) -> None:
-    """No two servers take turns on a port, which would show now the one's numbers and now the other's."""
+    """Two servers cannot share a port: answers would alternate between their numbers."""
     assert 0 == server._server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)

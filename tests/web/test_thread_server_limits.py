@@ -1,4 +1,4 @@
-"""Nothing that clients do or the system lacks stops the server: each has its time, and all of them have a number."""
+"""The limits of the thread server: on connections, on the time of a request and of an answer."""
 
 import socket
 import threading
@@ -17,7 +17,7 @@ from tests.serving import BlockedSource, ask, body, dial, hear, own_threads
 
 
 def test_scrapes_are_answered_one_at_a_time() -> None:
-    """However many scrapers there are, one thread collects."""
+    """One request collects at a time, for any number of scrapers."""
     source = BlockedSource()
     with start_http_server(0, source=source) as server, ThreadPoolExecutor(10) as clients:
         scrapes = [clients.submit(ask, server) for _ in range(10)]
@@ -87,8 +87,8 @@ def test_silent_clients_do_not_keep_a_scrape_out() -> None:
     assert sum(client.result() for client in silent) > 20
 
 
-def test_time_to_ask_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that sends its request drop by drop is hung up on, however many drops it has sent."""
+def test_time_of_a_request_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends its request byte by byte is dropped after REQUEST_SECONDS."""
     monkeypatch.setattr(wsgi_server, "REQUEST_SECONDS", 0.3)
     with start_http_server(0, source=lambda: SNAPSHOT) as server, dial(server) as connection:
         began = time.monotonic()
@@ -102,7 +102,7 @@ def test_time_to_ask_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def drip(connection: socket.socket) -> int:
-    """Send a byte each time that nothing has come for the connection's timeout, until it is closed; count them."""
+    """Send a byte after each timeout of the connection until the server closes it; return how many."""
     connection.sendall(b"GET /")
     for drops in range(1000):
         try:
@@ -113,11 +113,11 @@ def drip(connection: socket.socket) -> int:
             connection.sendall(b"x")
         except OSError:
             return drops
-    raise AssertionError("never hung up on")
+    raise AssertionError("the server never closed the connection")
 
 
-def test_time_to_ask_is_not_time_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has asked in time is answered, however long that takes."""
+def test_time_of_a_request_is_not_that_of_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that arrived in time is answered, however long the answer takes."""
     monkeypatch.setattr(wsgi_server, "REQUEST_SECONDS", 0.2)
     source = BlockedSource()
     with start_http_server(0, source=source) as server, dial(server) as connection, dial(server) as silent:
@@ -131,7 +131,7 @@ def test_time_to_ask_is_not_time_to_answer(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_time_to_read_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that asks and does not read is hung up on."""
+    """A client that does not read its answer is dropped."""
     monkeypatch.setattr(wsgi_server, "REQUEST_SECONDS", 0.3)
     monkeypatch.setattr(wsgi_server, "SEND_SECONDS", 0.3)
     pools = Snapshot(SNAPSHOT.pools * 10)  # Far more than the buffers below hold.
@@ -146,7 +146,7 @@ def test_time_to_read_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_waiting_for_a_stuck_source_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request behind a stuck answer gets a 503 after a while, so that only the stuck one holds a thread."""
+    """A request that waits for a stuck answer gets a 503, so that only the stuck one keeps a thread."""
     monkeypatch.setattr(wsgi_app, "TURN_SECONDS", 0.2)
     source = BlockedSource()
     with start_http_server(0, source=source) as server, dial(server) as stuck:

@@ -49,7 +49,7 @@ def golden_app() -> WSGIApp:
 
 
 def test_app_is_public() -> None:
-    """The package's name for it is this function."""
+    """The package exports this function."""
     assert pool_exporter.make_wsgi_app is make_wsgi_app
 
 
@@ -117,7 +117,7 @@ def test_metrics_can_be_at_another_path() -> None:
 
 
 def test_failing_source_is_a_500_and_no_end() -> None:
-    """An error while collecting is one scrape's, and the next one is answered."""
+    """An error while collecting costs one scrape; the next one is answered."""
     snapshots = iter([SNAPSHOT])
     app = make_wsgi_app(lambda: next(snapshots))
 
