@@ -17,17 +17,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 from sqlalchemy.util import greenlet_spawn
 
-from pool_exporter.hooks.pool_hooks import PoolHooks
-from pool_exporter.hooks.sqlalchemy_private import limit_of
-from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
-from pool_exporter.state.decode import decode
-from pool_exporter.state.pool_state import PoolState
 from tests.fakes import FakeClock
 from tests.property.async_database import AsyncDatabase, AsyncDriverConnection
+from tests.property.pool_side import PoolSide
 from tests.property.still_loop import StillLoop
 from tests.property.strategies import TIMEOUT_SECONDS, Shape
-from tests.property.truth import Truth
 
 
 @dataclass(eq=False)
@@ -57,7 +51,7 @@ class Held:
     pool: Callable[[], AsyncAdaptedQueuePool | None]
     driver: Callable[[], AsyncDriverConnection | None]
     since: int
-    #: The task that asked for it; None when it was there before those who watch.
+    #: The task that asked for it; None when it was checked out before the pool was instrumented.
     asking: Asking | None = None
     #: The task that gives it back, when there is one.
     leaving: asyncio.Task[None] | None = None
@@ -96,70 +90,57 @@ class Held:
         return self.is_lost or (self.leaving is not None and (self.leaving.done() or not self.is_open))
 
 
-class AsyncSide:
-    """Everything of one pool."""
+class AsyncSide(PoolSide[AsyncAdaptedQueuePool, Held]):
+    """An asynchronous engine, whose callers are tasks."""
 
     def __init__(self, loop: StillLoop, clock: FakeClock, shape: Shape, *, has_terminate: bool) -> None:
-        self.loop, self.clock, self.shape = loop, clock, shape
-        self.has_terminate = has_terminate
+        super().__init__(clock, shape)
+        self.loop = loop
         self.database = AsyncDatabase()
         self.asking: list[Asking] = []
-        self.held: list[Held] = []
-        self.detached: list[Held] = []
         self.let_go: list[Held] = []
         self.leaving: list[asyncio.Task[None]] = []
         self.disposing: list[asyncio.Task[None]] = []
         self.stays: list[asyncio.Event] = []
-        self.engine = create_async_engine(
-            "sqlite+aiosqlite://",
-            async_creator=self.database.connect,
-            poolclass=AsyncAdaptedQueuePool,
-            pool_size=shape.size,
-            max_overflow=shape.max_overflow,
-            pool_timeout=TIMEOUT_SECONDS,
-            pool_use_lifo=shape.is_lifo,
-            pool_pre_ping=shape.has_pre_ping,
-            pool_recycle=shape.recycle,
-        ).sync_engine
+        arguments = self.arguments(AsyncAdaptedQueuePool, TIMEOUT_SECONDS)
+        url, creator = "sqlite+aiosqlite://", self.database.connect
+        self.engine = create_async_engine(url, async_creator=creator, **arguments).sync_engine
         self.engine.dialect.has_terminate = has_terminate
-        loop.run_until_complete(greenlet_spawn(self._warm_up))
-        self.state = PoolState(clock, limit_of(self.pool))
-        self.truth = Truth(clock)
+        loop.run_until_complete(greenlet_spawn(self._begin_dialect))
+        self.count_anew()
         self.truth.connects = self.truth.adopted = self.database.open
         self.seen = self.database.opened
         self.ended = self.database.closed
-        self.hooks = PoolHooks(self.pool, self.state)
-        self.hooks.drift.settled_ns = 0  # Whoever is pending or closing stands still while somebody looks.
         self.hooks.install()
         event.listen(self.engine, "invalidate", self._on_invalidate)
         self.note(pending=0)
 
-    def _warm_up(self) -> None:
-        """Have the dialect meet the database, which takes queries that no machine needs to interrupt."""
+    def _begin_dialect(self) -> None:
+        """Run the dialect's first queries, which the machine does not need to interrupt."""
         self.engine.raw_connection().close()
         if self.shape.warm:
-            most = self.shape.warm if self.shape.limit is None else min(self.shape.warm, self.shape.limit)
-            out = [self.engine.raw_connection() for _ in range(most)]
-            while len(out) > self.shape.warm_used:
-                out.pop().close()
-            self.held = [self._hold(fairy) for fairy in out]
+            self.warm_up()
         else:
             self.engine.dispose()
+
+    def hold(self, fairy: Any, asking: Asking | None = None) -> Held:
+        """Return what is kept of a checkout, and of the task that it was for."""
+        return Held(fairy, ref(fairy), ref(fairy._pool), ref(fairy.driver_connection), self.clock(), asking)
+
+    def usable(self, held: list[Held]) -> list[Held]:
+        """Return those whose use no task is ending."""
+        return [each for each in held if each.fairy is not None]
+
+    def acquire_one(self, n: int) -> None:
+        """Begin a task that checks one connection out, and that stays for odd *n*."""
+        self.acquire(stays=bool(n % 2))
 
     def _on_invalidate(self, dbapi_connection: object, record: object, error: object) -> None:
         self.truth.invalidations["hard"] += 1
 
-    @property
-    def pool(self) -> AsyncAdaptedQueuePool:
-        """The engine's pool of now."""
-        pool = self.engine.pool
-        assert isinstance(pool, AsyncAdaptedQueuePool)
-        return pool
-
-    def idle(self) -> list[Any]:
-        """Return the records in the pool that hold a connection."""
-        records: list[Any] = list(self.pool._pool._queue._queue)  # type: ignore[attr-defined]  # asyncio's own deque
-        return [record for record in records if record.dbapi_connection is not None]
+    def queue(self) -> list[Any]:
+        """Return all connection records in the pool."""
+        return list(self.pool._pool._queue._queue)  # type: ignore[attr-defined]  # asyncio's own deque
 
     def running(self) -> list[asyncio.Task[None]]:
         """Return the tasks that wait for the pool or the database.
@@ -220,17 +201,20 @@ class AsyncSide:
         self.truth.uses.append(self.clock() - held.since)
 
     def drop(self, held: Held) -> None:
-        """Lose a connection, which may be detached."""
+        """Lose a connection without returning it."""
         held.take()
+
+    def close_detached(self, held: Held) -> None:
+        """Begin to close a detached connection."""
+        self.give_back(held, "close")
+
+    def drop_detached(self, held: Held) -> None:
+        """Lose a detached connection without closing it."""
+        self.drop(held)
 
     def dispose(self, *, close: bool) -> None:
         """Replace the pool."""
         self.disposing.append(self._begin(lambda: self.engine.dispose(close=close)))
-
-    def age(self) -> None:
-        """Let the idle connections be older than a pool with recycling allows."""
-        for record in self.idle():
-            record.starttime -= 2 * self.shape.recycle
 
     # What came of it.
 
@@ -256,20 +240,16 @@ class AsyncSide:
         if asking.failure is not None:
             self.truth.failures[asking.failure] += 1
         else:
-            self.held.append(self._hold(asking.fairy, asking))
+            self.held.append(self.hold(asking.fairy, asking))
             asking.fairy = None
-
-    def _hold(self, fairy: Any, asking: Asking | None = None) -> Held:
-        return Held(fairy, ref(fairy), ref(fairy._pool), ref(fairy.driver_connection), self.clock(), asking)
 
     def note(self, pending: int) -> None:
         """Keep the levels of now."""
         current = sum(held.pool() is self.pool for held in self.held)
-        limit = self.shape.limit
-        self.truth.timeline.note(len(self.held), pending, is_saturated=limit is not None and current >= limit)
+        self.note_level(len(self.held), current, pending)
 
     def end(self) -> None:
-        """Let everything go on, give everything back, stop watching."""
+        """Let everything go on, return everything, stop instrumenting."""
         self.database.barred.clear()
         for task in self.running():
             task.cancel()
@@ -289,11 +269,6 @@ class AsyncSide:
 
     # What has to hold at any time.
 
-    def read(self) -> PoolSnapshot:
-        """Return the pool's snapshot."""
-        self.hooks.refresh()
-        return decode(self.state.copy_slots(), self.clock(), PoolIdentity("side"), PoolConfig())
-
     def check(self) -> None:
         """Compare everything that the snapshot says with what was done, and with what the driver says."""
         self.truth.connects = self.truth.adopted + self.database.opened - self.seen
@@ -306,7 +281,7 @@ class AsyncSide:
             "orphaned": sum(held.is_orphaned for held in self.held),
         }
 
-        assert {} == self.truth.differences(actual, [held.since for held in self.held], others, {"closes"})
+        self.truth.check(actual, [held.since for held in self.held], others, {"closes"})
         assert self.database.closed + dropped - self.ended == sum(actual.closes.values())
         assert dropped == actual.closes["discarded"]
 

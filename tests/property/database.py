@@ -19,8 +19,8 @@ class DriverConnection:
     def __init__(self, database: "Database") -> None:
         self.database = database
         self.is_open = True
-        #: Whether it belongs to what is watched now; not so after those who watch have been replaced.
-        self.is_watched = True
+        #: Whether the present hooks count it; not so after other hooks have replaced those that did.
+        self.is_counted = True
         self._real = sqlite3.connect(":memory:", check_same_thread=False)
 
     def __getattr__(self, name: str) -> Any:
@@ -49,7 +49,7 @@ class DriverConnection:
         if self.is_open:
             self.is_open = False
             self.database.dropped += 1
-            self.database.lost += self.is_watched
+            self.database.lost += self.is_counted
         self._real.close()
 
 
@@ -59,7 +59,7 @@ class Database:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.opened = self.closed = self.dropped = 0
-        #: Of the dropped ones, those that were watched.
+        #: Of the dropped ones, those that the present hooks count.
         self.lost = 0
         self.connections: WeakSet[DriverConnection] = WeakSet()
         #: How long opening a connection takes, and whether it then fails.
@@ -82,6 +82,6 @@ class Database:
         return self.opened - self.closed - self.dropped
 
     @property
-    def watched(self) -> int:
-        """The number of open connections that belong to what is watched now."""
-        return sum(connection.is_open and connection.is_watched for connection in list(self.connections))
+    def counted(self) -> int:
+        """The number of open connections that the present hooks count."""
+        return sum(connection.is_open and connection.is_counted for connection in list(self.connections))

@@ -15,16 +15,10 @@ from sqlalchemy import create_engine, event, exc
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from pool_exporter.hooks.pool_binding import ATTRIBUTE
-from pool_exporter.hooks.pool_hooks import PoolHooks
-from pool_exporter.hooks.sqlalchemy_private import limit_of
-from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
-from pool_exporter.state.decode import decode
-from pool_exporter.state.pool_state import PoolState
 from tests.fakes import FakeClock
 from tests.property.database import Database
+from tests.property.pool_side import PoolSide
 from tests.property.strategies import RECYCLE_SECONDS, Shape
-from tests.property.truth import Truth
 
 
 class ListenerError(Exception):
@@ -38,7 +32,7 @@ class Held:
     fairy: PoolProxiedConnection
     pool: Callable[[], QueuePool | None]
     since: int
-    #: Not so for what was taken from an older pool before those who watch now were there.
+    #: Not so for a connection of an older pool that was checked out before the present hooks.
     is_known: bool = True
 
     @property
@@ -62,110 +56,83 @@ class Forecast:
         self.closes[reason] += 1
 
 
-class Side:
-    """Everything of one pool."""
+class Side(PoolSide[QueuePool, Held]):
+    """A synchronous engine, whose acquires are foretold."""
 
     def __init__(self, clock: FakeClock, shape: Shape) -> None:
-        self.clock, self.shape = clock, shape
+        super().__init__(clock, shape)
         self.database = Database(clock)
-        self.held: list[Held] = []
-        self.detached: list[Held] = []
         #: How often the application's listeners of connect and checkout raise from now on.
         self.connect_trouble = 0
         self.checkout_trouble: list[Exception] = []
-        self.engine = create_engine(
-            "sqlite://",
-            creator=self.database.connect,
-            poolclass=QueuePool,
-            pool_size=shape.size,
-            max_overflow=shape.max_overflow,
-            pool_timeout=0,
-            pool_use_lifo=shape.is_lifo,
-            pool_pre_ping=shape.has_pre_ping,
-            pool_recycle=shape.recycle,
-        )
+        self.engine = create_engine("sqlite://", creator=self.database.connect, **self.arguments(QueuePool, 0))
         event.listen(self.engine, "checkout", self._on_checkout)
         event.listen(self.engine, "connect", self._on_connect)
-        self._warm_up()
-        self.watch()
+        self.warm_up()
+        self.instrument()
 
-    def _warm_up(self) -> None:
-        most = self.shape.warm if self.shape.limit is None else min(self.shape.warm, self.shape.limit)
-        self.held = [self._hold(self.engine.raw_connection()) for _ in range(most)]
-        while len(self.held) > self.shape.warm_used:
-            self.held.pop().fairy.close()
-
-    def _hold(self, fairy: PoolProxiedConnection) -> Held:
+    def hold(self, fairy: PoolProxiedConnection) -> Held:
+        """Return what is kept of a checkout."""
         return Held(fairy, ref(self.pool), self.clock())
 
-    @property
-    def pool(self) -> QueuePool:
-        """The engine's pool of now."""
-        pool = self.engine.pool
-        assert isinstance(pool, QueuePool)
-        return pool
+    def usable(self, held: list[Held]) -> list[Held]:
+        """Return all of them: each has its connection until it is given up."""
+        return held
 
-    # Watching.
+    def acquire_one(self, n: int) -> None:
+        """Check one connection out."""
+        self.acquire()
 
-    def watch(self) -> None:
-        """Begin to watch: everything counts from now, and what is in the pool is found."""
-        self.state = PoolState(self.clock, limit_of(self.pool))
-        self.truth = Truth(self.clock)
-        self.hooks = PoolHooks(self.pool, self.state)
-        self.hooks.drift.settled_ns = 0  # Nothing happens on other threads.
+    # Instrumenting.
+
+    def instrument(self) -> None:
+        """Instrument the pool: everything counts from now, and the connections that it has are found."""
+        self.count_anew()
         for connection in list(self.database.connections):
-            connection.is_watched = False
+            connection.is_counted = False
         for held in (*self.held, *self.detached):
             held.is_known = held in self.held and held.pool() is self.pool
             held.since = self.clock()
         found = [record.dbapi_connection for record in self.idle()]
         found += [held.driver for held in self.held if held.is_known]
         for connection in found:
-            connection.is_watched = True
+            connection.is_counted = True
         self.truth.connects = self.truth.adopted = len(found)
         self.seen_lost = self.database.lost
         self.hooks.install()
         self.note()
 
-    def rewatch(self) -> None:
-        """Stop watching, which leaves nothing behind, and begin anew."""
+    def instrument_again(self) -> None:
+        """Remove the hooks, which leaves no trace, and instrument again."""
         self.hooks.remove()
 
         assert [] == self.traces()
 
-        self.watch()
+        self.instrument()
 
     def traces(self) -> list[object]:
-        """Return the pools and records that still carry something of who watched."""
+        """Return the pools and connection records on which something of the hooks is left."""
         pools = [self.pool, *(held.pool() for held in self.held)]
         records = [*self.idle(), *(held.fairy._connection_record for held in self.held)]
         return [each for each in (*pools, *records) if each is not None and ATTRIBUTE in vars(each)]
 
-    def read(self) -> PoolSnapshot:
-        """Return the pool's snapshot."""
-        self.hooks.refresh()
-        return decode(self.state.copy_slots(), self.clock(), PoolIdentity("side"), PoolConfig())
-
     def note(self, pending: int = 0) -> None:
-        """Keep the levels of now."""
-        limit = self.shape.limit
-        is_saturated = limit is not None and self.pool.checkedout() >= limit
-        self.truth.timeline.note(len(self.known()), pending, is_saturated=is_saturated)
+        """Keep the present level."""
+        self.note_level(len(self.known()), self.pool.checkedout(), pending)
 
     def known(self) -> list[Held]:
-        """Return what the application has checked out and those who watch know of."""
+        """Return the checked-out connections that the hooks know."""
         return [held for held in self.held if held.is_known]
 
-    def idle(self) -> list[Any]:
-        """Return the records in the pool that hold a connection, the next one to be handed out first."""
-        records: list[Any] = list(self.pool._pool.queue)  # type: ignore[attr-defined]  # the real pool is the oracle
-        return [record for record in records if record.dbapi_connection is not None]
+    def queue(self) -> list[Any]:
+        """Return all connection records in the pool."""
+        return list(self.pool._pool.queue)  # type: ignore[attr-defined]  # the real pool is the oracle
 
     # What has to come of a checkout.
 
     def foretell(self) -> Forecast:
         """Read off the real pool what its next checkout has to do."""
-        forecast, queue = Forecast(), self.pool._pool.queue  # type: ignore[attr-defined]  # as above
+        forecast, queue = Forecast(), self.queue()
         if not queue and self.shape.limit is not None and self.pool.overflow() >= self.shape.max_overflow:
             forecast.failure = "timeout"
             return forecast
@@ -244,7 +211,7 @@ class Side:
         if failure is not None:
             truth.failures[failure] += 1
         if fairy is not None:
-            self.held.append(self._hold(fairy))
+            self.held.append(self.hold(fairy))
         self.note()
 
     def _connect(self) -> tuple[PoolProxiedConnection | None, str | None]:
@@ -346,13 +313,19 @@ class Side:
         self.engine.dispose(close=close)
         self.note()
 
-    def age(self) -> None:
-        """Let the idle connections be older than a pool with recycling allows."""
-        for record in self.idle():
-            record.starttime -= 2 * RECYCLE_SECONDS
+    def kill(self, n: int, *, is_idle: bool) -> None:
+        """End the n-th connection on the server's side: an idle one, or if there is none, one that is in use.
+
+        The machine's rule must not choose it: when an acquire fails there, a traceback in a reference cycle keeps the
+        rule's variables, and would keep this connection open.
+        """
+        drivers = [record.dbapi_connection for record in self.idle()] if is_idle else []
+        drivers = drivers or [held.driver for held in (*self.held, *self.detached)]
+        if drivers:
+            drivers[n % len(drivers)].kill()
 
     def end(self) -> None:
-        """Give everything back and stop watching."""
+        """Return everything and stop instrumenting."""
         for held in (*self.held, *self.detached):
             with suppress(Exception):
                 held.fairy.close()
@@ -373,10 +346,10 @@ class Side:
         used = [held.since for held in self.known()]
         detached = sum(held.is_known for held in self.detached)
 
-        others = {"open": self.database.watched - detached, "detached": detached, "pending": 0, "orphaned": 0}
+        others = {"open": self.database.counted - detached, "detached": detached, "pending": 0, "orphaned": 0}
 
-        assert {} == self.truth.differences(actual, used, others)
+        self.truth.check(actual, used, others)
 
         current = sum(held.pool() is self.pool for held in self.held)
         assert current == self.pool.checkedout()
-        assert self.database.watched == actual.connects - sum(actual.closes.values())
+        assert self.database.counted == actual.connects - sum(actual.closes.values())

@@ -23,7 +23,7 @@ class Shape:
     is_lifo: bool
     has_pre_ping: bool
     has_recycle: bool
-    #: Connections that were opened before anyone watched, and how many of them were in use then.
+    #: Connections that were opened before the pool was instrumented, and how many of them were in use then.
     warm: int
     warm_used: int
 
@@ -31,6 +31,11 @@ class Shape:
     def limit(self) -> int | None:
         """The number of connections at which a caller has to wait, None if there is none."""
         return self.size + self.max_overflow if self.size and self.max_overflow >= 0 else None
+
+    @property
+    def has_overflow(self) -> bool:
+        """Whether the pool closes some of the connections that are returned."""
+        return self.size > 0 and self.max_overflow != 0
 
     @property
     def recycle(self) -> int:

@@ -127,3 +127,18 @@ def test_checkout_listener_raises() -> None:
         ("acquire", {"callers": 1}),
         ("acquire", {"callers": 1}),
     )
+
+
+def test_connection_is_lost_after_an_acquire_has_failed() -> None:
+    """A failed acquire, whose traceback is garbage, keeps no connection open that is dropped later."""
+    steps: list[Step] = [
+        ("acquire", {"callers": 2}),
+        ("change_server", {"is_refusing": True, "opening_ns": 0}),
+        ("detach", {"n": 0}),
+        ("kill", {"is_idle": True, "n": 0}),
+        ("soft_invalidate", {"n": 0}),
+        ("kill", {"is_idle": True, "n": 0}),
+        ("close_detached", {"n": 0}),
+    ]
+
+    replay(started(replace(SHAPE, size=2, has_pre_ping=True)), *steps)

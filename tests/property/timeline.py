@@ -31,7 +31,7 @@ class Timeline:
     levels: list[Level] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # The layout counts from a nanosecond before the pool was first watched.
+        # The layout counts from a nanosecond before the pool was instrumented.
         self.origin = self.clock() - 1
         self.note(0, 0, is_saturated=False)
 

@@ -15,7 +15,7 @@ from tests.property.timeline import SECOND, Timeline
 
 
 class Truth:
-    """What was done to one pool since it is watched."""
+    """What was done to one pool since it was instrumented."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -45,6 +45,18 @@ class Truth:
             "created": actual.create_time.count
         }
         return {name: (expected[name], got[name]) for name in expected if expected[name] != got[name]}
+
+    def check(
+        self,
+        actual: PoolSnapshot,
+        used: Sequence[int],
+        others: Mapping[str, int],
+        unknown: AbstractSet[str] = frozenset(),
+    ) -> None:
+        """Compare as `differences` does; AssertionError names each number that differs, with both values."""
+        found = self.differences(actual, used, others, unknown)
+
+        assert {} == found, "\n".join(f"{name}: expected {found[name][0]}, got {found[name][1]}" for name in found)
 
     def _counters(self) -> dict[str, object]:
         return {
