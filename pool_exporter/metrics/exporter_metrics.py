@@ -20,6 +20,14 @@ METRICS = (
         "hook_errors",
     ),
     Metric(
+        "pool_exporter.degraded",
+        Kind.GAUGE,
+        "{process}",
+        "Whether this process cannot measure its SQLAlchemy and knows only how many connections are used. 0 or 1. "
+        "Upgrade pool_exporter.",
+        "degraded",
+    ),
+    Metric(
         "pool_exporter.workers",
         Kind.GAUGE,
         "{process}",

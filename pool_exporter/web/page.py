@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Final
 
+from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 
@@ -104,13 +105,13 @@ def _differing(identities: Iterable[PoolIdentity]) -> Mapping[str, list[str]]:
 
 
 def _row(pool: PoolSnapshot, differing: list[str]) -> str:
-    limit = "no limit" if pool.max is None else str(pool.max)
+    limit = "unknown" if isinstance(pool, DegradedPoolSnapshot) else "no limit" if pool.max is None else str(pool.max)
     is_full = pool.max is not None and pool.used >= pool.max
     numbers = (
-        _cell(str(pool.used), is_alarming=is_full),
-        _cell(str(pool.idle)),
+        _cell(_number(pool.used), is_alarming=is_full),
+        _cell(_number(pool.idle)),
         _cell(limit),
-        _cell(str(pool.pending), is_alarming=pool.pending > 0),
+        _cell(_number(pool.pending), is_alarming=bool(pool.pending)),
     )
     return f'<tr><th scope="row">{_title(pool.identity, differing)}</th>{"".join(numbers)}</tr>'
 
@@ -120,6 +121,10 @@ def _title(identity: PoolIdentity, differing: list[str]) -> str:
     values = {attribute: str(getattr(identity, attribute)) for attribute in differing}
     details = [_DETAILS[attribute].format(value) if value else f"no {attribute}" for attribute, value in values.items()]
     return f"{name} <small>{escape(', '.join(details))}</small>" if details else name
+
+
+def _number(value: int | None) -> str:
+    return "unknown" if value is None else str(value)
 
 
 def _cell(text: str, *, is_alarming: bool = False) -> str:

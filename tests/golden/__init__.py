@@ -109,6 +109,7 @@ SNAPSHOT = Snapshot(
     (ORDERS, FRESH),
     hook_errors=3,
     build={"version": "1.2.3", "sqlalchemy_version": "2.1.9"},
+    degraded=0,
     transport_errors=1,
     directory=DirectoryHealth(
         workers={"live": 3, "frozen": 1},
