@@ -3,6 +3,7 @@
 import gzip
 import logging
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -315,3 +316,14 @@ def test_name_that_has_no_utf_8_costs_one_character(path: str, accept: str) -> N
 
     assert 200 == response.status
     assert "data?.db" in response.body.decode()
+
+
+@pytest.mark.parametrize("path", [LANDING, METRICS])
+@pytest.mark.parametrize("accept", ["text/plain", OPENMETRICS])
+def test_label_that_is_not_text_is_shown_as_its_text(path: str, accept: str) -> None:
+    """A name that is a UUID, as `name=` may get it, does not cost the page of all pools."""
+    pool = replace(FRESH, identity=PoolIdentity(UUID(int=7)))  # type: ignore[arg-type]
+    response = respond(Request("GET", path, accept=accept), lambda: Snapshot((pool,)))
+
+    assert 200 == response.status
+    assert str(UUID(int=7)) in response.body.decode()
