@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
-# The sidecar's image, and with --target demo that of the demo service. Everything in it is locked by hash, but for the base:
-# pin that by digest where you build, and let your tool renew it.
+# The image of the sidecar, and with --target demo that of the demo service. All packages are locked by hash. The base image is
+# not: pin it by digest where you build.
 #
 #   docker build --tag pool-exporter .
 #   docker run --read-only --volume pools:/run/pool_exporter --publish 10042:10042 pool-exporter
@@ -15,7 +15,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY pool_exporter ./pool_exporter
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --no-binary=:none: --wheel-dir /wheels .
 
-# What is installed is compiled here, because nothing can be written where it runs: it starts in half of the time.
+# Compiled here, because the file system is read-only at run time: the program starts in half of the time.
 FROM build AS build-sidecar
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --require-hashes --no-deps --requirement requirements.txt \
@@ -31,7 +31,7 @@ RUN python -m venv /opt/venv \
     && /opt/venv/bin/python -m compileall -q /opt/venv/lib
 
 FROM ${PYTHON_IMAGE} AS runtime
-# The directory belongs to the group as well: the service's user and this one share it by their common group.
+# The group may write, too: the service's user and this one share the directory by their common group.
 RUN groupadd --gid 65532 nonroot \
     && useradd --uid 65532 --gid 65532 --no-create-home --shell /usr/sbin/nologin nonroot \
     && install --directory --mode 2770 --owner 65532 --group 65532 /run/pool_exporter

@@ -1,8 +1,8 @@
 """Dashboards and rules as code: `python -m grafana` writes the JSON and YAML that is committed beside it.
 
-- promql.py names series, by the catalogue alone; queries.py says what the boards and the rules have in common.
-- panels.py and board.py say what a panel and a board of ours look like; paint.py has their colours.
-- boards/ are the boards; rules/ are recording rules and alerts; dashboards/ is what Grafana reads.
+- promql.py names series from the catalogue; queries.py has the expressions that boards and rules share.
+- panels.py and board.py make panels and boards; paint.py has their colours.
+- boards/ has the boards, rules/ the recording rules and alerts; dashboards/ is the JSON for Grafana.
 
-Nothing of the package pool_exporter may import this, and it is in no wheel.
+The package pool_exporter may not import this package, and it is in no wheel.
 """

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def files(runbooks: str = rules.RUNBOOKS) -> dict[Path, str]:
-    """Return what is generated, by the path where it is committed."""
+    """Return the generated texts by the path at which they are committed."""
     boards = {ROOT / "grafana" / "dashboards" / f"{name}.json": board.json() for name, board in BOARDS.items()}
     return boards | {ROOT / "deploy" / name: text for name, text in rules.files(runbooks).items()}
 

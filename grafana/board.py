@@ -1,4 +1,4 @@
-"""What every board has: variables, annotations, links, identifiers that stay. What is on it, a board says itself."""
+"""What all boards have: variables, annotations, links, stable identifiers. The rows and panels are in boards/."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from grafana.promql import ADDRESS, INSTANCE, JOB, POOL, Scope
 
 TAGS: Final = ["sqlalchemy", "connection-pool"]
 ALERTS: Final = "(SQLAlchemy|PoolExporter).+"
-"""What the names of all our alerts match."""
+"""Matches the names of all alerts of this package."""
 
 BY_JOB: Final = Scope((f'{JOB}=~"$job"',))
 BY_POOL: Final = Scope((*BY_JOB.matchers, f'{POOL}=~"$pool"'))
@@ -32,7 +32,7 @@ Row = tuple[str, Sequence[Panel]]
 
 
 class Board:
-    """One board: its uid, title, what it answers, its variables besides the data source, and rows of panels."""
+    """One board: uid, title, description, variables besides the data source, and rows of panels."""
 
     def __init__(self, uid: str, title: str, description: str, variables: Sequence[str], rows: Sequence[Row]) -> None:
         self.uid = uid
@@ -66,7 +66,7 @@ LABELS: Final = {"job": JOB, "pool": POOL, "instance": INSTANCE, "server": ADDRE
 
 
 def _variable(label: str, before: Sequence[str]) -> build.QueryVariable:
-    """Return the variable of a label's values: of those that there are with what is chosen *before* it."""
+    """Return the variable of a label's values: limited by what is chosen in those *before* it."""
     scope = Scope(tuple(f'{LABELS[chosen]}=~"${chosen}"' for chosen in before))
     query = f"label_values({scope.series('count')}, {LABELS[label]})"
     variable = build.QueryVariable(label).label(label).datasource(SOURCE).query({"query": query, "refId": label})
@@ -80,7 +80,7 @@ def _firing() -> build.AnnotationQuery:
 
 
 def _restarts() -> build.AnnotationQuery:
-    """Return the marks where a process began: all of its integrals fell to 0 there."""
+    """Return the annotation of restarts: there all integrals of a process fall to 0."""
     expression = f"resets({BY_JOB.series('used_seconds')}[$__rate_interval]) > 0"
     return _annotation("Restarts", expression, "blue", "Process restarted", f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}")
 
@@ -97,7 +97,7 @@ def _siblings() -> build.DashboardLink:
 
 
 def _identified(board: dict[str, Any]) -> dict[str, Any]:
-    """Return the board with panels and queries numbered as they stand, so that a link to one stays what it was."""
+    """Return the board with panels and queries numbered in their order, so that links to them stay valid."""
     for placed in (*board["annotations"]["list"], *board["links"]):
         placed.pop("placement", None)  # Grafana 12 would put them into a menu; before, there was no such key.
     for number, panel in enumerate(board["panels"], 1):

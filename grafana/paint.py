@@ -39,7 +39,7 @@ def thresholds(steps: Steps, base: str = GREEN) -> build.ThresholdsConfig:
 
 
 def by_thresholds() -> build.FieldColor:
-    """Return the colour of a value by where it stands among the thresholds."""
+    """Return the setting that colours a value by the thresholds."""
     return build.FieldColor().mode(FieldColorModeId.THRESHOLDS)
 
 
@@ -63,7 +63,7 @@ def limit_line(name: str = RED) -> Properties:
 
 
 def thin_line(name: str) -> Properties:
-    """Return the overrides of what is drawn for comparison."""
+    """Return the overrides of a series for comparison."""
     return [
         color(name),
         DynamicConfigValue(id_val="custom.fillOpacity", value=0),
@@ -74,7 +74,7 @@ def thin_line(name: str) -> Properties:
 
 
 def right_axis(unit: str) -> Properties:
-    """Return the overrides of what has another unit than the rest of its panel."""
+    """Return the overrides of a series with another unit than the rest of its panel."""
     return [
         DynamicConfigValue(id_val="unit", value=unit),
         DynamicConfigValue(id_val="custom.axisPlacement", value="right"),
@@ -82,7 +82,7 @@ def right_axis(unit: str) -> Properties:
 
 
 Overrides = Mapping[str, Properties]
-"""What is different about the series or the column of that name; a name in slashes is a regular expression."""
+"""Overrides by the name of a series or a column; a name in slashes is a regular expression."""
 
 
 def cell(unit: str, steps: Steps, kind: str = "auto", decimals: int | None = None) -> Properties:

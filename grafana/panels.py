@@ -1,7 +1,6 @@
 """The kinds of panels: each has a description, a unit, thresholds, a legend that is shown, and the board's data source.
 
-A panel is made of a Card, which says what it is about, and of Lines, its queries. Where it stands among others is the
-board's to say; what it asks is the boards' too.
+A panel is made of a Card, its texts and size, and of Lines, its queries. No query and no order of panels may be here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,14 +47,14 @@ _WIDE: Final = 12
 _COLUMN_PIXELS: Final = 70
 
 _SOFT_MAX: Final = {units.Short: 1, units.OpsPerSecond: 0.1, units.RequestsPerSecond: 0.1}
-"""Where an axis ends at least: a line at 0 would have one from 0 to 100."""
+"""The least end of an axis; without it, the axis of a line at 0 would reach to 100."""
 
 _P = TypeVar("_P", timeseries.Panel, stat.Panel, table.Panel, heatmap.Panel, statetimeline.Panel, bargauge.Panel)
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a panel is about: its title, what it shows, what is normal, and what to do when it is not."""
+    """Texts and style of a panel: title, what it shows, what is normal, what to do otherwise, unit, size."""
 
     title: str
     shows: str

@@ -1,4 +1,4 @@
-"""PromQL from the catalogue: a series is asked for by its metric's field, so that a renamed metric breaks the build.
+"""PromQL from the catalogue: a series is named by its metric's field, so that a renamed metric breaks the build.
 
 Every function returns a piece of an expression as text. Nothing here may know a board, a rule or a threshold.
 """
@@ -11,7 +11,7 @@ from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_LABELS, PO
 from pool_exporter.metrics.server_metrics import SERVER_LABELS, SERVER_METRICS
 
 RATE_INTERVAL: Final = "$__rate_interval"
-"""What Grafana replaces by four scrapes' time, or more when the graph is coarser: the shortest window that is sound."""
+"""Grafana replaces it by the time of four scrapes, or more in a coarser graph: the shortest window that works."""
 
 JOB: Final = "job"
 INSTANCE: Final = "instance"
@@ -43,7 +43,7 @@ def pool_label(otel: str) -> str:
 ADDRESS: Final = pool_label("server.address")
 PORT: Final = pool_label("server.port")
 SERVER: Final = f"{ADDRESS}, {PORT}"
-"""The labels by which a database server is known, to its pools and to its probe alike."""
+"""The labels that identify a database server, on pools and on probes."""
 
 
 def name(field: str, part: str = "") -> str:
@@ -61,7 +61,7 @@ def series_labels(field: str) -> list[str]:
 
 
 def equal(label: Label, value: str) -> str:
-    """Return the matcher of one of a label's values; ValueError if the catalogue says that it never has it."""
+    """Return the matcher of one of a label's values; ValueError if the catalogue does not have it."""
     return f'{label.prometheus}="{_known(label, value)}"'
 
 
@@ -83,7 +83,7 @@ def _known(label: Label, value: str) -> str:
 
 @dataclass(frozen=True)
 class Scope:
-    """What every selector of a board carries: the matchers of its variables. The rules' scope carries none."""
+    """The matchers that every selector of a board has, one for each variable; the rules have none."""
 
     matchers: tuple[str, ...] = ()
 
@@ -92,7 +92,7 @@ class Scope:
         return self.named(name(field, part), *own)
 
     def named(self, series: str, *own: str) -> str:
-        """Return the selector of a series that has no place in the catalogue: a recorded one, or Prometheus' own."""
+        """Return the selector of a series that is not in the catalogue: a recorded one, or Prometheus' own."""
         matchers = ",".join((*self.matchers, *own))
         return f"{series}{{{matchers}}}" if matchers else series
 
@@ -113,7 +113,7 @@ def by(labels: str, expression: str, operator: str = "sum") -> str:
 
 
 def quantile(of: float, buckets: str, labels: str = "", window: str = RATE_INTERVAL) -> str:
-    """Return a quantile of a histogram, whose *buckets* are selected, in the window, by labels."""
+    """Return a quantile of a histogram, given the selector of its *buckets*, in the window, by labels."""
     kept = f"le, {labels}" if labels else "le"
     return f"histogram_quantile({of}, {by(kept, rate(buckets, window))})"
 

@@ -1,8 +1,8 @@
-"""What is asked about a pool, as expressions over one scope: the boards and the rules ask the same questions.
+"""Expressions about pools that the boards and the rules share.
 
 Each function takes the scope, the labels to keep and the window of its rates, and returns PromQL. Sums come before
-ratios, so that an answer is right for one process, for a sidecar that sums its workers, and for a fleet. Nothing here
-may say when an answer is bad: thresholds are the boards' and the rules'.
+ratios, so that an answer is right for one process, for a sidecar that sums its workers, and for a fleet. No threshold
+may be here: the boards and the rules have them.
 """
 
 from typing import Protocol
@@ -11,11 +11,11 @@ from grafana.promql import RATE_INTERVAL, Scope, by, equal, other_than, rate, ra
 from pool_exporter.metrics.pool_metrics import ERROR_TYPES, STATES
 
 SLOW_SECONDS = 0.1
-"""Who waits longer for a connection has waited too long; a bound of the histograms stands exactly here."""
+"""An acquire that takes longer is slow; it is a bound of the histograms."""
 
 
 class Question(Protocol):
-    """Any of the questions below that are asked over a window."""
+    """A function of this module that takes a window."""
 
     def __call__(self, scope: Scope, labels: str = "", window: str = RATE_INTERVAL) -> str:
         """Return the expression."""
@@ -62,7 +62,7 @@ def explained(scope: Scope, labels: str = "", window: str = RATE_INTERVAL) -> st
 
 
 def unreturned(scope: Scope, labels: str = "", window: str = RATE_INTERVAL) -> str:
-    """Return the mean number of used connections that nobody has returned: the leak, when it stays above 0."""
+    """Return the mean number of used connections that were not returned; a leak when it stays above 0."""
     return f"{busy(scope, labels, window)} - {explained(scope, labels, window)}"
 
 
@@ -78,7 +78,7 @@ def mean_use(scope: Scope, labels: str = "", window: str = RATE_INTERVAL) -> str
 
 
 def acquisitions(scope: Scope, labels: str = "", window: str = RATE_INTERVAL) -> str:
-    """Return the requests for a connection per second, whatever came of them; a caller's own cancelling is none.
+    """Return the acquires per second, failed ones included, cancelled ones not.
 
     Timed-out ones are in the histogram of the wait, other failures are not.
     """
@@ -87,13 +87,13 @@ def acquisitions(scope: Scope, labels: str = "", window: str = RATE_INTERVAL) ->
 
 
 def bad_acquisitions(scope: Scope, labels: str = "", window: str = RATE_INTERVAL) -> str:
-    """Return the requests per second that failed or took longer than SLOW_SECONDS."""
+    """Return the acquires per second that failed or took longer than SLOW_SECONDS."""
     fast = by(labels, rate(scope.series("wait_time", f'le="{SLOW_SECONDS}"', part="bucket"), window))
     return f"({acquisitions(scope, labels, window)} - {fast})"
 
 
 def bad_share(scope: Scope, labels: str = "", window: str = RATE_INTERVAL) -> str:
-    """Return the share of requests for a connection that failed or were slow."""
+    """Return the share of acquires that failed or were slow."""
     return ratio(bad_acquisitions(scope, labels, window), acquisitions(scope, labels, window))
 
 
@@ -103,7 +103,7 @@ def _failures(scope: Scope, labels: str, window: str) -> str:
 
 
 def server_connections(scope: Scope, labels: str) -> str:
-    """Return the connections of all clients that a server has: once, however many probes look at it."""
+    """Return the connections of all clients that a server has: once, however many probes query it."""
     return by(labels, by(", ".join(series_labels("server.connections")), scope.series("server.connections"), "max"))
 
 

@@ -1,6 +1,6 @@
-"""Capacity: how many connections the fleet has and may have, what each pool needs, and which size would do.
+"""The board of capacity: how many connections there are and may be, what each pool needs, and which size suffices.
 
-What a server grants is in servers.py: it is known only where a probe looks at the server.
+The panels of servers.py show what a server grants; they need a probe.
 """
 
 from typing import Final
@@ -28,19 +28,19 @@ def demand() -> str:
 
 
 def suggestion() -> str:
-    """Return the size that would do for each instance: the demand, and room for chance (square-root staffing)."""
+    """Return the size that suffices for each instance: the demand, and a reserve (square-root staffing)."""
     return f"clamp_min(ceil({demand()} + 2 * sqrt({demand()})), 2)"
 
 
 def fleet() -> list[Panel]:
-    """Return the panels on what is open, and what may be."""
+    """Return the panels on open and on possible connections."""
     return [
         graph(
             Card(
                 "Open connections by server",
-                "Open connections of all selected pools, by the database server that they lead to.",
-                "follows the traffic, with the idle connections of each pool below it.",
-                "if it comes near to what the server grants, see Possible connections beside it.",
+                "Open connections of all selected pools, by database server.",
+                "follows the traffic; it includes the idle connections of each pool.",
+                "if it comes near to what the server grants, see Possible connections by server.",
                 width=12,
             ),
             Line(by(SERVER, BY_POOL.series("count")), SERVER_LEGEND),
@@ -48,9 +48,9 @@ def fleet() -> list[Panel]:
         graph(
             Card(
                 "Possible connections by server",
-                "What all selected pools together may open: the sum of their limits over all instances.",
+                "How many connections the selected pools may open: the sum of their limits over all instances.",
                 "below what the server grants, also while a rollout runs and there are more instances.",
-                "lower max_overflow, or put a pooler in between: one bad minute and the server refuses connections.",
+                "lower max_overflow, or use a pooler: when all pools are busy at once, the server refuses connections.",
                 width=12,
             ),
             Line(by(SERVER, BY_POOL.series("max")), SERVER_LEGEND),
@@ -58,9 +58,9 @@ def fleet() -> list[Panel]:
         graph(
             Card(
                 "Possible connections by pool",
-                "The same, by who may open them.",
+                "How many connections each pool may open, over all of its instances.",
                 "in proportion to the traffic.",
-                "begin with the largest: does it need what it may open? The table below knows.",
+                "begin with the largest: the table Sizes shows whether it needs what it may open.",
                 width=12,
             ),
             Line(queries.limit(BY_POOL, EACH), LEGEND),
@@ -70,8 +70,8 @@ def fleet() -> list[Panel]:
             Card(
                 "Needed connections by pool",
                 "Exact mean number of used connections: what the callers need at this moment.",
-                "well below what is possible; the difference is room for bursts.",
-                "a pool that needs a tenth of what it may open is a reserve that the server has to keep.",
+                "well below what is possible; the difference is a reserve for bursts.",
+                "for a pool that needs a tenth of what it may open, the server keeps the rest free: lower the limit.",
                 width=12,
             ),
             Line(queries.busy(BY_POOL, EACH), LEGEND),
@@ -84,11 +84,11 @@ def sizes() -> list[Panel]:
     """Return the table of sizes."""
     card = Card(
         "Sizes",
-        "For each pool: what an instance needed at most in the last 7 days, on average of five minutes and at its "
-        "peaks, the size that would do for one instance, and what it is set to. Behind a sidecar, an instance is "
-        "all of its workers together. Needs our recording rules.",
+        "For each pool: what an instance needed at most in the last 7 days, as a mean of five minutes and at its "
+        "peaks; the size that suffices for one instance; and its configuration. With a sidecar, an instance is "
+        "all of its workers together. Needs the recording rules.",
         "the suggestion lies between size and limit.",
-        "above the limit: raise it, after a look at the server. Far below the size: lower it, idle connections cost.",
+        "above the limit: raise it, if the server has room. Far below the size: lower it, idle ones cost memory.",
         width=24,
         height=7,
     )
@@ -119,7 +119,7 @@ def sizes() -> list[Panel]:
 BOARD: Final = Board(
     UID,
     "Capacity and sizing",
-    "How many connections there are and may be, what the servers grant, and which size each pool needs.",
+    "How many connections are open and may be opened, what the servers grant, and which size each pool needs.",
     ("job", "pool", "server"),
     [("Fleet", fleet()), ("Sizes", sizes()), ("Database servers", servers.panels())],
 )

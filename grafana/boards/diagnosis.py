@@ -1,7 +1,7 @@
-"""The diagnosis of one pool, by Little's law: traffic, slow queries, a leak, or too small a pool.
+"""The diagnosis of one pool, by Little's law: traffic, slow queries, a leak, or a pool that is too small.
 
-The time that connections were used, all of it, is an integral; the time for which those were used that came back is the
-sum of a histogram. What the second does not explain of the first is held by somebody who has not returned it.
+The metric `used_seconds` is the time for which all connections were used; the sum of the histogram `use_time` is the
+time for which the returned ones were used. The difference of their rates is the number of connections not returned.
 """
 
 from typing import Final
@@ -15,16 +15,16 @@ from grafana.panels import Card, Line, Panel, graph, timeline
 from grafana.promql import RATE_INTERVAL, quantile, rate
 
 USUAL: Final = "1h:1m"
-"""What is compared with: the hour that ends at the same moment, or as much of it as there is."""
+"""The window of the usual value: the hour that ends at the same moment, or as much of it as there is."""
 
 MUCH: Final = 2
-"""How many times the usual is much."""
+"""From how many times the usual value on an answer counts as high."""
 
 LEAK_SHARE: Final = 0.1
-"""Which share of its limit a pool may hold unreturned. The demo's leak holds a third; its slowest reports none."""
+"""The share of the limit from which on unreturned connections are a leak. The demo's leak has a third."""
 
 LEAK_WINDOW: Final = "2m"
-"""Long against an honest use: only what is out for longer shows."""
+"""The window of the leak's rates: connections that are returned within it do not count."""
 
 HIT: Final[Steps] = {1: ORANGE}
 
@@ -35,12 +35,12 @@ def panels() -> list[Panel]:
 
 
 def unreturned_share() -> str:
-    """Return the share of the limit that is held and not returned."""
+    """Return the share of the limit that is used and not returned."""
     return f"({queries.unreturned(BY_INSTANCE, window=LEAK_WINDOW)}) / {queries.limit(BY_INSTANCE)}"
 
 
 def demand(window: str) -> str:
-    """Return how many connections the callers need: their mean use, and room for chance (square-root staffing)."""
+    """Return how many connections the callers need: their mean use, and a reserve (square-root staffing)."""
     busy = queries.busy(BY_INSTANCE, window=window)
     return f"{busy} + 2 * sqrt({busy}) + {queries.queue(BY_INSTANCE, window=window)}"
 
@@ -48,7 +48,7 @@ def demand(window: str) -> str:
 def usual(question: queries.Question) -> str:
     """Return the mean of the answers of the last hour.
 
-    It is no rate over an hour: that would be too low for the first hour of every process.
+    A rate over an hour would be too low in the first hour of every process.
     """
     return f"avg_over_time(({question(BY_INSTANCE)})[{USUAL}])"
 
@@ -57,11 +57,11 @@ def _verdict() -> Panel:
     """Return one bar for each cause, coloured while its conditions hold."""
     card = Card(
         "Verdict",
-        "Which of the four causes is there, and when. Exhausted: no connection to give for 5 % of the time and more. "
-        f"Traffic and slow queries: {MUCH} times the mean of the hour before. Leak: {LEAK_SHARE:.0%} of the limit "
-        "and more held, and not returned.",
+        "Which of four conditions holds, and when. Exhausted: no connection to give for at least 5 % of the time. "
+        f"Traffic and slow queries: {MUCH} times the mean of the hour before. Leak: at least {LEAK_SHARE:.0%} of the "
+        "limit used and not returned.",
         "all green.",
-        "read the bar that is orange while Exhausted is: its panel is below. Exhausted alone: the pool is too small.",
+        "a bar that is orange together with Exhausted is the cause; its panel is below. Exhausted alone: a small pool.",
         units.BoolYesNo,
         HIT,
         width=24,
@@ -77,7 +77,7 @@ def _verdict() -> Panel:
 
 
 def _more(question: queries.Question) -> str:
-    """Return 1 while the answer is much more than it usually is."""
+    """Return 1 while the answer is at least MUCH times its usual value."""
     return f"{question(BY_INSTANCE)} >= bool {MUCH} * {usual(question)}"
 
 
@@ -86,7 +86,7 @@ def _traffic() -> Panel:
         "Traffic",
         "Checkouts per second, and their mean of the hour before.",
         "follows the load of the service.",
-        "if this alone has risen, the service has more to do: the pool, or the number of instances, must grow with it.",
+        "if only this has risen, the service has more to do: enlarge the pool, or add instances.",
         units.OpsPerSecond,
         width=6,
     )
@@ -103,8 +103,8 @@ def _use() -> Panel:
         "Slow queries",
         "How long a connection is used until it is returned.",
         "flat, whatever the traffic; milliseconds in a web service.",
-        "if this has risen and traffic has not, queries or transactions have become slow: look at the database, "
-        "its locks, and at work that is done while a connection is held.",
+        "if this has risen and traffic has not, queries or transactions have become slow: check the database, "
+        "its locks, and the work that the application does while it holds a connection.",
         units.Seconds,
         width=6,
     )
@@ -120,21 +120,21 @@ def _use() -> Panel:
 def _leak() -> Panel:
     card = Card(
         "Leak",
-        "Used connections that those which were returned do not explain; those that no task or thread holds any more; "
-        "and the age of the oldest use (right).",
-        "0, with moments above it when something long has begun; the age falls to 0 again and again.",
-        "a floor that rises and an age that grows is a leak: search for a session or connection without `with`.",
+        "Used connections that the returned ones do not explain; orphaned ones, of tasks and threads that have ended; "
+        "those that the garbage collector returned, per second; and the age of the oldest use (right axis).",
+        "0, with short peaks when a long use has begun; the age falls to 0 again and again.",
+        "a minimum that rises and an age that grows are a leak: search for a session or connection without `with`.",
         width=6,
     )
     return graph(
         card,
         Line(f"clamp_min({queries.unreturned(BY_INSTANCE, window=LEAK_WINDOW)}, 0)", "not returned"),
-        Line(f"sum({BY_INSTANCE.series('orphaned')})", "held by nobody"),
+        Line(f"sum({BY_INSTANCE.series('orphaned')})", "orphaned"),
         Line(f"sum({rate(BY_INSTANCE.series('leaked'))})", "lost per second"),
         Line(f"max({BY_INSTANCE.series('oldest_use_seconds')})", "oldest use"),
         overrides={
             "not returned": [color(ORANGE)],
-            "held by nobody": [color(RED)],
+            "orphaned": [color(RED)],
             "lost per second": [color(YELLOW)],
             "oldest use": [*thin_line("text"), *right_axis(units.Seconds)],
         },
@@ -144,9 +144,10 @@ def _leak() -> Panel:
 def _size() -> Panel:
     card = Card(
         "Too small",
-        "How many connections the load needs, waiting callers included, with room for chance; and the limit.",
+        "How many connections the load needs, waiting callers included, with a reserve; and the limit.",
         "below the dashed line.",
-        "above it, with traffic and use as usual: the pool is too small. See the board Capacity before you raise it.",
+        "above it, with usual traffic and usual use: the pool is too small. See the board Capacity and sizing before "
+        "you raise the limit.",
         width=6,
     )
     return graph(

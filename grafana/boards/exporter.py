@@ -1,4 +1,4 @@
-"""The exporter itself: is everything seen, what does seeing it cost, and may it be believed?"""
+"""The board of the exporter: whether all targets are scraped, what scrapes cost, and whether the numbers are right."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ from grafana.promql import INSTANCE, JOB, by, increase
 UID: Final = "sqla-pool-exporter"
 UP: Final[Steps] = {1: GREEN}
 LEGEND: Final = f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}"
-PUSHED: Final = "Numbers that are pushed by OTLP have no target, and are not in it."
+PUSHED: Final = "Metrics that are pushed by OTLP have no target, and are not included."
 
 
 def targets() -> list[Panel]:
@@ -24,7 +24,7 @@ def targets() -> list[Panel]:
                 "Targets up",
                 f"Targets of these jobs that Prometheus can scrape. {PUSHED}",
                 "all of them.",
-                "see Targets below for which, and Prometheus' page of targets for why.",
+                "the panel Targets shows which one is down, Prometheus' page of targets why.",
                 width=6,
                 height=4,
             ),
@@ -35,7 +35,7 @@ def targets() -> list[Panel]:
                 "Targets down",
                 f"Targets of these jobs that Prometheus cannot scrape. {PUSHED}",
                 "0.",
-                "what they do not show cannot alert: see the runbook of PoolExporterDown.",
+                "the pools of a target that is down cannot cause alerts: see the runbook of PoolExporterDown.",
                 steps=ANY_IS_A_FAULT,
                 width=6,
                 height=4,
@@ -46,14 +46,14 @@ def targets() -> list[Panel]:
 
 
 def faults() -> list[Panel]:
-    """Return whether our own numbers may be believed."""
+    """Return whether the exporter's numbers are right."""
     return [
         number(
             Card(
                 "Accounting drift",
-                "How many used connections we count otherwise than SQLAlchemy itself, over all pools.",
+                "Difference of the exporter's number of used connections to SQLAlchemy's own, summed over all pools.",
                 "0, always.",
-                "it is a fault of ours: please report it. See the runbook of PoolExporterAccountingDrift.",
+                "it is a bug of pool_exporter: please report it. See the runbook of PoolExporterAccountingDrift.",
                 steps=ANY_IS_A_FAULT,
                 width=6,
                 height=4,
@@ -63,9 +63,9 @@ def faults() -> list[Panel]:
         number(
             Card(
                 "Errors in hooks",
-                "Errors inside of our own hooks in the time range. The application did not notice any.",
+                "Errors in the exporter's hooks in the time range. None of them reached the application.",
                 "0, always.",
-                "it is a fault of ours: the application's log has the traceback; please report it.",
+                "it is a bug of pool_exporter: please report the traceback, which is in the application's log.",
                 steps=ANY_IS_A_FAULT,
                 width=6,
                 height=4,
@@ -76,7 +76,7 @@ def faults() -> list[Panel]:
 
 
 def over_time() -> list[Panel]:
-    """Return what it costs to be scraped, and who was."""
+    """Return which targets were scraped, and the cost of the scrapes."""
     return [
         timeline(
             Card(
@@ -105,18 +105,18 @@ def over_time() -> list[Panel]:
         graph(
             Card(
                 "Samples in a scrape",
-                "How many series each target gives, others than ours included.",
+                "How many series each target has, those of other libraries included.",
                 "constant, about 100 for each pool.",
-                "if it grows without end, pools are made anew under new names: give them a name.",
+                "if it grows without end, the application makes pools with new names: give them a name.",
             ),
             Line(BY_TARGET.named("scrape_samples_scraped"), LEGEND),
         ),
         graph(
             Card(
                 "Pools",
-                "How many pools each target shows.",
+                "How many pools each target has.",
                 "constant, as many as there are engines.",
-                "if it grows, engines are made in a loop: one for each process is enough.",
+                "if it grows, the application makes engines in a loop: one for each process is enough.",
             ),
             Line(by(f"{JOB}, {INSTANCE}", BY_TARGET.series("used_peak"), "count"), LEGEND),
         ),
@@ -127,9 +127,9 @@ def versions() -> list[Panel]:
     """Return which versions run."""
     card = Card(
         "Versions",
-        "Versions of the exporter and of what it watches, by target.",
-        "the same everywhere, but during a rollout.",
-        "different versions may stand side by side: counters and gauges mean the same in all.",
+        "Versions of pool_exporter and of SQLAlchemy, by target.",
+        "the same everywhere, except during a rollout.",
+        "different versions can run together: a metric means the same in all of them.",
         width=24,
         height=6,
     )
@@ -147,7 +147,7 @@ def versions() -> list[Panel]:
 BOARD: Final = Board(
     UID,
     "Exporter",
-    "The exporter itself: is everything seen, what does it cost, and may it be believed?",
+    "The exporter: whether all targets and workers are seen, what that costs, and whether the numbers are right.",
     ("job", "instance"),
     [
         ("Now", [*targets(), *faults()]),

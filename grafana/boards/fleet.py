@@ -1,4 +1,4 @@
-"""The fleet: which pools there are, which is in trouble now, and since when. A click leads to the pool's board."""
+"""The board of the fleet: which pools there are, and which of them are exhausted or failing, now and over time."""
 
 from typing import Final
 
@@ -28,7 +28,7 @@ def _use_now() -> list[Panel]:
                 "Pools",
                 "Pools that report now, counted once for each job.",
                 "as many as your services have engines.",
-                "look at the board of the exporter: a target that is down reports nothing.",
+                "see the board Exporter: a target that is down reports nothing.",
                 width=3,
                 height=4,
             ),
@@ -52,7 +52,7 @@ def _use_now() -> list[Panel]:
                 "Time exhausted",
                 "Fraction of the time in which the worst pool had no connection left to give; exact, not sampled.",
                 "0 %.",
-                "callers wait for as long: open the pool's board.",
+                "callers had to wait during that time: open the pool's board.",
                 units.PercentUnit,
                 EXHAUSTED,
                 width=3,
@@ -64,13 +64,13 @@ def _use_now() -> list[Panel]:
 
 
 def _waits_now() -> list[Panel]:
-    """Return who waits, and how long."""
+    """Return how many callers wait, and how long."""
     return [
         number(
             Card(
                 "Callers waiting",
                 "Most callers that waited at once in the last minute, in the worst instance.",
-                "0, or a few for moments.",
+                "0, or a few for a moment.",
                 "if it stays, the pool is exhausted: see Time exhausted.",
                 units.Short,
                 {1: YELLOW, 10: ORANGE, 50: RED},
@@ -82,9 +82,9 @@ def _waits_now() -> list[Panel]:
         number(
             Card(
                 "Worst p99 wait",
-                "99th percentile of the time from asking a pool to having a connection, of the worst pool.",
+                "99th percentile of the wait for a connection, of the worst pool.",
                 "below 100 ms; milliseconds when connections are reused.",
-                "either the pool is exhausted, or opening connections is slow: the pool's board tells which.",
+                "either the pool is exhausted, or opening connections is slow: the pool's board shows which.",
                 units.Seconds,
                 WAITS,
                 width=3,
@@ -96,12 +96,12 @@ def _waits_now() -> list[Panel]:
 
 
 def _failures_now() -> list[Panel]:
-    """Return what did not go well."""
+    """Return the panels of failures."""
     return [
         number(
             Card(
                 "Timeouts",
-                "Callers that gave up after pool_timeout, in the time range of the board. Each is a failed request.",
+                "Callers that timed out after pool_timeout, in the time range of the board. Each is a failed request.",
                 "0.",
                 "open the pool's board and read its diagnosis.",
                 units.Short,
@@ -113,10 +113,10 @@ def _failures_now() -> list[Panel]:
         ),
         number(
             Card(
-                "Failed requests",
-                "Callers that got no connection for another reason than the pool: the database refused, or an error.",
+                "Failed acquires",
+                "Callers that got no connection, for another reason than a timeout: the database refused, or an error.",
                 "0.",
-                "look at the database first: is it up, is it full, are the credentials right?",
+                "check the database first: is it up, is it full, are the credentials right?",
                 units.Short,
                 ANY_IS_A_FAULT,
                 width=3,
@@ -126,8 +126,8 @@ def _failures_now() -> list[Panel]:
         ),
         number(
             Card(
-                "Held by nobody",
-                "Used connections whose task or thread has finished: they will not come back by themselves.",
+                "Orphaned",
+                "Used connections of tasks and threads that have ended; usually they are not returned any more.",
                 "0.",
                 "it is a leak in the application: the pool's board shows since when.",
                 units.Short,
@@ -164,7 +164,7 @@ def _over_time() -> list[Panel]:
                 "Time exhausted",
                 "Fraction of the time without a connection to give, in each pool's worst instance.",
                 "0 %.",
-                "what began with it? Compare with the queue, and with the pool's diagnosis.",
+                "compare with Callers waiting, and with the diagnosis on the pool's board.",
                 units.PercentUnit,
                 top=1,
             ),
@@ -175,16 +175,16 @@ def _over_time() -> list[Panel]:
                 "Callers waiting",
                 "Exact mean number of callers that waited for a connection.",
                 "0.",
-                "every waiting caller is a request that stands still.",
+                "every waiting caller is a request that does not proceed.",
             ),
             Line(queries.queue(BY_POOL, EACH), LEGEND),
         ),
         graph(
             Card(
                 "Slow or failed",
-                f"Share of requests for a connection that failed or took over {queries.SLOW_SECONDS * 1000:.0f} ms.",
+                f"Share of acquires that failed or took over {queries.SLOW_SECONDS * 1000:.0f} ms.",
                 f"below the dashed line, the objective of {BAD_SHARE_MAX:.1%}.",
-                "this is what users notice, and what pages: see the alert AcquireErrorBudgetBurn.",
+                "users notice this: see the runbook of SQLAlchemyPoolAcquireErrorBudgetBurn.",
                 units.PercentUnit,
                 {BAD_SHARE_MAX: RED},
             ),
@@ -196,8 +196,8 @@ def _over_time() -> list[Panel]:
 def _pools() -> list[Panel]:
     card = Card(
         "Pools",
-        "One line for each pool of each job, over all of its instances. Click on a pool for its board.",
-        "Peak below 80 %, nobody waiting, no timeouts.",
+        "One row for each pool of each job, over all of its instances. Click on a pool for its board.",
+        "peak below 80 %, no waiting caller, no timeout.",
         "sort by Exhausted and begin with the first.",
         width=24,
         height=7,
@@ -228,7 +228,7 @@ def _pools() -> list[Panel]:
 
 
 def to_pool() -> DynamicConfigValue:
-    """Return the override that makes a cell lead to the board of its line's pool."""
+    """Return the override that links a cell to the board of its row's pool."""
     url = f"/d/{POOL_UID}?var-job=${{__data.fields.{JOB}}}&var-pool=${{__data.fields.{POOL}}}&${{__url_time_range}}"
     link = {"title": "Open the pool's board", "url": f"{url}&${{datasource:queryparam}}"}
     return DynamicConfigValue(id_val="links", value=[link])
@@ -237,9 +237,9 @@ def to_pool() -> DynamicConfigValue:
 def _alerts() -> list[Panel]:
     card = Card(
         "Alerts",
-        "Alerts of these pools that fire or are about to. Each has a page that says what to do.",
+        "Alerts of these pools that are firing or pending. Each has a runbook.",
         "empty.",
-        "begin with the critical ones; follow the runbook that the notification names.",
+        "begin with the critical ones; follow the runbook that is linked in the notification.",
         width=24,
         height=8,
     )
@@ -261,7 +261,7 @@ def _alerts() -> list[Panel]:
 BOARD: Final = Board(
     UID,
     "Fleet",
-    "Every connection pool of the fleet: which is in trouble, since when, and what users notice of it.",
+    "All connection pools: which of them are exhausted or failing, since when, and whether users notice.",
     ("job", "pool"),
     [
         ("Now", [*_use_now(), *_waits_now(), *_failures_now()]),

@@ -1,4 +1,4 @@
-"""One pool: is it exhausted, who waits and how long, and why; what it opens and closes, and how it is configured."""
+"""The board of one pool: saturation, its cause, waits, opening and closing of connections, and configuration."""
 
 from typing import Final
 
@@ -23,10 +23,10 @@ def _saturation() -> list[Panel]:
         graph(
             Card(
                 "Connections",
-                "Open connections by state, on all selected instances, and what they may open together. "
+                "Open connections by state on all selected instances, and the sum of their limits. "
                 "The thin line is the highest use of the last minute, which no scrape can miss.",
                 "used stays well below the limit; idle is what the pool keeps ready.",
-                "at the limit, callers wait: read the diagnosis below.",
+                "at the limit, callers wait: see the row Diagnosis.",
                 width=12,
             ),
             Line(queries.used(BY_INSTANCE), "used"),
@@ -45,9 +45,9 @@ def _saturation() -> list[Panel]:
             Card(
                 "Time exhausted",
                 "Fraction of the time in which an instance had no connection left to give. Exact: it is an integral, "
-                "so that exhaustion of 200 ms between two scrapes is in it.",
+                "which includes an exhaustion of 200 ms between two scrapes.",
                 "0 %.",
-                "above 0 while requests are slow, the pool is the reason.",
+                "if it is above 0 while requests are slow, the pool is the reason.",
                 units.PercentUnit,
                 {0.5: RED},
                 width=6,
@@ -60,7 +60,7 @@ def _saturation() -> list[Panel]:
                 "Callers waiting",
                 "Exact mean number of callers that waited, and the most at once in the last minute.",
                 "0.",
-                "each is a request that stands still; they give up after pool_timeout.",
+                "each is a request that does not proceed; a caller times out after pool_timeout.",
                 width=6,
             ),
             Line(queries.queue(BY_INSTANCE), "mean"),
@@ -75,7 +75,7 @@ def _waiting() -> list[Panel]:
         graph(
             Card(
                 "Wait",
-                "Quantiles of the time from asking the pool to having a connection; timed-out callers are in it. "
+                "Quantiles of the wait for a connection, timed-out callers included. "
                 "Points are exemplars: click on one for the trace of a slow wait.",
                 "p99 below 100 ms; well under a millisecond when connections are reused.",
                 "high only at p99: bursts, or connections being opened; high at p50: the pool is exhausted.",
@@ -90,7 +90,7 @@ def _waiting() -> list[Panel]:
         distribution(
             Card(
                 "Waits",
-                "How many callers waited how long. Darker is more.",
+                "How many callers waited how long; darker is more.",
                 "one band below a millisecond, and a faint one where connections are opened.",
                 "a band that rises to pool_timeout is a queue; a second band is a second kind of caller.",
                 units.Seconds,
@@ -99,11 +99,11 @@ def _waiting() -> list[Panel]:
         ),
         graph(
             Card(
-                "Requests that were slow or failed",
-                "Requests for a connection per second that took over 100 ms, or got none, by what stopped them.",
+                "Slow or failed acquires",
+                "Acquires per second that took over 100 ms or failed, and failed ones by type.",
                 "0.",
-                "timeout: the pool is exhausted. connect: the database refuses or is away. "
-                "cancelled: the caller gave up first. other: see the application's log.",
+                "timeout: the pool is exhausted. connect: the database refuses or cannot be reached. "
+                "cancelled: the caller was cancelled. other: see the application's log.",
                 units.RequestsPerSecond,
             ),
             Line(queries.bad_acquisitions(BY_INSTANCE), "slow or failed"),
@@ -121,8 +121,8 @@ def _opening() -> list[Panel]:
                 "Opened and closed",
                 "Connections opened per second (line), and closed, by reason (areas).",
                 "near 0; overflow and recycle now and then.",
-                "overflow: pool_size is below the usual use. invalidate, pre_ping: the server or a proxy ended them. "
-                "detached: the application keeps them, or the garbage collector returned them.",
+                "overflow: pool_size is below the usual use. invalidate, pre_ping: the server or a proxy closed them. "
+                "detached: the application detached them, or the garbage collector returned them.",
                 units.OpsPerSecond,
             ),
             Line(by(reason, rate(BY_INSTANCE.series("closes"))), f"{{{{{reason}}}}}"),
@@ -153,7 +153,7 @@ def _reuse() -> list[Panel]:
                 "Checkouts per connection",
                 "How often a connection is used before it is replaced.",
                 "hundreds or more.",
-                "near 1 the pool does not pool: raise pool_size, or look at why connections are closed.",
+                "near 1 the pool reuses nothing: raise pool_size, or find out why connections are closed.",
                 width=4,
             ),
             Line(ratio(queries.checkouts(BY_INSTANCE), OPENED), "checkouts"),
@@ -163,7 +163,7 @@ def _reuse() -> list[Panel]:
                 "Invalidated",
                 "Connections that were marked unusable: hard ones are closed at once, soft ones before their next use.",
                 "0; a burst when the database restarts or fails over.",
-                "a steady rate: something between application and server ends idle connections; set pool_recycle.",
+                "a steady rate: the server or a proxy closes idle connections; set pool_recycle.",
                 units.OpsPerSecond,
                 width=4,
             ),
@@ -174,7 +174,7 @@ def _reuse() -> list[Panel]:
                 "Outside the pool",
                 "Connections taken out of the pool by detach() that are still open: no limit counts them.",
                 "0.",
-                "who calls detach()? They must be closed by hand.",
+                "find the call of detach(): the application has to close these connections itself.",
                 width=4,
             ),
             Line(f"sum({BY_INSTANCE.series('detached')})", "detached"),
@@ -186,8 +186,8 @@ def _instances() -> list[Panel]:
     labels = (JOB, INSTANCE, POOL, *INFO_LABELS)
     configuration = Card(
         "Configuration",
-        "How the pool of each instance is set up.",
-        "the same everywhere, but during a rollout.",
+        "Configuration of the pool of each instance.",
+        "the same everywhere, except during a rollout.",
         "compare with the board Capacity before you raise a size: the server has a limit too.",
         width=24,
         height=6,
@@ -198,7 +198,7 @@ def _instances() -> list[Panel]:
                 "Use by instance",
                 "The highest use of the last minute as a share of the limit, for each instance.",
                 "all alike, below 80 %.",
-                "one alone is high: it has a leak, or the load is not spread.",
+                "a single one is high: it has a leak, or the load is not balanced.",
                 units.PercentUnit,
                 FULL,
                 width=24,
@@ -220,7 +220,7 @@ def _instances() -> list[Panel]:
 BOARD: Final = Board(
     POOL_UID,
     "Pool",
-    "One connection pool: who waits, how long, and whether it is traffic, slow queries, a leak, or a small pool.",
+    "One connection pool: how many callers wait, how long, and whether the cause is traffic, slow queries or a leak.",
     ("job", "pool", "instance"),
     [
         ("Saturation", _saturation()),

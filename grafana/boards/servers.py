@@ -1,4 +1,4 @@
-"""Database servers, as a probe beside the sidecar sees them: how full they are, who fills them, and what for."""
+"""Panels on database servers, from a probe: how full they are, by application, state and age of transactions."""
 
 from typing import Final
 
@@ -27,7 +27,7 @@ def _fullness() -> Panel:
         "Full",
         f"Connections of all clients, as a share of what the server grants. {PROBE}",
         "below 80 %.",
-        "at 100 % the server refuses: see the runbook of SQLAlchemyServerNearlyFull.",
+        "at 100 % the server refuses connections: see the runbook of SQLAlchemyServerNearlyFull.",
         units.PercentUnit,
         FULL,
         width=6,
@@ -40,9 +40,9 @@ def _fullness() -> Panel:
 def _overcommit() -> Panel:
     card = Card(
         "Overcommitted",
-        f"What all pools of the fleet may open, as a share of what the server grants. {PROBE}",
-        "below 100 %: then no traffic can fill the server.",
-        "above it, a busy hour can: lower max_overflow, or put a pooler in between.",
+        f"What all pools together may open, as a share of what the server grants. {PROBE}",
+        "below 100 %: then these pools cannot fill the server.",
+        "above 100 % they can: lower max_overflow, or use a pooler.",
         units.PercentUnit,
         OVERCOMMITTED,
         width=6,
@@ -55,9 +55,9 @@ def _overcommit() -> Panel:
 def _against_limit() -> Panel:
     card = Card(
         "Connections against the limit",
-        f"Connections of all clients of each server, what our pools may open, and what the server grants. {PROBE}",
-        "open well below granted, and possible below granted.",
-        "who grows? The panels below it know.",
+        f"Connections of all clients of each server, what the pools may open, and what the server grants. {PROBE}",
+        "open far below granted, and possible below granted.",
+        "the panels By application and By state show what has grown.",
         width=12,
     )
     return graph(
@@ -72,9 +72,9 @@ def _against_limit() -> Panel:
 def _by_application() -> Panel:
     card = Card(
         "By application",
-        f"Connections of each server's clients, by the name that they give themselves. {PROBE}",
+        f"Connections of each server's clients, by the application_name that they send. {PROBE}",
         "in proportion to the number of instances.",
-        "a name that nobody knows: set application_name in every service's URL.",
+        "an unknown name: set application_name in every service's URL.",
         width=6,
     )
     label = "application_name"
@@ -87,9 +87,9 @@ def _by_state() -> Panel:
     state = BACKEND_STATES.prometheus
     card = Card(
         "By state",
-        f"What the server's connections do. {PROBE}",
+        f"Connections of each server by state. {PROBE}",
         "mostly idle and active.",
-        "waiting: for locks. idle_in_transaction: the application does something else while a transaction is open.",
+        "waiting: for a lock. idle_in_transaction: the application does something else while a transaction is open.",
         width=6,
     )
     expression = queries.server_connections(BY_SERVER, state)
@@ -99,9 +99,9 @@ def _by_state() -> Panel:
 def _transactions() -> Panel:
     card = Card(
         "Oldest transactions",
-        f"Age of the oldest transaction, and of the oldest whose client runs nothing. {PROBE}",
-        "seconds; reports and migrations stand out.",
-        "idle for minutes: it keeps locks, and dead rows. Find who holds it by `pool-exporter dump`.",
+        f"Age of the oldest transaction, and of the oldest that is idle. {PROBE}",
+        "seconds; longer during reports and migrations.",
+        "idle for minutes: it keeps locks and dead rows. `pool-exporter dump` names the task or thread.",
         units.Seconds,
         width=6,
     )
@@ -115,11 +115,11 @@ def _transactions() -> Panel:
 def _held() -> Panel:
     state = HELD_STATES.prometheus
     card = Card(
-        "Held, and orphaned",
-        f"Connections in use for 10 s and longer by what the server does for them; and those that were a pool's and "
-        f"that no living pool has. {PROBE}",
+        "Held and orphaned",
+        f"Connections that have been used for 10 s and longer, by what the server does for them; and connections that "
+        f"were a pool's and are in no living pool. {PROBE}",
         "none.",
-        "active: slow queries. idle_in_transaction: the application sits on them. gone, orphaned: somebody was killed.",
+        "active: slow queries. idle_in_transaction: the application keeps them. gone, orphaned: a client was killed.",
         steps=NONE_IS_WELL,
         width=6,
     )

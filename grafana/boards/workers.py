@@ -1,4 +1,4 @@
-"""What a sidecar, or any reader of a shared directory, knows of the worker processes and of their files."""
+"""Panels on worker processes and their files, from the sidecar or another reader of a shared directory."""
 
 from grafana_foundation_sdk.models import units
 
@@ -20,8 +20,8 @@ def _workers() -> Panel:
     state = WORKER_STATES.prometheus
     card = Card(
         "Workers",
-        "Worker processes in the shared directories. A frozen one has not stirred for 5 seconds.",
-        "as many as you have started, all live.",
+        "Worker processes in the shared directories. A frozen one has had no heartbeat for 5 seconds.",
+        "as many as were started, all live.",
         "frozen: its event loop or the GIL is blocked, or it was stopped. `pool-exporter dump` shows what it holds.",
     )
     return graph(
@@ -36,9 +36,9 @@ def _ended() -> Panel:
     end = WORKER_ENDS.prometheus
     card = Card(
         "Workers that ended",
-        "Worker processes that ended per second: by themselves, or crashed or killed.",
-        "stopped ones with each rollout, and where workers are replaced after some requests.",
-        "crashed: out of memory? A time-out of the master process? See its log.",
+        "Worker processes that ended per second: stopped in order, or crashed or killed.",
+        "stopped ones at each rollout, and where workers are replaced after a number of requests.",
+        "crashed: out of memory, or killed by the master process after a time-out; see its log.",
         units.OpsPerSecond,
     )
     return graph(
@@ -51,9 +51,9 @@ def _ended() -> Panel:
 def _reading() -> Panel:
     card = Card(
         "Time of reading",
-        "How long it took to read and to sum the workers' files for a scrape.",
+        "How long it took to read the workers' files and to add them up for a scrape.",
         "below 10 ms for tens of workers.",
-        "it grows with the number of files: are dead ones folded? See the panel Last fold.",
+        "it grows with the number of files; if dead workers' files are not folded, see the panel Last fold.",
         units.Seconds,
     )
     return graph(card, Line(BY_TARGET.series("scrape_duration_seconds"), LEGEND))
@@ -62,12 +62,12 @@ def _reading() -> Panel:
 def _lost() -> Panel:
     reason = SET_ASIDE.prometheus
     card = Card(
-        "Not seen",
-        "Files that could not be used, by reason; pools of workers without a place in the directory; pools of dead "
+        "Not included",
+        "Files that could not be used, by reason; pools of workers that found no place in the directory; pools of dead "
         "workers that were added to the pool named other.",
         "0.",
-        "version: a rollout is under way. Others: something else writes there; `pool-exporter dump` tells what. "
-        "Pools without a place: too many names of pools, or a small volume.",
+        "version: a rollout is in progress. Other reasons: another program writes there; see `pool-exporter dump`. "
+        "Pools without a place: too many names of pools, or too small a volume.",
     )
     return graph(
         card,
@@ -80,10 +80,11 @@ def _lost() -> Panel:
 def _errors() -> Panel:
     card = Card(
         "Errors",
-        "Attempts per second that failed: of workers to write to the directory, and of folding; and files that were "
-        "written all the while they were read.",
+        "Failed attempts per second, of workers to write to the directory and of folding; and files that were written "
+        "during every attempt to read them.",
         "0; a torn read now and then in a busy fleet.",
-        "transport: the volume is full, read-only, or gone; the numbers are in memory meanwhile, and in no sidecar.",
+        "transport: the volume is full, read-only or gone. Those workers keep their numbers in memory; the sidecar "
+        "does not have them.",
         units.OpsPerSecond,
     )
     return graph(
@@ -100,7 +101,7 @@ def _fold() -> Panel:
         "Last fold",
         "Time since dead workers' files were last looked for without an error.",
         "seconds to a minute.",
-        "nobody folds: is a sidecar running, and may it write to the directory?",
+        "no process folds: check that a sidecar runs, and that it may write to the directory.",
         units.Seconds,
     )
     return graph(card, Line(f"time() - {BY_TARGET.series('last_fold_timestamp_seconds')}", LEGEND))

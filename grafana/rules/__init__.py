@@ -1,4 +1,4 @@
-"""Recording rules and alerts, from the same catalogue and the same questions as the boards."""
+"""Recording rules and alerts, from the same catalogue and the same expressions as the boards."""
 
 from typing import Final
 

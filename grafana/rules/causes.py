@@ -1,4 +1,4 @@
-"""Alerts on what is about to hurt, and on what makes it hurt: tickets, to be looked at by day.
+"""Alerts on causes, and on what will soon be a fault: tickets, for working hours.
 
 The thresholds were chosen by running the scenes of the demo; docs/reference/alerts.md has what each scene measured.
 """
@@ -32,7 +32,7 @@ def _timeouts() -> Alert:
         f"{by(BY_POOL, increase(ALL.series('timeouts'), '5m'))} > 0",
         "1m",
         "warning",
-        f"Callers of {POOL_TEXT} give up waiting for a connection.",
+        f"Callers time out waiting for a connection of {POOL_TEXT}.",
         'About {{ $value | printf "%.0f" }} requests ended in a pool timeout in 5 minutes.',
     )
 
@@ -44,7 +44,7 @@ def _saturated() -> Alert:
         f"and {queries.queue(ALL, BY_INSTANCE, '5m')} > {QUEUE_MAX}",
         "5m",
         "warning",
-        f"There is often no connection to give, and callers queue: {INSTANCE_TEXT}.",
+        f"The pool is exhausted and callers wait: {INSTANCE_TEXT}.",
         "For {{ $value | humanizePercentage }} of the last 5 minutes every connection was used.",
     )
 
@@ -55,7 +55,7 @@ def _near_capacity() -> Alert:
         f"{UTILIZATION} > {UTILIZATION_MAX}",
         "30m",
         "info",
-        f"Little is left of {POOL_TEXT}.",
+        f"Nearly all connections are used at peaks: {POOL_TEXT}.",
         "For half an hour, {{ $value | humanizePercentage }} of the limit was used at the peak of each minute.",
     )
 
@@ -67,8 +67,8 @@ def _wait_high() -> Alert:
         f"{p99} > {WAIT_SECONDS_MAX}\nand {ACQUISITIONS} > {TRAFFIC_MIN}",
         "10m",
         "warning",
-        f"It takes long to get a connection of {POOL_TEXT}.",
-        "One request in a hundred waits {{ $value | humanizeDuration }} or longer.",
+        f"Callers wait long for a connection of {POOL_TEXT}.",
+        "One acquire in a hundred takes {{ $value | humanizeDuration }} or longer.",
     )
 
 
@@ -80,8 +80,8 @@ def _leak() -> Alert:
         f"{held} > {UNRETURNED_MAX}\nunless {held} <= {share}",
         "15m",
         "warning",
-        f"Connections are taken and not returned: {INSTANCE_TEXT}.",
-        'On average {{ $value | printf "%.1f" }} used connections of the last 30 minutes belong to nothing that ended.',
+        f"Connections are checked out and not returned: {INSTANCE_TEXT}.",
+        'On average {{ $value | printf "%.1f" }} connections were used in the last 30 minutes and not returned.',
     )
 
 
@@ -103,7 +103,7 @@ def _too_old() -> Alert:
         f"{by(BY_INSTANCE, ALL.series('oldest_use_seconds'), 'max')} > {USE_SECONDS_MAX}",
         "5m",
         "warning",
-        f"A connection has been out for very long: {INSTANCE_TEXT}.",
+        f"A connection has been checked out for very long: {INSTANCE_TEXT}.",
         "It was checked out {{ $value | humanizeDuration }} ago.",
     )
 
@@ -114,8 +114,8 @@ def _orphaned() -> Alert:
         f"{by(BY_INSTANCE, ALL.series('orphaned'))} > 0",
         "5m",
         "warning",
-        f"Connections are held by tasks or threads that have finished: {INSTANCE_TEXT}.",
-        'There are {{ $value | printf "%.0f" }}; nobody is left who would return them.',
+        f"Tasks or threads have ended without returning their connections: {INSTANCE_TEXT}.",
+        'There are {{ $value | printf "%.0f" }} such connections; usually they are not returned any more.',
     )
 
 
@@ -127,7 +127,7 @@ def _broken() -> Alert:
         "0m",
         "warning",
         f"Connections break: {POOL_TEXT}.",
-        'About {{ $value | printf "%.0f" }} were closed in 10 minutes because they could not be used any more.',
+        'About {{ $value | printf "%.0f" }} were closed in 10 minutes because they were no longer usable.',
         keep="15m",
     )
 
@@ -140,7 +140,7 @@ def _churn() -> Alert:
         f"{opened} / ({used} > 0) > {REPLACED_SHARE_MAX}\nand {opened} > {CONNECTS_MAX}",
         "15m",
         "info",
-        f"Connections are opened again and again: {POOL_TEXT}.",
+        f"Connections are opened too often: {POOL_TEXT}.",
         "{{ $value | humanizePercentage }} of the checkouts needed a new connection.",
     )
 

@@ -1,4 +1,4 @@
-"""Alerts on the exporter itself: when these fire, the others may be silent without reason."""
+"""Alerts on the exporter itself: while one of them fires, the others may be silent by mistake."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from grafana.rules.model import BY_INSTANCE, BY_TARGET, INSTANCE_TEXT, PLACE, TA
 ALL: Final = Scope()
 BOARD: Final = "/d/sqla-pool-exporter?var-job={{ $labels.job }}"
 SEEN: Final = "6h"
-"""A job that has shown pools within this time is one that shall show them."""
+"""A job that has had pools within this time is expected to have them."""
 
 
 def _down() -> Alert:
@@ -18,7 +18,7 @@ def _down() -> Alert:
         f"{by(BY_TARGET, 'up', 'min')} == 0\nand on ({', '.join(PLACE)}) {known}",
         "5m",
         "warning",
-        f"The pools of {TARGET_TEXT} cannot be seen.",
+        f"The pools of {TARGET_TEXT} are not monitored.",
         "Prometheus has not been able to scrape it for 5 minutes.",
         dashboard=BOARD,
     )
@@ -31,8 +31,8 @@ def _drift() -> Alert:
         f"{by(BY_INSTANCE, drift, 'max')} > 0",
         "5m",
         "warning",
-        f"The exporter does not agree with the pool: {INSTANCE_TEXT}.",
-        'Their numbers of used connections differ by {{ $value | printf "%.0f" }}. It is a fault of ours.',
+        f"The exporter's count differs from SQLAlchemy's: {INSTANCE_TEXT}.",
+        'Their numbers of used connections differ by {{ $value | printf "%.0f" }}. It is a bug of pool_exporter.',
         dashboard=BOARD,
     )
 
@@ -43,8 +43,8 @@ def _hook_errors() -> Alert:
         f"{by(BY_TARGET, increase(ALL.series('hook_errors'), '15m'))} > 0",
         "0m",
         "warning",
-        f"The exporter's own hooks raise errors: {TARGET_TEXT}.",
-        'About {{ $value | printf "%.0f" }} in 15 minutes. The application did not notice, but numbers may be wrong.',
+        f"Hooks of the exporter raise errors: {TARGET_TEXT}.",
+        'About {{ $value | printf "%.0f" }} in 15 minutes. The application is not affected, but numbers may be wrong.',
         dashboard=BOARD,
         keep="15m",
     )

@@ -1,4 +1,4 @@
-"""What a rules file is made of, and its YAML. Nothing here may know a metric."""
+"""Recording rules, alerts and groups, and their YAML. No metric may be here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import yaml
 from grafana.promql import INSTANCE, JOB, POOL
 
 RUNBOOKS: Final = "https://example.org/pool_exporter/docs/runbooks"
-"""Where docs/runbooks is published; `make dashboards RUNBOOKS=https://…` writes the rules for another place."""
+"""The address of docs/runbooks; `make dashboards RUNBOOKS=https://…` writes the rules with another one."""
 
 PLACE: Final = ("cluster", "namespace", JOB)
-"""Which service it is. A label that a fleet does not have is empty, and costs nothing."""
+"""The labels of a service. One that a fleet does not have is empty, and costs nothing."""
 
 BY_POOL: Final = ", ".join((*PLACE, POOL))
 BY_INSTANCE: Final = ", ".join((*PLACE, INSTANCE, POOL))
@@ -39,7 +39,7 @@ class PoolRecord:
 
 @dataclass(frozen=True)
 class Alert:
-    """An alert: when it fires, after how long, how bad it is, and what it says; its runbook has its name."""
+    """An alert: name, expression, duration, severity and texts; its runbook has its name."""
 
     name: str
     expression: str
@@ -96,7 +96,7 @@ _HEADING = "# Made by `make dashboards` from grafana/rules and the catalogue of 
 
 
 class _Literal(str):
-    """An expression, which may have several lines."""
+    """An expression of one or several lines."""
 
     __slots__ = ()
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Final
 
 BAD_SHARE_MAX: Final = 0.001
-"""One request for a connection in a thousand may fail or be slow; see SLOW_SECONDS in queries.py for slow."""
+"""One acquire in a thousand may fail or be slow; SLOW_SECONDS in queries.py is the limit of slow."""
 
 TRAFFIC_MIN: Final = 0.1
-"""Requests per second below which a share says nothing: one slow request in an hour would page somebody."""
+"""Acquires per second below which a share says nothing: one slow acquire in an hour would page."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Recording rules: what boards over weeks and alerts over days read, at the cost of one series for each pool.
 
-Named `level:metric:operations` as Prometheus' practices ask. Instances come and go with every rollout, so what is read
-over days is summed over them first.
+Named `level:metric:operations` as Prometheus' practices ask. Instances change with every rollout, so what is read over
+days is summed over them first.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ DEMAND: Final = "instance_pool:sqlalchemy_pool_used_seconds:rate5m"
 
 
 def bad_ratio(window: str) -> str:
-    """Return the name of the share of bad requests for a connection over *window*."""
+    """Return the name of the recorded share of bad acquires over *window*."""
     return f"job_pool:pool_bad_acquisitions:ratio_rate{window}"
 
 

@@ -1,4 +1,4 @@
-"""Alerts on the database servers, which a probe looks at: how full they are, and what is left over on them."""
+"""Alerts on database servers, from probes: how full they are, orphaned connections, idle transactions."""
 
 from typing import Final
 
@@ -21,7 +21,7 @@ def _nearly_full() -> Alert:
         f"{share} > {FULL_MAX}",
         "5m",
         "critical",
-        f"There is hardly a connection left on {SERVER_TEXT}.",
+        f"Hardly a connection is left on {SERVER_TEXT}.",
         "{{ $value | humanizePercentage }} of those that it grants are taken.",
         dashboard=BOARD,
     )
@@ -45,8 +45,8 @@ def _not_seen() -> Alert:
         f"{by(SERVER, ALL.series('server.up'), 'max')} == 0",
         "5m",
         "warning",
-        f"No probe can look at {SERVER_TEXT}.",
-        "The last look of every probe has failed for 5 minutes. The numbers of the server are absent meanwhile.",
+        f"No probe can query {SERVER_TEXT}.",
+        "The queries of every probe have failed for 5 minutes. The metrics of the server are absent meanwhile.",
         dashboard=BOARD,
     )
 
@@ -57,8 +57,8 @@ def _orphans() -> Alert:
         f"{by(SERVER, ALL.series('server.orphaned'))} > 0",
         "15m",
         "warning",
-        f"Connections that no living pool has are left on {SERVER_TEXT}.",
-        "There are {{ $value }}.",
+        f"There are orphaned connections on {SERVER_TEXT}.",
+        "{{ $value }} connections were a pool's, and are in no living pool.",
         dashboard=BOARD,
     )
 
@@ -69,7 +69,7 @@ def _idle_transaction() -> Alert:
         f"{by(SERVER, ALL.series('server.oldest_idle_transaction_seconds'), 'max')} > {IDLE_SECONDS_MAX}",
         "5m",
         "warning",
-        f"A transaction is open on {SERVER_TEXT} in which nothing happens.",
+        f"A transaction is open and idle on {SERVER_TEXT}.",
         "It began {{ $value | humanizeDuration }} ago.",
         dashboard=BOARD,
     )

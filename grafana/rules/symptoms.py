@@ -1,4 +1,4 @@
-"""Alerts on what users notice: these are the ones to wake somebody for."""
+"""Alerts on what users notice: those that page."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ from pool_exporter.metrics.pool_metrics import ERROR_TYPES
 
 ALL: Final = Scope()
 FAILURES_MIN: Final = 3
-"""Attempts in five minutes that found the database closed: one may be a restart of the server."""
+"""Failed attempts in five minutes; a single one may be a restart of the server."""
 
 
 def _burn(burn: Burn) -> Alert:
@@ -24,8 +24,8 @@ def _burn(burn: Burn) -> Alert:
         f"and avg_over_time({ACQUISITIONS}[{burn.long}]) > {TRAFFIC_MIN}",
         burn.hold,
         burn.severity,
-        f"Requests wait too long for a connection, or get none: {POOL_TEXT}.",
-        f"In the last {burn.long}, {{{{ $value | humanizePercentage }}}} of the requests for a connection took over "
+        f"Callers wait too long for a connection, or get none: {POOL_TEXT}.",
+        f"In the last {burn.long}, {{{{ $value | humanizePercentage }}}} of the acquires took over "
         f"{slow_ms} ms or failed; the objective is {BAD_SHARE_MAX:.1%}.",
         labels=(("window", burn.long),),
     )

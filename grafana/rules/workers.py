@@ -1,4 +1,4 @@
-"""Alerts on worker processes and their files, which a sidecar reads: who is frozen, who crashed, who is not seen."""
+"""Alerts on worker processes and their files, from the sidecar: frozen, crashed and missing workers."""
 
 from typing import Final
 
@@ -16,8 +16,8 @@ def _frozen() -> Alert:
         f"{by(BY_TARGET, ALL.series('workers', equal(WORKER_STATES, 'frozen')))} > 0",
         "1m",
         "warning",
-        f"Worker processes do not stir: {TARGET_TEXT}.",
-        'There are {{ $value | printf "%.0f" }}; what they hold is still shown.',
+        f"Worker processes are frozen: {TARGET_TEXT}.",
+        'There are {{ $value | printf "%.0f" }}; the sidecar still shows the connections that they hold.',
         dashboard=BOARD,
     )
 
@@ -42,7 +42,7 @@ def _set_aside() -> Alert:
         "15m",
         "warning",
         f"Files of workers cannot be read: {TARGET_TEXT}.",
-        'There are {{ $value | printf "%.0f" }}; what they hold is in no number.',
+        'There are {{ $value | printf "%.0f" }}; their numbers are missing.',
         dashboard=BOARD,
     )
 
@@ -66,8 +66,8 @@ def _dropped() -> Alert:
         f"{by(BY_TARGET, ALL.series('pools_dropped'))} > 0",
         "5m",
         "warning",
-        f"Pools find no place in the shared directory: {TARGET_TEXT}.",
-        'There are {{ $value | printf "%.0f" }}, which are in no number.',
+        f"Pools found no place in the shared directory: {TARGET_TEXT}.",
+        'There are {{ $value | printf "%.0f" }}; their numbers are missing.',
         dashboard=BOARD,
     )
 
@@ -80,7 +80,7 @@ def _pushes() -> Alert:
         f"{failed} > 0\nunless {arrived} > 0",
         "5m",
         "warning",
-        f"Nothing arrives at the OpenTelemetry collector: {TARGET_TEXT}.",
+        f"Pushes to the OpenTelemetry collector fail: {TARGET_TEXT}.",
         'In 15 minutes {{ $value | printf "%.0f" }} pushes failed and none arrived.',
         dashboard=BOARD,
     )
