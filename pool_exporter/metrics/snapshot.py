@@ -116,15 +116,12 @@ class PoolSnapshot:
 
     def __post_init__(self) -> None:
         for name in _NEVER_NEGATIVE:
-            self._check(name, getattr(self, name))
+            if getattr(self, name) < 0:
+                raise ValueError(f"pool {self.name!r}: {name} is never negative, got {getattr(self, name)!r}")
         if self.counters.keys() != COUNTERS.keys():
             raise ValueError(f"pool {self.name!r} has the counters {', '.join(COUNTERS)}, got {[*self.counters]}")
         counters = {name: self._counter(name, label) for name, label in COUNTERS.items()}
         object.__setattr__(self, "counters", frozen(counters))
-
-    def _check(self, name: str, value: float) -> None:
-        if value < 0:
-            raise ValueError(f"pool {self.name!r}: {name} is never negative, got {value!r}")
 
     def _counter(self, name: str, label: Label | None) -> Count:
         value = self.counters[name]
@@ -132,7 +129,8 @@ class PoolSnapshot:
             return closed(label, value, f"pool {self.name!r}: {name}")
         if label is not None or isinstance(value, Mapping):
             raise ValueError(f"pool {self.name!r}: {name} cannot be {value!r}")
-        self._check(name, value)
+        if value < 0:
+            raise ValueError(f"pool {self.name!r}: {name} is never negative, got {value!r}")
         return value
 
     def value(self, field: str) -> object:

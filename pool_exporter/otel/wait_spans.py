@@ -24,8 +24,9 @@ from pool_exporter.state.slow_acquire import nanoseconds
 from pool_exporter.version import build
 
 NAME: Final = "pool.acquire"
-USED: Final = "sqlalchemy.pool.used"
-PENDING: Final = "sqlalchemy.pool.pending"
+USED: Final = "sqlalchemy.pool.connections.used"
+PENDING: Final = "sqlalchemy.pool.requests.pending"
+"""Numbers when the acquire ended; the metrics `sqlalchemy.pool.used` and `.pending` are seconds."""
 ERROR_TYPE: Final = "error.type"
 TIMEOUT: Final = "timeout"
 

@@ -94,8 +94,8 @@ def test_a_slow_wait_is_a_span(tracing: Tracing) -> None:
     assert {
         "db.client.connection.pool.name": "orders",
         "db.system.name": "sqlite",
-        "sqlalchemy.pool.used": 1,
-        "sqlalchemy.pool.pending": 0,
+        "sqlalchemy.pool.connections.used": 1,
+        "sqlalchemy.pool.requests.pending": 0,
     } == dict(span.attributes or {})
 
 
