@@ -1,6 +1,6 @@
-"""The exporter's own metrics, `pool_exporter.*`: its part of the catalogue, which everyone reads in catalog.py.
+"""The part of the catalogue with the exporter's own metrics, `pool_exporter.*`.
 
-Nothing else may stand here: no value, no IO, no clock.
+Other modules import them from `pool_metrics`. Nothing else may be here: no value, no IO, no clock.
 """
 
 from pool_exporter.metrics.metric import Kind, Label, Metric
@@ -16,7 +16,7 @@ METRICS = (
         "pool_exporter.hook_errors",
         Kind.COUNTER,
         "{error}",
-        "Errors inside our own hooks, each kept from the application. Anything but 0 is a fault of ours.",
+        "Errors inside pool_exporter itself, which it kept from the application. Not 0: please report a bug.",
         "hook_errors",
     ),
     Metric(
@@ -31,7 +31,7 @@ METRICS = (
         "pool_exporter.workers",
         Kind.GAUGE,
         "{process}",
-        "Worker processes in the shared directory; a frozen one has not stirred for 5 seconds.",
+        "Living worker processes in the shared directory; frozen: without a heartbeat for 5 seconds.",
         "workers",
         WORKER_STATES,
     ),
@@ -39,11 +39,11 @@ METRICS = (
         "pool_exporter.workers_ended",
         Kind.COUNTER,
         "{process}",
-        "Worker processes that have ended: stopped by themselves, or crashed or killed.",
+        "Worker processes that have ended: stopped in order, or crashed or killed.",
         "workers_ended",
         WORKER_ENDS,
     ),
-    Metric("pool_exporter.files", Kind.GAUGE, "{file}", "Workers' files that were read for this scrape.", "files"),
+    Metric("pool_exporter.files", Kind.GAUGE, "{file}", "Worker files that were read for this scrape.", "files"),
     Metric(
         "pool_exporter.files_set_aside",
         Kind.GAUGE,
@@ -56,42 +56,42 @@ METRICS = (
         "pool_exporter.torn_reads",
         Kind.COUNTER,
         "{read}",
-        "Files that were written all the while they were read; a time in them may be off by one use or wait.",
+        "Reads of worker files during which the file kept changing; a time may be off by one use or wait.",
         "torn_reads",
     ),
     Metric(
         "pool_exporter.fold_errors",
         Kind.COUNTER,
         "{error}",
-        "Attempts to fold dead workers' files that failed; the files are read at each scrape until it succeeds.",
+        "Failed attempts to add the files of ended workers to the totals; until one succeeds, each scrape reads them.",
         "fold_errors",
     ),
     Metric(
         "pool_exporter.pools_dropped",
         Kind.GAUGE,
         "{pool}",
-        "Pools of living workers that found no place in the shared directory.",
+        "Pools of living workers for which the shared directory has no place; their numbers are in memory only.",
         "pools_dropped",
     ),
     Metric(
         "pool_exporter.transport_errors",
         Kind.COUNTER,
         "{error}",
-        "Attempts of workers to keep their numbers in the shared directory that failed; meanwhile they are in memory.",
+        "Failed attempts of workers to write to the shared directory. Until one succeeds, their numbers are in memory.",
         "transport_errors",
     ),
     Metric(
         "pool_exporter.pools_folded_together",
         Kind.GAUGE,
         "{pool}",
-        "Pools of dead workers whose counters were added to the pool named other, because there are too many names.",
+        "Pools of ended workers whose counters were added to the pool named other, because there are too many names.",
         "pools_folded_together",
     ),
     Metric(
         "pool_exporter.last_fold_timestamp",
         Kind.GAUGE,
         "s",
-        "Unix time at which dead workers' files were last looked for, and folded if there were any, without an error.",
+        "Unix time of the last successful search for files of ended workers, which adds them to the totals.",
         "last_fold_timestamp_seconds",
     ),
     Metric(
@@ -105,16 +105,22 @@ METRICS = (
         "pool_exporter.web_config_stale",
         Kind.GAUGE,
         "{file}",
-        "Web config files that cannot be used, so that what they said before is in force; the log says why. 0 or 1.",
+        "Whether the web config file is invalid, so that its last valid contents are in use; the log says why. 0 or 1.",
         "web_config_stale",
     ),
     Metric(
         "pool_exporter.otlp_pushes",
         Kind.COUNTER,
         "{push}",
-        "Pushes of all metrics to an OpenTelemetry collector; what a failed one had is in the next.",
+        "Pushes of all metrics to an OpenTelemetry collector. The next push repeats what a failed one had.",
         "otlp_pushes",
         PUSH_RESULTS,
     ),
-    Metric("pool_exporter.otlp_push_age", Kind.GAUGE, "s", "Time since a push last arrived.", "otlp_push_age_seconds"),
+    Metric(
+        "pool_exporter.otlp_push_age",
+        Kind.GAUGE,
+        "s",
+        "Time since the last push that arrived.",
+        "otlp_push_age_seconds",
+    ),
 )

@@ -1,23 +1,24 @@
-"""The table of metrics and the glossary: every name that leaves this package is declared here, once.
+"""The catalogue of metrics: every name that leaves this package is declared here or in the two modules beside it, once.
 
-Renderers, documentation, dashboards and alert rules read `POOL_METRICS` and `EXPORTER_METRICS` or are checked
-against them. Nothing else may stand here: no value, no IO, no clock. What a metric is, metric.py says; the exporter's
-own metrics have their lines in catalog_exporter.py.
+Renderers, documentation, dashboards and alert rules read `POOL_METRICS` and `EXPORTER_METRICS` or are checked against
+them. Nothing else may be here: no value, no IO, no clock. The exporter's own metrics are declared in
+`exporter_metrics`, those of database servers in `server_metrics`.
 
-Names follow the OpenTelemetry semantic conventions for database client pools (v1.44.0,
-docs/db/database-metrics.md). What the conventions do not have is named `sqlalchemy.pool.*`; the exporter's own
-health is named `pool_exporter.*`. A Prometheus name is always the translation that the OpenTelemetry specification
-prescribes (compatibility/prometheus_and_openmetrics.md), never typed by hand: see `Metric.prometheus`.
+Names follow the OpenTelemetry semantic conventions for database client pools (v1.44.0, docs/db/database-metrics.md).
+What the conventions do not have is named `sqlalchemy.pool.*`; the exporter's own health is named `pool_exporter.*`. A
+Prometheus name is always the translation that the OpenTelemetry specification prescribes
+(compatibility/prometheus_and_openmetrics.md) and never written by hand: see `Metric.prometheus`.
 
 Glossary, one word for one thing:
 
 - *used*: checked out of the pool by the application; *idle*: open and in the pool; open = used + idle.
-- *pending*: asked the pool for a connection and has not got it yet.
-- *wait*: from asking to having, whatever it was spent on; *use*: from checkout to checkin; *create*: opening one.
+- *acquire*: from the call of `connect()` until it has a connection or raises; *wait*: its duration.
+- *pending*: a caller whose acquire has not ended.
+- *use*: from checkout to return; *create*: opening a connection.
 - *saturated*: every connection that the pool may open is used, so that the next caller has to wait.
 - *detached*: still open, taken out of the pool by `Connection.detach()`; neither used nor idle.
 - *leaked*: a checkout that the garbage collector returned, because the application lost it.
-- *orphaned*: used, while the task or thread that checked it out has finished.
+- *orphaned*: used, while the task or thread that checked it out has ended.
 """
 
 from pool_exporter.metrics import exporter_metrics
@@ -33,7 +34,7 @@ POOL_LABELS = (
     Label("service.name"),
     Label("service.instance.id"),
 )
-"""On every series of a pool; an attribute that a pool does not have is left out, as both data models ask."""
+"""The labels of every series of a pool. One without a value is left out, as both data models prescribe."""
 
 STATES = Label("db.client.connection.state", ("idle", "used"))
 ERROR_TYPES = Label("error.type", ("timeout", "connect", "cancelled", "other"))
@@ -57,15 +58,15 @@ BOUNDS_SECONDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
 )
-"""Upper bounds of the three histograms, in seconds; one stands exactly at SQLAlchemy's default pool_timeout, 30 s."""
+"""Upper bounds of the three histograms, in seconds. One is SQLAlchemy's default pool_timeout, 30 s."""
 
 BUCKETS = len(BOUNDS_SECONDS) + 1
 """Buckets of a histogram; the last one has no upper bound."""
 
 PEAK_SECONDS = 60
-"""How far back the rolling peaks look."""
+"""The period of the rolling peaks."""
 PEAK_WINDOWS = 12
-"""The number of windows into which that time is divided, beside the current one."""
+"""The number of windows into which that period is divided, without the current one."""
 
 INFO_LABELS = (
     *("pool_class", "dialect", "driver", "pool_size", "max_overflow"),
@@ -81,7 +82,7 @@ POOL_METRICS = (
         _CONNECTION + "count",
         Kind.UPDOWN,
         "{connection}",
-        "Open connections of the pool, by state: idle in it or used by the application.",
+        "Open connections of the pool by state: idle in the pool, or used by the application.",
         "count",
         STATES,
     ),
@@ -103,50 +104,50 @@ POOL_METRICS = (
         _CONNECTION + "pending_requests",
         Kind.UPDOWN,
         "{request}",
-        "Callers that have asked the pool for a connection and do not have it yet.",
+        "Callers of connect() that do not have a connection yet.",
         "pending",
     ),
     Metric(
         _CONNECTION + "timeouts",
         Kind.COUNTER,
         "{timeout}",
-        "Callers that gave up waiting for a connection after pool_timeout.",
+        "Callers of connect() that got no connection within pool_timeout.",
         "timeouts",
     ),
     Metric(
         _CONNECTION + "wait_time",
         Kind.HISTOGRAM,
         "s",
-        "Time from asking the pool for a connection to having it, timed-out callers included, other failures not.",
+        "Time that callers of connect() waited for a connection; with those that timed out, without other failures.",
         "wait_time",
     ),
     Metric(
         _CONNECTION + "create_time",
         Kind.HISTOGRAM,
         "s",
-        "Time it took to open one connection to the database.",
+        "Time that opening one connection to the database took.",
         "create_time",
     ),
     Metric(
         _CONNECTION + "use_time",
         Kind.HISTOGRAM,
         "s",
-        "Time from a connection's checkout to its return.",
+        "Time from the checkout of a connection to its return.",
         "use_time",
     ),
-    Metric(_POOL + "checkouts", Kind.COUNTER, "{checkout}", "Checkouts that the pool granted.", "checkouts"),
+    Metric(_POOL + "checkouts", Kind.COUNTER, "{checkout}", "Connections that the pool handed out.", "checkouts"),
     Metric(
         _POOL + "connects",
         Kind.COUNTER,
         "{connection}",
-        "Connections that the pool opened; those found open when monitoring began are counted too.",
+        "Connections that the pool opened, with those that were open when monitoring began.",
         "connects",
     ),
     Metric(
         _POOL + "acquire_failures",
         Kind.COUNTER,
         "{request}",
-        "Callers that asked for a connection and got none, by what stopped them.",
+        "Callers of connect() that got no connection, by cause.",
         "acquire_failures",
         ERROR_TYPES,
     ),
@@ -154,7 +155,7 @@ POOL_METRICS = (
         _POOL + "closes",
         Kind.COUNTER,
         "{connection}",
-        "Connections closed or lost, by reason. Connects less closes is what is open, detached ones included.",
+        "Connections closed or lost, by reason. Connects minus closes are open now, detached ones included.",
         "closes",
         CLOSE_REASONS,
     ),
@@ -162,7 +163,7 @@ POOL_METRICS = (
         _POOL + "invalidations",
         Kind.COUNTER,
         "{connection}",
-        "Connections marked unusable: hard ones are closed at once, soft ones before their next use.",
+        "Connections marked as unusable: hard ones are closed at once, soft ones before their next use.",
         "invalidations",
         INVALIDATIONS,
     ),
@@ -170,73 +171,76 @@ POOL_METRICS = (
         _POOL + "leaked",
         Kind.COUNTER,
         "{checkout}",
-        "Checkouts that the application lost and the garbage collector returned.",
+        "Connections that the application never returned; the garbage collector did.",
         "leaked",
     ),
     Metric(
         _POOL + "detached",
         Kind.GAUGE,
         "{connection}",
-        "Connections taken out of the pool by detach() that are still open.",
+        "Connections that detach() took out of the pool and that are still open.",
         "detached",
     ),
     Metric(
         _POOL + "used_peak",
         Kind.GAUGE,
         "{connection}",
-        "Most connections used at once in the last 60 seconds.",
+        "Highest number of used connections in the last 60 seconds.",
         "used_peak",
     ),
     Metric(
         _POOL + "pending_peak",
         Kind.GAUGE,
         "{request}",
-        "Most callers pending at once in the last 60 seconds.",
+        "Highest number of waiting callers in the last 60 seconds.",
         "pending_peak",
     ),
     Metric(
         _POOL + "used",
         Kind.COUNTER,
         "s",
-        "Connection-seconds spent used. Its rate is the exact mean number of used connections.",
+        "Total time that connections were used. Its rate is the exact mean number of used connections.",
         "used_seconds",
     ),
     Metric(
         _POOL + "pending",
         Kind.COUNTER,
         "s",
-        "Caller-seconds spent pending. Its rate is the exact mean number of pending callers.",
+        "Total time that callers waited. Its rate is the exact mean number of waiting callers.",
         "pending_seconds",
     ),
     Metric(
         _POOL + "saturated",
         Kind.COUNTER,
         "s",
-        "Seconds with no connection left to give. Its rate is the exact fraction of time that the pool was exhausted.",
+        (
+            "Total time in which every connection that the pool may open was used; one that is being opened is not. "
+            "Its rate is the fraction of time."
+        ),
         "saturated_seconds",
     ),
     Metric(
         _POOL + "oldest_use",
         Kind.GAUGE,
         "s",
-        "Age of the oldest checkout that has not been returned; 0 when there is none.",
+        "Age of the oldest checkout that was not returned; 0 when there is none.",
         "oldest_use_seconds",
     ),
     Metric(
         _POOL + "orphaned",
         Kind.GAUGE,
         "{connection}",
-        "Used connections whose task or thread, the one that checked them out, has ended, as that of gather() has.",
+        "Used connections that were checked out by a task or thread that has ended.",
         "orphaned",
     ),
     Metric(
         _POOL + "accounting_drift",
         Kind.GAUGE,
         "{connection}",
-        "Our number of used connections less the pool's own, after a second of rest. If not 0, one of them is wrong.",
+        "Used connections counted here minus those counted by SQLAlchemy, after a second of rest. Not 0: one is wrong.",
         "accounting_drift",
     ),
-    Metric(_POOL + "info", Kind.INFO, "1", "Configuration of the pool, as labels; always 1.", "info"),
+    Metric(_POOL + "info", Kind.INFO, "1", "Configuration of the pool as labels; always 1.", "info"),
 )
 
 EXPORTER_METRICS = exporter_metrics.METRICS

@@ -1,14 +1,14 @@
-"""The table of metrics of the database servers' side: what a probe sees there, declared as `catalog` declares the rest.
+"""The part of the catalogue with the metrics of database servers: what a probe finds there.
 
-They are shown where a probe runs, and nowhere else. What is left out while a server cannot be looked at says so by its
-absence: an old number would be taken for a new one. Nothing but the table may stand here.
+They are shown only where a probe runs. While a server cannot be queried, its numbers are absent, because an old number
+would be taken for a new one. Nothing but the table may be here.
 
-Words of this side, beside those of the catalogue:
+Words of this part, beside those of `pool_metrics`:
 
 - *backend*: what a server keeps for one connection: PostgreSQL's process, MariaDB's thread, a client of PgBouncer.
-- *look*: one reading of a server by its probe.
+- *query*: one reading of a server by its probe.
 - *budget*: all connections that the living pools may open.
-- *held*: used for `HELD_SECONDS` and longer; such a use deserves a question after its backend.
+- *held*: used for `HELD_SECONDS` and longer, so that the state of its backend is of interest.
 """
 
 from typing import Final
@@ -17,30 +17,30 @@ from pool_exporter.metrics.metric import Kind, Label, Metric
 from pool_exporter.metrics.pool_metrics import POOL_NAME
 
 HELD_SECONDS: Final = 10.0
-"""From which age on a use counts as held, in seconds."""
+"""The age in seconds from which on a used connection is held."""
 
 
 SERVER_LABELS: Final = (Label("db.system.name"), Label("server.address"), Label("server.port"))
-"""On every series of a server. A server of the system `pgbouncer` is a PgBouncer, seen through its console."""
+"""The labels of every series of a server. The system `pgbouncer` is a PgBouncer, queried at its console."""
 
 OTHER: Final = "other"
-"""Stands for all values of an open label that are beyond the cap."""
+"""The value of an open label for all that is beyond its limit."""
 
 BACKEND_STATES: Final = Label(
     "state",
     ("active", "waiting", "idle", "idle_in_transaction", "idle_in_transaction_aborted", "unknown"),
 )
-"""What a backend does. Waiting: for a lock, or, as a client of PgBouncer, for a server. Unknown: the server does not
-tell the probe's user, or has not made up its mind."""
+"""What a backend does. Waiting: for a lock, or, as a client of PgBouncer, for a connection to the database. Unknown:
+the server hides it from the probe's user, or has not decided yet."""
 
 HELD_STATES: Final = Label("state", (*BACKEND_STATES.values, "gone"))
-"""What the backend of a held connection does; gone: the server has none with its number."""
+"""What the backend of a held connection does; gone: the server has no backend with its number."""
 
 SERVER_ERRORS: Final = Label(
     "error.type",
     ("connect", "timeout", "authentication", "too_many_connections", "permission", "other"),
 )
-"""What kept a probe from looking."""
+"""Why a query failed."""
 
 BOUNCER_SERVERS: Final = Label("state", ("active", "idle", "used", "tested", "login"))
 BOUNCER_CLIENTS: Final = Label("state", ("active", "waiting"))
@@ -53,21 +53,21 @@ SERVER_METRICS: Final = (
         _SERVER + "up",
         Kind.GAUGE,
         "{server}",
-        "Whether the probe's last look at the database server succeeded. 0 or 1.",
+        "Whether the probe's last query of the database server succeeded. 0 or 1.",
         "up",
     ),
     Metric(
         _SERVER + "last_success_timestamp",
         Kind.GAUGE,
         "s",
-        "Unix time of the last look at the database server that succeeded. Absent before the first.",
+        "Unix time of the probe's last query of the database server that succeeded. Absent before the first.",
         "last_success_timestamp",
     ),
     Metric(
         _SERVER + "errors",
         Kind.COUNTER,
         "{error}",
-        "Looks at the database server that failed, by what stopped them.",
+        "Queries of the database server by the probe that failed, by cause.",
         "errors",
         SERVER_ERRORS,
     ),
@@ -75,14 +75,14 @@ SERVER_METRICS: Final = (
         _SERVER + "connections_max",
         Kind.GAUGE,
         "{connection}",
-        "Most connections that the database server grants to ordinary users: its limit less what it reserves.",
+        "Most connections that the database server grants to ordinary users: its limit minus what it reserves.",
         "connections_max",
     ),
     Metric(
         _SERVER + "connections",
         Kind.GAUGE,
         "{connection}",
-        "Connections of all clients that the database server has, the probe's own included, by what they do.",
+        "Connections of all clients to the database server, with those of the probe, by what they do.",
         "connections",
         BACKEND_STATES,
         (Label("application_name"), Label("db.namespace")),
@@ -98,35 +98,35 @@ SERVER_METRICS: Final = (
         _SERVER + "oldest_idle_transaction",
         Kind.GAUGE,
         "s",
-        "Age of the oldest transaction on the database server whose client is not running anything; 0 when none is.",
+        "Age of the oldest transaction on the database server that executes nothing; 0 when there is none.",
         "oldest_idle_transaction_seconds",
     ),
     Metric(
         _SERVER + "pools",
         Kind.GAUGE,
         "{pool}",
-        "Living pools that are known to lead to this database server, one for each worker process.",
+        "Living pools that connect to this database server, each worker process counted by itself.",
         "pools",
     ),
     Metric(
         _SERVER + "budget",
         Kind.GAUGE,
         "{connection}",
-        "Most connections that these pools together may open; +Inf when one of them has no limit.",
+        "Most connections that all living pools of this database server may open; +Inf when one has no limit.",
         "budget",
     ),
     Metric(
         _SERVER + "orphaned",
         Kind.GAUGE,
         "{connection}",
-        "Connections on the database server that were a pool's, and that no living pool has any more.",
+        "Connections on the database server that a pool opened and that no living pool has any more.",
         "orphaned",
     ),
     Metric(
         _SERVER + "held",
         Kind.GAUGE,
         "{connection}",
-        "Connections in use for 10 seconds and longer, by what the database server does for them.",
+        "Connections used for 10 seconds and longer, by what the database server does for them.",
         "held",
         HELD_STATES,
         (POOL_NAME, Label("service.name")),
@@ -135,7 +135,7 @@ SERVER_METRICS: Final = (
         _SERVER + "bouncer_clients",
         Kind.GAUGE,
         "{connection}",
-        "Clients of a pool of PgBouncer: served or at rest, or waiting for one of its servers.",
+        "Clients of a PgBouncer pool: active, with those at rest, or waiting for a connection to the database.",
         "bouncer_clients",
         BOUNCER_CLIENTS,
         _BOUNCER_POOL,
@@ -144,7 +144,7 @@ SERVER_METRICS: Final = (
         _SERVER + "bouncer_servers",
         Kind.GAUGE,
         "{connection}",
-        "Connections of a pool of PgBouncer to its database server, by state.",
+        "Connections of a PgBouncer pool to its database server, by state.",
         "bouncer_servers",
         BOUNCER_SERVERS,
         _BOUNCER_POOL,
@@ -153,7 +153,7 @@ SERVER_METRICS: Final = (
         _SERVER + "bouncer_maxwait",
         Kind.GAUGE,
         "s",
-        "Age of the oldest request of a client that a pool of PgBouncer has not served; 0 when none waits.",
+        "Time that the longest waiting client of a PgBouncer pool has waited; 0 when none waits.",
         "bouncer_maxwait_seconds",
         None,
         _BOUNCER_POOL,
@@ -162,7 +162,7 @@ SERVER_METRICS: Final = (
         _SERVER + "bouncer_pool_size",
         Kind.GAUGE,
         "{connection}",
-        "Most connections that a pool of PgBouncer opens to its database server, its reserve not included.",
+        "Most connections that a PgBouncer pool opens to its database server, without its reserve.",
         "bouncer_pool_size",
         None,
         (Label("db.namespace"),),
