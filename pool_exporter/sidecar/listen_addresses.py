@@ -1,6 +1,6 @@
-"""The addresses that a server listens on: `:10042`, `[::1]:9100`, `unix:/run/pool_exporter.sock`, or systemd's sockets.
+"""Where a server listens, as exporters write it: `:10042`, `[::1]:9100`, `unix:/run/pool_exporter.sock`, or systemd's.
 
-`listening` opens the sockets and closes them; this module accepts no connection. Everything that is wrong with an
+`listening` opens sockets and closes them; what is said on them is not for this module. Everything that is wrong with an
 address is a SettingsError of one line.
 """
 
@@ -20,20 +20,16 @@ FLAG: Final = "--web.listen-address"
 BACKLOG: Final = 128
 PORT_MAX: Final = 65535
 SOCKET_UMASK: Final = 0o117
-"""Only its owner and its group may use a unix socket, as the workers' files."""
+"""A unix socket is its owner's and its group's, as the workers' files are."""
 
 _UNIX: Final = "unix:"
 _ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:/\[\]]*)):(?P<port>\d{1,5})")
 _FIRST_PASSED: Final = 3
-"""The first of the file descriptors that systemd passes."""
+"""systemd passes its sockets as the descriptors from this one on."""
 
 
 def parse(address: str) -> tuple[str, int] | Path:
-    """Return host and port, or the path of a unix socket.
-
-    Raises:
-        SettingsError: It is neither.
-    """
+    """Return host and port, or the path of a unix socket. Raises SettingsError."""
     if address.startswith(_UNIX) and address != _UNIX:
         return Path(address.removeprefix(_UNIX))
     found = _ADDRESS.fullmatch(address)
@@ -44,24 +40,13 @@ def parse(address: str) -> tuple[str, int] | Path:
 
 @contextmanager
 def listening(addresses: Sequence[str]) -> Iterator[list[socket.socket]]:
-    """Listen on all addresses for the time of the block.
-
-    Yields:
-        The listening sockets, in the order of *addresses*.
-
-    Raises:
-        SettingsError: An address is malformed, or cannot be listened on.
-    """
+    """Listen on all of them, or raise SettingsError for the first that cannot be had; in the end, close and tidy up."""
     with ExitStack() as stack:
         yield [stack.enter_context(_listener(address)) for address in addresses]
 
 
 def passed_by_systemd(environ: Mapping[str, str]) -> list[socket.socket]:
-    """Return the listening sockets of systemd's socket activation.
-
-    Raises:
-        SettingsError: systemd passed none.
-    """
+    """Return the sockets of systemd's socket activation. Raises SettingsError when there are none."""
     count = environ.get("LISTEN_FDS", "")
     if environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal() or int(count) < 1:
         fault = "systemd passed no socket: it needs a .socket unit of the same name"
@@ -70,7 +55,7 @@ def passed_by_systemd(environ: Mapping[str, str]) -> list[socket.socket]:
 
 
 def name_of(listener: socket.socket) -> str:
-    """Return the address of a listening socket, as `parse` reads it."""
+    """Return the address that it listens on, as one writes it."""
     name = listener.getsockname()
     if listener.family == socket.AF_UNIX:
         return f"{_UNIX}{name}"
@@ -79,25 +64,25 @@ def name_of(listener: socket.socket) -> str:
 
 @contextmanager
 def _listener(address: str) -> Iterator[socket.socket]:
-    place = parse(address)
+    where = parse(address)
     try:
-        listener = _bound_path(address, place) if isinstance(place, Path) else _bound_port(*place)
+        listener = _bound_path(address, where) if isinstance(where, Path) else _bound_port(*where)
     except OSError as error:
-        # Python adds the address to the system's text.
+        # What Python adds to the system's text says the address once more.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise _error(address, f"cannot be listened on: {reason}") from None
-    with listener, _removed_at_end(place):
+    with listener, _removed_at_end(where):
         yield listener
 
 
 @contextmanager
-def _removed_at_end(place: tuple[str, int] | Path) -> Iterator[None]:
-    """Remove the socket's file at the end, unless another server has replaced it."""
-    inode = place.stat().st_ino if isinstance(place, Path) else 0
+def _removed_at_end(where: object) -> Iterator[None]:
+    """Remove the socket's file, unless it has become another server's meanwhile."""
+    made = where.stat().st_ino if isinstance(where, Path) else 0
     yield
     with suppress(OSError):
-        if isinstance(place, Path) and place.stat().st_ino == inode:
-            place.unlink()
+        if isinstance(where, Path) and where.stat().st_ino == made:
+            where.unlink()
 
 
 def _bound_port(host: str, port: int) -> socket.socket:
@@ -105,18 +90,18 @@ def _bound_port(host: str, port: int) -> socket.socket:
         try:
             return socket.create_server(("::", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
         except OSError as error:
-            if error.errno not in (EADDRNOTAVAIL, EAFNOSUPPORT):  # IPv6 is disabled on this machine.
+            if error.errno not in (EADDRNOTAVAIL, EAFNOSUPPORT):  # The machine has IPv6 turned off.
                 raise
     family, _, _, _, name = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     return socket.create_server(name, family=family, backlog=BACKLOG)
 
 
 def _bound_path(address: str, path: Path) -> socket.socket:
-    """Listen at a path, and replace a socket that an ended server left there."""
+    """Listen at a path, in the place of a socket that its server left there."""
     listener = socket.socket(socket.AF_UNIX)
     before = os.umask(SOCKET_UMASK)
     try:
-        _remove_unused_socket(address, path)
+        _remove_left(address, path)
         listener.bind(str(path))
         listener.listen(BACKLOG)
     except BaseException:
@@ -127,17 +112,17 @@ def _bound_path(address: str, path: Path) -> socket.socket:
     return listener
 
 
-def _remove_unused_socket(address: str, path: Path) -> None:
+def _remove_left(address: str, path: Path) -> None:
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise _error(address, "is a file that is not a socket")
+            raise _error(address, "is a file, and no socket that a server left")
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(str(path))
             except ConnectionRefusedError:
                 path.unlink()
             else:
-                raise _error(address, "cannot be listened on: another server listens there")
+                raise _error(address, "cannot be listened on: another server does")
 
 
 def _error(address: str, fault: str) -> SettingsError:

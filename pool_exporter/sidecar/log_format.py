@@ -1,7 +1,7 @@
-"""Log lines in the format of Prometheus' own programs: logfmt or JSON on stderr, one line for each event.
+"""Log lines as Prometheus' own programs write them: one line an event, logfmt or JSON, on stderr.
 
-The `fields` of a log record, given as `extra={"fields": {…}}`, are keys of their own. A traceback is the value of a
-key, so that the event stays on one line.
+A record's `fields`, given as `extra={"fields": {…}}`, become keys of their own. A traceback is one more value: whatever
+is in it, the event stays on one line.
 """
 
 import json
@@ -19,18 +19,14 @@ _NAMES: Final = {"WARNING": "WARN", "CRITICAL": "ERROR"}
 
 
 class LineFormatter(logging.Formatter):
-    """Formats a log record as one line.
-
-    Args:
-        form: One of FORMATS.
-    """
+    """Formats a record as one line, by the name of a format."""
 
     def __init__(self, form: str) -> None:
         super().__init__()
         self._write = _as_json if form == "json" else _as_logfmt
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without a line break."""
+        """Return the line, without its end."""
         time = datetime.fromtimestamp(record.created, timezone.utc)
         fields: dict[str, object] = {
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -44,12 +40,7 @@ class LineFormatter(logging.Formatter):
 
 
 def configure(level: str, form: str) -> None:
-    """Log to stderr. uvicorn's own messages are logged only at level `debug`.
-
-    Args:
-        level: One of LEVELS.
-        form: One of FORMATS.
-    """
+    """Send what this process logs to stderr; uvicorn's own chatter only when it is asked for by `debug`."""
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter(form))
     logging.basicConfig(level=_number(level), handlers=[handler], force=True)

@@ -62,6 +62,20 @@ def test_readme_serves_its_pool_at_metrics(run: Any) -> None:
     assert 'db_client_connection_max{db_client_connection_pool_name="orders"' in answer.text
 
 
+def test_wsgi_application_serves_metrics_and_service(run: Any) -> None:
+    """The middleware of the page passes /metrics to the exporter, and everything else to the service."""
+    app = run(program_with(DOCS / "how-to" / "serve-metrics.md", "make_wsgi_app"))["app"]
+    statuses: list[str] = []
+    pages = []
+    for path in ("/metrics", "/orders"):
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": ""}
+        pages.append(b"".join(app(environ, lambda status, headers: statuses.append(status))))
+
+    assert ["200 OK", "200 OK"] == statuses
+    assert b'pool_name="orders.db"' in pages[0]
+    assert b"orders" == pages[1]
+
+
 def test_registry_has_the_pool(run: Any) -> None:
     """The collector adds the pools to the registry of the application."""
     run(program_with(DOCS / "how-to" / "serve-metrics.md", "PoolCollector"))
