@@ -1,10 +1,11 @@
-"""The words of one pool in several processes, as one pool: living workers added up, dead ones buried.
+"""Adds up the slots of one pool in several processes: living workers as they are, ended ones by what they counted.
 
-`merged` makes one PoolSnapshot of any number of parts, one for each process; `buried` turns the words of a process that
-has ended into words that only count. Both are pure functions, so that every reader of the same files says the same.
+`aggregate` makes one process's slots of any number of parts, one for each process; `as_final_counters` turns the slots
+of a process that has ended into slots that only count. Both are pure functions, so that every reader of the same files
+shows the same numbers.
 
-What adds up: counters, connections, callers, limits (none, as soon as one part has none), and the peaks: their sum is
-the most that can have been used at once. What does not: the oldest use is the oldest of all.
+The table in `layout` says what adds up: counters and gauges do, limits too (`aggregate_config`). The sum of the peaks
+is the most that can have been used at once. The oldest use is the oldest of all.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,7 @@ from pool_exporter.state.slot_table import Merge
 
 Slots = Sequence[int]
 Part = tuple[Slots, int]
-"""One process's words, and the time now of the monotonic clock that they were written by."""
+"""The slots of one process, and the time of its monotonic clock in nanoseconds, as of which they are added up."""
 
 _ADDED: Final = layout.CHECKOUT_TIMES
 """The slots before it add up, but for those that `aggregate` sets itself."""
@@ -27,12 +28,12 @@ _ADDED: Final = layout.CHECKOUT_TIMES
 _COMPUTED: Final = tuple(slot for slot in layout.TABLE.slots_of({Merge.COMPUTED}) if slot < _ADDED)
 _ENDED: Final = tuple(slot for slot in layout.TABLE.slots_of({Merge.GAUGE, Merge.COMPUTED}) if slot != layout.ORIGIN)
 """What is 0 when a process has ended. ORIGIN stays: it is what the times of the process are counted from."""
-_USES: Final = (layout.CHECKOUT_TIMES, layout.UNTRACKED_CHECKOUTS, layout.UNTRACKED_CHECKOUTS_SINCE)
-_ASKS: Final = (layout.PENDING_TIMES, layout.UNTRACKED_PENDING, layout.UNTRACKED_PENDING_SINCE)
+_CHECKOUTS: Final = (layout.CHECKOUT_TIMES, layout.UNTRACKED_CHECKOUTS, layout.UNTRACKED_CHECKOUTS_SINCE)
+_PENDING: Final = (layout.PENDING_TIMES, layout.UNTRACKED_PENDING, layout.UNTRACKED_PENDING_SINCE)
 
 
 def aggregate(parts: Sequence[Part]) -> Part:
-    """Return the words of all parts as one process's, and the time that they are meant for."""
+    """Return the slots of all parts as those of one process, and the time as of which they are."""
     clocks = [now - slots[layout.ORIGIN] for slots, now in parts]
     now = max(clocks)
     total = list(map(sum, islice(zip(*(slots for slots, _ in parts), strict=True), _ADDED)))
@@ -40,12 +41,12 @@ def aggregate(parts: Sequence[Part]) -> Part:
     for slot in _COMPUTED:
         total[slot] = 0
     total[layout.LIMIT], total[layout.WINDOW] = -1, now // WINDOW_NS
-    use_times: list[int] = []
-    ask_times: list[int] = []
+    checkout_times: list[int] = []
+    pending_times: list[int] = []
     for (slots, _), clock in zip(parts, clocks, strict=True):
         if any(slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS]):
-            used = _move_rows(total, slots, _USES, now - clock, use_times)
-            pending = _move_rows(total, slots, _ASKS, now - clock, ask_times)
+            used = _collect(total, slots, _CHECKOUTS, now - clock, checkout_times)
+            pending = _collect(total, slots, _PENDING, now - clock, pending_times)
         else:  # Most of many workers are idle.
             used, pending = slots[layout.UNTRACKED_CHECKOUTS], slots[layout.UNTRACKED_PENDING]
             total[layout.UNTRACKED_CHECKOUTS_SINCE] += used * (now - clock)
@@ -53,42 +54,55 @@ def aggregate(parts: Sequence[Part]) -> Part:
         total[layout.SATURATED] += still_saturated(slots, used, clock)
         total[layout.USED_PEAK] += peak_of(slots, clock, layout.USED_PEAK, layout.USED_PEAKS, used)
         total[layout.PENDING_PEAK] += peak_of(slots, clock, layout.PENDING_PEAK, layout.PENDING_PEAKS, pending)
-    _set_rows(total, _USES, use_times)
-    _set_rows(total, _ASKS, ask_times)
+    _set_tracked(total, _CHECKOUTS, checkout_times)
+    _set_tracked(total, _PENDING, pending_times)
     oldest = ((slots[layout.OLDEST], now - clock) for (slots, _), clock in zip(parts, clocks, strict=True))
     total[layout.OLDEST] = min((time + shift for time, shift in oldest if time), default=0)
     return total, now
 
 
-def _move_rows(total: list[int], slots: Slots, rows: tuple[int, int, int], shift: int, times: list[int]) -> int:
-    """Bring the times of one part to the clock of all; return how many uses or callers it has."""
-    start, count, since = rows
-    found, without_row = taken(slots, start), slots[count]
+def _collect(total: list[int], slots: Slots, kind: tuple[int, int, int], shift: int, times: list[int]) -> int:
+    """Add the tracked times of one part to *times*, by the clock of all; return how many checkouts or callers it has.
+
+    Args:
+        total: The sum so far; the times of the untracked ones in it are moved to the clock of all.
+        slots: The part.
+        kind: `_CHECKOUTS` or `_PENDING`.
+        shift: The clock of all minus the part's, in nanoseconds.
+        times: The times of the parts before.
+    """
+    start, count, since = kind
+    found, untracked = taken(slots, start), slots[count]
     times += [time + shift for time in found] if found else found
-    total[since] += without_row * shift
-    return len(found) + without_row
+    total[since] += untracked * shift
+    return len(found) + untracked
 
 
-def _set_rows(total: list[int], rows: tuple[int, int, int], times: list[int]) -> None:
-    """Keep the oldest as rows, and count the rest as without one."""
-    start, count, since = rows
+def _set_tracked(total: list[int], kind: tuple[int, int, int], times: list[int]) -> None:
+    """Track the oldest, and count the rest as untracked."""
+    start, count, since = kind
     times.sort()
-    total[start : start + len(times[: layout.TRACKED_MAX])] = times[: layout.TRACKED_MAX]
-    total[count] += len(times[layout.TRACKED_MAX :])
-    total[since] += sum(times[layout.TRACKED_MAX :])
+    tracked, untracked = times[: layout.TRACKED_MAX], times[layout.TRACKED_MAX :]
+    total[start : start + len(tracked)] = tracked
+    total[count] += len(untracked)
+    total[since] += sum(untracked)
 
 
 def as_final_counters(slots: Slots, heartbeat: int) -> list[int]:
-    """Return what a process that has ended leaves: its counters, with what was going on ended when it was last seen.
+    """Return the counters of a process that has ended, with its uses and waits ended at its last sign of life.
 
-    That is its *heartbeat*, or a later time among the words, so that every reader of the file finds the same.
+    Args:
+        slots: Its slots.
+        heartbeat: Its last heartbeat, in nanoseconds of its monotonic clock. A later time in the slots is taken
+            instead. No other clock has a part in it, so that every reader of the file finds the same counters.
     """
     dead = list(slots)
-    uses, asks = taken(slots, layout.CHECKOUT_TIMES), taken(slots, layout.PENDING_TIMES)
-    used, pending = len(uses) + slots[layout.UNTRACKED_CHECKOUTS], len(asks) + slots[layout.UNTRACKED_PENDING]
-    end = max(heartbeat - slots[layout.ORIGIN], slots[layout.SATURATED_SINCE], *uses, *asks, 0)
-    dead[layout.LOST_NS] += max(0, used * end - sum(uses) - slots[layout.UNTRACKED_CHECKOUTS_SINCE])
-    dead[layout.FAILED_NS] += max(0, pending * end - sum(asks) - slots[layout.UNTRACKED_PENDING_SINCE])
+    checkouts, callers = taken(slots, layout.CHECKOUT_TIMES), taken(slots, layout.PENDING_TIMES)
+    used = len(checkouts) + slots[layout.UNTRACKED_CHECKOUTS]
+    pending = len(callers) + slots[layout.UNTRACKED_PENDING]
+    end = max(heartbeat - slots[layout.ORIGIN], slots[layout.SATURATED_SINCE], *checkouts, *callers, 0)
+    dead[layout.LOST_NS] += max(0, used * end - sum(checkouts) - slots[layout.UNTRACKED_CHECKOUTS_SINCE])
+    dead[layout.FAILED_NS] += max(0, pending * end - sum(callers) - slots[layout.UNTRACKED_PENDING_SINCE])
     dead[layout.SATURATED] += still_saturated(slots, used, end)
     dead[layout.CLOSE_AT["discarded"]] += slots[layout.OPEN] + slots[layout.DETACHED]
     for slot in _ENDED:
@@ -98,14 +112,14 @@ def as_final_counters(slots: Slots, heartbeat: int) -> list[int]:
 
 
 def added(parts: Iterable[Slots]) -> list[int]:
-    """Add up words that only count, and have no clock any more."""
+    """Return the sum of slots that only count; their clocks are gone."""
     total = [sum(column) for column in zip(*parts, strict=True)]
     total[layout.ORIGIN], total[layout.LIMIT] = 0, -1
     return total
 
 
 def aggregate_config(configs: Sequence[PoolConfig]) -> PoolConfig:
-    """Add up the limits of living workers' pools; what else is set is taken from the last."""
+    """Return the sum of the limits of living workers' pools, and the labels of the last one."""
     limits = [
         None if None in values else sum(value or 0 for value in values)
         for values in ([config.max for config in configs], [config.idle_max for config in configs])

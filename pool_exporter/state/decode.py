@@ -89,13 +89,21 @@ def _ended_pending(slots: Sequence[int]) -> int:
 
 
 def still_saturated(slots: Sequence[int], used: int, now: int) -> int:
-    """Return the nanoseconds since the pool became saturated, if it still is."""
+    """Return for how many nanoseconds the pool has been saturated, 0 if it is not."""
     limit = slots[layout.LIMIT]
     return now - slots[layout.SATURATED_SINCE] if 0 <= limit <= used else 0
 
 
 def peak_of(slots: Sequence[int], now: int, current: int, ring: int, level: int) -> int:
-    """Return the highest level of the last PEAK_SECONDS; a window without any event had the level of the one before."""
+    """Return the highest level of the last PEAK_SECONDS.
+
+    Args:
+        slots: The slots of one pool.
+        now: Nanoseconds since ORIGIN.
+        current: The slot of the peak of the window in which the last event was.
+        ring: The first slot of the peaks of the windows before it.
+        level: The level now, which is also that of every window since the last event.
+    """
     last, first = slots[layout.WINDOW], now // layout.WINDOW_NS - layout.WINDOWS
     kept = range(max(first, last - layout.WINDOWS, 0), last)
     levels = [slots[ring + window % layout.WINDOWS] for window in kept]
