@@ -24,7 +24,6 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, Pool, QueuePool, Si
 from pool_exporter.database_url import LIBPQ_ONLY, async_url, parse_url
 from pool_exporter.demo.database_settings import ENGINE_FIELDS, SERVER_POOL, DatabaseSettings, engine_arguments
 from pool_exporter.errors import SettingsError
-from tests.fixtures.postgres import PostgresServer
 
 SECRET = "Zq9"
 
@@ -581,22 +580,3 @@ def test_no_url_no_engine() -> None:
 def test_application_name(url: str, expected: dict[str, object] | None) -> None:
     """The demo's name goes where the driver takes it, and not over one in the URL."""
     assert expected == engine_arguments(load(DATABASE_URL=url)).get("connect_args")
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [("", "pool_exporter_demo"), ("?application_name=own", "own"), ("?sslmode=prefer", "pool_exporter_demo")],
-)
-async def test_server_sees_the_name(postgres: PostgresServer, driver: str, query: str, expected: str) -> None:
-    """PostgreSQL itself says under which name it is connected to, for a URL as a hosting service gives it."""
-    text = postgres.url(driver).render_as_string(hide_password=False) + query
-    settings = load(DATABASE_URL=text)
-    url = async_url(text)
-    engine = create_async_engine(url, **engine_arguments(settings, url))
-    async with engine.connect() as connection:
-        name = await connection.scalar(sa.text("show application_name"))
-    await engine.dispose()
-
-    assert expected == name

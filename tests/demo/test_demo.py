@@ -14,7 +14,6 @@ from fastapi import FastAPI, HTTPException
 from fastapi.testclient import TestClient
 from httpx import ASGITransport, AsyncClient
 from pydantic import SecretStr
-from sqlalchemy import text
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, StaticPool
@@ -32,7 +31,6 @@ from pool_exporter.demo.scenes import CALLERS_MAX, RESTARTING, SCENES, Stage
 from pool_exporter.demo.service import SessionDep, create_app, get_session
 from pool_exporter.errors import SettingsError
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
-from tests.fixtures.postgres import PostgresServer
 from tests.golden import SNAPSHOT
 
 ANNA = {"name": "Anna", "email": "anna@example.org"}
@@ -328,52 +326,10 @@ def test_a_users_file_keeps_its_journal_mode(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
-async def test_a_restart_ends_all_connections_of_the_service_and_no_others(
-    postgres: PostgresServer, driver: str, tmp_path: Path
-) -> None:
-    """After it the service has another backend, and a bystander of the same user has the one it had."""
-    settings = DatabaseSettings(database_url=SecretStr(postgres.url(driver).render_as_string()))
-    database = Database.choose(settings, tmp_path)
-    service, bystander = database.engine(), create_async_engine(postgres.url(driver))
-    before = await _backend(service), await _backend(bystander)
-    ended = await database.end_connections()
-    after = await _backend(service), await _backend(bystander)
-    await service.dispose()
-    await bystander.dispose()
-
-    assert (1, True, True) == (ended, before[0] != after[0], before[1] == after[1])
-
-
-@pytest.mark.asyncio
 async def test_a_restart_that_the_server_refuses_says_why(database: Database) -> None:
     """A scene can tell in one line why it could not be played: SQLite has no such thing."""
     with pytest.raises(ConnectionError, match=r"\Ano such [^\n]*\Z"):
         await database.end_connections()
-
-
-@pytest.mark.asyncio
-async def test_tables_are_removed(postgres: PostgresServer, tmp_path: Path) -> None:
-    """Nothing of the demo stays in a database that is somebody's own."""
-    settings = DatabaseSettings(database_url=SecretStr(postgres.url("asyncpg").render_as_string()))
-    database = Database.choose(settings, tmp_path)
-    engine = database.engine()
-    await create_tables(engine)
-    created = _tables(postgres)
-    await engine.dispose()
-    await database.drop_tables()
-
-    assert (["pool_exporter_demo_orders", "pool_exporter_demo_users"], []) == (created, _tables(postgres))
-
-
-async def _backend(engine: AsyncEngine) -> int:
-    async with engine.connect() as connection:
-        return int(await connection.scalar(text("select pg_backend_pid()")))
-
-
-def _tables(postgres: PostgresServer) -> list[str]:
-    rows = postgres.admin("select tablename from pg_tables where tablename like 'pool_exporter%%' order by 1")
-    return [name for (name,) in rows]
 
 
 # The load.

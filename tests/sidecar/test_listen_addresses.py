@@ -3,8 +3,6 @@
 import os
 import socket
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -179,22 +177,3 @@ def test_no_socket_of_systemd(environ: dict[str, str]) -> None:
     """Without sockets from systemd, or with those of another process, it is an error."""
     with pytest.raises(SettingsError, match="systemd passed no socket"):
         passed_by_systemd(environ)
-
-
-def test_sockets_of_systemd() -> None:
-    """The sockets that systemd passes are found as the descriptors from 3 on."""
-    code = """
-import os, socket
-from pool_exporter.sidecar.listen_addresses import name_of, passed_by_systemd
-listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-ports = [listener.getsockname()[1] for listener in listeners]
-copies = [os.dup(listener.fileno()) for listener in listeners]
-for number, copy in enumerate(copies):
-    os.dup2(copy, 3 + number)
-found = passed_by_systemd({"LISTEN_FDS": "2", "LISTEN_PID": str(os.getpid())})
-print([f"127.0.0.1:{port}" for port in ports] == [name_of(each) for each in found])
-os._exit(0)
-"""
-    done = subprocess.run([sys.executable, "-u", "-c", code], capture_output=True, text=True, timeout=60, check=True)
-
-    assert "True" == done.stdout.strip()

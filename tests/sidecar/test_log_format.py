@@ -2,8 +2,6 @@
 
 import json
 import logging
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -73,21 +71,3 @@ def test_traceback_is_on_the_line(form: str) -> None:
     assert 1 == len(line.splitlines())
     assert "ValueError" in line
     assert "\x1b" not in line
-
-
-@pytest.mark.parametrize(
-    ("level", "expected"),
-    [("debug", "debug info warn error"), ("info", "info warn error"), ("warn", "warn error"), ("error", "error")],
-)
-def test_level_is_what_was_asked_for(level: str, expected: str) -> None:
-    """Events below the level are not written; the others are, on stderr."""
-    code = f"""
-import logging
-from pool_exporter.sidecar.log_format import configure
-configure({level!r}, "json")
-for each in ("debug", "info", "warning", "error"):
-    getattr(logging.getLogger("pool_exporter"), each)(each.removesuffix("ing"))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-
-    assert (expected, "") == (" ".join(json.loads(line)["msg"] for line in done.stderr.splitlines()), done.stdout)

@@ -1,10 +1,7 @@
 """TLS as the web config asks for it, between two real ends: who gets in, by which version, cipher and curve."""
 
-import os
-import pty
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import warnings
@@ -142,35 +139,6 @@ def test_encrypted_key(config: TlsConfig, authority: Authority) -> None:
 
     with pytest.raises(SettingsError, match="cannot be used"):
         context_of(replace(config, cert_file=pair.cert, key_file=pair.key))
-
-
-def test_nobody_is_asked_for_a_password(authority: Authority) -> None:
-    """Not even on a terminal is the password of a key asked for: nobody is there to type it."""
-    pair = authority.client("encrypted", password=b"hunter2")
-    ours, theirs = pty.openpty()
-    code = f"""
-import fcntl, termios
-from pathlib import Path
-from pool_exporter.sidecar.webconfig.tls import SettingsError, TlsConfig, context_of
-fcntl.ioctl({theirs}, termios.TIOCSCTTY, 0)
-try:
-    context_of(TlsConfig("x", cert_file=Path({str(pair.cert)!r}), key_file=Path({str(pair.key)!r})))
-except SettingsError:
-    print("refused")
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        start_new_session=True,
-        pass_fds=[theirs],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=True,
-    )
-    os.close(ours)
-    os.close(theirs)
-
-    assert "refused\n" == done.stdout
 
 
 @pytest.mark.parametrize("name", ["cert_file", "key_file", "client_ca_file"])

@@ -279,8 +279,8 @@ def test_taken_port_is_one_line(plain: Sidecar, directory: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a: [", "web.yml, line 1: is no valid YAML"),
-        ("basic_auth_user: {alice: x}", "web.yml: basic_auth_user: is not a key of it; there are tls_server_config"),
+        ("a: [", "web.yml, line 1: is not valid YAML"),
+        ("basic_auth_user: {alice: x}", "web.yml: basic_auth_user: is not a known key; known are tls_server_config"),
     ],
 )
 def test_web_config_that_is_wrong_is_one_line(directory: Path, text: str, expected: str) -> None:

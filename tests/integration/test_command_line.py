@@ -1,0 +1,72 @@
+"""The command line as a process: without its extras, as a module, and with a reader that goes away."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = "import sys; from pool_exporter.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+@pytest.mark.parametrize(
+    ("command", "missing", "extra"),
+    [
+        ("demo", ["fastapi", "sqlmodel"], "demo"),
+        ("demo", ["pydantic_settings"], "demo"),
+        ("serve", ["starlette", "uvicorn"], "sidecar"),
+        ("serve", ["bcrypt", "starlette", "uvicorn", "yaml"], "sidecar"),
+    ],
+)
+def test_missing_extra_is_one_line(command: str, missing: list[str], extra: str) -> None:
+    """Without the packages of its extra a command says how to install them."""
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({missing})); "
+    done = subprocess.run(
+        [sys.executable, "-c", hidden + PROGRAM, command], capture_output=True, text=True, check=False
+    )
+    expected = f"pool-exporter {command}: needs {', '.join(missing)}: pip install 'pool-exporter[{extra}]'\n"
+
+    assert (2, "", expected) == (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("command", ["dump", "healthcheck", "--version"])
+def test_commands_of_the_base_need_no_extra(command: str) -> None:
+    """What reads the directory or asks a sidecar runs with what the base installs."""
+    names = ("anyio", "bcrypt", "fastapi", "httpx", "pydantic", "pydantic_settings", "starlette", "uvicorn", "yaml")
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({names})); "
+    done = subprocess.run(
+        [sys.executable, "-c", hidden + PROGRAM, command, "--help"], capture_output=True, text=True, check=False
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_the_module_is_the_program() -> None:
+    """`python -m pool_exporter` is the same program under the same name."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pool_exporter", "unknown"], capture_output=True, text=True, check=False
+    )
+
+    assert (2, True) == (done.returncode, done.stderr.startswith("pool-exporter: argument COMMAND: invalid choice"))
+
+
+@pytest.mark.parametrize("library", ["fastapi", "httpx", "starlette", "uvicorn"])
+def test_help_imports_no_server(library: str) -> None:
+    """A command costs no start-up time but its own."""
+    code = f"import sys, pool_exporter.cli; print({library!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "False\n" == done.stdout
+
+
+def test_reader_that_goes_away_ends_the_demo() -> None:
+    """`pool-exporter demo | head -1` ends at the demo's next line, and says nothing."""
+    command = [sys.executable, "-c", PROGRAM, "demo", "--port", "0", "--duration", "3"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)) as demo:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        demo.stdout.readline()
+        demo.stdout.close()
+        said = demo.stderr.read()
+
+    assert (0, b"") == (demo.returncode, said)
