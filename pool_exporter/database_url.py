@@ -1,4 +1,4 @@
-"""Database URLs: checked and parsed, and the server that one names.
+"""Database URLs: parse and check one, make it fit for an async engine, and name its server and database.
 
 SQLAlchemy is imported inside the functions, so that a sidecar without a probe never loads it.
 """
@@ -14,25 +14,19 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 PORT_MAX = 65535
-
-
 A_URL = "must be a database URL such as postgresql+asyncpg://user:password@host:5432/database"
-
-
 ASYNC_DRIVERS = ("postgresql+asyncpg", "mysql+aiomysql", "mariadb+aiomysql", "sqlite+aiosqlite")
-
-
 A_DIALECT = f"must begin with a dialect and driver that SQLAlchemy has, such as {', '.join(ASYNC_DRIVERS)}"
 
-
-# Hosting services write for libpq. Passed on to asyncpg, each of these is a TypeError at the first connection.
+# Hosting services write URLs for libpq. asyncpg raises a TypeError for each of these at the first connection.
 LIBPQ_ONLY = {"channel_binding", "connect_timeout", "gssencmode", "options", "sslcert", "sslkey", "sslrootcert"}
 
 
 def parse_url(text: str | URL) -> URL:
-    """Return the URL with its password where SQLAlchemy masks it, and `postgres` by its full name.
+    """Return the URL with its password where SQLAlchemy masks it, and `postgres` replaced by `postgresql`.
 
-    Raises SettingsError if it cannot be parsed, or its dialect or driver is unknown.
+    Raises:
+        SettingsError: The text cannot be parsed, or SQLAlchemy does not know its dialect or driver.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
@@ -46,7 +40,7 @@ def parse_url(text: str | URL) -> URL:
         fault = f"its dialect cannot be imported: {error}"
     except (ArgumentError, AttributeError, ValueError):
         fault = A_DIALECT if url else A_URL
-    # Raised out here, so that the other exception, which may quote a piece of the text, is not its context.
+    # Raised outside of the except clauses: their exception may quote the text, and would be the context of this one.
     if url is None or fault or not 0 <= (url.port or 0) <= PORT_MAX:
         raise _url_error(text, fault or A_URL)
     if isinstance(text, str) and _has_stray_at(text) and url.get_backend_name() != "sqlite":
@@ -55,10 +49,12 @@ def parse_url(text: str | URL) -> URL:
 
 
 def async_url(text: str | URL) -> URL:
-    """Return the URL as create_async_engine() needs it: with an async driver, and for asyncpg without libpq's words.
+    """Return the URL for create_async_engine(): with an async driver, and for asyncpg without parameters of libpq.
 
-    An `application_name` in the URL of asyncpg is left to engine_arguments(). Raises SettingsError for a driver that is
-    explicit and has no async form.
+    An `application_name` in a URL for asyncpg is removed: asyncpg takes it as a connect argument.
+
+    Raises:
+        SettingsError: As for `parse_url`, or the driver that the URL names is not an async one.
     """
     url = parse_url(text)
     drivers = [name for name in ASYNC_DRIVERS if name.startswith(f"{url.get_backend_name()}+")] or ASYNC_DRIVERS
@@ -80,30 +76,64 @@ def _url_error(url: str | URL, allowed: str) -> SettingsError:
 
 
 def _has_stray_at(text: str) -> bool:
-    """Whether SQLAlchemy would take a piece of the password for host or database, and show it."""
+    """Tell whether SQLAlchemy would parse a part of the password as host or database, and show it."""
     place = re.match(r"[\w+]+://(?:[^:/]*(?::[^@]*)?@)?(.*)", text, re.DOTALL)
     return place is not None and "@" in place[1]
 
 
 def _with_password_apart(url: URL) -> URL:
-    """Move a password from the query, where SQLAlchemy shows it, to where it does not; the driver gets the same."""
+    """Move a password out of the query, where SQLAlchemy does not mask it. The driver gets the same arguments."""
     if url.get_backend_name() not in {"postgresql", "mysql", "mariadb"}:
         return url
     for name in [name for name in ("passwd", "password") if name in url.query]:
         given = url.query[name]
         password = given if isinstance(given, str) else given[-1]
-        # Without a user, be it an empty one, SQLAlchemy renders no password.
+        # SQLAlchemy renders a password only beside a user, which may be empty.
         url = url.set(username=url.username or "", password=password).difference_update_query([name])
     return url
 
 
 _PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
-"""Written out, so that two spellings of one server's URL are one server."""
+"""The default ports: with them, URLs of one server with and without a port name the same server."""
 
 
 def server_of(url: URL) -> tuple[str, str]:
-    """Return host and port; drivers take both as query arguments too, and there lists of them: the first counts."""
+    """Return the host and the port, each "" if the URL has none.
+
+    Drivers also read them from the query, where they may be lists; then the first host and port are returned.
+    """
+    host, port, _ = _place_of(url)
+    return host, port
+
+
+def database_of(url: URL) -> str:
+    """Return the name of the database, "" if the URL has none; for SQLite the path of the file."""
+    return _place_of(url)[2]
+
+
+def _place_of(url: URL) -> tuple[str, str, str]:
+    """Return host, port and database without any part of the password.
+
+    SQLAlchemy ends the password at the first `@`. If that was an unescaped one, the rest of the password is at the
+    beginning of the host or, if it has a slash, of host and database. So the place begins after the last `@`.
+    """
+    database = url.database or ""
+    if url.get_backend_name() == "sqlite":
+        return "", "", database
+    if "@" in database:
+        server, _, database = database.rpartition("@")[2].partition("/")
+        host, _, port = server.partition(":")
+        return host, port or _default_port(url), database
+    host, port = _server_of(url)
+    return host.rpartition("@")[2], port, database
+
+
+def _default_port(url: URL) -> str:
+    return str(_PORTS.get(url.get_backend_name(), ""))
+
+
+def _server_of(url: URL) -> tuple[str, str]:
     query = {key: (value if isinstance(value, str) else value[0]).split(",")[0] for key, value in url.query.items()}
     host, _, port = (url.host, "", "") if url.host else query.get("host", "").partition(":")
-    port = str(url.port or port or query.get("port") or _PORTS.get(url.get_backend_name(), ""))
+    port = str(url.port or port or query.get("port") or _default_port(url))
     return (host, port) if host else ("", "")

@@ -1,7 +1,7 @@
-"""`pool-exporter healthcheck`: asks a sidecar's /-/healthy, for Docker's HEALTHCHECK; with the standard library alone.
+"""`pool-exporter healthcheck`: request a sidecar's /-/healthy, for Docker's HEALTHCHECK. Standard library only.
 
-What counts is that the sidecar answers. So an answer that only refuses us (a password or a client's certificate is
-wanted, the rate limit is reached) is healthy too, and its certificate is not verified: nothing is told to it.
+A sidecar that responds is healthy. So a refusal is healthy, too: it wants a password or a client certificate, or its
+rate limit is reached. The sidecar's certificate is not verified, because nothing secret is sent.
 """
 
 import argparse
@@ -16,16 +16,16 @@ from typing import Final
 from pool_exporter.sidecar.listen_addresses import parse
 
 NAME: Final = "healthcheck"
-HELP: Final = "Ask a sidecar whether it is healthy: exit code 0 when it answers, else 1."
+HELP: Final = "Check that a sidecar responds: exit code 0 if it does, else 1 and the reason."
 ADDRESS: Final = ":10042"
 SECONDS: Final = 3.0
 
-_LOCAL: Final = {"": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what listens everywhere
+_LOCAL: Final = {"": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # addresses that mean all interfaces
 _REFUSALS: Final = (401, 429)
 _HANDSHAKE: Final = 0x16
 _SERVER_HELLO: Final = 0x02
-_HELLO_AT: Final = 5
-"""Of a server's first bytes, the first is the kind of the record, and this one the kind of the message."""
+_MESSAGE_TYPE_AT: Final = 5
+"""In a TLS record, the index of the byte with the type of the message; that of the record is the first byte."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,68 +35,86 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         metavar="ADDRESS",
         default=ADDRESS,
-        help="what serve has as --web.listen-address (default: %(default)s)",
+        help="the sidecar's --web.listen-address (default: %(default)s)",
     )
-    parser.add_argument("--timeout", type=float, default=SECONDS, metavar="SECONDS", help="default: %(default)s")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=SECONDS,
+        metavar="SECONDS",
+        help="how long to wait for a response (default: %(default)s)",
+    )
 
 
-def run(asked: argparse.Namespace) -> None:
-    """Ask, and exit. Raises SettingsError for an address that is none."""
-    fault = fault_of(asked.address, asked.timeout)
+def run(arguments: argparse.Namespace) -> None:
+    """Check, and exit with the result.
+
+    Raises:
+        SettingsError: The address is malformed.
+    """
+    fault = fault_of(arguments.address, arguments.timeout)
     if fault is not None:
-        print(f"{asked.address}: {fault}", file=sys.stderr)  # noqa: T201  # for who reads Docker's health log
+        print(f"{arguments.address}: {fault}", file=sys.stderr)  # noqa: T201  # Docker shows it in its health log
     raise SystemExit(0 if fault is None else 1)
 
 
 def fault_of(address: str, seconds: float = SECONDS) -> str | None:
-    """Return what is wrong with the sidecar at *address*, None if nothing; HTTP and HTTPS get *seconds* each."""
-    where = parse(address)
+    """Return what is wrong with a sidecar, or None.
+
+    Args:
+        address: Where it listens, as `listen_addresses.parse` reads it.
+        seconds: How long HTTP may take, and then HTTPS.
+
+    Raises:
+        SettingsError: The address is malformed.
+    """
+    place = parse(address)
     try:
-        return _answer(_Connection(where, seconds))
-    except (http.client.HTTPException, ConnectionResetError):  # It may want TLS.
+        return _answer(_Connection(place, seconds))
+    except (http.client.HTTPException, ConnectionResetError):  # The sidecar may use TLS.
         pass
     except OSError as error:
         return str(error)
     try:
-        return _answer(_TlsConnection(where, seconds))
+        return _answer(_TlsConnection(place, seconds))
     except (http.client.HTTPException, OSError) as error:
-        # Who wants a certificate of ours begins the handshake and then hangs up.
-        return None if _greets(where, seconds) else f"no HTTP, and no HTTPS: {error}"
+        # A sidecar that wants a client certificate starts the handshake and then closes the connection.
+        return None if _starts_handshake(place, seconds) else f"speaks neither HTTP nor HTTPS: {error}"
 
 
 def _answer(connection: http.client.HTTPConnection) -> str | None:
     with closing(connection):
         connection.request("GET", "/-/healthy")
         status = connection.getresponse().status
-    return None if status == http.client.OK or status in _REFUSALS else f"the answer is {status}"
+    return None if status == http.client.OK or status in _REFUSALS else f"responds with status {status}"
 
 
-def _greets(where: tuple[str, int] | Path, seconds: float) -> bool:
-    """Tell whether a client's first message of TLS gets the server's."""
+def _starts_handshake(place: tuple[str, int] | Path, seconds: float) -> bool:
+    """Tell whether the server answers the first TLS message of a client."""
     outgoing = ssl.MemoryBIO()
     with suppress(ssl.SSLWantReadError):
         _context().wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
-    with suppress(OSError), _connected(where, seconds) as plain:
+    with suppress(OSError), _connected(place, seconds) as plain:
         plain.sendall(outgoing.read())
-        said = plain.recv(_HELLO_AT + 1)
-        return len(said) > _HELLO_AT and (said[0], said[_HELLO_AT]) == (_HANDSHAKE, _SERVER_HELLO)
+        answer = plain.recv(_MESSAGE_TYPE_AT + 1)
+        return len(answer) > _MESSAGE_TYPE_AT and (answer[0], answer[_MESSAGE_TYPE_AT]) == (_HANDSHAKE, _SERVER_HELLO)
     return False
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection to a port or a unix socket."""
+    """An HTTP connection to a port or a unix socket."""
 
-    def __init__(self, where: tuple[str, int] | Path, seconds: float) -> None:
+    def __init__(self, place: tuple[str, int] | Path, seconds: float) -> None:
         super().__init__("localhost", timeout=seconds)
-        self._where = where
+        self._place = place
         self._seconds = seconds
 
     def connect(self) -> None:
-        self.sock = _connected(self._where, self._seconds)
+        self.sock = _connected(self._place, self._seconds)
 
 
 class _TlsConnection(_Connection):
-    """The same with TLS."""
+    """An HTTPS connection to a port or a unix socket."""
 
     def connect(self) -> None:
         super().connect()
@@ -110,14 +128,14 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _connected(where: tuple[str, int] | Path, seconds: float) -> socket.socket:
-    if not isinstance(where, Path):
-        host, port = where
+def _connected(place: tuple[str, int] | Path, seconds: float) -> socket.socket:
+    if not isinstance(place, Path):
+        host, port = place
         return socket.create_connection((_LOCAL.get(host, host), port), seconds)
     plain = socket.socket(socket.AF_UNIX)
     plain.settimeout(seconds)
     try:
-        plain.connect(str(where))
+        plain.connect(str(place))
     except BaseException:
         plain.close()
         raise

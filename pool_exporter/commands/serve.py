@@ -1,4 +1,4 @@
-"""`pool-exporter serve`: the arguments of the sidecar, named as exporters name theirs, and what they come to."""
+"""`pool-exporter serve`: the sidecar's arguments, named as those of Prometheus' exporters. The server is sidecar/."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from pool_exporter.otel import otlp_options
 from pool_exporter.sidecar import log_format
 
 NAME: Final = "serve"
-HELP: Final = "Serve the metrics of the workers of a shared directory, also while they are frozen or dead."
+HELP: Final = "Serve the metrics of all workers that share a directory, even while they are frozen or dead."
 ADDRESS: Final = ":10042"
 
 
@@ -19,19 +19,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_directory(parser)
     probe.add_arguments(parser)
     otlp_options.add_arguments(parser)
-    parser.add_argument("--per-worker", action="store_true", help="one series for each worker, by service.instance.id")
+    parser.add_argument(
+        "--per-worker", action="store_true", help="export each worker as series of its own, with service.instance.id"
+    )
     parser.add_argument(
         "--web.listen-address",
         dest="addresses",
         metavar="ADDRESS",
         action="append",
-        help=f"such as :10042, [::1]:10042 or unix:/run/pool_exporter.sock; repeatable (default: {ADDRESS})",
+        help=f"where to listen: :10042, [::1]:10042 or unix:/run/pool_exporter.sock; repeatable (default: {ADDRESS})",
     )
     parser.add_argument(
         "--web.systemd-socket",
         dest="systemd",
         action="store_true",
-        help="listen on the sockets that systemd passes, and on no address",
+        help="listen on the sockets that systemd passes instead of an address",
     )
     parser.add_argument(
         "--web.telemetry-path",
@@ -46,18 +48,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="config_file",
         metavar="FILE",
         type=Path,
-        help="TLS, passwords, headers and rate limit, as Prometheus' exporter-toolkit has them",
+        help="file with TLS, passwords, headers and rate limit, in the format of Prometheus' exporter-toolkit",
     )
     parser.add_argument(
-        "--log.level", dest="log_level", choices=log_format.LEVELS, default="info", help="default: info"
+        "--log.level",
+        dest="log_level",
+        choices=log_format.LEVELS,
+        default="info",
+        help="the least important messages to log (default: %(default)s)",
     )
     parser.add_argument(
-        "--log.format", dest="log_format", choices=log_format.FORMATS, default="logfmt", help="default: logfmt"
+        "--log.format",
+        dest="log_format",
+        choices=log_format.FORMATS,
+        default="logfmt",
+        help="format of the log (default: %(default)s)",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Serve until a signal comes. Raises SettingsError for what cannot be done."""
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        SettingsError: An argument or a variable is wrong or cannot be used.
+    """
     from pool_exporter.sidecar.server import SidecarOptions, serve
 
     directory = directory_of(arguments)

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import AssertionPool, Pool, QueuePool, StaticPool
 
-from pool_exporter.database_url import server_of
+from pool_exporter.database_url import database_of, server_of
 from pool_exporter.hooks.sqlalchemy_private import dialect_name, limit_of, settings_of
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state.pool_slots import UNLIMITED
@@ -34,7 +34,7 @@ def identity_of(engine: Engine | None, pool: Pool, name: str | None = None, serv
         return PoolIdentity(given or system or type(pool).__name__, system=system, service=service)
     system = str(_SYSTEMS.get(engine.dialect.name, engine.dialect.name))
     address, port = server_of(engine.url)
-    namespace = engine.url.database or ""
+    namespace = database_of(engine.url)
     return PoolIdentity(given or _default(system, namespace, address, port), system, namespace, address, port, service)
 
 

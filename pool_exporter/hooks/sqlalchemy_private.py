@@ -178,6 +178,8 @@ def _wrong_on_objects() -> Iterator[str]:
         yield from _wrong(f"QueuePool.{name}()", partial(methodcaller(name), pool), expected)
     for name, expected in _VALUES_OF_A_RECORD.items():
         yield from _wrong(f"_ConnectionRecord.{name}", partial(attrgetter(name), record), expected)
+    first_run = partial(attrgetter("_exec_w_sync_once"), pool.dispatch.connect.for_modify(pool.dispatch))
+    yield from _wrong("Pool.dispatch.connect._exec_w_sync_once", first_run, expected=False)
     yield from _wrong("_ConnectionRecord.__pool", lambda: pool_of(record), pool)
     yield from _wrong("_ConnectionRecord.__dict__ and __weakref__", lambda: [vars(record), ref(record)()], [{}, record])
     yield from _wrong("Pool.__dict__ and _invoke_creator", lambda: [is_complete(pool), ref(pool)()], [True, pool])
@@ -234,8 +236,11 @@ def open_records(pool: Pool) -> "list[Record]":
     """Find the records of *pool* that hold an open connection.
 
     Only the garbage collector knows the used ones. It is asked for what refers to the pool, never for all objects: a
-    list of those would hold half-built tuples of other threads, which fail when they are then resized.
+    list of those would hold half-built tuples of other threads, which fail when they are then resized. That takes long
+    where there are many objects, and is left out for a pool that has never connected, as most are when they are met.
     """
+    if not getattr(pool.dispatch.connect, "_exec_w_sync_once", False):
+        return []
     if isinstance(pool, QueuePool) and pool.checkedin() == 0 and pool.checkedout() == 0:
         return []
     found = cast("list[Record]", [entry for entry in gc.get_referrers(pool) if type(entry) is RECORD])

@@ -64,7 +64,10 @@ class Storage:
             if self._worker is not None:
                 self._worker.write_heartbeat(time.monotonic_ns(), errors.count, self.errors)
             return True
-        was_shared, self._worker, self._in_file = self.is_shared, None, set()
+        was_shared = self.is_shared
+        if self._worker is not None:
+            self._worker.remove_copies()
+        self._worker, self._in_file = None, set()
         self._open_files()
         return not (was_shared or self.is_shared)
 

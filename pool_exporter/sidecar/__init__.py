@@ -1,1 +1,1 @@
-"""The server behind `pool-exporter serve`. Imports SQLAlchemy only when a probe is configured."""
+"""The server behind `pool-exporter serve`. It imports SQLAlchemy only if a probe is configured."""

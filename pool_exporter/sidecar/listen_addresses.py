@@ -1,6 +1,6 @@
-"""Where a server listens, as exporters write it: `:10042`, `[::1]:9100`, `unix:/run/pool_exporter.sock`, or systemd's.
+"""The addresses that a server listens on: `:10042`, `[::1]:9100`, `unix:/run/pool_exporter.sock`, or systemd's sockets.
 
-`listening` opens sockets and closes them; what is said on them is not for this module. Everything that is wrong with an
+`listening` opens the sockets and closes them; this module accepts no connection. Everything that is wrong with an
 address is a SettingsError of one line.
 """
 
@@ -20,16 +20,20 @@ FLAG: Final = "--web.listen-address"
 BACKLOG: Final = 128
 PORT_MAX: Final = 65535
 SOCKET_UMASK: Final = 0o117
-"""A unix socket is its owner's and its group's, as the workers' files are."""
+"""Only its owner and its group may use a unix socket, as the workers' files."""
 
 _UNIX: Final = "unix:"
 _ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:/\[\]]*)):(?P<port>\d{1,5})")
 _FIRST_PASSED: Final = 3
-"""systemd passes its sockets as the descriptors from this one on."""
+"""The first of the file descriptors that systemd passes."""
 
 
 def parse(address: str) -> tuple[str, int] | Path:
-    """Return host and port, or the path of a unix socket. Raises SettingsError."""
+    """Return host and port, or the path of a unix socket.
+
+    Raises:
+        SettingsError: It is neither.
+    """
     if address.startswith(_UNIX) and address != _UNIX:
         return Path(address.removeprefix(_UNIX))
     found = _ADDRESS.fullmatch(address)
@@ -40,13 +44,24 @@ def parse(address: str) -> tuple[str, int] | Path:
 
 @contextmanager
 def listening(addresses: Sequence[str]) -> Iterator[list[socket.socket]]:
-    """Listen on all of them, or raise SettingsError for the first that cannot be had; in the end, close and tidy up."""
+    """Listen on all addresses for the time of the block.
+
+    Yields:
+        The listening sockets, in the order of *addresses*.
+
+    Raises:
+        SettingsError: An address is malformed, or cannot be listened on.
+    """
     with ExitStack() as stack:
         yield [stack.enter_context(_listener(address)) for address in addresses]
 
 
 def passed_by_systemd(environ: Mapping[str, str]) -> list[socket.socket]:
-    """Return the sockets of systemd's socket activation. Raises SettingsError when there are none."""
+    """Return the listening sockets of systemd's socket activation.
+
+    Raises:
+        SettingsError: systemd passed none.
+    """
     count = environ.get("LISTEN_FDS", "")
     if environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal() or int(count) < 1:
         fault = "systemd passed no socket: it needs a .socket unit of the same name"
@@ -55,7 +70,7 @@ def passed_by_systemd(environ: Mapping[str, str]) -> list[socket.socket]:
 
 
 def name_of(listener: socket.socket) -> str:
-    """Return the address that it listens on, as one writes it."""
+    """Return the address of a listening socket, as `parse` reads it."""
     name = listener.getsockname()
     if listener.family == socket.AF_UNIX:
         return f"{_UNIX}{name}"
@@ -64,25 +79,25 @@ def name_of(listener: socket.socket) -> str:
 
 @contextmanager
 def _listener(address: str) -> Iterator[socket.socket]:
-    where = parse(address)
+    place = parse(address)
     try:
-        listener = _bound_path(address, where) if isinstance(where, Path) else _bound_port(*where)
+        listener = _bound_path(address, place) if isinstance(place, Path) else _bound_port(*place)
     except OSError as error:
-        # What Python adds to the system's text says the address once more.
+        # Python adds the address to the system's text.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise _error(address, f"cannot be listened on: {reason}") from None
-    with listener, _removed_at_end(where):
+    with listener, _removed_at_end(place):
         yield listener
 
 
 @contextmanager
-def _removed_at_end(where: object) -> Iterator[None]:
-    """Remove the socket's file, unless it has become another server's meanwhile."""
-    made = where.stat().st_ino if isinstance(where, Path) else 0
+def _removed_at_end(place: tuple[str, int] | Path) -> Iterator[None]:
+    """Remove the socket's file at the end, unless another server has replaced it."""
+    inode = place.stat().st_ino if isinstance(place, Path) else 0
     yield
     with suppress(OSError):
-        if isinstance(where, Path) and where.stat().st_ino == made:
-            where.unlink()
+        if isinstance(place, Path) and place.stat().st_ino == inode:
+            place.unlink()
 
 
 def _bound_port(host: str, port: int) -> socket.socket:
@@ -90,18 +105,18 @@ def _bound_port(host: str, port: int) -> socket.socket:
         try:
             return socket.create_server(("::", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
         except OSError as error:
-            if error.errno not in (EADDRNOTAVAIL, EAFNOSUPPORT):  # The machine has IPv6 turned off.
+            if error.errno not in (EADDRNOTAVAIL, EAFNOSUPPORT):  # IPv6 is disabled on this machine.
                 raise
     family, _, _, _, name = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     return socket.create_server(name, family=family, backlog=BACKLOG)
 
 
 def _bound_path(address: str, path: Path) -> socket.socket:
-    """Listen at a path, in the place of a socket that its server left there."""
+    """Listen at a path, and replace a socket that an ended server left there."""
     listener = socket.socket(socket.AF_UNIX)
     before = os.umask(SOCKET_UMASK)
     try:
-        _remove_left(address, path)
+        _remove_unused_socket(address, path)
         listener.bind(str(path))
         listener.listen(BACKLOG)
     except BaseException:
@@ -112,17 +127,17 @@ def _bound_path(address: str, path: Path) -> socket.socket:
     return listener
 
 
-def _remove_left(address: str, path: Path) -> None:
+def _remove_unused_socket(address: str, path: Path) -> None:
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise _error(address, "is a file, and no socket that a server left")
+            raise _error(address, "is a file that is not a socket")
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(str(path))
             except ConnectionRefusedError:
                 path.unlink()
             else:
-                raise _error(address, "cannot be listened on: another server does")
+                raise _error(address, "cannot be listened on: another server listens there")
 
 
 def _error(address: str, fault: str) -> SettingsError:

@@ -1,7 +1,7 @@
-"""Log lines as Prometheus' own programs write them: one line an event, logfmt or JSON, on stderr.
+"""Log lines in the format of Prometheus' own programs: logfmt or JSON on stderr, one line for each event.
 
-A record's `fields`, given as `extra={"fields": {…}}`, become keys of their own. A traceback is one more value: whatever
-is in it, the event stays on one line.
+The `fields` of a log record, given as `extra={"fields": {…}}`, are keys of their own. A traceback is the value of a
+key, so that the event stays on one line.
 """
 
 import json
@@ -19,14 +19,18 @@ _NAMES: Final = {"WARNING": "WARN", "CRITICAL": "ERROR"}
 
 
 class LineFormatter(logging.Formatter):
-    """Formats a record as one line, by the name of a format."""
+    """Formats a log record as one line.
+
+    Args:
+        form: One of FORMATS.
+    """
 
     def __init__(self, form: str) -> None:
         super().__init__()
         self._write = _as_json if form == "json" else _as_logfmt
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
+        """Return the line, without a line break."""
         time = datetime.fromtimestamp(record.created, timezone.utc)
         fields: dict[str, object] = {
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -40,7 +44,12 @@ class LineFormatter(logging.Formatter):
 
 
 def configure(level: str, form: str) -> None:
-    """Send what this process logs to stderr; uvicorn's own chatter only when it is asked for by `debug`."""
+    """Log to stderr. uvicorn's own messages are logged only at level `debug`.
+
+    Args:
+        level: One of LEVELS.
+        form: One of FORMATS.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter(form))
     logging.basicConfig(level=_number(level), handlers=[handler], force=True)

@@ -1,7 +1,7 @@
-"""The sidecar: serves the workers of a shared directory, alone in its process, until a signal comes.
+"""The sidecar: a process that serves the metrics of a shared directory's workers until it gets a signal.
 
-It reads what the workers wrote, so it answers while they are frozen or dead. Nothing here may import SQLAlchemy, know
-what is in a worker's file (workers.py), or look at the command line (serve.py).
+It reads the workers' files, so it responds while they are frozen or dead. This module does not import SQLAlchemy, and
+knows neither the format of the files (workers/) nor the command line (commands/serve.py).
 """
 
 import asyncio
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pool_exporter.otel.otlp_push import OtlpPush
     from pool_exporter.probe.probes import Probes
 
-    MakePusher = Callable[[Callable[[], Snapshot]], OtlpPush | None]
+    CreatePush = Callable[[Callable[[], Snapshot]], OtlpPush | None]
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -41,7 +41,15 @@ _log = logging.getLogger("pool_exporter")
 
 @dataclass(frozen=True, slots=True)
 class SidecarOptions:
-    """What a sidecar is told. Addresses are as `addresses.parse` takes them; without any, systemd passes sockets."""
+    """The arguments of `pool-exporter serve`.
+
+    Attributes:
+        directory: The directory that the workers share.
+        addresses: Where to listen, as `listen_addresses.parse` reads it; empty for the sockets that systemd passes.
+        metrics: The path of the metrics.
+        per_worker: Whether each worker has series of its own.
+        config_file: The web config file; None for no TLS and no passwords.
+    """
 
     directory: Path
     addresses: Sequence[str]
@@ -51,7 +59,11 @@ class SidecarOptions:
 
 
 class Source:
-    """What the pages show: the directory's workers, and the sidecar itself. `is_busy` while it reads."""
+    """The source of the pages' snapshots: the directory's workers, the sidecar itself and the probes.
+
+    Attributes:
+        is_busy: Whether a snapshot is being taken, which may block in the file system.
+    """
 
     def __init__(self, workers: DirectoryReader, config: ReloadedConfig, probes: "Probes | None" = None) -> None:
         self.is_busy = False
@@ -60,7 +72,11 @@ class Source:
         self._probes = probes
 
     def __call__(self) -> Snapshot:
-        """Take a snapshot. Raises OSError when the directory cannot be read."""
+        """Take a snapshot.
+
+        Raises:
+            OSError: The directory cannot be read.
+        """
         self.is_busy = True
         try:
             snapshot = replace(self._workers(), web_config_stale=int(self._config.is_stale))
@@ -72,36 +88,38 @@ class Source:
 class _Server(uvicorn.Server):
     """uvicorn's server, with ConnectionLimiter instead of its own accept loop."""
 
-    def __init__(self, app: ASGIApp, listeners: Sequence[socket.socket], config: ReloadedConfig) -> None:
+    def __init__(self, app: ASGIApp, listening_sockets: Sequence[socket.socket], config: ReloadedConfig) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 loop="asyncio",
                 http="h11",
                 ws="none",
-                workers=1,  # Otherwise WEB_CONCURRENCY is read.
+                workers=1,  # Otherwise uvicorn reads WEB_CONCURRENCY.
                 lifespan="off",
                 log_config=None,
                 access_log=_log.isEnabledFor(logging.DEBUG),
                 proxy_headers=False,
                 server_header=False,
-                timeout_keep_alive=int(KEEP_ALIVE_SECONDS)
-                * 2,  # Later than ours, which knows whether an answer was read.
+                # Later than the timeout of LimitedProtocol, which knows whether a response was read.
+                timeout_keep_alive=int(KEEP_ALIVE_SECONDS) * 2,
                 h11_max_incomplete_event_size=HEADER_BYTES_MAX,
             )
         )
-        self._listeners = listeners
-        self._file = config
+        self._listening_sockets = listening_sockets
+        self._web_config = config
         self._limiter: ConnectionLimiter | None = None
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._limiter = ConnectionLimiter(self.config, self.server_state, self._file.current)
-        self._limiter.start(self._listeners)
+        self._limiter = ConnectionLimiter(self.config, self.server_state, self._web_config.current)
+        self._limiter.start(self._listening_sockets)
         self.started = True
-        has_tls = self._file.current().context is not None
-        for listener in self._listeners:
-            _log.info("listening", extra={"fields": {"address": listen_addresses.name_of(listener), "tls": has_tls}})
+        has_tls = self._web_config.current().context is not None
+        for listening_socket in self._listening_sockets:
+            _log.info(
+                "listening", extra={"fields": {"address": listen_addresses.name_of(listening_socket), "tls": has_tls}}
+            )
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -109,10 +127,16 @@ class _Server(uvicorn.Server):
             await self._limiter.close()
 
 
-def serve(options: SidecarOptions, probes: "Probes | None" = None, push: "MakePusher | None" = None) -> None:
-    """Serve, and *push* if that is asked for, until SIGINT or SIGTERM.
+def serve(options: SidecarOptions, probes: "Probes | None" = None, push: "CreatePush | None" = None) -> None:
+    """Serve until SIGINT or SIGTERM.
 
-    Raises SettingsError when an address, the config file or the collector's URL cannot be used.
+    Args:
+        options: The arguments of the command.
+        probes: The probes of database servers.
+        push: Makes what pushes to an OpenTelemetry collector, or None, for a source.
+
+    Raises:
+        SettingsError: An address, the web config file or the collector's URL cannot be used.
     """
     config = ReloadedConfig(options.config_file)
     source = Source(
@@ -120,27 +144,27 @@ def serve(options: SidecarOptions, probes: "Probes | None" = None, push: "MakePu
         config,
         probes,
     )
-    pusher = None if push is None else push(source)
+    otlp_push = None if push is None else push(source)
     passwords = BasicAuth()
-    shown = source if pusher is None else pusher.source
+    shown = source if otlp_push is None else otlp_push.source
     app = AuthMiddleware(TimeoutMiddleware(make_asgi_app(shown, options.metrics)), config.current, passwords)
     with ExitStack() as stack:
         if options.addresses:
-            listeners = stack.enter_context(listen_addresses.listening(options.addresses))
+            listening_sockets = stack.enter_context(listen_addresses.listening(options.addresses))
         else:
-            listeners = [stack.enter_context(each) for each in listen_addresses.passed_by_systemd(os.environ)]
-        server = _Server(app, listeners, config)
-        for number in SIGNALS:  # Before the server does it itself, and for when it raises them again at its end.
+            listening_sockets = [stack.enter_context(each) for each in listen_addresses.passed_by_systemd(os.environ)]
+        server = _Server(app, listening_sockets, config)
+        for number in SIGNALS:  # uvicorn does so too late, and at its end raises again the signals that it got.
             signal.signal(number, server.handle_exit)
         if not options.directory.is_dir():
-            _log.warning("the directory is not there yet", extra={"fields": {"directory": options.directory}})
+            _log.warning("the directory does not exist yet", extra={"fields": {"directory": options.directory}})
         if probes is not None:
             probes.start()
-        with pusher or nullcontext():
+        with otlp_push or nullcontext():
             asyncio.run(server.serve())
         has_ended = probes is None or probes.close()
     _log.info("ended")
     if source.is_busy or passwords.is_busy or not has_ended:
-        # Python would wait for the thread, which may stand still in a file system that does.
+        # Python would wait for the thread, which may be blocked for ever in a file system.
         logging.shutdown()
         os._exit(0)

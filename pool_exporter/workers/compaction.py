@@ -1,87 +1,176 @@
-"""What dead workers leave: their files are added to one accumulator and removed, without a counter that ever falls.
+"""Compaction: the counters of dead workers are added to the totals, and their files are removed.
 
-The order that makes it safe, whoever is killed when:
+No counter falls and none counts twice, whichever process is killed at whichever moment, because of this order:
 
-1. Only the holder of the directory's leader lock folds.
-2. It writes the accumulator beside the old one, with the dead files' sums and their names, and renames it: that is the
-   moment at which they are counted there.
-3. Then it unlinks the files. One that is still there and named in the accumulator was counted: it is only unlinked.
+1. Only the holder of the directory's lock compacts.
+2. It writes new totals beside the old ones: the sums, and the names of the files that are in them. It renames them over
+   the old ones. From that moment the files count there.
+3. Then it unlinks the files. A file that still exists and is named in the totals has been counted: it is only unlinked.
 
-Every other reader reads the files first and the accumulator last, and leaves out the files that are named in it. Read
-the other way round, a file that is folded in between is in neither, and every counter falls for one scrape.
+Every other reader reads the files first and the totals last, and leaves out the files that are named in the totals. In
+the other order, a file that is compacted in between would be in neither, and its counters would fall for one scrape.
 
-Who is killed while it makes a file leaves it under its temporary name. Nobody else knows how old that is (its times say
-nothing: another machine's clock may have written them), so a folder removes what it has itself seen for a minute.
+A file may be unlocked although its process is running: it is a copy, restored from a backup for example. The process
+notices at its next heartbeat, removes the copy and goes on in a new file. Until then the copy must not be compacted:
+workers leave it alone because they see the process, readers because they saw the file under another inode number.
+
+A process that is killed while it creates a file leaves it under a temporary name. Nobody else knows its age (another
+machine's clock may have written its times), so a compactor removes what it has itself seen for a minute.
 """
 
 import logging
+import math
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Final
 
-from pool_exporter.workers.dead_worker_totals import OTHER, POOLS_MAX, load, save
-from pool_exporter.workers.file_reader import MODE, TEMPORARY, ReadFile, is_locked, opened, scan
+from pool_exporter.errors import CorruptFile
+from pool_exporter.workers.dead_worker_totals import OTHER, POOLS_MAX, Totals, load, save, totals_file_id
+from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, is_locked, opened, scan
+from pool_exporter.workers.last_shown import read_last_shown
+from pool_exporter.workers.process_info import is_running
+from pool_exporter.workers.volume import keep_reserve
 
 LEADER: Final = ".leader"
 TEMPORARY_SECONDS: Final = 60.0
+"""A temporary file that exists for so long was left by a killed process."""
+INTERVAL_SECONDS: Final = 0.9
+"""Workers compact when no other process has for so long."""
 
+_LEADER_MODE: Final = 0o660
+_LEADER_FLAGS: Final = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _log = logging.getLogger("pool_exporter")
 
 
 class Compactor:
-    """One process that folds one directory. `last` is the wall clock's time at which it last could, None before."""
+    """Compacts one directory, and knows its totals.
+
+    Attributes:
+        totals: The totals as this process has read or written them last. No counter in them ever falls.
+        last_success: Wall clock time in seconds of the last look that found nothing wrong, None before the first.
+        times_behind: How often the totals on disk were found to be deleted or older than those known.
+    """
 
     def __init__(self, directory: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self.last: float | None = None
+        self.totals = Totals()
+        self.last_success: float | None = None
+        self.times_behind = 0
         self._directory = directory
         self._clock = clock
+        self._file_id: object = None
+        self._is_ahead = False
         self._temporary: dict[str, float] = {}
 
-    def __call__(self, names: Collection[str] | None = None) -> int:
-        """Fold the dead workers' files, of all or of these *names*, unless somebody else is at it; return how many.
+    def compact(self, scanned: DirectoryScan, held: Collection[str] = ()) -> int:
+        """Compact the dead workers' files, unless another process is compacting.
 
-        Raises OSError when that is not possible, CorruptFile when the accumulator is damaged; then nothing has changed.
+        Args:
+            scanned: The files of the directory.
+            held: Names of files that must not be compacted now.
+
+        Returns:
+            The number of files that were added to the totals.
+
+        Raises:
+            CorruptFile: The totals are damaged. Nothing has changed.
+            OSError: The directory cannot be written. No counter is lost.
         """
-        with _leader(self._directory) as is_leader:
-            if not is_leader:
+        dead = [found for found in scanned.files if not found.is_alive and found.name not in held]
+        left_behind = self._left_behind(scanned.temporary)
+        count = 0
+        if dead or left_behind or self._is_ahead:
+            with _leadership(self._directory) as is_still_leader:
+                if not is_still_leader():
+                    return 0
+                count = self._add(dead, is_still_leader)
+                for name in left_behind:
+                    (self._directory / name).unlink(missing_ok=True)
+        self.last_success = time.time()
+        return count
+
+    def refresh(self) -> None:
+        """Read the totals, unless their file is the one that was read or written last.
+
+        Raises:
+            CorruptFile: The totals are damaged. `totals` stays as it was.
+            OSError: They cannot be read. `totals` stays as it was.
+        """
+        file_id = totals_file_id(self._directory)
+        if file_id is not None and file_id == self._file_id:
+            return
+        loaded = load(self._directory)
+        was_ahead, self._is_ahead = self._is_ahead, loaded.is_behind(self.totals)
+        if self._is_ahead:
+            loaded = loaded.repaired(self.totals)
+            self.times_behind += not was_ahead
+        self.totals, self._file_id = loaded, file_id
+
+    def _add(self, dead: Sequence[ReadFile], is_still_leader: Callable[[], bool]) -> int:
+        self.refresh()
+        new = [found for found in dead if found.name not in self.totals.compacted]
+        if new or self._is_ahead:
+            after = self.totals.with_files(new, read_last_shown(self._directory))
+            if not is_still_leader():
                 return 0
-            count = self._fold(names)
-            self._remove_temporary()
-            self.last = time.time()
-            return count
-
-    def _fold(self, names: Collection[str] | None) -> int:
-        gone = [found for found in scan(self._directory, names).files if not found.is_alive]
-        if not gone:
-            return 0
-        totals = load(self._directory)
-        dead = [found for found in gone if found.name not in totals.compacted]
-        if dead:
-            after = totals.with_files(dead)
-            save(self._directory, after)
-            if after.pools_merged > totals.pools_merged == 0:
+            size = save(self._directory, after)
+            if after.pools_merged > self.totals.pools_merged == 0:
                 _log.warning("more than %d pools have ended: the rest are added to %r", POOLS_MAX, OTHER.name)
-        self._unlink(gone)
-        return len(dead)
+            self.totals, self._file_id, self._is_ahead = after, totals_file_id(self._directory), False
+            _unlink(self._directory, dead)
+            keep_reserve(self._directory, size)
+        else:
+            _unlink(self._directory, dead)
+        return len(new)
 
-    def _unlink(self, gone: list[ReadFile]) -> None:
-        for found in gone:
-            (self._directory / found.name).unlink(missing_ok=True)
-
-    def _remove_temporary(self) -> None:
+    def _left_behind(self, names: Collection[str]) -> list[str]:
+        """Return the temporary files that were seen for TEMPORARY_SECONDS and that no process is creating."""
         now = self._clock()
-        names = [name for name in os.listdir(self._directory) if name.startswith(TEMPORARY)]  # noqa: PTH208  # names
         self._temporary = {name: self._temporary.get(name, now) for name in names}
-        for name, seen in self._temporary.items():
-            if now - seen > TEMPORARY_SECONDS and not _is_being_made(self._directory / name):
-                (self._directory / name).unlink(missing_ok=True)
+        old = [name for name, seen in self._temporary.items() if now - seen > TEMPORARY_SECONDS]
+        return [name for name in old if not _is_being_created(self._directory / name)]
 
 
-def _is_being_made(path: Path) -> bool:
+def compact_if_due(directory: Path) -> None:
+    """Compact, unless a worker did in the last INTERVAL_SECONDS. For workers' heartbeats; it never raises.
+
+    Without it, workers that end while no sidecar reads would fill the volume.
+    """
+    with suppress(OSError, CorruptFile):
+        is_new = not (directory / LEADER).exists()
+        descriptor = os.open(directory / LEADER, _LEADER_FLAGS, _LEADER_MODE)
+        try:
+            age = time.time() - os.fstat(descriptor).st_mtime
+            is_due = is_new or not 0 <= age < INTERVAL_SECONDS
+            if is_due:
+                with suppress(PermissionError):  # Another user's: then each worker looks at each of its heartbeats.
+                    os.utime(descriptor)
+        finally:
+            os.close(descriptor)
+        if is_due:
+            _compact_what_has_ended(directory)
+
+
+def make_space(directory: Path, seconds: float) -> None:
+    """Compact for about *seconds* at most, for a worker that found the volume full. It never raises."""
+    with suppress(OSError, CorruptFile):
+        _compact_what_has_ended(directory, until=time.monotonic() + seconds)
+
+
+def _compact_what_has_ended(directory: Path, until: float = math.inf) -> None:
+    scanned = scan(directory, is_dead_only=True, until=until)
+    Compactor(directory).compact(scanned, [found.name for found in scanned.files if is_running(found.file.writer)])
+
+
+def _unlink(directory: Path, dead: Sequence[ReadFile]) -> None:
+    for found in dead:
+        (directory / found.name).unlink(missing_ok=True)
+
+
+def _is_being_created(path: Path) -> bool:
     try:
         with opened(path) as descriptor:
             return is_locked(descriptor)
@@ -90,16 +179,41 @@ def _is_being_made(path: Path) -> bool:
 
 
 @contextmanager
-def _leader(directory: Path) -> Iterator[bool]:
-    """Hold the directory's lock, or tell that somebody else does. The kernel frees it when its holder is killed."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(directory / LEADER, flags, MODE)
+def _leadership(directory: Path) -> Iterator[Callable[[], bool]]:
+    """Try to hold the directory's lock; yield a function that returns whether it is held.
+
+    The lock is on `.leader`, where every release expects it, and on the directory itself: `.leader` can be deleted and
+    created again while its lock is held. The kernel frees both when the holder is killed.
+    """
+    descriptor = os.open(directory / LEADER, _LEADER_FLAGS, _LEADER_MODE)
     try:
+        folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            flock(descriptor, LOCK_EX | LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+            is_locked_here = _try_lock(descriptor) and _try_lock_folder(folder)
+            yield lambda: is_locked_here and _is_same(descriptor, directory / LEADER)
+        finally:
+            os.close(folder)
     finally:
         os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        flock(descriptor, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _try_lock_folder(descriptor: int) -> bool:
+    try:
+        return _try_lock(descriptor)
+    except OSError:
+        return True  # A file system on which directories cannot be locked: the other lock has to do.
+
+
+def _is_same(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False

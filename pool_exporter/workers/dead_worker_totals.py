@@ -1,80 +1,140 @@
-"""What dead workers have left, added up, in one file: how it is read, and how it is replaced in one step.
+"""The totals of dead workers: one file with the sums of their counters. This module reads, adds and replaces it.
 
-It stands where anybody who may write the directory may put something else, so it is opened and checked as a worker's
-file is. Whether and when something is added to it, fold.py says.
+Anyone who may write the directory may put something else in its place, so it is opened and checked as a worker file is.
+When files are added to it, compaction.py decides.
 """
 
 import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import gt
 from pathlib import Path
-from typing import Any, Final
-from uuid import uuid4
+from typing import Final
 
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.state.aggregate import added, as_final_counters
 from pool_exporter.state.pool_slots import UNLIMITED
 from pool_exporter.workers.file_format import CLOSED
-from pool_exporter.workers.file_reader import MODE, TEMPORARY, ReadFile, opened, size_of
+from pool_exporter.workers.file_reader import ReadFile, opened, size_of
 from pool_exporter.workers.schema_translation import SCHEMA, translator
+from pool_exporter.workers.volume import replace_file
 
 TOTALS_FILE: Final = "acc.json"
 BYTES_MAX: Final = 64 * 1024 * 1024
-FOLDED_MAX: Final = 20_000
-"""So many names of folded files are remembered; a file that was folded is gone long before its name is."""
+"""A larger file is refused without being read."""
+COMPACTED_MAX: Final = 20_000
+"""So many names of compacted files are kept. A compacted file is removed long before its name is."""
 POOLS_MAX: Final = 4096
-"""So many pools have counters of their own; who makes up a name for each engine must not fill the volume."""
+"""So many pools have counters of their own, so that an application with a name per engine cannot fill the volume."""
 COUNT_MAX: Final = 2**80
-"""No sum of ours reaches it, and a float holds it."""
+"""No sum of counters reaches it, and a float can hold it."""
 OTHER: Final = PoolIdentity("other")
-"""The pool to which all beyond POOLS_MAX are added."""
+"""The pool to which all pools beyond POOLS_MAX are added."""
 
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_BRACKETS_MAX: Final = 4 * POOLS_MAX + 10_000
+"""More lists and objects than any totals have: `[]` 30 million times would be 1.6 GB in memory."""
+_COMMAS_MAX: Final = 2048 * POOLS_MAX
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What all folded files add up to: words that only count, by pool, and the files' names.
+    """The sums of all compacted files.
 
-    `folded` is an ordered set; `together` counts pools that were added to OTHER.
+    Attributes:
+        slots: The counters of each pool; its gauges are 0.
+        compacted: The names of the compacted files, oldest first (the values are None: an ordered set).
+        ended: How many processes have ended, by how.
+        hook_errors: Errors of the dead workers' hooks.
+        transport_errors: Failures of the shared directory that dead workers met.
+        pools_merged: How many pools were added to OTHER.
     """
 
-    slots: dict[PoolIdentity, list[int]] = field(default_factory=dict)
+    slots: Mapping[PoolIdentity, list[int]] = field(default_factory=dict)
     compacted: Mapping[str, None] = field(default_factory=dict)
     ended: Mapping[str, int] = field(default_factory=dict)
     hook_errors: int = 0
     transport_errors: int = 0
     pools_merged: int = 0
 
-    def with_files(self, dead: Iterable[ReadFile]) -> "Totals":
-        """Return the totals with these dead files' sums, names and ends added."""
-        slots, ended, folded = dict(self.slots), dict(self.ended), dict(self.compacted)
-        hook_errors, transport_errors, together = self.hook_errors, self.transport_errors, self.pools_merged
+    def with_files(self, dead: Iterable[ReadFile], last_shown: Mapping[str, int] | None = None) -> "Totals":
+        """Return the totals with the counters of dead workers added.
+
+        Args:
+            dead: The files of dead workers.
+            last_shown: For a file's name, the time in nanoseconds up to which a page has shown it (last_shown.py).
+        """
+        slots, ended, compacted = dict(self.slots), dict(self.ended), dict(self.compacted)
+        hook_errors, transport_errors, merged = self.hook_errors, self.transport_errors, self.pools_merged
         for found in dead:
-            folded[found.name] = None
+            compacted[found.name] = None
             hook_errors += found.file.hook_errors
             transport_errors += found.file.transport_errors
             end = end_reason(found)
             ended[end] = ended.get(end, 0) + found.file.is_first
-            for record in found.file.entries:
-                is_other = record.identity not in slots and len(slots) >= POOLS_MAX
-                identity = OTHER if is_other else record.identity
-                together += is_other
-                last = as_final_counters(record.slots, found.file.heartbeat)
-                slots[identity] = added((slots[identity], last) if identity in slots else (last,))
-        kept = dict.fromkeys(list(folded)[-FOLDED_MAX:])
-        return Totals(slots, kept, ended, hook_errors, transport_errors, together)
+            until = max(found.file.heartbeat, (last_shown or {}).get(found.name, 0))
+            for entry in found.file.entries:
+                is_other = entry.identity not in slots and len(slots) >= POOLS_MAX
+                identity = OTHER if is_other else entry.identity
+                merged += is_other
+                final = as_final_counters(entry.slots, until)
+                slots[identity] = added((slots[identity], final) if identity in slots else (final,))
+        kept = dict.fromkeys(list(compacted)[-COMPACTED_MAX:])
+        return Totals(slots, kept, ended, hook_errors, transport_errors, merged)
+
+    def is_behind(self, before: "Totals") -> bool:
+        """Return whether these are older than *before*, or begun anew: the file was deleted or replaced.
+
+        The newest name of a compacted file is missing then, or a counter is lower.
+        """
+        if before.compacted and list(before.compacted)[-1] not in self.compacted:
+            return True
+        if any(count > self.ended.get(end, 0) for end, count in before.ended.items()):
+            return True
+        return any(
+            identity not in self.slots or any(map(gt, counters, self.slots[identity]))
+            for identity, counters in before.slots.items()
+        )
+
+    def repaired(self, before: "Totals") -> "Totals":
+        """Return totals in which no counter is lower than in *before*, if these are behind it.
+
+        If no file is in both, these were begun anew and the two are added. Otherwise the higher counter is taken.
+        """
+        is_new = before.compacted.keys().isdisjoint(self.compacted)
+        slots = dict(before.slots)
+        for own, counters in self.slots.items():
+            identity = own if own in slots or len(slots) < POOLS_MAX else OTHER
+            old = slots.get(identity)
+            slots[identity] = counters if old is None else added((old, counters)) if is_new else _highest(old, counters)
+        combine = _sum if is_new else max
+        ends = [*before.ended, *(end for end in self.ended if end not in before.ended)]
+        return Totals(
+            slots,
+            dict.fromkeys([*before.compacted, *self.compacted]),
+            {end: combine(before.ended.get(end, 0), self.ended.get(end, 0)) for end in ends},
+            combine(before.hook_errors, self.hook_errors),
+            combine(before.transport_errors, self.transport_errors),
+            combine(before.pools_merged, self.pools_merged),
+        )
+
+
+def _sum(one: int, other: int) -> int:
+    return one + other
+
+
+def _highest(one: list[int], other: list[int]) -> list[int]:
+    return list(map(max, one, other))
 
 
 def end_reason(found: ReadFile) -> str:
-    """Return how a dead file's process ended, as one of `catalog_exporter.WORKER_ENDS`."""
+    """Return how the process of a dead worker's file ended: `stopped` or `crashed`."""
     return "stopped" if found.file.state == CLOSED else "crashed"
 
 
 def totals_file_id(directory: Path) -> object:
-    """Return what tells the accumulator from one that has replaced it, None where there is none."""
+    """Return a value that differs when the totals file has been replaced; None if there is no such file."""
     try:
         status = (directory / TOTALS_FILE).lstat()
     except FileNotFoundError:
@@ -83,7 +143,12 @@ def totals_file_id(directory: Path) -> object:
 
 
 def load(directory: Path) -> Totals:
-    """Read the accumulator, empty where there is none. Raises CorruptFile when damaged, OSError when unreadable."""
+    """Read the totals; they are empty where there is no file.
+
+    Raises:
+        CorruptFile: The file holds something else, whatever that is.
+        OSError: The file cannot be read.
+    """
     path = directory / TOTALS_FILE
     try:
         with opened(path) as descriptor:
@@ -91,41 +156,62 @@ def load(directory: Path) -> Totals:
             text = b"{}" if size is None else os.pread(descriptor, size, 0)
     except FileNotFoundError:
         return Totals()
+    if text.count(b"[") + text.count(b"{") > _BRACKETS_MAX or text.count(b",") > _COMMAS_MAX:
+        raise CorruptFile(str(path), "it has more values than totals can have")
     try:
         return _decoded(json.loads(text))
-    except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
-        raise CorruptFile(str(path), f"it is no accumulator: {error!r}") from None
+    except Exception as error:  # noqa: BLE001  # whatever the bytes are, the result is totals or a CorruptFile
+        raise CorruptFile(str(path), f"these are no totals: {error!r:.200}") from None
 
 
-def _decoded(stored: dict[str, Any]) -> Totals:
-    translate = translator(stored["schema"])
-    for _, numbers in stored["pools"]:
-        if len(numbers) != stored["schema"]["words"] or not all(map(_is_count, numbers)):
-            raise ValueError("it has a pool with other than counts")
-    slots = {PoolIdentity(*map(str, identity)): translate(numbers) for identity, numbers in stored["pools"]}
-    ended = {str(end): int(count) for end, count in stored["ended"].items()}
-    folded = dict.fromkeys(map(str, stored["folded"]))
-    hook_errors, transport_errors, together = map(int, stored["counts"])
-    return Totals(slots, folded, ended, hook_errors, transport_errors, together)
+def _decoded(stored: Mapping[str, object]) -> Totals:
+    schema = _mapping(stored["schema"])
+    translate = translator(schema)
+    slots: dict[PoolIdentity, list[int]] = {}
+    for pool in _list(stored["pools"]):
+        identity, numbers = _list(pool)
+        counters = _counts(numbers, UNLIMITED)
+        if len(counters) != schema["words"]:
+            raise ValueError(f"a pool has {len(counters)} slots")
+        slots[PoolIdentity(*map(str, _list(identity)))] = translate(counters)
+    ends = _mapping(stored["ended"])
+    ended = dict(zip(ends, _counts(list(ends.values())), strict=True))
+    if len(slots) > POOLS_MAX + 1:
+        raise ValueError(f"it has {len(slots)} pools")
+    hook_errors, transport_errors, merged = _counts(stored["counts"])
+    compacted = dict.fromkeys(map(str, _list(stored["folded"])))
+    return Totals(slots, compacted, ended, hook_errors, transport_errors, merged)
 
 
-def _is_count(number: object) -> bool:
-    return type(number) is int and UNLIMITED <= number < COUNT_MAX
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r:.80} is no list")
+    return value
 
 
-def save(directory: Path, totals: Totals) -> None:
-    """Replace the accumulator in one step. Raises OSError, with the old one still there, when the volume is full."""
-    temporary = directory / f"{TEMPORARY}{TOTALS_FILE}-{uuid4().hex}"
-    descriptor = os.open(temporary, _FLAGS, MODE)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(_encoded(totals))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(directory / TOTALS_FILE)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def _mapping(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r:.80} is no object")
+    return value
+
+
+def _counts(value: object, least: int = 0) -> list[int]:
+    numbers = _list(value)
+    counts = [number for number in numbers if type(number) is int and least <= number < COUNT_MAX]
+    if len(counts) != len(numbers):
+        raise ValueError("it has a count that is none")
+    return counts
+
+
+def save(directory: Path, totals: Totals) -> int:
+    """Replace the totals in one step, and return their size in bytes.
+
+    Raises:
+        OSError: They could not be written, and the old ones are still there.
+    """
+    content = _encoded(totals)
+    replace_file(directory, TOTALS_FILE, content)
+    return len(content)
 
 
 def _encoded(totals: Totals) -> bytes:

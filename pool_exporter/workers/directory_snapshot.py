@@ -1,14 +1,18 @@
-"""All workers of a shared directory as one Snapshot: the living added up, the dead folded, nothing that ever falls.
+"""Makes one Snapshot of all workers of a shared directory: living workers are added up, dead ones compacted.
 
-A `Workers` is one reader's memory of what it has shown. Counters of a file that shrink are somebody's damage: the file
-is set aside and its last good words are used. And what a reader has shown of a time integral, which goes on growing
-while its process stands still, is not taken back when that process turns out to be dead.
+A `DirectoryReader` remembers what it has shown, so that no counter falls:
+
+- A file that cannot be used for a while (damaged, unreadable, no descriptor left) counts with its last good content.
+- A file whose counters fell was damaged or replaced; it is set aside, and counts with its last good content.
+- A time integral grows while a use goes on. What was shown of it is not taken back when the worker turns out dead.
+
+Nothing here may render, and nothing but compaction and last_shown.py may write.
 """
 
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter, le
@@ -26,31 +30,47 @@ from pool_exporter.state.decode import decode, live_pool, taken
 from pool_exporter.state.layout import Slots
 from pool_exporter.version import build
 from pool_exporter.workers.compaction import Compactor
-from pool_exporter.workers.dead_worker_totals import Totals, load, totals_file_id
-from pool_exporter.workers.file_format import OPEN, PoolEntry
-from pool_exporter.workers.file_reader import ReadFile, scan
+from pool_exporter.workers.dead_worker_totals import OTHER, POOLS_MAX
+from pool_exporter.workers.file_format import OPEN, PoolEntry, Writer
+from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, scan
+from pool_exporter.workers.last_shown import note_shown, read_last_shown
 from pool_exporter.workers.process_info import monotonic_of
 from pool_exporter.workers.worker_state import state_of
 
 _log = logging.getLogger("pool_exporter")
 
+HELD_SECONDS: Final = 10.0
+"""For so long a file that replaced a living worker's file is not compacted: the worker removes it at its heartbeat."""
+
+MISSING_SECONDS: Final = 3.0
+"""For so long a file that was deleted under a living worker still counts: the worker goes on in a new one."""
+
 _counters_of: Final = itemgetter(*layout.COUNTER_SLOTS)
 
 
 @dataclass(slots=True)
-class _Scrape:
-    """What one scrape has gathered so far."""
+class _Remembered:
+    """The last good content of a file."""
 
-    #: Of each pool, its parts and the configurations of those that live.
+    found: ReadFile
+    counters: list[tuple[int, ...]]
+    missing_since: float | None = None
+
+
+@dataclass(slots=True)
+class _Scrape:
+    """What one scrape has gathered so far: of each pool its parts, and the configurations of those that are alive."""
+
     pools: dict[PoolIdentity, tuple[list[Part], list[PoolConfig]]] = field(
         default_factory=lambda: defaultdict(lambda: ([], []))
     )
     set_aside: list[CorruptFile] = field(default_factory=list)
     #: The files of each process that are not in the totals.
     processes: dict[bytes, list[ReadFile]] = field(default_factory=lambda: defaultdict(list))
-    #: How many processes are in each state or have ended in each way; at first those in the totals.
+    #: How many processes have ended in each way; at first those in the totals.
     ends: Counter[str] = field(default_factory=Counter)
     live: list[LivePool] = field(default_factory=list)
+    shown: dict[bytes, int] = field(default_factory=dict)
     hook_errors: int = 0
     transport_errors: int = 0
     dropped: int = 0
@@ -58,67 +78,110 @@ class _Scrape:
 
 
 class DirectoryReader:
-    """One reader of one directory; call it for a Snapshot. With *per_worker*, each process is a series of its own.
-
-    With *for_servers*, the snapshot says what each pool of a living process holds, for who asks the servers.
-    """
+    """Reads one directory; call it for a Snapshot. One thread at a time."""
 
     def __init__(self, directory: Path, *, per_worker: bool = False, for_servers: bool = False) -> None:
+        """Prepare to read; nothing is opened yet.
+
+        Args:
+            directory: The shared directory.
+            per_worker: Whether each process is a series of its own.
+            for_servers: Whether the snapshot says which connections each living pool holds, for a probe of the servers.
+        """
         self.directory = directory
         self.fold_errors = 0
         self.torn_reads = 0
         self._per_worker = per_worker
         self._for_servers = for_servers
-        self._fold = Compactor(directory)
+        self._compactor = Compactor(directory)
+        self._has_totals = True
         self._errors = (0, 0)
-        self._totals = Totals()
-        self._mark: object = None
-        #: Of each file, the records that it had last, and their counters.
-        self._good: dict[str, tuple[tuple[PoolEntry, ...], list[tuple[int, ...]]]] = {}
+        self._remembered: dict[str, _Remembered] = {}
+        self._replaced_since: dict[str, float] = {}
+        self._identities: set[PoolIdentity] = set()
         self._shown: dict[PoolIdentity, tuple[float, float, float]] = {}
 
     def __call__(self) -> Snapshot:
-        """Read what is there, fold what is dead, and add it up. Raises OSError when the directory cannot be read."""
+        """Read the directory, compact what is dead, and add up.
+
+        Raises:
+            OSError: The directory cannot be read.
+        """
         started = time.perf_counter()
         scanned = scan(self.directory)
-        dead = {found.name for found in scanned.files if not found.is_alive}
-        self._attempt(partial(self._fold, dead))
-        # Last of all: what was folded since the files were read is in it, and named in it.
-        self._attempt(self._load)
-        totals = self._totals
+        held = self._replaced(scanned)
+        self._attempt(partial(self._compactor.compact, scanned, held))
+        # Last of all: what was compacted after the files were read is in the totals, and named in them.
+        self._has_totals = self._attempt(self._compactor.refresh)
+        totals = self._compactor.totals
         scrape = _Scrape(
             set_aside=list(scanned.set_aside),
             ends=Counter(totals.ended),
             hook_errors=totals.hook_errors,
             transport_errors=totals.transport_errors,
         )
-        alone = [found for found in scanned.files if found.name not in totals.compacted]
-        self._good = {found.name: self._good[found.name] for found in alone if found.name in self._good}
-        for found in alone:
-            self._gather(scrape, found)
+        last_shown: dict[str, int] | None = None
+        for found in self._files(scanned):
+            if not found.is_alive and last_shown is None:
+                last_shown = read_last_shown(self.directory)
+            self._gather(scrape, found, (last_shown or {}).get(found.name, 0))
         for identity, slots in totals.slots.items():
-            scrape.pools[identity][0].append((slots, layout.SECOND))
+            self._parts(scrape, identity)[0].append((slots, layout.SECOND))
+        if scrape.shown:
+            note_shown(self.directory, scrape.shown, frozenset(f.file.writer.file_uuid for f in scanned.files))
         return self._snapshot(scrape, started)
 
-    def _attempt(self, step: Callable[[], object]) -> None:
-        """Take a step of folding; when it fails, the files are read as before, and what the accumulator held counts."""
+    def _attempt(self, step: Callable[[], object]) -> bool:
+        """Take a step of compaction. If it fails, the files count as they are, and the totals as they were."""
         try:
             step()
         except (CorruptFile, OSError) as error:
             self.fold_errors += 1
             if self.fold_errors == 1:
-                _log.warning(
-                    "what ended workers have counted cannot be compacted: %s; later failures are counted", error
-                )
+                _log.warning("counters of ended workers cannot be compacted: %s; later failures are counted", error)
+            return False
+        return True
 
-    def _load(self) -> None:
-        """Read the accumulator, unless it is the very file that was read before: it is replaced, never changed."""
-        mark = totals_file_id(self.directory)
-        if mark is None or mark != self._mark:
-            self._totals = load(self.directory)
-            self._mark = mark
+    def _replaced(self, scanned: DirectoryScan) -> set[str]:
+        """Return the names of dead files that were seen alive under another inode number a short time ago."""
+        now, before = time.monotonic(), self._replaced_since
+        self._replaced_since = {
+            found.name: before.get(found.name, now)
+            for found in scanned.files
+            if not found.is_alive and found.name in self._remembered
+            if (last := self._remembered[found.name].found).is_alive and last.inode != found.inode
+        }
+        return {name for name, since in self._replaced_since.items() if now - since < HELD_SECONDS}
 
-    def _gather(self, scrape: _Scrape, found: ReadFile) -> None:
+    def _files(self, scanned: DirectoryScan) -> list[ReadFile]:
+        """Return the files to count: those that were read, and the last good content of those that could not be."""
+        compacted = self._compactor.totals.compacted
+        files = [found for found in scanned.files if found.name not in compacted]
+        names = {found.name for found in files}
+        set_aside = {fault.path.rpartition("/")[2] for fault in scanned.set_aside}
+        alive = {_process(found.file.writer) for found in files if found.is_alive}
+        kept: dict[str, _Remembered] = {}
+        for name, remembered in self._remembered.items():
+            if name in compacted:
+                continue
+            if name in names or name in set_aside or self._is_only_missing(remembered, alive):
+                kept[name] = remembered
+                if name not in names:
+                    files.append(remembered.found)
+        self._remembered = kept
+        return files
+
+    def _is_only_missing(self, remembered: _Remembered, alive: set[tuple[object, ...]]) -> bool:
+        """Return whether a file that is gone still counts: deleted a moment ago, and its process has no new one yet."""
+        if not self._has_totals:
+            return True  # It may have been compacted.
+        if _process(remembered.found.file.writer) in alive or not remembered.found.is_alive:
+            return False
+        now = time.monotonic()
+        remembered.missing_since = now if remembered.missing_since is None else remembered.missing_since
+        return now - remembered.missing_since < MISSING_SECONDS
+
+    def _gather(self, scrape: _Scrape, found: ReadFile, last_shown: int) -> None:
         file, now = found.file, monotonic_of(found.file.writer)
         instance = file.writer.process_uuid.hex() if self._per_worker else ""
         scrape.files += 1
@@ -126,33 +189,50 @@ class DirectoryReader:
         scrape.transport_errors += file.transport_errors
         self.torn_reads += found.is_torn
         scrape.processes[file.writer.process_uuid].append(found)
-        if found.is_alive:
-            scrape.dropped += file.dropped
-        for record in self._records(scrape, found):
-            identity = replace(record.identity, instance=instance) if instance else record.identity
-            if found.is_alive and record.state == OPEN:
-                parts, configs = scrape.pools[identity]
-                parts.append(at_one_moment(record.slots, now))
-                configs.append(record.config)
-                if self._for_servers:
-                    scrape.live.append(live_pool(record.slots, now, record.identity, record.config))
+        scrape.dropped += file.dropped if found.is_alive else 0
+        until = max(file.heartbeat, min(last_shown, now))
+        for entry in self._good_entries(scrape, found):
+            identity = replace(entry.identity, instance=instance) if instance else entry.identity
+            if found.is_alive and entry.state == OPEN:
+                self._add_living(scrape, entry, identity, now)
+                if _is_busy(entry.slots):
+                    scrape.shown[file.writer.file_uuid] = now
             else:
-                scrape.pools[replace(identity, instance="")][0].append(
-                    (as_final_counters(record.slots, file.heartbeat), now)
-                )
+                final = as_final_counters(entry.slots, until)
+                self._parts(scrape, replace(identity, instance=""))[0].append((final, now))
 
-    def _records(self, scrape: _Scrape, found: ReadFile) -> tuple[PoolEntry, ...]:
-        """Return the file's records, or those it had before when a counter has fallen since."""
-        (before, counted), records = self._good.get(found.name, ((), [])), found.file.entries
-        counters = [_counters_of(record.slots) for record in records]
-        if len(records) < len(before) or not all(map(_has_not_fallen, counted, counters)):
-            scrape.set_aside.append(CorruptFile(found.name, "a counter has fallen", "shrunk"))
-            return before
-        self._good[found.name] = records, counters
-        return records
+    def _add_living(self, scrape: _Scrape, entry: PoolEntry, identity: PoolIdentity, now: int) -> None:
+        parts, configs = self._parts(scrape, identity)
+        parts.append(at_one_moment(entry.slots, now))
+        configs.append(entry.config)
+        if self._for_servers:
+            scrape.live.append(live_pool(entry.slots, now, entry.identity, entry.config))
+
+    def _parts(self, scrape: _Scrape, identity: PoolIdentity) -> tuple[list[Part], list[PoolConfig]]:
+        """Return the parts of a pool; of a pool for which there is no series left, those of OTHER."""
+        if identity not in self._identities:
+            if len(self._identities) >= 2 * POOLS_MAX:
+                return scrape.pools[OTHER]
+            self._identities.add(identity)
+        return scrape.pools[identity]
+
+    def _good_entries(self, scrape: _Scrape, found: ReadFile) -> Sequence[PoolEntry]:
+        """Return the entries of a file, or those that it had before if a counter has fallen since."""
+        entries, remembered = found.file.entries, self._remembered.get(found.name)
+        if remembered is not None and found is remembered.found:
+            return entries
+        counters = [_counters_of(entry.slots) for entry in entries]
+        if remembered is not None:
+            before = remembered.counters
+            if len(entries) < len(before) or not all(map(_has_not_fallen, before, counters)):
+                scrape.set_aside.append(CorruptFile(found.name, "a counter has fallen", "shrunk"))
+                return remembered.found.file.entries
+        if remembered is None or found.name not in self._replaced_since:
+            self._remembered[found.name] = _Remembered(found, counters)
+        return entries
 
     def _snapshot(self, scrape: _Scrape, started: float) -> Snapshot:
-        pools = tuple(self._pools(scrape))  # First, for what it sets aside.
+        pools = tuple(self._pools(scrape))  # First, because it sets files aside.
         states = Counter(scrape.ends)
         for files in scrape.processes.values():
             is_counted = any(found.is_alive or found.file.is_first for found in files)
@@ -168,10 +248,10 @@ class DirectoryReader:
             files=scrape.files,
             files_set_aside={reason: reasons[reason] for reason in SET_ASIDE.values},
             torn_reads=self.torn_reads,
-            fold_errors=self.fold_errors,
+            fold_errors=self.fold_errors + self._compactor.times_behind,
             pools_dropped=scrape.dropped,
-            pools_folded_together=self._totals.pools_merged,
-            last_fold_timestamp_seconds=self._fold.last,
+            pools_folded_together=self._compactor.totals.pools_merged,
+            last_fold_timestamp_seconds=self._compactor.last_success,
             scrape_duration_seconds=time.perf_counter() - started,
         )
         return Snapshot(
@@ -187,10 +267,10 @@ class DirectoryReader:
         for identity, (parts, configs) in scrape.pools.items():
             config = aggregate_config(configs) if configs else PoolConfig(None, None, {})
             pool = _decoded(parts, identity, config)
-            if pool is None:  # Nonsense in one file must not cost the others their pool.
+            if pool is None:  # Impossible numbers in one file must not cost the other workers their pool.
                 possible = [part for part in parts if _decoded([part], identity, config) is not None]
-                nonsense = CorruptFile(identity.name, "its numbers describe no possible pool")
-                scrape.set_aside += [nonsense] * (len(parts) - len(possible))
+                fault = CorruptFile(identity.name, "its numbers describe no possible pool")
+                scrape.set_aside += [fault] * (len(parts) - len(possible))
                 pool = _decoded(possible, identity, config)
             if pool is not None:
                 yield self._never_less(pool)
@@ -201,6 +281,17 @@ class DirectoryReader:
         used, pending, saturated = map(max, before, seconds)
         self._shown[pool.identity] = used, pending, saturated
         return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)
+
+
+def _process(writer: Writer) -> tuple[object, ...]:
+    """Return what identifies a process, in all files that it has written one after the other."""
+    return writer.boot, writer.pid_namespace, writer.pid, writer.pid_start
+
+
+def _is_busy(slots: Sequence[int]) -> bool:
+    """Return whether a use or a caller is under way: then the time integrals grow until the moment of the page."""
+    untracked = slots[layout.UNTRACKED_CHECKOUTS] or slots[layout.UNTRACKED_PENDING]
+    return bool(untracked) or any(slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS])
 
 
 def at_one_moment(slots: Slots, now: int) -> tuple[Slots, int]:
@@ -221,7 +312,7 @@ def at_one_moment(slots: Slots, now: int) -> tuple[Slots, int]:
 def _decoded(parts: list[Part], identity: PoolIdentity, config: PoolConfig) -> PoolSnapshot | None:
     try:
         return decode(*aggregate(parts), identity, config) if parts else None
-    except (OverflowError, ValueError):
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         return None
 
 

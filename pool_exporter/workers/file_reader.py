@@ -1,19 +1,28 @@
-"""The reader's side of the shared directory: all workers' files, whatever is in them and whoever put it there.
+"""Reads all worker files of a shared directory, whatever is in them.
 
-A file may be truncated, replaced, planted or deleted while it is read. So it is opened without following links or
-waiting, must be a regular file with one name and of a possible size, and is read by pread, never mapped: a mapping of
-a file that shrinks is a SIGBUS. A file that is wrong is set aside with its reason; it fails nothing but itself.
+A file may be truncated, replaced, planted or deleted while it is read. Therefore a reader opens it without following
+links or blocking, accepts only a regular file of a possible size, and reads with `pread`. It never maps a file: if a
+mapped file shrinks, the process gets a SIGBUS. A file that cannot be used is set aside with a reason, and costs nothing
+but its own numbers.
 
-Order matters twice. First the lock is tried, then the file is read: what was dead then says all that it will ever say.
-And whoever is not the one that folds reads the files first and the accumulator last (fold.py says why).
+The name has to be `w-<uuid>.pool` with the uuid of the header: under another name it is a copy (`cp`, a hard link), and
+would count twice.
+
+Order matters in two places. A reader first tests the lock and then reads: what it reads of a dead worker is final. And
+a reader that does not compact reads the files first and the totals last (compaction.py explains why).
+
+The format is in file_format.py. Nothing here may write.
 """
 
+import math
 import os
 import stat
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_NB, LOCK_SH, flock
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +33,10 @@ PREFIX: Final = "w-"
 SUFFIX: Final = ".pool"
 TEMPORARY: Final = ".tmp-"
 MODE: Final = 0o640
-"""Its group may read: a sidecar may run as another user with the same group."""
+"""The group may read: a sidecar may run as another user of the same group."""
+
+FILES_READ_MAX: Final = 8192
+"""So many files of a directory are read; more than a 512 MiB volume holds."""
 
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ATTEMPTS: Final = 8
@@ -32,66 +44,102 @@ _ATTEMPTS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class ReadFile:
-    """One file that was read: its name, whether its writer lives, whether it wrote all the while, and what it says."""
+    """One file that was read.
+
+    Attributes:
+        name: Its name in the directory.
+        is_alive: Whether its writer held the lock when the file was read.
+        is_torn: Whether the writer wrote during each of the attempts to read it.
+        file: The content.
+        inode: Its inode number: a copy has the same content and another inode.
+    """
 
     name: str
     is_alive: bool
     is_torn: bool
     file: WorkerFile
+    inode: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryScan:
-    """All files of a directory at one moment: those that were read, and what was set aside."""
+    """The worker files of a directory at one moment.
+
+    Attributes:
+        files: The files that were read.
+        set_aside: For each file that could not be used, the reason.
+        temporary: The names of files that are being created, or were left by a killed process.
+    """
 
     files: tuple[ReadFile, ...]
     set_aside: tuple[CorruptFile, ...]
+    temporary: tuple[str, ...] = ()
 
 
-def scan(directory: Path, only: Collection[str] | None = None) -> DirectoryScan:
-    """Read every worker's file, or *only* those of these names. Raises OSError when the directory cannot be read."""
+def name_of(file_uuid: bytes) -> str:
+    """Return the name of the worker file with this uuid."""
+    return f"{PREFIX}{file_uuid.hex()}{SUFFIX}"
+
+
+def scan(directory: Path, *, is_dead_only: bool = False, until: float = math.inf) -> DirectoryScan:
+    """Read the worker files of a directory.
+
+    Args:
+        directory: The shared directory.
+        is_dead_only: Whether to leave out living workers, whose files are then only tested, not read.
+        until: Monotonic time in seconds after which no further file is read.
+
+    Raises:
+        OSError: The directory cannot be read.
+    """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        listed = os.listdir(descriptor)  # noqa: PTH208  # of the directory that is open, whatever its name is by now
-        names = sorted(name for name in listed if name.startswith(PREFIX) and name.endswith(SUFFIX))
-        names = names if only is None else [name for name in names if name in only]
-        results = [_read(descriptor, str(directory), name) for name in names]
+        listed = sorted(os.listdir(descriptor))  # noqa: PTH208  # the opened directory, even if it was renamed meanwhile
+        names = [name for name in listed if name.startswith(PREFIX) and name.endswith(SUFFIX)]
+        in_time = takewhile(lambda _: time.monotonic() < until, names[:FILES_READ_MAX])
+        results = [_read(descriptor, str(directory), name, is_dead_only=is_dead_only) for name in in_time]
     finally:
         os.close(descriptor)
     return DirectoryScan(
         tuple(result for result in results if isinstance(result, ReadFile)),
         tuple(result for result in results if isinstance(result, CorruptFile)),
+        tuple(name for name in listed if name.startswith(TEMPORARY)),
     )
 
 
-def _read(directory: int, path: str, name: str) -> ReadFile | CorruptFile | None:
+def _read(directory: int, path: str, name: str, *, is_dead_only: bool) -> ReadFile | CorruptFile | None:
     path = f"{path}/{name}"
     try:
         with opened(name, directory) as descriptor:
-            return _read_open(descriptor, path, name)
+            return None if is_dead_only and is_locked(descriptor) else _read_open(descriptor, path, name)
     except FileNotFoundError:
-        return None  # It was folded meanwhile.
+        return None  # It was compacted meanwhile.
     except CorruptFile as error:
         return error
     except OSError as error:
         return CorruptFile(path, f"it cannot be read: {error.strerror}", "unreadable")
+    except Exception as error:  # noqa: BLE001  # whatever goes wrong with one file must not fail the scrape
+        return CorruptFile(path, f"it cannot be read: {error!r}", "unreadable")
 
 
 def _read_open(descriptor: int, path: str, name: str) -> ReadFile | None:
     size = size_of(descriptor, path, MAX_FILE_BYTES)
     if size is None:
-        return None  # It was folded since it was opened.
+        return None  # It was compacted after it was opened.
     if size < HEADER_BYTES:
-        raise CorruptFile(path, f"it has {size} bytes, which no worker's file has", "irregular")
+        raise CorruptFile(path, f"it has {size} bytes, too few for a worker file", "irregular")
     is_alive = is_locked(descriptor)
     filled = filled_bytes(os.pread(descriptor, HEADER_BYTES, 0), size)
     data, is_torn = _steady(descriptor, filled, attempts=_ATTEMPTS if is_alive else 1)
-    return ReadFile(name, is_alive, is_torn, parse(data, path, size))
+    file = parse(data, path, size)
+    if name != name_of(file.writer.file_uuid):
+        raise CorruptFile(path, f"it is a copy of {name_of(file.writer.file_uuid)}", "irregular")
+    return ReadFile(name, is_alive, is_torn, file, os.fstat(descriptor).st_ino)
 
 
 @contextmanager
 def opened(path: Path | str, directory: int | None = None) -> Iterator[int]:
-    """Open for reading what anybody may have put there: no link is followed, and a FIFO is not waited for."""
+    """Open a file of the shared directory for reading. No link is followed, and a FIFO does not block."""
     descriptor = os.open(path, _FLAGS, dir_fd=directory)
     try:
         yield descriptor
@@ -100,19 +148,23 @@ def opened(path: Path | str, directory: int | None = None) -> Iterator[int]:
 
 
 def size_of(descriptor: int, path: str, bytes_max: int) -> int | None:
-    """Return the file's size, None when it has been unlinked. Raises CorruptFile for what is no file of ours."""
+    """Return the size of an open file in bytes, None if it has been unlinked.
+
+    Raises:
+        CorruptFile: It is no regular file, or larger than *bytes_max*.
+    """
     status = os.fstat(descriptor)
     if status.st_nlink == 0:
         return None
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-        raise CorruptFile(path, "it is no regular file with one name", "irregular")
+    if not stat.S_ISREG(status.st_mode):
+        raise CorruptFile(path, "it is no regular file", "irregular")
     if status.st_size > bytes_max:
-        raise CorruptFile(path, f"it has {status.st_size} bytes, at most {bytes_max} can be ours", "irregular")
+        raise CorruptFile(path, f"it has {status.st_size} bytes, at most {bytes_max} are read", "irregular")
     return status.st_size
 
 
 def is_locked(descriptor: int) -> bool:
-    """Tell whether somebody holds the file's lock: a process that has it mapped, in any namespace, stopped or not."""
+    """Return whether a process holds the file's lock: one that maps it, in any namespace, stopped or not."""
     try:
         flock(descriptor, LOCK_SH | LOCK_NB)
     except BlockingIOError:
@@ -121,7 +173,11 @@ def is_locked(descriptor: int) -> bool:
 
 
 def _steady(descriptor: int, size: int, attempts: int) -> tuple[bytes, bool]:
-    """Read until two readings are the same, so that no transition was between its stores; give up after *attempts*."""
+    """Read until two readings agree, so that no state change was half stored; give up after *attempts*.
+
+    Returns:
+        The bytes, and whether they may be torn.
+    """
     data = os.pread(descriptor, size, 0)
     for _ in range(attempts):
         again = os.pread(descriptor, size, 0)

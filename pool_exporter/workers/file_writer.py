@@ -1,19 +1,20 @@
-"""The writer's side of the shared directory: this process's files, mapped, and the words of its pools in them.
+"""Writes this process's worker files: creates and maps them, and hands out the slots of its pools in them.
 
-A file is made under a temporary name, given its blocks (a hole would be a SIGBUS on a full volume), locked, mapped,
-filled, and only then renamed to `w-<uuid>.pool`. Then its descriptor is closed: the mapping keeps the lock for as long
-as any process has it mapped, and the lock is how readers know that the writer lives. So a forked child closes the
-mapping that it inherited, and never unlocks: that would free the parent's lock.
+A file is created under a temporary name, gets its blocks (with a hole it would be a SIGBUS on a full volume), is
+locked, mapped and filled, and only then renamed to `w-<uuid>.pool`. Then its descriptor is closed. The mapping keeps
+the lock for as long as a process has the file mapped, and readers see by the lock that the writer is alive. Therefore a
+forked child closes the mapping that it inherited and never unlocks it: that would free the parent's lock.
 
-Everything here may fail (a full volume, a read-only directory, no permission). It fails with OSError, and the caller
-goes on in memory. Nothing here may be called from a hook: it makes system calls.
+The format is in file_format.py. Everything here may fail: the volume may be full, the directory read-only or gone. It
+fails with OSError, and the caller goes on in memory. Nothing here may be called from a hook: it makes system calls.
 """
 
 import mmap
 import os
 import time
 from array import array
-from errno import EINVAL, EOPNOTSUPP
+from contextlib import suppress
+from errno import EACCES, EIO, EPERM, ESTALE
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Final, cast
@@ -22,6 +23,7 @@ from uuid import uuid4
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state.aggregate import as_final_counters
 from pool_exporter.state.layout import SLOT_COUNT, Slots
+from pool_exporter.workers.compaction import compact_if_due, make_space
 from pool_exporter.workers.file_format import (
     CLOSED,
     DROPPED,
@@ -40,175 +42,216 @@ from pool_exporter.workers.file_format import (
     new_entry,
     new_file,
 )
-from pool_exporter.workers.file_reader import MODE, PREFIX, SUFFIX, TEMPORARY
+from pool_exporter.workers.file_reader import MODE, TEMPORARY, name_of
 from pool_exporter.workers.process_info import this_process
+from pool_exporter.workers.volume import CREATE, FULL, allocate, keep_reserve
 
 FILES_MAX: Final = 256
-"""Files of one process: place for 3,584 pools."""
+"""Files of one process: space for 3,584 pools."""
 
-_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+MAKE_SPACE_SECONDS: Final = 0.02
+"""How long a process that finds the volume full may compact, before it goes on in memory."""
+
+_UNKNOWN: Final = frozenset({EACCES, EIO, EPERM, ESTALE})
+"""Errors that say nothing about whether a file is there."""
 
 
 class MappedFile:
-    """One mapped file of this process. Mutable: how many records are taken, and the views given out."""
+    """One mapped worker file of this process.
+
+    Mutable: the number of pool entries, and the views of slots that were handed out. The caller serializes calls.
+    """
 
     def __init__(self, directory: Path, writer: Writer) -> None:
-        """Make the file. Raises OSError when it cannot be made, with nothing left behind."""
-        self.path = directory / f"{PREFIX}{writer.file_uuid.hex()}{SUFFIX}"
-        self._map = _create(directory / f"{TEMPORARY}{writer.file_uuid.hex()}", self.path, new_file(writer))
-        self._words = memoryview(self._map).cast("q")
-        self._records_at = entries_at(memoryview(self._map))
-        self._views = [self._words]
+        """Create the file.
+
+        Raises:
+            OSError: It could not be created. Nothing is left behind.
+        """
+        self.path = directory / name_of(writer.file_uuid)
+        self._map, self._inode = _create(
+            directory / f"{TEMPORARY}{writer.file_uuid.hex()}", self.path, new_file(writer)
+        )
+        self._slots = memoryview(self._map).cast("q")
+        self._entries_at = entries_at(memoryview(self._map))
+        self._views = [self._slots]
 
     def allocate(self, identity: PoolIdentity, config: PoolConfig) -> Slots | None:
-        """Return the words of a new record, or None when all are taken."""
-        taken = self._words[ENTRIES]
-        if taken == ENTRIES_MAX:
+        """Return the slots of a new pool entry, or None if the file has no space for one."""
+        count = self._slots[ENTRIES]
+        if count == ENTRIES_MAX:
             return None
-        start = self._records_at + taken * ENTRY_BYTES
+        start = self._entries_at + count * ENTRY_BYTES
         self._map[start : start + IDENTITY_BYTES] = new_entry(identity, config)
         first = (start + IDENTITY_BYTES) // 8
-        view = self._words[first : first + SLOT_COUNT]
+        view = self._slots[first : first + SLOT_COUNT]
         self._views.append(view)
-        self._words[ENTRIES] = taken + 1
+        self._slots[ENTRIES] = count + 1  # Last: readers see the entry from here on.
         return cast("Slots", view)
 
     def set_state(self, slots: Slots, state: int) -> None:
-        """Say of a record, by its words, whether its pool is there."""
-        record = next(i for i, view in enumerate(self._views) if id(view) == id(slots)) - 1
-        self._words[(self._records_at + record * ENTRY_BYTES) // 8 + 1] = state
+        """Set the state of the pool entry that has these slots to OPEN or CLOSED."""
+        entry = next(i for i, view in enumerate(self._views) if id(view) == id(slots)) - 1
+        self._slots[(self._entries_at + entry * ENTRY_BYTES) // 8 + 1] = state
 
     def write_heartbeat(self, now: int) -> None:
-        """Write that the process lives at the monotonic time *now*."""
-        self._words[HEARTBEAT] = now
+        """Store the time of a heartbeat: *now* of the monotonic clock, in nanoseconds."""
+        self._slots[HEARTBEAT] = now
 
     def write_errors(self, hook_errors: int, dropped: int, transport_errors: int) -> None:
-        """Write what has gone wrong in the process."""
-        self._words[HOOK_ERRORS] = hook_errors
-        self._words[DROPPED] = dropped
-        self._words[TRANSPORT_ERRORS] = transport_errors
+        """Store the process's error counts."""
+        self._slots[HOOK_ERRORS] = hook_errors
+        self._slots[DROPPED] = dropped
+        self._slots[TRANSPORT_ERRORS] = transport_errors
 
     def mark_ended(self) -> None:
-        """Say that the process ended by itself."""
-        self._words[STATE] = CLOSED
+        """Store that the process ended in order."""
+        self._slots[STATE] = CLOSED
 
     def is_linked(self) -> bool:
-        """Tell whether the file still has its name; somebody may have deleted it or its directory."""
-        return self.path.exists()
+        """Return whether readers find this file under its name.
+
+        False if it was deleted, or replaced by a copy. True if the directory cannot be looked into (no permission, an
+        I/O error): the mapping goes on working, and the file may well be there.
+        """
+        try:
+            return self.path.lstat().st_ino == self._inode
+        except OSError as error:
+            return error.errno in _UNKNOWN
+
+    def remove_copy(self) -> None:
+        """Remove the file of this name if it is a copy: its counters will be in this process's next file."""
+        with suppress(OSError):
+            if not self.is_linked():
+                self.path.unlink(missing_ok=True)
 
     def unmap(self) -> None:
-        """Unmap it, without unlocking: in a child, the parent's lock must stay. The words may not be used any more."""
+        """Close the mapping without unlocking the file. No slots of it may be used afterwards."""
         for view in reversed(self._views):
             view.release()
         self._map.close()
 
 
 class WorkerFiles:
-    """This process in the directory: its files, and which words belong to which pool."""
+    """The worker files of this process, and which slots in them belong to which pool. The caller serializes calls.
+
+    Attributes:
+        dropped: How many pools found no space.
+    """
 
     def __init__(self, directory: Path, version: str) -> None:
-        """Make the first file. Raises OSError when it cannot be made."""
+        """Create the first file.
+
+        Raises:
+            OSError: It could not be created.
+        """
         self._directory = directory
         self._version = version
-        self._process = uuid4().bytes
+        self._process_uuid = uuid4().bytes
         self._files: list[MappedFile] = []
         self._free: dict[PoolIdentity, tuple[MappedFile, Slots]] = {}
-        self._places: dict[int, tuple[MappedFile, PoolIdentity]] = {}
+        self._owners: dict[int, tuple[MappedFile, PoolIdentity]] = {}
         self.dropped = 0
         self._errors = 0
-        self._grow()
+        self._add_file()
+        keep_reserve(directory)
 
     def allocate(self, identity: PoolIdentity, config: PoolConfig) -> Slots | None:
-        """Return words for a pool: those that a pool of the same identity had before it, else new ones, else None.
+        """Return slots for a pool: those of an ended pool of the same identity, else new ones.
 
-        None means that the directory is full or the process has its `FILES_MAX` files; the pool is counted.
+        Returns:
+            None if the directory is full or the process has `FILES_MAX` files; the pool is counted in `dropped`.
         """
         file, slots = self._free.pop(identity, (self._files[-1], None))
         if slots is None:
-            file, slots = self._new_words(identity, config)
+            file, slots = self._new_slots(identity, config)
         else:
-            slots[:] = array(
-                "q", as_final_counters(slots, time.monotonic_ns())
-            )  # It may have been closed with connections open.
+            # The pool may have been closed while connections were open.
+            slots[:] = array("q", as_final_counters(slots, time.monotonic_ns()))
             file.set_state(slots, OPEN)
         if slots is not None:
-            self._places[id(slots)] = (file, identity)
+            self._owners[id(slots)] = (file, identity)
         return slots
 
-    def _new_words(self, identity: PoolIdentity, config: PoolConfig) -> "tuple[MappedFile, Slots | None]":
+    def _new_slots(self, identity: PoolIdentity, config: PoolConfig) -> "tuple[MappedFile, Slots | None]":
         slots = self._files[-1].allocate(identity, config)
-        if slots is None and self._can_grow():
+        if slots is None and self._can_add_file():
             slots = self._files[-1].allocate(identity, config)
         self.dropped += slots is None
         return self._files[-1], slots
 
-    def _can_grow(self) -> bool:
+    def _can_add_file(self) -> bool:
         try:
             if len(self._files) < FILES_MAX:
-                self._grow()
+                self._add_file()
                 return True
         except OSError:
             self._errors += 1
         return False
 
-    def _grow(self) -> None:
-        uuid = uuid4().bytes if self._files else self._process
-        self._files.append(MappedFile(self._directory, this_process(self._process, self._version, uuid)))
+    def _add_file(self) -> None:
+        uuid = uuid4().bytes if self._files else self._process_uuid
+        writer = this_process(self._process_uuid, self._version, uuid)
+        try:
+            file = MappedFile(self._directory, writer)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            make_space(self._directory, MAKE_SPACE_SECONDS)
+            file = MappedFile(self._directory, writer)
+        self._files.append(file)
 
     def free(self, slots: Slots) -> None:
-        """Note that the pool of *words* is gone; its counters stay for readers, and for a pool of its name to come."""
-        file, identity = self._places.pop(id(slots))
+        """Mark the pool with these slots as ended. The next pool of its identity goes on with its counters."""
+        file, identity = self._owners.pop(id(slots))
         file.set_state(slots, CLOSED)
         self._free[identity] = (file, slots)
 
     def write_heartbeat(self, now: int, hook_errors: int, transport_errors: int = 0) -> None:
-        """Write the heartbeat into every file, and what has gone wrong into the first."""
+        """Store a heartbeat in every file and the error counts in the first; compact what other workers left, if due.
+
+        Args:
+            now: Monotonic time in nanoseconds.
+            hook_errors: Errors in this process's hooks.
+            transport_errors: Failures of the directory that the caller has counted.
+        """
         self._files[0].write_errors(hook_errors, self.dropped, transport_errors + self._errors)
         for file in self._files:
             file.write_heartbeat(now)
+        compact_if_due(self._directory)
 
     def is_linked(self) -> bool:
-        """Tell whether all its files are where readers find them."""
+        """Return whether readers find all files of this process."""
         return all(file.is_linked() for file in self._files)
 
+    def remove_copies(self) -> None:
+        """Remove copies of this process's files, before it goes on in new ones with all that it has counted."""
+        for file in self._files:
+            file.remove_copy()
+
     def mark_ended(self) -> None:
-        """Say that this process ends by itself, for who reads the files when it is gone."""
+        """Store in every file that this process ended in order."""
         for file in self._files:
             file.mark_ended()
 
     def unmap(self) -> None:
-        """Unmap everything, as a child does with its parent's. No words given out may be used any more."""
+        """Close all mappings, as a forked child does with its parent's. No slots may be used afterwards."""
         for file in self._files:
             file.unmap()
 
 
-def _create(temporary: Path, path: Path, content: bytes) -> mmap.mmap:
-    descriptor = os.open(temporary, _FLAGS, MODE)
+def _create(temporary: Path, path: Path, content: bytes) -> tuple[mmap.mmap, int]:
+    """Create a file with this content, and return its mapping and its inode number."""
+    descriptor = os.open(temporary, CREATE, MODE)
     try:
-        _allocate(descriptor)
+        allocate(descriptor, FILE_BYTES)
         flock(descriptor, LOCK_EX | LOCK_NB)
         mapped = mmap.mmap(descriptor, FILE_BYTES)
         mapped[:] = content
         temporary.rename(path)
+        return mapped, os.fstat(descriptor).st_ino
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     finally:
         os.close(descriptor)
-    return mapped
-
-
-def _allocate(descriptor: int) -> None:
-    """Give the file all its blocks now: a hole is a SIGBUS at its first store, if the volume is full by then."""
-    try:
-        os.posix_fallocate(descriptor, 0, FILE_BYTES)
-    except OSError as error:
-        if error.errno not in (EINVAL, EOPNOTSUPP):
-            raise
-        _write_all(descriptor, bytes(FILE_BYTES))
-        os.fsync(descriptor)
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(descriptor, content) :]

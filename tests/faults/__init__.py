@@ -1,4 +1,4 @@
-"""What may go wrong between workers and sidecar, each tested with real processes, signals, files and namespaces.
+"""What can go wrong between workers and a sidecar, tested with real processes, signals, files and namespaces.
 
     statement                                                  | tests
     -----------------------------------------------------------+------------------------------------------------------
@@ -6,7 +6,7 @@
     SIGKILL storm on workers and sidecar                       | test_storm_of_kills
     sidecar killed between writing, renaming and unlinking     | test_sidecar_killed_while_it_replaces_the_accumulator
                                                                | test_temporary_file_of_a_killed_sidecar_is_removed
-    a second reader during a fold sees no decrease             | test_second_reader_during_a_fold
+    a second reader during a compaction sees no decrease       | test_second_reader_during_a_compaction
     full volume at start and later, no SIGBUS                  | test_volume_full_at_the_start
                                                                | test_volume_full_later
     read-only, missing, forbidden, EMFILE, no inodes           | test_read_only_volume
@@ -14,7 +14,8 @@
                                                                | test_forbidden_directory
                                                                | test_no_descriptor_left
                                                                | test_volume_without_inodes
-    ENOSPC while folding                                       | test_volume_full_while_folding
+    ENOSPC while compacting: the reserve is used               | test_volume_full_while_compacting
+    a volume full of dead workers' files empties itself        | test_volume_full_of_dead_workers
     empty, garbage, truncated, sparse, bad offsets, NaN,       | test_damaged_file
     shrinking: the scrape is 200 and the file set aside        | test_sparse_file_of_a_terabyte
                                                                | test_file_truncated_while_it_is_read
@@ -25,7 +26,7 @@
     SIGSTOP, blocked event loop, GIL held by native code       | test_stopped_workers_are_served_and_age
                                                                | test_frozen_application_is_served
     killed but unreaped worker counts as dead                  | test_killed_worker_that_nobody_has_waited_for_is_dead
-    parent dead while a fork child keeps the mapping           | test_parent_dead_while_its_child_lives
+    parent dead while a forked child keeps the mapping         | test_parent_dead_while_its_child_lives
     fork in C, without Python's hooks                          | test_child_leaves_its_parents_file_alone
     fork while another thread is in a handler                  | test_fork_while_another_thread_is_in_a_handler
     leaked connection collected inside a handler               | test_leaked_connection_collected_inside_a_handler
@@ -46,5 +47,5 @@
                                                                | test_errors_of_dead_workers_are_not_forgotten
     web.config.file: passwords, certificates, malformed, limit | tests/test_sidecar.py, test_tls.py, test_webconfig.py
 
-The wall clock's jump is the only one that is not real: it is everybody's on this machine.
+Only the jump of the wall clock is simulated: a real one would affect all of this machine.
 """

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ from pool_exporter.workers.dead_worker_totals import TOTALS_FILE
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import FILE_BYTES, HEADER_BYTES, MAX_FILE_BYTES
 from pool_exporter.workers.file_writer import WorkerFiles
+from pool_exporter.workers.volume import RESERVE
 from tests.faults.application import application, fill, only_pool, volume
 from tests.fixtures.deadlines import until
 from tests.fixtures.health import health
@@ -155,25 +157,53 @@ def test_no_descriptor_left(directory: Path) -> None:
         assert 3 == only_pool(directory).checkouts
 
 
-def test_volume_full_while_folding(tmp_path: Path) -> None:
-    """What cannot be folded is read where it is, at every scrape, and folded when there is room."""
+def test_volume_full_while_compacting(tmp_path: Path) -> None:
+    """On a full volume the reserve is used; without one, the files of dead workers stay until there is space."""
     with volume(tmp_path / "v", "size=512k") as directory:
-        with application(directory) as ended:
-            ended.ask("use(5)")
-        fill(directory)
-        reader = DirectoryReader(directory)
-        full = [reader(), reader()]
-        kept = len(list(directory.glob("w-*")))
-        (directory / "filling").unlink()
+        reader, found = DirectoryReader(directory), []
+        for has_reserve in (True, False):
+            with application(directory) as ended:
+                ended.ask("use(5)")
+            if not has_reserve:
+                (directory / RESERVE).unlink()
+            fill(directory)
+            snapshot = reader()
+            found.append((snapshot.pools[0].checkouts, health(snapshot).fold_errors, len(list(directory.glob("w-*")))))
+            (directory / "filling").unlink()
         after = reader()
-        names = {path.name for path in directory.iterdir()}
 
-    assert [(5, 1), (5, 2)] == [(each.pools[0].checkouts, health(each).fold_errors) for each in full]
-    assert (1, 5, 2) == (kept, after.pools[0].checkouts, health(after).fold_errors)
-    assert {"acc.json", ".leader"} == names
+    assert [(5, 0, 0), (10, 1, 1)] == found
+    assert (10, 1) == (after.pools[0].checkouts, health(after).fold_errors)
 
 
-# What anybody may put there.
+ENDED_ONE_AFTER_THE_OTHER = """
+import os, sys
+from pathlib import Path
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.state import layout
+from pool_exporter.workers.file_writer import WorkerFiles
+from pool_exporter.workers.volume import RESERVE
+for _ in range(40):
+    pid = os.fork()
+    if not pid:
+        WorkerFiles(Path(sys.argv[1]), "1").allocate(PoolIdentity("orders"), PoolConfig())[layout.CONNECTS] = 1
+        os._exit(0)
+    assert not os.waitpid(pid, 0)[1]
+"""
+
+
+def test_volume_full_of_dead_workers(tmp_path: Path) -> None:
+    """Workers that end while nothing reads never fill the volume: the next one compacts. Issue 10, item 14."""
+    with volume(tmp_path / "v", "size=512k") as directory:
+        subprocess.run([sys.executable, "-c", ENDED_ONE_AFTER_THE_OTHER, directory], check=True)
+        files = len(list(directory.glob("w-*")))
+        connects = only_pool(directory).connects
+
+    assert files < 10
+    assert 40 == connects
+
+
+# What may be put into it.
 
 
 def at(offset: int, *bytes_: int) -> Callable[[bytearray], bytes]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pool_exporter.state import layout
+from pool_exporter.workers import compaction, directory_snapshot
 from pool_exporter.workers.compaction import Compactor
 from pool_exporter.workers.dead_worker_totals import load
 from pool_exporter.workers.directory_snapshot import DirectoryReader
@@ -42,19 +43,21 @@ FOLDER = """
 import sys, time
 from pathlib import Path
 from pool_exporter.workers.compaction import Compactor
-folder = Compactor(Path(sys.argv[1]))
+from pool_exporter.workers.file_reader import scan
+directory = Path(sys.argv[1])
 while True:
-    folder()
+    Compactor(directory).compact(scan(directory))
 """
 
 KILLED_WHILE_FOLDING = """
 import os, signal, sys
 from pathlib import Path
 from pool_exporter.workers.compaction import Compactor
+from pool_exporter.workers.file_reader import scan
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(Path, sys.argv[2], die)
-Compactor(Path(sys.argv[1]))()
+Compactor(Path(sys.argv[1])).compact(scan(Path(sys.argv[1])))
 """
 """`rename` is called when the accumulator is written, `unlink` when it has been renamed."""
 
@@ -151,44 +154,49 @@ def test_temporary_file_of_a_killed_sidecar_is_removed(directory: Path) -> None:
         ended.kill()
     subprocess.run([sys.executable, "-c", KILLED_WHILE_FOLDING, str(directory), "rename"], check=False)
     now = [100.0]
-    folder = Compactor(directory, lambda: now[0])
+    compactor = Compactor(directory, lambda: now[0])
     left = []
     for now[0] in (100.0, 159.0, 161.0):
-        folder()
+        compactor.compact(scan(directory))
         left.append(len(list(directory.glob(".tmp-*"))))
 
     assert [1, 1, 0] == left
 
 
-@pytest.mark.parametrize("is_right", [True, False], ids=["files-first", "accumulator-first"])
-def test_second_reader_during_a_fold(directory: Path, monkeypatch: pytest.MonkeyPatch, *, is_right: bool) -> None:
-    """A reader during whose reading somebody folds shows no decrease; one that reads in the wrong order does."""
+@pytest.mark.parametrize("is_right", [True, False], ids=["files-first", "totals-first"])
+def test_second_reader_during_a_compaction(directory: Path, monkeypatch: pytest.MonkeyPatch, *, is_right: bool) -> None:
+    """A reader shows no decrease if another sidecar compacts while it reads; one that reads in the wrong order does."""
     with application(directory) as ended:
         ended.ask("use(5)")
         ended.kill()
-    between: list[str] = []
-    fold = Compactor.__call__
-    monkeypatch.setattr(Compactor, "__call__", lambda *_: 0)  # It is another sidecar that folds.
+    steps: list[str] = []
+    busy: list[bool] = []  # The other sidecar's own steps are not noted.
 
-    def fold_before(step: Callable[..., object]) -> None:
-        def folding(*arguments: object) -> object:
-            if between:
-                fold(Compactor(directory))
-            between.append(step.__name__)
+    def step_of(step: Callable[..., object]) -> Callable[..., object]:
+        def taken(*arguments: object) -> object:
+            if busy:
+                return step(*arguments)
+            if steps:
+                busy.append(True)
+                compact(Compactor(directory), scan(directory))
+                busy.clear()
+            steps.append(step.__name__)
             return step(*arguments)
 
-        monkeypatch.setattr(f"pool_exporter.workers.directory_snapshot.{step.__name__}", folding)
+        return taken
 
-    fold_before(scan)
-    fold_before(load)
+    compact = Compactor.compact
+    monkeypatch.setattr(Compactor, "compact", lambda *_: 0)  # Only the other sidecar compacts.
+    monkeypatch.setattr(directory_snapshot, "scan", step_of(scan))
+    monkeypatch.setattr(compaction, "load", step_of(load))
     reader = DirectoryReader(directory)
     if not is_right:
-        reader._load()
-        monkeypatch.setattr(reader, "_load", lambda: None)
+        reader._compactor.refresh()
+        monkeypatch.setattr(reader._compactor, "refresh", lambda: None)
     total = sum(pool.checkouts for pool in reader().pools)
 
     assert (5 if is_right else 0) == total
-    assert (["scan", "load"] if is_right else ["load", "scan"]) == between[:2]
+    assert (["scan", "load"] if is_right else ["load", "scan"]) == steps[:2]
 
 
 def test_stopped_workers_are_served_and_age(directory: Path) -> None:
@@ -317,7 +325,7 @@ def test_ten_thousand_short_lived_workers(directory: Path) -> None:
 
     assert (0, sorted(shown)) == (maker.returncode, shown)
     assert (count, {"stopped": count, "crashed": 0}) == (snapshot.pools[0].connects, health(snapshot).workers_ended)
-    assert {"acc.json", ".leader"} == {path.name for path in directory.iterdir()}
+    assert {"acc.json", ".leader", ".reserve"} == {path.name for path in directory.iterdir()}
     assert descriptors == len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
 
 

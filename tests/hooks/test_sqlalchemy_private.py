@@ -228,12 +228,18 @@ def test_open_records(poolclass: type[Pool]) -> None:
     other.dispose()
 
 
-def test_nothing_to_search_for() -> None:
-    """A queue that has opened nothing is not searched for, which would visit every object of the process."""
+@pytest.mark.parametrize("poolclass", [QueuePool, NullPool, SingletonThreadPool, StaticPool, AssertionPool])
+def test_nothing_to_search_for(poolclass: type[Pool]) -> None:
+    """A pool that has opened nothing is not searched for, which would visit every object of the process."""
+    engine = Database().engine(poolclass)
+    pools = [poolclass(Database().connect), engine.pool]
+    engine.connect().close()
+    engine.dispose()
+    pools[1:] = [Database().engine(poolclass).pool, engine.pool]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gc, "get_objects", None)
+        patch.setattr(gc, "get_referrers", None)
 
-        assert [] == open_records(QueuePool(Database().connect))
+        assert [[], [], []] == [open_records(pool) for pool in pools]
 
 
 def test_limit() -> None:

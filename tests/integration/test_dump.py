@@ -16,6 +16,7 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.state.checkout_details import write_owner
 from pool_exporter.workers.compaction import Compactor
+from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.file_writer import WorkerFiles
 from tests.fixtures.deadlines import until
 from tests.fixtures.sidecar import command, sidecar, worker
@@ -66,7 +67,7 @@ def full(directory: Path) -> dict[str, Any]:
     """Return a dump that has something of everything."""
     with worker(directory) as dead:
         dead.kill()
-    Compactor(directory)()
+    Compactor(directory).compact(scan(directory))
     (directory / "w-nonsense.pool").write_text("nonsense")
     with worker(directory):
         return dump(directory)
@@ -185,7 +186,7 @@ def test_folded_file_that_is_still_there_is_not_shown_twice(directory: Path) -> 
         running.kill()
     [path] = directory.glob("w-*.pool")
     content = path.read_bytes()
-    Compactor(directory)()
+    Compactor(directory).compact(scan(directory))
     path.write_bytes(content)
 
     assert [] == dump(directory)["processes"]
@@ -198,9 +199,9 @@ def test_what_is_set_aside(directory: Path) -> None:
     dumped = dump(directory)
 
     assert [
-        {"path": f"{directory}/w-a.pool", "reason": "irregular", "fault": "it has 8 bytes, which no worker's file has"}
+        {"path": f"{directory}/w-a.pool", "reason": "irregular", "fault": "it has 8 bytes, too few for a worker file"}
     ] == (dumped["set_aside"])
-    assert dumped["accumulator"]["fault"].startswith("it is no accumulator")
+    assert dumped["accumulator"]["fault"].startswith("these are no totals")
 
 
 def test_pool_with_impossible_numbers_says_so(directory: Path) -> None:

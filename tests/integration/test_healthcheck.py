@@ -119,11 +119,11 @@ def test_nobody_answers() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n", "the answer is 500"),
-        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "the answer is 404"),
-        (b"220 smtp.example ESMTP\r\n", "no HTTP, and no HTTPS: "),
-        (b"", "no HTTP, and no HTTPS: "),
-        (b"\x15\x03\x03\x00\x02\x02\x28", "no HTTP, and no HTTPS: "),
+        (b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n", "responds with status 500"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "responds with status 404"),
+        (b"220 smtp.example ESMTP\r\n", "speaks neither HTTP nor HTTPS: "),
+        (b"", "speaks neither HTTP nor HTTPS: "),
+        (b"\x15\x03\x03\x00\x02\x02\x28", "speaks neither HTTP nor HTTPS: "),
     ],
 )
 def test_something_else_is_there(words: bytes, expected: str) -> None:

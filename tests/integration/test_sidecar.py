@@ -208,7 +208,7 @@ def test_missing_directory_is_not_ready(directory: Path) -> None:
         messages = [event["msg"] for event in running.events]
 
     assert ([200, 503, 500], [200, 200, 200]) == (before, after)
-    assert "the directory is not there yet" in messages
+    assert "the directory does not exist yet" in messages
 
 
 def test_directory_from_the_environment(directory: Path) -> None:

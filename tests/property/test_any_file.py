@@ -25,6 +25,7 @@ from pool_exporter.web.responses import Request, respond
 from pool_exporter.workers.dead_worker_totals import TOTALS_FILE, Totals, load
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import _HEADER, FILE_BYTES, HEADER_BYTES, WorkerFile, parse
+from pool_exporter.workers.file_reader import name_of
 from pool_exporter.workers.file_writer import WorkerFiles
 from pool_exporter.workers.schema_translation import SCHEMA
 
@@ -50,12 +51,13 @@ def valid() -> bytes:
             assert slots is not None
             slots[layout.OPEN] = slots[layout.CONNECTS] = 3
             slots[layout.CHECKOUT_TIMES] = slots[layout.PENDING_TIMES] = layout.SECOND
-        [path] = place.iterdir()
+        [path] = place.glob("w-*")
         data = path.read_bytes()
         worker.unmap()
     return data
 
 
+UUID_AT = _HEADER.size - 4 * 16
 SCHEMA_END = HEADER_BYTES + len(json.dumps(SCHEMA, separators=(",", ":")))
 PLACES = st.one_of(
     st.integers(0, _HEADER.size - 1), st.integers(HEADER_BYTES, SCHEMA_END), st.integers(0, FILE_BYTES - 1)
@@ -168,7 +170,7 @@ def test_any_bytes_are_a_file_or_corrupt(data: bytes) -> None:
 def test_any_file_is_served_or_set_aside(data: bytes) -> None:
     """Whatever a dead worker's file holds, scrapes are answered: before it is folded and after."""
     with directory() as place:
-        (place / FILE).write_bytes(data)
+        (place / name_of(valid()[UUID_AT : UUID_AT + 16])).write_bytes(data)
 
         assert 200 == read(place)
 
@@ -179,9 +181,10 @@ def test_any_file_of_a_living_worker_is_served_or_set_aside(data: bytes) -> None
     """So are those of a file whose lock is held."""
     with directory() as place:
         worker = WorkerFiles(place, "1")
-        [path] = place.iterdir()
+        [path] = place.glob("w-*")
+        uuid = path.read_bytes()[UUID_AT : UUID_AT + 16]  # Otherwise every file would be a copy of another.
         with path.open("r+b") as file:
-            file.write(data[:FILE_BYTES])
+            file.write((data[:UUID_AT] + uuid + data[UUID_AT + 16 :])[:FILE_BYTES])
 
         assert 200 == read(place)
         worker.unmap()

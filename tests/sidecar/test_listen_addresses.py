@@ -137,14 +137,16 @@ def test_used_unix_socket_is_an_error(tmp_path: Path) -> None:
 
         assert connects(socket.AF_UNIX, str(path))
 
-    assert f"--web.listen-address='unix:{path}': cannot be listened on: another server does" == str(caught.value)
+    assert f"--web.listen-address='unix:{path}': cannot be listened on: another server listens there" == str(
+        caught.value
+    )
 
 
 def test_file_at_the_place_is_left_alone(tmp_path: Path) -> None:
     """A file that is no socket is somebody's."""
     path = tmp_path / "s.sock"
     path.write_text("precious")
-    with pytest.raises(SettingsError, match="is a file, and no socket"), listening([f"unix:{path}"]):
+    with pytest.raises(SettingsError, match="is a file that is not a socket"), listening([f"unix:{path}"]):
         pass
 
     assert "precious" == path.read_text()

@@ -1,4 +1,4 @@
-"""What ended workers have left: added up, bounded, replaced in one step, and refused when it is anything else."""
+"""The totals of dead workers: added up, bounded, replaced in one step, and refused if they are anything else."""
 
 import json
 from dataclasses import replace
@@ -10,13 +10,15 @@ from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.workers import dead_worker_totals
+from pool_exporter.workers.compaction import LEADER
 from pool_exporter.workers.dead_worker_totals import OTHER, TOTALS_FILE, Totals, load, save, totals_file_id
 from pool_exporter.workers.file_reader import ReadFile, scan
 from pool_exporter.workers.file_writer import WorkerFiles
+from pool_exporter.workers.volume import RESERVE
 
 
 def dead(directory: Path, *pools: str, ended: bool = False) -> ReadFile:
-    """Return a dead worker whose pools have 7 connects each, one hook error and two of the transport."""
+    """Return a dead worker whose pools have 7 connects each, with one hook error and two failures of the directory."""
     worker = WorkerFiles(directory, "1")
     for name in pools:
         slots = worker.allocate(PoolIdentity(name), PoolConfig())
@@ -42,21 +44,21 @@ def test_files_are_added(tmp_path: Path) -> None:
 
 
 def test_it_is_read_as_it_was_saved(tmp_path: Path) -> None:
-    """What is saved is read again, and there is no temporary file left."""
+    """What is saved is read again, and no temporary file is left."""
     totals = Totals().with_files([dead(tmp_path, "orders", "users")])
     save(tmp_path, totals)
 
     assert totals == load(tmp_path)
-    assert [tmp_path / TOTALS_FILE] == list(tmp_path.iterdir())
+    assert [TOTALS_FILE] == [path.name for path in tmp_path.iterdir() if path.name not in (RESERVE, LEADER)]
 
 
-def test_nothing_is_empty(tmp_path: Path) -> None:
-    """Where there is none, there is nothing, and nothing to tell from it."""
+def test_no_file_is_empty_totals(tmp_path: Path) -> None:
+    """Where there is no file, the totals are empty and there is no file id."""
     assert (Totals(), None) == (load(tmp_path), totals_file_id(tmp_path))
 
 
-def test_replaced_one_is_another(tmp_path: Path) -> None:
-    """Its mark is the same until it is replaced, also by one that says the same."""
+def test_replaced_file_has_another_id(tmp_path: Path) -> None:
+    """The file id is the same until the file is replaced, even by one with the same content."""
     save(tmp_path, Totals())
     before = [totals_file_id(tmp_path), totals_file_id(tmp_path)]
     save(tmp_path, Totals())
@@ -65,7 +67,7 @@ def test_replaced_one_is_another(tmp_path: Path) -> None:
 
 
 def test_too_many_names_are_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pools beyond the limit are added to one, and counted; those that have a place keep it."""
+    """Pools beyond the limit are added to one pool and counted; pools that are in the totals stay."""
     monkeypatch.setattr(dead_worker_totals, "POOLS_MAX", 2)
     found = [dead(tmp_path, "a", "b", "c", "d"), dead(tmp_path, "b", "e")]
     totals = Totals().with_files(found)
@@ -77,8 +79,8 @@ def test_too_many_names_are_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_oldest_names_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many names are remembered as there may be; the last ones are."""
-    monkeypatch.setattr(dead_worker_totals, "FOLDED_MAX", 2)
+    """Only the newest names of compacted files are kept."""
+    monkeypatch.setattr(dead_worker_totals, "COMPACTED_MAX", 2)
     found = dead(tmp_path, "a")
     totals = Totals().with_files([replace(found, name=name) for name in "abcd"])
 
@@ -95,25 +97,30 @@ def test_oldest_names_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("pools", [[["orders"], [2**80] * layout.SLOT_COUNT]]),
         ("pools", 3),
         ("counts", [1, 2]),
+        ("counts", [10**400, 0, 0]),
+        ("counts", [-1, 0, 0]),
+        ("ended", {"crashed": 10**400}),
+        ("ended", {"crashed": -5}),
+        ("pools", [[]] * 30_000),
         ("ended", {"crashed": None}),
         ("schema", {}),
         ("folded", None),
     ],
 )
-def test_what_is_none_is_refused(tmp_path: Path, key: str, value: object) -> None:
-    """An accumulator in which anything is wrong is CorruptFile as a whole."""
+def test_anything_else_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    """Totals in which anything is wrong are refused as a whole."""
     save(tmp_path, Totals())
     path = tmp_path / TOTALS_FILE
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
 
-    with pytest.raises(CorruptFile, match="it is no accumulator"):
+    with pytest.raises(CorruptFile, match=r"these are no totals|more values"):
         load(tmp_path)
 
 
 def test_too_large_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is larger than any of ours is refused by its size."""
+    """A file that is larger than totals can be is refused by its size."""
     save(tmp_path, Totals())
     monkeypatch.setattr(dead_worker_totals, "BYTES_MAX", 10)
 
-    with pytest.raises(CorruptFile, match="at most 10 can be ours"):
+    with pytest.raises(CorruptFile, match="at most 10 are read"):
         load(tmp_path)

@@ -1,7 +1,10 @@
-"""One reader's view of a directory: the living added up, the dead counted, what is wrong set aside."""
+"""One reader's view of a directory: living workers added up, dead ones counted, and no counter that falls."""
 
+import errno
+import os
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -56,7 +59,7 @@ def test_the_living_add_up(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
 
 
 def test_each_by_itself(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
-    """Asked for it, each worker is a series of its own, by its instance."""
+    """With per_worker each worker is a series of its own, by its instance."""
     pools = DirectoryReader(tmp_path, per_worker=True)().pools
 
     assert [5, 7] == sorted(pool.connects for pool in pools)
@@ -65,7 +68,7 @@ def test_each_by_itself(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
 
 
 def test_closed_pool_only_counts(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
-    """A pool that was closed in a living worker has counters there and no connections."""
+    """A pool that has ended in a living worker counts there and has no connections."""
     pair[0].worker.free(pair[0].slots)
     [pool] = DirectoryReader(tmp_path)().pools
 
@@ -73,7 +76,7 @@ def test_closed_pool_only_counts(tmp_path: Path, pair: tuple[Worker, Worker]) ->
 
 
 def test_old_heartbeat_is_frozen(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
-    """A living worker that has not stirred for a while is frozen, and its use grows."""
+    """A living worker with an old heartbeat is frozen, and its use grows."""
     pair[0].worker.write_heartbeat(time.monotonic_ns() - 2 * FROZEN_NS, 0)
     reader = DirectoryReader(tmp_path)
     snapshots = [reader() for _ in range(3)]
@@ -82,8 +85,8 @@ def test_old_heartbeat_is_frozen(tmp_path: Path, pair: tuple[Worker, Worker]) ->
     assert all(a.pools[0].used_seconds < b.pools[0].used_seconds for a, b in pairwise(snapshots))
 
 
-def test_nonsense_in_one_costs_the_others_nothing(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
-    """Words that describe no possible pool are left out, and counted; the pool is that of the other workers."""
+def test_impossible_numbers_cost_other_workers_nothing(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
+    """Slots that describe no possible pool are left out and counted; the pool is that of the other workers."""
     pair[0].slots[layout.UNTRACKED_CHECKOUTS] = 1
     pair[0].slots[layout.UNTRACKED_CHECKOUTS_SINCE] = 2**61
     snapshot = DirectoryReader(tmp_path)()
@@ -92,7 +95,7 @@ def test_nonsense_in_one_costs_the_others_nothing(tmp_path: Path, pair: tuple[Wo
 
 
 def test_open_is_never_less_than_used(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
-    """A connection that was opened and granted while its file was read does not make the idle negative."""
+    """A connection that was opened and checked out while its file was read does not make idle negative."""
     pair[0].slots[layout.OPEN] = 0
     [pool] = DirectoryReader(tmp_path)().pools
 
@@ -100,7 +103,7 @@ def test_open_is_never_less_than_used(tmp_path: Path, pair: tuple[Worker, Worker
 
 
 def test_errors_never_fall(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
-    """A worker that says that it had fewer errors than before changes nothing."""
+    """The number of hook errors stays when a worker stores a lower one."""
     reader, shown = DirectoryReader(tmp_path), []
     for count in (3, 1, 4):
         pair[0].worker.write_heartbeat(time.monotonic_ns(), count)
@@ -109,16 +112,161 @@ def test_errors_never_fall(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
     assert [3, 3, 4] == shown
 
 
-def test_missing_directory_is_told(tmp_path: Path) -> None:
-    """A directory that is not there is an OSError, for whoever asks."""
+def test_missing_directory_is_an_error(tmp_path: Path) -> None:
+    """A directory that does not exist is an OSError for the caller."""
     with pytest.raises(FileNotFoundError):
         DirectoryReader(tmp_path / "missing")()
 
 
-def test_what_a_reading_took_is_told(tmp_path: Path) -> None:
-    """Each snapshot has the time that it took, and the wall clock's at which was folded last."""
+def test_duration_and_time_of_a_scrape(tmp_path: Path) -> None:
+    """Each snapshot has the time that it took, and the wall clock time of the last look for dead workers."""
     found = health(DirectoryReader(tmp_path)())
 
     assert 0 < found.scrape_duration_seconds < 5
     assert found.last_fold_timestamp_seconds is not None
     assert abs(time.time() - found.last_fold_timestamp_seconds) < 5
+
+
+# No counter falls and none counts twice: issue 10, item 21.
+
+
+def connects(reader: DirectoryReader) -> int:
+    """Return the connects of all pools in a new snapshot."""
+    return sum(pool.connects for pool in reader().pools)
+
+
+def path_of(directory: Path, process: Worker) -> Path:
+    """Return the path of a worker's only file."""
+    return directory / process.worker._files[0].path.name
+
+
+def damage(path: Path) -> None:
+    """Overwrite a part of the schema."""
+    with path.open("r+b") as file:
+        file.seek(300)
+        file.write(b"?")
+
+
+def link(path: Path) -> None:
+    """Give the file a second name, which readers list too."""
+    path.with_name(f"w-{'0' * 32}.pool").hardlink_to(path)
+
+
+def copy(path: Path) -> None:
+    """Copy the file under a name that readers list."""
+    shutil.copy(path, path.with_name("w-copy.pool"))
+
+
+@pytest.mark.parametrize("harm", [damage, link, copy])
+def test_harm_to_a_living_file_changes_no_counter(
+    tmp_path: Path, pair: tuple[Worker, Worker], harm: Callable[[Path], None]
+) -> None:
+    """A living worker's file that is damaged, hard-linked or copied goes on to count once; the fault is set aside."""
+    reader = DirectoryReader(tmp_path)
+    before = connects(reader)
+    harm(path_of(tmp_path, pair[0]))
+    snapshot = reader()
+
+    assert (12, 12) == (before, sum(pool.connects for pool in snapshot.pools))
+    assert 1 == sum(health(snapshot).files_set_aside.values())
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.EACCES, errno.ENOLCK])
+def test_file_that_cannot_be_read_once_still_counts(
+    tmp_path: Path, pair: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """An error of one scrape costs no counter, also not in a file that another process compacts meanwhile."""
+    reader, pread = DirectoryReader(tmp_path), os.pread
+    shown = [connects(reader)]
+
+    def failing(descriptor: int, size: int, offset: int) -> bytes:
+        if str(path_of(tmp_path, pair[0])) == str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+            raise OSError(number, "injected")
+        return pread(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", failing)
+    shown.append(connects(reader))
+    monkeypatch.undo()
+    shown.append(connects(reader))
+
+    assert [12, 12, 12] == shown
+
+
+def test_new_reader_sees_a_hard_linked_file(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
+    """A hard link under another name hides nothing, not even from a reader that has not seen the file before."""
+    link(path_of(tmp_path, pair[0]))
+
+    assert 12 == connects(DirectoryReader(tmp_path))
+
+
+def test_restored_directory_counts_once(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
+    """Copies that replaced the files of living workers are not compacted; the workers then remove them."""
+    directory, backup = tmp_path, tmp_path / "backup"
+    reader = DirectoryReader(directory)
+    shown = [connects(reader)]
+    for path in sorted(directory.glob("w-*")):
+        backup.mkdir(exist_ok=True)
+        shutil.copy(path, backup)
+        path.unlink()
+        shutil.copy(backup / path.name, path)
+    shown.append(connects(reader))
+    for process in pair:
+        process.worker.remove_copies()
+    moved = [Worker(directory), Worker(directory, 5)]
+    shown.append(connects(reader))
+    for worker in moved:
+        worker.worker.unmap()
+
+    assert [12, 12, 12] == shown
+
+
+def test_deleted_file_counts_until_its_worker_has_a_new_one(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
+    """A file that was deleted under a living worker counts until the worker goes on in a new file, and not with it."""
+    reader = DirectoryReader(tmp_path)
+    connects(reader)
+    path_of(tmp_path, pair[0]).unlink()
+    path_of(tmp_path, pair[1]).unlink()
+    without = connects(reader)
+    moved = [Worker(tmp_path), Worker(tmp_path, 5)]
+    shown = [without, connects(reader)]
+    for worker in moved:
+        worker.worker.unmap()
+
+    assert [12, 12] == shown
+
+
+def test_totals_that_cannot_be_read_cost_nothing(
+    tmp_path: Path, pair: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that another process compacts counts also while the totals cannot be read."""
+    reader = DirectoryReader(tmp_path)
+    shown = [connects(reader)]
+    pair[0].worker.unmap()
+    DirectoryReader(tmp_path)()
+
+    def unreadable(_: Path) -> object:
+        raise OSError(errno.EMFILE, "injected")
+
+    monkeypatch.setattr("pool_exporter.workers.compaction.totals_file_id", unreadable)
+    shown.append(connects(reader))
+    monkeypatch.undo()
+    shown.append(connects(reader))
+    pair[0].worker = WorkerFiles(tmp_path, "1")
+
+    assert [12, 12, 12] == shown
+
+
+def test_use_of_a_killed_worker_does_not_fall(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
+    """What one reader has shown of a use, another one shows too when the worker is dead."""
+    for process in pair:
+        process.slots[layout.ORIGIN] = time.monotonic_ns() - 100 * layout.SECOND
+        process.worker.write_heartbeat(time.monotonic_ns() - 50 * layout.SECOND, 0)
+    [before] = DirectoryReader(tmp_path)().pools
+    for process in pair:
+        process.worker.unmap()
+    found = [DirectoryReader(tmp_path)().pools[0].used_seconds for _ in range(3)]
+    pair[0].worker, pair[1].worker = WorkerFiles(tmp_path, "1"), WorkerFiles(tmp_path, "1")
+
+    assert found[0] >= before.used_seconds > 190
+    assert found[0] == found[1] == found[2]
+    assert found[0] < before.used_seconds + 1

@@ -1,7 +1,9 @@
-"""The bytes of a worker's file: what is written is read again, and whatever else is read is refused as CorruptFile."""
+"""The format of a worker file: what is written is read again, and all other bytes are a CorruptFile."""
 
+import json
 import os
 from dataclasses import replace
+from hashlib import blake2s
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,8 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.workers import file_format
 from pool_exporter.workers.file_format import (
+    _ENTRY_HEAD,
+    _HEADER,
     ENTRIES,
     ENTRIES_MAX,
     ENTRY_BYTES,
@@ -26,6 +30,7 @@ from pool_exporter.workers.file_format import (
     new_file,
     parse,
 )
+from pool_exporter.workers.schema_translation import SCHEMA
 
 WRITER = Writer(b"u" * 16, b"p" * 16, b"b" * 16, b"1.2.3".ljust(16, b"\0"), 10, 20, 30, 40, 50, 60)
 IDENTITY = PoolIdentity("orders", "postgresql", "shop", "db", "5432", "api")
@@ -33,7 +38,7 @@ CONFIG = PoolConfig(15, 5, {"driver": "asyncpg"})
 
 
 def filled(records: int = 1) -> bytearray:
-    """Return a file with so many records, whose words are all their record's number plus 1."""
+    """Return a file with so many entries; every slot of an entry is the entry's number plus 1."""
     data = bytearray(new_file(WRITER))
     for number in range(records):
         at = entries_at(data) + number * ENTRY_BYTES
@@ -64,17 +69,87 @@ def test_records_are_read(count: int) -> None:
 
 
 def test_file_has_its_size_and_room() -> None:
-    """A file is as long as the format says, and its records end before it does."""
+    """A file has the size of the format, and its entries end before it does."""
     assert FILE_BYTES == len(new_file(WRITER))
     assert entries_at(new_file(WRITER)) + ENTRIES_MAX * ENTRY_BYTES <= FILE_BYTES
 
 
 def test_long_names_are_cut() -> None:
-    """An identity that does not fit its place is cut, so that the pool is seen at all."""
+    """An identity that does not fit is cut, so that the pool is shown at all."""
     record = new_entry(PoolIdentity("x" * 5000, "y" * 5000), CONFIG)
 
     assert IDENTITY_BYTES == len(record)
     assert b'"' + b"x" * 64 + b'"' in record
+
+
+def test_long_names_outside_the_bmp_are_cut() -> None:
+    """A character that takes 12 bytes of JSON is no reason to fail: issue 10, item 28."""
+    entry = new_entry(PoolIdentity(*["\N{PILE OF POO}" * 200] * 7), CONFIG)
+
+    assert IDENTITY_BYTES == len(entry)
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        b'{"identity": ["x"], "max": 1%s, "idle_max": null, "labels": {}}' % (b"0" * 400),
+        b'{"identity": ["x"], "max": -5, "idle_max": null, "labels": {}}',
+        b'{"identity": ["x"], "max": 1.5, "idle_max": null, "labels": {}}',
+        b'{"identity": ["x"], "max": true, "idle_max": null, "labels": {}}',
+        b'{"identity": ["x"], "max": null, "idle_max": 1e999, "labels": {}}',
+    ],
+    ids=["huge", "negative", "float", "bool", "infinite"],
+)
+def test_impossible_limit_is_refused(identity: bytes) -> None:
+    """A limit is a whole number that a float can hold: issue 10, item 20."""
+    data = filled()
+    at = entries_at(data)
+    data[at : at + 16 + len(identity)] = len(identity).to_bytes(8, "little") + data[at + 8 : at + 16] + identity
+
+    with pytest.raises(CorruptFile, match="identity of an entry is damaged"):
+        parse(bytes(data), "f")
+
+
+def with_schema(schema: dict[str, object]) -> bytes:
+    """Return a file whose schema is another one, with the right digest."""
+    text = json.dumps(schema, separators=(",", ":")).encode()
+    fields = list(_HEADER.unpack_from(filled()))
+    data, old = filled(), entries_at(filled())
+    fields[7:10] = [len(text), blake2s(text, digest_size=16).digest(), (HEADER_BYTES + len(text) + 7) // 8 * 8]
+    header = _HEADER.pack(*fields).ljust(HEADER_BYTES, b"\0")
+    return ((header + text).ljust(fields[9], b"\0") + data[old:])[:FILE_BYTES].ljust(FILE_BYTES, b"\0")
+
+
+def test_schema_with_a_float_is_refused() -> None:
+    """In JSON 282.0 equals 282, and no slice takes it: issue 10, item 20."""
+    with pytest.raises(CorruptFile, match="schema"):
+        parse(with_schema({**SCHEMA, "words": float(layout.SLOT_COUNT)}), "f")
+    assert 1 == len(parse(with_schema(dict(SCHEMA)), "f").entries)
+
+
+def test_any_error_of_reading_is_corrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a check forgot, the result is a CorruptFile."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(file_format, "_entry", fail)
+
+    with pytest.raises(CorruptFile, match="ZeroDivisionError"):
+        parse(bytes(filled()), "f")
+
+
+def test_too_many_pools_or_too_long_names_are_refused() -> None:
+    """What one file may cost a reader is bounded: issue 10, item 25."""
+    data = filled()
+    head = [*_HEADER.unpack_from(data)]
+    head[10:14] = [8, 10_000, 0, 1_000]
+    data[:HEADER_BYTES] = _HEADER.pack(*head).ljust(HEADER_BYTES, b"\0")
+
+    with pytest.raises(CorruptFile, match="at most 256"):
+        parse(bytes(data), "f")
+    with pytest.raises(ValueError, match="head of an entry"):
+        file_format._entry(_ENTRY_HEAD.pack(9_000, OPEN) + bytes(20_000), 10_000, 1, list)
 
 
 @pytest.mark.parametrize(
@@ -83,19 +158,19 @@ def test_long_names_are_cut() -> None:
         (0, b"NOTMINE\0", "does not begin"),
         (8, b"\1\2\3\4", "does not begin"),
         (12, b"\2\0", "version 2"),
-        (20, b"\0\0\0\0", "tells of 0 bytes"),
+        (20, b"\0\0\0\0", "says 0 bytes"),
         (24, b"\xff\xff\0\0", "schema is damaged"),
         (300, b"?", "schema is damaged"),
         (52, b"\7\0\0\0", "do not fit"),
         (52, b"\xf8\xff\xff\0", "beyond its end"),
-        (60, b"\xf8\xff\xff\0", "beyond their record"),
+        (60, b"\xf8\xff\xff\0", "beyond their entry"),
         (64, b"\xff", "do not fit"),
         (80, b"\xff" * 8, "below 0"),
     ],
     ids=["magic", "order", "version", "total", "schema", "digest", "odd", "long", "words", "records", "heartbeat"],
 )
 def test_damaged_header_is_refused(at: int, value: bytes, fault: str) -> None:
-    """Each number of the header that cannot be right is refused with what is wrong."""
+    """Each number of the header that cannot be right is refused, and the error says what is wrong."""
     data = filled()
     data[at : at + len(value)] = value
 
@@ -105,12 +180,12 @@ def test_damaged_header_is_refused(at: int, value: bytes, fault: str) -> None:
 
 @pytest.mark.parametrize("identity", [b"", b"{}", b"[1]", b'{"identity": [1], "max": 1, "idle_max": 1, "labels": {}}'])
 def test_damaged_identity_is_refused(identity: bytes) -> None:
-    """A record whose pool has no readable name is refused."""
+    """An entry whose pool has no readable name is refused."""
     data = filled()
     at = entries_at(data)
     data[at : at + 16 + len(identity)] = len(identity).to_bytes(8, "little") + data[at + 8 : at + 16] + identity
 
-    with pytest.raises(CorruptFile, match="identity is damaged"):
+    with pytest.raises(CorruptFile, match="identity of an entry is damaged"):
         parse(bytes(data), "f")
 
 
@@ -141,7 +216,7 @@ def test_flipped_bytes_are_a_file_or_corrupt(flips: list[tuple[int, int]]) -> No
 
 
 def test_labels_that_are_not_ours_are_left_out() -> None:
-    """Only the configuration labels of the catalogue are taken from a file: the rest is somebody else's text."""
+    """Only the configuration labels of the catalogue are taken from a file: any other text is ignored."""
     data = filled()
     at = entries_at(data)
     data[at : at + IDENTITY_BYTES] = new_entry(IDENTITY, PoolConfig(1, 1, {"driver": "d", "sql": "SELECT secret"}))
@@ -150,7 +225,7 @@ def test_labels_that_are_not_ours_are_left_out() -> None:
 
 
 def test_process_identifiers_differ() -> None:
-    """Two files of one process are told apart by their uuid, and known for one process by the other."""
+    """Two files of one process differ in `file_uuid` and agree in `process_uuid`."""
     other = replace(WRITER, file_uuid=os.urandom(16))
 
     assert parse(new_file(other), "f").writer.process_uuid == parse(new_file(WRITER), "g").writer.process_uuid

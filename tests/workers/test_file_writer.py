@@ -1,4 +1,4 @@
-"""One process's files in the shared directory: what is placed is read by others, freed, used again, and left alone."""
+"""The worker files of a process: what is stored is what readers find; slots are freed, reused, and unmapped."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ CONFIG = PoolConfig(15, 5, {"driver": "asyncpg"})
 
 
 def placed(worker: WorkerFiles, name: str) -> Slots:
-    """Return words for a pool."""
+    """Return slots for a pool."""
     slots = worker.allocate(PoolIdentity(name), CONFIG)
     assert slots is not None
     return slots
 
 
-def test_words_are_in_the_file(tmp_path: Path) -> None:
-    """What is stored in the words of a pool is what a reader of the file finds, with the pool's name."""
+def test_slots_are_in_the_file(tmp_path: Path) -> None:
+    """What is stored in the slots of a pool is what a reader of the file finds, with the pool's name."""
     worker = WorkerFiles(tmp_path, "1.2.3")
     placed(worker, "orders")[layout.CONNECTS] = 7
     worker.write_heartbeat(99, 1, 2)
@@ -47,17 +47,18 @@ def test_words_are_in_the_file(tmp_path: Path) -> None:
 
 
 def test_file_has_all_its_blocks(tmp_path: Path) -> None:
-    """There is no hole in it, mode 0640, and no temporary file beside it."""
+    """The file has no hole and mode 0640, and no temporary file is left."""
     worker = WorkerFiles(tmp_path, "1")
-    [path] = tmp_path.iterdir()
+    [path] = tmp_path.glob("w-*")
     status = path.stat()
     worker.unmap()
 
+    assert [] == list(tmp_path.glob(".tmp-*"))
     assert (FILE_BYTES, 0o640) == (status.st_size, status.st_mode & 0o777)
     assert status.st_blocks * 512 >= FILE_BYTES
 
 
-def test_place_is_used_again(tmp_path: Path) -> None:
+def test_slots_are_reused(tmp_path: Path) -> None:
     """A pool of the same identity goes on with the counters of the one before it, and with none of its gauges."""
     worker = WorkerFiles(tmp_path, "1")
     slots = placed(worker, "orders")
@@ -82,7 +83,7 @@ def test_place_is_used_again(tmp_path: Path) -> None:
 
 
 def test_many_pools_take_many_files(tmp_path: Path) -> None:
-    """A process has as many files as its pools need; they have one process in common, and one of them is its first."""
+    """A process has as many files as its pools need; all have its uuid, and one of them is its first."""
     worker = WorkerFiles(tmp_path, "1")
     for number in range(2 * ENTRIES_MAX + 1):
         placed(worker, f"pool{number}")
@@ -94,8 +95,8 @@ def test_many_pools_take_many_files(tmp_path: Path) -> None:
     worker.unmap()
 
 
-def test_pool_without_a_place_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond its files a process has no place for a pool, and says so."""
+def test_pool_without_space_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process with the most files allowed has no space for another pool, and counts it."""
     monkeypatch.setattr(file_writer, "FILES_MAX", 1)
     worker = WorkerFiles(tmp_path, "1")
     for number in range(ENTRIES_MAX):
@@ -107,8 +108,8 @@ def test_pool_without_a_place_is_counted(tmp_path: Path, monkeypatch: pytest.Mon
     worker.unmap()
 
 
-def test_end_is_told(tmp_path: Path) -> None:
-    """A process that ends by itself says so, and leaves its file, whose lock ends with the mapping."""
+def test_end_is_stored(tmp_path: Path) -> None:
+    """A process that ends in order stores that; its file stays, and the lock ends with the mapping."""
     worker = WorkerFiles(tmp_path, "1")
     worker.mark_ended()
     worker.unmap()
@@ -118,7 +119,7 @@ def test_end_is_told(tmp_path: Path) -> None:
 
 
 def test_failure_leaves_nothing(tmp_path: Path) -> None:
-    """A directory that is not there is an OSError; one where the rename fails is left as it was."""
+    """A directory that does not exist is an OSError, and nothing is created."""
     with pytest.raises(FileNotFoundError):
         WorkerFiles(tmp_path / "missing", "1")
 
@@ -126,11 +127,49 @@ def test_failure_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_unlinked_file_is_noticed(tmp_path: Path) -> None:
-    """A file that somebody has deleted is no longer where readers find it."""
+    """A file that was deleted is not where readers find it."""
     worker = WorkerFiles(tmp_path, "1")
     before = worker.is_linked()
-    [path] = tmp_path.iterdir()
+    [path] = tmp_path.glob("w-*")
     path.unlink()
 
     assert (True, False) == (before, worker.is_linked())
     worker.unmap()
+
+
+def test_file_replaced_by_a_copy_is_noticed(tmp_path: Path) -> None:
+    """A copy under the file's name, as after a restore from a backup, is not the file; it is removed."""
+    worker = WorkerFiles(tmp_path, "1")
+    [path] = tmp_path.glob("w-*")
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+    is_linked = worker.is_linked()
+    worker.remove_copies()
+    worker.unmap()
+
+    assert (False, []) == (is_linked, list(tmp_path.glob("w-*")))
+
+
+def test_own_file_is_no_copy(tmp_path: Path) -> None:
+    """Removing copies leaves the process's own file alone."""
+    worker = WorkerFiles(tmp_path, "1")
+    worker.remove_copies()
+    worker.unmap()
+
+    assert 1 == len(list(tmp_path.glob("w-*")))
+
+
+def test_directory_without_permission_leaves_the_file_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the directory cannot be looked into, the mapping goes on: issue 10, item 22."""
+    worker = WorkerFiles(tmp_path, "1")
+
+    def forbidden(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "lstat", forbidden)
+    is_linked = worker.is_linked()
+    monkeypatch.undo()
+    worker.unmap()
+
+    assert is_linked

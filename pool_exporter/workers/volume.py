@@ -1,0 +1,107 @@
+"""Allocates and replaces files of the shared directory, also when its volume is full.
+
+A *reserve* is a file whose blocks are allocated in advance. When the volume is full, the new totals are written into
+its blocks, so that dead workers' files can always be compacted and removed, which frees space again. Without it a full
+volume could never be emptied.
+
+Nothing here may know what the files contain.
+"""
+
+import os
+from contextlib import suppress
+from errno import EDQUOT, EINVAL, ENOSPC, EOPNOTSUPP
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from pool_exporter.workers.file_reader import MODE, TEMPORARY
+
+RESERVE: Final = ".reserve"
+RESERVE_BYTES: Final = 64 * 1024
+"""The least size of the reserve; it is twice the size of what was written last, if that is more."""
+
+FULL: Final = frozenset({ENOSPC, EDQUOT})
+"""The errors that say that the volume, the quota or the inodes are used up."""
+
+CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Flags to create a file that must not exist."""
+
+_OPEN: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def allocate(descriptor: int, size: int) -> None:
+    """Allocate all blocks of a new file of *size* bytes, filled with zeros.
+
+    A mapped file with a hole is a SIGBUS at the first store if the volume is full by then.
+    """
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in (EINVAL, EOPNOTSUPP):
+            raise
+        write_all(descriptor, bytes(size))
+        os.fsync(descriptor)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write *content* at the descriptor's position, in as many calls as it takes."""
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def replace_file(directory: Path, name: str, content: bytes) -> None:
+    """Replace a file in one step; on a full volume use the reserve. The caller holds the directory's lock.
+
+    Raises:
+        OSError: The file could not be replaced. The old one is still there.
+    """
+    try:
+        _replace(directory, name, content)
+    except OSError as error:
+        if error.errno not in FULL or not (directory / RESERVE).exists():
+            raise
+        _replace_from_reserve(directory, name, content)
+
+
+def keep_reserve(directory: Path, size: int = 0) -> None:
+    """Create the reserve, if there is none or it is too small for *size* bytes; do nothing where that is impossible."""
+    path, needed = directory / RESERVE, max(RESERVE_BYTES, 2 * size)
+    with suppress(OSError):
+        if path.exists() and path.stat().st_size >= needed:
+            return
+        temporary = directory / f"{TEMPORARY}{uuid4().hex}"
+        descriptor = os.open(temporary, CREATE, MODE)
+        try:
+            allocate(descriptor, needed)
+            temporary.rename(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+
+
+def _replace(directory: Path, name: str, content: bytes) -> None:
+    temporary = directory / f"{TEMPORARY}{name}-{uuid4().hex}"
+    descriptor = os.open(temporary, CREATE, MODE)
+    try:
+        write_all(descriptor, content)
+        os.fsync(descriptor)
+        temporary.rename(directory / name)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _replace_from_reserve(directory: Path, name: str, content: bytes) -> None:
+    # Truncated last: a process that is killed here leaves a reserve whose content nobody reads.
+    descriptor = os.open(directory / RESERVE, _OPEN)
+    try:
+        write_all(descriptor, content)
+        os.ftruncate(descriptor, len(content))
+        os.fsync(descriptor)
+        (directory / RESERVE).rename(directory / name)
+    finally:
+        os.close(descriptor)
