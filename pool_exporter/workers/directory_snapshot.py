@@ -1,10 +1,8 @@
 """Makes one Snapshot of all workers of a shared directory: living workers are added up, dead ones compacted.
 
-A `DirectoryReader` remembers what it has shown, so that no counter falls:
-
-- A file that cannot be used for a while (damaged, unreadable, no descriptor left) counts with its last good content.
-- A file whose counters fell was damaged or replaced; it is set aside, and counts with its last good content.
-- A time integral grows while a use goes on. What was shown of it is not taken back when the worker turns out dead.
+No counter falls. A file that cannot be used for a while counts with its last good content (file_memory.py). A time
+integral grows while a use goes on, and what was shown of it is not taken back when the worker turns out to be dead
+(last_shown.py).
 
 Nothing here may render, and nothing but compaction and last_shown.py may write.
 """
@@ -15,9 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from operator import itemgetter, le
 from pathlib import Path
-from typing import Final
 
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.exporter_metrics import SET_ASIDE, WORKER_ENDS, WORKER_STATES
@@ -31,30 +27,14 @@ from pool_exporter.state.layout import Slots
 from pool_exporter.version import build
 from pool_exporter.workers.compaction import Compactor
 from pool_exporter.workers.dead_worker_totals import OTHER, POOLS_MAX
-from pool_exporter.workers.file_format import OPEN, PoolEntry, Writer
-from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, scan
+from pool_exporter.workers.file_format import OPEN, PoolEntry
+from pool_exporter.workers.file_memory import FileMemory
+from pool_exporter.workers.file_reader import ReadFile, scan
 from pool_exporter.workers.last_shown import note_shown, read_last_shown
 from pool_exporter.workers.process_info import monotonic_of
 from pool_exporter.workers.worker_state import state_of
 
 _log = logging.getLogger("pool_exporter")
-
-HELD_SECONDS: Final = 10.0
-"""For so long a file that replaced a living worker's file is not compacted: the worker removes it at its heartbeat."""
-
-MISSING_SECONDS: Final = 3.0
-"""For so long a file that was deleted under a living worker still counts: the worker goes on in a new one."""
-
-_counters_of: Final = itemgetter(*layout.COUNTER_SLOTS)
-
-
-@dataclass(slots=True)
-class _Remembered:
-    """The last good content of a file."""
-
-    found: ReadFile
-    counters: list[tuple[int, ...]]
-    missing_since: float | None = None
 
 
 @dataclass(slots=True)
@@ -94,10 +74,8 @@ class DirectoryReader:
         self._per_worker = per_worker
         self._for_servers = for_servers
         self._compactor = Compactor(directory)
-        self._has_totals = True
         self._errors = (0, 0)
-        self._remembered: dict[str, _Remembered] = {}
-        self._replaced_since: dict[str, float] = {}
+        self._memory = FileMemory()
         self._identities: set[PoolIdentity] = set()
         self._shown: dict[PoolIdentity, tuple[float, float, float]] = {}
 
@@ -109,10 +87,9 @@ class DirectoryReader:
         """
         started = time.perf_counter()
         scanned = scan(self.directory)
-        held = self._replaced(scanned)
-        self._attempt(partial(self._compactor.compact, scanned, held))
+        self._attempt(partial(self._compactor.compact, scanned, self._memory.replaced(scanned)))
         # Last of all: what was compacted after the files were read is in the totals, and named in them.
-        self._has_totals = self._attempt(self._compactor.refresh)
+        are_totals_new = self._attempt(self._compactor.refresh)
         totals = self._compactor.totals
         scrape = _Scrape(
             set_aside=list(scanned.set_aside),
@@ -121,7 +98,7 @@ class DirectoryReader:
             transport_errors=totals.transport_errors,
         )
         last_shown: dict[str, int] | None = None
-        for found in self._files(scanned):
+        for found in self._memory.files(scanned, totals.compacted, are_totals_new=are_totals_new):
             if not found.is_alive and last_shown is None:
                 last_shown = read_last_shown(self.directory)
             self._gather(scrape, found, (last_shown or {}).get(found.name, 0))
@@ -142,45 +119,6 @@ class DirectoryReader:
             return False
         return True
 
-    def _replaced(self, scanned: DirectoryScan) -> set[str]:
-        """Return the names of dead files that were seen alive under another inode number a short time ago."""
-        now, before = time.monotonic(), self._replaced_since
-        self._replaced_since = {
-            found.name: before.get(found.name, now)
-            for found in scanned.files
-            if not found.is_alive and found.name in self._remembered
-            if (last := self._remembered[found.name].found).is_alive and last.inode != found.inode
-        }
-        return {name for name, since in self._replaced_since.items() if now - since < HELD_SECONDS}
-
-    def _files(self, scanned: DirectoryScan) -> list[ReadFile]:
-        """Return the files to count: those that were read, and the last good content of those that could not be."""
-        compacted = self._compactor.totals.compacted
-        files = [found for found in scanned.files if found.name not in compacted]
-        names = {found.name for found in files}
-        set_aside = {fault.path.rpartition("/")[2] for fault in scanned.set_aside}
-        alive = {_process(found.file.writer) for found in files if found.is_alive}
-        kept: dict[str, _Remembered] = {}
-        for name, remembered in self._remembered.items():
-            if name in compacted:
-                continue
-            if name in names or name in set_aside or self._is_only_missing(remembered, alive):
-                kept[name] = remembered
-                if name not in names:
-                    files.append(remembered.found)
-        self._remembered = kept
-        return files
-
-    def _is_only_missing(self, remembered: _Remembered, alive: set[tuple[object, ...]]) -> bool:
-        """Return whether a file that is gone still counts: deleted a moment ago, and its process has no new one yet."""
-        if not self._has_totals:
-            return True  # It may have been compacted.
-        if _process(remembered.found.file.writer) in alive or not remembered.found.is_alive:
-            return False
-        now = time.monotonic()
-        remembered.missing_since = now if remembered.missing_since is None else remembered.missing_since
-        return now - remembered.missing_since < MISSING_SECONDS
-
     def _gather(self, scrape: _Scrape, found: ReadFile, last_shown: int) -> None:
         file, now = found.file, monotonic_of(found.file.writer)
         instance = file.writer.process_uuid.hex() if self._per_worker else ""
@@ -191,7 +129,9 @@ class DirectoryReader:
         scrape.processes[file.writer.process_uuid].append(found)
         scrape.dropped += file.dropped if found.is_alive else 0
         until = max(file.heartbeat, min(last_shown, now))
-        for entry in self._good_entries(scrape, found):
+        entries, fault = self._memory.good_entries(found)
+        scrape.set_aside += [] if fault is None else [fault]
+        for entry in entries:
             identity = replace(entry.identity, instance=instance) if instance else entry.identity
             if found.is_alive and entry.state == OPEN:
                 self._add_living(scrape, entry, identity, now)
@@ -215,21 +155,6 @@ class DirectoryReader:
                 return scrape.pools[OTHER]
             self._identities.add(identity)
         return scrape.pools[identity]
-
-    def _good_entries(self, scrape: _Scrape, found: ReadFile) -> Sequence[PoolEntry]:
-        """Return the entries of a file, or those that it had before if a counter has fallen since."""
-        entries, remembered = found.file.entries, self._remembered.get(found.name)
-        if remembered is not None and found is remembered.found:
-            return entries
-        counters = [_counters_of(entry.slots) for entry in entries]
-        if remembered is not None:
-            before = remembered.counters
-            if len(entries) < len(before) or not all(map(_has_not_fallen, before, counters)):
-                scrape.set_aside.append(CorruptFile(found.name, "a counter has fallen", "shrunk"))
-                return remembered.found.file.entries
-        if remembered is None or found.name not in self._replaced_since:
-            self._remembered[found.name] = _Remembered(found, counters)
-        return entries
 
     def _snapshot(self, scrape: _Scrape, started: float) -> Snapshot:
         pools = tuple(self._pools(scrape))  # First, because it sets files aside.
@@ -283,11 +208,6 @@ class DirectoryReader:
         return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)
 
 
-def _process(writer: Writer) -> tuple[object, ...]:
-    """Return what identifies a process, in all files that it has written one after the other."""
-    return writer.boot, writer.pid_namespace, writer.pid, writer.pid_start
-
-
 def _is_busy(slots: Sequence[int]) -> bool:
     """Return whether a use or a caller is under way: then the time integrals grow until the moment of the page."""
     untracked = slots[layout.UNTRACKED_CHECKOUTS] or slots[layout.UNTRACKED_PENDING]
@@ -314,7 +234,3 @@ def _decoded(parts: list[Part], identity: PoolIdentity, config: PoolConfig) -> P
         return decode(*aggregate(parts), identity, config) if parts else None
     except (ArithmeticError, LookupError, TypeError, ValueError):
         return None
-
-
-def _has_not_fallen(before: tuple[int, ...], now: tuple[int, ...]) -> bool:
-    return all(map(le, before, now))

@@ -7,7 +7,7 @@ Layout. All numbers are little-endian; all slots are aligned to 8 bytes. The siz
     0        256      entries_at                              entries_at + entry_bytes
     | header | schema | entry 0: length, state, JSON | slots  | entry 1 ...   | zeros up to total_bytes
 
-- The *header* (256 bytes, `_HEADER`) has magic, versions, sizes, the offsets of what follows, the six values that
+- The *header* (256 bytes, `HEADER`) has magic, versions, sizes, the offsets of what follows, the six values that
   change (`ENTRIES` to `TRANSPORT_ERRORS`), and a description of the process that writes the file (`Writer`).
 - The *schema* is JSON that says which slot holds which value (schema_translation.py), with a digest in the header. It
   lets a reader of another release find the values that it knows.
@@ -32,29 +32,25 @@ What a reader may rely on, and what not:
   makes sense by itself (state/layout.py), and a reader reads until two readings agree (file_reader.py).
 - The magic and the fields before `schema_at` keep their offsets in every version. A reader refuses a file of another
   MAJOR version, and reads one of another MINOR version by the lengths that its header gives.
-- A file may hold anything: it may be damaged, or written by another program. `parse` returns a `WorkerFile` or raises
-  CorruptFile, whatever the bytes are.
+- A file may hold anything: it may be damaged, or written by another program. `file_parser.parse` returns a `WorkerFile`
+  or raises CorruptFile, whatever the bytes are.
 
 Limits: `MAX_FILE_BYTES` for a file, `ENTRIES_READ_MAX` pools in it, `IDENTITY_READ_MAX` bytes for the JSON of a pool.
 
-Nothing here may open, map or lock a file: file_reader.py reads files, file_writer.py writes them.
+Nothing here may open, map or lock a file: file_reader.py reads files and file_writer.py writes them. What is read is
+checked in file_parser.py.
 """
 
 import json
 import struct
-from array import array
-from collections.abc import Callable, Mapping, MutableSequence, Sequence
+from collections.abc import MutableSequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from hashlib import blake2s
 from typing import Final
 
-from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.pool_metrics import INFO_LABELS
-from pool_exporter.state import layout
 from pool_exporter.state.layout import SLOT_COUNT
-from pool_exporter.workers.schema_translation import SCHEMA, translator
+from pool_exporter.workers.schema_translation import SCHEMA
 
 MAGIC: Final = b"POOLEXP\0"
 BYTE_ORDER: Final = 0x01020304
@@ -74,10 +70,8 @@ ENTRIES_READ_MAX: Final = 256
 IDENTITY_READ_MAX: Final = 8 * 1024
 """A file with a longer identity is refused: the identity becomes label values."""
 
-_HEADER: Final = struct.Struct("<8sIHHIIII16sIIII6q6q16s16s16s16s")
-_ENTRY_HEAD: Final = struct.Struct("<qq")
-_NUMBER_MAX: Final = 2**62
-"""No count and no sum of times reaches it. The bits of a NaN, and half of all garbage, do."""
+HEADER: Final = struct.Struct("<8sIHHIIII16sIIII6q6q16s16s16s16s")
+ENTRY_HEAD: Final = struct.Struct("<qq")
 
 ENTRIES, STATE, HEARTBEAT, HOOK_ERRORS, DROPPED, TRANSPORT_ERRORS = range(8, 14)
 """Indexes (in units of 8 bytes) of the header's values that change: the number of pool entries, the state of the
@@ -87,9 +81,6 @@ space, and the failures of the directory. The last three are written into the fi
 OPEN, CLOSED = 1, 2
 """State of a process or of a pool entry. A dead process that is not CLOSED was killed. A CLOSED pool no longer exists;
 its counters remain."""
-
-Translate = Callable[[Sequence[int]], list[int]]
-"""Turns the slots of a file into slots in the order of our own layout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,19 +150,19 @@ def new_file(writer: Writer) -> bytes:
     at = _aligned(HEADER_BYTES + len(schema))
     if at + ENTRIES_MAX * ENTRY_BYTES > FILE_BYTES:
         raise ValueError(f"a schema of {len(schema)} bytes leaves no space for {ENTRIES_MAX} pools")
-    offsets = (HEADER_BYTES, len(schema), _digest(schema), at, ENTRY_BYTES, ENTRIES_MAX, IDENTITY_BYTES)
+    offsets = (HEADER_BYTES, len(schema), digest_of(schema), at, ENTRY_BYTES, ENTRIES_MAX, IDENTITY_BYTES)
     changing = (0, OPEN, writer.monotonic, 0, 0, 0)
     times_and_pids = (writer.created, writer.monotonic, writer.pid, writer.pid_start)
     namespaces = (writer.pid_namespace, writer.time_namespace)
     ids = (writer.file_uuid, writer.process_uuid, writer.boot, writer.version)
     versions = (MAGIC, BYTE_ORDER, MAJOR, MINOR, HEADER_BYTES, FILE_BYTES)
-    header = _HEADER.pack(*versions, *offsets, *changing, *times_and_pids, *namespaces, *ids)
+    header = HEADER.pack(*versions, *offsets, *changing, *times_and_pids, *namespaces, *ids)
     return (header.ljust(HEADER_BYTES, b"\0") + schema).ljust(FILE_BYTES, b"\0")
 
 
 def entries_at(data: bytes | bytearray | memoryview) -> int:
     """Return the offset of the first pool entry in a file that `new_file` made."""
-    at: int = _HEADER.unpack_from(data)[9]
+    at: int = HEADER.unpack_from(data)[9]
     return at
 
 
@@ -179,10 +170,10 @@ def new_entry(identity: PoolIdentity, config: PoolConfig) -> bytes:
     """Return the first `IDENTITY_BYTES` of a pool entry: all but its slots. Names that do not fit are cut."""
     text = _identity_json(identity, config)
     for length in (64, 8):  # A character outside the BMP takes 12 bytes of JSON: 7 names of 64 do not always fit.
-        if len(text) > IDENTITY_BYTES - _ENTRY_HEAD.size:
+        if len(text) > IDENTITY_BYTES - ENTRY_HEAD.size:
             cut = PoolIdentity(*(value[:length] for value in identity.values()))
             text = _identity_json(cut, replace(config, labels={}))
-    return (_ENTRY_HEAD.pack(len(text), OPEN) + text).ljust(IDENTITY_BYTES, b"\0")
+    return (ENTRY_HEAD.pack(len(text), OPEN) + text).ljust(IDENTITY_BYTES, b"\0")
 
 
 def _identity_json(identity: PoolIdentity, config: PoolConfig) -> bytes:
@@ -195,133 +186,8 @@ def _identity_json(identity: PoolIdentity, config: PoolConfig) -> bytes:
     return json.dumps(pool, separators=(",", ":")).encode()
 
 
-def filled_bytes(header: bytes, size: int) -> int:
-    """Return how many bytes of a file of *size* bytes have content, going by its header. The header may be damaged."""
-    if len(header) < _HEADER.size:
-        return size
-    fields: Sequence[int] = _HEADER.unpack_from(header)
-    return min(size, max(HEADER_BYTES, fields[9] + max(0, fields[13]) * fields[10]))
-
-
-def parse(data: bytes, path: str, size: int | None = None) -> WorkerFile:
-    """Read the content of a worker file.
-
-    Args:
-        data: The bytes of the file: all of them, or the first `filled_bytes`.
-        path: Path of the file, for the error.
-        size: Size of the file in bytes; by default the length of *data*.
-
-    Raises:
-        CorruptFile: The bytes are not a worker file of a known version. Nothing else is raised, whatever the bytes are.
-    """
-    try:
-        return _parse(data, path, len(data) if size is None else size)
-    except CorruptFile:
-        raise
-    except ValueError as error:
-        raise CorruptFile(path, str(error)) from None
-    except Exception as error:  # noqa: BLE001  # bytes that a check forgot must cost this file alone, not the scrape
-        raise CorruptFile(path, f"its content is damaged: {type(error).__name__}") from None
-
-
-def _parse(data: bytes, path: str, size: int) -> WorkerFile:
-    if len(data) < HEADER_BYTES:
-        raise ValueError(f"it has {len(data)} bytes, a header has {HEADER_BYTES}")
-    fields = _HEADER.unpack_from(data)
-    magic, order, major, _, header_bytes, total = fields[:6]
-    if magic != MAGIC or order != BYTE_ORDER:
-        raise ValueError("it does not begin as a worker file does")
-    if major != MAJOR:
-        raise CorruptFile(path, f"it is of version {major}, this reader knows {MAJOR}", "version")
-    if header_bytes < HEADER_BYTES or total != size:
-        raise ValueError(f"its header says {total} bytes, there are {size}")
-    return _content(data, fields, fields[8], *fields[25:])
-
-
-def _content(data: bytes, fields: Sequence[int], digest: bytes, *ids: bytes) -> WorkerFile:
-    schema_at, schema_bytes = fields[6:8]
-    first, entry_bytes, entries_max, slots_at, count = fields[9:14]
-    state, heartbeat, hook_errors, dropped, transport_errors = fields[14:19]
-    if not 0 <= count <= entries_max or first % 8 or entry_bytes % 8 or slots_at % 8:
-        raise ValueError(f"its {count} entries of {entry_bytes} bytes do not fit its space for {entries_max}")
-    if count > ENTRIES_READ_MAX:
-        raise ValueError(f"it has {count} entries, at most {ENTRIES_READ_MAX} are read")
-    if first + count * entry_bytes > len(data):
-        raise ValueError("its entries reach beyond its end")
-    if min(heartbeat, hook_errors, dropped, transport_errors, *fields[19:25]) < 0:
-        raise ValueError("its header has a number below 0")
-    slot_count, translate = _translator(data[schema_at : schema_at + schema_bytes], digest)
-    if slots_at < _ENTRY_HEAD.size or slots_at + slot_count * 8 > entry_bytes:
-        raise ValueError("its slots reach beyond their entry")
-    starts = range(first, first + count * entry_bytes, entry_bytes)
-    entries = tuple(_entry(data[at : at + entry_bytes], slots_at, slot_count, translate) for at in starts)
-    file_uuid, process_uuid, boot, version = ids
-    writer = Writer(file_uuid, process_uuid, boot, version, *fields[19:25])
-    return WorkerFile(writer, state, heartbeat, hook_errors, dropped, transport_errors, entries)
-
-
-@lru_cache(maxsize=16)
-def _translator(schema: bytes, digest: bytes) -> tuple[int, Translate]:
-    """Return how many slots a schema describes, and what translates them. Cached: all workers of a release have it."""
-    if _digest(schema) != digest:
-        raise ValueError("its schema is damaged")
-    try:
-        described = json.loads(schema)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"its schema is no JSON: {error}") from None
-    translate = translator(described)
-    slot_count = described["words"]
-    if type(slot_count) is not int:  # In JSON 282.0 equals 282, and no slice takes it.
-        raise ValueError(f"its schema has {slot_count!r} slots")
-    return slot_count, translate
-
-
-def _entry(data: bytes, slots_at: int, slot_count: int, translate: Translate) -> PoolEntry:
-    length, state = _ENTRY_HEAD.unpack_from(data)
-    if not 0 <= length <= min(IDENTITY_READ_MAX, slots_at - _ENTRY_HEAD.size) or state not in (OPEN, CLOSED):
-        raise ValueError("the head of an entry is damaged")
-    identity, config = _identity(data[_ENTRY_HEAD.size : _ENTRY_HEAD.size + length])
-    # An array holds no objects that the garbage collector has to visit, and creates only those that are read.
-    stored = array("q", data[slots_at : slots_at + slot_count * 8])
-    slots = stored if translate is list else translate(stored)
-    # If the highest byte of every number is 0, no number has to be checked. In another layout that says nothing.
-    is_small = translate is list and not data[slots_at + 7 : slots_at + layout.SERVER_PIDS * 8 : 8].strip(b"\0")
-    if not is_small and _has_impossible(slots[: layout.SERVER_PIDS]):
-        raise ValueError("an entry has an impossible number")
-    return PoolEntry(identity, config, state, slots)
-
-
-def _has_impossible(numbers: Sequence[int]) -> bool:
-    negative = {at for at, number in enumerate(numbers) if number < 0}
-    return max(numbers) >= _NUMBER_MAX or not negative <= layout.SIGNED_SLOTS
-
-
-@lru_cache(maxsize=16_384)
-def _identity(text: bytes) -> tuple[PoolIdentity, PoolConfig]:
-    """Read the JSON of an entry. Cached: it never changes. It becomes label values, so only text is accepted."""
-    try:
-        pool = json.loads(text)
-        labels = {str(key): str(value) for key, value in pool["labels"].items() if key in INFO_LABELS}
-        identity = PoolIdentity(*map(_text, pool["identity"]))
-        return identity, PoolConfig(_limit(pool, "max"), _limit(pool, "idle_max"), labels)
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"the identity of an entry is damaged: {error!r}") from None
-
-
-def _limit(pool: Mapping[str, object], name: str) -> int | None:
-    limit = pool[name]
-    if limit is not None and (type(limit) is not int or not 0 <= limit < _NUMBER_MAX):
-        raise ValueError(f"{name} is no limit")
-    return limit
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"a name is text, not {type(value).__name__}")
-    return value.encode("utf-8", "replace").decode()
-
-
-def _digest(schema: bytes) -> bytes:
+def digest_of(schema: bytes) -> bytes:
+    """Return the digest of a schema that the header has."""
     return blake2s(schema, digest_size=16).digest()
 
 

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Final
 
 from pool_exporter.errors import CorruptFile
-from pool_exporter.workers.file_format import HEADER_BYTES, MAX_FILE_BYTES, WorkerFile, filled_bytes, parse
+from pool_exporter.workers.file_format import HEADER_BYTES, MAX_FILE_BYTES, WorkerFile
+from pool_exporter.workers.file_parser import filled_bytes, parse
 
 PREFIX: Final = "w-"
 SUFFIX: Final = ".pool"

@@ -186,7 +186,7 @@ def test_header_of_a_worker_file_is_as_documented() -> None:
     rows = list(header_rows())
 
     assert [offset for offset, _ in rows] == [sum(sizes[kind] for _, kind in rows[:n]) for n in range(len(rows))]
-    assert file_format._HEADER.size == rows[-1][0] + sizes[rows[-1][1]]
+    assert file_format.HEADER.size == rows[-1][0] + sizes[rows[-1][1]]
 
 
 def header_rows() -> Iterator[tuple[int, str]]:

@@ -56,7 +56,7 @@ def test_volume_full_at_the_start(tmp_path: Path) -> None:
         with application(directory) as running:
             running.ask("use(3)")
             before = (running.ask("shared()"), running.ask("checkouts()"))
-            failures = running.ask("monitor.snapshot().transport_errors")
+            failures = running.ask("instrumentation.snapshot().transport_errors")
             (directory / "filling").unlink()
             until(True, lambda: running.ask("shared()"))
             until(3, lambda: only_pool(directory).checkouts)

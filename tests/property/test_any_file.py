@@ -24,7 +24,8 @@ from pool_exporter.state import layout
 from pool_exporter.web.responses import Request, respond
 from pool_exporter.workers.dead_worker_totals import TOTALS_FILE, Totals, load
 from pool_exporter.workers.directory_snapshot import DirectoryReader
-from pool_exporter.workers.file_format import _HEADER, FILE_BYTES, HEADER_BYTES, WorkerFile, parse
+from pool_exporter.workers.file_format import FILE_BYTES, HEADER, HEADER_BYTES, WorkerFile
+from pool_exporter.workers.file_parser import parse
 from pool_exporter.workers.file_reader import name_of
 from pool_exporter.workers.file_writer import WorkerFiles
 from pool_exporter.workers.schema_translation import SCHEMA
@@ -57,10 +58,10 @@ def valid() -> bytes:
     return data
 
 
-UUID_AT = _HEADER.size - 4 * 16
+UUID_AT = HEADER.size - 4 * 16
 SCHEMA_END = HEADER_BYTES + len(json.dumps(SCHEMA, separators=(",", ":")))
 PLACES = st.one_of(
-    st.integers(0, _HEADER.size - 1), st.integers(HEADER_BYTES, SCHEMA_END), st.integers(0, FILE_BYTES - 1)
+    st.integers(0, HEADER.size - 1), st.integers(HEADER_BYTES, SCHEMA_END), st.integers(0, FILE_BYTES - 1)
 )
 CHANGES = st.lists(st.tuples(PLACES, st.binary(min_size=1, max_size=9)), min_size=1, max_size=6)
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
-from pool_exporter.workers import file_format
+from pool_exporter.workers import file_format, file_parser
 from pool_exporter.workers.file_format import (
-    _ENTRY_HEAD,
-    _HEADER,
     ENTRIES,
     ENTRIES_MAX,
     ENTRY_BYTES,
+    ENTRY_HEAD,
     FILE_BYTES,
+    HEADER,
     HEADER_BYTES,
     IDENTITY_BYTES,
     OPEN,
@@ -28,8 +28,8 @@ from pool_exporter.workers.file_format import (
     entries_at,
     new_entry,
     new_file,
-    parse,
 )
+from pool_exporter.workers.file_parser import parse
 from pool_exporter.workers.schema_translation import SCHEMA
 
 WRITER = Writer(b"u" * 16, b"p" * 16, b"b" * 16, b"1.2.3".ljust(16, b"\0"), 10, 20, 30, 40, 50, 60)
@@ -113,10 +113,10 @@ def test_impossible_limit_is_refused(identity: bytes) -> None:
 def with_schema(schema: dict[str, object]) -> bytes:
     """Return a file whose schema is another one, with the right digest."""
     text = json.dumps(schema, separators=(",", ":")).encode()
-    fields = list(_HEADER.unpack_from(filled()))
+    fields = list(HEADER.unpack_from(filled()))
     data, old = filled(), entries_at(filled())
     fields[7:10] = [len(text), blake2s(text, digest_size=16).digest(), (HEADER_BYTES + len(text) + 7) // 8 * 8]
-    header = _HEADER.pack(*fields).ljust(HEADER_BYTES, b"\0")
+    header = HEADER.pack(*fields).ljust(HEADER_BYTES, b"\0")
     return ((header + text).ljust(fields[9], b"\0") + data[old:])[:FILE_BYTES].ljust(FILE_BYTES, b"\0")
 
 
@@ -133,7 +133,7 @@ def test_any_error_of_reading_is_corrupt(monkeypatch: pytest.MonkeyPatch) -> Non
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(file_format, "_entry", fail)
+    monkeypatch.setattr(file_parser, "_entry", fail)
 
     with pytest.raises(CorruptFile, match="ZeroDivisionError"):
         parse(bytes(filled()), "f")
@@ -142,14 +142,14 @@ def test_any_error_of_reading_is_corrupt(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_too_many_pools_or_too_long_names_are_refused() -> None:
     """What one file may cost a reader is bounded: issue 10, item 25."""
     data = filled()
-    head = [*_HEADER.unpack_from(data)]
+    head = [*HEADER.unpack_from(data)]
     head[10:14] = [8, 10_000, 0, 1_000]
-    data[:HEADER_BYTES] = _HEADER.pack(*head).ljust(HEADER_BYTES, b"\0")
+    data[:HEADER_BYTES] = HEADER.pack(*head).ljust(HEADER_BYTES, b"\0")
 
     with pytest.raises(CorruptFile, match="at most 256"):
         parse(bytes(data), "f")
     with pytest.raises(ValueError, match="head of an entry"):
-        file_format._entry(_ENTRY_HEAD.pack(9_000, OPEN) + bytes(20_000), 10_000, 1, list)
+        file_parser._entry(ENTRY_HEAD.pack(9_000, OPEN) + bytes(20_000), 10_000, 1, list)
 
 
 @pytest.mark.parametrize(

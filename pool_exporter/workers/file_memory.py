@@ -1,0 +1,112 @@
+"""Remembers the last good content of each worker file, so that no counter falls while a file cannot be used.
+
+- A file that is damaged, unreadable, or whose counters fell counts with its last good content.
+- A file that was deleted under its living worker counts until the worker goes on in a new one.
+- A file that replaced a living worker's file (restored from a backup) is no dead worker's: it must not be compacted.
+
+Nothing here may open a file.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter, le
+from typing import Final
+
+from pool_exporter.errors import CorruptFile
+from pool_exporter.state import layout
+from pool_exporter.workers.file_format import PoolEntry, Writer
+from pool_exporter.workers.file_reader import DirectoryScan, ReadFile
+
+HELD_SECONDS: Final = 10.0
+"""For so long a file that replaced a living worker's file is not compacted: the worker removes it at its heartbeat."""
+
+MISSING_SECONDS: Final = 3.0
+"""For so long a file that was deleted under a living worker counts: the worker goes on in a new one."""
+
+_counters_of: Final = itemgetter(*layout.COUNTER_SLOTS)
+
+
+@dataclass(slots=True)
+class _Remembered:
+    """The last good content of a file."""
+
+    found: ReadFile
+    counters: list[tuple[int, ...]]
+    missing_since: float | None = None
+
+
+class FileMemory:
+    """What one reader remembers of the files of a directory. Times are seconds of *clock*."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._remembered: dict[str, _Remembered] = {}
+        self._replaced_since: dict[str, float] = {}
+
+    def replaced(self, scanned: DirectoryScan) -> set[str]:
+        """Return the names of dead files that were seen alive under another inode number a short time ago."""
+        now, before = self._clock(), self._replaced_since
+        self._replaced_since = {
+            found.name: before.get(found.name, now) for found in scanned.files if self._is_replacement(found)
+        }
+        return {name for name, since in self._replaced_since.items() if now - since < HELD_SECONDS}
+
+    def _is_replacement(self, found: ReadFile) -> bool:
+        remembered = self._remembered.get(found.name)
+        if remembered is None or found.is_alive:
+            return False
+        return remembered.found.is_alive and remembered.found.inode != found.inode
+
+    def files(self, scanned: DirectoryScan, compacted: Mapping[str, None], *, are_totals_new: bool) -> list[ReadFile]:
+        """Return the files that count: those that were read, and the last good content of those that could not be.
+
+        Args:
+            scanned: What was read.
+            compacted: The names of the files that are in the totals.
+            are_totals_new: Whether the totals were read after the files.
+        """
+        files = [found for found in scanned.files if found.name not in compacted]
+        names = {found.name for found in files}
+        set_aside = {fault.path.rpartition("/")[2] for fault in scanned.set_aside}
+        alive = {_process(found.file.writer) for found in files if found.is_alive}
+        self._remembered = {
+            name: remembered
+            for name, remembered in self._remembered.items()
+            if name not in compacted
+            and (
+                name in names | set_aside
+                or not are_totals_new  # It may have been compacted.
+                or self._is_missing(remembered, alive)
+            )
+        }
+        return files + [remembered.found for name, remembered in self._remembered.items() if name not in names]
+
+    def _is_missing(self, remembered: _Remembered, alive: set[tuple[object, ...]]) -> bool:
+        """Return whether a file was deleted a moment ago, and its living process has no new one yet."""
+        if _process(remembered.found.file.writer) in alive or not remembered.found.is_alive:
+            return False
+        now = self._clock()
+        remembered.missing_since = now if remembered.missing_since is None else remembered.missing_since
+        return now - remembered.missing_since < MISSING_SECONDS
+
+    def good_entries(self, found: ReadFile) -> tuple[Sequence[PoolEntry], CorruptFile | None]:
+        """Return the entries of a file that count, and a fault if they are not what was read."""
+        entries, remembered = found.file.entries, self._remembered.get(found.name)
+        if remembered is not None and found is remembered.found:
+            return entries, None
+        counters = [_counters_of(entry.slots) for entry in entries]
+        if remembered is not None and _have_fallen(remembered.counters, counters):
+            return remembered.found.file.entries, CorruptFile(found.name, "a counter has fallen", "shrunk")
+        if found.name not in self._replaced_since:
+            self._remembered[found.name] = _Remembered(found, counters)
+        return entries, None
+
+
+def _process(writer: Writer) -> tuple[object, ...]:
+    """Return what identifies a process, in all files that it has written one after the other."""
+    return writer.boot, writer.pid_namespace, writer.pid, writer.pid_start
+
+
+def _have_fallen(before: Sequence[tuple[int, ...]], now: Sequence[tuple[int, ...]]) -> bool:
+    return len(now) < len(before) or not all(all(map(le, *pair)) for pair in zip(before, now, strict=False))

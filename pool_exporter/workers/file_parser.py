@@ -1,0 +1,164 @@
+"""Parses the bytes of a worker file: the result is a `WorkerFile` or a CorruptFile, whatever the bytes are.
+
+The format is in file_format.py. Pure functions of bytes; nothing here may open a file.
+"""
+
+import json
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Final
+
+from pool_exporter.errors import CorruptFile
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.pool_metrics import INFO_LABELS
+from pool_exporter.state import layout
+from pool_exporter.workers.file_format import (
+    BYTE_ORDER,
+    CLOSED,
+    ENTRIES_READ_MAX,
+    ENTRY_HEAD,
+    HEADER,
+    HEADER_BYTES,
+    IDENTITY_READ_MAX,
+    MAGIC,
+    MAJOR,
+    OPEN,
+    PoolEntry,
+    WorkerFile,
+    Writer,
+    digest_of,
+)
+from pool_exporter.workers.schema_translation import translator
+
+Translate = Callable[[Sequence[int]], list[int]]
+"""Turns the slots of a file into slots in the order of our own layout."""
+
+_NUMBER_MAX: Final = 2**62
+"""No count and no sum of times reaches it. The bits of a NaN, and half of all garbage, do."""
+
+
+def filled_bytes(header: bytes, size: int) -> int:
+    """Return how many bytes of a file of *size* bytes have content, going by its header. The header may be damaged."""
+    if len(header) < HEADER.size:
+        return size
+    fields: Sequence[int] = HEADER.unpack_from(header)
+    return min(size, max(HEADER_BYTES, fields[9] + max(0, fields[13]) * fields[10]))
+
+
+def parse(data: bytes, path: str, size: int | None = None) -> WorkerFile:
+    """Read the content of a worker file.
+
+    Args:
+        data: The bytes of the file: all of them, or the first `filled_bytes`.
+        path: Path of the file, for the error.
+        size: Size of the file in bytes; by default the length of *data*.
+
+    Raises:
+        CorruptFile: The bytes are not a worker file of a known version. Nothing else is raised, whatever the bytes are.
+    """
+    try:
+        return _parse(data, path, len(data) if size is None else size)
+    except CorruptFile:
+        raise
+    except ValueError as error:
+        raise CorruptFile(path, str(error)) from None
+    except Exception as error:  # noqa: BLE001  # bytes that a check forgot must cost this file alone, not the scrape
+        raise CorruptFile(path, f"its content is damaged: {type(error).__name__}") from None
+
+
+def _parse(data: bytes, path: str, size: int) -> WorkerFile:
+    if len(data) < HEADER_BYTES:
+        raise ValueError(f"it has {len(data)} bytes, a header has {HEADER_BYTES}")
+    fields = HEADER.unpack_from(data)
+    magic, order, major, _, header_bytes, total = fields[:6]
+    if magic != MAGIC or order != BYTE_ORDER:
+        raise ValueError("it does not begin as a worker file does")
+    if major != MAJOR:
+        raise CorruptFile(path, f"it is of version {major}, this reader knows {MAJOR}", "version")
+    if header_bytes < HEADER_BYTES or total != size:
+        raise ValueError(f"its header says {total} bytes, there are {size}")
+    return _content(data, fields, fields[8], *fields[25:])
+
+
+def _content(data: bytes, fields: Sequence[int], digest: bytes, *ids: bytes) -> WorkerFile:
+    schema_at, schema_bytes = fields[6:8]
+    first, entry_bytes, entries_max, slots_at, count = fields[9:14]
+    state, heartbeat, hook_errors, dropped, transport_errors = fields[14:19]
+    if not 0 <= count <= entries_max or first % 8 or entry_bytes % 8 or slots_at % 8:
+        raise ValueError(f"its {count} entries of {entry_bytes} bytes do not fit its space for {entries_max}")
+    if count > ENTRIES_READ_MAX:
+        raise ValueError(f"it has {count} entries, at most {ENTRIES_READ_MAX} are read")
+    if first + count * entry_bytes > len(data):
+        raise ValueError("its entries reach beyond its end")
+    if min(heartbeat, hook_errors, dropped, transport_errors, *fields[19:25]) < 0:
+        raise ValueError("its header has a number below 0")
+    slot_count, translate = _translator(data[schema_at : schema_at + schema_bytes], digest)
+    if slots_at < ENTRY_HEAD.size or slots_at + slot_count * 8 > entry_bytes:
+        raise ValueError("its slots reach beyond their entry")
+    starts = range(first, first + count * entry_bytes, entry_bytes)
+    entries = tuple(_entry(data[at : at + entry_bytes], slots_at, slot_count, translate) for at in starts)
+    file_uuid, process_uuid, boot, version = ids
+    writer = Writer(file_uuid, process_uuid, boot, version, *fields[19:25])
+    return WorkerFile(writer, state, heartbeat, hook_errors, dropped, transport_errors, entries)
+
+
+@lru_cache(maxsize=16)
+def _translator(schema: bytes, digest: bytes) -> tuple[int, Translate]:
+    """Return how many slots a schema describes, and what translates them. Cached: all workers of a release have it."""
+    if digest_of(schema) != digest:
+        raise ValueError("its schema is damaged")
+    try:
+        described = json.loads(schema)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its schema is no JSON: {error}") from None
+    translate = translator(described)
+    slot_count = described["words"]
+    if type(slot_count) is not int:  # In JSON 282.0 equals 282, and no slice takes it.
+        raise ValueError(f"its schema has {slot_count!r} slots")
+    return slot_count, translate
+
+
+def _entry(data: bytes, slots_at: int, slot_count: int, translate: Translate) -> PoolEntry:
+    length, state = ENTRY_HEAD.unpack_from(data)
+    if not 0 <= length <= min(IDENTITY_READ_MAX, slots_at - ENTRY_HEAD.size) or state not in (OPEN, CLOSED):
+        raise ValueError("the head of an entry is damaged")
+    identity, config = _identity(data[ENTRY_HEAD.size : ENTRY_HEAD.size + length])
+    # An array holds no objects that the garbage collector has to visit, and creates only those that are read.
+    stored = array("q", data[slots_at : slots_at + slot_count * 8])
+    slots = stored if translate is list else translate(stored)
+    # If the highest byte of every number is 0, no number has to be checked. In another layout that says nothing.
+    is_small = translate is list and not data[slots_at + 7 : slots_at + layout.SERVER_PIDS * 8 : 8].strip(b"\0")
+    if not is_small and _has_impossible(slots[: layout.SERVER_PIDS]):
+        raise ValueError("an entry has an impossible number")
+    return PoolEntry(identity, config, state, slots)
+
+
+def _has_impossible(numbers: Sequence[int]) -> bool:
+    negative = {at for at, number in enumerate(numbers) if number < 0}
+    return max(numbers) >= _NUMBER_MAX or not negative <= layout.SIGNED_SLOTS
+
+
+@lru_cache(maxsize=16_384)
+def _identity(text: bytes) -> tuple[PoolIdentity, PoolConfig]:
+    """Read the JSON of an entry. Cached: it never changes. It becomes label values, so only text is accepted."""
+    try:
+        pool = json.loads(text)
+        labels = {str(key): str(value) for key, value in pool["labels"].items() if key in INFO_LABELS}
+        identity = PoolIdentity(*map(_text, pool["identity"]))
+        return identity, PoolConfig(_limit(pool, "max"), _limit(pool, "idle_max"), labels)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"the identity of an entry is damaged: {error!r}") from None
+
+
+def _limit(pool: Mapping[str, object], name: str) -> int | None:
+    limit = pool[name]
+    if limit is not None and (type(limit) is not int or not 0 <= limit < _NUMBER_MAX):
+        raise ValueError(f"{name} is no limit")
+    return limit
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a name is text, not {type(value).__name__}")
+    return value.encode("utf-8", "replace").decode()
