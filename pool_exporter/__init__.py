@@ -1,8 +1,8 @@
 """Exact, nearly free, always-visible monitoring of SQLAlchemy connection pools for Prometheus and OpenTelemetry.
 
-The names of `__all__` are the public surface. Importing this module imports nothing of weight: each name brings what it
-needs when it is first used. So the sidecar never loads SQLAlchemy, and an application loads no server that it does not
-ask for.
+The names of `__all__` are the public interface. Importing this package imports none of its modules: each name imports
+what it needs when it is first used. So the sidecar never loads SQLAlchemy, and an application loads no server that it
+does not start.
 """
 
 from importlib import import_module as _import_module
@@ -43,7 +43,7 @@ _LAZY = {
 if not _TYPE_CHECKING:  # A type checker would take any name for one that exists.
 
     def __getattr__(name: str) -> object:
-        """Import what is not imported at the start, and the version, when it is asked for."""
+        """Import a public name when it is first used; return the installed version as `__version__`."""
         if name == "__version__":
             return _import_module("pool_exporter.version").build()["version"]
         if name not in _LAZY:
@@ -52,5 +52,5 @@ if not _TYPE_CHECKING:  # A type checker would take any name for one that exists
 
 
 def __dir__() -> list[str]:
-    """List what can be had, imported or not."""
+    """Return all names, imported or not."""
     return sorted({*globals(), *__all__})

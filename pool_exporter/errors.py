@@ -1,15 +1,15 @@
 """The errors that pool_exporter raises on purpose: classes and their messages, no decisions, no third-party import.
 
-They are two-sided: whoever reads the message either did it or is the victim of it.
+Each class says where the cause is:
 
     Exception
     └── PoolExporterError
-        ├── UnsupportedError                    ours: the installed SQLAlchemy is not one that this version knows
-        ├── SettingsError (also a ValueError)   yours: the environment, `.env` or a URL says something impossible
-        └── CorruptFile                         another process's: a file of the shared directory makes no sense
+        ├── UnsupportedError                    in pool_exporter: it does not know the installed SQLAlchemy
+        ├── SettingsError (also a ValueError)   in the settings: the environment, `.env` or an argument is wrong
+        └── CorruptFile                         in another process: a file of the shared directory is damaged
 
-A password in a setting's value is masked when the Problem is built, so that nothing which holds an error holds it.
-All of them survive pickling.
+A password in a setting's value is masked when the Problem is built, so that no error holds it. All errors can be
+pickled.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ SHOWN_CHARACTERS_MAX = 200
 
 
 def masked(url: str) -> str:
-    """Return a database URL fit to be shown: no password and no query, even if it cannot be parsed.
+    """Return a database URL without its password and its query, even if it cannot be parsed.
 
-    Where it is not certain which part is the password, more is hidden than needed; a text without `://` is hidden
-    whole, because it may be the password itself.
+    Where it is not certain which part is the password, more is hidden than needed. A text without `://` is hidden
+    entirely, because it may be the password itself.
     """
-    scheme, mark, rest = url.partition("://")
-    if not mark or not re.fullmatch(r"[\w+.-]+", scheme):
+    scheme, separator, rest = url.partition("://")
+    if not separator or not re.fullmatch(r"[\w+.-]+", scheme):
         return "***"
     if scheme.startswith("sqlite") and rest.startswith("/"):
         login, at, place = "", "", rest  # A file's path may have any @ and : in it.
@@ -46,14 +46,14 @@ def _from_colon_masked(text: str, unless: str = r"(?!)") -> str:
 
 
 class PoolExporterError(Exception):
-    """Stand for everything that pool_exporter raises on purpose."""
+    """The base class of all errors that pool_exporter raises on purpose."""
 
 
 class UnsupportedError(PoolExporterError):
-    """Report an installed package that works in another way than this version of pool_exporter knows."""
+    """The installed version of a package works in a way that this version of pool_exporter does not know."""
 
     def __init__(self, package: str, missing: list[str]) -> None:
-        """Carry the package with its version, and the names that it should have and has not."""
+        """Keep the package with its version, and the names that it should have and does not have."""
         super().__init__(package, missing)
         self.package = package
         self.missing = missing
@@ -65,9 +65,12 @@ class UnsupportedError(PoolExporterError):
 
 @dataclass(frozen=True)
 class Problem:
-    """Name one setting that is wrong: its key, its value as it may be shown, and what is allowed instead.
+    """One wrong setting.
 
-    The value is None where there is none to show: a key that is unknown or missing, a line of `.env`.
+    Attributes:
+        key: The variable, argument, or line of a file.
+        value: Its value with passwords masked; None where there is none: an unknown or missing key, a line of `.env`.
+        allowed: What is allowed instead.
     """
 
     key: str
@@ -75,7 +78,7 @@ class Problem:
     allowed: str
 
     def __post_init__(self) -> None:
-        """Mask the value if it is a URL, under whichever key it is, and cut it at 200 characters."""
+        """Mask the value if it is a URL, whatever its key, and cut it at 200 characters."""
         if self.value is not None:
             shown = masked(self.value) if self.key.endswith("URL") or "://" in self.value else self.value
             object.__setattr__(self, "value", shown[:SHOWN_CHARACTERS_MAX])
@@ -86,10 +89,10 @@ class Problem:
 
 
 class SettingsError(PoolExporterError, ValueError):
-    """Report every wrong setting at once: one problem is one line, several are a line each under a heading."""
+    """All wrong settings at once; the message of one is one line, that of several a line each under a heading."""
 
     def __init__(self, *problems: Problem) -> None:
-        """Carry the problems in the order given; at least one is needed."""
+        """Keep the problems in the order given; at least one is needed."""
         if not problems:
             raise TypeError("a SettingsError needs at least one problem")
         super().__init__(*problems)
@@ -102,10 +105,10 @@ class SettingsError(PoolExporterError, ValueError):
 
 
 class CorruptFile(PoolExporterError):
-    """Report a file that another process wrote, or half wrote, and that cannot be read as what it claims to be."""
+    """A file of the shared directory is damaged, incomplete, or of another kind than its name says."""
 
     def __init__(self, path: str, fault: str, reason: str = "corrupt") -> None:
-        """Carry the path, what is wrong with it, and one of `catalog_exporter.SET_ASIDE` for counting it."""
+        """Keep the path, what is wrong with it, and one of `exporter_metrics.SET_ASIDE` for counting it."""
         super().__init__(path, fault, reason)
         self.path = path
         self.fault = fault

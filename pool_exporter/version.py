@@ -1,4 +1,4 @@
-"""What is running: the exporter's version and SQLAlchemy's, from the installed packages."""
+"""The versions of pool_exporter and SQLAlchemy, from the metadata of the installed packages."""
 
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version

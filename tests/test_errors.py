@@ -28,12 +28,12 @@ ANOTHER = Problem("POOL_EXPORTER_DIRR", None, "did you mean POOL_EXPORTER_DIR?")
 
 
 def test_one_problem_is_one_line() -> None:
-    """A single wrong setting is told in one line: key, value as given, what is allowed."""
+    """A single wrong setting is one line: key, value as given, what is allowed."""
     assert "DB_POOL_SIZE='many': must be a whole number" == str(SettingsError(PROBLEM))
 
 
 def test_several_problems_are_a_line_each() -> None:
-    """Several are counted, then told in the order given, each on a line; one without a value shows none."""
+    """Several are a number, then a line each in the order given; one without a value shows none."""
     expected = (
         "2 settings are wrong:\n"
         "  DB_POOL_SIZE='many': must be a whole number\n"
@@ -78,7 +78,7 @@ def test_corrupt_file_names_path_and_fault() -> None:
 
 
 def test_hierarchy() -> None:
-    """One except clause catches all of ours; a wrong setting is a ValueError besides, a corrupt file is not."""
+    """One except clause catches all of the package; a wrong setting is a ValueError besides, a corrupt file is not."""
     assert issubclass(SettingsError, PoolExporterError)
     assert issubclass(CorruptFile, PoolExporterError)
     assert issubclass(SettingsError, ValueError)

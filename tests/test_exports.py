@@ -20,7 +20,7 @@ DESIGNED = {
 
 
 def visible_names() -> set[str]:
-    """Return the names in `pool_exporter` without its modules, whose own path is how one reaches them."""
+    """Return the names in `pool_exporter` without its modules, which are imported by their own path."""
     names = {name for name in vars(pool_exporter) if not name.startswith("_")}
     return {name for name in names if f"pool_exporter.{name}" not in sys.modules}
 

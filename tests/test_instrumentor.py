@@ -1,4 +1,4 @@
-"""OpenTelemetry's door without code: every pool, one provider, and nobody else counting the same connections."""
+"""The OpenTelemetry instrumentor: every pool, one provider, and no other library that counts the same connections."""
 
 import asyncio
 import gc
@@ -32,7 +32,7 @@ from tests.serving import run
 from tests.telemetry import collected, points, value
 
 CHECKOUTS, COUNT = "sqlalchemy.pool.checkouts", "db.client.connection.count"
-THEIRS = "db.client.connections.usage"
+OTHER_METRIC = "db.client.connections.usage"
 
 
 class Telemetry:
@@ -45,12 +45,12 @@ class Telemetry:
         self.tracers = TracerProvider(shutdown_on_exit=False)
         self.tracers.add_span_processor(SimpleSpanProcessor(self.spans))
 
-    def ours(self, **options: Any) -> None:
-        """Begin ours."""
+    def instrument_pools(self, **options: Any) -> None:
+        """Begin this package's instrumentation."""
         PoolInstrumentor().instrument(meter_provider=self.meters, **options)
 
-    def theirs(self) -> None:
-        """Begin theirs, which does not know SQLAlchemy 2.1."""
+    def instrument_sqlalchemy(self) -> None:
+        """Begin OpenTelemetry's own for SQLAlchemy, which does not know version 2.1."""
         SQLAlchemyInstrumentor().instrument(
             meter_provider=self.meters, tracer_provider=self.tracers, skip_dep_check=True
         )
@@ -75,8 +75,8 @@ def _telemetry() -> Iterator[Telemetry]:
     for instrumentor in (PoolInstrumentor(), SQLAlchemyInstrumentor()):
         if instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.uninstrument()
-    for watched in instrumentation.monitors():
-        watched.close()
+    for monitor in instrumentation.monitors():
+        monitor.close()
     gc.collect()
 
     assert before == errors.count
@@ -116,7 +116,7 @@ def test_every_engine_is_reported(telemetry: Telemetry, tmp_path: Path) -> None:
     """Engines made before, after, and by functions that were imported before are reported, once each (F8, F9)."""
     before = engine(tmp_path)
     use(before)
-    telemetry.ours()
+    telemetry.instrument_pools()
     after, imported = engine(tmp_path), create_engine(f"sqlite:///{tmp_path}/y.db", poolclass=QueuePool)
     use(after)
     use(imported)
@@ -126,7 +126,7 @@ def test_every_engine_is_reported(telemetry: Telemetry, tmp_path: Path) -> None:
 
 def test_an_async_engine_is_counted_once(telemetry: Telemetry, tmp_path: Path) -> None:
     """F8: an asynchronous engine is one pool, not two."""
-    telemetry.ours()
+    telemetry.instrument_pools()
 
     async def use_one() -> dict[str, Any]:
         made = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/x.db", poolclass=AsyncAdaptedQueuePool)
@@ -141,7 +141,9 @@ def test_an_async_engine_is_counted_once(telemetry: Telemetry, tmp_path: Path) -
     assert [1, 0] == [value(found, COUNT, db_client_connection_state=state, **of_it) for state in ("used", "idle")]
 
 
-ORDERS = pytest.mark.parametrize("order", [["ours", "theirs"], ["theirs", "ours"]], ids="-".join)
+ORDERS = pytest.mark.parametrize(
+    "order", [["instrument_pools", "instrument_sqlalchemy"], ["instrument_sqlalchemy", "instrument_pools"]]
+)
 
 
 @ORDERS
@@ -158,18 +160,18 @@ def test_their_metric_is_taken_over(telemetry: Telemetry, tmp_path: Path, order:
     use(before)
     found = collected(telemetry.reader)
 
-    is_first = order[0] == "ours"
+    is_first = order[0] == "instrument_pools"
     assert (4 if is_first else 3) == sum(telemetry.checkouts(tmp_path))
     # What it counted before we came stays as it was in the SDK.
-    assert (0 if is_first else 2) == (len(points(found[THEIRS])) if THEIRS in found else 0)
-    # An engine that was made before theirs has no spans of statements, as without ours.
+    assert (0 if is_first else 2) == (len(points(found[OTHER_METRIC])) if OTHER_METRIC in found else 0)
+    # An engine that was made before the other instrumentation has no spans of statements, as without this package.
     statements = [name for name in telemetry.span_names if name.startswith("select")]
     assert (2, 1 if is_first else 2) == (telemetry.span_names.count("connect"), len(statements))
 
 
 @ORDERS
 def test_their_listeners_are_gone(telemetry: Telemetry, tmp_path: Path, order: list[str]) -> None:
-    """A pool has no listener of theirs, also after a dispose, so that a checkout costs what ours costs."""
+    """A pool has no listener of the other, also after a dispose: a checkout costs what this package costs."""
     getattr(telemetry, order[0])()
     made = engine(tmp_path)
     getattr(telemetry, order[1])()
@@ -182,9 +184,9 @@ def test_their_listeners_are_gone(telemetry: Telemetry, tmp_path: Path, order: l
 
 def test_taken_over_while_a_checkout_is_under_way(telemetry: Telemetry, tmp_path: Path) -> None:
     """A thread that is running through their listeners goes on: the list it runs through does not change under it."""
-    telemetry.theirs()
+    telemetry.instrument_sqlalchemy()
     made = engine(tmp_path)
-    event.listen(made, "checkout", lambda *_: telemetry.ours(), insert=True)
+    event.listen(made, "checkout", lambda *_: telemetry.instrument_pools(), insert=True)
     use(made)
 
     assert [1] == [len(telemetry.checkouts(tmp_path))]
@@ -192,18 +194,18 @@ def test_taken_over_while_a_checkout_is_under_way(telemetry: Telemetry, tmp_path
 
 def test_theirs_can_be_left(telemetry: Telemetry, tmp_path: Path) -> None:
     """`take_over=False` leaves the other metric."""
-    telemetry.ours(take_over=False)
-    telemetry.theirs()
+    telemetry.instrument_pools(take_over=False)
+    telemetry.instrument_sqlalchemy()
     use(engine(tmp_path))
 
-    assert {THEIRS, CHECKOUTS} <= set(collected(telemetry.reader))
+    assert {OTHER_METRIC, CHECKOUTS} <= set(collected(telemetry.reader))
 
 
 def test_their_own_end_still_works(telemetry: Telemetry, tmp_path: Path) -> None:
     """The other instrumentation can be ended after we took its listeners away."""
-    telemetry.theirs()
+    telemetry.instrument_sqlalchemy()
     made = engine(tmp_path)
-    telemetry.ours()
+    telemetry.instrument_pools()
     SQLAlchemyInstrumentor().uninstrument()
     use(made)
 
@@ -212,27 +214,27 @@ def test_their_own_end_still_works(telemetry: Telemetry, tmp_path: Path) -> None
 
 
 def test_uninstrument_leaves_nothing(telemetry: Telemetry, tmp_path: Path) -> None:
-    """At its end no pool is watched, nothing is reported, and theirs may count again."""
-    telemetry.ours()
+    """At its end no pool is instrumented, nothing is reported, and the other metric is counted again."""
+    telemetry.instrument_pools()
     made = engine(tmp_path)
     use(made)
     PoolInstrumentor().uninstrument()
     use(made)
 
     assert ([], {}) == (instrumentation.monitors(), collected(telemetry.reader))
-    telemetry.theirs()
+    telemetry.instrument_sqlalchemy()
     use(engine(tmp_path))
 
-    assert THEIRS in collected(telemetry.reader)
+    assert OTHER_METRIC in collected(telemetry.reader)
 
 
 def test_uninstrument_leaves_what_the_application_began(telemetry: Telemetry, tmp_path: Path) -> None:
-    """An `instrument_all()` of the application's own goes on when ours ends."""
+    """An `instrument_all()` of the application goes on when the instrumentor ends."""
     made = engine(tmp_path)
     with pool_exporter.instrument_all():
         use(made)
         before = len(instrumentation.monitors())
-        telemetry.ours()
+        telemetry.instrument_pools()
         PoolInstrumentor().uninstrument()
 
         assert before == len(instrumentation.monitors())
@@ -243,10 +245,10 @@ def test_uninstrument_leaves_what_the_application_began(telemetry: Telemetry, tm
 def test_a_bad_setting_stops_nothing(
     telemetry: Telemetry, tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A wrong variable is one line of level ERROR; ours goes on with the default, and so does every other."""
+    """A wrong variable is one line of level ERROR, and pools are instrumented with the default."""
     monkeypatch.setenv(key, "presently")
-    telemetry.ours()
-    telemetry.theirs()
+    telemetry.instrument_pools()
+    telemetry.instrument_sqlalchemy()
     use(engine(tmp_path))
 
     assert [("ERROR", True)] == [(line.levelname, key in line.message) for line in caplog.records]
@@ -256,9 +258,9 @@ def test_a_bad_setting_stops_nothing(
 def test_waits_are_traced_as_the_environment_says(
     telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """POOL_EXPORTER_TRACE_WAITS is for those who have no code to say it in."""
+    """POOL_EXPORTER_TRACE_WAITS is the option for applications without code for it."""
     monkeypatch.setenv("POOL_EXPORTER_TRACE_WAITS", "0")
-    telemetry.ours(tracer_provider=telemetry.tracers)
+    telemetry.instrument_pools(tracer_provider=telemetry.tracers)
     with telemetry.tracers.get_tracer("shop").start_as_current_span("request"):
         use(engine(tmp_path))
 
@@ -269,7 +271,7 @@ def test_it_begins_again(telemetry: Telemetry, tmp_path: Path) -> None:
     """After an end it can begin once more."""
     made = engine(tmp_path)
     for _ in range(2):
-        telemetry.ours()
+        telemetry.instrument_pools()
         use(made)
         found = telemetry.checkouts(tmp_path)
         PoolInstrumentor().uninstrument()
@@ -280,9 +282,9 @@ def test_it_begins_again(telemetry: Telemetry, tmp_path: Path) -> None:
 def test_another_version_of_theirs(
     telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A version whose inside is not as it is known is left alone, with one warning; ours works."""
+    """A version of the other with unknown internals is left alone, with one warning; pools are instrumented."""
     monkeypatch.delattr(EngineTracer, "_register_event_listener")
-    telemetry.ours()
+    telemetry.instrument_pools()
     use(engine(tmp_path))
 
     assert ["its pool metric is reported beside ours"] == [text.rpartition(": ")[2] for text in caplog.messages]

@@ -15,14 +15,14 @@ URL = "sqlite://?plugin=pool_exporter"
 
 
 def test_found_by_its_name() -> None:
-    """The installed package tells SQLAlchemy of the plugin."""
+    """The installed package registers the plugin with SQLAlchemy."""
     (found,) = entry_points(group="sqlalchemy.plugins", name="pool_exporter")
 
     assert PoolExporterPlugin is found.load()
 
 
 def test_engine_is_instrumented() -> None:
-    """An engine with the plugin in its URL is watched from its first checkout on."""
+    """An engine with the plugin in its URL is instrumented from its first checkout on."""
     engine = create_engine(URL, poolclass=QueuePool)
     assert "_pool_exporter" in vars(engine.pool)
     monitor = instrument(engine)
@@ -54,7 +54,7 @@ def test_other_ways_to_name_it() -> None:
 
 
 def test_options() -> None:
-    """The name and the service stand in the URL."""
+    """The name and the service are options of the URL."""
     engine = create_engine(f"{URL}&pool_exporter_name=plugged&pool_exporter_service=shop")
 
     assert ("plugged", "shop") == (instrument(engine).identity.name, instrument(engine).identity.service)
@@ -81,10 +81,10 @@ def test_bad_option(query: str, wrong: str, caplog: pytest.LogCaptureFixture) ->
     engine = create_engine(f"{URL}&{query}&pool_exporter_service=shop&timeout=3")
     engine.connect().close()
 
-    told = (
+    line = (
         f"ignored in a database URL: {wrong}; the options are pool_exporter_name and pool_exporter_service, each once"
     )
-    assert [("ERROR", told)] == [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [("ERROR", line)] == [(record.levelname, record.getMessage()) for record in caplog.records]
     assert make_url("sqlite://?timeout=3") == engine.url
     assert (":memory:", "shop") == (
         instrument(engine).identity.name.partition("#")[0],

@@ -83,7 +83,7 @@ class AllPoolsInstrumentation:
         """Instrument the pools that exist: engines first, because they name their pools."""
         gc.collect()  # A pool that is garbage, as each dispose() leaves one, would be found as well.
         for cls in (Engine, Pool):
-            # Only types are asked: a proxy object may raise when isinstance() asks it.
+            # By type, because isinstance() reads `__class__`, which may raise on a proxy object.
             for entry in gc.get_referrers(*_subclasses(cls)):
                 if issubclass(type(entry), cls) and is_complete(entry):
                     self._instrument(entry)

@@ -1,7 +1,7 @@
 """A byte that is 1 in the process that made it and 0 in every child, however it was forked.
 
 uWSGI and others fork in C, where no `os.register_at_fork` hook runs. Such a child has its parent's file mapped and
-would write to it. The kernel wipes a page of memory in each child if it is told to, and reading a byte of that page
+would write to it. The kernel wipes a page of memory in each child on request, and reading a byte of that page
 takes a fortieth of the time of asking for the process id.
 
 Nothing here may know pools or files.

@@ -1,6 +1,6 @@
 """The slots of one pool and its connections: the base of the state machine, without the transitions.
 
-Here slots are begun, moved and copied, and written with what no transition tells. The rules of pool_state.py hold.
+Here slots are begun, moved and copied, and written with what `refresh()` finds. The rules of pool_state.py hold.
 """
 
 from array import array
@@ -74,7 +74,7 @@ class PoolSlots:
         return hash(tuple(slots))
 
     def set_refreshed(self, orphaned: int, drift: int) -> None:
-        """Write what no transition tells: the orphans, the drift, and the begin of the oldest untracked checkout."""
+        """Write what `refresh()` finds: the orphans, the drift, and the begin of the oldest untracked checkout."""
         untracked = [each.since for each in self.live_connections() if each.is_used and not each.slot]
         self.slots[layout.OLDEST] = min(untracked, default=0)
         self.slots[layout.ORPHANED], self.slots[layout.DRIFT] = orphaned, drift

@@ -1,4 +1,4 @@
-"""Whatever transitions come in whatever order, the words say what a list of all that happened says.
+"""Whatever transitions come in whatever order, the slots have the numbers that a list of all events has.
 
 Here the machine is alone: no pool, no hooks. The order of transitions is any, also one that no pool would give.
 """
@@ -27,7 +27,7 @@ limits = st.sampled_from([UNLIMITED, 1, 2, 3])
 
 
 def any_of() -> st.SearchStrategy[int]:
-    """Draw which of several is meant, modulo their number, which may be more than there are rows."""
+    """Draw which of several is meant, modulo their number, which may be more than there are slots."""
     return st.integers(0, 3 * TRACKED_MAX)
 
 
@@ -67,7 +67,7 @@ class StateMachine(RuleBasedStateMachine):
         self.limit, self.pool = limit, 0
         self.things: list[Thing] = []
         self.gone: list[Connection] = []
-        self.asks: list[tuple[int, int]] = []
+        self.tokens: list[tuple[int, int]] = []
         self.orphaned = 0
         self._note()
 
@@ -75,22 +75,22 @@ class StateMachine(RuleBasedStateMachine):
         used = [thing for thing in self.things if thing.since is not None]
         current = sum(thing.pool == self.pool for thing in used)
         self.truth.timeline.note(
-            len(used), len(self.asks), is_saturated=self.limit != UNLIMITED and current >= self.limit
+            len(used), len(self.tokens), is_saturated=self.limit != UNLIMITED and current >= self.limit
         )
 
     # Callers.
 
     @rule(callers=st.sampled_from([1, 1, 2, TRACKED_MAX + 1]))
-    def ask(self, callers: int) -> None:
-        """Ask for connections; now and then more than there are rows."""
-        for _ in range(callers if len(self.asks) <= 2 * TRACKED_MAX else 1):
-            self.asks.append((self.state.acquire_started(), self.clock()))
+    def begin_acquires(self, callers: int) -> None:
+        """Begin acquires; now and then more than there are slots."""
+        for _ in range(callers if len(self.tokens) <= 2 * TRACKED_MAX else 1):
+            self.tokens.append((self.state.acquire_started(), self.clock()))
             self._note()
 
     def _answer(self, n: int, *, is_wait: bool) -> int:
-        if not self.asks:
-            self.ask(1)
-        token, since = self.asks.pop(n % len(self.asks))
+        if not self.tokens:
+            self.begin_acquires(1)
+        token, since = self.tokens.pop(n % len(self.tokens))
         if is_wait:
             self.truth.waits.append(self.clock() - since)
         return token
@@ -123,7 +123,7 @@ class StateMachine(RuleBasedStateMachine):
 
     @rule(took=st.none() | durations(), number=st.sampled_from([1, 1, 2, TRACKED_MAX + 1]))
     def open(self, took: int | None, number: int) -> None:
-        """Open connections, or find some open; now and then more than there are rows."""
+        """Open connections, or find some open; now and then more than there are slots."""
         for _ in range(number if len(self.things) <= 2 * TRACKED_MAX else 1):
             self.things.append(Thing(self.state.opened(took), self.pool))
             self.truth.connects += 1
@@ -250,13 +250,13 @@ class StateMachine(RuleBasedStateMachine):
         self.clock.advance_ns(A_MOMENT)
         used = [thing.since for thing in self.things if thing.since is not None]
         detached = sum(thing.is_detached for thing in self.things)
-        # The age of a use without a row is known when somebody has looked.
+        # The age of an untracked use is known after a refresh.
         self.state.set_refreshed(self.orphaned, 0)
         actual = decode(self.state.copy_slots(), self.clock(), PoolIdentity("alone"), PoolConfig())
         others = {
             "open": len(self.things) - detached,
             "idle": len(self.things) - detached - len(used),
-            "pending": len(self.asks),
+            "pending": len(self.tokens),
             "detached": detached,
             "orphaned": self.orphaned,
         }

@@ -1,4 +1,4 @@
-"""`instrument_all()`: every pool is met, once, whoever made it and whenever, and nothing stays behind."""
+"""`instrument_all()`: every pool is instrumented, once, whenever it was made, and nothing stays behind."""
 
 import functools
 import gc
@@ -25,14 +25,14 @@ def _all_pools() -> Iterator[AllPoolsInstrumentation]:
 
 
 def monitor_of(pool: Pool) -> Monitor:
-    """Return the monitor of a pool that is watched already."""
+    """Return the monitor of a pool that is instrumented already."""
     assert "_pool_exporter" in vars(pool)
     return instrument(pool)
 
 
 @pytest.mark.parametrize("poolclass", [QueuePool, NullPool, SingletonThreadPool, StaticPool])
 def test_made_before(poolclass: type[Pool]) -> None:
-    """The pool of an engine that was there, used or not, is watched at once, under the engine's name."""
+    """The pool of an engine that exists, used or not, is instrumented at once, under the engine's name."""
     engine = Database().engine(poolclass, logging_name="before")
     used = Database().engine(poolclass, logging_name="used before")
     held = used.connect()
@@ -47,7 +47,7 @@ def test_made_before(poolclass: type[Pool]) -> None:
 @pytest.mark.parametrize("poolclass", [QueuePool, NullPool, SingletonThreadPool, StaticPool])
 @pytest.mark.usefixtures("all_pools")
 def test_made_after(poolclass: type[Pool]) -> None:
-    """The pool of an engine that is made later is met at its first checkout, which is counted."""
+    """The pool of an engine that is made later is instrumented at its first checkout, which is counted."""
     engine = Database().engine(poolclass, logging_name="after")
 
     assert "_pool_exporter" not in vars(engine.pool)
@@ -77,7 +77,7 @@ async def test_asynchronous_engine_made_after() -> None:
 
 @pytest.mark.usefixtures("all_pools")
 def test_pool_without_engine() -> None:
-    """A pool that is used without an engine is met, too."""
+    """A pool that is used without an engine is instrumented, too."""
     pool = QueuePool(Database().connect, logging_name="alone")
 
     pool.connect().close()
@@ -88,7 +88,7 @@ def test_pool_without_engine() -> None:
 
 @pytest.mark.usefixtures("all_pools")
 def test_engine_with_execution_options() -> None:
-    """An engine that `execution_options()` made is met as the one it was made from."""
+    """An engine that `execution_options()` made is instrumented as the one it was made from."""
     engine = Database().engine(logging_name="base")
 
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect():
@@ -162,22 +162,22 @@ def test_together_with_instrument(all_pools: AllPoolsInstrumentation) -> None:
 
 
 def test_closed() -> None:
-    """Closing stops the watching of all that was met, of what would be met, and puts the classes' methods back."""
+    """Closing uninstruments every pool, instruments no new one, and restores the classes' methods."""
     watch_nothing()
     before = [cls.connect for cls in CLASSES]
     all_pools = instrument_all()
-    met, unmet = Database().engine(), Database().engine()
-    met.connect().close()
-    monitor = monitor_of(met.pool)
+    used, unused = Database().engine(), Database().engine()
+    used.connect().close()
+    monitor = monitor_of(used.pool)
 
     all_pools.close()
     all_pools.close()
-    met.connect().close()
-    unmet.connect().close()
+    used.connect().close()
+    unused.connect().close()
 
     assert before == [cls.connect for cls in CLASSES]
-    assert "_pool_exporter" not in vars(met.pool)
-    assert "_pool_exporter" not in vars(unmet.pool)
+    assert "_pool_exporter" not in vars(used.pool)
+    assert "_pool_exporter" not in vars(unused.pool)
     assert 1 == monitor.snapshot().checkouts
 
 
@@ -267,8 +267,8 @@ def test_service_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "shop" == monitor_of(engine.pool).identity.service
 
 
-def test_one_that_cannot_be_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine that cannot be watched is an error that is counted, and keeps no other from being watched."""
+def test_one_that_cannot_be_instrumented(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that cannot be instrumented is a counted error, and the others are instrumented."""
     monkeypatch.setattr(errors, "count", 0)
     engines = [Database().engine(logging_name=f"one {number}") for number in range(4)]
     broken = create_engine("sqlite://")
@@ -281,7 +281,7 @@ def test_one_that_cannot_be_watched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_proxies_are_not_asked() -> None:
-    """An object that raises when it is asked for its class does no harm."""
+    """An object whose `__class__` raises does no harm."""
 
     def unbound(_: object) -> Any:
         raise RuntimeError("working outside of application context")
@@ -297,7 +297,7 @@ def test_proxies_are_not_asked() -> None:
 
 @pytest.mark.usefixtures("all_pools")
 def test_metered_pool_is_freed() -> None:
-    """What is met is not kept alive, by the class's method or by what is returned."""
+    """An instrumented pool is not kept alive, by the class's method or by what is returned."""
     engine = Database().engine(logging_name="short-lived")
     engine.connect().close()
     del engine

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"
 
 
 def numbers(monitor: Monitor) -> Numbers:
-    """Return what a process says of a pool."""
+    """Return the numbers of a pool in this process."""
     found = monitor.snapshot()
     return {
         "used": found.used,
@@ -50,7 +50,7 @@ def in_child(work: Callable[[], Any]) -> Any:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        signal.alarm(30)  # What waits for ever is ended, and has said nothing.
+        signal.alarm(30)  # A child that waits for ever is ended.
         answer = "null"
         try:
             answer = json.dumps(work())
@@ -209,7 +209,7 @@ def test_parent_is_not_disturbed() -> None:
 
 
 def test_everywhere_goes_on_in_the_child() -> None:
-    """Pools that the child makes are met, when its parent called instrument_all()."""
+    """Pools that the child makes are instrumented when its parent called instrument_all()."""
 
     def work() -> list[Any]:
         engine = Database().engine(logging_name="in the child")

@@ -1,4 +1,4 @@
-"""A byte that is 1 in the process that made it and 0 in its children, until they take it over."""
+"""A byte that is 1 in the process that made it and 0 in its children, until they renew it."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ from pool_exporter.runtime.fork_detection import ForkSentinel
 
 
 def in_child(fork: Callable[[], int], act: Callable[[], bool]) -> bool:
-    """Do something in a child, and return what came of it."""
+    """Return what *act* returns in a child."""
     pid = fork()
     if not pid:
         os._exit(act())
@@ -18,15 +18,15 @@ def in_child(fork: Callable[[], int], act: Callable[[], bool]) -> bool:
 
 
 @pytest.mark.parametrize("fork", [os.fork, ctypes.PyDLL(None).fork], ids=["os.fork", "fork-in-C"])
-def test_child_is_told(fork: Callable[[], int]) -> None:
-    """However a child was forked, it can tell, and take the byte over; its parent's stays as it is."""
-    mark = ForkSentinel()
+def test_child_sees_that_it_was_forked(fork: Callable[[], int]) -> None:
+    """However a child was forked, its byte is 0 until it renews it; its parent's stays 1."""
+    sentinel = ForkSentinel()
 
     def renewed() -> bool:
-        mark.renew()
-        return mark.is_original_process
+        sentinel.renew()
+        return sentinel.is_original_process
 
-    assert (True, 1) == (mark.is_original_process, mark.byte[0])
-    assert not in_child(fork, lambda: mark.is_original_process)
+    assert (True, 1) == (sentinel.is_original_process, sentinel.byte[0])
+    assert not in_child(fork, lambda: sentinel.is_original_process)
     assert in_child(fork, renewed)
-    assert mark.is_original_process
+    assert sentinel.is_original_process

@@ -1,4 +1,4 @@
-"""The heartbeat beats until it is told to stop, whatever happens in a beat."""
+"""The heartbeat calls its function until it is stopped, whatever the function does."""
 
 import threading
 
@@ -41,7 +41,7 @@ def test_error_ends_nothing() -> None:
 
 
 def test_it_may_be_stopped_by_itself() -> None:
-    """A beat may stop it: nobody waits for the thread that asks."""
+    """The function may stop it: a thread does not wait for itself."""
     over = threading.Event()
     running: list[Heartbeat] = []
 

@@ -28,7 +28,7 @@ def _engine() -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_same_monitor_for_all_doors(engine: Engine) -> None:
+def test_same_monitor_for_every_target(engine: Engine) -> None:
     """An engine, its pool, and engines with options of it have one monitor, the first that was made."""
     monitor = instrument(engine)
 
@@ -48,7 +48,7 @@ def test_same_monitor_for_an_asynchronous_engine() -> None:
 
 
 def test_monitor_need_not_be_kept(engine: Engine) -> None:
-    """Dropping what was returned changes nothing: the pool is watched, and gives the same numbers when asked again."""
+    """Dropping what was returned changes nothing: the pool stays instrumented, and has the same numbers."""
     instrument(engine)
     gc.collect()
 
@@ -95,7 +95,7 @@ def test_named_later(engine: Engine) -> None:
 
 
 def test_service_of_the_environment(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
-    """Without an argument, the service is the environment's, ours before OpenTelemetry's."""
+    """Without an argument, the service is POOL_EXPORTER_SERVICE, else OTEL_SERVICE_NAME."""
     monkeypatch.setenv("OTEL_SERVICE_NAME", "otel")
 
     assert "otel" == instrument(engine).identity.service
@@ -160,7 +160,7 @@ def test_closed_monitor_keeps_its_last_numbers(engine: Engine) -> None:
 
 
 def test_closed_while_used(engine: Engine) -> None:
-    """OTel F12: a connection that is out when a monitor is closed is nobody's, and instrumented anew it is used."""
+    """OTel F12: a connection that is used while its monitor is closed is used again under the next monitor."""
     connection = engine.connect()
     instrument(engine).close()
     monitor = instrument(engine)
@@ -195,7 +195,7 @@ def test_instrumented_again_after_closing(engine: Engine) -> None:
 
 
 def test_closed_after_its_engine() -> None:
-    """A monitor outlives its engine, tells the last numbers, and can be closed."""
+    """A monitor outlives its engine, keeps the last numbers, and can be closed."""
     engine = Database().engine()
     monitor = instrument(engine)
     engine.connect().close()
@@ -226,7 +226,7 @@ def test_closed_after_its_engine_with_the_pool_kept() -> None:
 
 
 def test_snapshot_of_the_process(engine: Engine) -> None:
-    """The process's snapshot has every watched pool, sorted by name, and what is running."""
+    """The process's snapshot has every instrumented pool, sorted by name, and the versions."""
     other = Database().engine()
     instrument(engine, name="zz")
     instrument(other, name="aa")
@@ -242,7 +242,7 @@ def test_snapshot_of_the_process(engine: Engine) -> None:
 
 
 def test_instrumented_by_many_threads_at_once() -> None:
-    """Whoever comes first, there is one monitor, and the pool is watched once."""
+    """Whichever thread comes first, there is one monitor, and the pool is instrumented once."""
     for _ in range(20):
         engine = Database().engine()
         found: list[Monitor] = []

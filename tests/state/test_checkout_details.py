@@ -1,4 +1,4 @@
-"""What stands beside a row is read as it was written, cut where it must be, and nothing else is touched."""
+"""The details of a checkout are read as they were written, cut to their slots, and no other slot is changed."""
 
 import pytest
 
@@ -13,18 +13,18 @@ LAST = layout.CHECKOUT_TIMES + layout.TRACKED_MAX - 1
     ("name", "expected"),
     [("Task-17", "Task-17"), ("", ""), ("x" * 40, "x" * 16), ("é" * 9, "é" * 8), ("a" + "é" * 9, "a" + "é" * 7)],
 )
-@pytest.mark.parametrize("row", [layout.CHECKOUT_TIMES, LAST])
-def test_owner_is_read_as_written(name: str, expected: str, row: int) -> None:
+@pytest.mark.parametrize("slot", [layout.CHECKOUT_TIMES, LAST])
+def test_owner_is_read_as_written(name: str, expected: str, slot: int) -> None:
     """The first bytes of a name are kept, and no half of a character; a shorter name leaves nothing of a longer one."""
     slots = new_slots()
-    write_owner(slots, row, "y" * 16)
-    write_owner(slots, row, name)
+    write_owner(slots, slot, "y" * 16)
+    write_owner(slots, slot, name)
 
-    assert expected == read_owner(slots, row)
+    assert expected == read_owner(slots, slot)
 
 
 def test_last_row_is_the_last_words() -> None:
-    """What belongs to the last row ends where the words end."""
+    """The details of the last slot end where the slots end."""
     slots = new_slots()
     write_owner(slots, LAST, "x" * 16)
     write_server_pid(slots, LAST, 7)
@@ -35,7 +35,7 @@ def test_last_row_is_the_last_words() -> None:
 
 
 def test_connection_without_a_row_has_nothing_beside_it() -> None:
-    """A connection for which no row was left writes nowhere."""
+    """An untracked connection has no details."""
     slots = new_slots()
     write_owner(slots, 0, "name")
     write_server_pid(slots, 0, 7)

@@ -1,4 +1,4 @@
-"""The machine does what its table says, and the words say how often and how long, to the nanosecond."""
+"""The state machine moves as its table says, and its slots count every transition and duration, to the nanosecond."""
 
 import gc
 import threading
@@ -24,7 +24,7 @@ START = 7_000_000_000
 
 
 class Caller:
-    """What a connection is checked out as, or who does it: something that can be lost."""
+    """An object that a connection is checked out as, or by, and that can be collected."""
 
 
 @pytest.fixture(name="clock")
@@ -45,7 +45,7 @@ def read(state: PoolState) -> PoolSnapshot:
 
 
 def grant(state: PoolState, connection: Connection) -> Connection:
-    """Let a caller ask and have *connection* at once."""
+    """Let a caller acquire *connection* at once."""
     state.acquired(state.acquire_started(), connection, None, None)
     return connection
 
@@ -55,7 +55,7 @@ def used(state: PoolState) -> Connection:
     return grant(state, state.opened())
 
 
-# The table of transitions, read from where it stands.
+# The table of transitions, read from the docstring.
 
 ROWS = [
     [cell.strip() for cell in line.split("|")] for line in (module.__doc__ or "").splitlines() if line.count("|") == 6
@@ -220,7 +220,7 @@ def test_collected_connection_is_discarded(state: PoolState) -> None:
 
 @pytest.mark.parametrize("kind", INVALIDATIONS.values)
 def test_invalidations_are_counted_by_kind(state: PoolState, kind: str) -> None:
-    """An invalidation is counted, and changes nothing else: what comes of it is told by other transitions."""
+    """An invalidation is counted, and changes nothing else: its consequences are other transitions."""
     state.invalidated(kind)
 
     assert {each: int(each == kind) for each in INVALIDATIONS.values} == read(state).invalidations
@@ -230,7 +230,7 @@ def test_invalidations_are_counted_by_kind(state: PoolState, kind: str) -> None:
 
 
 def test_caller_is_pending_until_granted(state: PoolState, clock: FakeClock) -> None:
-    """Who has asked is pending; who has got a connection is not, and how long it took is observed."""
+    """A caller is pending until it has a connection, and the duration is observed."""
     token, found = state.acquire_started(), state.opened()
     assert 1 == read(state).pending
 
@@ -263,8 +263,8 @@ def test_other_failures_are_no_waits(state: PoolState, clock: FakeClock, error_t
     assert {each: int(each == error_type) for each in ERROR_TYPES.values} == pool.acquire_failures
 
 
-def test_forgotten_caller_leaves_nothing(state: PoolState) -> None:
-    """What is said of a caller can be taken back."""
+def test_abandoned_acquire_leaves_nothing(state: PoolState) -> None:
+    """An abandoned acquire leaves every number as it was."""
     before = read(state)
     state.acquire_abandoned(state.acquire_started())
 
@@ -272,13 +272,13 @@ def test_forgotten_caller_leaves_nothing(state: PoolState) -> None:
 
 
 def read_without_peaks(state: PoolState, before: PoolSnapshot) -> PoolSnapshot:
-    """Return what a reader sees, with the pending peak of *before*: that somebody asked is not taken back."""
+    """Return what a reader sees, with the pending peak of *before*: an abandoned acquire stays in the peak."""
     values = {name: getattr(read(state), name) for name in PoolSnapshot.__dataclass_fields__}
     return PoolSnapshot(**values | {"pending_peak": before.pending_peak})
 
 
 def test_found_use_is_no_checkout(state: PoolState) -> None:
-    """A connection that was found in use is used, since now, and nobody was seen to ask for it."""
+    """A connection that was found in use is used, since now, without an acquire."""
     state.acquired(None, kept := state.opened(), None, None)
 
     pool = read(state)
@@ -413,12 +413,12 @@ def test_oldest_use_is_the_oldest_that_has_not_ended(state: PoolState, clock: Fa
     assert [7.0, 2.0, 0.0] == ages
 
 
-# Rows.
+# Slots.
 
 
 @pytest.mark.parametrize("extra", [0, 1, 5])
-def test_uses_beyond_the_rows_are_counted(state: PoolState, clock: FakeClock, extra: int) -> None:
-    """More uses at once than there are rows lose nothing, and give the rows back."""
+def test_uses_beyond_the_slots_are_counted(state: PoolState, clock: FakeClock, extra: int) -> None:
+    """More uses at once than there are slots lose nothing, and free their slots."""
     number = layout.TRACKED_MAX + extra
     kept = []
     for _ in range(number):
@@ -436,21 +436,21 @@ def test_uses_beyond_the_rows_are_counted(state: PoolState, clock: FakeClock, ex
 
 
 @pytest.mark.parametrize("extra", [0, 1, 5])
-def test_callers_beyond_the_rows_are_counted(state: PoolState, clock: FakeClock, extra: int) -> None:
-    """More callers at once than there are rows lose nothing, in whatever way they are answered."""
+def test_callers_beyond_the_slots_are_counted(state: PoolState, clock: FakeClock, extra: int) -> None:
+    """More callers at once than there are slots lose nothing, however their acquires end."""
     number = layout.TRACKED_MAX + extra
-    asks = []
+    tokens = []
     for _ in range(number):
-        asks.append(state.acquire_started())
+        tokens.append(state.acquire_started())
         clock.advance(1)
     pool = read(state)
     assert (number, number) == (pool.pending, pool.pending_peak)
     assert sum(range(1, number + 1)) == pool.pending_seconds
 
-    state.acquired(asks.pop(), kept := state.opened(), None, None)
-    state.acquire_failed(asks.pop(), "connect")
-    state.acquire_abandoned(asks.pop())
-    for token in asks:
+    state.acquired(tokens.pop(), kept := state.opened(), None, None)
+    state.acquire_failed(tokens.pop(), "connect")
+    state.acquire_abandoned(tokens.pop())
+    for token in tokens:
         state.acquire_failed(token, "timeout")
     pool = read(state)
     assert (0, 1, 1, number - 3) == (pool.pending, pool.used, pool.acquire_failures["connect"], pool.timeouts)
@@ -458,8 +458,8 @@ def test_callers_beyond_the_rows_are_counted(state: PoolState, clock: FakeClock,
     assert kept.is_used
 
 
-def test_oldest_use_without_a_row_is_seen_after_a_look(state: PoolState, clock: FakeClock) -> None:
-    """A use beyond the rows has an age as soon as somebody has looked, and none when it has ended and one has again."""
+def test_oldest_untracked_use_is_seen_after_a_refresh(state: PoolState, clock: FakeClock) -> None:
+    """An untracked use has an age after a refresh, and none after the next one if it has ended by then."""
     idle = [state.opened() for _ in range(layout.TRACKED_MAX)]
     oldest = used(state)
     clock.advance(9)
@@ -473,8 +473,8 @@ def test_oldest_use_without_a_row_is_seen_after_a_look(state: PoolState, clock: 
     assert layout.TRACKED_MAX == len(idle)
 
 
-def test_rows_are_used_again(state: PoolState) -> None:
-    """However many connections come and go, the rows do not run out."""
+def test_slots_are_used_again(state: PoolState) -> None:
+    """However many connections come and go, the slots do not run out."""
     for _ in range(10 * layout.TRACKED_MAX):
         state.closed(used(state), "overflow")
         detached = used(state)
@@ -591,14 +591,14 @@ def test_limit_may_change_with_the_pool(clock: FakeClock, before: int, after: in
     assert (1.0 if before == 1 else 2.0) == read(state).saturated_seconds
 
 
-# Peaks. Windows are counted from the nanosecond before the pool was first watched.
+# Peaks. Windows are counted from the nanosecond before the pool was instrumented.
 
 
 def test_peak_is_the_highest_level_and_not_the_last(state: PoolState) -> None:
     """B-29: what has been and is over is in the peaks, however short it was."""
-    asks = [state.acquire_started() for _ in range(3)]
+    tokens = [state.acquire_started() for _ in range(3)]
     kept = [state.opened() for _ in range(3)]
-    for token, found in zip(asks, kept, strict=True):
+    for token, found in zip(tokens, kept, strict=True):
         state.acquired(token, found, None, None)
     for found in kept:
         state.released(found)
@@ -683,24 +683,24 @@ def test_leak_is_seen_however_the_use_ends(state: PoolState, how: str) -> None:
 
 
 def test_use_whose_checkout_is_not_known_is_no_leak(state: PoolState) -> None:
-    """Where nothing is known of what was handed out, nothing is said to be lost."""
+    """Where the checkout is not known, none is counted as leaked."""
     state.released(used(state))
 
     assert 0 == read(state).leaked
 
 
-# What is looked for.
+# What a refresh writes.
 
 
-def test_observations_are_kept(state: PoolState) -> None:
-    """What only looking can tell stands in the words until the next look."""
+def test_refreshed_values_are_kept(state: PoolState) -> None:
+    """What a refresh writes stays in the slots until the next one."""
     state.set_refreshed(2, -1)
 
     assert (2, -1) == (read(state).orphaned, read(state).accounting_drift)
 
 
-def test_looking_is_no_event(state: PoolState) -> None:
-    """Two looks in a row see the same events, so that the second can tell whether something happened in between."""
+def test_refresh_changes_no_fingerprint(state: PoolState) -> None:
+    """A refresh changes no fingerprint, so that the next one sees whether a transition came in between."""
     before = state.fingerprint()
     state.set_refreshed(2, -1)
     assert before == state.fingerprint()
@@ -728,8 +728,8 @@ def test_abandoned_connections_change_nothing(state: PoolState) -> None:
     assert [] == state.live_connections()
 
 
-def test_words_may_be_given(clock: FakeClock) -> None:
-    """A pool writes to the words that it is given, and goes on with the counters in them."""
+def test_slots_may_be_given(clock: FakeClock) -> None:
+    """A pool writes to the slots that it is given, and goes on with the counters in them."""
     slots = new_slots()
     slots[layout.CONNECTS] = 99
     state = PoolState(clock, 3, slots)
@@ -740,7 +740,7 @@ def test_words_may_be_given(clock: FakeClock) -> None:
 
 
 def test_no_time_is_zero(clock: FakeClock) -> None:
-    """A use or a caller of the very first nanosecond takes a row, which 0 could not show."""
+    """A use or a caller of the very first nanosecond has a slot that is not 0, which would be a free one."""
     state = PoolState(clock)
     kept, token = used(state), state.acquire_started()
 
@@ -748,7 +748,7 @@ def test_no_time_is_zero(clock: FakeClock) -> None:
 
 
 def test_transitions_are_all_locked() -> None:
-    """Where there is no GIL, whatever changes the words or copies them holds the lock."""
+    """Where there is no GIL, every public method holds the lock."""
     public = {name for name in dir(PoolState) if not name.startswith("_")}
     unlocked = {name for name in public if getattr(LockedPoolState, name) is getattr(PoolState, name)}
 
