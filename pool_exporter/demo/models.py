@@ -97,9 +97,3 @@ async def create_tables(engine: AsyncEngine) -> None:
     """Create the tables that are not there yet."""
     async with engine.begin() as connection:
         await connection.run_sync(Table.metadata.create_all)
-
-
-async def drop_tables(engine: AsyncEngine) -> None:
-    """Remove the tables and all that is in them."""
-    async with engine.begin() as connection:
-        await connection.run_sync(Table.metadata.drop_all)
