@@ -2,11 +2,13 @@
 
 import gc
 import os
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from sqlalchemy import Engine
 
 from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.fixtures.processes import kill_started_by
@@ -18,6 +20,17 @@ _has_failed = pytest.StashKey[bool]()
 _in_ci = os.environ.get("CI") == "true"
 settings.register_profile("pool_exporter", settings.get_profile("ci" if _in_ci else "default"), deadline=None)
 settings.load_profile("pool_exporter")
+
+
+SQLITE_WARNS = sys.version_info >= (3, 13)
+"""Whether an open connection to SQLite that is garbage gives a warning, which is an error."""
+
+
+def dispose_engines() -> None:
+    """Close the idle connections of each engine that a test has left, but for asynchronous ones, which need a loop."""
+    for each in gc.get_objects():
+        if isinstance(each, Engine) and not each.dialect.is_async:
+            each.dispose()
 
 
 def pytest_collection_finish() -> None:
@@ -38,6 +51,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
     """Kill the processes that a failed test has left: with their ports and files they would fail the next tests."""
+    if SQLITE_WARNS:
+        dispose_engines()
     try:
         return (yield)
     finally:

@@ -81,18 +81,22 @@ class Application:
     """One running application."""
 
     def __init__(
-        self, directory: Path, *before: str, environ: Mapping[str, str] | None = None, program: str = PROGRAM
+        self,
+        directory: Path,
+        *before: str,
+        environ: Mapping[str, str] | None = None,
+        program: str = PROGRAM,
+        python: str = sys.executable,
     ) -> None:
         """Start it with the directory as POOL_EXPORTER_DIR; *before* is a command that runs it, such as unshare."""
         self.process = subprocess.Popen(
-            [*before, sys.executable, "-c", program],
+            [*before, python, "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **(environ or {}), "POOL_EXPORTER_DIR": str(directory)},
         )
-        assert "ready" == self.answer()
 
     def tell(self, line: str) -> None:
         """Have it do something, without waiting."""
@@ -135,11 +139,16 @@ class Application:
 
 @contextmanager
 def application(
-    directory: Path, *before: str, environ: Mapping[str, str] | None = None, program: str = PROGRAM
+    directory: Path,
+    *before: str,
+    environ: Mapping[str, str] | None = None,
+    program: str = PROGRAM,
+    python: str = sys.executable,
 ) -> Iterator[Application]:
     """Run an application, and end it at the end if it has not ended before."""
-    running = Application(directory, *before, environ=environ, program=program)
+    running = Application(directory, *before, environ=environ, program=program, python=python)
     try:
+        assert "ready" == running.answer()
         yield running
     finally:
         if running.process.poll() is None:

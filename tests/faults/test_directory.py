@@ -22,8 +22,8 @@ from pool_exporter.workers.volume import RESERVE
 from tests.faults.application import application, fill, only_pool, volume
 from tests.fixtures.deadlines import until
 from tests.fixtures.health import health
-from tests.fixtures.programs import missing
 from tests.fixtures.sidecar import samples, sidecar
+from tests.fixtures.users import other_user
 
 FILE = f"w-{'0' * 32}.pool"
 
@@ -123,12 +123,11 @@ def test_missing_directory(directory: Path) -> None:
     assert not before
 
 
-def test_forbidden_directory(directory: Path) -> None:
+def test_forbidden_directory(directory: Path, tmp_path: Path) -> None:
     """An application that may not write there runs in memory, with one warning."""
-    if os.geteuid():
-        missing("only root may become others")
+    user = other_user(4321, 4321, tmp_path / "packages")
     directory.chmod(0o700)
-    with application(directory, "setpriv", "--reuid=4321", "--regid=4321", "--clear-groups") as running:
+    with application(directory, *user.command, python=user.python, environ=user.environ) as running:
         running.ask("use(3)")
         found = (running.ask("shared()"), running.ask("checkouts()"))
         running.end()

@@ -23,6 +23,7 @@ from tests.faults.application import application, in_namespace, only_pool
 from tests.fixtures.deadlines import until
 from tests.fixtures.health import health
 from tests.fixtures.sidecar import samples, sidecar
+from tests.fixtures.users import open_parents, other_user
 
 STORM_SECONDS = 8
 
@@ -329,22 +330,19 @@ def test_ten_thousand_short_lived_workers(directory: Path) -> None:
     assert descriptors == len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
 
 
-def test_sidecar_with_nothing_but_the_group(directory: Path) -> None:
+def test_sidecar_with_nothing_but_the_group(directory: Path, tmp_path: Path) -> None:
     """A sidecar under another uid with the same gid reads and folds; a stranger can do neither."""
-    if os.geteuid():
-        pytest.skip("only root may become others")
+    user = other_user(1234, 5678, tmp_path / "packages")
     directory.chmod(0o2770)
     os.chown(directory, 1234, 5678)
-    for parent in [*directory.parents][:3]:
-        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    worker_as = ("setpriv", "--reuid=1234", "--regid=5678", "--clear-groups")
-    with application(directory, *worker_as) as ended:
+    open_parents(directory)
+    with application(directory, *user.command, python=user.python, environ=user.environ) as ended:
         ended.ask("use(5)")
         ended.kill()
     stranger, group = (
         subprocess.run(
-            ["setpriv", "--reuid=4321", f"--regid={gid}", "--clear-groups", sys.executable, "-c", READER, directory],
+            ["setpriv", "--reuid=4321", f"--regid={gid}", "--clear-groups", user.python, "-c", READER, directory],
+            env={**os.environ, **user.environ},
             capture_output=True,
             text=True,
             check=False,

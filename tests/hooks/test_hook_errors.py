@@ -15,6 +15,7 @@ from pool_exporter import instrument
 from pool_exporter.hook_errors import HookErrors, errors, guarded
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.runtime.instrumentation import snapshot
+from pool_exporter.state.locked_pool_state import LockedPoolState
 from pool_exporter.state.pool_state import PoolState
 from tests.pools import Database, checked, levels
 
@@ -102,6 +103,12 @@ TRANSITIONS = (
 READERS = ("live_connections", "copy_slots", "fingerprint", "set_refreshed")
 
 
+def break_transition(patch: pytest.MonkeyPatch, name: str) -> None:
+    """Have a transition fail, in the class of pools that Python makes with the GIL and in the one without."""
+    for kind in (PoolState, LockedPoolState):
+        patch.setattr(kind, name, fail)
+
+
 def test_every_transition_is_listed() -> None:
     """A transition that is added is put to the test below."""
     public = {name for name in dir(PoolState) if not name.startswith("_")}
@@ -115,7 +122,7 @@ def test_fault_in_a_transition(monkeypatch: pytest.MonkeyPatch, name: str) -> No
     """Whichever transition fails, the application notices nothing, each fault is counted, and nobody stays pending."""
     bare = live(new_engine())
     engine = new_engine()
-    monkeypatch.setattr(PoolState, name, fail)
+    break_transition(monkeypatch, name)
     monitor = instrument(engine)
 
     assert bare == live(engine)
@@ -217,7 +224,7 @@ def test_fault_in_a_finalizer(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = new_engine()
     monitor = instrument(engine)
     engine.connect().close()
-    monkeypatch.setattr(PoolState, "closed", fail)
+    break_transition(monkeypatch, "closed")
 
     engine.dispose(close=False)
     gc.collect()
@@ -231,8 +238,8 @@ def test_recovers() -> None:
     engine = new_engine()
     monitor = instrument(engine)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PoolState, "acquired", fail)
-        patch.setattr(PoolState, "released", fail)
+        break_transition(patch, "acquired")
+        break_transition(patch, "released")
         engine.connect().close()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(errors, "count", 0)
@@ -292,7 +299,7 @@ def test_logging_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_count_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """The errors of all pools are one number, which stands in every snapshot of the process."""
-    monkeypatch.setattr(PoolState, "acquire_started", fail)
+    break_transition(monkeypatch, "acquire_started")
     for _ in range(2):
         engine = new_engine()
         instrument(engine)

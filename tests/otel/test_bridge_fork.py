@@ -44,6 +44,10 @@ work(3)
 """
 
 
+IGNORED = "ignore:This process:DeprecationWarning"
+"""Python 3.12 and later warn of a fork in a process with threads, which is what this program is about."""
+
+
 @pytest.fixture(name="collector")
 def _collector() -> Iterator[Collector]:
     with http_collector() as collector:
@@ -54,7 +58,7 @@ def _collector() -> Iterator[Collector]:
 def test_each_worker_tells_its_own(collector: Collector, preference: str) -> None:
     """Cumulative, each instance ends with its own count; as deltas, they add up to it, and none is ever negative."""
     environ = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": preference, "PYTHONPATH": ":".join(sys.path)}
-    command = [sys.executable, "-c", PRELOADED, collector.endpoint]
+    command = [sys.executable, "-W", IGNORED, "-c", PRELOADED, collector.endpoint]
     done = subprocess.run(command, env=environ, timeout=60, check=False, capture_output=True, text=True)
     told: dict[str, list[int]] = {}
     for export in collector.exports:
