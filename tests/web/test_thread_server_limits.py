@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
@@ -58,6 +59,24 @@ def test_connection_that_is_answered_does_not_give_way(monkeypatch: pytest.Monke
 
         assert refused.startswith(b"HTTP/1.0 503 ")
         assert [True, True] == [hear(each).endswith(scrape(TEXT).encode()) for each in scrapes]
+
+
+def test_connection_without_a_thread_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started the client gets a 503, and the connection occupies no place."""
+
+    def start(thread: threading.Thread, original: Callable[[threading.Thread], None] = threading.Thread.start) -> None:
+        if thread.name.endswith("connection"):
+            raise RuntimeError("can't start new thread")
+        original(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with start_http_server(0, source=lambda: SNAPSHOT) as server, dial(server) as connection:
+        refused = hear(connection)
+        monkeypatch.undo()
+
+        assert refused.startswith(b"HTTP/1.0 503 ")
+        assert (0, 0) == (len(server._server._silent), len(server._server.connections))
+        assert 200 == ask(server).status
 
 
 def test_silent_clients_do_not_keep_a_scrape_out() -> None:
@@ -130,8 +149,8 @@ def test_time_of_a_request_is_not_that_of_its_answer(monkeypatch: pytest.MonkeyP
         assert hear(connection).endswith(scrape(TEXT).encode())
 
 
-def test_time_to_read_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that does not read its answer is dropped."""
+def test_time_to_read_is_limited(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """A client that does not read its answer is dropped, and nothing is printed."""
     monkeypatch.setattr(wsgi_server, "REQUEST_SECONDS", 0.3)
     monkeypatch.setattr(wsgi_server, "SEND_SECONDS", 0.3)
     pools = Snapshot(SNAPSHOT.pools * 10)  # Far more than the buffers below hold.
@@ -143,6 +162,7 @@ def test_time_to_read_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
         until(2, lambda: len(own_threads(server)))
         until(1, lambda: len(own_threads(server)))
+    assert ("", "") == capfd.readouterr()
 
 
 def test_waiting_for_a_stuck_source_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
