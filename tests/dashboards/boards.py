@@ -35,7 +35,7 @@ def panels() -> list[Panel]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Yield where an expression stands, and the expression: of panels, annotations and variables."""
+    """Yield each expression of panels, annotations and variables, with its place."""
     for panel in panels():
         for number, expression in enumerate(panel.expressions):
             yield f"{panel} {number}", expression

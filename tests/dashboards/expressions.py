@@ -20,7 +20,7 @@ def filled(expression: str, **variables: str) -> str:
 
 
 def parsed(expression: str) -> Any:
-    """Return the syntax tree; ValueError for what is no PromQL."""
+    """Return the syntax tree; ValueError if it is not PromQL."""
     return promql_parser.parse(filled(expression))
 
 

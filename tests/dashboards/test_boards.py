@@ -38,7 +38,7 @@ def variable(board: dict[str, Any], name: str) -> dict[str, Any]:
 
 @EACH_BOARD
 def test_board_has_a_data_source_variable(name: str) -> None:
-    """template-datasource: it is named and labelled as every board of the world has it."""
+    """template-datasource: it has the usual name and label."""
     found = variable(BOARDS[name], "datasource")
 
     assert ("datasource", "prometheus", "Data source") == (found["type"], found["query"], found["label"])
@@ -46,7 +46,7 @@ def test_board_has_a_data_source_variable(name: str) -> None:
 
 @EACH_BOARD
 def test_board_has_a_job_variable(name: str) -> None:
-    """template-job and template-instance: one that can be all or some, of the board's own data source."""
+    """template-job and template-instance: they allow all or several values, and use the data source of the board."""
     wanted = ["job"] if name in WITHOUT_INSTANCE else ["job", "instance"]
     for found in (variable(BOARDS[name], wanted_name) for wanted_name in wanted):
         assert found["name"] == found["label"]
@@ -56,7 +56,7 @@ def test_board_has_a_job_variable(name: str) -> None:
 
 @EACH_BOARD
 def test_variables_follow_the_time_range(name: str) -> None:
-    """template-on-time-change-reload: what is offered is what there was in the range."""
+    """template-on-time-change-reload: the values offered are those of the time range."""
     assert {2} == {found["refresh"] for found in queried_variables(BOARDS[name])}
 
 
@@ -76,13 +76,13 @@ def test_variables_exist(name: str) -> None:
 
 @EACH_BOARD
 def test_board_is_not_editable(name: str) -> None:
-    """uneditable: a change belongs into the source."""
+    """uneditable: changes are made in the source."""
     assert BOARDS[name]["editable"] is False
 
 
 @EACH_BOARD
 def test_board_is_identified(name: str) -> None:
-    """Links and bookmarks hold: the uid is ours and short enough, ids are numbers in order, queries have letters."""
+    """Links and bookmarks stay valid: the uid has the prefix and is short, ids are in order, queries have letters."""
     board = BOARDS[name]
 
     assert board["uid"].startswith("sqla-pool-")
@@ -101,7 +101,7 @@ def test_boards_differ() -> None:
 
 @EACH_BOARD
 def test_boards_lead_to_each_other(name: str) -> None:
-    """By a list of all boards with our tags, which keeps the time range and the variables."""
+    """The list of all boards with the tags keeps the time range and the variables."""
     board = BOARDS[name]
     (link,) = board["links"]
 
@@ -112,7 +112,7 @@ def test_boards_lead_to_each_other(name: str) -> None:
 
 @EACH_BOARD
 def test_links_lead_to_boards(name: str) -> None:
-    """Each link inside of a panel names the uid of one of our boards."""
+    """Each link in a panel names the uid of a generated board."""
     uids = {board["uid"] for board in BOARDS.values()}
     for url in urls(BOARDS[name]["panels"]):
         assert url.startswith("/d/")
@@ -120,7 +120,7 @@ def test_links_lead_to_boards(name: str) -> None:
 
 
 def urls(value: Any) -> list[str]:
-    """Return what stands under the key `url`, however deep."""
+    """Return all values of the key `url`, at any depth."""
     if isinstance(value, dict):
         own = [value["url"]] if isinstance(value.get("url"), str) and value["url"] else []
         return own + [url for item in value.values() for url in urls(item)]
@@ -138,7 +138,7 @@ def test_annotations(name: str) -> None:
 
 @EACH_BOARD
 def test_panels_do_not_overlap(name: str) -> None:
-    """Every panel is inside of the 24 columns, and on no place that another one has."""
+    """Every panel is within the 24 columns, and no two panels overlap."""
     places: set[tuple[int, int]] = set()
     for panel in BOARDS[name]["panels"]:
         at = panel["gridPos"]
@@ -150,7 +150,7 @@ def test_panels_do_not_overlap(name: str) -> None:
 
 @EACH_BOARD
 def test_rows_are_full(name: str) -> None:
-    """No line of panels leaves columns empty."""
+    """No row of panels leaves columns empty."""
     for top in {panel["gridPos"]["y"] for panel in BOARDS[name]["panels"]}:
         line = [panel["gridPos"] for panel in BOARDS[name]["panels"] if panel["gridPos"]["y"] == top]
         assert COLUMNS == sum(at["w"] for at in line)
@@ -195,7 +195,7 @@ def test_panel_asks(panel: Panel) -> None:
 
 @EACH_PANEL
 def test_graph_has_a_legend(panel: Panel) -> None:
-    """What is drawn over time is named: a legend is shown, and every query has a name for what it gives."""
+    """A graph shows a legend, and every query has a name in it."""
     if panel.model["type"] in ("timeseries", "state-timeline"):
         assert panel.model["options"]["legend"]["showLegend"] is True
         assert all(target["legendFormat"] not in ("", "__auto") for target in panel.model["targets"])
@@ -203,7 +203,7 @@ def test_graph_has_a_legend(panel: Panel) -> None:
 
 @EACH_PANEL
 def test_overrides_meet_a_series(panel: Panel) -> None:
-    """What is painted by name has that name: a legend, a column or a label of a query."""
+    """An override by name has the name of a legend, a column or a label of a query."""
     legends = [target["legendFormat"] for target in panel.model["targets"] if "legendFormat" in target]
     names = {*legends, *(value for legend in legends for value in label_values(legend))}
     for transformation in panel.model.get("transformations", ()):
@@ -215,13 +215,13 @@ def test_overrides_meet_a_series(panel: Panel) -> None:
 
 
 def label_values(legend: str) -> tuple[str, ...]:
-    """Return the values that the catalogue closes the label to which a legend consists of."""
+    """Return the values of the closed label of which a legend consists."""
     return tuple(value for label in CLOSED if f"{{{{{label.prometheus}}}}}" == legend for value in label.values)
 
 
 @EACH_PANEL
 def test_rates_have_the_interval_of_the_scrape(panel: Panel) -> None:
-    """target-rate-interval: what is drawn is rated over `$__rate_interval`, or a window that is explained."""
+    """target-rate-interval: rates are over `$__rate_interval`, or over a window that is explained."""
     windows = ("[$__rate_interval]", "[$__range]", "[5m]", "[2m]", "[1h:1m]", "[7d]")
     for expression in panel.expressions:
         assert expression.count("[") == sum(expression.count(window) for window in windows)
@@ -229,7 +229,7 @@ def test_rates_have_the_interval_of_the_scrape(panel: Panel) -> None:
 
 @EACH_PANEL
 def test_selectors_follow_the_variables(panel: Panel) -> None:
-    """target-job and target-instance: every selector is narrowed by what is chosen above."""
+    """target-job and target-instance: every selector has the matchers of the variables."""
     wanted = {"job"} if panel.board in WITHOUT_INSTANCE else {"job", "instance"}
     for expression in panel.expressions:
         for name, matchers, _ in selectors(expression):
@@ -238,7 +238,7 @@ def test_selectors_follow_the_variables(panel: Panel) -> None:
 
 
 def test_exemplars() -> None:
-    """The slowest waits lead to their traces."""
+    """The slowest waits have exemplars, which link to their traces."""
     with_exemplars = [p.model["title"] for p in panels() for t in p.model["targets"] if t.get("exemplar")]
 
     assert "Wait" in with_exemplars

@@ -27,7 +27,7 @@ OF_PROMETHEUS = {
 """What Prometheus writes itself about its targets and alerts."""
 
 OF_SCRAPING = {"job", "instance", "cluster", "namespace"}
-"""What Prometheus, or who configures it, puts on every series."""
+"""Labels that Prometheus, or its configuration, puts on every series."""
 
 OF_ALERTS = {"alertname", "alertstate", "severity"}
 
@@ -51,7 +51,7 @@ EACH = pytest.mark.parametrize(
 
 
 def allowed(name: str) -> set[str]:
-    """Return the labels that a series may be asked by."""
+    """Return the labels that a series has."""
     if name == "ALERTS":
         return OF_SCRAPING | OF_ALERTS | OF_POOLS
     metric = SERIES.get(name)
@@ -62,26 +62,26 @@ def allowed(name: str) -> set[str]:
 
 
 def values_of(name: str, label: str) -> tuple[str, ...]:
-    """Return the values that the catalogue closes a label of the metric to; none where it is open."""
+    """Return the values of a closed label of the metric; none for an open one."""
     own: Any = SERIES[name].label if name in SERIES else None
     return own.values if own is not None and own.prometheus == label else ()
 
 
 @EACH
 def test_parses(expression: str) -> None:
-    """Prometheus' grammar takes it, variables filled in."""
+    """Prometheus' grammar accepts it, with values for the variables."""
     parsed(expression)
 
 
 @EACH
 def test_series_exist(expression: str) -> None:
-    """Each series is the catalogue's, Prometheus' own, or recorded by one of our rules."""
+    """Each series is the catalogue's, Prometheus' own, or recorded by a rule."""
     assert set() == {name for name, _, _ in selectors(expression)} - set(SERIES) - OF_PROMETHEUS - RECORDED
 
 
 @EACH
 def test_labels_and_their_values_exist(expression: str) -> None:
-    """Each series is asked by labels that it has, and for values that it may have."""
+    """Each selector has labels that the series has, and values that the label may have."""
     for name, matchers, _ in selectors(expression):
         assert set() == {matcher.name for matcher in matchers} - allowed(name)
         for matcher in matchers:
@@ -91,7 +91,7 @@ def test_labels_and_their_values_exist(expression: str) -> None:
 
 @EACH
 def test_kept_labels_exist(expression: str) -> None:
-    """What is aggregated by, or matched on, is a label of one of the series that are asked for."""
+    """A label of an aggregation or a matching is one of a selected series."""
     known = (
         OF_SCRAPING
         | OF_ALERTS
@@ -104,7 +104,7 @@ def test_kept_labels_exist(expression: str) -> None:
 
 @EACH
 def test_counters_are_only_rated(expression: str) -> None:
-    """A counter, and a histogram's series, stand only inside of what knows of resets; a gauge never does."""
+    """A counter or a series of a histogram is only in functions that handle resets, a gauge never."""
     for name, _, above in selectors(expression):
         metric = SERIES.get(name)
         is_counter = metric is not None and metric.kind in (Kind.COUNTER, Kind.HISTOGRAM)
@@ -115,7 +115,7 @@ def test_counters_are_only_rated(expression: str) -> None:
 
 @EACH
 def test_rates_come_before_sums(expression: str) -> None:
-    """Nothing is rated that was aggregated: a sum's fall is not a reset."""
+    """No rate is of an aggregation: the fall of a sum is not a reset."""
     for _, _, above in selectors(expression):
         kinds = [type(node).__name__ for node in above]
         calls = [n for n, node in enumerate(above) if kinds[n] == "Call" and node.func.name in ("rate", "increase")]
@@ -123,7 +123,7 @@ def test_rates_come_before_sums(expression: str) -> None:
 
 
 def test_there_are_expressions() -> None:
-    """The tests above look at boards, variables, annotations, recording rules and alerts."""
+    """The tests above cover boards, variables, annotations, recording rules and alerts."""
     places = " ".join(place for place, _ in EVERY)
 
     assert all(word in places for word in ("fleet:", "pool:", "annotation", "variable", "job_pool:", ALERTS[0].name))
@@ -144,6 +144,6 @@ def test_there_are_expressions() -> None:
     ids=["syntax", "series", "label", "value", "kept", "counter", "gauge", "order"],
 )
 def test_each_check_can_fail(check: Any, expression: str) -> None:
-    """Each of the checks above finds what it is for."""
+    """Each of the checks above finds the fault that it is for."""
     with pytest.raises((AssertionError, ValueError)):
         check(expression)

@@ -1,4 +1,4 @@
-"""What is committed is what is generated: nobody edits a board by hand, and no metric is renamed without its boards."""
+"""The committed files are what is generated: no board is edited by hand, and no metric renamed without its boards."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ def test_regenerating_changes_nothing() -> None:
 
 
 def test_nothing_is_left_over() -> None:
-    """No board is committed that is not generated any more."""
+    """No committed board or rule file is without its source."""
     generated = {path.name for path in generator.files()}
 
     assert set() == {path.name for path in (ROOT / "grafana" / "dashboards").glob("*.json")} - generated
@@ -29,7 +29,7 @@ def test_nothing_is_left_over() -> None:
 
 
 def test_generator_writes_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command writes every file, with the runbooks' place that it was given."""
+    """The command writes every file, with the address of the runbooks that it was given."""
     monkeypatch.setattr(generator, "ROOT", tmp_path)
     monkeypatch.setattr(sys, "argv", ["grafana", "https://books.example.com"])
 
@@ -49,7 +49,7 @@ def test_grafanas_own_model_knows_every_key(name: str) -> None:
 
 
 def keys(value: object, path: str = "") -> set[str]:
-    """Return the path of every key in a JSON value; those of plain maps, whose keys are data, are not looked into."""
+    """Return the path of every key in a JSON value; plain maps are left out, because their keys are data."""
     if isinstance(value, dict):
         inner = set[str]()
         for key, item in value.items():

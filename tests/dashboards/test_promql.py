@@ -22,7 +22,7 @@ def test_names_are_the_catalogues() -> None:
     ids=["unknown", "no-histogram", "no-part"],
 )
 def test_what_is_not_in_the_catalogue_cannot_be_asked_for(field: str, part: str, error: type[Exception]) -> None:
-    """An unknown field, a part of what has none, and a histogram without a part are errors when a board is built."""
+    """An unknown field, a part of a metric without parts, and a histogram without a part are errors at build time."""
     with pytest.raises(error):
         name(field, part)
 
@@ -67,7 +67,7 @@ def test_pieces() -> None:
 )
 @pytest.mark.parametrize("labels", ["", "job"])
 def test_questions_are_promql(question: queries.Question, labels: str) -> None:
-    """Each question is valid over everything and by labels, and its windows are the ones asked for."""
+    """Each expression is valid with and without labels, and has the window that was passed."""
     expression = question(BOARD, labels, "7m")
 
     parsed(expression)

@@ -1,4 +1,4 @@
-"""Recording rules and alerts by Prometheus' own tools, and by the rules of those who get up at night for them."""
+"""Recording rules and alerts, checked by Prometheus' own tools and by rules for alerts that page at night."""
 
 import re
 import subprocess
@@ -28,13 +28,13 @@ def rules(kind: str) -> list[dict[str, Any]]:
 
 
 def promtool_says(promtool: Path, *arguments: str | Path) -> tuple[int, str]:
-    """Run promtool; return its exit code and what it said."""
+    """Run promtool; return its exit code and its output."""
     done = subprocess.run([promtool, *arguments], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
 def test_promtool_accepts_the_rules(promtool: Path) -> None:
-    """The files are valid, and no rule stands in them twice."""
+    """The files are valid, and no rule is in them twice."""
     code, said = promtool_says(promtool, "check", "rules", "--lint=all", "--lint-fatal", *DIRECTORY.glob("pool.*.yaml"))
 
     assert (0, said) == (code, said)
@@ -42,7 +42,7 @@ def test_promtool_accepts_the_rules(promtool: Path) -> None:
 
 @pytest.mark.parametrize("name", TESTS)
 def test_promtools_unit_tests_pass(promtool: Path, name: str) -> None:
-    """Every alert fires where it shall, with the words that it shall say, and is silent where it shall be."""
+    """Every alert fires where it should, with the right texts, and is silent where it should be."""
     code, said = promtool_says(promtool, "test", "rules", DIRECTORY / "tests" / name)
 
     assert (0, said) == (code, said)
@@ -50,7 +50,7 @@ def test_promtools_unit_tests_pass(promtool: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_alert_is_seen_to_fire_and_not_to(name: str) -> None:
-    """Promtool's tests have both for each alert."""
+    """Promtool's tests have an alert that fires and one that does not, for each name."""
     seen = {
         bool(case["exp_alerts"])
         for content in TESTS.values()
@@ -64,7 +64,7 @@ def test_each_alert_is_seen_to_fire_and_not_to(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_runbook(name: str) -> None:
-    """Each alert has a page, which says what it means, whom it hurts, how to find out why, and what to do."""
+    """Each alert has a runbook with its meaning, its impact, the diagnosis and the mitigation."""
     text = (RUNBOOKS / f"{name}.md").read_text()
     sections = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
 
@@ -74,7 +74,7 @@ def test_runbook(name: str) -> None:
 
 
 def test_every_runbook_is_of_an_alert() -> None:
-    """No page is left over, and those that a page leads to exist."""
+    """No runbook is left over, and those that a runbook links to exist."""
     pages = {path.stem for path in RUNBOOKS.glob("*.md")}
 
     assert set(NAMES) == pages
@@ -84,7 +84,7 @@ def test_every_runbook_is_of_an_alert() -> None:
 
 @EACH_ALERT
 def test_alert_says_what_is_needed(alert: Any) -> None:
-    """A summary, a description, a runbook, a board; and how bad it is."""
+    """It has a summary, a description, a runbook, a board and a severity."""
     (rule,) = [rule for rule in rules("alert") if (rule["alert"], rule["expr"]) == (alert.name, alert.expression)]
     notes = rule["annotations"]
 
@@ -98,7 +98,7 @@ def test_alert_says_what_is_needed(alert: Any) -> None:
 
 @EACH_ALERT
 def test_alert_leads_to_a_board(alert: Any) -> None:
-    """The board that an alert names is one of ours."""
+    """The board that an alert names is one of the generated ones."""
     assert alert.dashboard.removeprefix("/d/").partition("?")[0] in {board["uid"] for board in BOARDS.values()}
 
 
@@ -113,7 +113,7 @@ def test_alert_knows_the_labels_that_it_names(alert: Any) -> None:
 
 @EACH_ALERT
 def test_alert_has_a_condition(alert: Any) -> None:
-    """Something is compared, so that it does not fire whenever there is a series."""
+    """It has a comparison, so that it does not fire whenever there is a series."""
     parsed(alert.expression)
 
     assert re.search(r"(?<![=!~])(>=|<=|>|<|==|!=)", alert.expression)
@@ -121,14 +121,14 @@ def test_alert_has_a_condition(alert: Any) -> None:
 
 @EACH_ALERT
 def test_alert_waits(alert: Any) -> None:
-    """It waits before it fires, or looks at a window that is longer than a scrape or two."""
+    """It has a duration, or a window that is longer than two scrapes."""
     windows = re.findall(r"\[(\d+)m\]|:rate(\d+)m", alert.expression)
 
     assert alert.hold != "0m" or windows
 
 
 def test_pages_are_few() -> None:
-    """Who is woken up is woken up for what users notice; all else is a ticket."""
+    """Only alerts on what users notice page; all others are tickets."""
     pages = {alert.name for alert in ALERTS if alert.severity == "critical"}
 
     assert pages <= {

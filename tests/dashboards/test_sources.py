@@ -17,7 +17,7 @@ KNOWN = ("pool_exporter.metrics",)
 
 
 def imports(path: Path) -> set[str]:
-    """Return the modules that a file imports, wherever it does."""
+    """Return the modules that a file imports, also inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
@@ -38,7 +38,7 @@ def test_source_is_small(name: str) -> None:
 
 @EACH
 def test_source_knows_the_catalogues_alone(name: str) -> None:
-    """Nothing of the package is imported but its catalogues."""
+    """Of the package, only its catalogues are imported."""
     found = {module for module in imports(FILES[name]) if module.startswith("pool_exporter")}
 
     assert [] == [module for module in found if not module.startswith(KNOWN)]
@@ -46,7 +46,7 @@ def test_source_knows_the_catalogues_alone(name: str) -> None:
 
 @EACH
 def test_rules_need_no_grafana(name: str) -> None:
-    """The rules, the questions and the names can be had without Grafana's types."""
+    """Rules, expressions and names are imported without Grafana's types."""
     if "/boards/" not in name and not name.endswith(("board.py", "panels.py", "paint.py", "__main__.py")):
         assert not [
             module for module in imports(FILES[name]) if module.startswith(("grafana_foundation_sdk", "grafana.b"))

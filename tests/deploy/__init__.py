@@ -1,1 +1,1 @@
-"""What is in deploy/, by the checkers of those who read it, and without the engines that would run it."""
+"""The files of deploy/, checked by the tools that read them, without the engines that would run them."""

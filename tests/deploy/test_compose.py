@@ -21,7 +21,7 @@ OURS = ("demo", "sidecar")
 
 
 def test_compose_accepts_it() -> None:
-    """Docker's own reader finds nothing unknown, with the variables of the example and every profile."""
+    """Docker's own reader accepts it, with the variables of the example and every profile."""
     command: list[str | Path] = [
         tool("docker-compose"),
         "--env-file",
@@ -37,7 +37,7 @@ def test_compose_accepts_it() -> None:
 
 
 def test_passwords_have_no_default() -> None:
-    """Nobody starts it with a password that stands in the repository."""
+    """It does not start with a password that is in the repository."""
     text = (COMPOSE / "compose.yaml").read_text()
     names = {line.partition("=")[0] for line in (COMPOSE / ".env.example").read_text().splitlines()}
 
@@ -47,7 +47,7 @@ def test_passwords_have_no_default() -> None:
 
 @pytest.mark.parametrize("name", sorted(STACK["services"]))
 def test_service_is_only_seen_from_here(name: str) -> None:
-    """What is published is published on the loopback address."""
+    """Ports are published on the loopback address only."""
     assert all(port.startswith("127.0.0.1:") for port in STACK["services"][name].get("ports", ()))
 
 
@@ -63,7 +63,7 @@ def test_service_is_hardened(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(STACK["services"]))
 def test_mounted_files_exist(name: str) -> None:
-    """What is mounted from the repository is there."""
+    """Files that are mounted from the repository exist."""
     sources = [volume.partition(":")[0] for volume in STACK["services"][name].get("volumes", ())]
 
     assert [] == [source for source in sources if source.startswith(".") and not (COMPOSE / source).exists()]
@@ -71,7 +71,7 @@ def test_mounted_files_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_commands_are_ours(name: str) -> None:
-    """What the containers are started with is what the command line takes, stated by the stack or by the image."""
+    """The containers are started with arguments that the command line accepts."""
     stated = STACK["services"][name].get("command")
     (given,) = re.findall(
         rf"AS {name}\n.*?^CMD (\[.*?\])$", (ROOT / "Dockerfile").read_text(), re.DOTALL | re.MULTILINE
@@ -83,7 +83,7 @@ def test_commands_are_ours(name: str) -> None:
 
 
 def test_both_see_one_directory() -> None:
-    """The service writes where the sidecar reads, by the variable and by the image's default."""
+    """The service writes to the directory that the sidecar reads."""
     mounts = {name: STACK["services"][name]["volumes"] for name in OURS}
 
     assert {"demo": ["pools:/run/pool_exporter"], "sidecar": ["pools:/run/pool_exporter"]} == mounts
@@ -92,7 +92,7 @@ def test_both_see_one_directory() -> None:
 
 
 def test_prometheus_configuration(promtool: Path) -> None:
-    """Promtool accepts it; the rules that it loads are those that are mounted."""
+    """Promtool accepts it; the rules that it loads are mounted."""
     path = COMPOSE / "prometheus" / "prometheus.yml"
     done = subprocess.run([promtool, "check", "config", "--syntax-only", path], capture_output=True, check=False)
 
@@ -102,7 +102,7 @@ def test_prometheus_configuration(promtool: Path) -> None:
 
 
 def test_alertmanager_configuration() -> None:
-    """Amtool accepts it, and what is silenced, or silences, is an alert of ours."""
+    """Amtool accepts it, and every alert that inhibits or is inhibited exists."""
     path = COMPOSE / "alertmanager" / "alertmanager.yml"
     done = subprocess.run([require("amtool"), "check-config", path], capture_output=True, text=True, check=False)
 
@@ -114,7 +114,7 @@ def test_alertmanager_configuration() -> None:
 
 
 def alerts_matching(value: str) -> bool:
-    """Whether there is an alert for each name in a matcher's value."""
+    """Tell whether each name in the value of a matcher is an alert."""
     text = value.strip('~"')
     head, _, rest = text.partition("(")
     names = [head + tail for tail in rest.rstrip(")").split("|")] if rest else [text]

@@ -15,7 +15,7 @@ LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-demo.txt")
 
 
 def test_hadolint_finds_nothing() -> None:
-    """The linter of Dockerfiles is content."""
+    """Hadolint accepts the Dockerfile."""
     done = subprocess.run([tool("hadolint"), ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
 
     assert (0, "") == (done.returncode, done.stdout + done.stderr)
@@ -29,7 +29,7 @@ def test_version_is_the_packages() -> None:
 
 
 def test_image_is_safe_to_run() -> None:
-    """It is of a user by number, starts without a shell, ends by a signal, and asks itself for its health."""
+    """It has a numeric user, starts without a shell, ends by a signal, and has a health check."""
     assert "USER 65532:65532" in DOCKERFILE
     assert 'ENTRYPOINT ["pool-exporter"]' in DOCKERFILE
     assert "STOPSIGNAL SIGTERM" in DOCKERFILE
@@ -37,12 +37,12 @@ def test_image_is_safe_to_run() -> None:
 
 
 def test_the_last_stage_is_the_sidecar() -> None:
-    """Who names no target gets the sidecar."""
+    """A build without a target makes the sidecar."""
     assert "sidecar" == re.findall(r"^FROM .* AS (\S+)$", DOCKERFILE, re.MULTILINE)[-1]
 
 
 def test_only_what_is_needed_is_sent() -> None:
-    """Everything that is copied is let through .dockerignore, and nothing but that."""
+    """.dockerignore admits the files that are copied, and no others."""
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
 
     assert "*" == ignored[0]
@@ -72,7 +72,7 @@ def test_every_package_is_locked_by_hash(name: str) -> None:
     ],
 )
 def test_locked_packages_are_those_of_the_project(name: str, extras: tuple[str, ...]) -> None:
-    """What the project asks for, with the image's extras, is in the lock."""
+    """The dependencies of the project and of the image's extras are in the lock."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *(each for extra in extras for each in project["optional-dependencies"][extra])]
     names = {re.split(r"[\[<>=; ]", each)[0].lower() for each in wanted} | {"greenlet"}  # Of sqlalchemy[asyncio].

@@ -48,7 +48,7 @@ def build(directory: Path) -> list[dict[str, Any]]:
 
 
 def with_component(tmp_path: Path, component: str) -> dict[str, dict[str, Any]]:
-    """Return the example's Deployment, a Job, and a Deployment that is not asked for, by name, under the component."""
+    """Return the example's Deployment, a Job, and one without the label, by name, with the component applied."""
     (tmp_path / "job.yaml").write_text(JOB)
     (tmp_path / "other.yaml").write_text(OTHER)
     (tmp_path / "deployment.yaml").write_text((KUBERNETES / "example" / "deployment.yaml").read_text())
@@ -73,7 +73,7 @@ def sidecar(found: dict[str, Any], native: bool) -> dict[str, Any]:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_schemas_of_kubernetes(tmp_path: Path, component: str, version: str) -> None:
-    """Everything that a component makes of a Deployment and a Job is valid, with no unknown key."""
+    """A Deployment and a Job with a component are valid, with no unknown key."""
     path = tmp_path / "all.yaml"
     path.write_text(yaml.dump_all(with_component(tmp_path, component).values()))
     command: list[str | Path] = [tool("kubernetes-validate"), "-k", version, "--strict", path]
@@ -84,7 +84,7 @@ def test_schemas_of_kubernetes(tmp_path: Path, component: str, version: str) -> 
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_only_who_asks_is_touched(tmp_path: Path, component: str) -> None:
-    """A Deployment without the label stays as it is."""
+    """A Deployment without the label is not changed."""
     assert yaml.safe_load(OTHER) == with_component(tmp_path, component)["other"]
 
 
@@ -127,7 +127,7 @@ def test_inprocess(tmp_path: Path) -> None:
 
 
 def test_example() -> None:
-    """The example has all that one needs to see something, in one namespace: a service, its sidecar, rules, boards."""
+    """The example has a service, its sidecar, rules and boards in one namespace."""
     found = build(KUBERNETES / "example")
     kinds = [each["kind"] for each in found]
 
@@ -140,7 +140,7 @@ def test_example() -> None:
 
 
 def test_boards_are_config_maps() -> None:
-    """Each board is in a ConfigMap of its own, with the label that Grafana's sidecar looks for."""
+    """Each board is in a ConfigMap of its own, with the label that Grafana's sidecar selects."""
     maps = [each for each in build(KUBERNETES / "base") if each["kind"] == "ConfigMap"]
 
     assert {f"{name}.json" for name in BOARDS} == {key for each in maps for key in each["data"]}
@@ -148,7 +148,7 @@ def test_boards_are_config_maps() -> None:
 
 
 def test_custom_resources() -> None:
-    """PodMonitor and PrometheusRule are as the operator's models have them, and lose no key in them."""
+    """PodMonitor and PrometheusRule fit the operator's models, with no unknown key."""
     models = pytest.importorskip("cloudcoil.models.prometheus_operator.v1")
     for each in build(KUBERNETES / "base"):
         if each["apiVersion"] == "monitoring.coreos.com/v1":
@@ -170,7 +170,7 @@ def lost(before: Any, after: Any, path: str = "") -> list[str]:
 
 
 def test_podmonitor_finds_the_sidecars() -> None:
-    """It looks for the label and the port that the components give."""
+    """It selects the label and the port that the components set."""
     (monitor,) = [each for each in build(KUBERNETES / "base") if each["kind"] == "PodMonitor"]
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
 

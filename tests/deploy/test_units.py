@@ -39,7 +39,7 @@ def test_unit_is_hardened() -> None:
 
 
 def test_unit_runs_the_sidecar() -> None:
-    """It reads the directory that systemd makes for it, and may read the boot id that its files are compared with."""
+    """It reads the directory that systemd makes for it, and may read the boot id, with which files are compared."""
     text = UNIT.read_text()
 
     assert "serve --dir /run/pool_exporter" in text
@@ -49,7 +49,7 @@ def test_unit_runs_the_sidecar() -> None:
 
 @pytest.mark.parametrize("path", SCRAPES, ids=lambda path: path.stem)
 def test_promtool_accepts_the_scrapes(promtool: Path, tmp_path: Path, path: Path) -> None:
-    """Each example is valid; Debian's Prometheus knows no Kubernetes, whose part is replaced by a target."""
+    """Each example is valid; Debian's Prometheus does not support Kubernetes, so that part is replaced by a target."""
     content = yaml.safe_load(path.read_text())
     for job in content["scrape_configs"]:
         if job.pop("kubernetes_sd_configs", None):
@@ -75,7 +75,7 @@ def test_what_is_dropped_or_kept_exists(path: Path) -> None:
 
 
 def test_thinned_bounds_are_ours() -> None:
-    """What is dropped are bounds that there are; the objective's, and enough for a quantile, stay."""
+    """The dropped bounds exist; the objective's bound, and enough for quantiles, are kept."""
     text = (ROOT / "deploy" / "scrape" / "prometheus-thinned.yml").read_text()
     (found,) = re.findall(r"bucket;\(([^)]*)\)", text)
     dropped = {float(bound.replace("\\", "")) for bound in found.split("|")}

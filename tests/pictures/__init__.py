@@ -1,7 +1,7 @@
 """Pictures of the boards for the documentation: recorded from the demo's scenes, drawn with Grafana's own components.
 
-`python -m tests.pictures record DIRECTORY` plays the scenes under a real Prometheus, which keeps what it scraped there;
-`python -m tests.pictures draw DIRECTORY` draws every board from it into docs/images. Grafana's server is not needed,
-and not there: page.jsx shows a board's JSON with the panels of @grafana/ui, which npm has, in a headless Chromium. It
-is run by hand, and the pictures are looked at before they are committed; no test depends on it.
+`python -m tests.pictures record DIRECTORY` runs the scenes with a real Prometheus, which stores its data there;
+`python -m tests.pictures draw DIRECTORY` draws every board from that data into docs/images. It needs no Grafana server:
+page.jsx shows a board's JSON with the panels of @grafana/ui, from npm, in a headless Chromium. It is run by hand, and a
+person checks the pictures before they are committed; no test depends on it.
 """

@@ -1,4 +1,4 @@
-"""Draws the boards from a recording: bundles page.jsx, serves it with the boards, and photographs it in Chromium."""
+"""Draws the boards from a recording: bundles page.jsx, serves it with the boards, and takes screenshots in Chromium."""
 
 import functools
 import json
@@ -45,15 +45,13 @@ PAGE = """\
 <body style="margin: 0"><div id="root"></div><script src="page.js"></script>
 """
 CHOSEN = {"pool": {"var-job": "orders", "var-instance": "orders-0"}}
-"""What is chosen in the variables of a board; everything, where nothing is said."""
-
-
-class Wrong(Exception):  # it says what is wrong with a picture
-    """A board that could not be drawn as it shall be."""
+"""The values of a board's variables; all values for a board that is not here."""
+PARTS = {"pool": ("diagnosis", 975)}
+"""A picture of the upper part of a board: its name and its height. This one is at the head of the README."""
 
 
 def bundle(directory: Path) -> None:
-    """Put the page with all that it needs into *directory*, where the packages are installed if they are not yet."""
+    """Put the page and all that it needs into *directory*; install the packages there if they are missing."""
     directory.mkdir(parents=True, exist_ok=True)
     if not (directory / "node_modules").exists():
         subprocess.run(["npm", "install", "--legacy-peer-deps", *PACKAGES], cwd=directory, check=True)
@@ -66,7 +64,7 @@ def bundle(directory: Path) -> None:
 
 
 def draw(recording: Path, directory: Path, images: Path) -> None:
-    """Draw every board from *recording* into *images*; Wrong if a panel has no data or could not be drawn."""
+    """Draw every board from *recording* into *images*; print which panels have no data or an error."""
     bundle(directory)
     config = recording / "empty.yml"
     config.write_text("scrape_configs: []\n")
@@ -76,21 +74,24 @@ def draw(recording: Path, directory: Path, images: Path) -> None:
         chromium = playwright.chromium.launch(executable_path=str(require("chromium")), args=list(FLAGS))
         for board in sorted(path.stem for path in (ROOT / "grafana" / "dashboards").glob("*.json")):
             parameters = {"prom": f"http://127.0.0.1:{port}", "board": f"{board}.json", **span, **CHOSEN.get(board, {})}
-            _photograph(chromium, f"{address}/index.html?{urlencode(parameters)}", images / f"board-{board}.png")
+            _take(chromium, f"{address}/index.html?{urlencode(parameters)}", images, board)
         chromium.close()
 
 
-def _photograph(chromium: Browser, url: str, path: Path) -> None:
+def _take(chromium: Browser, url: str, images: Path, board: str) -> None:
     page = chromium.new_page(viewport={"width": WIDTH, "height": 900})
     page.goto(url)
     page.wait_for_function("window.__done", timeout=60_000)
     page.set_viewport_size({"width": WIDTH, "height": int(page.evaluate("window.__height || 900"))})
     page.wait_for_timeout(500)
-    page.screenshot(path=path)
+    page.screenshot(path=images / f"board-{board}.png")
+    if board in PARTS:
+        name, height = PARTS[board]
+        page.screenshot(path=images / f"{name}.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": height})
     faults, empty = page.evaluate("window.__errors"), page.evaluate("window.__empty")
     page.close()
     if faults or empty:
-        print(f"{path.name}: {faults}, without data: {empty}")
+        print(f"{board}: {faults}, without data: {empty}")
 
 
 @contextmanager
@@ -109,4 +110,4 @@ def _served(directory: Path) -> Iterator[str]:
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Say nothing of each file."""
+        """Log no requests."""

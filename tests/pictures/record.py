@@ -1,6 +1,6 @@
-"""Records the demo: services on one PostgreSQL, one of which goes through all scenes, and our rules evaluated.
+"""Records the demo: services on one PostgreSQL, one of which runs all scenes, and a Prometheus with the rules.
 
-One has three workers, of which one freezes for a while and one is killed: what happens to processes is no scene.
+One service has three workers; one of them is frozen for a while, and one is killed, because no scene does that.
 """
 
 import json
@@ -28,7 +28,7 @@ SETTLE_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Service:
-    """One demo: its job and instance in Prometheus, and its options and settings."""
+    """One demo: its job and instance in Prometheus, its options and its environment."""
 
     job: str
     instance: str
@@ -43,11 +43,11 @@ SERVICES = (
     Service("orders", "orders-1", ("--scene", "calm")),
     Service("orders", "orders-0", has_sidecar=True),
 )
-"""The one with the scenes is started last, so that nothing of them is missed."""
+"""The service with the scenes is started last, so that they are recorded from their beginning."""
 
 
 def record(directory: Path, seconds: float) -> None:
-    """Play the scenes for *seconds*, and leave Prometheus' data and the time of it in *directory*."""
+    """Run the scenes for *seconds*; leave the data of Prometheus and its time range in *directory*."""
     directory.mkdir(parents=True)
     ports = _ports()
     with ExitStack() as stack:
@@ -76,7 +76,7 @@ def _ports() -> list[int]:
 
 
 def _workers(directory: Path) -> list[int]:
-    """Return the ids of the processes that the demo with workers has told of."""
+    """Return the ids of the processes that the demo with workers has printed."""
     (fleet,) = [service for service in SERVICES if service.workers]
     (line,) = re.findall(r"kill -KILL ([\d ]+);", (directory / f"{fleet.instance}.log").read_text())
     return [int(pid) for pid in line.split()]
@@ -122,7 +122,7 @@ def _config(ports: list[int]) -> dict[str, Any]:
 
 @contextmanager
 def _service(service: Service, port: int, seconds: float, url: URL, directory: Path) -> Iterator[None]:
-    """Run a demo whose numbers are at *port*: its own, or those of the sidecar beside it."""
+    """Run a demo with its metrics at *port*: its own, or those of its sidecar."""
     if service.workers:
         # Its sidecar is on the next port.
         with _demo(service, port - 1, seconds, url, directory):
