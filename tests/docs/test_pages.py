@@ -158,7 +158,7 @@ def test_extras_exist(page: Path) -> None:
         extra for found in re.findall(r"pool-exporter\[([\w,-]+)\]", page.read_text()) for extra in found.split(",")
     }
 
-    assert used <= {*declared, "asgi"}
+    assert used <= set(declared)
 
 
 def test_readme_is_short() -> None:
