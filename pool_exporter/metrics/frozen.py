@@ -30,9 +30,8 @@ def closed(label: Label, counts: Mapping[str, N], what: str) -> Mapping[str, N]:
     Raises:
         ValueError: A value of the set is missing, another one is there, or a number is negative.
     """
-    if tuple(counts) != label.values and counts.keys() != set(
-        label.values
-    ):  # The first is cheap, and nearly always so.
+    # Nearly all counts are in the order of the set, and comparing tuples is cheap.
+    if tuple(counts) != label.values and counts.keys() != set(label.values):
         raise ValueError(f"{what} has the values {', '.join(label.values)}, got {', '.join(map(str, counts))}")
     if min(counts.values()) < 0:
         raise ValueError(f"{what} is never negative, got {dict(counts)!r}")

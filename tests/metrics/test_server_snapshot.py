@@ -1,16 +1,22 @@
-"""What a pool's words say of the connections that the server has for it."""
+"""What a pool's slots say of its connections on the server, and what a snapshot of a server may hold."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.server_snapshot import Held, ServerIdentity
 from pool_exporter.state import layout
 from pool_exporter.state.decode import live_pool
 from pool_exporter.state.layout import SECOND
+from tests.web.test_server_families import BOUNCER, DATABASE
 
 ORDERS = PoolIdentity("orders", "postgresql", "shop", "db", "5432")
 
 
 def slots(**rows: tuple[int, int]) -> list[int]:
-    """Return a pool's words: each row's time of checkout, 0 for none, and the server's number of its connection."""
+    """Return a pool's slots: of each tracked checkout its time, 0 for none, and the server pid of its connection."""
     made = [0] * layout.SLOT_COUNT
     made[layout.ORIGIN] = 1000 * SECOND
     for row, (since, pid) in rows.items():
@@ -20,7 +26,7 @@ def slots(**rows: tuple[int, int]) -> list[int]:
 
 
 def test_uses_have_their_ages_and_numbers() -> None:
-    """A use is as old as its row says, and has the number beside it; 0 where the driver told none."""
+    """A use is as old as its slot says, and has the server pid of the same index; 0 where it is unknown."""
     pool = live_pool(slots(r0=(4 * SECOND, 77), r31=(5 * SECOND, 0)), 1010 * SECOND, ORDERS, PoolConfig(max=3))
 
     assert (Held(77, 6.0), Held(0, 5.0)) == pool.held
@@ -28,7 +34,7 @@ def test_uses_have_their_ages_and_numbers() -> None:
 
 
 def test_idle_connections_are_the_pools_too() -> None:
-    """A connection that nobody uses has a number, and no use."""
+    """A connection that is not used has a server pid, and no use."""
     pool = live_pool(slots(r0=(4 * SECOND, 77), r1=(0, 78)), 1010 * SECOND, ORDERS, PoolConfig())
 
     assert {77, 78} == pool.pids
@@ -36,21 +42,21 @@ def test_idle_connections_are_the_pools_too() -> None:
 
 
 def test_fresh_pool_holds_nothing() -> None:
-    """Words that nobody has written say so."""
+    """Slots that were never written hold no connection."""
     pool = live_pool(slots(), 1000 * SECOND, ORDERS, PoolConfig())
 
     assert (frozenset(), ()) == (pool.pids, pool.held)
 
 
 def test_age_is_never_negative() -> None:
-    """A use that began while the words were read is no time old, whatever clock said so."""
+    """A use that began while the slots were read has the age 0."""
     pool = live_pool(slots(r0=(11 * SECOND, 77)), 1010 * SECOND, ORDERS, PoolConfig())
 
     assert (Held(77, 0.0),) == pool.held
 
 
 def test_damaged_number_is_unknown() -> None:
-    """A file is another process's: a negative number is no number."""
+    """A file is written by another process: a negative server pid is unknown."""
     pool = live_pool(slots(r0=(4 * SECOND, -5)), 1010 * SECOND, ORDERS, PoolConfig())
 
     assert ((Held(0, 6.0),), frozenset()) == (pool.held, pool.pids)
@@ -60,3 +66,49 @@ def test_server_names_itself() -> None:
     """A server is called by what it is and where."""
     assert "postgresql at db:5432" == str(ServerIdentity("postgresql", "db", "5432"))
     assert "postgresql at /run/postgresql" == str(ServerIdentity("postgresql", "/run/postgresql"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"errors": {"connect": 1}}, "errors"),
+        ({"errors": {**DATABASE.errors, "nonsense": 0}}, "errors"),
+        ({"errors": {**DATABASE.errors, "connect": -1}}, "errors"),
+        ({"connections": {("shop", "shop"): {"idle": 1}}}, "connections"),
+        ({"held": {("orders", "shop"): {"gone": 1}}}, "held"),
+    ],
+    ids=["incomplete", "unknown", "negative", "connections", "held"],
+)
+def test_server_has_its_closed_sets(changes: dict[str, Any], what: str) -> None:
+    """A server's numbers have every value of their label sets, nothing else, and none below 0."""
+    with pytest.raises(ValueError, match=f"postgresql at db.example.com:5432: {what}"):
+        replace(DATABASE, **changes)
+
+
+@pytest.mark.parametrize("what", ["clients", "servers"])
+def test_bouncer_has_its_closed_sets(what: str) -> None:
+    """A PgBouncer's numbers have every value of their label sets."""
+    assert BOUNCER.bouncer is not None
+    changes: dict[str, Any] = {what: {("shop", "app"): {"active": 1}}}
+
+    with pytest.raises(ValueError, match=f"PgBouncer: {what}"):
+        replace(BOUNCER.bouncer, **changes)
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        DATABASE.errors,
+        DATABASE.connections,
+        next(iter(DATABASE.connections.values())),
+        DATABASE.held,
+        BOUNCER.bouncer_clients,
+        BOUNCER.bouncer_maxwait_seconds,
+        BOUNCER.bouncer_pool_size,
+    ],
+    ids=["errors", "connections", "states", "held", "clients", "maxwait", "size"],
+)
+def test_mappings_of_a_server_are_frozen(mapping: Any) -> None:
+    """What a renderer gets of a server cannot be changed by it."""
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        mapping[("shop", "shop")] = 1

@@ -1,4 +1,4 @@
-"""A snapshot is what its words say at the time of reading, and a value that no pool can have is refused."""
+"""A snapshot is what the slots say at the time of reading, and a value that no pool can have is refused."""
 
 import dataclasses
 import math
@@ -39,8 +39,8 @@ NO_NUMBERS = {"identity", "config", "wait_time", "create_time", "use_time", "cou
 NUMBERS = sorted({field.name for field in dataclasses.fields(PoolSnapshot)} - NO_NUMBERS)
 
 
-def words_with(values: dict[int, int]) -> list[int]:
-    """Return the words of a pool that is watched since ORIGIN and in which only *values* are not zero."""
+def slots_with(values: dict[int, int]) -> list[int]:
+    """Return the slots of a pool that is instrumented since ORIGIN and in which only *values* are not zero."""
     slots = [0] * layout.SLOT_COUNT
     slots[layout.ORIGIN] = ORIGIN
     slots[layout.LIMIT] = -1
@@ -50,12 +50,12 @@ def words_with(values: dict[int, int]) -> list[int]:
 
 
 def read(values: dict[int, int], seconds: float = 100.0) -> PoolSnapshot:
-    """Decode `words_with(values)`, so many seconds after ORIGIN."""
-    return decode(words_with(values), ORIGIN + round(seconds * SECOND), IDENTITY, CONFIG)
+    """Decode `slots_with(values)`, so many seconds after ORIGIN."""
+    return decode(slots_with(values), ORIGIN + round(seconds * SECOND), IDENTITY, CONFIG)
 
 
 def runs(start: int, values: Iterable[int]) -> dict[int, int]:
-    """Return the words of a run that begins at *start*."""
+    """Return the slots of a run that begins at *start*."""
     return dict(enumerate(values, start))
 
 
@@ -219,8 +219,8 @@ def test_drift_may_be_negative() -> None:
 
 
 @pytest.mark.parametrize("length", [0, layout.SLOT_COUNT - 1, layout.SLOT_COUNT + 1])
-def test_wrong_number_of_words_is_refused(length: int) -> None:
-    """What has not just the words of the layout is no pool."""
+def test_wrong_number_of_slots_is_refused(length: int) -> None:
+    """What has not just the slots of the layout is no pool."""
     with pytest.raises(ValueError, match=f"a pool has {layout.SLOT_COUNT} slots, got {length}"):
         decode([0] * length, ORIGIN, IDENTITY, CONFIG)
 
@@ -229,10 +229,10 @@ def test_wrong_number_of_words_is_refused(length: int) -> None:
     st.dictionaries(st.integers(0, layout.SLOT_COUNT - 1), st.integers(-2, 2**16) | st.integers(-(2**63), 2**63 - 1)),
     st.integers(0, 2**63 - 1),
 )
-def test_any_words_are_a_pool_or_a_value_error(values: dict[int, int], now: int) -> None:
-    """Whatever stands in the words, `decode` returns a snapshot or raises ValueError."""
+def test_any_slots_are_a_pool_or_a_value_error(values: dict[int, int], now: int) -> None:
+    """Whatever the slots hold, `decode` returns a snapshot or raises ValueError."""
     with suppress(ValueError):
-        decode(words_with(values), now, IDENTITY, CONFIG)
+        decode(slots_with(values), now, IDENTITY, CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -247,8 +247,8 @@ def test_any_words_are_a_pool_or_a_value_error(values: dict[int, int], now: int)
         (layout.OPEN, "idle"),
     ],
 )
-def test_single_words_are_read_as_they_stand(at: int, name: str) -> None:
-    """A number that has a word of its own is that word."""
+def test_single_slots_are_read_as_they_are(at: int, name: str) -> None:
+    """A number that has a slot of its own is what the slot holds."""
     assert 7 == getattr(read({at: 7}), name)
 
 
@@ -261,8 +261,8 @@ def test_single_words_are_read_as_they_stand(at: int, name: str) -> None:
     ],
     ids=["failures", "closes", "invalidations"],
 )
-def test_labelled_words_are_read_in_the_catalogues_order(start: int, values: tuple[str, ...], name: str) -> None:
-    """The n-th word of a run is the n-th value of its label set."""
+def test_labelled_slots_are_read_in_the_catalogues_order(start: int, values: tuple[str, ...], name: str) -> None:
+    """The n-th slot of a run is the n-th value of its label set."""
     numbers = range(1, len(values) + 1)
 
     assert dict(zip(values, numbers, strict=True)) == getattr(read(runs(start, numbers)), name)
@@ -272,7 +272,7 @@ def test_labelled_words_are_read_in_the_catalogues_order(start: int, values: tup
     ("start", "name"), [(layout.WAIT, "wait_time"), (layout.CREATE, "create_time"), (layout.USE, "use_time")]
 )
 def test_histograms_are_read_with_their_sums(start: int, name: str) -> None:
-    """A histogram's buckets are a run of words, and its sum the word behind them, in nanoseconds."""
+    """A histogram's buckets are a run of slots, and its sum the slot behind them, in nanoseconds."""
     numbers = range(1, BUCKETS + 1)
 
     expected = Histogram(tuple(numbers), 2.5)
@@ -280,8 +280,8 @@ def test_histograms_are_read_with_their_sums(start: int, name: str) -> None:
     assert expected == getattr(read(runs(start, [*numbers, 2_500_000_000])), name)
 
 
-def test_used_is_how_many_rows_are_taken() -> None:
-    """A row that is not 0 is a used connection; so are those that found no row; the other open ones are idle."""
+def test_used_is_how_many_slots_are_taken() -> None:
+    """A checkout slot that is not 0 is a used connection, so are the untracked; the other open ones are idle."""
     pool = read(
         {
             layout.OPEN: 9,
@@ -296,8 +296,8 @@ def test_used_is_how_many_rows_are_taken() -> None:
     assert {"idle": 4, "used": 5} == pool.count
 
 
-def test_pending_is_how_many_rows_are_taken() -> None:
-    """A row of callers that is not 0 is a pending caller; so are those that found no row."""
+def test_pending_is_how_many_slots_are_taken() -> None:
+    """A pending slot that is not 0 is a pending caller, so are the untracked."""
     pool = read(
         {layout.PENDING_TIMES: 1, layout.PENDING_TIMES + layout.TRACKED_MAX - 1: 5, layout.UNTRACKED_PENDING: 3}
     )
@@ -306,7 +306,7 @@ def test_pending_is_how_many_rows_are_taken() -> None:
 
 
 def test_used_seconds_are_what_ended_and_what_goes_on() -> None:
-    """The integral of used is all ended uses and the age of each that has not ended, with a row or without."""
+    """The integral of used is all ended uses and the age of each that has not ended, tracked or not."""
     slots = {
         layout.OPEN: 4,
         layout.USE_SUM: 7 * SECOND,
@@ -356,10 +356,10 @@ def test_saturated_seconds_go_on_at_the_limit(limit: int, used: int, expected: f
 @pytest.mark.parametrize(
     ("oldest", "expected"),
     [(0, 70), (20 * SECOND, 80), (50 * SECOND, 70)],
-    ids=["all-have-rows", "one-without-is-older", "one-without-is-younger"],
+    ids=["all-tracked", "untracked-is-older", "untracked-is-younger"],
 )
 def test_oldest_use_is_the_one_that_began_first(oldest: int, expected: int) -> None:
-    """The oldest use is the one that began first, in whichever row it stands, or without one."""
+    """The oldest use is the one that began first, in whichever slot it is, or untracked."""
     slots = {
         layout.OPEN: 2,
         layout.CHECKOUT_TIMES: 40 * SECOND,
@@ -377,7 +377,7 @@ def test_checkouts_are_waits_without_timeouts() -> None:
     assert (3, 2) == (pool.checkouts, pool.timeouts)
 
 
-def test_checkouts_are_not_negative_between_two_words() -> None:
+def test_checkouts_are_not_negative_between_two_stores() -> None:
     """Read between the two stores of a timeout, the number of checkouts is 0 rather than less."""
     assert 0 == read({layout.FAILURES: 1}).checkouts
 
@@ -402,7 +402,7 @@ class TestPeak:
 
     @pytest.mark.parametrize("window", range(8, 20))
     def test_each_window_before_counts(self, current: int, ring: int, name: str, window: int) -> None:
-        """Each of the windows that are kept is seen, in whichever word it stands."""
+        """Each of the windows that are kept is seen, in whichever slot it is."""
         assert 4 == getattr(read({layout.WINDOW: 20, current: 1, ring + window % layout.WINDOWS: 4}), name)
 
     @pytest.mark.parametrize(("seconds", "expected"), [(159.9, 4), (164.9, 4), (165.0, 0), (10_000.0, 0)])
@@ -419,7 +419,7 @@ class TestPeak:
         assert [4, 3] == [getattr(read(slots, seconds), name) for seconds in (154.9, 155.0)]
 
     def test_first_windows_have_none_before_them(self, current: int, ring: int, name: str) -> None:
-        """In the first minute, words of windows that have not been are not looked at."""
+        """In the first minute, slots of windows that have not been are not read."""
         assert 2 == getattr(read({layout.WINDOW: 1, current: 2, ring + 5: 9}, seconds=7.0), name)
 
 
@@ -437,7 +437,7 @@ def test_peak_is_at_least_the_level() -> None:
 
 def test_limits_and_labels_are_the_configurations() -> None:
     """What a pool is set up with is read from its configuration."""
-    pool = decode(words_with({}), ORIGIN, IDENTITY, PoolConfig(max=15, idle_max=5, labels={"lifo": "true"}))
+    pool = decode(slots_with({}), ORIGIN, IDENTITY, PoolConfig(max=15, idle_max=5, labels={"lifo": "true"}))
 
     assert (15, 5, {"lifo": "true"}) == (pool.max, pool.idle_max, pool.info)
 

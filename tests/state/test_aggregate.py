@@ -1,4 +1,4 @@
-"""Several processes' words as one pool: the living add up, the dead only count, and nothing falls when one dies."""
+"""Slots of several processes as one pool: the living add up, the ended only count, and nothing falls when one dies."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ SECOND = layout.SECOND
 IDENTITY = PoolIdentity("orders")
 CONFIG = PoolConfig()
 KEPT: list[Connection] = []
-"""What a record would hold: a connection that nobody holds is closed."""
+"""Keeps connections alive, as SQLAlchemy's records do: one without a reference is closed."""
 
 
 def worker(start: int, uses: int = 1, pending: int = 0, limit: int = -1) -> tuple[FakeClock, PoolState]:
@@ -39,12 +39,12 @@ def worker(start: int, uses: int = 1, pending: int = 0, limit: int = -1) -> tupl
 
 
 def read(parts: Sequence[tuple[FakeClock, PoolState]]) -> PoolSnapshot:
-    """Merge the processes as a reader does, each at its own clock's time."""
+    """Aggregate the processes as a reader does, each at the time of its own clock."""
     return decode(*aggregate([(state.copy_slots(), clock()) for clock, state in parts]), IDENTITY, CONFIG)
 
 
 def test_one_process_is_itself() -> None:
-    """Merging one process changes none of its numbers."""
+    """Aggregating one process changes none of its numbers."""
     clock, state = worker(7 * SECOND, uses=2, pending=1)
 
     assert decode(state.copy_slots(), clock(), IDENTITY, CONFIG) == read([(clock, state)])
@@ -67,7 +67,7 @@ def test_processes_add_up() -> None:
 
 
 def test_many_uses_keep_their_time() -> None:
-    """More uses than rows are counted exactly, and the oldest is still the oldest."""
+    """More uses than can be tracked are counted exactly, and the oldest is still the oldest."""
     parts = [worker(SECOND * (i + 1), uses=60) for i in range(3)]
     parts[2][0].advance(10)
     together = read(parts)
@@ -77,7 +77,7 @@ def test_many_uses_keep_their_time() -> None:
 
 
 def test_saturated_time_adds_up() -> None:
-    """Each process's time without a connection to give counts, also while it lasts."""
+    """The time in which each process was saturated counts, also while it lasts."""
     parts = [worker(SECOND, uses=2, limit=2), worker(9 * SECOND, uses=2, limit=5)]
 
     assert 3.0 == pytest.approx(read(parts).saturated_seconds)
@@ -104,7 +104,7 @@ def test_nothing_falls_when_a_process_dies() -> None:
     assert all(alive.closes[reason] <= dead.closes[reason] for reason in alive.closes)
 
 
-def test_burying_is_the_same_for_every_reader() -> None:
+def test_final_counters_are_the_same_for_every_reader() -> None:
     """The end of a dead process is its last heartbeat, or a later time that it wrote itself; no reader's clock."""
     clock, state = worker(SECOND, uses=1)
     early = as_final_counters(state.copy_slots(), SECOND)
@@ -113,7 +113,7 @@ def test_burying_is_the_same_for_every_reader() -> None:
     assert 3 * SECOND == as_final_counters(state.copy_slots(), clock())[layout.LOST_NS]
 
 
-def test_buried_words_add_up() -> None:
+def test_final_counters_add_up() -> None:
     """What several dead processes left is one dead process's, in any order."""
     dead = [
         as_final_counters(state.copy_slots(), clock()) for clock, state in (worker(SECOND), worker(5 * SECOND, uses=4))

@@ -1,4 +1,4 @@
-"""Words of another version are ours as far as both know them, and too little rather than wrong."""
+"""Slots of another version are translated as far as both know them, and are too low rather than wrong."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ SINGLE = (
 
 
 def changed(**parts: Any) -> Any:  # JSON
-    """Return our schema with some of its parts replaced."""
+    """Return this version's schema with some of its parts replaced."""
     return {**json.loads(json.dumps(SCHEMA)), **parts}
 
 
@@ -42,35 +42,35 @@ def test_schema_is_that_of_earlier_releases() -> None:
     assert {"failures": 20, "closes": 24, "invalidated": 33} == {key: start for key, (start, *_) in labelled.items()}
 
 
-def test_our_own_words_are_copied() -> None:
-    """Words of our own version are as they were."""
+def test_own_slots_are_copied() -> None:
+    """Slots of the own version are as they were."""
     slots = list(range(layout.SLOT_COUNT))
 
     assert slots == translator(json.loads(json.dumps(SCHEMA)))(slots)
 
 
 def test_fields_are_found_by_name() -> None:
-    """A field that stands elsewhere is found, one that only they have is left out, one that only we have is 0."""
+    """A value at another slot is found, one that only the writer has is left out, one that only the reader has is 0."""
     single = {"connects": 0, "novelty": 1}
-    other = changed(single=single, labelled={}, histograms={}, rows={}, peaks={}, slots=3)
+    other = changed(single=single, labelled={}, histograms={}, rows={}, peaks={}, words=3)
     ours = translator(other)([5, 6, 7])
 
     assert (5, 5) == (ours[layout.CONNECTS], sum(ours))
 
 
 def test_unknown_value_counts_as_the_last() -> None:
-    """A value of a label set that we do not know is counted as the set's last."""
+    """An unknown value of a label set is counted as the last of the set."""
     labelled = {"failures": [0, "timeout", "dns", "other"]}
-    other = changed(single={}, labelled=labelled, histograms={}, rows={}, peaks={}, slots=3)
+    other = changed(single={}, labelled=labelled, histograms={}, rows={}, peaks={}, words=3)
     ours = translator(other)([5, 6, 7])
 
     assert (5, 13) == (ours[layout.FAILURE_AT["timeout"]], ours[layout.FAILURE_AT["other"]])
 
 
 def test_other_bounds_count_at_the_next_lower() -> None:
-    """What was counted at a bound that we do not have counts from our next higher one on; the total is the same."""
+    """What was counted at a bound that the reader lacks counts from its next higher one on; the total is the same."""
     bounds = [300_000, 1_000_000]
-    other = changed(single={}, labelled={}, histograms={"wait": 0}, rows={}, peaks={}, slots=4, bounds_ns=bounds)
+    other = changed(single={}, labelled={}, histograms={"wait": 0}, rows={}, peaks={}, words=4, bounds_ns=bounds)
     ours = translator(other)([5, 6, 7, 99])
     buckets = ours[layout.WAIT : layout.WAIT + BUCKETS]
     by_bound = dict(zip(layout.BOUNDS_NS, buckets, strict=False))
@@ -79,10 +79,10 @@ def test_other_bounds_count_at_the_next_lower() -> None:
     assert (18, 99) == (sum(buckets), ours[layout.WAIT_SUM])
 
 
-def test_more_rows_than_ours_are_counted() -> None:
-    """The oldest rows are kept; those beyond ours are counted with the sum of their times."""
+def test_more_tracked_times_than_own_are_counted() -> None:
+    """The oldest times are kept; the rest is counted as untracked, with the sum of the times."""
     rows = layout.TRACKED_MAX + 2
-    other = changed(single={}, labelled={}, histograms={}, rows={"use_row": 0}, peaks={}, slots=rows, row_count=rows)
+    other = changed(single={}, labelled={}, histograms={}, rows={"use_row": 0}, peaks={}, words=rows, row_count=rows)
     ours = translator(other)(list(range(rows, 0, -1)))
 
     assert (
@@ -110,7 +110,7 @@ def test_more_rows_than_ours_are_counted() -> None:
         {key: value for key, value in SCHEMA.items() if key != "window_ns"},
     ],
 )
-def test_what_describes_no_words_is_refused(schema: object) -> None:
-    """Whatever would read outside of the words, or is no schema, is a ValueError."""
+def test_what_describes_no_slots_is_refused(schema: object) -> None:
+    """What would read outside of the slots, or is no schema, is a ValueError."""
     with pytest.raises(ValueError, match=r"schema|values to unpack"):
         translator(schema)
