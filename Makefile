@@ -13,7 +13,8 @@
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
 #   make soak    kill workers and sidecars of real services for minutes, scrape all along, and compare with the truth
 #   make fuzz    read worker files with anything in them, a hundred times as many as the tests do
-#   make conformance  run SQLAlchemy's own tests of engines, events and asyncio, bare and with every pool instrumented
+#   make conformance  run the tests of SQLAlchemy's engines, events and asyncio, and those of seven other projects, bare and
+#                     with every pool instrumented
 #   make clean   remove what the others have made
 #
 # The first run of each installs what it needs, and no more, into .venv; PYTHON=python3.12 chooses the Python of a new one.
@@ -100,6 +101,7 @@ fuzz: $(VENV)/.installed-test
 conformance: $(VENV)/.installed-test $(VENV_SA20)/.installed-test
 	$(VENV)/bin/python -m tests.conformance $(ARGS)
 	$(VENV_SA20)/bin/python -m tests.conformance $(ARGS)
+	$(VENV)/bin/python -m tests.conformance.projects
 
 clean:
 	rm -rf $(VENV) $(VENV)-* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
