@@ -78,7 +78,9 @@ def run(arguments: argparse.Namespace) -> None:
     log_format.configure(arguments.log_level, arguments.log_format)
     addresses = () if arguments.systemd else tuple(arguments.addresses or (ADDRESS,))
     options = SidecarOptions(directory, addresses, arguments.metrics, arguments.per_worker, arguments.config_file)
-    serve(options, probe.from_arguments(arguments), lambda source: otlp_options.create_push(arguments, source))
+    serve(
+        options, probe.from_arguments(arguments), lambda source: otlp_options.create_push(arguments, source, directory)
+    )
 
 
 def _path(text: str) -> str:

@@ -10,7 +10,9 @@ import os
 import socket
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -64,13 +66,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def create_push(asked: argparse.Namespace, source: "Source") -> "OtlpPush | None":
-    """Return what pushes *source* as it is asked for, None when it is not. Raises SettingsError for what is wrong."""
+def create_push(asked: argparse.Namespace, source: "Source", directory: Path | None = None) -> "OtlpPush | None":
+    """Create what pushes snapshots over OTLP, as the arguments say.
+
+    Args:
+        asked: The parsed arguments of `add_arguments`.
+        source: Returns the snapshot to push.
+        directory: Where deltas that arrived are noted for a restart.
+
+    Returns:
+        The pusher, not started; None without `--otlp`.
+
+    Raises:
+        SettingsError: An argument or a variable is wrong.
+    """
     if asked.otlp is None:
         return None
     target = push_target(asked.otlp, asked.otlp_protocol, asked.otlp_interval)
+    from pool_exporter.otel.delta_memory import DeltaMemory
     from pool_exporter.otel.otlp_push import OtlpPush
 
+    if directory is not None and target.deltas:
+        target = replace(target, memory=DeltaMemory(directory, target.name))
     return OtlpPush(source, target)
 
 

@@ -20,6 +20,7 @@ from typing_extensions import Self, override
 
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.snapshot import PushHealth, Snapshot
+from pool_exporter.otel.delta_memory import DeltaMemory
 from pool_exporter.otel.points import PointStream
 from pool_exporter.otel.sdk_data import metrics_data, metrics_of
 from pool_exporter.otel.service_resources import group_by_resource
@@ -41,6 +42,7 @@ class PushTarget:
     resource: Resource
     interval_seconds: float = 60.0
     deltas: frozenset[Kind] = frozenset()
+    memory: DeltaMemory | None = None
 
 
 class OtlpPush:
@@ -53,6 +55,8 @@ class OtlpPush:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pool_exporter:otlp", daemon=True)
         self._stream = PointStream(time.time_ns(), target.deltas)
+        if target.memory is not None:
+            target.memory.restore(self._stream)
         self._arrived = self._failed = 0
         self._arrived_at = time.monotonic()
         self._log_filter = _ExporterLogFilter()
@@ -68,24 +72,29 @@ class OtlpPush:
     def push(self) -> bool:
         """Push once, and tell whether it arrived. Nothing is raised."""
         now = time.time_ns()
+        snapshot: Snapshot | None = None
         try:
-            groups = group_by_resource(
-                self._stream.read(self.source(), now), self._target.resource, socket.gethostname()
-            )
+            snapshot = self.source()
+            groups = group_by_resource(self._stream.read(snapshot, now), self._target.resource, socket.gethostname())
             data = metrics_data([(of, metrics_of(points, now, self._stream.deltas)) for of, points in groups])
             with self._log_filter:
                 arrived = self._target.exporter.export(data) is MetricExportResult.SUCCESS
         except Exception as error:  # noqa: BLE001  # whatever it is, the next push may succeed
             self._log_filter.text = f"{type(error).__name__}: {error}"
             arrived = False
-        if arrived:
-            self._stream.commit(now)
-            self._arrived_at = time.monotonic()
-            self._arrived += 1
+        if arrived and snapshot is not None:
+            self._commit(snapshot, now)
         else:
             self._failed += 1
         self._log_change(is_failing=not arrived)
         return arrived
+
+    def _commit(self, snapshot: Snapshot, now: int) -> None:
+        self._stream.commit(now)
+        if self._target.memory is not None:
+            self._target.memory.save(snapshot, now)
+        self._arrived_at = time.monotonic()
+        self._arrived += 1
 
     def _log_change(self, *, is_failing: bool) -> None:
         """Write one line when pushes begin to fail, and one when they succeed again."""

@@ -11,7 +11,7 @@ whose counters fell is taken for another pool of the same name, which counts sin
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from operator import lt, sub
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.metric import Kind, Metric
@@ -51,6 +51,13 @@ class Point:
     start: int
 
 
+class Values(Protocol):
+    """Values by the name of their field: a snapshot, or what was stored of one."""
+
+    def value(self, field: str, /) -> object:
+        """Return the value of a field; None if there is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Report:
     """What was reported of a pool, a server or the exporter.
@@ -63,7 +70,7 @@ class _Report:
 
     start: int
     at: int
-    last: _Source | None
+    last: Values | None
 
 
 class PointStream:
@@ -91,6 +98,11 @@ class PointStream:
     def commit(self, now: int) -> None:
         """Note that the export of what was read last, at *now*, succeeded."""
         self._committed, self._at = self._read, now
+
+    def restore(self, at: int, values: Mapping[PoolIdentity | None, Values]) -> None:
+        """Go on after a restart: *values*, by pool (None: the exporter), were reported at the time *at*."""
+        self._at = at
+        self._committed = {key: _Report(at, at, last) for key, last in values.items()}
 
     def _add(
         self, found: dict[str, list[Point]], table: tuple[Metric, ...], source: _Source, key: _Key, now: int

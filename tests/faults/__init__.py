@@ -39,7 +39,7 @@
                                                                | test_directory_deleted_under_a_living_worker
     two versions of the schema side by side, buckets monotone  | test_two_versions_side_by_side
     workers and readers of two releases                        | test_workers_of_two_releases_are_added_up
-                                                               | test_totals_of_this_release_are_read_and_extended_by_the_other
+                                                               | test_totals_of_two_releases_are_added_up
                                                                | test_file_of_another_major_version
     sidecar under another uid, same gid; a stranger            | test_sidecar_with_nothing_but_the_group
     1,000 pools in one process                                 | test_a_thousand_pools

@@ -102,7 +102,7 @@ def test_workers_of_two_releases_are_added_up(tmp_path: Path, other: Path) -> No
     assert [] == list(tmp_path.glob("w-*"))
 
 
-def test_totals_of_this_release_are_read_and_extended_by_the_other(tmp_path: Path, other: Path) -> None:
+def test_totals_of_two_releases_are_added_up(tmp_path: Path, other: Path) -> None:
     """The other release adds to totals that this release wrote, and the reverse."""
     shown = []
     for package, read_first in ((ROOT, False), (other, True), (ROOT, True)):
