@@ -31,16 +31,17 @@ One process writes, any number of processes read, and no lock is taken between t
 - *Within the process* the GIL makes a transition of `pool_state` indivisible: between its first and its last store
   there is no call and no loop, at which CPython may hand the GIL to another thread, and nothing is allocated that may
   start the garbage collector. Free-threaded builds and CPython 3.10 take a lock instead (`locked_pool_state`). Only
-  the windows of the peaks are written in a loop, which other threads then do not enter.
+  the windows of the peaks are written in a loop: two threads may do so at once, and a peak is then that of either.
 - *A store* into the mapped file assigns to an item of `memoryview.cast("q")`, which CPython copies as one 8-byte value.
   Slots are aligned to 8 bytes, and x86-64 and arm64 make aligned 64-bit loads and stores indivisible: a reader sees the
-  old or the new number. The package supports no platform without that (32-bit processors).
+  old or the new number. On 32-bit processors it may see half of each: nothing here makes up for that.
 - *Order*: on x86-64 other processors see stores in the order in which they were made. On arm64 they may see a later
   store before an earlier one, and Python has no barrier to prevent it. So each slot must make sense alone, and a reader
   may conclude nothing about one slot from another: two slots may belong to different moments on every platform.
 - *A reader* copies the slots with `pread` until two copies are equal, and gives up after some attempts
-  (`workers.file_reader`). What it sees between two stores of one transition is off by one use or wait. The writer
-  counts what has ended before it releases its slot, and readers keep integrals from falling, so no counter falls.
+  (`workers.file_reader`). Equal copies also rule out a number that changed while the kernel copied it. What a reader
+  sees between two stores of one transition is off by one use or wait. The writer counts what has ended before it
+  releases its slot, and readers keep integrals from falling, so no counter falls.
 - *The byte order* is the machine's; the file's header has a number by which a machine of the other order refuses it.
 """
 
