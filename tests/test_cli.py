@@ -107,7 +107,7 @@ def test_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         port = taken.getsockname()[1]
         ended = run(capsys, "demo", "--port", str(port))
 
-    assert (2, "", f"pool-exporter demo: --port='{port}': is taken on 127.0.0.1; choose another\n") == ended
+    assert (2, "", f"pool-exporter demo: --port='{port}': is in use on 127.0.0.1; choose another port\n") == ended
 
 
 def test_foreign_address_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

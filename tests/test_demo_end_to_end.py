@@ -208,14 +208,14 @@ def test_the_round_ends_by_itself_and_leaves_nothing(played: Round) -> None:
 
 
 def test_calm_shows_no_wait(played: Round) -> None:
-    """While there are fewer callers than connections, nobody is refused and the pool is never exhausted."""
+    """While there are fewer clients than connections, nobody is refused and the pool is never exhausted."""
     assert played.grown("calm", "sqlalchemy_pool_checkouts_total") > 0
     assert 0 == played.seen("calm", "db_client_connection_timeouts_total")[-1]
     assert 0 == played.seen("calm", "sqlalchemy_pool_saturated_seconds_total")[-1]
 
 
 def test_burst_shows_callers_that_wait(played: Round) -> None:
-    """While there are more callers than connections, all connections are used, callers are pending, and they wait."""
+    """While there are more clients than connections, all connections are used, clients are pending, and they wait."""
     used = played.seen("burst", "db_client_connection_count", db_client_connection_state="used")
 
     assert CAPACITY == max(used) == played.seen("burst", "sqlalchemy_pool_used_peak")[-1]
@@ -228,7 +228,7 @@ def test_burst_shows_callers_that_wait(played: Round) -> None:
 
 
 def test_slow_shows_long_uses_and_timeouts(played: Round) -> None:
-    """With slow queries each use takes as long as the query, and callers give up."""
+    """With slow queries each use takes as long as the query, and clients give up."""
     assert played.mean("slow", "db_client_connection_use_time_seconds") > 0.3
     assert played.mean("slow", "db_client_connection_use_time_seconds") > 2 * played.mean(
         "burst", "db_client_connection_use_time_seconds"

@@ -1,7 +1,7 @@
-"""The database of the demo: the one that DATABASE_URL names, or an SQLite file of its own; the engine for it.
+"""The database of the demo: the one that DATABASE_URL names, or a new SQLite file; and its engine.
 
-What the demo does to a database beyond what its service does is here too: ending the service's connections, as a
-restart would, and removing the tables. It takes connections of its own for that, which no metric counts.
+It can also end the service's connections, as a restart of the server does, and remove the tables. For these it uses
+connections of its own, which no metric counts.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from pool_exporter.demo.models import Table
 from pool_exporter.errors import Problem, SettingsError
 
 SMALL_POOL = {"pool_size": 4, "max_overflow": 2, "pool_timeout": 1.0}
-"""A pool that a laptop's load can exhaust, and callers that soon give up, unless the environment says otherwise."""
+"""The defaults of the demo: a pool that the load exhausts, and a short timeout."""
 
 _END_CONNECTIONS = text(
     "select count(pg_terminate_backend(pid)) from pg_stat_activity"
@@ -35,7 +35,14 @@ _END_CONNECTIONS = text(
 
 @dataclass(frozen=True)
 class Database:
-    """A database that the demo may use; `application_name` is that of this demo's connections and of no others."""
+    """A database for the demo.
+
+    Attributes:
+        url: The URL, with an async driver.
+        arguments: The arguments of create_async_engine().
+        application_name: The name of this demo's connections at the server, different for each demo.
+        is_own: Whether the database is the demo's own, so that nothing needs to be removed from it.
+    """
 
     url: URL
     arguments: dict[str, Any]
@@ -44,9 +51,10 @@ class Database:
 
     @classmethod
     def choose(cls, settings: DatabaseSettings, directory: Path) -> "Database":
-        """Return the database that is set, or a new file in *directory*.
+        """Return the database of the settings, or a new file in *directory*.
 
-        Raises SettingsError for one that the demo cannot use.
+        Raises:
+            SettingsError: The demo cannot use the database of the settings.
         """
         name = f"pool-exporter-demo-{token_hex(4)}"
         given = settings.url or _new_file(directory)
@@ -54,7 +62,7 @@ class Database:
             given = given.update_query_dict({"application_name": name})
         url = async_url(given)
         if engine_arguments(settings, url).get("poolclass") is StaticPool:
-            fault = "is in memory and lives in a single connection, so that there is no pool to show; name a file"
+            fault = "is in memory and has a single connection, so that there is no pool to show; name a file"
             raise SettingsError(Problem("DATABASE_URL", str(url), fault))
         small = {key: value for key, value in SMALL_POOL.items() if getattr(settings, key) is None}
         secret = SecretStr(given.render_as_string(hide_password=False))
@@ -63,32 +71,40 @@ class Database:
 
     @property
     def can_restart(self) -> bool:
-        """Whether its server can be told to end the service's connections."""
+        """Whether the demo can end the service's connections at the server."""
         return self.url.get_backend_name() == "postgresql"
 
     def engine(self) -> AsyncEngine:
-        """Return the service's engine, which has not connected yet; SettingsError if the driver is missing."""
+        """Return the engine of the service, not connected.
+
+        Raises:
+            SettingsError: The driver is not installed.
+        """
         return self._engine(**self.arguments)
 
     async def end_connections(self) -> int:
-        """Have the server end every connection of the service, as a restart does, and return how many there were.
+        """End every connection of the service at the server, as a restart does.
 
-        Raises ConnectionError if the server does not do it.
+        Returns:
+            How many there were.
+
+        Raises:
+            ConnectionError: The server has not done it.
         """
         try:
-            async with self._apart() as connection:
+            async with self._own_connection() as connection:
                 return await connection.scalar(_END_CONNECTIONS, {"name": self.application_name}) or 0
         except Exception as error:
             raise ConnectionError(fault(error)) from error
 
     async def drop_tables(self) -> None:
         """Remove the service's tables."""
-        async with self._apart() as connection:
+        async with self._own_connection() as connection:
             await connection.run_sync(Table.metadata.drop_all)
 
     @asynccontextmanager
-    async def _apart(self) -> AsyncIterator[AsyncConnection]:
-        """Lend a connection that is none of the service's."""
+    async def _own_connection(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection outside of the service's pool."""
         engine = self._engine(poolclass=NullPool)
         async with engine.begin() as connection:
             yield connection
@@ -100,14 +116,14 @@ class Database:
             fault = f"its driver is not installed: pip install {error.name}"
             raise SettingsError(Problem("DATABASE_URL", str(self.url), fault)) from error
         if self.url.get_backend_name() == "sqlite":
-            event.listen(engine.sync_engine, "connect", _teach_sleep)
+            event.listen(engine.sync_engine, "connect", _add_sleep)
         return engine
 
 
 def fault(error: Exception) -> str:
-    """Tell in one line why a database could not be used."""
+    """Return in one line why a database could not be used."""
     if isinstance(error, asyncio.TimeoutError):
-        return "it does not answer in time"
+        return "it does not respond in time"
     cause = getattr(error, "orig", None) or error
     return (str(cause).splitlines() or [type(cause).__name__])[0]
 
@@ -115,11 +131,11 @@ def fault(error: Exception) -> str:
 def _new_file(directory: Path) -> URL:
     path = directory / "demo.sqlite3"
     connection = sqlite3.connect(path)
-    connection.execute("pragma journal_mode = wal")  # Readers do not wait for a writer; it is a property of the file.
+    connection.execute("pragma journal_mode = wal")  # Readers do not wait for a writer. The mode is kept in the file.
     connection.close()
     return URL.create("sqlite", database=str(path))
 
 
-def _teach_sleep(connection: DBAPIConnection, _: object) -> None:
-    """Give SQLite what servers have. The connection's own thread sleeps, as it would on a slow disk."""
+def _add_sleep(connection: DBAPIConnection, _: object) -> None:
+    """Add the SQL function `sleep` to SQLite. It blocks the thread of its connection, as a slow disk does."""
     connection.create_function("sleep", 1, time.sleep)

@@ -1,7 +1,7 @@
-"""The demo's service as several worker processes on one port, and the sidecar that reads what they write.
+"""Runs the demo's service as worker processes on one port, and a sidecar that reads their files.
 
-Everything is a process of its own, as with gunicorn: what a worker suffers, the sidecar does not. Nothing here knows
-the load or the scenes.
+The workers and the sidecar are processes of their own, as with gunicorn: a frozen worker does not stop the sidecar.
+This module knows neither the load nor the scenes.
 """
 
 import asyncio
@@ -28,24 +28,30 @@ START_SECONDS_MAX: Final = 30.0
 STOP_SECONDS_MAX: Final = 5.0
 ANSWER_SECONDS_MAX: Final = 1.0
 
-_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a directory of its own is made in it
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a new directory is made in it
 _COMMAND: Final = """
 import os, signal, sys, threading
 
-def end_with_the_demo():
+def end_when_stdin_is_closed():
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGTERM)
 
-threading.Thread(target=end_with_the_demo, daemon=True).start()
+threading.Thread(target=end_when_stdin_is_closed, daemon=True).start()
 from pool_exporter.cli import main
 sys.exit(main())
 """
-"""The command line, and an end when stdin is closed, as it is when the demo is killed."""
+"""The command line in a process that ends when its stdin is closed, as it is when the demo is killed."""
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """The running workers: their process ids, the directory that they share, and the sidecar's URL if there is one."""
+    """The running workers.
+
+    Attributes:
+        pids: Their process ids.
+        sidecar: The URL of the sidecar; None without one.
+        reader: Reads the directory that they share.
+    """
 
     pids: tuple[int, ...]
     sidecar: str | None
@@ -57,7 +63,11 @@ class Fleet:
         return self.reader.directory
 
     def snapshot(self) -> PoolSnapshot:
-        """Return the pool of all workers. Raises LookupError when there is none."""
+        """Return the pool of all workers, added up.
+
+        Raises:
+            LookupError: No worker has a pool.
+        """
         for pool in self.reader().pools:
             if pool.name == "demo":
                 return pool
@@ -72,9 +82,16 @@ def _live(snapshot: Snapshot) -> int:
 async def running(
     database: Database, listener: socket.socket, workers: int, sidecar: tuple[str, int] | None
 ) -> AsyncIterator[Fleet]:
-    """Run so many workers on *listener*, and a sidecar at that address, until the end of the block.
+    """Run the workers and the sidecar for the time of the block.
 
-    Raises SettingsError when they do not start.
+    Args:
+        database: The database of the service.
+        listener: The listening socket of the service.
+        workers: How many workers.
+        sidecar: Host and port of the sidecar, port 0 for any free one; None for no sidecar.
+
+    Raises:
+        SettingsError: They do not start in START_SECONDS_MAX.
     """
     with _directory() as directory, _ended() as processes:
         environ = {**os.environ, "POOL_EXPORTER_DIR": str(directory)}
@@ -92,14 +109,14 @@ async def running(
 
 @contextmanager
 def _directory() -> Iterator[Path]:
-    place = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    with TemporaryDirectory(prefix="pool-exporter-demo-", dir=place, ignore_cleanup_errors=True) as directory:
+    parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    with TemporaryDirectory(prefix="pool-exporter-demo-", dir=parent, ignore_cleanup_errors=True) as directory:
         yield Path(directory)
 
 
 @contextmanager
 def _ended() -> Iterator["list[subprocess.Popen[bytes]]"]:
-    """Collect processes, and end them at the end of the block, those too that somebody has stopped."""
+    """Yield a list for processes, and end those at the end of the block, also the ones that were stopped by SIGSTOP."""
     processes: list[subprocess.Popen[bytes]] = []
     try:
         yield processes
@@ -118,14 +135,14 @@ def _ended() -> Iterator["list[subprocess.Popen[bytes]]"]:
 
 
 def _worker(database: Database, listener: socket.socket, environ: dict[str, str]) -> "subprocess.Popen[bytes]":
-    process = subprocess.Popen(  # noqa: S603  # our own program
+    process = subprocess.Popen(  # noqa: S603  # the demo's own program
         [sys.executable, "-m", "pool_exporter.demo.worker", str(listener.fileno())],
         stdin=subprocess.PIPE,
         env=environ,
         pass_fds=[listener.fileno()],
     )
-    if process.stdin is not None:  # It stays open: a worker ends when it is closed, as it is when we are killed.
-        process.stdin.write(pickle.dumps(replace(database, is_own=True)))  # Its tables are not the worker's to remove.
+    if process.stdin is not None:  # It stays open, because a worker ends when it is closed.
+        process.stdin.write(pickle.dumps(replace(database, is_own=True)))  # The demo removes the tables, and no worker.
         process.stdin.flush()
     return process
 
@@ -133,7 +150,7 @@ def _worker(database: Database, listener: socket.socket, environ: dict[str, str]
 def _sidecar(host: str, port: int, directory: Path, environ: dict[str, str]) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-c", _COMMAND, "serve", f"--dir={directory}"]
     options = [f"--web.listen-address={_joined(host, port)}", "--log.level=warn"]
-    return subprocess.Popen([*command, *options], env=environ, stdin=subprocess.PIPE)  # noqa: S603  # as above
+    return subprocess.Popen([*command, *options], env=environ, stdin=subprocess.PIPE)  # noqa: S603  # the command line
 
 
 async def _started(option: str, value: int, is_there: Callable[[], bool]) -> None:

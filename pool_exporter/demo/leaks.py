@@ -1,6 +1,6 @@
-"""Two ways to lose a connection, as they happen in services that are otherwise well: the demo's service has both.
+"""Two bugs that leak connections, as they are found in real services. The demo's service has both on purpose.
 
-Nothing here may be fixed: it is what one sees in `sqlalchemy_pool_leaked_total` and `sqlalchemy_pool_orphaned`.
+`sqlalchemy_pool_leaked_total` and `sqlalchemy_pool_orphaned` show them, so they must not be fixed.
 """
 
 from itertools import count
@@ -21,7 +21,7 @@ class Stats(SQLModel):
 
 
 class Export(SQLModel):
-    """The number by which an export is continued or ended."""
+    """The number of an export, by which it is ended."""
 
     id: int
 
@@ -54,9 +54,9 @@ class Exports:
 
 @router.get("/stats")
 async def stats(request: Request) -> Stats:
-    """Return the number of orders, by a connection that is never closed.
+    """Return the number of orders, and leak the connection.
 
-    The bug: `async with` is missing. When the last reference is gone, the pool hears of it from the garbage collector.
+    The bug: `async with` is missing. Only the garbage collector returns the connection to the pool.
     """
     connection = await request.app.state.engine.connect()
     orders = await connection.scalar(select(func.count(col(Order.id))))
@@ -65,9 +65,9 @@ async def stats(request: Request) -> Stats:
 
 @router.post("/exports", status_code=status.HTTP_201_CREATED)
 async def begin_export(request: Request) -> Export:
-    """Begin an export, for which a session is kept until the client ends it.
+    """Start an export and keep its session until the client ends the export.
 
-    The bug: a client that never comes back keeps a connection for ever, although the request that took it is finished.
+    The bug: if the client never does, the connection is used for ever, although the request that took it has ended.
     """
     session = request.app.state.sessions()
     await session.exec(select(func.count(col(Order.id))))

@@ -1,6 +1,6 @@
-"""The load: callers that use the demo's service over HTTP, as its clients would. Nothing here knows the pool.
+"""The load: clients that call the demo's service over HTTP. This module does not know the pool.
 
-A caller is a loop: visit, pause, again, until its time is over. What it visits is a function of this module.
+A client repeats an action and a pause until its time is over. The actions are functions of this module.
 """
 
 import asyncio
@@ -13,42 +13,48 @@ import httpx
 from typing_extensions import Self
 
 ANSWER_SECONDS_MAX = 5.0
-"""A client that waits longer for an answer gives up, so that an exhausted service cannot hold up the demo."""
+"""A client gives up after this time, so that an exhausted service cannot block the demo."""
 
 USERS = 20
 ORDERS_MAX = 10_000
-"""Enough for an hour. A demo that is left running for days does not fill the disk."""
+"""Enough for an hour, so that a demo that runs for days does not fill the disk."""
 
-Visit = Callable[["Load"], Awaitable[None]]
+Action = Callable[["Load"], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Callers:
-    """A number of callers that all do the same, with a pause after each visit."""
+class Clients:
+    """A number of clients that repeat the same action, with a pause after each."""
 
     number: int
-    visit: Visit
+    action: Action
     pause_seconds: float = 0.0
 
 
 @dataclass
 class Tally:
-    """What the callers have met with."""
+    """How many requests the clients have sent, and how many of them have failed."""
 
     requests: int = 0
     failed: int = 0
 
 
 class Load:
-    """Calls the service at one URL. It is an asynchronous context manager, which closes its connections."""
+    """Calls the service at one URL. An asynchronous context manager, which closes its connections.
+
+    Attributes:
+        tally: The requests since it was replaced last.
+        user_ids: The users that the actions are about.
+        exports: The exports that have been started and not ended.
+    """
 
     def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        # The client must not be a second, hidden pool in front of the one that is shown, nor go through a proxy.
+        # No limits: the HTTP client must not be a second pool before the one that is shown. It uses no proxy either.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
         self._client = httpx.AsyncClient(
             base_url=url, transport=transport, limits=limits, timeout=ANSWER_SECONDS_MAX, trust_env=False
         )
-        self._visits = count()
+        self._actions = count()
         self.tally = Tally()
         self.user_ids: list[int] = []
         self.exports: list[int] = []
@@ -60,12 +66,12 @@ class Load:
         await self._client.aclose()
 
     @property
-    def visit_number(self) -> int:
-        """A number that is new at every visit, by which visits differ."""
-        return next(self._visits)
+    def action_number(self) -> int:
+        """A number that is another one each time."""
+        return next(self._actions)
 
     async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401  # JSON
-        """Return what the service answers; None when it gives nothing, an error or no answer in time."""
+        """Return the JSON of the response; None if there is none, the response is an error or comes too late."""
         self.tally.requests += 1
         try:
             response = await self._client.request(method, path, json=body)
@@ -77,10 +83,10 @@ class Load:
             return None
         return response.json() if response.content else None
 
-    async def run(self, seconds: float, *groups: Callers) -> None:
-        """Let all callers go on for *seconds*; each finishes the visit that it is at."""
+    async def run(self, seconds: float, *groups: Clients) -> None:
+        """Run all clients for *seconds*; each finishes its last action."""
         end = asyncio.get_running_loop().time() + seconds
-        # Each begins its own part of a pause later than the one before, so that they do not come in step.
+        # Their starts are spread over one pause, so that they do not send their requests at the same moment.
         tasks = [
             asyncio.create_task(self._call_until(end, group, group.pause_seconds * number / group.number))
             for group in groups
@@ -93,16 +99,16 @@ class Load:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _call_until(self, end: float, group: Callers, delay_seconds: float) -> None:
+    async def _call_until(self, end: float, group: Clients, delay_seconds: float) -> None:
         now = asyncio.get_running_loop().time
         await asyncio.sleep(min(delay_seconds, max(0.0, end - now())))
         while now() < end:
-            await group.visit(self)
+            await group.action(self)
             await asyncio.sleep(min(group.pause_seconds, max(0.0, end - now())))
 
 
 async def sign_up(load: Load) -> None:
-    """Add the users that the other visits are about, unless an earlier demo has left them."""
+    """Create the users that the other actions are about, unless they exist from an earlier demo."""
     for number in range(USERS):
         await load.call("POST", "/users", {"name": f"User {number}", "email": f"user{number}@example.org"})
     users = await load.call("GET", f"/users?limit={USERS}") or []
@@ -111,8 +117,8 @@ async def sign_up(load: Load) -> None:
 
 
 async def browse(load: Load) -> None:
-    """Look at one user, or order something at every fourth visit."""
-    number = load.visit_number
+    """Read one user or, every fourth time, create an order."""
+    number = load.action_number
     if not load.user_ids:
         await load.call("GET", "/users")
         return
@@ -123,28 +129,28 @@ async def browse(load: Load) -> None:
         await load.call("POST", "/orders", {"user_id": user_id, "item": "tea", "quantity": 2, "price_cents": 450})
 
 
-def report(seconds: float) -> Visit:
-    """Return the visit that asks for a report, which takes the database *seconds*."""
+def report(seconds: float) -> Action:
+    """Return the action that requests a report, for which the database needs *seconds*."""
 
-    async def visit(load: Load) -> None:
+    async def request(load: Load) -> None:
         await load.call("GET", f"/report?seconds={seconds}")
 
-    return visit
+    return request
 
 
-async def forget(load: Load) -> None:
-    """Ask for the statistics, which loses a connection."""
+async def leak_connection(load: Load) -> None:
+    """Request the statistics, which leaks a connection."""
     await load.call("GET", "/stats")
 
 
 async def begin_export(load: Load) -> None:
-    """Begin an export and do not come back."""
+    """Start an export and do not end it."""
     export = await load.call("POST", "/exports")
     if export is not None:
         load.exports.append(export["id"])
 
 
 async def end_exports(load: Load) -> None:
-    """Come back for every export that was begun."""
+    """End every export that was started."""
     while load.exports:
         await load.call("DELETE", f"/exports/{load.exports.pop()}")

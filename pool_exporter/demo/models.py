@@ -1,6 +1,6 @@
-"""The tables of the demo's service, and what goes in and out of it over HTTP. No query may be here.
+"""The tables of the demo's service, and the bodies of its requests and responses. This module has no query.
 
-The tables' names begin with `pool_exporter_demo`, so that they harm none of a database that is somebody's own.
+The names of the tables begin with `pool_exporter_demo`, so that they do not clash with tables of the user's database.
 """
 
 from typing import Annotated
@@ -17,26 +17,26 @@ PRICE_CENTS_MAX = 10_000_000
 
 
 class Table(SQLModel):
-    """What both tables share: metadata of their own, apart from those of any other SQLModel of the process."""
+    """The base of both tables: their metadata is apart from that of all other SQLModel classes in the process."""
 
     metadata = MetaData()
 
 
 class UserCreate(SQLModel):
-    """A user as a client sends it."""
+    """A user in a request."""
 
     name: str = Field(min_length=1, max_length=NAME_LENGTH_MAX)
     email: Annotated[str, StringConstraints(max_length=EMAIL_LENGTH_MAX, pattern=r"^[^@\s]+@[^@\s]+$")]
 
 
 class UserPublic(UserCreate):
-    """A user as a client gets it."""
+    """A user in a response."""
 
     id: int
 
 
 class User(Table, table=True):
-    """A user as it is stored."""
+    """A row of the users."""
 
     __tablename__ = "pool_exporter_demo_users"
 
@@ -46,7 +46,7 @@ class User(Table, table=True):
 
 
 class OrderCreate(SQLModel):
-    """An order as a client sends it; prices are in cents."""
+    """An order in a request; prices are in cents."""
 
     user_id: int
     item: str = Field(min_length=1, max_length=NAME_LENGTH_MAX)
@@ -55,14 +55,14 @@ class OrderCreate(SQLModel):
 
 
 class OrderPublic(OrderCreate):
-    """An order as a client gets it."""
+    """An order in a response."""
 
     id: int
     total_cents: int
 
 
 class Order(Table, table=True):
-    """An order as it is stored."""
+    """A row of the orders."""
 
     __tablename__ = "pool_exporter_demo_orders"
 
@@ -74,12 +74,12 @@ class Order(Table, table=True):
 
     @property
     def total_cents(self) -> int:
-        """What the order costs."""
+        """The price of the whole order, in cents."""
         return self.quantity * self.price_cents
 
 
 class Account(SQLModel):
-    """A user's orders together."""
+    """A user, and the number and sum of its orders."""
 
     user: UserPublic
     orders: int
@@ -87,13 +87,13 @@ class Account(SQLModel):
 
 
 class Report(SQLModel):
-    """All orders together."""
+    """The number and sum of all orders."""
 
     orders: int
     total_cents: int
 
 
 async def create_tables(engine: AsyncEngine) -> None:
-    """Create the tables that are not there yet."""
+    """Create the tables that do not exist yet."""
     async with engine.begin() as connection:
         await connection.run_sync(Table.metadata.create_all)

@@ -1,4 +1,4 @@
-"""Playing: which scenes, how long each, again and again or once, and the numbers of each on the terminal."""
+"""Plays the scenes, once or again and again, and prints the numbers of each."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,16 +14,22 @@ from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.snapshot import PoolSnapshot
 
 
-class Watched(Protocol):
-    """What has the numbers of the pool: the monitor of this process, or the reader of all workers."""
+class SnapshotSource(Protocol):
+    """Takes snapshots of the pool: the monitor of this process, or the fleet for all workers."""
 
     def snapshot(self) -> PoolSnapshot:
-        """Return the pool as it is now."""
+        """Return a snapshot of the pool."""
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """Which scenes are played: once, in the duration, or for ever without one. `skipped` has the reasons by name."""
+    """The scenes to play.
+
+    Attributes:
+        scenes: The scenes of a round.
+        duration_seconds: How long one round takes; None plays rounds without end.
+        skipped: The scenes that cannot be played, by name, with the reason.
+    """
 
     scenes: tuple[Scene, ...]
     duration_seconds: float | None
@@ -31,9 +37,10 @@ class Rounds:
 
     @classmethod
     def of(cls, name: str | None, duration_seconds: float | None, database: Database) -> "Rounds":
-        """Return the rounds of all scenes, or of the one named *name*.
+        """Return rounds of all scenes, or of the one that is named.
 
-        Raises SettingsError if that one cannot be played with *database*.
+        Raises:
+            SettingsError: The named scene cannot be played with this database.
         """
         scenes = tuple(scene for scene in SCENES if name in {None, scene.name})
         skipped = {} if database.can_restart else dict.fromkeys(RESTARTING, _NO_RESTART)
@@ -41,8 +48,8 @@ class Rounds:
             raise SettingsError(Problem("--scene", name, skipped[name]))
         return cls(scenes, duration_seconds, skipped)
 
-    async def play(self, stage: Stage, watched: Watched) -> None:
-        """Play the scenes, each until the time at which it should end, however long those before it took."""
+    async def play(self, stage: Stage, source: SnapshotSource) -> None:
+        """Play the scenes. Each ends at its time in the round, even if the one before has taken too long."""
         now = asyncio.get_running_loop().time
         end = now()
         for scene in self._sequence():
@@ -53,7 +60,7 @@ class Rounds:
             end += seconds
             _say(terminal.announcement(scene, seconds))
             try:
-                outcome = await _play(scene, stage, max(0.0, end - now()), watched)
+                outcome = await _play(scene, stage, max(0.0, end - now()), source)
             except ConnectionError as error:
                 _say(terminal.skipped(scene, str(error)))
             else:
@@ -69,15 +76,15 @@ class Rounds:
         return self.duration_seconds / sum(scene.seconds for scene in self.scenes if scene.name not in self.skipped)
 
 
-_NO_RESTART = "needs PostgreSQL, whose connections the demo can have ended; set DATABASE_URL"
+_NO_RESTART = "needs PostgreSQL, where the demo can end connections; set DATABASE_URL"
 
 
-async def _play(scene: Scene, stage: Stage, seconds: float, watched: Watched) -> terminal.Outcome:
+async def _play(scene: Scene, stage: Stage, seconds: float, source: SnapshotSource) -> terminal.Outcome:
     now = asyncio.get_running_loop().time
     tally = stage.load.tally = Tally()
-    before, begun = watched.snapshot(), now()
+    before, begun = source.snapshot(), now()
     await scene.play(stage, seconds)
-    return terminal.Outcome(before, watched.snapshot(), tally, now() - begun)
+    return terminal.Outcome(before, source.snapshot(), tally, now() - begun)
 
 
 def _say(text: str) -> None:

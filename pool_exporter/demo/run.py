@@ -1,7 +1,7 @@
-"""The demo from start to end: the service on its port, the load, scene after scene, and nothing left behind.
+"""Runs the demo: the service on its port, the load and the scenes, and removes everything at the end.
 
-What is started is ended by the context manager that started it, in the reverse order, however the demo ends: after its
-duration, by an error, or by SIGINT or SIGTERM, which cancel the one task that everything runs in.
+A context manager starts each part and ends it, in the reverse order, however the demo ends: after its duration, by an
+error, or by SIGINT or SIGTERM, which cancel the demo's task.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from pool_exporter.errors import Problem, SettingsError
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 START_SECONDS_MAX = 10.0
 STOP_SECONDS_MAX = 2.0
-WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # they are only looked up
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # keys of a table
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,18 @@ class DemoOptions:
 
 
 def run(options: DemoOptions) -> None:
-    """Run the demo until its duration is over, or SIGINT or SIGTERM comes.
+    """Run the demo until its duration is over, or until SIGINT or SIGTERM.
 
-    Raises SettingsError if it cannot be started as it was asked for.
+    Raises:
+        SettingsError: The demo cannot run with these options, or with the settings of the environment.
     """
-    with own_accidents_unsaid():
+    with expected_errors_unlogged():
         asyncio.run(until_signal(_demo(options)))
 
 
 @contextmanager
-def own_accidents_unsaid() -> Iterator[None]:
-    """Keep SQLAlchemy from telling of each accident that a scene makes; the scene's own line tells of them all."""
+def expected_errors_unlogged() -> Iterator[None]:
+    """Keep SQLAlchemy from logging the errors that scenes cause on purpose; the scene's output has their number."""
     log = logging.getLogger("sqlalchemy.pool")
     level = log.level
     log.setLevel(logging.CRITICAL)
@@ -92,9 +93,9 @@ async def until_signal(demo: Coroutine[None, None, None]) -> None:
 
     def stop() -> None:
         task.cancel()
-        # A driver's complaint about what is cut off now would be no news.
+        # Drivers would log that their connections have ended.
         loop.set_exception_handler(lambda *_: None)
-        # What this has begun is soon over, and a second signal would only interrupt it.
+        # The end takes seconds at most; a second signal would leave tables behind.
         for number in SIGNALS:
             loop.add_signal_handler(number, lambda: None)
 
@@ -109,9 +110,9 @@ async def until_signal(demo: Coroutine[None, None, None]) -> None:
 
 
 async def _connections_ended(others: set[threading.Thread]) -> None:
-    """Wait for the threads of aiosqlite's connections, the only ones without a name of their own.
+    """Wait for the threads of aiosqlite's connections, which have the default name of threads.
 
-    One that ends later has no event loop to tell about it, and prints a traceback.
+    A thread that outlives the event loop prints a traceback when its connection ends.
     """
     now = asyncio.get_running_loop().time
     end = now() + STOP_SECONDS_MAX
@@ -131,49 +132,48 @@ async def _demo(options: DemoOptions) -> None:
         app = create_app(database.engine())
         await stack.enter_async_context(pushed(app.state.engine, options.otlp))
         await stack.enter_async_context(started(app, database))
-        address, watched = _address(listener), app.state.monitor
+        address, source = _address(listener), app.state.monitor
         more = f"  OTLP     pushed to {options.otlp}\n" if options.otlp else ""
         if options.workers or options.has_sidecar:
-            watched = await stack.enter_async_context(_fleet(options, database, listener))
-            more += terminal.fleet(watched.pids, watched.directory, watched.sidecar)
+            source = await stack.enter_async_context(_fleet(options, database, listener))
+            more += terminal.fleet(source.pids, source.directory, source.sidecar)
         else:
             await stack.enter_async_context(served(app, listener))
         load = await stack.enter_async_context(Load(address))
-        pool = watched.snapshot()
+        pool = source.snapshot()
         print(terminal.banner(address, database.url, pool, more), flush=True)
         await sign_up(load)
-        await rounds.play(Stage.of(load, pool.max, database.end_connections), watched)
+        await rounds.play(Stage.of(load, pool.max, database.end_connections), source)
 
 
 def _fleet(
     options: DemoOptions, database: Database, listener: socket.socket
 ) -> "AbstractAsyncContextManager[fleet.Fleet]":
-    # The sidecar is where one would look for it: at the next port.
     sidecar = (options.host, options.port and options.port + 1) if options.has_sidecar else None
     return fleet.running(database, listener, max(1, options.workers), sidecar)
 
 
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """Hold the port before anything else is begun, so that nobody takes it meanwhile."""
+    """Open the port before anything else is started, so that no other process takes it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise SettingsError(Problem("--port", str(port), f"is taken on {host}; choose another")) from error
+            raise SettingsError(Problem("--port", str(port), f"is in use on {host}; choose another port")) from error
         raise SettingsError(Problem("--host", host, f"port {port} cannot be opened: {_reason(error)}")) from error
     with listener:
         yield listener
 
 
 def _reason(error: OSError) -> str:
-    """Return what the system says, without the address that Python adds."""
+    """Return the system's text, without the address that Python adds."""
     return (error.strerror or str(error)).partition(" (")[0]
 
 
 def _address(listener: socket.socket) -> str:
-    """Return the URL by which this machine reaches the listener."""
+    """Return the URL of a listening socket on this machine."""
     host, port = listener.getsockname()[:2]
     host = WILDCARDS.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -181,9 +181,9 @@ def _address(listener: socket.socket) -> str:
 
 @asynccontextmanager
 async def started(app: FastAPI, database: Database) -> AsyncIterator[None]:
-    """Run the service's lifespan, and then remove its tables from a database that is somebody's own.
+    """Run the service's lifespan, and at the end remove its tables from a database of the user.
 
-    The server could run it too, but would end the process with a traceback if the database cannot be reached.
+    uvicorn could run the lifespan too, but prints a traceback if the database cannot be reached.
     """
     lifespan = app.router.lifespan_context(app)
     try:
@@ -201,15 +201,15 @@ async def started(app: FastAPI, database: Database) -> AsyncIterator[None]:
 
 
 async def _in_time(what: str, work: Coroutine[None, None, object]) -> None:
-    """Do *work* at the end; if it fails, say so and go on with the rest."""
+    """Do a part of the clean-up; if it fails or takes too long, print that and return."""
     try:
         await asyncio.wait_for(work, STOP_SECONDS_MAX)
-    except Exception as error:  # noqa: BLE001  # a database that went away may fail in any way
+    except Exception as error:  # noqa: BLE001  # drivers raise anything
         print(f"pool-exporter demo: {what} failed: {type(error).__name__}", file=sys.stderr)
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves the signals to the demo, which has more than a server to stop."""
+    """A server without signal handlers: the demo has its own."""
 
     @override
     @contextmanager
@@ -226,19 +226,19 @@ async def served(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
         log_config=None,
         log_level="warning",
         access_log=False,
-        timeout_graceful_shutdown=0,  # Its callers are gone by then.
+        timeout_graceful_shutdown=0,  # Its clients have ended by then.
     )
     server, others = _Server(config), asyncio.all_tasks()
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
         yield
     finally:
-        # What the leak lost and nobody has collected yet may hold locks, and its drivers need time to end it.
+        # A leaked connection may hold locks until it is collected, and its driver needs time to close it.
         gc.collect()
-        # That it cancels what is under way is no news, and neither is how each of those ends.
+        # uvicorn would log each request that it cancels.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         server.should_exit = True
         await serving
-        # Whoever still closes a connection must not be cancelled a second time: a driver may never end then.
+        # A task that closes a connection must not be cancelled a second time: some drivers never end then.
         if begun := asyncio.all_tasks() - others:
             await asyncio.wait(begun, timeout=STOP_SECONDS_MAX)

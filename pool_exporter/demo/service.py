@@ -1,6 +1,6 @@
-"""The demo's service, written as one writes a service: users, orders and a slow report. Nothing here knows of the demo.
+"""The demo's service: users, orders and a slow report. It is written as any service, and does not know the demo.
 
-What pool_exporter adds to it is in `create_app`: the engine is instrumented, and there is a route for the metrics.
+The part of pool_exporter is in `create_app`: it instruments the engine and adds a route for the metrics.
 """
 
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ router = APIRouter()
 
 
 def create_app(engine: AsyncEngine) -> FastAPI:
-    """Return the service on *engine*, which it instruments, and disposes when it stops."""
+    """Return the service. It instruments *engine*, and disposes of it when it stops."""
     app = FastAPI(title="pool_exporter demo", lifespan=lifespan)
     app.state.engine = engine
     app.state.sessions = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
@@ -46,7 +46,7 @@ def create_app(engine: AsyncEngine) -> FastAPI:
     app.include_router(leaks.router)
     app.add_route("/metrics", metrics_endpoint)
     pages = make_asgi_app()
-    # Mounted at /, it would take every path, and a method that is not allowed would be "not found".
+    # Mounted at /, the pages would get every path, and a wrong method would be a 404 instead of a 405.
     app.router.routes += [Route(path, pages) for path in ("/", "/-/healthy", "/-/ready")]
     app.add_exception_handler(exc.TimeoutError, _unavailable)
     app.add_exception_handler(exc.DBAPIError, _unavailable)
@@ -56,7 +56,7 @@ def create_app(engine: AsyncEngine) -> FastAPI:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Create the tables at the start, give every connection back at the end."""
+    """Create the tables at the start; return and close every connection at the end."""
     try:
         await create_tables(app.state.engine)
         yield
@@ -66,18 +66,18 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
-    """Lend a session to one request, and roll back what it has not committed, as when it fails."""
+    """Open a session for one request, and roll back at its end what is not committed."""
     async with request.app.state.sessions() as session:
         try:
             yield session
         finally:
-            # The answer may have been sent; that the connection was lost since then concerns nobody but the pool.
+            # The response may have been sent. If the connection is broken by now, only the pool needs to know.
             with suppress(exc.DBAPIError):
                 await session.rollback()
 
 
 async def _unavailable(_: Request, error: Exception) -> JSONResponse:
-    """Answer 503 when there is no connection to be had, or the database went away."""
+    """Respond with 503 if the pool has timed out, or the database has failed."""
     return JSONResponse({"detail": type(error).__name__}, status.HTTP_503_SERVICE_UNAVAILABLE)
 
 
@@ -86,7 +86,7 @@ SessionDep = Annotated[AsyncSession, Depends(get_session)]
 
 @router.post("/users", status_code=status.HTTP_201_CREATED)
 async def create_user(user: UserCreate, session: SessionDep) -> UserPublic:
-    """Add a user, whose address nobody else may have."""
+    """Add a user. Its address must be unique."""
     created = User(**user.model_dump())
     session.add(created)
     try:
@@ -107,7 +107,7 @@ async def list_users(
 
 @router.get("/users/{user_id}")
 async def read_user(user_id: int, session: SessionDep) -> Account:
-    """Return a user and the total of the orders."""
+    """Return a user, and the number and sum of its orders."""
     user = await _existing_user(session, user_id)
     orders, total_cents = await _sums(session, col(Order.user_id) == user_id)
     public = UserPublic.model_validate(user, from_attributes=True)
@@ -116,7 +116,7 @@ async def read_user(user_id: int, session: SessionDep) -> Account:
 
 @router.post("/orders", status_code=status.HTTP_201_CREATED)
 async def create_order(order: OrderCreate, session: SessionDep) -> OrderPublic:
-    """Add an order of a user who exists."""
+    """Add an order of an existing user."""
     await _existing_user(session, order.user_id)
     created = Order(**order.model_dump())
     session.add(created)
@@ -135,7 +135,7 @@ async def read_order(order_id: int, session: SessionDep) -> OrderPublic:
 
 @router.get("/report")
 async def report(session: SessionDep, seconds: Annotated[float, Query(ge=0, le=REPORT_SECONDS_MAX)] = 0.5) -> Report:
-    """Return the totals of all orders, by a query that keeps the database busy for *seconds*."""
+    """Return the totals of all orders, with a query for which the database needs *seconds*."""
     sleep = func.pg_sleep if session.get_bind().dialect.name == "postgresql" else func.sleep
     await session.exec(select(sleep(seconds)))
     orders, total_cents = await _sums(session)
@@ -150,7 +150,7 @@ async def _existing_user(session: AsyncSession, user_id: int) -> User:
 
 
 async def _sums(session: AsyncSession, *conditions: ColumnElement[bool]) -> tuple[int, int]:
-    """Return how many orders there are under the conditions, and what they cost together, in cents."""
+    """Return the number of orders that meet the conditions, and their sum in cents."""
     total = func.coalesce(func.sum(col(Order.quantity) * col(Order.price_cents)), 0)
     sums = await session.exec(select(func.count(col(Order.id)), total).where(*conditions))
     orders, total_cents = sums.one()

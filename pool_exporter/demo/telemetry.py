@@ -1,4 +1,4 @@
-"""The demo's numbers on somebody's own OpenTelemetry pipeline, as a service with a MeterProvider has them there."""
+"""Pushes the demo's metrics to an OpenTelemetry collector by a MeterProvider, as a service does."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,11 @@ STOP_SECONDS_MAX: Final = 2.0
 
 @asynccontextmanager
 async def pushed(engine: AsyncEngine, endpoint: str | None) -> AsyncIterator[None]:
-    """Push the engine's pool to an OpenTelemetry collector until the end. Raises SettingsError for a bad endpoint."""
+    """Push the metrics of the engine's pool for the time of the block; do nothing without an *endpoint*.
+
+    Raises:
+        SettingsError: The endpoint is not a URL, or a package of the extra `otel` is missing.
+    """
     if endpoint is None:
         yield
         return
@@ -30,5 +34,5 @@ async def pushed(engine: AsyncEngine, endpoint: str | None) -> AsyncIterator[Non
     try:
         yield
     finally:
-        # It pushes a last time, which a collector that is not there must not hold up.
+        # It pushes a last time, which a missing collector must not delay.
         await asyncio.to_thread(provider.shutdown, STOP_SECONDS_MAX * 1000)

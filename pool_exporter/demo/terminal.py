@@ -1,6 +1,6 @@
-"""What the demo says on the terminal: where to look, and each scene with the numbers that it produced.
+"""The texts of the demo on the terminal: the URLs, and each scene with its numbers.
 
-Everything here is a function from values to text; nothing is printed.
+All functions are pure: they return text and print nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ _INDENT = 10
 
 
 def banner(address: str, database: URL, pool: PoolSnapshot, more: str = "") -> str:
-    """Return the first lines: what runs, and where to look at it; *more* is what `fleet` returns."""
+    """Return the first lines: what runs, and its URLs. *more* is the lines of `fleet`."""
     limit = "any number of" if pool.max is None else f"at most {pool.max}"
     return f"""\
 pool_exporter {__version__} demo: a FastAPI service on {database.get_backend_name()} with {limit} connections
@@ -28,36 +28,43 @@ pool_exporter {__version__} demo: a FastAPI service on {database.get_backend_nam
   service  {address}/docs
   PromQL   rate(sqlalchemy_pool_saturated_seconds_total[30s])
 {more}
-Each scene says what to watch, then what came of it: means over the scene, and what happened. Ctrl-C ends the demo.
+Each scene prints the metrics to watch and, at its end, means and events. Press Ctrl-C to end the demo.
 """
 
 
 def fleet(pids: Sequence[int], directory: Path, sidecar: str | None) -> str:
-    """Return the lines about the workers: what to do to them, and where the numbers are to be seen meanwhile."""
+    """Return the lines about the workers and the sidecar, with commands to try."""
     numbers = " ".join(map(str, pids))
     lines = [("workers", f"{len(pids)}, which write to {directory}")]
     if sidecar is not None:
         lines += [
             ("sidecar", f"curl -s {sidecar}/metrics | grep pool"),
-            ("freeze", f"kill -STOP {numbers}; the sidecar answers, ages grow; kill -CONT {numbers}"),
-            ("kill", f"kill -KILL {numbers}; no counter falls"),
+            ("freeze", f"kill -STOP {numbers}; the sidecar still responds, ages grow; kill -CONT {numbers}"),
+            ("kill", f"kill -KILL {numbers}; no counter decreases"),
         ]
     return "".join(f"  {name:<8} {line}\n" for name, line in lines)
 
 
 def announcement(scene: Scene, seconds: float) -> str:
-    """Return the line that a scene begins with."""
+    """Return the line at the start of a scene."""
     return f"{scene.name:<{_INDENT}}{seconds:.0f} s, {scene.what}: watch {', '.join(scene.watch)}"
 
 
 def skipped(scene: Scene, reason: str) -> str:
-    """Return the line of a scene that is left out."""
+    """Return the line of a scene that is skipped."""
     return f"{scene.name:<{_INDENT}}skipped: {reason}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a scene has produced: the pool before and after, the callers' tally, and how long it took."""
+    """The result of a scene.
+
+    Attributes:
+        before: The pool before it.
+        after: The pool after it.
+        tally: The requests of the clients.
+        seconds: How long it took.
+    """
 
     before: PoolSnapshot
     after: PoolSnapshot
@@ -65,11 +72,11 @@ class Outcome:
     seconds: float
 
     def since(self, field: str) -> float:
-        """Return how much a number of the snapshot has grown."""
+        """Return the increase of a number of the snapshot."""
         return float(getattr(self.after, field) - getattr(self.before, field))
 
     def mean_ms(self, field: str) -> float:
-        """Return the mean of a histogram's durations of this scene, in milliseconds; 0 when there are none."""
+        """Return the mean of a histogram over the scene, in milliseconds; 0 if nothing was recorded."""
         before: Histogram = getattr(self.before, field)
         after: Histogram = getattr(self.after, field)
         count = after.count - before.count
@@ -77,7 +84,7 @@ class Outcome:
 
 
 def numbers(outcome: Outcome) -> str:
-    """Return the lines with what came of a scene: means over its time, and counts of what happened in it."""
+    """Return the lines at the end of a scene: means over its time, and counts of events."""
     tally, seconds = outcome.tally, outcome.seconds
     line = (
         f"{tally.requests:>6} requests {tally.failed:>4} failed"
@@ -92,7 +99,7 @@ def numbers(outcome: Outcome) -> str:
 
 
 def _events(outcome: Outcome) -> Iterator[str]:
-    """Yield what happened, and what is still so at the scene's end; nothing about what did not happen."""
+    """Yield each kind of event that occurred, and the orphaned connections that there still are."""
     for name, field in (("timeouts", "timeouts"), ("leaked", "leaked"), ("opened", "connects")):
         if count := outcome.since(field):
             yield f"{name} {count:.0f}"

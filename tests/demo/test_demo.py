@@ -1,4 +1,4 @@
-"""The demo's parts: a service that works and loses what it should, its database, its callers, scenes and words."""
+"""The demo's parts: a service that works and loses what it should, its database, its clients, scenes and words."""
 
 import asyncio
 import gc
@@ -23,14 +23,15 @@ from pool_exporter import Monitor, instrument
 from pool_exporter.demo import terminal
 from pool_exporter.demo.database import Database
 from pool_exporter.demo.database_settings import DatabaseSettings
-from pool_exporter.demo.load import USERS, Callers, Load, Tally, browse, sign_up
+from pool_exporter.demo.load import USERS, Clients, Load, Tally, browse, sign_up
 from pool_exporter.demo.models import User, create_tables
 from pool_exporter.demo.rounds import Rounds
 from pool_exporter.demo.run import _address, _listening
-from pool_exporter.demo.scenes import CALLERS_MAX, RESTARTING, SCENES, Stage
+from pool_exporter.demo.scenes import CLIENTS_MAX, RESTARTING, SCENES, Stage
 from pool_exporter.demo.service import SessionDep, create_app, get_session
 from pool_exporter.errors import SettingsError
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
+from tests.fixtures.frozen_loop import advance, frozen, turns
 from tests.golden import SNAPSHOT
 
 ANNA = {"name": "Anna", "email": "anna@example.org"}
@@ -307,7 +308,7 @@ def test_connections_have_a_name_of_their_own(driver: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite+aiosqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"])
 def test_a_database_in_memory_is_refused(url: str, tmp_path: Path) -> None:
-    """There is no pool to show where all callers share a connection."""
+    """There is no pool to show where all clients share a connection."""
     with pytest.raises(SettingsError, match="name a file"):
         Database.choose(DatabaseSettings(database_url=SecretStr(url)), tmp_path)
 
@@ -353,7 +354,7 @@ async def test_signing_up_twice_adds_nobody(app: FastAPI) -> None:
 
 
 @pytest.mark.asyncio
-async def test_every_fourth_visit_is_an_order(app: FastAPI) -> None:
+async def test_every_fourth_action_is_an_order(app: FastAPI) -> None:
     """The load reads more than it writes, as most do."""
     async with _loaded(app) as load:
         await sign_up(load)
@@ -373,32 +374,37 @@ async def test_failures_are_counted(app: FastAPI) -> None:
     assert ([None, None], Tally(1, 1), Tally(1, 1)) == (answers, load.tally, lost.tally)
 
 
-@pytest.mark.asyncio
-async def test_callers_end_with_a_whole_visit() -> None:
-    """When their time is over, no visit is cut short and none begins."""
+@frozen
+async def test_clients_end_with_a_whole_action() -> None:
+    """When their time is over, no action is cut short and none starts."""
     begun, ended = [], []
 
-    async def visit(_: Load) -> None:
+    async def act(_: Load) -> None:
         begun.append(1)
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(60)
         ended.append(1)
 
     async with Load("http://demo") as load:
-        await load.run(0.03, Callers(3, visit))
+        running = asyncio.ensure_future(load.run(30, Clients(3, act)))
+        await turns()
+        await advance(45)
+        before = running.done(), len(ended)
+        await advance(15)
+        await running
 
-    assert ([1, 1, 1], [1, 1, 1]) == (begun, ended)
+    assert ((False, 0), [1, 1, 1], [1, 1, 1]) == (before, begun, ended)
 
 
 @pytest.mark.asyncio
-async def test_cancelled_callers_are_gone() -> None:
-    """A demo that is stopped leaves no caller behind."""
+async def test_cancelled_clients_are_gone() -> None:
+    """A demo that is stopped leaves no client behind."""
 
-    async def visit(_: Load) -> None:
+    async def act(_: Load) -> None:
         await asyncio.Event().wait()
 
     async with Load("http://demo") as load:
         before = asyncio.all_tasks()
-        running = asyncio.ensure_future(load.run(60, Callers(3, visit)))
+        running = asyncio.ensure_future(load.run(60, Clients(3, act)))
         await asyncio.sleep(0)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -407,8 +413,8 @@ async def test_cancelled_callers_are_gone() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_fault_of_one_caller_ends_all() -> None:
-    """A visit that raises is a fault of the demo's: it is not hidden, and leaves no caller behind."""
+async def test_a_fault_of_one_client_ends_all() -> None:
+    """An action that raises is a fault of the demo's: it is not hidden, and leaves no client behind."""
 
     async def wait(_: Load) -> None:
         await asyncio.Event().wait()
@@ -419,7 +425,7 @@ async def test_a_fault_of_one_caller_ends_all() -> None:
     async with Load("http://demo") as load:
         before = asyncio.all_tasks()
         with pytest.raises(ZeroDivisionError):
-            await asyncio.wait_for(load.run(60, Callers(2, wait), Callers(1, raise_fault)), 10)
+            await asyncio.wait_for(load.run(60, Clients(2, wait), Clients(1, raise_fault)), 10)
 
     assert before == asyncio.all_tasks()
 
@@ -435,8 +441,8 @@ def test_what_to_watch_is_a_metric() -> None:
     assert [] == lost
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(6, 24), (1, 4), (None, 40), (1000, CALLERS_MAX)])
-def test_callers_are_in_proportion_to_the_pool(limit: int | None, expected: int) -> None:
+@pytest.mark.parametrize(("limit", "expected"), [(6, 24), (1, 4), (None, 40), (1000, CLIENTS_MAX)])
+def test_clients_are_in_proportion_to_the_pool(limit: int | None, expected: int) -> None:
     """A burst is larger than the pool, but never too large for the machine."""
 
     async def end_connections() -> int:

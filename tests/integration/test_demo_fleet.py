@@ -24,7 +24,7 @@ COUNTERS = tuple(metric.prometheus for metric in POOL_METRICS if metric.kind is 
 
 @pytest.fixture(name="demo")
 def _demo(tmp_path: Path) -> Iterator[Demo]:
-    """A demo with callers that keep every connection used."""
+    """A demo with clients that keep every connection used."""
     path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH")]))
     arguments = ("--scene", "slow", "--workers", str(WORKERS), "--sidecar")
     with running(tmp_path, *arguments, PYTHONPATH=path) as demo:
