@@ -10,6 +10,8 @@ import pytest
 from pool_exporter import cli
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, INFO_LABELS, POOL_LABELS, POOL_METRICS
 from pool_exporter.metrics.server_metrics import SERVER_LABELS, SERVER_METRICS
+from pool_exporter.workers import file_format
+from pool_exporter.workers.file_format import Writer
 from tests.docs.generated import options, parsers
 from tests.docs.pages import DOCS, README, ROOT, blocks, commands, pages, programs, title
 
@@ -179,21 +181,33 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 def test_header_of_a_worker_file_is_as_documented() -> None:
-    """The rows of the header's table follow each other without a gap, and name the magic and the byte order."""
-    from pool_exporter.workers import file_format
-
+    """The rows of the header's table follow each other without a gap, and each has the value that its text says."""
     sizes = {"uint16": 2, "uint32": 4, "int64": 8, "8 bytes": 8, "16 bytes": 16}
     rows = list(header_rows())
+    file = file_format.new_file(Writer(b"f" * 16, b"p" * 16, b"b" * 16, b"v" * 16, 1, 2, 3, 4, 5, 6))
+    numbers = {"time when": 1, "the same moment": 2, "process id": 3, "start time": 4, "inode of the PID": 5}
+    numbers |= {"inode of the time": 6, "length of the header": 256, "length of the file": len(file), "state": 1}
+    numbers |= {"time of the last heartbeat": 2, "major": 1, "minor": 0, "byte order": 0x01020304}
+    texts = {"uuid of the file": b"f", "uuid of the process": b"p", "boot id": b"b", "version of": b"v"}
+    found = {text: file[offset : offset + sizes[kind]] for offset, kind, text in rows}
 
-    assert [offset for offset, _ in rows] == [sum(sizes[kind] for _, kind in rows[:n]) for n in range(len(rows))]
+    assert [offset for offset, _, _ in rows] == [sum(sizes[kind] for _, kind, _ in rows[:n]) for n in range(len(rows))]
     assert file_format.HEADER.size == rows[-1][0] + sizes[rows[-1][1]]
+    assert numbers == {key: int.from_bytes(starting(key, found), "little") for key in numbers}
+    assert {key: value * 16 for key, value in texts.items()} == {key: starting(key, found) for key in texts}
 
 
-def header_rows() -> Iterator[tuple[int, str]]:
-    """Yield offset and type of each row of the header's table."""
+def starting(key: str, found: dict[str, bytes]) -> bytes:
+    """Return the only value with a text that begins with *key*."""
+    (value,) = (value for text, value in found.items() if text.startswith(key))
+    return value
+
+
+def header_rows() -> Iterator[tuple[int, str, str]]:
+    """Yield offset, type and text of each row of the header's table."""
     text = (DOCS / "reference" / "worker-file.md").read_text().partition("## The header")[2].partition("## ")[0]
-    for offset, kind in re.findall(r"^\| (\d+) \| ([\w ]+) \|", text, re.MULTILINE):
-        yield int(offset), kind
+    for offset, kind, content in re.findall(r"^\| (\d+) \| ([\w ]+) \| (.+) \|", text, re.MULTILINE):
+        yield int(offset), kind, content
 
 
 def test_no_page_names_a_place_outside_of_the_repository() -> None:
