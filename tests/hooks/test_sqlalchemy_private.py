@@ -14,7 +14,7 @@ from sqlalchemy.pool import AssertionPool, NullPool, Pool, QueuePool, SingletonT
 
 from pool_exporter import instrument
 from pool_exporter.hooks.call_stack import failure_type
-from pool_exporter.hooks.sqlalchemy_private import engine_behind, limit_of, open_records, pool_of
+from pool_exporter.hooks.sqlalchemy_private import engine_behind, limit_of, open_records, pool_of, verify
 from pool_exporter.metrics.pool_metrics import CLOSE_REASONS, ERROR_TYPES
 from pool_exporter.state.pool_slots import UNLIMITED
 from tests.pools import Database, closes, levels
@@ -260,3 +260,10 @@ def test_engine_behind() -> None:
 
     assert engine is engine_behind(engine)
     assert engine is engine_behind(engine.execution_options(a=1).execution_options(b=2))
+
+
+def test_default_dialect_may_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools without a dialect share one object: an application that changes it does not make SQLAlchemy another."""
+    monkeypatch.setattr(QueuePool._dialect, "has_terminate", True)
+
+    assert [] == verify()
