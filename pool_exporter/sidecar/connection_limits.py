@@ -1,9 +1,10 @@
 """Limits on the client connections of the sidecar's server: uvicorn's HTTP protocol with timeouts, and an accept loop.
 
 uvicorn limits neither how long a client takes to send a request nor how long it takes to read the response.
-`LimitedProtocol` has a timeout for each. `ConnectionLimiter` accepts at most `CONNECTIONS_MAX` connections. When all
-are in use, the oldest idle one is closed for a new one: a connection that sends nothing, sends slowly, or waits between
-two requests. A client that does not read its response is disconnected after `RESPONSE_SECONDS`.
+`LimitedProtocol` has a timeout for each. `ConnectionLimiter` serves at most `CONNECTIONS_MAX` connections. When all
+places are taken, the oldest idle connection is closed for a new one: one that sends nothing, sends slowly, or waits
+between two requests. A new connection waits a moment for a place, in the order of arrival, before it is refused.
+A client that does not read its response is disconnected after `RESPONSE_SECONDS`.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import logging
 import socket
 import ssl
 from array import array
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from fcntl import ioctl
@@ -35,6 +37,11 @@ KEEP_ALIVE_SECONDS: Final = 120.0
 """From a response to the next request. Scrapers send one every minute or more often."""
 ACCEPT_RETRY_SECONDS: Final = 0.1
 """How long no connection is accepted after accepting one has failed."""
+NEW_SECONDS: Final = 0.1
+"""How long a connection is not closed for another one: its first request is on its way."""
+PLACE_SECONDS: Final = 1.0
+"""How long a connection waits for a place."""
+WAITING_MAX: Final = 64
 HEADER_BYTES_MAX: Final = 16 * 1024
 
 CLOSE_SECONDS: Final = 0.5
@@ -61,6 +68,7 @@ class LimitedProtocol(H11Protocol):
         super().__init__(config=config, server_state=state, app_state={})
         self._names = names
         self._on_closed = on_closed
+        self._accepted = self.loop.time()
         self._is_connected = self.is_responding = self._is_between_requests = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -68,6 +76,11 @@ class LimitedProtocol(H11Protocol):
     def is_idle(self) -> bool:
         """Whether no response is being made, sent or read: closing the connection loses none."""
         return not self.is_responding and not self._unread_bytes()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the connection was accepted less than NEW_SECONDS ago."""
+        return self.loop.time() - self._accepted < NEW_SECONDS
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -162,6 +175,8 @@ class ConnectionLimiter:
         self._accept_loops: list[asyncio.Task[None]] = []
         # Oldest first, each with the task that makes its TLS handshake.
         self._connections: dict[LimitedProtocol, asyncio.Task[None]] = {}
+        # Accepted connections without a place, oldest first, each with the timer that refuses it.
+        self._waiting: deque[tuple[socket.socket, asyncio.TimerHandle]] = deque()
 
     def start(self, listening_sockets: Sequence[socket.socket]) -> None:
         """Accept connections from now on."""
@@ -173,6 +188,8 @@ class ConnectionLimiter:
         """Accept no more connections, wait up to CLOSE_SECONDS for responses that are being made, and close all."""
         for accept_loop in self._accept_loops:
             accept_loop.cancel()
+        while self._waiting:
+            self._refuse_oldest_waiting()
         for protocol in list(self._connections):
             if protocol.is_idle:
                 self._disconnect(protocol)
@@ -195,17 +212,37 @@ class ConnectionLimiter:
         """Accept one connection. It fails when descriptors have run out; then it stays in the kernel's queue."""
         try:
             connection, _ = await self._loop.sock_accept(listening_socket)
-            self._open(connection)
+            self._admit(connection)
         except Exception as error:  # noqa: BLE001  # whatever it is, the next connection may be accepted
             _log.warning("a connection could not be accepted: %s", error)
             return False
         return True
 
+    def _admit(self, connection: socket.socket) -> None:
+        """Serve a connection now, or when it gets a place, or refuse it."""
+        if not self._waiting and self._has_place():
+            self._open(connection)
+        elif len(self._waiting) < WAITING_MAX:
+            self._waiting.append((connection, self._loop.call_later(PLACE_SECONDS, self._refuse_oldest_waiting)))
+            self._loop.call_later(NEW_SECONDS, self._admit_waiting)
+        else:
+            _refuse(connection)
+
+    def _admit_waiting(self) -> None:
+        while self._waiting and self._has_place():
+            connection, timer = self._waiting.popleft()
+            timer.cancel()
+            self._open(connection)
+
+    def _refuse_oldest_waiting(self) -> None:
+        connection, timer = self._waiting.popleft()
+        timer.cancel()
+        _refuse(connection)
+
+    def _has_place(self) -> bool:
+        return len(self._connections) < CONNECTIONS_MAX or self._evict_oldest_idle()
+
     def _open(self, connection: socket.socket) -> None:
-        if len(self._connections) >= CONNECTIONS_MAX and not self._evict_oldest_idle():
-            with suppress(OSError), connection:
-                connection.send(_BUSY)
-            return
         if connection.family != socket.AF_UNIX:
             # asyncio does so only for sockets that were made with IPPROTO_TCP, which accepted ones are not. Without it,
             # Linux holds back the last part of a response until the client acknowledges the one before: 40 ms.
@@ -216,7 +253,8 @@ class ConnectionLimiter:
         self._connections[protocol] = self._loop.create_task(self._connect(protocol, connection, loaded.context))
 
     def _evict_oldest_idle(self) -> bool:
-        idle = next((protocol for protocol in self._connections if protocol.is_idle), None)
+        old = (protocol for protocol in self._connections if not protocol.is_new)
+        idle = next((protocol for protocol in old if protocol.is_idle), None)
         if idle is not None:
             self._disconnect(idle)
         return idle is not None
@@ -243,3 +281,13 @@ class ConnectionLimiter:
         self._connections.pop(protocol, None)
         if not self._connections:
             self._is_empty.set()
+        if self._waiting:
+            self._loop.call_soon(self._admit_waiting)  # Later: the caller may have a connection for the place.
+
+
+def _refuse(connection: socket.socket) -> None:
+    with suppress(OSError), connection:
+        connection.setblocking(False)  # noqa: FBT003  # the socket's own signature
+        with suppress(BlockingIOError):
+            connection.recv(HEADER_BYTES_MAX)  # Closing a socket with unread bytes would discard the response.
+        connection.send(_BUSY)

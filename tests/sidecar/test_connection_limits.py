@@ -19,6 +19,8 @@ from pool_exporter.sidecar.connection_limits import (
     ACCEPT_RETRY_SECONDS,
     CLOSE_SECONDS,
     KEEP_ALIVE_SECONDS,
+    NEW_SECONDS,
+    PLACE_SECONDS,
     REQUEST_SECONDS,
     RESPONSE_SECONDS,
     ConnectionLimiter,
@@ -265,6 +267,7 @@ async def test_idle_connections_are_evicted() -> None:
         slow_reader, slow = await running.accepted()
         slow.write(b"GET /")
         _, silent = await running.accepted()
+        await advance(NEW_SECONDS)
         statuses = [await running.request() for _ in range(2)]
         closed = [await is_closed(reader) for reader in (between_reader, slow_reader)]
         for writer in (between, slow, silent):
@@ -285,6 +288,7 @@ async def test_unread_response_is_not_evicted() -> None:
         idle = [await running.accepted() for _ in range(2)]
         for each in idle:
             await status_of(*each)
+        await advance(NEW_SECONDS)
         status = await running.request()
         await reader.readuntil(b"\r\n\r\n")
         body = await reader.readexactly(LARGE)
@@ -296,22 +300,88 @@ async def test_unread_response_is_not_evicted() -> None:
 
 
 @frozen
-async def test_busy_server_refuses() -> None:
-    """While responses are being made for all connections, the next one gets a 503 at once; later there is room."""
+async def test_new_connection_is_not_evicted() -> None:
+    """A connection whose request is on its way is not closed for the next one, which waits until it is older."""
+    async with server() as running:
+        new = [await running.accepted() for _ in range(3)]
+        next_one = asyncio.ensure_future(running.request())
+        await becomes(1, lambda: len(running.limiter._waiting))
+        await advance(NEW_SECONDS - 0.01)
+        before = next_one.done()
+        statuses = [await status_of(*each) for each in new]
+        await advance(0.02)
+        status = await next_one
+        closed = await is_closed(new[0][0])
+        for _, writer in new:
+            writer.close()
+
+    assert (False, [b"200"] * 3, b"200", True) == (before, statuses, status, closed)
+
+
+@frozen
+async def test_connections_wait_for_a_place_in_their_order() -> None:
+    """Connections that find all places taken are served in the order of their arrival when there is one."""
     async with server() as running:
         running.pages.released.clear()
         busy = [await running.accepted() for _ in range(3)]
         for _, writer in busy:
             writer.write(REQUEST)
         await becomes(3, lambda: running.pages.requests)
-        refused = await running.request()
+        waiting = []
+        for number in range(2):
+            waiting.append(await running.dial())
+            await becomes(number + 1, lambda: len(running.limiter._waiting))
+        busy[0][1].close()
+        await becomes(1, lambda: len(running.limiter._waiting))
+        await becomes(expected=True, observe=lambda: running.newest._is_connected)
+        served = running.newest.transport.get_extra_info("peername")
+        running.pages.released.set()
+        first = waiting[0][1].get_extra_info("sockname")
+        for _, writer in (*busy, *waiting):
+            writer.close()
+
+    assert first == served
+
+
+@frozen
+async def test_busy_server_refuses() -> None:
+    """While responses are being made for all connections, the next one gets a 503 in a second; later there is room."""
+    async with server() as running:
+        running.pages.released.clear()
+        busy = [await running.accepted() for _ in range(3)]
+        for _, writer in busy:
+            writer.write(REQUEST)
+        await becomes(3, lambda: running.pages.requests)
+        next_one = asyncio.ensure_future(running.request())
+        await becomes(1, lambda: len(running.limiter._waiting))
+        await advance(PLACE_SECONDS - 0.01)
+        before = next_one.done()
+        await advance(0.02)
+        refused = await next_one
         running.pages.released.set()
         await becomes(expected=False, observe=lambda: any(each.is_responding for each in running.limiter._connections))
         later = await running.request()
         for _, writer in busy:
             writer.close()
 
-    assert (b"503", b"200") == (refused, later)
+    assert (False, b"503", b"200") == (before, refused, later)
+
+
+@frozen
+async def test_too_many_waiting_connections_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many connections wait for a place; the next is refused at once, and closing the limiter refuses the others."""
+    monkeypatch.setattr(connection_limits, "WAITING_MAX", 1)
+    async with server() as running:
+        new = [await running.accepted() for _ in range(3)]
+        waiting = asyncio.ensure_future(running.request())
+        await becomes(1, lambda: len(running.limiter._waiting))
+        refused = await running.request()
+        await running.limiter.close()
+        last = await waiting
+        for _, writer in new:
+            writer.close()
+
+    assert (b"503", b"503") == (refused, last)
 
 
 @frozen
@@ -333,12 +403,15 @@ async def test_handshake_that_is_not_made_is_closed(tmp_path: Path) -> None:
 
 @frozen
 async def test_handshakes_that_are_not_made_are_evicted(tmp_path: Path) -> None:
-    """When all places are taken, clients that have not begun with TLS are disconnected at once."""
+    """When all places are taken, clients that have not begun with TLS are disconnected."""
     authority = Authority(tmp_path)
     pair = authority.server()
     tls = TlsConfig("x", cert_file=pair.cert, key_file=pair.key)
     async with server(Loaded(WebConfig(tls), context_of(tls))) as running:
         silent = [await running.dial() for _ in range(5)]
+        await becomes(2, lambda: len(running.limiter._waiting))
+        await advance(NEW_SECONDS)
+        await advance(NEW_SECONDS)
         reader, writer = await running.dial(ssl.create_default_context(cafile=str(authority.cert)))
         status = await status_of(reader, writer)
         closed = [await is_closed(each) for each, _ in silent[:3]]
