@@ -1,8 +1,8 @@
-"""The servers' side: probes that look at database servers, and what they saw joined with the living pools.
+"""Probes: they query database servers, and match the servers' backends with the living pools.
 
-For a sidecar, three lines: `probe.add_arguments(parser)`, then `probes = probe.from_arguments(asked)` and
-`probes.start()`; from then on `probes.joined(snapshot)` is the snapshot with the servers' side, and `probes.close()`
-ends it. Importing this package loads neither SQLAlchemy nor a driver: asking for a probe does.
+A sidecar calls `probe.add_arguments(parser)`, then `probes = probe.from_arguments(arguments)` and `probes.start()`.
+From then on `probes.joined(snapshot)` returns the snapshot with the servers' numbers; `probes.close()` ends the probes.
+Importing this package loads neither SQLAlchemy nor a driver; configuring a probe does.
 """
 
 from pool_exporter.probe.options import add_arguments, from_arguments

@@ -1,20 +1,19 @@
-"""Whose a server's backends are: a look at the server, joined with the living pools by the server's own numbers.
+"""Matches the backends of a database server with the living pools, by backend pid.
 
 Pure functions; the time is an argument. The rules:
 
-- A pool is of a server when it names the same system, address and port, or one of the server's aliases; the names of
-  the loopback are one, and so are MySQL and MariaDB. A pool that leads to a PgBouncer is of that PgBouncer alone: the
-  numbers that its clients get are made up, and belong to no backend of the database server.
-- A backend is *ours* once a living pool has been seen to have its number. Nothing else makes it ours: an
-  application_name is free text, and shared with the same service on other machines. (Number and time of birth together
-  are never used again.)
-- A backend of ours is *orphaned* when a look that was taken `GRACE_SECONDS` or later after its pool no longer had it
-  still shows it. A connection that was just closed is therefore none, however old the look or rare the scrapes. The
-  usual causes: its worker was killed while the server was busy for it or could not know; a network that is gone; a
-  connection that the application detached and still has.
-- A held connection's state is its backend's in the last look, if the use had begun by then. `unknown`: its driver does
-  not tell the number, or the server hides what the backend does; `gone`: the server has no such backend.
-- The budget is what all living pools of the server may open together.
+- A pool leads to a server if it names the same system, address and port, or one of the server's aliases. All names of
+  the loopback interface are the same address; MySQL and MariaDB are the same system. A pool that leads to a PgBouncer
+  leads to that alone: the pids that PgBouncer reports to its clients are no backends of the database server.
+- A backend is *owned* once a living pool has had its pid. Nothing else makes it owned: an application_name is free
+  text, and the same service on another machine has the same. (A pid and a start time together are never used again.)
+- An owned backend is *orphaned* if it is still there in a query made `GRACE_SECONDS` or later after its pool no longer
+  had it. So a connection that was just closed is none, however old the query or rare the scrapes. The usual causes: the
+  worker was killed while the server was busy with its statement, the network is down, or the application detached the
+  connection and keeps it.
+- The state of a held connection is that of its backend in the last query, if the use had begun by then. `unknown`: the
+  driver does not report the pid, or the server hides what the backend does. `gone`: the server has no such backend.
+- The budget is the number of connections that all living pools of the server together may open.
 """
 
 import math
@@ -34,24 +33,24 @@ from pool_exporter.metrics.server_snapshot import (
 )
 
 GRACE_SECONDS: Final = 2.0
-"""How long a server may take to notice that a connection was closed."""
+"""Seconds that a server may take to notice that a connection was closed."""
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 
 Key = tuple[int, float]
-"""A backend's number and time of birth."""
+"""A backend's pid and start time."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackendMemory:
-    """The backends of the last look that are ours: since when no pool has each, None while one has."""
+    """The owned backends of the last query: since when no pool has had each, None while a pool has it."""
 
     lost_at: Mapping[Key, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class MatchedBackends:
-    """What the two sides together tell; None where there was no look."""
+    """The numbers of both sides; None where there is no result of a query."""
 
     pools: int
     budget: float
@@ -60,7 +59,7 @@ class MatchedBackends:
 
 
 def leads_to(pool: LivePool, server: ServerIdentity) -> bool:
-    """Tell whether *pool* leads to *server*."""
+    """Return whether *pool* leads to *server*."""
     system = "postgresql" if server.system == PGBOUNCER else server.system
     if _system(pool.identity.system) != _system(system):
         return False
@@ -70,19 +69,30 @@ def leads_to(pool: LivePool, server: ServerIdentity) -> bool:
 
 def match_backends(
     server: ServerIdentity,
-    look: tuple[ServerStats, float] | None,
+    result: tuple[ServerStats, float] | None,
     pools: Iterable[LivePool],
     memory: BackendMemory,
     now: float,
 ) -> tuple[MatchedBackends, BackendMemory]:
-    """Join a look (with its time) with the pools as they are *now*; times are seconds of one monotonic clock."""
+    """Match the result of a query with the living pools. Times are seconds of one monotonic clock.
+
+    Args:
+        server: The server that was queried.
+        result: The result of its last query and the time of it; None if there is none, or only an old one.
+        pools: The living pools, of any server.
+        memory: What the last call returned.
+        now: The current time.
+
+    Returns:
+        The numbers of both sides, and the memory for the next call.
+    """
     own = [pool for pool in pools if leads_to(pool, server)]
     budget = sum((math.inf if pool.max is None else pool.max for pool in own), start=0.0)
-    if look is None:
+    if result is None:
         return MatchedBackends(len(own), budget), memory
     if server.system == PGBOUNCER:
         return MatchedBackends(len(own), budget, None, {}), memory
-    seen, taken = look
+    seen, taken = result
     backends = {backend.pid: backend for backend in seen.backends}
     memory = _remembered(seen.backends, own, memory, now)
     orphaned = sum(lost is not None and taken >= lost + GRACE_SECONDS for lost in memory.lost_at.values())
@@ -101,7 +111,7 @@ def _place(address: str, port: str) -> tuple[str, str]:
 def _remembered(
     backends: Iterable[Backend], pools: Iterable[LivePool], memory: BackendMemory, now: float
 ) -> BackendMemory:
-    """Return what is known of the backends that there are: ours are owned, or lost since a time."""
+    """Return the owned backends that still exist, and since when no pool has had each."""
     owned = {pid for pool in pools for pid in pool.pids}
     lost: dict[Key, float | None] = {}
     for backend in backends:
@@ -125,11 +135,11 @@ def _names(pool: LivePool) -> LabelValues:
 
 
 def _held(
-    pools: Sequence[LivePool], backends: Mapping[int, Backend], look_age: float
+    pools: Sequence[LivePool], backends: Mapping[int, Backend], query_age: float
 ) -> dict[LabelValues, dict[str, int]]:
     """Count the held connections of each pool by what the server does for them."""
     counts: dict[LabelValues, Counter[str]] = {_names(pool): Counter() for pool in pools}
     for pool in pools:
-        held = (each for each in pool.held if each.seconds >= max(HELD_SECONDS, look_age))
+        held = (each for each in pool.held if each.seconds >= max(HELD_SECONDS, query_age))
         counts[_names(pool)].update(_state(each.pid, backends) for each in held)
     return {names: {state: count[state] for state in HELD_STATES.values} for names, count in counts.items()}

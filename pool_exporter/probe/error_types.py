@@ -1,6 +1,7 @@
-"""What kept a probe from looking, as one of `catalog_server.SERVER_ERRORS`, from whatever a driver raised.
+"""Classifies the exception of a failed query as one of `server_metrics.SERVER_ERRORS`.
 
-The server's code decides, where the driver tells it; psycopg tells none while it connects, so there the words do.
+The server's error code decides, if the driver reports one. psycopg reports none while it connects; there the text
+of the message decides.
 """
 
 import re
@@ -33,17 +34,17 @@ _BY_WORDS: Final = (
 
 
 def error_type_of(error: BaseException) -> str:
-    """Return what *error*, or one that it was raised from, comes to."""
+    """Return the type of *error*, or of the first exception in its chain that has a known one."""
     chain = tuple(_chain(error))
     found = [_known(each) for each in chain]
     return next(filter(None, found), None) or _by_words(" ".join(map(message_of, chain)))
 
 
 def message_of(error: BaseException) -> str:
-    """Return an error's message; none where it cannot be printed."""
+    """Return the message of an exception, empty if it cannot be converted to text."""
     try:
         return str(error)
-    except Exception:  # noqa: BLE001  # a driver's error may do anything
+    except Exception:  # noqa: BLE001  # a driver's exception may do anything
         return ""
 
 
@@ -55,7 +56,7 @@ def _known(error: BaseException) -> str:
     if not isinstance(error, OSError) and isinstance(number, int) and number in _BY_NUMBER:
         return _BY_NUMBER[number]
     if type(error).__name__ in ("TimeoutError", "ConnectionTimeout"):
-        return "timeout"  # asyncio's own is another class before Python 3.11.
+        return "timeout"  # Before Python 3.11 asyncio has a class of its own.
     return "connect" if isinstance(error, OSError) else ""
 
 
@@ -67,7 +68,7 @@ def _by_words(text: str) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and what it was raised from; a driver may have made a circle of them."""
+    """Yield the exception and those that it was raised from; a driver may have made a circle of them."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

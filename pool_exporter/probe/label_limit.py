@@ -1,7 +1,8 @@
-"""Names from outside, bounded: so many stay themselves, the rest are `other`. Pure; no name is looked into.
+"""Limits the label values that come from clients: a fixed number get series of their own, the rest are `other`.
 
-An application_name is whatever a client sends. A cap keeps a client from making as many series as it likes, and memory
-keeps a series from changing sides at each look: a name that was let in stays until it has been away for a while.
+A client sends any application_name that it likes. The limit keeps it from creating any number of series. A name that
+was admitted keeps its series until it has not been seen for `QUERIES_KEPT` queries, so that names do not move between a
+series of their own and `other` at each query. Pure; the content of a name does not matter.
 """
 
 from collections import Counter
@@ -12,34 +13,34 @@ from pool_exporter.metrics.server_metrics import BACKEND_STATES, OTHER
 from pool_exporter.metrics.server_snapshot import Backend, LabelValues
 
 NAMES_MAX: Final = 50
-LOOKS_KEPT: Final = 240
-"""How many looks a name keeps its place without being seen: an hour, at the usual interval."""
+QUERIES_KEPT: Final = 240
+"""For how many queries a name that is not seen stays admitted: an hour, at the default interval."""
 
 CHARACTERS_MAX: Final = 128
 
 
 class LabelCardinalityLimit:
-    """Which names have a series of their own. `admit` at each look, then ask `of` and `summed`."""
+    """Decides which names have series of their own: call `admit` for each query, then `of` and `summed`."""
 
     def __init__(self, size: int = NAMES_MAX) -> None:
         self._size = size
-        self._looks = 0
+        self._queries = 0
         self._seen: dict[LabelValues, int] = {}
 
     def admit(self, sizes: Mapping[LabelValues, int]) -> None:
-        """Note the names of one look; where there are not places for all, the largest new ones come in first."""
-        self._looks += 1
-        self._seen = {names: look for names, look in self._seen.items() if self._looks - look <= LOOKS_KEPT}
+        """Admit the names of one query, those with the most connections first, up to the limit."""
+        self._queries += 1
+        self._seen = {names: query for names, query in self._seen.items() if self._queries - query <= QUERIES_KEPT}
         for names in sorted(sizes, key=lambda names: (-sizes[names], names)):
             if names in self._seen or len(self._seen) < self._size:
-                self._seen[names] = self._looks
+                self._seen[names] = self._queries
 
     def of(self, names: LabelValues) -> LabelValues:
-        """Return what stands for *names* as label values."""
+        """Return the label values of *names*: cut to CHARACTERS_MAX if admitted, else `other`."""
         return tuple(name[:CHARACTERS_MAX] for name in names) if names in self._seen else (OTHER,) * len(names)
 
     def summed(self, counts: Mapping[LabelValues, Mapping[str, int]]) -> dict[LabelValues, dict[str, int]]:
-        """Add up *counts* by what stands for their names."""
+        """Add up *counts* by the label values of their names."""
         totals: dict[LabelValues, Counter[str]] = {}
         for names, states in counts.items():
             totals.setdefault(self.of(names), Counter()).update(states)

@@ -1,8 +1,8 @@
-"""What MySQL and MariaDB are asked, and how their answers are read.
+"""Queries a MySQL or MariaDB server.
 
 A user without the global privilege PROCESS sees its own threads only, and no transactions. There is no
-application_name: the user's name stands for it. A thread that sleeps inside a transaction of InnoDB is idle in it; who
-has begun one and not touched a table yet has none.
+application_name; the user name takes its place. A thread that sleeps inside an InnoDB transaction is idle in
+transaction. A transaction that was begun and has not touched a table yet is not shown by the server.
 """
 
 from typing import Any, Final
@@ -11,7 +11,7 @@ from pool_exporter.metrics.server_snapshot import Backend, ServerStats
 from pool_exporter.probe.error_types import error_type_of
 from pool_exporter.probe.server_connection import ServerConnection
 
-# Each of the two servers executes one of the comments: it has its own name and unit for the limit of a statement.
+# Each of the two servers executes one of the comments: the statement timeout has another name and unit in each.
 _LIMITS: Final = """
 set @pool_exporter = 1
     /*M! , session max_statement_time = {seconds} */
@@ -39,7 +39,7 @@ _RUNNING: Final = ("Query", "Execute", "Prepare", "Fetch", "Init DB", "Field Lis
 
 
 async def query_server(connection: ServerConnection) -> ServerStats:
-    """Look at the server once."""
+    """Query the server once. Raises what the driver raises, or TimeoutError."""
     (limit,) = await connection.fetch(_LIMIT)
     transactions = await _transactions(connection)
     threads = await connection.fetch(_THREADS)
@@ -48,7 +48,7 @@ async def query_server(connection: ServerConnection) -> ServerStats:
 
 
 async def _transactions(connection: ServerConnection) -> dict[int, dict[str, Any]] | None:
-    """Return InnoDB's transactions by thread; None when the user may not know."""
+    """Return InnoDB's transactions by thread id; None if the user lacks the privilege."""
     try:
         return {row["id"]: row for row in await connection.fetch(_TRANSACTIONS)}
     except Exception as error:
@@ -60,7 +60,7 @@ async def _transactions(connection: ServerConnection) -> dict[int, dict[str, Any
 def _backend(row: dict[str, Any], transaction: dict[str, Any] | None) -> Backend:
     return Backend(
         pid=row["id"],
-        started=0.0,  # It is not told, and not needed: no thread's number is used again before the server's restart.
+        started=0.0,  # Not reported, and not needed: no thread id is used again before the server restarts.
         application=row["user"],
         database=row["db"],
         state=_state(row, transaction),

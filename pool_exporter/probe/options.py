@@ -1,4 +1,4 @@
-"""The probe's arguments on a command line, and what they come to. SQLAlchemy is loaded only when a URL is given."""
+"""The probe's command line arguments. SQLAlchemy is loaded only when a URL is given."""
 
 import argparse
 import math
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="database_urls",
         metavar="URL",
         action="append",
-        help="server to look at, such as postgresql://monitor@db/postgres, or env:NAME or file:PATH to keep its"
+        help="server to query, such as postgresql://monitor@db/postgres, or env:NAME or file:PATH to keep the"
         " password out of the list of processes; repeatable",
     )
     group.add_argument(
@@ -33,19 +33,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=_seconds,
         default=15.0,
-        help="from one look to the next (default: %(default)g)",
+        help="time between two queries of a server (default: %(default)g)",
     )
     group.add_argument(
         "--database-timeout",
         metavar="SECONDS",
         type=_seconds,
         default=5.0,
-        help="for connecting and for each question (default: %(default)g)",
+        help="timeout for connecting and for each statement (default: %(default)g)",
     )
 
 
 def from_arguments(asked: argparse.Namespace) -> "Probes | None":
-    """Return the probes that are asked for, not started; None when none is. Raises SettingsError for a wrong URL."""
+    """Return the configured probes, not started; None without a URL. Raises SettingsError for a wrong URL."""
     if not asked.database_urls:
         return None
     urls = [_url(given) for given in asked.database_urls]
@@ -56,7 +56,7 @@ def from_arguments(asked: argparse.Namespace) -> "Probes | None":
 
 
 def _url(given: str) -> str:
-    """Return the URL, from where it is kept."""
+    """Return the URL: as given, from an environment variable, or from a file."""
     if given.startswith(FROM_ENVIRONMENT):
         name = given.removeprefix(FROM_ENVIRONMENT)
         if not os.environ.get(name, "").strip():

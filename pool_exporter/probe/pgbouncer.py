@@ -1,7 +1,6 @@
-"""What PgBouncer's console is asked, and how its answers are read; 1.18 and later answer so.
+"""Queries the admin console of PgBouncer 1.18 and later, as a user of `stats_users`.
 
-The pools are asked for, not the clients: PgBouncer has one thread, which would make a long list while all wait.
-A user of `stats_users` may ask all of it.
+It asks for pools and not for clients: PgBouncer has one thread, and all clients would wait while it makes a long list.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +18,7 @@ Row = Mapping[str, Any]
 
 
 async def query_server(connection: ServerConnection) -> ServerStats:
-    """Look at the console once."""
+    """Query the console once. Raises what the driver raises, or TimeoutError."""
     config = {row["key"]: row["value"] for row in await connection.fetch("SHOW CONFIG")}
     databases = await connection.fetch("SHOW DATABASES")
     pools = await connection.fetch("SHOW POOLS")
@@ -32,7 +31,7 @@ async def query_server(connection: ServerConnection) -> ServerStats:
 
 
 def _connections(pools: Iterable[Row]) -> dict[LabelValues, dict[str, int]]:
-    """Count clients by database, the console's own included: they count against the same limit."""
+    """Count clients by database. Clients of the console are included: they count against the same limit."""
     counts: dict[LabelValues, dict[str, int]] = {}
     for row in pools:
         states = counts.setdefault(("", row["database"]), dict.fromkeys(BACKEND_STATES.values, 0))

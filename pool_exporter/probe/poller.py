@@ -1,7 +1,7 @@
-"""One server, looked at again and again: connected, asked, reconnected with growing pauses, and what came of it.
+"""Polls one server: connects, queries it at an interval, and reconnects with growing pauses.
 
-Nothing here raises: whatever goes wrong is counted by kind, and told in one log line when it begins and one when it
-ends. Nobody waits for a poller: `state` is replaced as a whole, and may be read at any time from any thread.
+Nothing here raises. Errors are counted by type, with one log line when they begin and one when they end. `state` is
+replaced as a whole, and may be read at any time from any thread.
 """
 
 import asyncio
@@ -36,70 +36,77 @@ _QUERIES: Final[Mapping[str, tuple[Sequence[str], Callable[[ServerConnection], A
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is known of the server: the last look (None when it failed) and its monotonic time, the rest counted."""
+    """What is known of the server.
 
-    look: ServerStats | None = None
+    Attributes:
+        stats: The result of the last query, None if it failed.
+        taken: Monotonic time of the last query in seconds.
+        last_success: Wall clock time of the last query that succeeded, None before the first.
+        errors: How many queries have failed, by error type.
+    """
+
+    stats: ServerStats | None = None
     taken: float = 0.0
     last_success: float | None = None
     errors: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(SERVER_ERRORS.values, 0))
 
 
 class Poller:
-    """Looks at one server every *interval* seconds, each step within *timeout* seconds."""
+    """Queries one server every *interval* seconds; each step takes at most *timeout* seconds."""
 
     def __init__(self, target: ProbeTarget, interval: float, timeout: float) -> None:
         self.target = target
         self.state = State()
         self._interval = interval
         self._timeout = timeout
-        self._places, self._users, self._databases = (
+        self._applications, self._users, self._databases = (
             LabelCardinalityLimit(),
             LabelCardinalityLimit(),
             LabelCardinalityLimit(),
         )
         self._stack = AsyncExitStack()
         self._connection: ServerConnection | None = None
-        self._told: set[str] = set()
+        self._logged_types: set[str] = set()
         self._pause = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look until *stop* is set, or until cancelled; then end the connection."""
+        """Query until *stop* is set or the task is cancelled; then close the connection."""
         try:
             while not stop.is_set():
                 begun = time.monotonic()
-                await self._turn(stop)
+                await self._query_once(stop)
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(stop.wait(), max(0.0, begun + self._next_pause() - time.monotonic()))
         finally:
-            await self._leave()
+            await self._disconnect()
 
     def interrupt(self) -> None:
-        """Make it stop waiting for an answer."""
+        """Make a running statement raise."""
         if self._connection is not None:
             self._connection.interrupt()
 
-    async def _turn(self, stop: asyncio.Event) -> None:
+    async def _query_once(self, stop: asyncio.Event) -> None:
         try:
-            looked = await self._look()
+            stats = await self._query()
         except (Exception, asyncio.CancelledError) as error:
             if stop.is_set():
                 raise
-            # Whatever else it is, a cancellation that nobody asked for too: the probe goes on.
-            await self._leave()
+            # Whatever else it is, also a cancellation without `stop`: the probe goes on.
+            await self._disconnect()
             self._failed(error)
         else:
-            self._succeeded(looked)
+            self._succeeded(stats)
 
-    async def _look(self) -> ServerStats:
-        """Look; on a connection that was left from before, which the server may have closed meanwhile, twice."""
+    async def _query(self) -> ServerStats:
+        """Query; if an old connection fails, which the server may have closed meanwhile, query again on a new one."""
         if self._connection is not None:
             try:
-                return await self._ask(self._connection)
+                return await self._query_on(self._connection)
             except TimeoutError:
                 raise
-            except Exception:  # noqa: BLE001  # what it is is asked of a new connection
-                await self._leave()
-        return await self._ask(await self._open())
+            except Exception:  # noqa: BLE001  # a new connection shows what is wrong
+                await self._disconnect()
+        return await self._query_on(await self._open())
 
     async def _open(self) -> ServerConnection:
         self._connection = connection = await self._stack.enter_async_context(connected_to(self.target, self._timeout))
@@ -108,24 +115,24 @@ class Poller:
             await connection.fetch(sql.format(seconds=self._timeout, milliseconds=milliseconds(self._timeout)))
         return connection
 
-    async def _ask(self, connection: ServerConnection) -> ServerStats:
-        _, look = _QUERIES[self.target.identity.system]
-        return self._bounded(await look(connection))
+    async def _query_on(self, connection: ServerConnection) -> ServerStats:
+        _, query_server = _QUERIES[self.target.identity.system]
+        return self._bounded(await query_server(connection))
 
-    async def _leave(self) -> None:
-        """End the connection; it may be half open, or broken in any way."""
+    async def _disconnect(self) -> None:
+        """Close the connection; it may be half open, or broken in any way."""
         stack, self._stack, self._connection = self._stack, AsyncExitStack(), None
         try:
             await stack.aclose()
         except Exception as error:  # noqa: BLE001  # it is gone either way
-            _log.debug("a probe's connection did not end well: %s", type(error).__name__)
+            _log.debug("closing a probe's connection failed: %s", type(error).__name__)
 
-    def _bounded(self, look: ServerStats) -> ServerStats:
-        """Count the backends by names, as many as there are places for."""
-        counts = dict(look.connections) or by_name_and_state(look.backends)
-        self._places.admit({names: sum(states.values()) for names, states in counts.items()})
-        bouncer = None if look.bouncer is None else self._bounded_bouncer(look.bouncer)
-        return replace(look, connections=self._places.summed(counts), bouncer=bouncer)
+    def _bounded(self, stats: ServerStats) -> ServerStats:
+        """Count the backends by application and database, as many as the label limit admits."""
+        counts = dict(stats.connections) or by_name_and_state(stats.backends)
+        self._applications.admit({names: sum(states.values()) for names, states in counts.items()})
+        bouncer = None if stats.bouncer is None else self._bounded_bouncer(stats.bouncer)
+        return replace(stats, connections=self._applications.summed(counts), bouncer=bouncer)
 
     def _bounded_bouncer(self, bouncer: Bouncer) -> Bouncer:
         self._users.admit({names: sum(states.values()) for names, states in bouncer.clients.items()})
@@ -137,32 +144,32 @@ class Poller:
             _most(bouncer.pool_size, self._databases),
         )
 
-    def _succeeded(self, look: ServerStats) -> None:
-        if self._told:
+    def _succeeded(self, stats: ServerStats) -> None:
+        if self._logged_types:
             _log.info("probe: %s answers again", self.target.identity)
-        self._told.clear()
+        self._logged_types.clear()
         self._pause = 0.0
-        self.state = State(look, time.monotonic(), time.time(), self.state.errors)
+        self.state = State(stats, time.monotonic(), time.time(), self.state.errors)
 
     def _failed(self, error: BaseException) -> None:
         kind = error_type_of(error)
         errors = {**self.state.errors, kind: self.state.errors[kind] + 1}
-        self.state = replace(self.state, look=None, taken=time.monotonic(), errors=errors)
+        self.state = replace(self.state, stats=None, taken=time.monotonic(), errors=errors)
         self._pause = min(max(FIRST_PAUSE_SECONDS, self._pause * 2), LAST_PAUSE_SECONDS)
-        if kind not in self._told:
-            # Only text: a record that kept the exception would keep its frames, and what stands in them.
+        if kind not in self._logged_types:
+            # Only text: a log record with the exception would keep its frames, and the secrets in them.
             cause = _cause(error)
             text = self.target.without_secrets(f"{type(cause).__name__}: {message_of(cause)}")
-            _log.warning("probe: %s cannot be looked at (%s): %s", self.target.identity, kind, text)
-        self._told.add(kind)
+            _log.warning("probe: %s cannot be queried (%s): %s", self.target.identity, kind, text)
+        self._logged_types.add(kind)
 
     def _next_pause(self) -> float:
-        # Not all probes that lost one server shall come back to it at the same moment.
+        # Jitter: probes that lost the same server must not all reconnect at the same moment.
         return self._pause * random.uniform(0.8, 1.2) if self._pause else self._interval  # noqa: S311  # no secret
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return what the driver raised, without SQLAlchemy's words around it."""
+    """Return the driver's exception, without SQLAlchemy's wrapper."""
     while type(error).__module__.startswith("sqlalchemy.") and error.__cause__ is not None:
         error = error.__cause__
     return error

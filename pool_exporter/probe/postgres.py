@@ -1,8 +1,8 @@
-"""What PostgreSQL is asked, and how its answer is read. Every version since 10 knows all of it.
+"""Queries a PostgreSQL server, version 10 or later.
 
-A user without `pg_read_all_stats` (or `pg_monitor`) is shown that other users' backends exist, with their database and
-application_name, and nothing of what they do: they are counted, with an unknown state, and no age of a transaction is
-told as long as there is one.
+A user without `pg_read_all_stats` (or `pg_monitor`) sees that other users' backends exist, with their database and
+application_name, but not what they do. They are counted with an unknown state, and while there is one of them no age of
+a transaction is reported.
 """
 
 from typing import Any, Final
@@ -18,7 +18,7 @@ select current_setting('max_connections')::int
      - coalesce(current_setting('reserved_connections', true), '0')::int as connections_max
 """
 
-# Whose type is hidden has a database, as clients have; what works for the server alone has none.
+# A client whose type is hidden has a database; a background process of the server has none.
 _BACKENDS: Final = """
 select pid
      , coalesce(extract(epoch from backend_start), 0)::float8 as started
@@ -43,7 +43,7 @@ _STATES: Final = {
 
 
 async def query_server(connection: ServerConnection) -> ServerStats:
-    """Look at the server once."""
+    """Query the server once. Raises what the driver raises, or TimeoutError."""
     (limit,) = await connection.fetch(_LIMIT)
     rows = await connection.fetch(_BACKENDS)
     return ServerStats(
@@ -62,6 +62,6 @@ def _backend(row: dict[str, Any]) -> Backend:
         application=row["application"],
         database=row["database"],
         state="waiting" if row["is_blocked"] and state == "active" else state,
-        # The probe's own is the question itself.
+        # The probe's own transaction is this query.
         transaction_seconds=None if seconds is None or row["is_probe"] else max(0.0, seconds),
     )

@@ -1,6 +1,6 @@
-"""The probes of all servers, on a thread and an event loop of their own, and their numbers joined with the pools'.
+"""Runs the probes of all servers, on a thread and an event loop of their own, and matches their numbers with the pools.
 
-`joined` is called in a scrape's path: it reads what the last looks left, joins and returns; it waits for no server.
+`joined` is called during a scrape: it takes the results of the last queries, and waits for no server.
 """
 
 import asyncio
@@ -22,20 +22,20 @@ TIMEOUT_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 2.0
 
 _GRACE_SECONDS: Final = 0.3
-"""How long probes may take to end by themselves."""
+"""Seconds that probes may take to end in order."""
 
 _log = logging.getLogger("pool_exporter")
 
 
 class Probes:
-    """Looks at every server at its own pace between `start` and `close`. All times are in seconds."""
+    """Queries each server at its own interval between `start` and `close`. All times are in seconds."""
 
     def __init__(
         self, targets: Sequence[ProbeTarget], interval: float = INTERVAL_SECONDS, timeout: float = TIMEOUT_SECONDS
     ) -> None:
         self._pollers = tuple(Poller(target, interval, timeout) for target in targets)
         self._memories = [BackendMemory() for _ in targets]
-        self._lock = threading.Lock()  # Of the memories, for the moment of a join; nothing waits under it.
+        self._lock = threading.Lock()  # Guards the memories while backends are matched; nothing waits under it.
         self._stale_after = 3 * interval + 4 * timeout
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -43,14 +43,18 @@ class Probes:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to look; a second call does nothing."""
+        """Start the thread; a second call does nothing."""
         if self._thread is None and self._pollers:
             self._thread = threading.Thread(target=self._run, name="pool_exporter_probe", daemon=True)
             self._thread.start()
             self._is_ready.wait()
 
     def close(self, timeout: float = CLOSE_SECONDS) -> bool:
-        """End connections and thread; return whether they ended in time: a look-up of a name cannot be interrupted."""
+        """Close the connections and end the thread.
+
+        Returns:
+            Whether the thread ended within *timeout* seconds: a DNS lookup cannot be interrupted.
+        """
         if self._thread is None:
             return True
         if self._loop is not None and self._stop is not None and self._thread.is_alive():
@@ -59,39 +63,39 @@ class Probes:
         return not self._thread.is_alive()
 
     def servers(self, live: Sequence[LivePool] = ()) -> tuple[ServerSnapshot, ...]:
-        """Return what is known of each server now, joined with the living pools. Never blocks."""
+        """Return each server's numbers as they are known now, matched with the living pools. Never blocks."""
         now = time.monotonic()
         with self._lock:
             return tuple(self._server(at, live, now) for at in range(len(self._pollers)))
 
     def joined(self, snapshot: Snapshot) -> Snapshot:
-        """Return *snapshot* with the servers' side beside its living pools. Never blocks and never raises."""
+        """Return *snapshot* with the servers' numbers added. Never blocks and never raises."""
         try:
             return replace(snapshot, servers=self.servers(snapshot.live))
-        except Exception as error:  # noqa: BLE001  # the pools' numbers are worth more than ours
-            _log.error("the servers' side is left out of this scrape", exc_info=error)
+        except Exception as error:  # noqa: BLE001  # the pools' numbers matter more than the servers'
+            _log.error("the database servers' numbers are missing from this scrape", exc_info=error)
             return snapshot
 
     def _server(self, at: int, live: Sequence[LivePool], now: float) -> ServerSnapshot:
         poller = self._pollers[at]
         state, identity = poller.state, poller.target.identity
-        is_fresh = state.look is not None and now - state.taken <= self._stale_after
-        look = (state.look, state.taken) if is_fresh and state.look is not None else None
-        joined, self._memories[at] = match_backends(identity, look, live, self._memories[at], now)
+        is_fresh = state.stats is not None and now - state.taken <= self._stale_after
+        stats = (state.stats, state.taken) if is_fresh and state.stats is not None else None
+        joined, self._memories[at] = match_backends(identity, stats, live, self._memories[at], now)
         blank = ServerSnapshot(
             identity=identity,
-            up=int(look is not None),
+            up=int(stats is not None),
             errors=state.errors,
             pools=joined.pools,
             budget=joined.budget,
             last_success_timestamp=state.last_success,
         )
-        return blank if look is None else _with_look(blank, look[0], joined)
+        return blank if stats is None else _with_stats(blank, stats[0], joined)
 
     def _run(self) -> None:
         try:
             asyncio.run(self._main())
-        except Exception as error:  # noqa: BLE001  # a thread's last word, and not the interpreter's
+        except Exception as error:  # noqa: BLE001  # the thread ends with a log line, not with the interpreter's traceback
             _log.error("the probes have ended", exc_info=error)
         finally:
             self._is_ready.set()
@@ -109,18 +113,18 @@ class Probes:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _with_look(server: ServerSnapshot, look: ServerStats, joined: MatchedBackends) -> ServerSnapshot:
-    ages = [each for each in look.backends if each.transaction_seconds is not None]
+def _with_stats(server: ServerSnapshot, stats: ServerStats, joined: MatchedBackends) -> ServerSnapshot:
+    ages = [each for each in stats.backends if each.transaction_seconds is not None]
     idle = [each for each in ages if each.state.startswith("idle_in_transaction")]
     return replace(
         server,
-        connections_max=look.limit,
-        connections=look.connections,
-        oldest_transaction_seconds=_oldest(ages) if look.has_transactions else None,
-        oldest_idle_transaction_seconds=_oldest(idle) if look.has_transactions else None,
+        connections_max=stats.limit,
+        connections=stats.connections,
+        oldest_transaction_seconds=_oldest(ages) if stats.has_transactions else None,
+        oldest_idle_transaction_seconds=_oldest(idle) if stats.has_transactions else None,
         orphaned=joined.orphaned,
         held=joined.held,
-        bouncer=look.bouncer,
+        bouncer=stats.bouncer,
     )
 
 

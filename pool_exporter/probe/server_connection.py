@@ -1,7 +1,7 @@
-"""The one connection that a probe has to its server: opened, asked, ended, each within a time, come what may.
+"""The connection of a probe to its server. Opening, each statement and closing end within a timeout.
 
-Nothing here may know what is asked. A server that accepts and then says nothing costs its timeout and no more: the
-connection is torn down under the driver, which then raises by itself.
+A server that accepts a connection and then sends nothing costs the timeout and no more: the connection is torn down
+under the driver, which then raises. Nothing here may know the statements.
 """
 
 import asyncio
@@ -22,48 +22,48 @@ Row = dict[str, Any]
 T = TypeVar("T")
 
 CLOSE_SECONDS: Final = 0.5
-"""How long a healthy server may take to hear that we go."""
+"""Seconds that a server may take to close a connection in order."""
 
 _UNWIND_SECONDS: Final = 1.0
-"""How long a driver may take to raise after its connection was torn down."""
+"""Seconds that a driver may take to raise after its connection was torn down."""
 
 
 class ServerConnection:
     """An open connection. `fetch` raises what the driver raises, or TimeoutError."""
 
     def __init__(
-        self, timeout: float, ask: Callable[[str], Awaitable[list[Row]]], tear_down: Callable[[], None]
+        self, timeout: float, execute: Callable[[str], Awaitable[list[Row]]], tear_down: Callable[[], None]
     ) -> None:
         self._timeout = timeout
-        self._ask = ask
+        self._execute = execute
         self._tear_down = tear_down
-        self._is_asking = False
+        self._is_executing = False
 
     async def fetch(self, sql: str) -> list[Row]:
-        """Return the rows of one statement, by column."""
+        """Return the rows of one statement as dictionaries by column name."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
         timer = loop.call_at(deadline, self._tear_down)
-        self._is_asking = True
+        self._is_executing = True
         try:
-            return await asyncio.wait_for(self._ask(sql), self._timeout + _UNWIND_SECONDS)
+            return await asyncio.wait_for(self._execute(sql), self._timeout + _UNWIND_SECONDS)
         except Exception as error:
             if loop.time() >= deadline:
                 raise TimeoutError(f"no answer within {self._timeout:g} s") from error
             raise
         finally:
-            self._is_asking = False
+            self._is_executing = False
             timer.cancel()
 
     def interrupt(self) -> None:
-        """Make a `fetch` that waits raise at once; a connection at rest is left alone."""
-        if self._is_asking:
+        """Make a waiting `fetch` raise at once. A connection without a running statement is left alone."""
+        if self._is_executing:
             self._tear_down()
 
 
 @asynccontextmanager
 async def connected_to(target: ProbeTarget, timeout: float) -> AsyncIterator[ServerConnection]:
-    """Connect, and end the connection in any case. Raises what the driver raises, or TimeoutError."""
+    """Open a connection, and close it at the end in any case. Raises what the driver raises, or TimeoutError."""
     opened = _to_console(target, timeout) if target.is_bouncer else _to_server(target, timeout)
     async with opened as connection:
         yield connection
@@ -78,12 +78,12 @@ async def _to_server(target: ProbeTarget, timeout: float) -> AsyncIterator[Serve
     driver = (await connection.get_raw_connection()).driver_connection
     tear_down = _tearing_down(driver)
 
-    async def ask(sql: str) -> list[Row]:
+    async def execute(sql: str) -> list[Row]:
         result = await connection.exec_driver_sql(sql)
         return [dict(row) for row in result.mappings()] if result.returns_rows else []
 
     try:
-        yield ServerConnection(timeout, ask, tear_down)
+        yield ServerConnection(timeout, execute, tear_down)
     finally:
         with suppress(Exception):
             await asyncio.wait_for(connection.close(), CLOSE_SECONDS)
@@ -100,7 +100,7 @@ async def _connected(engine: AsyncEngine) -> AsyncConnection:
 
 @asynccontextmanager
 async def _to_console(target: ProbeTarget, timeout: float) -> AsyncIterator[ServerConnection]:
-    # SQLAlchemy greets a new connection with questions that the console does not know.
+    # SQLAlchemy sends statements on a new connection that the console does not know.
     import psycopg
     from psycopg.rows import dict_row
 
@@ -108,12 +108,12 @@ async def _to_console(target: ProbeTarget, timeout: float) -> AsyncIterator[Serv
     connecting = psycopg.AsyncConnection.connect(**arguments, autocommit=True, row_factory=dict_row)
     connection = await _in_time(connecting, timeout)
 
-    async def ask(sql: str) -> list[Row]:
+    async def execute(sql: str) -> list[Row]:
         cursor = await connection.execute(sql.encode())
         return await cursor.fetchall()
 
     try:
-        yield ServerConnection(timeout, ask, _tearing_down(connection))
+        yield ServerConnection(timeout, execute, _tearing_down(connection))
     finally:
         connection.pgconn.finish()
 
@@ -125,14 +125,14 @@ async def _in_time(connecting: Awaitable[T], timeout: float) -> T:
         raise TimeoutError(f"no connection within {timeout:g} s") from error
 
 
-def _tearing_down(driver: Any) -> Callable[[], None]:  # noqa: ANN401  # whichever driver's
-    """Return what ends a driver's connection at once, without a word to the server; again and again, if need be."""
+def _tearing_down(driver: Any) -> Callable[[], None]:  # noqa: ANN401  # a connection of any driver
+    """Return a function that drops a driver's connection at once, without telling the server; it may be called twice."""
     if hasattr(driver, "terminate"):
         end = driver.terminate  # asyncpg
     elif hasattr(driver, "pgconn"):
         end = partial(_cut, driver.pgconn)
     else:
-        end = driver.close  # aiomysql, asyncmy: their polite one is another.
+        end = driver.close  # aiomysql, asyncmy: closing in order is another method.
 
     def tear_down() -> None:
         with suppress(Exception):
@@ -142,13 +142,13 @@ def _tearing_down(driver: Any) -> Callable[[], None]:  # noqa: ANN401  # whichev
 
 
 def _cut(pgconn: Any) -> None:  # noqa: ANN401  # psycopg's, of either implementation
-    """Shut the socket: were it closed under psycopg, which waits for it by number, it would wait for ever."""
+    """Shut the socket down without closing it: psycopg waits for its descriptor, and would wait for ever."""
     with socket.socket(fileno=os.dup(pgconn.socket)) as same:
         same.shutdown(socket.SHUT_RDWR)
 
 
 def _release(error: BaseException | None) -> None:
-    """Free what the frames of an error hold in a circle with it: a connection half made, whose socket is still open."""
+    """Clear the frames of an exception: they hold, in a reference cycle, a connection whose socket is still open."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

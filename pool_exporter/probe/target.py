@@ -1,6 +1,6 @@
-"""One server to be probed: what its URL says, checked, and the engine that follows from it. Nothing connects here.
+"""The server of a probe: its URL, checked, and the engine arguments for it. Nothing here connects.
 
-The URL is kept where SQLAlchemy masks its password; no text that is made here has the password in it.
+The URL is a `sqlalchemy.URL`, which masks the password. No text that is made here contains the password.
 """
 
 import re
@@ -18,7 +18,7 @@ from pool_exporter.metrics.server_snapshot import PGBOUNCER, ServerIdentity
 
 ARGUMENT: Final = "--database-url"
 ALIAS: Final = "pool_exporter_alias"
-"""Query argument of the URL: `host:port`, repeatable, under which pools know the same server."""
+"""Query argument of the URL: another `host:port` under which pools connect to the same server; repeatable."""
 
 APPLICATION: Final = "pool_exporter"
 """The application_name of the probe's own connection."""
@@ -36,11 +36,11 @@ class ProbeTarget:
 
     @property
     def is_bouncer(self) -> bool:
-        """Whether the URL is of a PgBouncer's console."""
+        """Whether the URL leads to the console of a PgBouncer."""
         return self.identity.system == PGBOUNCER
 
     def without_secrets(self, text: str) -> str:
-        """Return *text* as one short line that has no password in it, whoever wrote it."""
+        """Return *text* as one line of at most 200 characters in which passwords of the URL are masked."""
         line = " ".join(text.split())
         for password in filter(None, _passwords(self.url)):
             line = line.replace(password, "***")
@@ -48,7 +48,7 @@ class ProbeTarget:
 
 
 def parse_targets(urls: list[str]) -> tuple[ProbeTarget, ...]:
-    """Return what *urls* say. Raises SettingsError with everything that is wrong with them, passwords masked."""
+    """Parse all *urls*. Raises SettingsError with everything that is wrong with them, passwords masked."""
     found: list[ProbeTarget] = []
     problems: list[Problem] = []
     for url in urls:
@@ -66,7 +66,7 @@ def parse_targets(urls: list[str]) -> tuple[ProbeTarget, ...]:
 
 
 def parse_target(text: str) -> ProbeTarget:
-    """Return what one URL says. Raises SettingsError when it is none, or of a server that no probe knows."""
+    """Parse one URL. Raises SettingsError if it is no URL, or of a server that cannot be probed."""
     parsed = parse_url(text)
     aliases = tuple(_alias(alias) for alias in parsed.normalized_query.get(ALIAS, ()))
     parsed = parsed.difference_update_query([ALIAS])
@@ -82,7 +82,7 @@ def parse_target(text: str) -> ProbeTarget:
 
 
 def engine_arguments(target: ProbeTarget, timeout: float) -> dict[str, Any]:
-    """Return what makes the engine's connections read-only and short of breath; *timeout* is in seconds."""
+    """Return engine arguments: read-only session, statement and connect timeouts of *timeout* seconds."""
     if target.identity.system != "postgresql":
         return {"connect_args": {"connect_timeout": max(1, round(timeout))}}
     session = {
@@ -97,7 +97,7 @@ def engine_arguments(target: ProbeTarget, timeout: float) -> dict[str, Any]:
 
 
 def milliseconds(timeout: float) -> int:
-    """Return a timeout as servers take it; 0 would be none."""
+    """Return a timeout in whole milliseconds, at least 1: for servers 0 means no timeout."""
     return max(1, round(timeout * 1000))
 
 
@@ -122,7 +122,7 @@ def _error(url: str, allowed: str) -> SettingsError:
 
 
 def _passwords(url: URL) -> Iterator[str]:
-    """Yield the password as it is, as it stands in a URL, and what else of the query may be one."""
+    """Yield the password as it is, as it is quoted in a URL, and query arguments that may be secrets."""
     if url.password is not None:
         yield str(url.password)
         yield quote(str(url.password), safe="")

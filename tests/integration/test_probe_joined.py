@@ -99,7 +99,7 @@ async def pid_of(connection: AsyncConnection) -> int:
 
 def pids(probes: Probes) -> set[int]:
     """Return the numbers of the backends that the last look saw."""
-    look = probes._pollers[0].state.look
+    look = probes._pollers[0].state.stats
     return set() if look is None else {backend.pid for backend in look.backends}
 
 

@@ -240,7 +240,7 @@ def test_server_is_killed_and_comes_back(driver: str, caplog: pytest.LogCaptureF
         assert before.last_success_timestamp <= (down.last_success_timestamp or 0)
     lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("probe: ")]
 
-    assert [True, False] == [" cannot be looked at (connect): " in line for line in lines]
+    assert [True, False] == [" cannot be queried (connect): " in line for line in lines]
     assert lines[1].endswith(" answers again")
 
 

@@ -1,4 +1,4 @@
-"""The rules by which a server's backends are ours, orphaned or held, each by examples; no server is needed."""
+"""The rules by which a server's backends are owned, orphaned or held, each by examples; no server is needed."""
 
 import math
 from collections.abc import Iterable
@@ -32,13 +32,13 @@ def backend(pid: int, state: str = "idle", started: float = 1.0) -> Backend:
     return Backend(pid, started, "checkout", "shop", state)
 
 
-def look(*backends: Backend) -> ServerStats:
-    """Return a look that found these."""
+def result(*backends: Backend) -> ServerStats:
+    """Return the result of a query that found these backends."""
     return ServerStats(97, backends)
 
 
 def orphans(steps: Iterable[tuple[float, float, ServerStats, list[LivePool]]]) -> list[int | None]:
-    """Join again and again: the time, the time of the last look, the look, the pools; return the orphans of each."""
+    """Match repeatedly; each step has the time, the time of the query, its result and the pools. Return the orphans."""
     memory, found = BackendMemory(), []
     for now, taken, seen, pools in steps:
         joined, memory = match_backends(SERVER, (seen, taken), pools, memory, now)
@@ -47,7 +47,7 @@ def orphans(steps: Iterable[tuple[float, float, ServerStats, list[LivePool]]]) -
 
 
 def held_states(joined: MatchedBackends) -> dict[str, int]:
-    """Return what is not 0 of the one pool's held connections."""
+    """Return the states of the pool's held connections that are not 0."""
     [states] = joined.held.values()
     return {state: count for state, count in states.items() if count}
 
@@ -122,7 +122,7 @@ def test_without_pools_the_budget_is_nothing() -> None:
 
 
 def test_without_a_look_nothing_is_said_of_backends() -> None:
-    """What is not known is absent, and not 0; what was known is kept for the next look."""
+    """Unknown numbers are absent, not 0; the memory is kept for the next query."""
     memory = BackendMemory({(7, 1.0): 5.0})
     joined, kept = match_backends(SERVER, None, [pool(7, held=[Held(7, 60.0)])], memory, 9.0)
 
@@ -132,7 +132,9 @@ def test_without_a_look_nothing_is_said_of_backends() -> None:
 
 def test_numbers_of_a_pgbouncer_are_not_joined() -> None:
     """PgBouncer makes up what it gives its clients as numbers."""
-    joined, _ = match_backends(ServerIdentity(PGBOUNCER, "db", "5432"), (look(), 0.0), [pool(7)], BackendMemory(), 0.0)
+    joined, _ = match_backends(
+        ServerIdentity(PGBOUNCER, "db", "5432"), (result(), 0.0), [pool(7)], BackendMemory(), 0.0
+    )
 
     assert MatchedBackends(1, 10.0) == joined
 
@@ -142,29 +144,29 @@ def test_numbers_of_a_pgbouncer_are_not_joined() -> None:
 
 def test_backend_that_was_never_a_pools_is_no_orphan() -> None:
     """The same application_name proves nothing: the same service runs elsewhere, and people run psql."""
-    seen = look(backend(7), backend(8))
+    seen = result(backend(7), backend(8))
 
     assert [0, 0] == orphans([(0.0, 0.0, seen, [pool(7)]), (60.0, 60.0, seen, [pool(7)])])
 
 
 def test_backend_of_a_worker_that_is_gone_is_an_orphan() -> None:
-    """Once a look after the worker's end still shows the backend, it is one, and remains one until it is gone."""
-    before, after = look(backend(7), backend(8)), look(backend(7))
+    """A backend that a query after the worker's end still shows is orphaned until it is gone."""
+    before, after = result(backend(7), backend(8)), result(backend(7))
 
     assert [0, 0, 1, 1, 0] == orphans(
         [
             (0.0, 0.0, before, [pool(7), pool(8)]),
             (10.0, 0.0, before, [pool(8)]),
-            (16.0, 15.0, look(backend(7), backend(8)), [pool(8)]),
+            (16.0, 15.0, result(backend(7), backend(8)), [pool(8)]),
             (40.0, 30.0, after, []),
-            (46.0, 45.0, look(), []),
+            (46.0, 45.0, result(), []),
         ]
     )
 
 
 def test_connection_just_closed_is_no_orphan() -> None:
-    """However often one scrapes before the next look: a look from before the close proves nothing."""
-    seen = look(backend(7))
+    """A query from before the close proves nothing, however many scrapes come before the next one."""
+    seen = result(backend(7))
 
     assert [0, 0, 0, 0] == orphans(
         [(0.0, 0.0, seen, [pool(7)]), *((now, 0.0, seen, [pool()]) for now in (5.0, 10.0, 300.0))]
@@ -174,7 +176,7 @@ def test_connection_just_closed_is_no_orphan() -> None:
 @pytest.mark.parametrize(("late", "expected"), [(GRACE_SECONDS - 0.01, 0), (GRACE_SECONDS, 1)])
 def test_server_has_a_moment_to_notice(late: float, expected: int) -> None:
     """Between a close and the end of its backend there is a moment."""
-    seen = look(backend(7))
+    seen = result(backend(7))
     found = orphans([(0.0, 0.0, seen, [pool(7)]), (10.0, 0.0, seen, []), (20.0, 10.0 + late, seen, [])])
 
     assert expected == found[-1]
@@ -182,7 +184,7 @@ def test_server_has_a_moment_to_notice(late: float, expected: int) -> None:
 
 def test_owned_again_is_no_orphan() -> None:
     """A directory that could not be read for one scrape makes no orphans, and the clock starts anew."""
-    seen = look(backend(7))
+    seen = result(backend(7))
 
     assert [0, 0, 0, 0, 0] == orphans(
         [
@@ -196,20 +198,20 @@ def test_owned_again_is_no_orphan() -> None:
 
 
 def test_number_used_again_is_another_backend() -> None:
-    """A new backend with the number of an old one was born at another time, and is not ours."""
+    """A new backend with the pid of an old one has another start time, and is not owned."""
     assert [0, 0, 0] == orphans(
         [
-            (0.0, 0.0, look(backend(7, started=1.0)), [pool(7)]),
-            (10.0, 9.0, look(backend(7, started=8.0)), []),
-            (60.0, 59.0, look(backend(7, started=8.0)), []),
+            (0.0, 0.0, result(backend(7, started=1.0)), [pool(7)]),
+            (10.0, 9.0, result(backend(7, started=8.0)), []),
+            (60.0, 59.0, result(backend(7, started=8.0)), []),
         ]
     )
 
 
 def test_memory_is_as_large_as_the_look() -> None:
     """What the server does not have any more is forgotten."""
-    _, memory = match_backends(SERVER, (look(backend(7), backend(8)), 0.0), [pool(7, 8)], BackendMemory(), 0.0)
-    _, memory = match_backends(SERVER, (look(backend(8)), 10.0), [pool(7, 8)], memory, 10.0)
+    _, memory = match_backends(SERVER, (result(backend(7), backend(8)), 0.0), [pool(7, 8)], BackendMemory(), 0.0)
+    _, memory = match_backends(SERVER, (result(backend(8)), 10.0), [pool(7, 8)], memory, 10.0)
 
     assert {(8, 1.0): None} == memory.lost_at
 
@@ -222,11 +224,11 @@ def test_memory_is_as_large_as_the_look() -> None:
 )
 def test_orphans_are_backends_that_were_ours(steps: list[tuple[set[int], set[int], float, bool]]) -> None:
     """Whatever happens: an orphan is on the server, was owned before, and is not owned now."""
-    memory, now, taken, seen, ever = BackendMemory(), 0.0, 0.0, look(), set[int]()
+    memory, now, taken, seen, ever = BackendMemory(), 0.0, 0.0, result(), set[int]()
     for present, owned, passed, is_new_look in steps:
         now += passed
         if is_new_look:
-            taken, seen = now, look(*map(backend, sorted(present)))
+            taken, seen = now, result(*map(backend, sorted(present)))
         joined, memory = match_backends(SERVER, (seen, taken), [pool(*owned)], memory, now)
         ever |= owned
         there = {each.pid for each in seen.backends}
@@ -242,7 +244,7 @@ def test_orphans_are_backends_that_were_ours(steps: list[tuple[set[int], set[int
 def test_held_connection_does_what_its_backend_does(state: str) -> None:
     """A use that is old enough is counted under its backend's state."""
     joined, _ = match_backends(
-        SERVER, (look(backend(7, state)), 100.0), [pool(7, held=[Held(7, 60.0)])], BackendMemory(), 100.0
+        SERVER, (result(backend(7, state)), 100.0), [pool(7, held=[Held(7, 60.0)])], BackendMemory(), 100.0
     )
 
     assert {state: 1} == held_states(joined)
@@ -250,32 +252,32 @@ def test_held_connection_does_what_its_backend_does(state: str) -> None:
 
 def test_held_connection_without_a_backend_is_gone() -> None:
     """The server has ended it, and the application does not know."""
-    joined, _ = match_backends(SERVER, (look(), 100.0), [pool(7, held=[Held(7, 60.0)])], BackendMemory(), 100.0)
+    joined, _ = match_backends(SERVER, (result(), 100.0), [pool(7, held=[Held(7, 60.0)])], BackendMemory(), 100.0)
 
     assert {"gone": 1} == held_states(joined)
 
 
 def test_held_connection_without_a_number_is_unknown() -> None:
     """Its driver does not tell."""
-    joined, _ = match_backends(SERVER, (look(), 100.0), [pool(held=[Held(0, 60.0)])], BackendMemory(), 100.0)
+    joined, _ = match_backends(SERVER, (result(), 100.0), [pool(held=[Held(0, 60.0)])], BackendMemory(), 100.0)
 
     assert {"unknown": 1} == held_states(joined)
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(HELD_SECONDS - 0.01, {}), (HELD_SECONDS, {"idle": 1})])
 def test_short_uses_are_not_held(seconds: float, expected: dict[str, int]) -> None:
-    """Of ordinary uses nobody wants to know what they do."""
+    """Short uses are not counted as held."""
     joined, _ = match_backends(
-        SERVER, (look(backend(7)), 100.0), [pool(7, held=[Held(7, seconds)])], BackendMemory(), 100.0
+        SERVER, (result(backend(7)), 100.0), [pool(7, held=[Held(7, seconds)])], BackendMemory(), 100.0
     )
 
     assert expected == held_states(joined)
 
 
-def test_look_from_before_the_use_says_nothing_of_it() -> None:
-    """What the backend did for the one before is nobody's business now."""
+def test_query_from_before_the_use_says_nothing_of_it() -> None:
+    """What the backend did before the use began says nothing of the use."""
     joined, _ = match_backends(
-        SERVER, (look(backend(7)), 100.0), [pool(7, held=[Held(7, 12.0)])], BackendMemory(), 113.0
+        SERVER, (result(backend(7)), 100.0), [pool(7, held=[Held(7, 12.0)])], BackendMemory(), 113.0
     )
 
     assert {} == held_states(joined)
@@ -283,7 +285,7 @@ def test_look_from_before_the_use_says_nothing_of_it() -> None:
 
 def test_pool_without_held_connections_has_all_zeros() -> None:
     """Every pool of the server has every state, so that a rate or a sum never misses one."""
-    joined, _ = match_backends(SERVER, (look(), 0.0), [pool()], BackendMemory(), 0.0)
+    joined, _ = match_backends(SERVER, (result(), 0.0), [pool()], BackendMemory(), 0.0)
 
     assert {("orders", "checkout"): dict.fromkeys(HELD_STATES.values, 0)} == joined.held
 
@@ -291,6 +293,8 @@ def test_pool_without_held_connections_has_all_zeros() -> None:
 def test_processes_of_one_pool_are_one_series() -> None:
     """Workers of a service have the same pool."""
     workers = [pool(7, held=[Held(7, 60.0)]), pool(8, held=[Held(8, 70.0)])]
-    joined, _ = match_backends(SERVER, (look(backend(7), backend(8, "active")), 100.0), workers, BackendMemory(), 100.0)
+    joined, _ = match_backends(
+        SERVER, (result(backend(7), backend(8, "active")), 100.0), workers, BackendMemory(), 100.0
+    )
 
     assert {"idle": 1, "active": 1} == held_states(joined)

@@ -1,4 +1,4 @@
-"""docs/how-to/probe-servers.md says what is true.
+"""What docs/how-to/probe-servers.md says is true.
 
 Its PromQL uses metrics and labels that exist, and every argument and state is described. The
 integration tests run its grants.

@@ -5,70 +5,70 @@ from hypothesis import strategies as st
 
 from pool_exporter.metrics.server_metrics import BACKEND_STATES
 from pool_exporter.metrics.server_snapshot import Backend, LabelValues
-from pool_exporter.probe.label_limit import CHARACTERS_MAX, LOOKS_KEPT, LabelCardinalityLimit, by_name_and_state
+from pool_exporter.probe.label_limit import CHARACTERS_MAX, QUERIES_KEPT, LabelCardinalityLimit, by_name_and_state
 
 MANY: dict[LabelValues, dict[str, int]] = {(f"app{i:05}", "shop"): {"idle": 1, "active": 2} for i in range(10_000)}
 
 
-def folded(
-    places: LabelCardinalityLimit, counts: dict[LabelValues, dict[str, int]]
+def summed(
+    limit: LabelCardinalityLimit, counts: dict[LabelValues, dict[str, int]]
 ) -> dict[LabelValues, dict[str, int]]:
-    """Admit the names of one look, and fold it."""
-    places.admit({names: sum(states.values()) for names, states in counts.items()})
-    return places.summed(counts)
+    """Admit the names of one query, and sum them up."""
+    limit.admit({names: sum(states.values()) for names, states in counts.items()})
+    return limit.summed(counts)
 
 
 def test_few_names_stay_themselves() -> None:
     """Below the cap nothing is folded."""
     counts: dict[LabelValues, dict[str, int]] = {("a", "shop"): {"idle": 1}, ("", "shop"): {"idle": 2}}
 
-    assert counts == folded(LabelCardinalityLimit(), counts)
+    assert counts == summed(LabelCardinalityLimit(), counts)
 
 
 def test_many_names_are_few_series() -> None:
-    """Ten thousand applications are as many series as there are places, and one; no connection is lost."""
-    result = folded(LabelCardinalityLimit(50), MANY)
+    """Ten thousand applications are one series more than the limit; no connection is lost."""
+    result = summed(LabelCardinalityLimit(50), MANY)
 
     assert 51 == len(result)
     assert {"idle": 9_950, "active": 19_900} == result["other", "other"]
 
 
-def test_largest_come_in_first() -> None:
-    """Where there are not places for all, those with the most connections have one."""
+def test_largest_are_admitted_first() -> None:
+    """If not all names are admitted, those with the most connections are."""
     counts: dict[LabelValues, dict[str, int]] = {
         ("a", "x"): {"idle": 1},
         ("b", "x"): {"idle": 9},
         ("c", "x"): {"idle": 5},
     }
 
-    assert {("b", "x"), ("c", "x"), ("other", "other")} == set(folded(LabelCardinalityLimit(2), counts))
+    assert {("b", "x"), ("c", "x"), ("other", "other")} == set(summed(LabelCardinalityLimit(2), counts))
 
 
 def test_name_keeps_its_place() -> None:
-    """A name that is shown is shown at the next look too, however small it has become."""
+    """An admitted name is admitted at the next query too, however few connections it has."""
     places = LabelCardinalityLimit(1)
-    folded(places, {("a", "x"): {"idle": 5}, ("b", "x"): {"idle": 1}})
-    result = folded(places, {("a", "x"): {"idle": 1}, ("b", "x"): {"idle": 100}})
+    summed(places, {("a", "x"): {"idle": 5}, ("b", "x"): {"idle": 1}})
+    result = summed(places, {("a", "x"): {"idle": 1}, ("b", "x"): {"idle": 100}})
 
     assert {("a", "x"): {"idle": 1}, ("other", "other"): {"idle": 100}} == result
 
 
 def test_name_long_gone_gives_up_its_place() -> None:
-    """After an hour of looks without it, another may have it, and not before."""
+    """A name gives way to another after an hour of queries without it, and not before."""
     places = LabelCardinalityLimit(1)
-    folded(places, {("a", "x"): {"idle": 1}})
-    for _ in range(LOOKS_KEPT):
-        assert {("other", "other")} == set(folded(places, {("b", "x"): {"idle": 1}}))
+    summed(places, {("a", "x"): {"idle": 1}})
+    for _ in range(QUERIES_KEPT):
+        assert {("other", "other")} == set(summed(places, {("b", "x"): {"idle": 1}}))
 
-    assert {("b", "x")} == set(folded(places, {("b", "x"): {"idle": 1}}))
+    assert {("b", "x")} == set(summed(places, {("b", "x"): {"idle": 1}}))
 
 
 def test_long_name_is_cut() -> None:
     """A label value has an end."""
     places = LabelCardinalityLimit()
-    places.admit({("a" * 10_000, "b"): 1})
+    limit.admit({("a" * 10_000, "b"): 1})
 
-    assert ("a" * CHARACTERS_MAX, "b") == places.of(("a" * 10_000, "b"))
+    assert ("a" * CHARACTERS_MAX, "b") == limit.of(("a" * 10_000, "b"))
 
 
 @given(st.lists(st.dictionaries(st.tuples(st.text(), st.text()), st.integers(0, 9), max_size=9), max_size=9))
@@ -76,7 +76,7 @@ def test_nothing_is_lost_and_the_cap_holds(looks: list[dict[tuple[str, str], int
     """Whatever the names are: the sum is the sum, and there is never one series too many."""
     places = LabelCardinalityLimit(3)
     for counts in looks:
-        result = folded(places, {names: {"idle": count} for names, count in counts.items()})
+        result = summed(places, {names: {"idle": count} for names, count in counts.items()})
 
         assert sum(counts.values()) == sum(states["idle"] for states in result.values())
         assert len(result) <= 4

@@ -23,7 +23,7 @@ def thread(command: str, state: str = "", user: str = "app") -> dict[str, Any]:
 
 
 def seen(threads: Rows, transactions: Rows | Exception) -> ServerStats:
-    """Look at a server that answers so."""
+    """Query a server that gives these answers."""
     answers: Mapping[str, Rows | Exception] = {
         "@@global": [{"connections_max": 151}],
         "processlist": threads,

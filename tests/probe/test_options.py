@@ -1,4 +1,4 @@
-"""The probe's arguments: what they take, what they refuse, and that nothing is loaded until a probe is asked for."""
+"""The probe's arguments: what they accept and refuse, and that nothing is loaded without a probe."""
 
 import argparse
 import subprocess
@@ -27,7 +27,7 @@ def servers(*arguments: str) -> list[tuple[str, ...]]:
 
 
 def test_without_a_url_there_is_no_probe() -> None:
-    """Nobody is probed unasked, whatever the environment says of a database."""
+    """Without the argument no server is probed, whatever database the environment names."""
     assert probe.from_arguments(parsed()) is None
 
 

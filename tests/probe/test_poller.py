@@ -45,8 +45,8 @@ def test_pauses_grow_and_end(poller: Poller) -> None:
     assert INTERVAL == poller._next_pause()
 
 
-def test_each_kind_is_told_once_in_an_outage(poller: Poller, caplog: pytest.LogCaptureFixture) -> None:
-    """Errors that take turns fill no log; the next outage is told anew."""
+def test_each_error_type_is_logged_once_in_an_outage(poller: Poller, caplog: pytest.LogCaptureFixture) -> None:
+    """Alternating errors are logged once each in an outage; the next outage is logged again."""
     caplog.set_level(logging.INFO)
     for _ in range(3):
         poller._failed(OSError("refused"))
@@ -57,10 +57,10 @@ def test_each_kind_is_told_once_in_an_outage(poller: Poller, caplog: pytest.LogC
     told = [line.removeprefix("probe: postgresql at db:5432 ") for line in lines(caplog)]
 
     assert [
-        "cannot be looked at (connect): OSError: refused",
-        "cannot be looked at (timeout): TimeoutError: late",
+        "cannot be queried (connect): OSError: refused",
+        "cannot be queried (timeout): TimeoutError: late",
         "answers again",
-        "cannot be looked at (connect): OSError: refused",
+        "cannot be queried (connect): OSError: refused",
     ] == told
     assert (4, 3) == (poller.state.errors["connect"], poller.state.errors["timeout"])
 
@@ -74,11 +74,11 @@ def test_first_success_is_no_news(poller: Poller, caplog: pytest.LogCaptureFixtu
 
 
 def test_error_that_cannot_be_printed(poller: Poller, caplog: pytest.LogCaptureFixture) -> None:
-    """It is counted and told by its class."""
+    """It is counted, and logged by its class."""
     poller._failed(Unprintable())
 
     assert 1 == poller.state.errors["other"]
-    assert ["probe: postgresql at db:5432 cannot be looked at (other): Unprintable:"] == lines(caplog)
+    assert ["probe: postgresql at db:5432 cannot be queried (other): Unprintable:"] == lines(caplog)
 
 
 @pytest.mark.asyncio
@@ -86,24 +86,24 @@ def test_error_that_cannot_be_printed(poller: Poller, caplog: pytest.LogCaptureF
 async def test_nothing_ends_a_poller_but_its_stop(
     poller: Poller, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    """A cancellation out of a driver, which nobody asked for, is a failure like any other."""
+    """A cancellation that comes out of a driver is a failure like any other."""
 
     async def fails() -> ServerStats:
         raise error
 
-    monkeypatch.setattr(poller, "_look", fails)
+    monkeypatch.setattr(poller, "_query", fails)
     stop = asyncio.Event()
-    await poller._turn(stop)
+    await poller._query_once(stop)
 
     assert 1 == poller.state.errors["other"]
 
     stop.set()
     with pytest.raises(type(error)):
-        await poller._turn(stop)
+        await poller._query_once(stop)
 
 
-def test_names_are_bounded_at_each_look(poller: Poller) -> None:
-    """What is counted has never more names than there are places, and the backends are kept for the join."""
+def test_names_are_limited_at_each_query(poller: Poller) -> None:
+    """No more names than the limit are counted; the backends are kept for the matching."""
     backends = tuple(Backend(pid, 0.0, f"app{pid}", "x", "idle") for pid in range(1000))
     look = poller._bounded(ServerStats(97, backends))
 

@@ -44,7 +44,7 @@ def test_url_says_which_server(url: str, system: str, address: str, port: str, d
     ],
 )
 def test_driver_that_is_not_installed(url: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said at the start, with what to install, and not at each look."""
+    """The error comes at the start and says what to install; it does not come at each query."""
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SettingsError) as caught:
         parse_targets([url])
@@ -77,7 +77,7 @@ def test_aliases_are_ours_and_not_the_drivers() -> None:
     ],
 )
 def test_url_that_no_probe_can_use(url: str, expected: str) -> None:
-    """It is one clear error of the argument, and not of an environment's variable."""
+    """It is one clear error of the argument, not of an environment variable."""
     with pytest.raises(SettingsError) as caught:
         parse_targets([url])
 
@@ -124,7 +124,7 @@ def test_password_is_in_no_error() -> None:
 
 
 def test_text_of_a_server_is_one_short_line() -> None:
-    """Whatever a server says, it is no more than a line of the log."""
+    """A message of a server, however long, is one line of the log."""
     line = parse_target("postgresql://u@db/x").without_secrets("a\n\n b\t" + "c" * 10_000)
 
     assert (200, "a b ccc") == (len(line), line[:7])
