@@ -126,7 +126,7 @@ async def _in_time(connecting: Awaitable[T], timeout: float) -> T:
 
 
 def _tearing_down(driver: Any) -> Callable[[], None]:  # noqa: ANN401  # a connection of any driver
-    """Return a function that drops a driver's connection at once, without telling the server; it may be called twice."""
+    """Return a function that drops a driver's connection at once, unannounced; it may be called twice."""
     if hasattr(driver, "terminate"):
         end = driver.terminate  # asyncpg
     elif hasattr(driver, "pgconn"):

@@ -46,26 +46,26 @@ def test_largest_are_admitted_first() -> None:
 
 def test_name_keeps_its_place() -> None:
     """An admitted name is admitted at the next query too, however few connections it has."""
-    places = LabelCardinalityLimit(1)
-    summed(places, {("a", "x"): {"idle": 5}, ("b", "x"): {"idle": 1}})
-    result = summed(places, {("a", "x"): {"idle": 1}, ("b", "x"): {"idle": 100}})
+    limit = LabelCardinalityLimit(1)
+    summed(limit, {("a", "x"): {"idle": 5}, ("b", "x"): {"idle": 1}})
+    result = summed(limit, {("a", "x"): {"idle": 1}, ("b", "x"): {"idle": 100}})
 
     assert {("a", "x"): {"idle": 1}, ("other", "other"): {"idle": 100}} == result
 
 
 def test_name_long_gone_gives_up_its_place() -> None:
     """A name gives way to another after an hour of queries without it, and not before."""
-    places = LabelCardinalityLimit(1)
-    summed(places, {("a", "x"): {"idle": 1}})
+    limit = LabelCardinalityLimit(1)
+    summed(limit, {("a", "x"): {"idle": 1}})
     for _ in range(QUERIES_KEPT):
-        assert {("other", "other")} == set(summed(places, {("b", "x"): {"idle": 1}}))
+        assert {("other", "other")} == set(summed(limit, {("b", "x"): {"idle": 1}}))
 
-    assert {("b", "x")} == set(summed(places, {("b", "x"): {"idle": 1}}))
+    assert {("b", "x")} == set(summed(limit, {("b", "x"): {"idle": 1}}))
 
 
 def test_long_name_is_cut() -> None:
     """A label value has an end."""
-    places = LabelCardinalityLimit()
+    limit = LabelCardinalityLimit()
     limit.admit({("a" * 10_000, "b"): 1})
 
     assert ("a" * CHARACTERS_MAX, "b") == limit.of(("a" * 10_000, "b"))
@@ -74,9 +74,9 @@ def test_long_name_is_cut() -> None:
 @given(st.lists(st.dictionaries(st.tuples(st.text(), st.text()), st.integers(0, 9), max_size=9), max_size=9))
 def test_nothing_is_lost_and_the_cap_holds(looks: list[dict[tuple[str, str], int]]) -> None:
     """Whatever the names are: the sum is the sum, and there is never one series too many."""
-    places = LabelCardinalityLimit(3)
+    limit = LabelCardinalityLimit(3)
     for counts in looks:
-        result = summed(places, {names: {"idle": count} for names, count in counts.items()})
+        result = summed(limit, {names: {"idle": count} for names, count in counts.items()})
 
         assert sum(counts.values()) == sum(states["idle"] for states in result.values())
         assert len(result) <= 4
