@@ -5,7 +5,7 @@ Nothing else may be here. Only `Exception` is kept: KeyboardInterrupt and cancel
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec
 
@@ -28,8 +28,10 @@ class HookErrors:
             return
         self.count += 1
         if self.count == 1:
-            with suppress(Exception):
+            try:  # noqa: SIM105  # near the recursion limit `suppress` itself fails
                 _log.error("error in a pool_exporter hook; later ones are only counted", exc_info=error)
+            except Exception:  # noqa: BLE001, S110  # near the recursion limit `suppress` itself fails
+                pass
 
     @contextmanager
     def collected(self) -> Iterator[list[Exception]]:

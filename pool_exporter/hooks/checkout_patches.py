@@ -14,7 +14,7 @@ from weakref import ref
 
 from sqlalchemy.pool import Pool
 
-from pool_exporter.hook_errors import errors, guarded
+from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.call_stack import failure_type
 from pool_exporter.hooks.checkout_owner import owner_of_task, threads
 from pool_exporter.hooks.method_patches import Method
@@ -59,7 +59,7 @@ def patched_connect(connect_of: Method, patch: Patch) -> Method:
 
 
 def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # each function more is a call at each checkout
-    def connect(self: Pool) -> Proxied:  # noqa: C901  # likewise
+    def connect(self: Pool) -> Proxied:  # noqa: C901, PLR0912  # likewise
         try:
             binding = self._pool_exporter  # type: ignore[attr-defined]  # set by `PatchSet.open()`
         except AttributeError:  # The patches were removed while this call came in.
@@ -80,8 +80,10 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # eac
         try:
             proxied = connect_of(self)
         except BaseException as error:
-            _fail(state, token, error)
+            if not _fail(state, token, error):  # Called from here, it needs no deeper a stack than `acquire_started`.
+                state.acquire_abandoned(token)
             raise
+        wait = -1
         try:
             record = proxied._connection_record
             try:
@@ -93,12 +95,15 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # eac
             if connection.pool is state:
                 owner = owner_of_task() if binding.is_async else threads.owner
                 wait = state.acquired(token, connection, record.fairy_ref, owner)
-                if wait >= state.slow_acquire.threshold_ns:
-                    state.slow_acquire.on_slow_acquire(wait, None, None)
             else:  # The monitor was closed, and the pool instrumented again, meanwhile: others count the connection.
                 state.acquire_abandoned(token)
-        except BaseException as error:  # noqa: BLE001  # what is not an Exception is raised again
-            _abandon(state, token, error)
+        except BaseException as error:
+            state.acquire_abandoned(token)
+            if not isinstance(error, Exception):
+                raise
+            errors.report(error)
+        if wait >= state.slow_acquire.threshold_ns:
+            _trace(state, wait, None, None)
         return proxied
 
     return connect
@@ -178,19 +183,27 @@ def _binding_of(pool: Pool, patch: Patch) -> PoolBinding | None:
     return binding if binding.patch is patch else None
 
 
-@guarded
-def _fail(state: PoolState, token: int, error: BaseException) -> None:
+def _fail(state: PoolState, token: int, error: BaseException) -> bool:
+    """Count a failed acquire; return False if that fails, as it does near the recursion limit, and it has not ended."""
     try:
         error_type = failure_type(error)
         wait = state.acquire_failed(token, error_type)
+    except RecursionError:
+        errors.count += 1
+        return False
+    except Exception as own_error:  # noqa: BLE001  # as in `guarded`, which returns nothing
+        errors.report(own_error)
+        return False
     except BaseException:
         state.acquire_abandoned(token)
         raise
-    state.slow_acquire.on_slow_acquire(wait, error_type, error)
+    _trace(state, wait, error_type, error)
+    return True
 
 
-def _abandon(state: PoolState, token: int, error: BaseException) -> None:
-    guarded(state.acquire_abandoned)(token)
-    if not isinstance(error, Exception):
-        raise error
-    errors.report(error)
+def _trace(state: PoolState, wait: int, error_type: str | None, error: BaseException | None) -> None:
+    """Call the callback of slow acquires, which is guarded; near the recursion limit its call fails."""
+    try:
+        state.slow_acquire.on_slow_acquire(wait, error_type, error)
+    except RecursionError:
+        errors.count += 1
