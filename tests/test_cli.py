@@ -59,7 +59,7 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else "",
 )
 def test_wrong_arguments_are_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str) -> None:
-    """Whoever mistypes reads what is wrong and no usage of twenty lines."""
+    """A wrong argument is one line, without a usage of twenty lines."""
     code, out, err = run(capsys, *arguments)
 
     assert (2, "", True) == (code, out, is_one_line(err))
@@ -102,7 +102,7 @@ def test_missing_driver_is_one_line(capsys: pytest.CaptureFixture[str], monkeypa
 
 
 def test_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """A port that somebody else has is named, with what to do."""
+    """A port that is in use is named, with what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = run(capsys, "demo", "--port", str(port))
@@ -111,7 +111,7 @@ def test_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_foreign_address_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """An address that this machine does not have is named; 192.0.2.1 is nobody's (RFC 5737)."""
+    """An address that this machine does not have is named; 192.0.2.1 belongs to no machine (RFC 5737)."""
     expected = "pool-exporter demo: --host='192.0.2.1': port 0 cannot be opened: Cannot assign requested address\n"
 
     assert (2, "", expected) == run(capsys, "demo", "--host", "192.0.2.1", "--port", "0")
@@ -140,7 +140,7 @@ def test_wrong_variables_are_told_at_once(
 
 
 def test_defaults_are_those_of_the_design() -> None:
-    """Nobody but this machine reaches the demo, on the port that is free in Prometheus' list, until it is stopped."""
+    """The demo listens on this machine only, on the port that is free in Prometheus' list, until it is stopped."""
     arguments = cli._parser().parse_args(["demo"])
 
     assert ("127.0.0.1", 10042, None, None) == (arguments.host, arguments.port, arguments.duration, arguments.scene)

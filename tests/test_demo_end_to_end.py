@@ -166,7 +166,7 @@ class Round:
 
 
 def follow(directory: Path, **environ: str) -> Round:
-    """Play one round and scrape it all the time; a page counts only if one scene was on while it was asked for."""
+    """Play one round and scrape it all the time; a page counts only if one scene was on while it was requested."""
     seen = Round()
     with running(directory, "--duration", str(ROUND_SECONDS), **environ) as demo:
         demo.wait_for(lambda: demo.scene)
@@ -208,7 +208,7 @@ def test_the_round_ends_by_itself_and_leaves_nothing(played: Round) -> None:
 
 
 def test_calm_shows_no_wait(played: Round) -> None:
-    """While there are fewer clients than connections, nobody is refused and the pool is never exhausted."""
+    """While there are fewer clients than connections, no request is refused and the pool is never exhausted."""
     assert played.grown("calm", "sqlalchemy_pool_checkouts_total") > 0
     assert 0 == played.seen("calm", "db_client_connection_timeouts_total")[-1]
     assert 0 == played.seen("calm", "sqlalchemy_pool_saturated_seconds_total")[-1]
@@ -261,7 +261,7 @@ def test_restart_is_skipped_without_a_server(sqlite_round: Round) -> None:
 
 
 def test_recovery_shows_that_all_is_well(played: Round) -> None:
-    """At the end nobody holds what he does not use, and nobody waits."""
+    """At the end no connection is used, and no caller waits."""
     assert 0 == played.seen("recovery", "sqlalchemy_pool_orphaned")[-1]
     assert played.seen("recovery", "sqlalchemy_pool_oldest_use_seconds")[-1] < 1
     assert 0 == played.grown("recovery", "db_client_connection_timeouts_total")
@@ -269,7 +269,7 @@ def test_recovery_shows_that_all_is_well(played: Round) -> None:
 
 
 def test_the_numbers_are_exact_all_the_time(played: Round) -> None:
-    """In every page of every scene: no drift, no fault of ours, and what was opened and not closed is open."""
+    """In every page of every scene: no drift, no hook error, and opened less closed connections are open."""
     pages = [page for pages in played.pages.values() for page in pages]
     opened = [page.sum("sqlalchemy_pool_connects_total") - page.sum("sqlalchemy_pool_closes_total") for page in pages]
     present = [page.sum("db_client_connection_count") + page.sum("sqlalchemy_pool_detached") for page in pages]

@@ -1,4 +1,4 @@
-"""The arguments of `serve`: named as exporters name theirs, with their defaults, and refused with a reason."""
+"""The arguments of `serve`: their names and defaults, and the reasons for which they are refused."""
 
 import argparse
 from pathlib import Path
@@ -19,16 +19,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def test_defaults(parser: argparse.ArgumentParser) -> None:
     """Without arguments it is an exporter like others: /metrics, no TLS, logfmt from info on."""
-    asked = parser.parse_args([])
+    arguments = parser.parse_args([])
 
-    assert (None, None, False) == (asked.dir, asked.addresses, asked.systemd)
-    assert ("/metrics", False, None) == (asked.metrics, asked.per_worker, asked.config_file)
-    assert ("info", "logfmt") == (asked.log_level, asked.log_format)
+    assert (None, None, False) == (arguments.dir, arguments.addresses, arguments.systemd)
+    assert ("/metrics", False, None) == (arguments.metrics, arguments.per_worker, arguments.config_file)
+    assert ("info", "logfmt") == (arguments.log_level, arguments.log_format)
 
 
 def test_every_argument(parser: argparse.ArgumentParser) -> None:
     """Every argument is taken, with = or without, and addresses any number of times."""
-    asked = parser.parse_args(
+    arguments = parser.parse_args(
         [
             *("--dir", "/run/pools", "--per-worker", "--web.systemd-socket", "--web.listen-address=:1"),
             *("--web.listen-address", "[::1]:2", "--web.telemetry-path=/m", "--web.config.file", "web.yml"),
@@ -36,14 +36,14 @@ def test_every_argument(parser: argparse.ArgumentParser) -> None:
         ]
     )
 
-    assert (Path("/run/pools"), [":1", "[::1]:2"], True) == (asked.dir, asked.addresses, asked.systemd)
-    assert ("/m", True, Path("web.yml")) == (asked.metrics, asked.per_worker, asked.config_file)
-    assert ("debug", "json") == (asked.log_level, asked.log_format)
+    assert (Path("/run/pools"), [":1", "[::1]:2"], True) == (arguments.dir, arguments.addresses, arguments.systemd)
+    assert ("/m", True, Path("web.yml")) == (arguments.metrics, arguments.per_worker, arguments.config_file)
+    assert ("debug", "json") == (arguments.log_level, arguments.log_format)
 
 
 @pytest.mark.parametrize("path", ["metrics", "", "/-/healthy", "/-/x", "/a?b", "/a#b", "/a b", "/%61"])
 def test_bad_telemetry_path(parser: argparse.ArgumentParser, path: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A path that cannot be asked for, or is one of ours, is refused."""
+    """A path that cannot be requested, or is one of the sidecar's, is refused."""
     with pytest.raises(SystemExit, match="2"):
         parser.parse_args([f"--web.telemetry-path={path}"])
 

@@ -1,4 +1,4 @@
-"""The environment is read once, all that is wrong with it is told at once, and the engine that follows is right."""
+"""The demo's settings are read once, one error has all that is wrong with them, and their engine is right."""
 
 import errno
 import inspect
@@ -179,7 +179,7 @@ def test_at_sign_in_its_place(good: str) -> None:
 
 
 def test_all_problems_at_once(dotenv: Callable[[str], Path]) -> None:
-    """One reading tells everything that is wrong, in the environment and in `.env`, so that it is mended in one go."""
+    """One reading finds everything that is wrong, in the environment and in `.env`."""
     path = dotenv("DB_ECHO=maybe\nnot a setting\n")
     environ = {"DB_POOL_SIZE": "many", "DATABASE_URL": "nonsense", "DB_POOL_TIMEOUT": "-1"}
     with pytest.raises(SettingsError) as caught:
@@ -196,7 +196,7 @@ def test_all_problems_at_once(dotenv: Callable[[str], Path]) -> None:
 def test_env_file_is_read(dotenv: Callable[[str], Path]) -> None:
     """Quotes, comments, `export`, blank lines and other people's keys are as in any `.env`."""
     path = dotenv(
-        "\n# ours\nexport DB_POOL_SIZE=5 # five\nDB_ECHO='yes'\nDATABASE_URL=\"sqlite:///a b\"\nOTHER=x\nBARE\n"
+        "\n# a comment\nexport DB_POOL_SIZE=5 # five\nDB_ECHO='yes'\nDATABASE_URL=\"sqlite:///a b\"\nOTHER=x\nBARE\n"
     )
 
     assert DatabaseSettings(pool_size=5, echo=True, database_url=SecretStr("sqlite:///a b")) == DatabaseSettings.load(
@@ -482,7 +482,7 @@ async def test_explicit_settings_win(url: str) -> None:
 
 
 def test_file_is_left_to_sqlalchemy() -> None:
-    """For a SQLite file nothing is said that was not asked for: no server can hang up."""
+    """For a SQLite file there are no defaults: no server can end the connections."""
     assert {} == engine_arguments(load(DATABASE_URL="sqlite+aiosqlite:///app.db"))
     assert {"echo": True} == engine_arguments(load(DATABASE_URL="sqlite:///app.db", DB_ECHO="1"))
 
@@ -490,7 +490,7 @@ def test_file_is_left_to_sqlalchemy() -> None:
 @pytest.mark.parametrize("setting", ["DB_POOL_SIZE", "DB_MAX_OVERFLOW", "DB_POOL_TIMEOUT"])
 @pytest.mark.parametrize(("dialect", "pool"), [("sqlite", QueuePool), ("sqlite+aiosqlite", AsyncAdaptedQueuePool)])
 def test_sized_file_has_a_queue(dialect: str, pool: type[Pool], setting: str) -> None:
-    """One who sets a size for a SQLite file gets a pool that has one, also from a SQLAlchemy with another default."""
+    """A size for a SQLite file means a pool with a size, also with a SQLAlchemy of another default."""
     assert pool is engine_arguments(load(DATABASE_URL=f"{dialect}:///app.db", **{setting: "3"}))["poolclass"]
 
 

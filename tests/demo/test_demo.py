@@ -64,7 +64,7 @@ def _monitor(app: FastAPI) -> Monitor:
 
 @pytest.fixture(name="no_wait")
 def _no_wait(tmp_path: Path) -> Iterator[TestClient]:
-    """A service with one connection, for which nobody waits."""
+    """A service with one connection, and a timeout of 0."""
     database = Database.choose(DatabaseSettings(pool_size=1, max_overflow=0, pool_timeout=0), tmp_path)
     app = create_app(database.engine())
     with TestClient(app) as client:
@@ -88,7 +88,7 @@ def test_a_user_orders(client: TestClient) -> None:
 
 
 def test_users_come_in_pages(client: TestClient) -> None:
-    """A list is as long as it is asked to be, and goes on where it is told to."""
+    """A list has the requested length and offset."""
     for number in range(3):
         client.post("/users", json={"name": f"U{number}", "email": f"u{number}@example.org"})
 
@@ -156,7 +156,7 @@ def test_every_request_takes_one_connection_and_returns_it(client: TestClient, m
 
 
 def test_an_exhausted_pool_is_unavailable(no_wait: TestClient) -> None:
-    """A caller who gets no connection in time is told so by 503, and counted as a timeout."""
+    """A request that gets no connection in time is a 503, and counted as a timeout."""
     no_wait.post("/exports")
 
     assert (503, {"detail": "TimeoutError"}) == _answer(no_wait, "GET", "/users")
@@ -190,7 +190,7 @@ def test_the_pages_are_there(client: TestClient) -> None:
 
 
 def test_an_export_keeps_its_connection_until_it_is_ended(client: TestClient, monitor: Monitor) -> None:
-    """The request that began an export is finished and holds a connection: an orphan, until somebody ends it."""
+    """The request that began an export is finished and holds a connection: an orphan, until it is ended."""
     export = client.post("/exports").json()
     held = monitor.snapshot()
     ended = client.delete(f"/exports/{export['id']}").status_code
@@ -201,7 +201,7 @@ def test_an_export_keeps_its_connection_until_it_is_ended(client: TestClient, mo
 
 
 def test_the_end_of_the_service_ends_its_exports(app: FastAPI, monitor: Monitor) -> None:
-    """After the lifespan no connection is open, whoever had it."""
+    """After the lifespan no connection is open."""
     with TestClient(app) as client:
         client.post("/exports")
         client.post("/exports")
@@ -314,7 +314,7 @@ def test_a_database_in_memory_is_refused(url: str, tmp_path: Path) -> None:
 
 
 def test_a_users_file_keeps_its_journal_mode(tmp_path: Path) -> None:
-    """Nothing about a database that is somebody's own is changed for good: write-ahead logging would be."""
+    """A database of the user is not changed for good, as it would be by write-ahead logging."""
     path = tmp_path / "own.db"
     database = Database.choose(DatabaseSettings(database_url=SecretStr(f"sqlite:///{path}")), tmp_path)
     with TestClient(create_app(database.engine())) as client:
@@ -434,7 +434,7 @@ async def test_a_fault_of_one_client_ends_all() -> None:
 
 
 def test_what_to_watch_is_a_metric() -> None:
-    """Each word that a scene tells to watch finds a metric of the catalogue."""
+    """Each name that a scene lists to watch is part of a metric's name."""
     names = [metric.prometheus for metric in (*POOL_METRICS, *EXPORTER_METRICS)]
     lost = [word for scene in SCENES for word in scene.watch if not any(word in name for name in names)]
 

@@ -53,7 +53,7 @@ async def test_a_restart_ends_all_connections_of_the_service_and_no_others(
 
 @pytest.mark.asyncio
 async def test_tables_are_removed(postgres: PostgresServer, tmp_path: Path) -> None:
-    """Nothing of the demo stays in a database that is somebody's own."""
+    """Nothing of the demo stays in a database of the user."""
     settings = DatabaseSettings(database_url=SecretStr(postgres.url("asyncpg").render_as_string()))
     database = Database.choose(settings, tmp_path)
     engine = database.engine()

@@ -41,7 +41,7 @@ def of_the_demo(collector: Collector) -> Series:
 
 
 def checkouts(collector: Collector) -> float:
-    """Return the demo's checkouts, as they were told last."""
+    """Return the demo's checkouts of the last push."""
     return sum(number for (name, _), number in of_the_demo(collector).items() if name == CHECKOUTS)
 
 
@@ -160,7 +160,7 @@ def script_environ(**more: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("is_disabled", [False, True], ids=["on", "off"])
 def test_opentelemetry_instrument_on_a_script(tmp_path: Path, collector: Collector, is_disabled: bool) -> None:
-    """A script that ends before its first export is told whole at its end; the entry point's name switches it off."""
+    """A script that ends before its first export is exported at its end; the entry point's name switches it off."""
     more = {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "sqlalchemy_pool"} if is_disabled else {}
     environ = script_environ(**instrumented(collector, OTEL_METRIC_EXPORT_INTERVAL="3600000", **more))
     done = subprocess.run(

@@ -74,7 +74,7 @@ def full(directory: Path) -> dict[str, Any]:
 
 
 def test_live_worker(directory: Path) -> None:
-    """A living worker is shown with its pool, what is checked out and by whom, and who waits."""
+    """A living worker is shown with its pool, its checkouts with their owners, and its waiters."""
     with worker(directory) as running:
         process = one(dump(directory))
         [pool] = process["pools"]
@@ -142,7 +142,7 @@ def test_owner_is_cut_between_characters(tmp_path: Path) -> None:
 
 
 def test_stopped_worker(directory: Path) -> None:
-    """A worker that ended by itself is told from one that was killed."""
+    """A worker that ended by itself differs from one that was killed."""
     with worker(directory) as running:
         running.stop()
 
@@ -205,7 +205,7 @@ def test_what_is_set_aside(directory: Path) -> None:
 
 
 def test_pool_with_impossible_numbers_says_so(directory: Path) -> None:
-    """A pool whose words make no sense has a fault in the place of numbers, and the others are shown."""
+    """A pool with invalid slots has a fault instead of numbers, and the others are shown."""
     with worker(directory, "good"), worker(directory, "bad") as running:
         [path] = [path for path in directory.glob("w-*.pool") if b"bad" in path.read_bytes()]
         content = bytearray(path.read_bytes())

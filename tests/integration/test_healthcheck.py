@@ -32,7 +32,7 @@ def check(*arguments: str | Path) -> tuple[int, str]:
 
 @contextmanager
 def saying(words: bytes) -> Iterator[int]:
-    """Serve a port where every connection is told *words* and hung up on."""
+    """Serve a port that sends *words* on every connection and closes it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(30)
 
@@ -73,7 +73,7 @@ def test_healthy(directory: Path) -> None:
     ids=["password", "rate limit"],
 )
 def test_refusal_is_healthy(directory: Path, text: str) -> None:
-    """A sidecar that only refuses us is healthy: it answers."""
+    """A sidecar that only refuses the request is healthy: it responds."""
     file = directory.parent / "web.yml"
     file.write_text(text)
     with sidecar(directory, "--web.config.file", file) as running:
@@ -85,7 +85,7 @@ def test_refusal_is_healthy(directory: Path, text: str) -> None:
 @pytest.mark.parametrize("demand", ["", ", client_auth_type: RequireAndVerifyClientCert, client_ca_file: CA"])
 @pytest.mark.parametrize("version", ["TLS12", "TLS13"])
 def test_tls_is_healthy(directory: Path, tmp_path: Path, demand: str, version: str) -> None:
-    """A sidecar with TLS is found without being told, also one that wants a client's certificate."""
+    """A sidecar with TLS is found without an option, also one that wants a client certificate."""
     authority = Authority(tmp_path / "certificates")
     pair = authority.server()
     file = tmp_path / "web.yml"
@@ -97,8 +97,8 @@ def test_tls_is_healthy(directory: Path, tmp_path: Path, demand: str, version: s
     assert [(0, "")] * 3 == found
 
 
-def test_nobody_there(tmp_path: Path) -> None:
-    """Where nobody listens, it is 1 and one line that says so."""
+def test_no_server(tmp_path: Path) -> None:
+    """At a port without a server, it is 1 and one line that says so."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     found = [check(f"127.0.0.1:{port}"), check(f"unix:{tmp_path}/none.sock")]
@@ -108,8 +108,8 @@ def test_nobody_there(tmp_path: Path) -> None:
     assert f"unix:{tmp_path}/none.sock: [Errno 2] No such file or directory\n" == found[1][1]
 
 
-def test_nobody_answers() -> None:
-    """Where somebody listens and says nothing, it is 1 in time."""
+def test_no_response() -> None:
+    """At a server that sends nothing, it is 1 in time."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         code, line = check(f":{listener.getsockname()[1]}", "--timeout=0.2")
 

@@ -119,7 +119,7 @@ def test_frozen_worker_is_served(directory: Path) -> None:
 
 
 def test_killed_worker_leaves_its_counters(directory: Path) -> None:
-    """What a killed worker has counted stays, what it held is gone, and that it was killed is told."""
+    """The counters of a killed worker stay, its gauges go, and it is counted as killed."""
     with worker(directory) as dead, sidecar(directory) as running:
         dead.kill()
         page = running.ask().body
@@ -253,7 +253,7 @@ def test_it_is_ready_soon(directory: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_one_line_and_exit_code_2(directory: Path, arguments: list[str], expected: str) -> None:
-    """Whatever cannot be done as it is asked for is one line, and exit code 2."""
+    """An argument that cannot be used is one line, and exit code 2."""
     done = command("serve", "--dir", directory, *arguments)
 
     assert (2, 1, "") == (done.returncode, done.stderr.count("\n"), done.stdout)
@@ -269,7 +269,7 @@ def test_no_directory_is_one_line(directory: Path) -> None:
 
 
 def test_taken_port_is_one_line(plain: Sidecar, directory: Path) -> None:
-    """A port that somebody has is one line, and exit code 2."""
+    """A port that is in use is one line, and exit code 2."""
     done = command("serve", "--dir", directory, f"--web.listen-address=127.0.0.1:{plain.port}")
 
     assert (2, 1) == (done.returncode, done.stderr.count("\n"))
@@ -297,9 +297,9 @@ def test_web_config_that_is_wrong_is_one_line(directory: Path, text: str, expect
 def test_password(directory: Path) -> None:
     """Failures to test, web.config.file: a wrong password and an unknown user are 401, on every page."""
     file = web_config(directory, f"basic_auth_users: {{alice: {HASH}}}")
-    asked = [basic("alice", "right"), basic("alice", "wrong"), basic("nobody", "right"), ""]
+    headers = [basic("alice", "right"), basic("alice", "wrong"), basic("unknown", "right"), ""]
     with sidecar(directory, "--web.config.file", file) as running:
-        found = [running.ask(path, Authorization=each).status for path in ("/", "/-/healthy") for each in asked]
+        found = [running.ask(path, Authorization=each).status for path in ("/", "/-/healthy") for each in headers]
 
     assert [200, 401, 401, 401] * 2 == found
 
@@ -430,7 +430,7 @@ def test_prometheus_scrapes_it(directory: Path, authority: Authority, server: Pa
         assert [("up", "")] == [(target["health"], target["lastError"]) for target in prometheus.targets()]
 
 
-# Who is slow, and how it ends.
+# Slow clients.
 
 
 def test_scraper_that_never_reads_stops_nobody(plain: Sidecar) -> None:
@@ -448,7 +448,7 @@ def test_scraper_that_never_reads_stops_nobody(plain: Sidecar) -> None:
 
 
 def test_clients_that_say_nothing_stop_nobody(plain: Sidecar) -> None:
-    """More silent or slow connections than there are places stop nobody who asks."""
+    """More silent or slow connections than there are places do not keep out a scraper."""
     silent = []
     try:
         for number in range(100):
@@ -466,7 +466,7 @@ def test_clients_that_say_nothing_stop_nobody(plain: Sidecar) -> None:
 
 
 def test_tls_handshakes_that_are_not_made_stop_nobody(directory: Path, authority: Authority, server: Pair) -> None:
-    """More connections than there are places that never begin to speak TLS stop nobody who does."""
+    """More connections than there are places that never begin with TLS do not keep out a scraper that does."""
     file = web_config(directory, f"tls_server_config: {{cert_file: {server.cert}, key_file: {server.key}}}")
     with sidecar(directory, "--web.config.file", file) as running:
         silent = [running.dial() for _ in range(60)]
@@ -480,7 +480,7 @@ def test_tls_handshakes_that_are_not_made_stop_nobody(directory: Path, authority
 
 
 def test_slow_header_is_cut_off(plain: Sidecar) -> None:
-    """Who takes too long for a request's headers is hung up on, however often a byte comes."""
+    """A client that takes too long for a request's headers is disconnected, however often it sends a byte."""
     with plain.dial() as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
         started = time.perf_counter()
@@ -549,7 +549,7 @@ DirectoryReader.__call__ = lambda self: time.sleep(60)
 
 
 def test_stuck_snapshot_is_503_in_the_scrapers_time(directory: Path) -> None:
-    """While the file system stands still, a scraper is told so in its own time, and a signal still ends the sidecar."""
+    """While the file system is blocked, a scraper gets a 503 in its timeout, and a signal still ends the sidecar."""
     with sidecar(directory, program=STUCK + PROGRAM) as running:
         started = time.perf_counter()
         answer = running.ask(X_Prometheus_Scrape_Timeout_Seconds="1.2")

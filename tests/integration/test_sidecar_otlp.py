@@ -28,14 +28,14 @@ def _collector() -> Iterator[Collector]:
         yield collector
 
 
-def told(collector: Collector) -> list[float]:
-    """Return the connects of each pool, as they were told last."""
+def pushed(collector: Collector) -> list[float]:
+    """Return the connects of each pool, as they were pushed last."""
     found = decoded(list(collector.exports)[-1]) if collector.exports else {}
     return [number for (name, _), number in found.items() if name == CONNECTS]
 
 
 def instances(collector: Collector) -> set[str]:
-    """Return the instances of the service whose pools were told last."""
+    """Return the instances of the service whose pools were pushed last."""
     resources = [attributes(of.resource.attributes) for of in collector.exports[-1].request.resource_metrics]
     return {of["service_instance_id"] for of in resources if of["service_name"] == "checkout"}
 
@@ -44,9 +44,9 @@ def instances(collector: Collector) -> set[str]:
 def test_workers_are_pushed(directory: Path, protocol: str) -> None:
     """A living, a frozen and a killed worker are one service's, by HTTP and by gRPC, until the very end."""
     with (grpc_collector if protocol == "grpc" else http_collector)() as collector:
-        asked = ["--otlp", collector.endpoint, "--otlp.protocol", protocol, "--otlp.interval", "0.2"]
-        with worker(directory), worker(directory) as frozen, sidecar(directory, *asked) as running:
-            until([14.0], lambda: told(collector))
+        arguments = ["--otlp", collector.endpoint, "--otlp.protocol", protocol, "--otlp.interval", "0.2"]
+        with worker(directory), worker(directory) as frozen, sidecar(directory, *arguments) as running:
+            until([14.0], lambda: pushed(collector))
             frozen.process.send_signal(signal.SIGSTOP)
             frozen.kill()
             before = len(collector.exports)
@@ -54,7 +54,7 @@ def test_workers_are_pushed(directory: Path, protocol: str) -> None:
             page = running.ask().body
             code, _ = running.end()
 
-        assert ([14.0], 0, 1) == (told(collector), code, len(instances(collector)))
+        assert ([14.0], 0, 1) == (pushed(collector), code, len(instances(collector)))
         assert {14.0} == set(samples(page, CONNECTS).values())
         assert samples(page, "pool_exporter_otlp_pushes_total")['result="arrived"'] > 0
 
@@ -62,7 +62,7 @@ def test_workers_are_pushed(directory: Path, protocol: str) -> None:
 def test_each_worker_is_an_instance(directory: Path, collector: Collector) -> None:
     """With --per-worker each worker is an instance of the service."""
     with worker(directory), worker(directory), sidecar(directory, "--per-worker", "--otlp", collector.endpoint):
-        until([7.0, 7.0], lambda: told(collector))
+        until([7.0, 7.0], lambda: pushed(collector))
 
         assert 2 == len(instances(collector))
 
@@ -77,8 +77,8 @@ def test_a_collector_that_fails(
         collector.free.clear()
     else:
         collector.refuses = True
-    asked = ["--otlp", collector.endpoint, "--otlp.interval", "0.1"]
-    with worker(directory), sidecar(directory, *asked) as running:
+    arguments = ["--otlp", collector.endpoint, "--otlp.interval", "0.1"]
+    with worker(directory), sidecar(directory, *arguments) as running:
         until(True, lambda: samples(running.ask().body, "pool_exporter_otlp_pushes_total")['result="failed"'] > 1)
         begin = time.monotonic()
         pages = [running.ask() for _ in range(10)]

@@ -12,15 +12,15 @@ import pytest
 from tests.fixtures.certificates import Authority
 
 
-def test_nobody_is_asked_for_a_password(tmp_path: Path) -> None:
-    """Not even on a terminal is the password of a key asked for: nobody is there to type it."""
+def test_no_prompt_for_a_password(tmp_path: Path) -> None:
+    """The password of a key is not prompted for, not even on a terminal."""
     pair = Authority(tmp_path).client("encrypted", password=b"hunter2")
-    ours, theirs = pty.openpty()
+    main, terminal = pty.openpty()
     code = f"""
 import fcntl, termios
 from pathlib import Path
 from pool_exporter.sidecar.webconfig.tls import SettingsError, TlsConfig, context_of
-fcntl.ioctl({theirs}, termios.TIOCSCTTY, 0)
+fcntl.ioctl({terminal}, termios.TIOCSCTTY, 0)
 try:
     context_of(TlsConfig("x", cert_file=Path({str(pair.cert)!r}), key_file=Path({str(pair.key)!r})))
 except SettingsError:
@@ -29,14 +29,14 @@ except SettingsError:
     done = subprocess.run(
         [sys.executable, "-c", code],
         start_new_session=True,
-        pass_fds=[theirs],
+        pass_fds=[terminal],
         capture_output=True,
         text=True,
         timeout=20,
         check=True,
     )
-    os.close(ours)
-    os.close(theirs)
+    os.close(main)
+    os.close(terminal)
 
     assert "refused\n" == done.stdout
 

@@ -78,7 +78,7 @@ DIFFERENT = {
     tls(", max_version: TLS11"): False,
     tls(", client_auth_type: RequireAndVerifyClientCert, client_ca_file: server.key"): False,
     user("alice", HASH[:-1]): False,
-    # Somebody wants TLS, and Go would serve without.
+    # The file asks for TLS, and Go would serve without.
     "tls_server_config: {min_version: TLS13}": False,
     # More than one document, of which Go reads the first.
     "{}\n---\n{}": False,
@@ -126,12 +126,12 @@ def test_same_verdict(directory: Path, promtool: Path) -> None:
     """What promtool takes is taken, and what it refuses is refused."""
     found = verdicts(promtool, directory, SAME)
 
-    assert {} == {text: ours for text, (ours, theirs) in found.items() if ours != theirs}
-    assert {True, False} == {ours for ours, _ in found.values()}
+    assert {} == {text: accepted for text, (accepted, by_promtool) in found.items() if accepted != by_promtool}
+    assert {True, False} == {accepted for accepted, _ in found.values()}
 
 
 def test_other_verdict(directory: Path, promtool: Path) -> None:
     """What is on the second list is really judged otherwise."""
     found = verdicts(promtool, directory, list(DIFFERENT))
 
-    assert {text: (ours, not ours) for text, ours in DIFFERENT.items()} == found
+    assert {text: (accepted, not accepted) for text, accepted in DIFFERENT.items()} == found

@@ -41,7 +41,7 @@ def test_no_address(address: str) -> None:
 
 
 def connects(family: socket.AddressFamily, address: object) -> bool:
-    """Whether somebody listens there."""
+    """Whether a server listens there."""
     with socket.socket(family) as probe:
         return probe.connect_ex(address) == 0  # type: ignore[arg-type]
 
@@ -77,7 +77,7 @@ def test_several_addresses(tmp_path: Path) -> None:
 
 
 def test_taken_port_is_one_line() -> None:
-    """A port that somebody has is an error of one line, and what was opened before is closed."""
+    """A port that is in use is an error of one line, and what was opened before is closed."""
     with listening(["127.0.0.1:0"]) as [listener]:
         port = listener.getsockname()[1]
         with pytest.raises(SettingsError) as caught, listening(["127.0.0.1:0", f"127.0.0.1:{port}"]):
@@ -143,7 +143,7 @@ def test_used_unix_socket_is_an_error(tmp_path: Path) -> None:
 
 
 def test_file_at_the_place_is_left_alone(tmp_path: Path) -> None:
-    """A file that is no socket is somebody's."""
+    """A file that is not a socket is not removed."""
     path = tmp_path / "s.sock"
     path.write_text("precious")
     with pytest.raises(SettingsError, match="is a file that is not a socket"), listening([f"unix:{path}"]):
@@ -153,7 +153,7 @@ def test_file_at_the_place_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_successors_socket_is_not_removed(tmp_path: Path) -> None:
-    """Who ends after its successor has taken its place leaves the successor's socket there."""
+    """A server that ends after its successor has replaced its socket leaves the successor's."""
     path = tmp_path / "s.sock"
     with listening([f"unix:{path}"]):
         path.unlink()

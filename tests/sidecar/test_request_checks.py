@@ -85,8 +85,8 @@ async def test_headers_are_on_every_answer(method: str) -> None:
         (basic("no:pässword:1".encode()), 200),
         (basic(b"alice:right").replace("Basic", "basic"), 200),
         (basic(b"alice:wrong"), 401),
-        (basic(b"nobody:right"), 401),
-        (basic(b"nobody:fakepassword"), 401),
+        (basic(b"unknown:right"), 401),
+        (basic(b"unknown:fakepassword"), 401),
         (basic(b"alice"), 401),
         (basic(b"open:"), 200),
         (basic(b"open"), 401),
@@ -102,7 +102,7 @@ async def test_headers_are_on_every_answer(method: str) -> None:
 )
 @pytest.mark.asyncio
 async def test_password(authorization: str, status: int) -> None:
-    """With users, the right password is asked for; whatever else is sent is refused, and is no error."""
+    """With users, only a right password is accepted; anything else is refused, and is no error."""
     response = await configured(users=USERS).get("/", headers={"Authorization": authorization})
 
     assert status == response.status_code

@@ -42,8 +42,8 @@ def _compared(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         ("alice", b"another", False),
         ("alice", b"", False),
         ("Alice", b"right", False),
-        ("nobody", b"right", False),
-        ("nobody", b"fakepassword", False),
+        ("unknown", b"right", False),
+        ("unknown", b"fakepassword", False),
         ("", b"", False),
         ("alice", b"right\0", False),
         ("\u00e4", b"\xff\xfe", False),
@@ -51,7 +51,7 @@ def _compared(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 )
 @pytest.mark.asyncio
 async def test_right_or_wrong(user: str, password: bytes, expected: bool) -> None:
-    """The password of the user is right, and nothing else is; asked again, it is the same."""
+    """The password of the user is right, and nothing else is; a second check has the same result."""
     known = BasicAuth()
 
     assert [expected, expected] == [await known.is_right(USERS, user, password) for _ in range(2)]
@@ -114,7 +114,7 @@ async def test_unknown_user_has_no_password(monkeypatch: pytest.MonkeyPatch) -> 
     """Were a password found that the unknown user's hash takes, it would still open nothing."""
     monkeypatch.setattr(basic_auth, "_DUMMY_HASH", hashed(b"found").replace(b"$04$", b"$%02d$"))
 
-    assert not await BasicAuth().is_right(USERS, "nobody", b"found")
+    assert not await BasicAuth().is_right(USERS, "unknown", b"found")
 
 
 @pytest.mark.asyncio
@@ -142,13 +142,13 @@ async def test_one_at_a_time_and_not_on_the_loop(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(bcrypt, "checkpw", checkpw)
     known, users, rounds = BasicAuth(), {"alice": hashed(b"right", 8)}, 0
-    asked = asyncio.gather(*(known.is_right(users, "alice", str(i).encode()) for i in range(3)))
-    while not asked.done():
-        await asyncio.wait([asked], timeout=0)
+    checks = asyncio.gather(*(known.is_right(users, "alice", str(i).encode()) for i in range(3)))
+    while not checks.done():
+        await asyncio.wait([checks], timeout=0)
         rounds += 1
         assert threading.get_ident() not in running
 
-    assert ([False] * 3, [1, 1, 1]) == (asked.result(), most)
+    assert ([False] * 3, [1, 1, 1]) == (checks.result(), most)
     assert rounds > 10
     assert not known.is_busy
 
@@ -196,7 +196,7 @@ async def test_no_password_is_kept() -> None:
 
 @pytest.mark.asyncio
 async def test_known_password_waits_for_nobody() -> None:
-    """A known password is told at once, also while another one is being compared."""
+    """A known password is accepted at once, also while another one is being compared."""
     users = {"alice": USERS["alice"], "carol": hashed(b"slow", 11)}
     known = BasicAuth()
     await known.is_right(users, "alice", b"right")

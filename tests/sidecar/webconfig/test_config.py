@@ -104,7 +104,7 @@ def test_defaults_are_the_toolkits(file: Path) -> None:
 
 @pytest.mark.parametrize("value", ["true", "false", "yes", "off", "True"])
 def test_http2_is_taken(file: Path, value: str) -> None:
-    """The format's default is `http2: true`; whoever writes it down, or turns it off, is served by HTTP/1.1 as well."""
+    """The format's default is `http2: true`; with it, and when it is turned off, HTTP/1.1 is served."""
     assert WebConfig() == config(file, f"http_server_config: {{http2: {value}}}")
 
 
@@ -153,7 +153,7 @@ def test_no_interval_is_no_limit(file: Path, text: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "''", "~", "null", "[]", "{}", "x", HASH[:-1], HASH.replace("$10$", "$99$")])
 def test_user_without_hash_is_an_error(file: Path, value: str) -> None:
-    """A user whose hash is missing or damaged is not left out: with the last one, all passwords would be."""
+    """A user with a missing or damaged hash is not skipped: without the last user, passwords would be off."""
     assert refusal(file, f"basic_auth_users:\n  alice: {value}\n").startswith("FILE: basic_auth_users.alice: must be ")
 
 
@@ -246,12 +246,12 @@ def test_wrong_tls_is_named(file: Path, text: str, expected: str) -> None:
 
 @pytest.mark.parametrize("text", ["min_version: TLS13", "key_file: k", "client_auth_type: NoClientCert"])
 def test_tls_without_certificate_is_an_error(file: Path, text: str) -> None:
-    """Who asks for anything of TLS is not served without it."""
+    """A config with any key of TLS is not served without TLS."""
     assert "tls_server_config.cert_file: is missing: TLS needs" in refusal(file, f"tls_server_config: {{{text}}}")
 
 
 def test_everything_wrong_is_told_at_once(file: Path) -> None:
-    """One reading tells all that is wrong, so that it is mended in one go."""
+    """One reading finds everything that is wrong."""
     lines = refusal(file, "a: b\nrate_limit: {burst: x}\nbasic_auth_users: {alice: x, bob: y}\n").splitlines()
 
     assert ["4 settings are wrong:"] == lines[:1]

@@ -29,7 +29,7 @@ def change(file: Path, content: str) -> None:
 
 
 def burst(config: ReloadedConfig) -> int:
-    """Return what tells the configs apart."""
+    """Return the number in which the configs differ."""
     limit = config.current().config.rate_limit
 
     assert limit is not None
@@ -44,7 +44,7 @@ def test_no_file_demands_nothing() -> None:
 
 
 def test_what_is_wrong_at_the_start_is_an_error(file: Path) -> None:
-    """Nothing is served without the config that was asked for."""
+    """A config that is wrong at the start is an error: nothing is served without it."""
     file.write_text("nonsense")
     with pytest.raises(SettingsError):
         ReloadedConfig(file)
@@ -154,7 +154,7 @@ def test_certificate_that_comes_late_is_loaded(tmp_path: Path) -> None:
 
 
 def test_tls_is_not_turned_off_by_a_change(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Who has been served with TLS is never served without, because of a file that has lost a section."""
+    """A file that has lost its TLS section does not turn TLS off."""
     pair = Authority(tmp_path / "certificates").server()
     file = tmp_path / "web.yml"
     file.write_text(f"tls_server_config: {{cert_file: {pair.cert}, key_file: {pair.key}}}")

@@ -1,4 +1,4 @@
-"""TLS as the web config asks for it, between two real ends: who gets in, by which version, cipher and curve."""
+"""TLS by the web config, between two real ends: which clients are accepted, by which version, cipher and curve."""
 
 import socket
 import ssl
@@ -49,28 +49,28 @@ def client(authority: Authority, pair: Pair | None = None) -> ssl.SSLContext:
 
 def met(config: TlsConfig, context: ssl.SSLContext) -> tuple[Any, dict[str, Any]]:
     """Bring both ends together; return the scraper's end and the certificate that it showed. OSError if they part."""
-    ours, theirs = socket.socketpair()
+    server_end, client_end = socket.socketpair()
     shown: list[Any] = []
     server = context_of(config)
 
     def serve() -> None:
         try:
-            with server.wrap_socket(ours, server_side=True) as connection:
+            with server.wrap_socket(server_end, server_side=True) as connection:
                 shown.append(connection.getpeercert())
                 connection.sendall(b"hello")
         except OSError:
-            ours.close()
+            server_end.close()
 
     thread = threading.Thread(target=serve)
     thread.start()
-    theirs.settimeout(10)
+    client_end.settimeout(10)
     try:
-        with context.wrap_socket(theirs, server_hostname="localhost") as connection:
+        with context.wrap_socket(client_end, server_hostname="localhost") as connection:
             if connection.recv(5) != b"hello":
                 raise ConnectionError("the server has hung up")
             facts = {"version": connection.version(), "cipher": connection.cipher()}
     finally:
-        theirs.close()
+        client_end.close()
         thread.join()
     return shown[0], facts
 
@@ -218,20 +218,20 @@ def test_servers_certificate_is_no_clients(verifying: TlsConfig, authority: Auth
     ],
 )
 def test_who_gets_in(config: TlsConfig, authority: Authority, tmp_path: Path, kind: str, expected: list[bool]) -> None:
-    """Of one without certificate, one of the authority and a stranger, those get in whom Go's servers let in."""
+    """Of a client without a certificate, one of the authority and one of another, Go's servers accept the same."""
     file = None if kind == "NoClientCert" else authority.cert
-    asked = replace(config, client_auth_type=kind, client_ca_file=file)
+    changed = replace(config, client_auth_type=kind, client_ca_file=file)
     stranger = Authority(tmp_path / "others", "authority")
     clients = [None, authority.client(), stranger.client()]
 
-    assert expected == [not refused(asked, client(authority, each)) for each in clients]
+    assert expected == [not refused(changed, client(authority, each)) for each in clients]
 
 
 def test_without_authority_the_systems_are_trusted(config: TlsConfig, authority: Authority) -> None:
-    """Verifying without a client CA trusts whom the system trusts, which are none of ours."""
-    asked = replace(config, client_auth_type="VerifyClientCertIfGiven")
+    """Without a client CA, the system's authorities are trusted, and not the test's."""
+    changed = replace(config, client_auth_type="VerifyClientCertIfGiven")
 
-    assert [False, True] == [refused(asked, client(authority, each)) for each in (None, authority.client())]
+    assert [False, True] == [refused(changed, client(authority, each)) for each in (None, authority.client())]
 
 
 @pytest.mark.parametrize("name", ["scraper.example", "scraper@example.org", "::1", "spiffe://example.org/scraper"])
@@ -254,7 +254,7 @@ def test_other_names_are_not_allowed(verifying: TlsConfig, authority: Authority,
 
 @pytest.mark.parametrize("shown", [None, {}, {"subject": ()}, {"subjectAltName": (("IP Address", "<invalid>"),)}])
 def test_no_certificate_has_no_allowed_name(shown: Any) -> None:
-    """Who shows no certificate, or one without names, is not allowed."""
+    """A client without a certificate, or with one without names, is not allowed."""
     assert not has_allowed_name(shown, ["a"])
 
 
@@ -293,9 +293,9 @@ def speaking(authority: Authority, version: str) -> ssl.SSLContext:
 )
 def test_versions(config: TlsConfig, authority: Authority, lowest: str, highest: str, spoken: list[str]) -> None:
     """The versions from min_version to max_version are spoken, and no other."""
-    asked = replace(config, min_version=lowest, max_version=highest)
+    changed = replace(config, min_version=lowest, max_version=highest)
 
-    assert spoken == [version for version in VERSIONS if not refused(asked, speaking(authority, version))]
+    assert spoken == [version for version in VERSIONS if not refused(changed, speaking(authority, version))]
 
 
 @pytest.mark.parametrize("suite", CIPHERS_1_2)
@@ -312,29 +312,29 @@ def test_cipher_suites(authority: Authority, suite: str) -> None:
 
 def test_unlisted_suite_is_refused(config: TlsConfig, authority: Authority) -> None:
     """A scraper that has none of the listed suites does not get in."""
-    asked = replace(config, cipher_suites=("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",))
+    changed = replace(config, cipher_suites=("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",))
     context = speaking(authority, "TLS12")
     context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
 
-    assert refused(asked, context)
+    assert refused(changed, context)
 
 
 def test_suites_of_tls_13_alone_leave_tls_13_alone(config: TlsConfig, authority: Authority) -> None:
     """Where no suite of TLS 1.2 is listed, none is spoken, as with Go."""
-    asked = replace(config, cipher_suites=("TLS_AES_128_GCM_SHA256",))
+    changed = replace(config, cipher_suites=("TLS_AES_128_GCM_SHA256",))
 
-    assert ["TLS13"] == [version for version in VERSIONS if not refused(asked, speaking(authority, version))]
+    assert ["TLS13"] == [version for version in VERSIONS if not refused(changed, speaking(authority, version))]
     with pytest.raises(SettingsError, match=r"has suites of TLS 1\.3 alone"):
-        context_of(replace(asked, max_version="TLS12"))
+        context_of(replace(changed, max_version="TLS12"))
 
 
-@pytest.mark.parametrize(("ours", "used"), [(True, "AES256"), (False, "AES128")])
-def test_whose_order_of_suites(config: TlsConfig, authority: Authority, ours: bool, used: str) -> None:
-    """prefer_server_cipher_suites decides whose order it is."""
+@pytest.mark.parametrize(("is_servers", "used"), [(True, "AES256"), (False, "AES128")])
+def test_order_of_suites(config: TlsConfig, authority: Authority, is_servers: bool, used: str) -> None:
+    """prefer_server_cipher_suites decides whether the server's order of suites applies, or the client's."""
     suites = ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256")
     context = speaking(authority, "TLS12")
     context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384")
-    _, facts = met(replace(config, cipher_suites=suites, prefer_server_cipher_suites=ours), context)
+    _, facts = met(replace(config, cipher_suites=suites, prefer_server_cipher_suites=is_servers), context)
 
     assert used in facts["cipher"][0]
 
@@ -351,14 +351,14 @@ def test_whose_order_of_suites(config: TlsConfig, authority: Authority, ours: bo
 def test_curve(authority: Authority, curve: str, openssl: str) -> None:
     """The one curve that is listed is the one that is used, with either version."""
     pair = authority.server("rsa", has_rsa=True)  # With TLS 1.2, the other kind's own curve would count, too.
-    asked = TlsConfig("x", cert_file=pair.cert, key_file=pair.key, curve_preferences=(curve,))
+    changed = TlsConfig("x", cert_file=pair.cert, key_file=pair.key, curve_preferences=(curve,))
     others = {"prime256v1", "secp384r1", "secp521r1"} - {openssl}
     for version in ("TLS12", "TLS13"):
         same, other = speaking(authority, version), speaking(authority, version)
         same.set_ecdh_curve(openssl)
         other.set_ecdh_curve(min(others))
 
-        assert [False, True] == [refused(asked, context) for context in (same, other)]
+        assert [False, True] == [refused(changed, context) for context in (same, other)]
 
 
 @pytest.mark.skipif(HAS_X25519, reason="this Python can do it")
