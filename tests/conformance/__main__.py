@@ -18,6 +18,9 @@ TESTS = ("test/engine", "test/base/test_events.py", "test/ext/asyncio")
 DATABASES = ("default", "aiosqlite")
 """Names from SQLAlchemy's setup.cfg: SQLite, synchronous and asynchronous."""
 
+SHOWN_MAX = 30
+"""How many differences are printed for each database; the table has their number."""
+
 INSTRUMENTED = ("-p", "tests.conformance.plugin")
 
 # With -s, SQLAlchemy's tests import the installed package and not the one beside them.
@@ -82,7 +85,7 @@ def compare(tests: Sequence[str], database: str, source: Path) -> bool:
         again = run(files, database, source), run(files, database, source, *INSTRUMENTED)
         print(f"run again, for {len(changed)} differences: {', '.join(files)}")
         changed = sorted({*changed} & {*differences(*again)})
-    for test in changed:
+    for test in changed[:SHOWN_MAX]:
         print(f"{test}: {bare.get(test)} bare, {instrumented.get(test)} instrumented")
     print(
         f"| {version('sqlalchemy')} | {database} | {count(bare)} | {count(instrumented)} | {len(changed)} |", flush=True
