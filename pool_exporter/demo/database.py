@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy import URL, NullPool, StaticPool, event, text
@@ -20,7 +19,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from pool_exporter.database_url import async_url
-from pool_exporter.demo.database_settings import DatabaseSettings, engine_arguments
+from pool_exporter.demo.database_settings import DatabaseSettings, EngineArguments, engine_arguments
 from pool_exporter.demo.models import Table
 from pool_exporter.errors import Problem, SettingsError
 
@@ -45,7 +44,7 @@ class Database:
     """
 
     url: URL
-    arguments: dict[str, Any]
+    arguments: EngineArguments
     application_name: str
     is_own: bool
 
@@ -109,7 +108,7 @@ class Database:
         async with engine.begin() as connection:
             yield connection
 
-    def _engine(self, **arguments: Any) -> AsyncEngine:  # noqa: ANN401  # as create_async_engine()
+    def _engine(self, **arguments: object) -> AsyncEngine:
         try:
             engine = create_async_engine(self.url, **arguments)
         except ModuleNotFoundError as error:

@@ -15,7 +15,7 @@ import os
 from collections import ChainMap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from dotenv.parser import Binding, parse_stream
 from dotenv.variables import parse_variables
@@ -38,6 +38,9 @@ A_SWITCH = "must be true or false (also 1/0, yes/no, on/off)"
 # sessions, from the users. Half an hour is far below MySQL's wait_timeout (8 hours, or less where a host lowered it),
 # bounds the memory of a PostgreSQL backend, and spreads pools over servers that came back.
 SERVER_POOL = {"pool_size": 5, "max_overflow": 10, "pool_timeout": 30.0, "pool_pre_ping": True, "pool_recycle": 1800}
+EngineArguments = dict[str, object]
+"""Keyword arguments of create_engine()."""
+
 QUEUE_ONLY = ("pool_size", "max_overflow", "pool_timeout")
 ENGINE_FIELDS = (*QUEUE_ONLY, "pool_pre_ping", "pool_recycle", "echo")
 
@@ -97,12 +100,12 @@ class DatabaseSettings(BaseSettings):
 
     @classmethod
     @override
-    def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:
+    def settings_customise_sources(cls, *_: object, **sources: object) -> tuple[PydanticBaseSettingsSource, ...]:
         """Use the arguments alone: pydantic-settings would read `os.environ` at every construction."""
-        return (sources["init_settings"],)
+        return (cast("PydanticBaseSettingsSource", sources["init_settings"]),)
 
 
-def engine_arguments(settings: DatabaseSettings, url: URL | None = None) -> dict[str, Any]:
+def engine_arguments(settings: DatabaseSettings, url: URL | None = None) -> EngineArguments:
     """Return the keyword arguments of create_engine() or create_async_engine() for a database.
 
     A setting wins over a default. The defaults are SERVER_POOL for servers, and SQLAlchemy's for files. The class of
@@ -130,7 +133,7 @@ def engine_arguments(settings: DatabaseSettings, url: URL | None = None) -> dict
     return explicit
 
 
-def _sqlite_pool(url: URL, explicit: dict[str, Any]) -> dict[str, Any]:
+def _sqlite_pool(url: URL, explicit: EngineArguments) -> EngineArguments:
     from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool, SingletonThreadPool, StaticPool
 
     is_async = url.get_dialect().is_async
@@ -143,14 +146,14 @@ def _sqlite_pool(url: URL, explicit: dict[str, Any]) -> dict[str, Any]:
     return {"poolclass": AsyncAdaptedQueuePool if is_async else QueuePool} if explicit.keys() & {*QUEUE_ONLY} else {}
 
 
-def _refuse(names: tuple[str, ...], explicit: dict[str, Any], allowed: str) -> None:
+def _refuse(names: tuple[str, ...], explicit: EngineArguments, allowed: str) -> None:
     keys = {name: _keys(DatabaseSettings.model_fields[name])[0] for name in names if name in explicit}
     problems = [Problem(key, str(explicit[name]), allowed) for name, key in keys.items()]
     if problems:
         raise SettingsError(*problems)
 
 
-def _application_name(settings: DatabaseSettings, url: URL) -> dict[str, Any]:
+def _application_name(settings: DatabaseSettings, url: URL) -> EngineArguments:
     if url.get_backend_name() != "postgresql" or "application_name" in url.query:
         return {}
     given = settings.url.query.get("application_name") if settings.url else None

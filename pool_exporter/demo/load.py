@@ -70,7 +70,7 @@ class Load:
         """A number that is another one each time."""
         return next(self._actions)
 
-    async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401  # JSON
+    async def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401  # JSON
         """Return the JSON of the response; None if there is none, the response is an error or comes too late."""
         self.tally.requests += 1
         try:

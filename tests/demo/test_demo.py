@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI, HTTPException
@@ -298,9 +299,8 @@ def test_connections_have_a_name_of_their_own(driver: str, tmp_path: Path) -> No
     """Two demos on one server, or a demo and a service of that name, never end each other's connections."""
     settings = DatabaseSettings(database_url=SecretStr(f"postgresql+{driver}://u@h/d?application_name=orders"))
     first, second = Database.choose(settings, tmp_path), Database.choose(settings, tmp_path)
-    given = first.url.query.get("application_name") or first.arguments["connect_args"]["server_settings"].get(
-        "application_name"
-    )
+    connect_args: Any = first.arguments.get("connect_args")
+    given = first.url.query.get("application_name") or connect_args["server_settings"].get("application_name")
 
     assert first.application_name == given
     assert 3 == len({"orders", first.application_name, second.application_name})

@@ -130,12 +130,12 @@ def read(path: Path) -> WebConfig:
     )
 
 
-def _fields(prefix: str, node: object, fields: "_Fields", problems: list[Problem]) -> dict[str, Any]:
+def _fields(prefix: str, node: object, fields: "_Fields", problems: list[Problem]) -> "_Values":
     """Return the converted values of one mapping; append to *problems* those that cannot be converted.
 
     An empty value is the default, except a user's hash: to skip the last user would turn passwords off.
     """
-    given: dict[str, Any] = {}
+    given: _Values = {}
     if node is None or node in _UNSET:
         return given
     if not isinstance(node, dict):
@@ -234,6 +234,8 @@ def _count(value: object) -> int:
 
 
 _Convert = Callable[[object], object]
+_Values = dict[str, Any]
+"""The converted values of a section, by key; each key has a type of its own."""
 _Fields = Mapping[str, "_Convert | _Fields"]
 
 _SECTIONS: Final[_Fields] = {
@@ -256,9 +258,7 @@ _SECTIONS: Final[_Fields] = {
 }
 
 
-def _contradictions(
-    prefix: str, tls: Mapping[str, Any], limit: Mapping[str, Any]
-) -> Iterator[tuple[str, str | None, str]]:
+def _contradictions(prefix: str, tls: "_Values", limit: "_Values") -> Iterator[tuple[str, str | None, str]]:
     """Yield each combination of valid values that is wrong: the key, its value, and why."""
     if limit.get("interval") and "burst" not in limit:
         yield f"{prefix}rate_limit.burst", None, "is missing: without it no request is answered"
@@ -285,6 +285,6 @@ def _contradictions(
         yield f"{prefix}min_version", lowest, f"is above the max_version {highest}"
 
 
-def _tls(path: Path, given: Mapping[str, Any]) -> TlsConfig:
+def _tls(path: Path, given: "_Values") -> TlsConfig:
     files = {name: path.parent / value for name, value in given.items() if name.endswith("_file")}
     return TlsConfig(place=f"{path}: tls_server_config", **{**given, **files})

@@ -4,8 +4,9 @@ So a user may be named `no` or `1234`. A duplicate key is an error; YAML's libra
 file is in an error message, because it may be a secret.
 """
 
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pool_exporter.errors import Problem, SettingsError
 
@@ -39,7 +40,7 @@ def _parsed(path: Path, content: bytes) -> object:
     import yaml
 
     class Loader(yaml.BaseLoader):
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: ANN401, FBT001, FBT002
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:  # noqa: FBT001, FBT002  # as yaml's
             keys = [key.value for key, _ in node.value]
             for number, (key, _) in enumerate(node.value):
                 if key.value in keys[:number]:
