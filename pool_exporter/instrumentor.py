@@ -6,17 +6,17 @@ but OpenTelemetry's protocol for instrumentors may be here.
 
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from dataclasses import dataclass
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
-from opentelemetry.metrics import get_meter_provider
+from opentelemetry.metrics import MeterProvider, get_meter_provider
+from opentelemetry.trace import TracerProvider
 from typing_extensions import override
 
 from pool_exporter.environment import Environment
 from pool_exporter.errors import PoolExporterError
+from pool_exporter.otel import other_instrumentation
 from pool_exporter.otel.meter_provider_bridge import MeterProviderBridge, attach_to_provider
-from pool_exporter.otel.other_instrumentation import take_over
 from pool_exporter.runtime.all_pools import AllPoolsInstrumentation, instrument_all
 from pool_exporter.runtime.instrumentation import monitors
 from pool_exporter.runtime.registry import registry
@@ -38,9 +38,6 @@ class Configuration:
     trace_waits: float | None = None
 
 
-_OPTIONS: Final = tuple(field.name for field in fields(Configuration))
-
-
 class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no types
     """Instruments every pool of the process, those that exist and those that are made later."""
 
@@ -56,9 +53,16 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
         return ("sqlalchemy >= 2.0, < 2.2",)
 
     @override
-    def _instrument(self, **kwargs: Any) -> None:
+    def _instrument(
+        self,
+        *,
+        take_over: bool = Configuration.take_over,
+        trace_waits: float | None = Configuration.trace_waits,
+        meter_provider: MeterProvider | None = None,
+        tracer_provider: TracerProvider | None = None,
+        **_: object,
+    ) -> None:
         """Begin, with the options of `Configuration`, and with the two providers that all instrumentors are given."""
-        options = Configuration(**{name: kwargs[name] for name in _OPTIONS if name in kwargs})
         was_started = registry.all_pools is not None
         try:
             all_pools = instrument_all()
@@ -66,17 +70,17 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
             # Raised, it would keep opentelemetry-instrument from loading any other instrumentation.
             _log.error("no pool is instrumented: %s", error)
             return
-        if options.take_over:
-            self._give_back = take_over()
+        if take_over:
+            self._give_back = other_instrumentation.take_over()
         # What the application has started itself must not end when this does.
         self._all_pools = None if was_started else all_pools
-        self._bridge = attach_to_provider(kwargs.get("meter_provider") or get_meter_provider(), monitors)
-        trace_waits = Environment.lenient().trace_waits if options.trace_waits is None else options.trace_waits
-        if trace_waits is not None:
-            all_pools.trace_waits(trace_waits, kwargs.get("tracer_provider"))
+        self._bridge = attach_to_provider(meter_provider or get_meter_provider(), monitors)
+        seconds = Environment.lenient().trace_waits if trace_waits is None else trace_waits
+        if seconds is not None:
+            all_pools.trace_waits(seconds, tracer_provider)
 
     @override
-    def _uninstrument(self, **kwargs: Any) -> None:
+    def _uninstrument(self, **_: object) -> None:
         """End, and leave everything as it was before."""
         if self._bridge is not None:
             self._bridge.is_of_all = False

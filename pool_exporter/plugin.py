@@ -6,7 +6,7 @@ may not keep an application from starting for the sake of its monitoring.
 """
 
 import logging
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.engine import URL, CreateEnginePlugin, Engine
 
@@ -21,7 +21,7 @@ _KNOWN: Final = ("pool_exporter_name", "pool_exporter_service")
 class PoolExporterPlugin(CreateEnginePlugin):
     """Instruments the engine that is being created."""
 
-    def __init__(self, url: URL, kwargs: dict[str, Any]) -> None:
+    def __init__(self, url: URL, kwargs: dict[str, object]) -> None:
         """Read the options from the URL; one that does not exist or is given twice is one line of level ERROR."""
         super().__init__(url, kwargs)
         given = {key: value for key, value in url.query.items() if key.startswith(_PREFIX)}

@@ -14,7 +14,10 @@ DETACHED: Final = 3
 CLOSED: Final = 4
 IDLE_IN_OLD_POOL: Final = 5
 
-Reference: TypeAlias = Callable[[], Any] | None
+Referent: TypeAlias = Any
+"""A record, proxy, task or thread; only the hooks know its type."""
+
+Reference: TypeAlias = Callable[[], Referent] | None
 """A weak reference: returns its object, or None when that was collected. None where there is no object."""
 
 
@@ -60,7 +63,7 @@ class Connection:
         #: The task, thread or greenlet that checked out.
         self.owner: Reference = None
         #: SQLAlchemy's connection record, and the id() of the driver's connection, which finds a detached one again.
-        self.record: Callable[[], Any] = nothing
+        self.record: Callable[[], Referent] = nothing
         self.identity = 0
         #: One of `CLOSE_REASONS`, set when it is known before the close; "" until then.
         self.close_reason = ""
