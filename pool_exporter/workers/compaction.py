@@ -14,8 +14,8 @@ A file may be unlocked although its process is running: it is a copy, restored f
 notices at its next heartbeat, removes the copy and goes on in a new file. Until then the copy must not be compacted:
 workers leave it alone because they see the process, readers because they saw the file under another inode number.
 
-A process that is killed while it creates a file leaves it under a temporary name. Nobody else knows its age (another
-machine's clock may have written its times), so a compactor removes what it has itself seen for a minute.
+A process that is killed while it creates a file leaves it under a temporary name. No other process knows its age
+(another machine's clock may have written its times), so a compactor removes what it has itself seen for a minute.
 """
 
 import logging

@@ -96,7 +96,7 @@ def _replace(directory: Path, name: str, content: bytes) -> None:
 
 
 def _replace_from_reserve(directory: Path, name: str, content: bytes) -> None:
-    # Truncated last: a process that is killed here leaves a reserve whose content nobody reads.
+    # Truncated last: a process that is killed here leaves a reserve with content that is never read.
     descriptor = os.open(directory / RESERVE, _OPEN)
     try:
         write_all(descriptor, content)
