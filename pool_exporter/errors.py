@@ -4,7 +4,6 @@ Each class says where the cause is:
 
     Exception
     └── PoolExporterError
-        ├── UnsupportedError                    in pool_exporter: it does not know the installed SQLAlchemy
         ├── SettingsError (also a ValueError)   in the settings: the environment, `.env` or an argument is wrong
         └── CorruptFile                         in another process: a file of the shared directory is damaged
 
@@ -47,20 +46,6 @@ def _from_colon_masked(text: str, unless: str = r"(?!)") -> str:
 
 class PoolExporterError(Exception):
     """The base class of all errors that pool_exporter raises on purpose."""
-
-
-class UnsupportedError(PoolExporterError):
-    """The installed version of a package works in a way that this version of pool_exporter does not know."""
-
-    def __init__(self, package: str, missing: list[str]) -> None:
-        """Keep the package with its version, and the names that it should have and does not have."""
-        super().__init__(package, missing)
-        self.package = package
-        self.missing = missing
-
-    def __str__(self) -> str:
-        name = self.package.partition(" ")[0]
-        return f"{self.package} has no {', '.join(self.missing)}: upgrade pool_exporter, or install an older {name}"
 
 
 @dataclass(frozen=True)

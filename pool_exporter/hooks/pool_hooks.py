@@ -23,7 +23,7 @@ from pool_exporter.hooks.checkout_owner import is_finished, name_of
 from pool_exporter.hooks.checkout_patches import patch_instance_connect, restore_instance_connect
 from pool_exporter.hooks.drift_check import Drift
 from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
-from pool_exporter.hooks.method_patches import patches
+from pool_exporter.hooks.method_patches import PatchSet, patches
 from pool_exporter.hooks.pool_binding import ATTRIBUTE, PoolBinding, Proxied, Record, binding_of
 from pool_exporter.hooks.sqlalchemy_private import (
     has_terminate,
@@ -43,8 +43,8 @@ from pool_exporter.state.pool_state import PoolState
 class PoolHooks:
     """The connections of one pool and its successors."""
 
-    def __init__(self, pool: Pool, state: PoolState) -> None:
-        self.state = state
+    def __init__(self, pool: Pool, state: PoolState, patch_set: PatchSet = patches) -> None:
+        self.state, self._patches = state, patch_set
         self._pools: list[ref[Pool]] = [ref(pool)]
         #: Pools that `recreate()` made and that have not served a caller yet.
         self._successors: list[ref[Pool]] = []
@@ -62,7 +62,7 @@ class PoolHooks:
         """Instrument the pool, and track the connections that it has already."""
         for pool in self.pools():
             binding = self._bind(pool)
-            binding.patch = patches.open(type(pool), PATCH_FACTORIES)
+            binding.patch = self._patches.open(type(pool), PATCH_FACTORIES)
             patch_instance_connect(pool, binding)
             for record in open_records(pool):
                 self._catch_up(self.adopt(record), record.fairy_ref)
@@ -153,7 +153,7 @@ class PoolHooks:
                 self.state.replaced(limit_of(pool))
                 self._pools = [*filter(_is_alive, self._pools), ref(pool)]
                 self._successors = [each for each in self._successors if each() not in (None, pool)]
-                binding.patch = patches.open(type(pool), PATCH_FACTORIES)
+                binding.patch = self._patches.open(type(pool), PATCH_FACTORIES)
 
     # The life of a connection, in order.
 

@@ -39,7 +39,8 @@ FAIRY: Final[type[PoolProxiedConnection]] = getattr(_BASE, "_ConnectionFairy", P
 
 OPEN: Final = "_ConnectionRecord__connect"
 CLOSE: Final = "_ConnectionRecord__close"
-"""Two private methods of the record, under the names that the compiler gives them."""
+CREATE_RECORD: Final = "_create_connection"
+"""Two private methods of the record, under the names that the compiler gives them; and the pool's that makes one."""
 
 PARAMETERS: Final = {
     "connect": ("self",),
@@ -65,11 +66,7 @@ _DEFINED_ONCE: Final = (
 _OVERRIDDEN: Final = ("_return_conn", "recreate")
 """Each pool class may define these itself, and may call its parent's; a call through several of them counts once."""
 
-CLOSERS: Final = {
-    "_do_return_conn": "overflow",
-    "_cleanup": "overflow",
-    "dispose": "dispose",
-}
+CLOSERS: Final = {"_do_return_conn": "overflow", "_cleanup": "overflow", "dispose": "dispose"}
 """Methods of a pool, whichever class defines them, from which a record is closed, and the close reason of each."""
 
 _ON_CLASSES: Final = (
@@ -77,6 +74,7 @@ _ON_CLASSES: Final = (
     (FAIRY, "_pool"),
     (FAIRY, "dbapi_connection"),
     (RECORD, "get_connection"),
+    (Pool, CREATE_RECORD),
     (QueuePool, "_do_return_conn"),
     (SingletonThreadPool, "_cleanup"),
     (Engine, "dispose"),
@@ -96,12 +94,7 @@ _VALUES_OF_A_POOL: Final[dict[str, object]] = {
     "_reset_on_return.name": "reset_rollback",
 }
 _RESULTS_OF_A_POOL: Final[dict[str, object]] = {"checkedin": 0, "checkedout": 0, "size": 1, "timeout": 3}
-_VALUES_OF_A_RECORD: Final[dict[str, object]] = {
-    "dbapi_connection": None,
-    "driver_connection": None,
-    "fairy_ref": None,
-    "starttime": 0,
-}
+_VALUES_OF_A_RECORD: Final = {"dbapi_connection": None, "driver_connection": None, "fairy_ref": None, "starttime": 0}
 """What `QueuePool(…, pool_size=1, max_overflow=2, timeout=3)` and a record without a connection must answer."""
 
 

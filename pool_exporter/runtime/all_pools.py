@@ -14,14 +14,16 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 from typing_extensions import Self
 
+from pool_exporter.environment import Environment
 from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks.call_stack import engine_calling
 from pool_exporter.hooks.checkout_patches import uninstrumented_pool_handler
-from pool_exporter.hooks.compatibility import require
+from pool_exporter.hooks.compatibility import is_supported
 from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
 from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.pool_hooks import hooks_of
 from pool_exporter.hooks.sqlalchemy_private import is_complete
+from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.instrumentation import instrument, monitors, prepare_from_environment
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.registry import registry
@@ -52,6 +54,7 @@ class AllPoolsInstrumentation:
         with registry.changing():
             if registry.all_pools is self:
                 registry.all_pools = uninstrumented_pool_handler.on_uninstrumented_pool = None
+                degraded_pools.search = None
             for bridge in self.bridges:
                 bridge.is_of_all = False
             for monitor in list(self._monitors):
@@ -82,16 +85,24 @@ class AllPoolsInstrumentation:
     def search(self) -> None:
         """Instrument the pools that exist: engines first, because they name their pools."""
         gc.collect()  # A pool that is garbage, as each dispose() leaves one, would be found as well.
-        for cls in (Engine, Pool):
-            # By type, because isinstance() reads `__class__`, which may raise on a proxy object.
-            for entry in gc.get_referrers(*_subclasses(cls)):
-                if issubclass(type(entry), cls) and is_complete(entry):
-                    self._instrument(entry)
+        self.search_engines()
+        self._search(Pool)
+
+    def search_engines(self) -> None:
+        """Instrument the pools of the engines that exist."""
+        self._search(Engine)
+
+    def _search(self, cls: type[Engine] | type[Pool]) -> None:
+        # By type, because isinstance() reads `__class__`, which may raise on a proxy object.
+        for entry in gc.get_referrers(*_subclasses(cls)):
+            if issubclass(type(entry), cls) and is_complete(entry):
+                self._instrument(entry)
 
     @guarded
     def _instrument(self, target: Engine | Pool) -> None:
         """Instrument what is not; `close()` must not close a monitor that `instrument()` has made."""
-        if hooks_of(target.pool if isinstance(target, Engine) else target) is None:
+        hooks = hooks_of(target.pool if isinstance(target, Engine) else target)
+        if hooks is None and degraded_pools.monitor_of(target) is None:
             monitor = instrument(target, service=self._service)
             self._monitors.add(monitor)
             if self._trace_waits is not None:
@@ -117,7 +128,6 @@ def instrument_all(
     Raises:
         TypeError: *meter_provider* is no MeterProvider.
         ValueError: *trace_waits* is negative, infinite or not a number.
-        UnsupportedError: The installed SQLAlchemy works in a way that this version does not know.
 
     Example:
         >>> pool_exporter.instrument_all(meter_provider=get_meter_provider())
@@ -140,7 +150,10 @@ def _started() -> AllPoolsInstrumentation:
     with registry.changing():
         if isinstance(registry.all_pools, AllPoolsInstrumentation):
             return registry.all_pools
-        require()
+        if not is_supported():
+            current = registry.all_pools = AllPoolsInstrumentation(Environment.lenient().service)
+            degraded_pools.search = current.search_engines
+            return current
         current = registry.all_pools = AllPoolsInstrumentation(prepare_from_environment())
         uninstrumented_pool_handler.on_uninstrumented_pool = current.on_uninstrumented_pool
         patches.open(Pool, PATCH_FACTORIES)

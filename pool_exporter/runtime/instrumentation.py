@@ -11,10 +11,11 @@ from sqlalchemy.pool import Pool
 
 from pool_exporter.environment import Environment
 from pool_exporter.hook_errors import errors
-from pool_exporter.hooks.compatibility import require
+from pool_exporter.hooks.compatibility import is_supported
 from pool_exporter.hooks.pool_description import identity_of
 from pool_exporter.hooks.sqlalchemy_private import engine_behind
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.registry import registry
 from pool_exporter.version import build
@@ -36,6 +37,9 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
 ) -> Monitor:
     """Instrument the pool of an engine, or a pool.
 
+    Of a SQLAlchemy that works in a way that this version does not know, the monitor has only the number of used
+    connections, `pool_exporter_degraded` is 1, and a WARNING is logged.
+
     Args:
         target: The engine, also one with execution options, or the pool.
         name: The pool's name in every output; by default the engine's logging name or `host:port/database`. A second
@@ -53,7 +57,6 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
     Raises:
         TypeError: *target* is neither an engine nor a pool, or *meter_provider* is no MeterProvider.
         ValueError: *trace_waits* is negative, infinite or not a number.
-        UnsupportedError: The installed SQLAlchemy works in a way that this version does not know.
 
     Example:
         >>> monitor = pool_exporter.instrument(engine, name="orders")
@@ -73,17 +76,26 @@ def _instrument(target: object, name: str | None, service: str | None) -> Monito
     with registry.changing():
         monitor = registry.monitor_of(pool)
         if monitor is None:
-            require()
-            default = prepare_from_environment()  # Also with a service given: it prepares the directory and forks.
-            return registry.add(pool, identity_of(engine, pool, name, default if service is None else service))
+            return _new_monitor(engine, pool, name, service)
         if name is not None and name != monitor.identity.name.partition("#")[0] and not registry.storage.is_shared:
             registry.rename(monitor, replace(monitor.identity, name=name))
         return monitor
 
 
+def _new_monitor(engine: Engine | None, pool: Pool, name: str | None, service: str | None) -> Monitor:
+    if is_supported():
+        default = prepare_from_environment()  # Also with a service given: it prepares the directory and forks.
+        try:
+            return registry.add(pool, identity_of(engine, pool, name, default if service is None else service))
+        except Exception as error:  # noqa: BLE001  # monitoring never stops the application
+            errors.report(error)
+    default = Environment.lenient().service if service is None else service
+    return degraded_pools.add(engine or pool, identity_of(engine, pool, name, default))
+
+
 def monitors() -> list[Monitor]:
     """Return the monitors of all instrumented pools of this process that are alive."""
-    return registry.monitors()
+    return [*registry.monitors(), *degraded_pools.monitors()]
 
 
 def snapshot() -> Snapshot:
@@ -96,7 +108,13 @@ def snapshot() -> Snapshot:
         return shared
     failed = registry.storage.errors if registry.storage.directory else None
     pools = [_tried(monitor) for monitor in monitors()]
-    return Snapshot(tuple(pool for pool in pools if pool is not None), errors.count, build(), transport_errors=failed)
+    return Snapshot(
+        tuple(pool for pool in pools if pool is not None),
+        errors.count,
+        build(),
+        degraded=int(degraded_pools.is_used),
+        transport_errors=failed,
+    )
 
 
 def _tried(monitor: Monitor) -> PoolSnapshot | None:
