@@ -1,8 +1,8 @@
-"""Histograms for a MeterProvider that lets nobody add finished ones: replayed, record by record, at each collection.
+"""Replays histograms into a MeterProvider that has no place for a metric producer, value by value at each collection.
 
-What goes in is not what was measured but as much as a histogram keeps of it: as many values in each bucket, and their
-sum. So no event pays for it; a collection pays, some 7 microseconds a record, for at most `ENTRIES_MAX`; the rest
-comes at the next ones. Exemplars cannot be replayed.
+The values are not those that were measured, but they give the same histogram: as many in each bucket, and the same sum.
+Only collections cost time, about 7 microseconds a value, for at most `VALUES_MAX` values; the rest is recorded at the
+next collections. Exemplars cannot be replayed.
 """
 
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS
 from pool_exporter.metrics.snapshot import Histogram, Snapshot
 from pool_exporter.otel.points import GROWING, METRICS, Attributes, PointStream
 
-ENTRIES_MAX: Final = 10_000
+VALUES_MAX: Final = 10_000
 
 _EDGES: Final = (0.0, *BOUNDS_SECONDS)
 
 
 class HistogramReplay:
-    """The histograms of one meter, and what they have been told. One thread at a time may tell them more."""
+    """The histograms of one meter, and what was recorded in them. One thread at a time."""
 
     def __init__(self, meter: Meter, start: int) -> None:
         self._stream = PointStream(start, GROWING)
@@ -38,8 +38,8 @@ class HistogramReplay:
         self._waiting: Iterator[tuple[Instrument, float, Attributes]] = iter(())
 
     def replay(self, snapshot: Snapshot, now: int) -> None:
-        """Record what is new in *snapshot*, after what is left of the one before."""
-        left = ENTRIES_MAX - self._record(ENTRIES_MAX)
+        """Record what is new in *snapshot*, after what is left of the one before. *now* is nanoseconds since 1970."""
+        left = VALUES_MAX - self._record_waiting(VALUES_MAX)
         if left:
             points = self._stream.read(snapshot, now)
             self._stream.commit(now)
@@ -50,9 +50,9 @@ class HistogramReplay:
                 if isinstance(point.value, Histogram)
                 for value in values(point.value)
             )
-            self._record(left)
+            self._record_waiting(left)
 
-    def _record(self, most: int) -> int:
+    def _record_waiting(self, most: int) -> int:
         number = 0
         for instrument, value, attributes in islice(self._waiting, most):
             instrument.record(value, attributes)

@@ -1,14 +1,16 @@
-"""Watched pools in an OpenTelemetry MeterProvider of the application's, beside the application's own metrics.
+"""Reports the pools to a MeterProvider of the application, beside the application's own metrics.
 
-There are two ways in, and each provider gets the better one that it has:
+There are two ways, and each provider gets the better one that it supports:
 
-- Finished metrics are added to what each reader collects (finished.py): all of one snapshot, for any number of pools,
-  at a fraction of the cost, with resets and forks as they are. The SDK's provider has this way.
-- Instruments: observable ones for scalars, real histograms that are replayed (replay.py). Every provider has this way.
-  In an SDK's provider with Views, which only instruments go through, scalars take it, and histograms are added.
+- A metric producer adds to what each reader collects (metric_producer.py): all metrics of one snapshot, for any number
+  of pools, at a fraction of the cost, with exact resets and start times. The SDK's provider supports this.
+- Instruments: observable ones for scalars, and histograms that are replayed (histogram_replay.py). Every provider
+  supports this. If the SDK's provider has Views, which apply to instruments only, scalars are instruments and
+  histograms come from the producer.
 
-The observable instruments are made in either case: a reader that asks them wants our metrics, one that does not (the
-scope is switched off, or the SDK is) gets none. Nothing may be counted here, and no pool, monitor or provider is held.
+The observable instruments are created in either case. A collection that calls them wants these metrics; if the scope or
+the SDK is disabled, it does not, and gets none. Nothing may be counted here, and pools, monitors and providers are held
+weakly.
 """
 
 import logging
@@ -43,14 +45,19 @@ _log = logging.getLogger("pool_exporter")
 
 
 class PoolMonitor(Protocol):
-    """A monitor."""
+    """What the bridge needs of a monitor."""
 
     def snapshot(self) -> PoolSnapshot:
-        """Return its pool as it is now."""
+        """Return the pool's numbers as they are now."""
 
 
 class MeterProviderBridge:
-    """What one provider is given: the pools of *chosen*, or of all monitors while `is_of_all`."""
+    """Reports pools to one provider.
+
+    Attributes:
+        is_of_all: Whether the pools of all monitors are reported.
+        chosen: The monitors whose pools are reported otherwise.
+    """
 
     def __init__(self, provider: MeterProvider, watched: Callable[[], Sequence[PoolMonitor]]) -> None:
         self.is_of_all = False
@@ -72,29 +79,29 @@ class MeterProviderBridge:
             self._connect(provider)
 
     def serves(self, provider: MeterProvider) -> bool:
-        """Tell whether it is *provider* that gets these pools, be it by the global placeholder."""
+        """Return whether this bridge reports to *provider*, directly or through the global placeholder."""
         own, real = self._provider(), real_provider(provider)
         return own is provider or (own is not None and real is not None and real_provider(own) is real)
 
     def snapshot(self) -> Snapshot | None:
-        """Return the provider's pools as they are now, None when it has none."""
+        """Return a snapshot of the pools that are reported to the provider; None if there are none."""
         pools = [_tried(monitor) for monitor in self._watched() if self.is_of_all or monitor in self.chosen]
         found = tuple(pool for pool in pools if pool is not None)
         return Snapshot(found, errors.count, build()) if found else None
 
     def restart_after_fork(self) -> None:
-        """Forget what was told, as a forked child does, where a thread that is not there may hold the lock."""
+        """Begin anew in a forked child, where a thread of the parent may hold the lock."""
         self._lock = threading.Lock()
         if self._producer is not None:
             self._producer.restart_after_fork()
 
     def _connect(self, provider: MeterProvider) -> None:
-        """Take the better way that the real *provider* has."""
+        """Use the better way that the real *provider* supports."""
         if isinstance(provider, NoOpMeterProvider):
             return
         try:
             from pool_exporter.otel.metric_producer import PoolMetricProducer
-        except ImportError:  # The API is there alone, with a provider that is not the SDK's.
+        except ImportError:  # Only the API is installed, with a provider that is not the SDK's.
             pass
         else:
             self._producer = PoolMetricProducer.attach(provider, self._snapshot_if_observed)
@@ -103,7 +110,7 @@ class MeterProviderBridge:
             self._replay = HistogramReplay(self._meter, time_ns())
 
     def _snapshot_if_observed(self) -> Snapshot | None:
-        """Return a snapshot, if the instruments were asked in the collection that this thread is in."""
+        """Return a snapshot if the current collection, on this thread, has called the instruments."""
         is_observed, self._here.is_observed = getattr(self._here, "is_observed", False), False
         return self.snapshot() if is_observed else None
 
@@ -115,7 +122,7 @@ class MeterProviderBridge:
             if self._producer is not None and metric.kind in self._producer.kinds:
                 return []
             return list(_observations(metric, self._snapshot_for(metric)))
-        except Exception as error:  # noqa: BLE001  # the application's own metrics must not be lost for ours
+        except Exception as error:  # noqa: BLE001  # the application's own metrics must not be lost
             errors.report(error)
             return []
 
@@ -126,7 +133,7 @@ class MeterProviderBridge:
                 self._replay.replay(snapshot, time_ns())
 
     def _snapshot_for(self, metric: Metric) -> Snapshot:
-        """Return the snapshot that this collection's other metrics are of; a new one when *metric* had it already."""
+        """Return the snapshot of this collection; a new one if *metric* was observed with the last one already."""
         with self._lock:
             if metric.name in self._served:
                 self._shared, self._served = self.snapshot() or Snapshot(), set()
@@ -135,15 +142,15 @@ class MeterProviderBridge:
 
 
 _OTHER_PROVIDER: Final = (
-    "%s.%s lets nobody add finished metrics, as other versions of OpenTelemetry's SDK do: pool_exporter replays its "
-    "histograms into it at each collection, without exemplars"
+    "%s.%s has no place for a metric producer that this version knows: pool_exporter replays its histograms at each "
+    "collection, without exemplars"
 )
 
 
 def _tried(monitor: PoolMonitor) -> PoolSnapshot | None:
     try:
         return monitor.snapshot()
-    except Exception as error:  # noqa: BLE001  # the other pools' numbers are worth more than this one's error
+    except Exception as error:  # noqa: BLE001  # the other pools' numbers must not be lost
         errors.report(error)
         return None
 
@@ -157,7 +164,7 @@ class _Bridges:
         self._forks = False
 
     def of(self, provider: MeterProvider, watched: Callable[[], Sequence[PoolMonitor]]) -> MeterProviderBridge:
-        """Return the bridge to *provider*, which is made if there is none."""
+        """Return the bridge to *provider*; create it if there is none."""
         for bridge in self._all:
             if bridge.serves(provider):
                 return bridge
@@ -180,9 +187,18 @@ _bridges = _Bridges()
 def attach_to_provider(
     provider: MeterProvider, watched: Callable[[], Sequence[PoolMonitor]], monitor: PoolMonitor | None = None
 ) -> MeterProviderBridge:
-    """Have *monitor*'s pool reported to *provider*, or those of all that are *watched*; return who does it.
+    """Report pools to *provider*.
 
-    The global placeholder will do: the provider that is set later gets them. Raises TypeError for another object.
+    Args:
+        provider: A MeterProvider. For the global placeholder, the provider that is set later gets the pools.
+        watched: Returns all monitors.
+        monitor: The monitor whose pool is reported; None for all.
+
+    Returns:
+        The bridge to the provider.
+
+    Raises:
+        TypeError: *provider* is no MeterProvider.
     """
     if not callable(getattr(provider, "get_meter", None)):
         raise TypeError(f"meter_provider must be an OpenTelemetry MeterProvider, not {type(provider).__name__}")
@@ -196,7 +212,7 @@ def attach_to_provider(
 
 
 def real_provider(provider: MeterProvider) -> MeterProvider | None:
-    """Return *provider*, or who took the place of the global placeholder; None while nobody has."""
+    """Return *provider*; for the global placeholder, the provider that replaced it, None while none has."""
     if not hasattr(provider, "on_set_meter_provider"):
         return provider
     real = global_provider()
@@ -204,12 +220,12 @@ def real_provider(provider: MeterProvider) -> MeterProvider | None:
 
 
 def _on_provider_set(placeholder: Any, connect: Callable[[MeterProvider], None]) -> None:  # noqa: ANN401  # it has no public type
-    """Call *connect* when the global provider is set: OpenTelemetry tells the placeholder, and nobody else."""
-    tell = placeholder.on_set_meter_provider
+    """Call *connect* when the global provider is set: OpenTelemetry calls a method of the placeholder then."""
+    original = placeholder.on_set_meter_provider
 
     def on_set_meter_provider(provider: MeterProvider) -> None:
         placeholder.__dict__.pop("on_set_meter_provider", None)
-        tell(provider)
+        original(provider)
         try:
             connect(provider)
         except Exception as error:  # noqa: BLE001  # the application is setting its provider

@@ -1,4 +1,8 @@
-"""Finished metrics for the readers of an SDK's MeterProvider: each reader's stream, joined to what it has collected."""
+"""Adds the pools' metrics to what each MetricReader of an SDK's MeterProvider collects.
+
+This is the MetricProducer of OpenTelemetry's specification, which its SDK for Python does not have. How it gets into
+the SDK is in sdk_reader_patch.py; nothing here may use the SDK's private names.
+"""
 
 from collections.abc import Callable
 from threading import Lock
@@ -17,7 +21,11 @@ from pool_exporter.otel.sdk_reader_patch import add_to_readers, deltas_of, has_v
 
 
 class PoolMetricProducer:
-    """What is added to the readers of one provider: all kinds of metrics, or histograms alone where it has Views."""
+    """Produces the metrics for the readers of one provider.
+
+    Attributes:
+        kinds: The kinds of metrics that it produces: all, or histograms alone if the provider has Views.
+    """
 
     def __init__(self, kinds: frozenset[Kind], source: Callable[[], Snapshot | None]) -> None:
         self.kinds = kinds
@@ -26,9 +34,14 @@ class PoolMetricProducer:
 
     @classmethod
     def attach(cls, provider: object, source: Callable[[], Snapshot | None]) -> Self | None:
-        """Begin to add to what *provider* gives its readers; return None where it cannot be done.
+        """Add to what the readers of *provider* collect.
 
-        *source* is called once for each collection, on its thread; where it returns None, nothing is added.
+        Args:
+            provider: The SDK's MeterProvider.
+            source: Returns the snapshot of a collection, on the collecting thread; None to add nothing.
+
+        Returns:
+            The producer, or None if the SDK is of an unknown version.
         """
         producer = cls(frozenset(), source)
         if not add_to_readers(provider, producer.produce):
@@ -37,14 +50,14 @@ class PoolMetricProducer:
         return producer
 
     def restart_after_fork(self) -> None:
-        """Forget what was told, as a forked child does, where a thread that is not there may hold the lock."""
+        """Begin anew in a forked child, where a thread of the parent may hold the lock."""
         self._start = time_ns()
         self._streams: WeakKeyDictionary[MetricReader, PointStream] = WeakKeyDictionary()
-        #: A reader may be asked to flush while its own thread collects, and both are told of the same stream.
+        #: A flush may collect while the reader's own thread collects; both use the same stream.
         self._lock = Lock()
 
     def produce(self, reader: MetricReader, data: MetricsData | None, resource: Resource) -> MetricsData | None:
-        """Return *data* with the pools' metrics as *reader* wants them."""
+        """Return *data* with the pools' metrics added, in the temporality of *reader*."""
         with self._lock:
             snapshot = self._source()
             if snapshot is None:

@@ -1,8 +1,8 @@
-"""Taking the pool metric over from opentelemetry-instrumentation-sqlalchemy, whose spans stay.
+"""Replaces the pool metric of opentelemetry-instrumentation-sqlalchemy; the spans of that package stay.
 
-It counts connections by plus and minus on the pool's events, at many times the cost of all of ours, and is wrong after
-a detach, a dispose, a fork. Here its listeners of the pool's events are removed, and it is kept from adding more,
-whether it has instrumented engines already or begins to later. Its private names stand here and nowhere else.
+That package adds and subtracts connections on the pool's events. This costs many times more than this package's
+monitoring, and is wrong after a detach, a dispose or a fork. This module removes its listeners of pool events and keeps
+it from adding more, for engines that it has instrumented and for later ones. Its private names are used here only.
 """
 
 import logging
@@ -34,7 +34,7 @@ _log = logging.getLogger("pool_exporter")
 
 
 def take_over() -> Callable[[], None]:
-    """Keep the other instrumentation from counting connections; return what lets it do so with engines to come."""
+    """Stop the other instrumentation from counting connections; return a function that lets it count again."""
     tracer = _tracer()
     if tracer is None:
         return _nothing
@@ -43,9 +43,12 @@ def take_over() -> Callable[[], None]:
         listeners = tracer._remove_event_listener_params
         for entry in [entry for entry in listeners if entry[1] in _POOL_EVENTS]:
             _remove(*entry)
-            listeners.remove(entry)  # Otherwise it would fail at its own end.
+            listeners.remove(entry)  # Otherwise the package would fail when it is uninstrumented.
     except (AttributeError, KeyError, TypeError, ValueError):
-        _log.warning("this version of %s is not known: its pool metric is reported beside ours", _PACKAGE)
+        _log.warning(
+            "this version of %s is not known: its pool metric stays, beside those of pool_exporter",
+            _PACKAGE,
+        )
         return _nothing
 
     def register_others(cls: Any, target: Any, event: str, *arguments: Any, **options: Any) -> None:
@@ -54,14 +57,14 @@ def take_over() -> Callable[[], None]:
 
     tracer._register_event_listener = classmethod(register_others)
 
-    def give_back() -> None:
+    def restore() -> None:
         tracer._register_event_listener = register
 
-    return give_back
+    return restore
 
 
 def _tracer() -> Any:
-    """Return the class that listens for each engine, None where the package is not installed or cannot be used."""
+    """Return the class that listens to each engine; None if the package is not installed or cannot be used."""
     try:
         if find_spec(_PACKAGE) is None:
             return None
@@ -75,19 +78,19 @@ def _remove(reference: Callable[[], Any], event: str, listener: Callable[..., No
     engine = reference()
     if isinstance(engine, Engine):
         collection: Any = getattr(engine.pool.dispatch, event)
-        # SQLAlchemy would change the deque in place, and a thread that is running through it would get a RuntimeError.
-        collection.listeners = _Steady(collection.listeners)
+        # SQLAlchemy would change the deque in place, and a thread that iterates over it would get a RuntimeError.
+        collection.listeners = _CopyOnIterate(collection.listeners)
         with suppress(exc.InvalidRequestError):
             remove(engine, event, listener)
         collection.listeners = deque(collection.listeners)
 
 
-class _Steady(deque[Any]):
-    """Listeners that may change while they are run through: each run keeps those that it began with."""
+class _CopyOnIterate(deque[Any]):
+    """Listeners that may change during an iteration: each iteration is over a copy."""
 
     def __iter__(self) -> Iterator[Any]:
         return iter(tuple(super().__iter__()))
 
 
 def _nothing() -> None:
-    """Give nothing back."""
+    """Do nothing: nothing was taken over."""

@@ -1,7 +1,7 @@
-"""What a push over OTLP is told, by arguments and by OpenTelemetry's own environment variables, and what it comes to.
+"""The options of a push over OTLP: command line arguments and OpenTelemetry's environment variables.
 
-The exporters read most of the variables themselves: endpoint, headers, compression, certificates, timeout. Here are
-those that they leave to an SDK. What is wrong is a SettingsError. Nothing here may push.
+The exporters read most variables themselves: endpoint, headers, compression, certificates, timeout. This module reads
+those that they leave to an SDK. A wrong option is a SettingsError. Nothing here may push.
 """
 
 import argparse
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HTTP: Final = "http/protobuf"
 GRPC: Final = "grpc"
 GRPC_POINTS_MAX: Final = 8_000
-"""Points in one message: a thousand pools have 50,000, and gRPC takes messages of 4 MiB, some of 400 bytes a point."""
+"""Points in one message. A thousand pools have 50,000 of about 400 bytes, and a gRPC message has at most 4 MiB."""
 
 _PATH: Final = "/v1/metrics"
 _MODULES: Final = {
@@ -96,7 +96,16 @@ def push_target(
     protocol: str | None = None,
     interval_seconds: float | None = None,
 ) -> "PushTarget":
-    """Return where and how to push; what is not given is the environment's. Raises SettingsError for what is wrong."""
+    """Return where and how to push.
+
+    Args:
+        endpoint: URL of the collector; empty for the environment's.
+        protocol: `http/protobuf` or `grpc`; None for the environment's.
+        interval_seconds: The time between two pushes; None for the environment's.
+
+    Raises:
+        SettingsError: An option or variable is wrong, or a package is missing.
+    """
     protocol = protocol or _first(*_PROTOCOLS) or HTTP
     if protocol not in _MODULES:
         raise SettingsError(Problem(_PROTOCOLS[1], protocol, f"must be {' or '.join(_MODULES)}"))
@@ -151,10 +160,10 @@ def _checked(key: str, text: str, seconds: float, allowed: str) -> float:
 
 
 def _resource() -> "Resource":
-    """Return the environment's resource; its instance, unless that is given, is the same after each restart."""
+    """Return the resource of the environment. Its instance id, unless given, is the same after each restart."""
     from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
 
-    from pool_exporter.otel.service_resources import named
+    from pool_exporter.otel.service_resources import with_service
 
     given = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     resource = Resource.create()
@@ -162,9 +171,9 @@ def _resource() -> "Resource":
         resource = resource.merge(Resource({SERVICE_NAME: _SERVICE}))
     if f"{SERVICE_INSTANCE_ID}=" in given:
         return resource
-    return named(resource, socket.gethostname(), str(resource.attributes[SERVICE_NAME]))
+    return with_service(resource, socket.gethostname(), str(resource.attributes[SERVICE_NAME]))
 
 
 def _first(*keys: str) -> str:
-    """Return the first of the variables that is set; an empty one is unset, as OpenTelemetry has it."""
+    """Return the first variable that is set; as OpenTelemetry defines it, an empty one is unset."""
     return next((os.environ[key].strip() for key in keys if os.environ.get(key, "").strip()), "")

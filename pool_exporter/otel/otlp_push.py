@@ -1,8 +1,8 @@
-"""Pushing snapshots over OTLP, in a thread of its own, so that a collector which is down or slow costs nobody anything.
+"""Pushes snapshots over OTLP, in a thread of its own, so that a collector that is down or slow blocks nothing else.
 
-Each push holds everything. One that fails is forgotten, cumulative or delta: what it had is in the next, so that
-nothing waits in memory, and nothing is lost. How often one export is tried is the exporter's, within its timeout.
-Nothing here may know where the snapshots come from, or read the environment.
+Each push has all metrics. A push that fails is dropped: its content is in the next one, cumulative or delta. So nothing
+is queued and nothing is lost. The exporter decides how often it tries one export, within its timeout. Nothing here may
+know where the snapshots come from, or read the environment.
 """
 
 import logging
@@ -28,14 +28,23 @@ from pool_exporter.otel.service_resources import group_by_resource
 Source = Callable[[], Snapshot]
 
 END_SECONDS: Final = 5.0
-"""How long the last push may take when the process ends."""
+"""Seconds that the last push may take when the process ends."""
 
 _log = logging.getLogger("pool_exporter")
 
 
 @dataclass(frozen=True)
 class PushTarget:
-    """Where to push, how often, whose metrics those of no service are, and which kinds are told as deltas."""
+    """Where and how to push.
+
+    Attributes:
+        name: The endpoint, for log lines.
+        exporter: OpenTelemetry's exporter.
+        resource: The resource of metrics without a service of their own.
+        interval_seconds: The time between two pushes.
+        deltas: The kinds of metrics that are pushed as deltas.
+        memory: Where deltas that arrived are noted for a restart, None to note nothing.
+    """
 
     name: str
     exporter: MetricExporter
@@ -46,7 +55,7 @@ class PushTarget:
 
 
 class OtlpPush:
-    """Pushes what a source gives until it is closed; a context manager, which starts and closes it."""
+    """Pushes the snapshots of a source at an interval; a context manager that starts and closes it."""
 
     def __init__(self, source: Source, target: PushTarget) -> None:
         self._source = source
@@ -63,14 +72,14 @@ class OtlpPush:
         self._is_failing = False
 
     def source(self) -> Snapshot:
-        """Take a snapshot that has the pusher's own numbers. It is for whoever shows the same source: one at a time."""
+        """Return a snapshot with the pusher's own numbers. Other readers of the source use this too: one at a time."""
         with self._reading:
             snapshot = self._source()
         pushes = {"arrived": self._arrived, "failed": self._failed}
         return replace(snapshot, push=PushHealth(pushes, time.monotonic() - self._arrived_at))
 
     def push(self) -> bool:
-        """Push once, and tell whether it arrived. Nothing is raised."""
+        """Push once, and return whether it arrived. Nothing is raised."""
         now = time.time_ns()
         snapshot: Snapshot | None = None
         try:
@@ -100,19 +109,21 @@ class OtlpPush:
         """Write one line when pushes begin to fail, and one when they succeed again."""
         was_failing, self._is_failing = self._is_failing, is_failing
         if is_failing and not was_failing:
-            _log.warning("pushes to %s fail, the next tell it all: %s", self._target.name, self._log_filter.text)
+            _log.warning(
+                "pushes to %s fail; the next push has all metrics again: %s", self._target.name, self._log_filter.text
+            )
         elif was_failing and not is_failing:
             _log.info("pushes to %s arrive again", self._target.name)
 
     def start(self) -> None:
-        """Begin to push, at once and then at each interval."""
+        """Start the thread: it pushes at once and then at each interval."""
         self._thread.start()
 
     def close(self) -> None:
         """Push a last time and end, within END_SECONDS, whatever the collector does."""
         self._ended.set()
         self._thread.join(END_SECONDS)
-        # What is still on its way is not waited for: the thread ends with the process.
+        # A push that still runs is not waited for: the thread ends with the process.
         self._target.exporter.shutdown()
 
     def __enter__(self) -> Self:
@@ -134,7 +145,7 @@ class OtlpPush:
 
 
 class _ExporterLogFilter(logging.Filter):
-    """Keeps what an exporter says of a failed push, which it says again each time and several times over."""
+    """Collects what an exporter logs about a failed push, which it would log several times at each push."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,14 +156,16 @@ class _ExporterLogFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.thread != self._thread:
             return True
-        self.text = self.text or record.getMessage()  # The first says why, the others that it is tried again.
+        self.text = (
+            self.text or record.getMessage()
+        )  # The first line gives the reason, the others that the exporter tries again.
         return False
 
     def __enter__(self) -> None:
         self.text = ""
         self._thread = threading.get_ident()
         for logger in _exporters_loggers():
-            logger.filters.insert(0, self)  # Before OpenTelemetry's own, which drops what was said lately.
+            logger.filters.insert(0, self)  # Before OpenTelemetry's own filter, which drops repeated lines.
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -162,6 +175,6 @@ class _ExporterLogFilter(logging.Filter):
 
 
 def _exporters_loggers() -> list[logging.Logger]:
-    """Return the loggers of OpenTelemetry's exporters: a filter is asked by its own logger only, not by those below."""
+    """Return the loggers of OpenTelemetry's exporters: a filter applies to its own logger only, not to those below."""
     names = [name for name in logging.root.manager.loggerDict if name.startswith("opentelemetry.exporter.")]
     return [logging.getLogger(name) for name in names]

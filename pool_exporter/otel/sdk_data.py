@@ -1,6 +1,6 @@
-"""Points as the objects of OpenTelemetry's SDK, which its readers and exporters take.
+"""Converts points to the data objects of OpenTelemetry's SDK, which its readers and exporters take.
 
-The only module that builds them. What the points are is render's; when they are collected is otel's and otlp's.
+No other module builds these objects. points.py decides what the points are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ _TEMPORALITY: Final = {False: AggregationTemporality.CUMULATIVE, True: Aggregati
 
 @cache
 def scope() -> InstrumentationScope:
-    """Return who makes these metrics."""
+    """Return the instrumentation scope of these metrics."""
     return InstrumentationScope(SCOPE, build()["version"], SCHEMA_URL)
 
 
@@ -47,13 +47,13 @@ def metrics_of(
     deltas: frozenset[Kind],
     kinds: frozenset[Kind] = frozenset(Kind),
 ) -> list[Metric]:
-    """Return the metrics that have points and are of *kinds*, in the catalogue's order; *now* is their time."""
+    """Return the metrics of these kinds that have points, in the order of the catalogue; *now* is their time."""
     found = ((metric, points.get(metric.name, ())) for metric in ALL_METRICS if metric.kind in kinds)
     return [_metric(metric, of_it, now, _TEMPORALITY[metric.kind in deltas]) for metric, of_it in found if of_it]
 
 
 def metrics_data(of_resources: Sequence[tuple[Resource, Sequence[Metric]]]) -> MetricsData:
-    """Return the metrics of each resource, no two of which may be equal: of those an encoder keeps the last alone."""
+    """Return the metrics of each resource. No two resources may be equal: an encoder keeps only the last of them."""
     return MetricsData(
         [
             ResourceMetrics(resource, [ScopeMetrics(scope(), metrics, SCHEMA_URL)], resource.schema_url)
@@ -63,14 +63,14 @@ def metrics_data(of_resources: Sequence[tuple[Resource, Sequence[Metric]]]) -> M
 
 
 def joined(data: MetricsData | None, metrics: Sequence[Metric], resource: Resource) -> MetricsData:
-    """Return *data* with the metrics as well, within the scope that ours have in it already, if they have."""
+    """Return *data* with *metrics* added to the scope of this package, which is created if it is not there."""
     if data is None or not data.resource_metrics:
         return metrics_data([(resource, metrics)])
     first, *others = data.resource_metrics
-    ours = [found for found in first.scope_metrics if found.scope == scope()]
-    theirs = [found for found in first.scope_metrics if found.scope != scope()]
-    before = [metric for found in ours for metric in found.metrics]
-    scopes = [*theirs, ScopeMetrics(scope(), [*before, *metrics], SCHEMA_URL)]
+    own = [found for found in first.scope_metrics if found.scope == scope()]
+    others_scopes = [found for found in first.scope_metrics if found.scope != scope()]
+    before = [metric for found in own for metric in found.metrics]
+    scopes = [*others_scopes, ScopeMetrics(scope(), [*before, *metrics], SCHEMA_URL)]
     return MetricsData([replace(first, scope_metrics=scopes), *others])
 
 
@@ -94,7 +94,7 @@ def _numbers(points: Sequence[Point], now: int) -> list[NumberDataPoint]:
 
 
 def _histograms(points: Sequence[Point], now: int) -> list[HistogramDataPoint]:
-    # The extremes are not known. The SDK's types want numbers; told as 0 they would be sent as the real ones.
+    # Minimum and maximum are unknown. The SDK's types want numbers, but 0 would be sent as a real extreme.
     unknown: Any = None
     return [
         HistogramDataPoint(

@@ -1,9 +1,9 @@
-"""A place in an SDK's MeterProvider where finished metrics can be added to what each of its readers collects.
+"""Patches an SDK's MeterProvider so that metrics can be added to what each of its readers collects.
 
-OpenTelemetry specifies such a place, the MetricProducer; its SDK for Python has none (opentelemetry-python issue 4768).
-So the callback by which a reader collects is replaced, on the provider's measurement consumer for the readers to come,
-and on the readers that are there. These names are private: what is not as expected is reported by the return value, and
-nothing is changed then. Nothing here may know which metrics are added. The private names stand here and nowhere else.
+OpenTelemetry specifies a MetricProducer for this; its SDK for Python has none (opentelemetry-python issue 4768).
+Therefore the callback with which a reader collects is replaced: on the provider's measurement consumer for readers that
+are added later, and on the readers that exist. All private names of the SDK are in this module. If one is not as
+expected, nothing is changed, and the return value says so. Nothing here may know which metrics are added.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.metric import Kind
 
 Add: TypeAlias = Callable[[MetricReader, MetricsData | None, Resource], MetricsData | None]
-"""Gets what a reader has collected, None when there was nothing, and returns what it is to have instead."""
+"""Gets what a reader has collected (None if nothing), and returns what the reader is to get."""
 
 _INSTRUMENTS: Final[Mapping[str, Kind]] = {
     "_ObservableCounter": Kind.COUNTER,
@@ -26,7 +26,7 @@ _INSTRUMENTS: Final[Mapping[str, Kind]] = {
 
 
 def add_to_readers(provider: Any, add: Add) -> bool:
-    """Have *add* called at each collection of each reader; return False where the SDK is not as it is known here."""
+    """Call *add* at each collection of each reader; return False, without a change, if the SDK's version is unknown."""
     try:
         consumer, config = provider._measurement_consumer, provider._sdk_config
         inner, readers = consumer.collect, list(consumer._reader_storages)
@@ -39,24 +39,24 @@ def add_to_readers(provider: Any, add: Add) -> bool:
         data: MetricsData | None = inner(reader, *arguments, **options)
         try:
             return add(reader, data, config.resource)
-        except Exception as error:  # noqa: BLE001  # the application's own metrics must not be lost for ours
+        except Exception as error:  # noqa: BLE001  # the application's own metrics must not be lost
             errors.report(error)
             return data
 
     consumer.collect = collect
-    # A reader that is added meanwhile takes the new one by itself.
+    # A reader that is added meanwhile takes the new callback from the consumer.
     for set_callback in setters:
         set_callback(collect)
     return True
 
 
 def deltas_of(reader: Any) -> frozenset[Kind]:
-    """Return the kinds of metrics that the reader wants as deltas."""
+    """Return the kinds of metrics for which the reader prefers delta temporality."""
     wanted = {cls.__name__: temporality for cls, temporality in reader._instrument_class_temporality.items()}
     is_delta = {kind: wanted[name] is AggregationTemporality.DELTA for name, kind in _INSTRUMENTS.items()}
     return frozenset(kind for kind, delta in is_delta.items() if delta)
 
 
 def has_views(provider: Any) -> bool:
-    """Tell whether the application changes metrics by Views, which only instruments go through."""
+    """Return whether the provider has Views, which apply to instruments only."""
     return bool(provider._sdk_config.views)

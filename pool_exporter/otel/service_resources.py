@@ -1,8 +1,8 @@
-"""Whose metrics a sidecar pushes: one resource of OpenTelemetry for each service, or for each worker of one.
+"""The OpenTelemetry resources of the metrics that a sidecar pushes: one for each service, or for each worker.
 
-A worker that is told apart has its own `service.instance.id` as an attribute of its points. Without one, the numbers
-are of all workers together, and their instance is named after the host and the service, the same after every restart: a
-new one would be a new series of every counter. Nothing here may know how points are made or sent.
+With a series per worker, the points have the attribute `service.instance.id`. Otherwise the numbers are of all workers
+of the service, and the instance id is derived from host and service, so that it is the same after every restart: a new
+one would be a new series of every counter. Nothing here may know how points are made or sent.
 """
 
 import uuid
@@ -19,8 +19,8 @@ _INSTANCES: Final = uuid.UUID("4d63009a-8d0f-11ee-aad7-4c796ed8e320")
 """The namespace in which the conventions make an instance's id out of its name."""
 
 
-def named(resource: Resource, host: str, service: str, instance: str = "") -> Resource:
-    """Return *resource* as that of a service, and of one instance or of all on the host."""
+def with_service(resource: Resource, host: str, service: str, instance: str = "") -> Resource:
+    """Return *resource* with the name of a service, and the id of one instance, or of all on the host."""
     instance = instance or str(uuid.uuid5(_INSTANCES, f"{host}/{service}"))
     return resource.merge(Resource({SERVICE_NAME: service, SERVICE_INSTANCE_ID: instance}))
 
@@ -28,9 +28,9 @@ def named(resource: Resource, host: str, service: str, instance: str = "") -> Re
 def group_by_resource(
     points: Mapping[str, Sequence[Point]], base: Resource, host: str
 ) -> list[tuple[Resource, Points]]:
-    """Group points by the service that they are of; those of none, and of the base's own, are the base's.
+    """Group points by service and instance. Points of no service, or of the service of *base*, get *base*.
 
-    No two resources are equal: of such an encoder sends the last one alone.
+    No two resources are equal: an encoder would send only the last of them.
     """
     groups: dict[tuple[str, str], Points] = {}
     own = str(base.attributes[SERVICE_NAME])
@@ -39,4 +39,4 @@ def group_by_resource(
             service = str(point.attributes.get(SERVICE_NAME, own))
             group = groups.setdefault((service, str(point.attributes.get(SERVICE_INSTANCE_ID, ""))), {})
             group.setdefault(name, []).append(point)
-    return [(base if key == (own, "") else named(base, host, *key), group) for key, group in groups.items()]
+    return [(base if key == (own, "") else with_service(base, host, *key), group) for key, group in groups.items()]

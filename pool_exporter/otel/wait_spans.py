@@ -1,8 +1,8 @@
-"""Spans and exemplars of slow waits: what a trace of OpenTelemetry shows of a pool, and what leads from a metric to it.
+"""Spans of slow waits for a connection, and exemplars that lead from a metric to such a span.
 
-A span `pool.acquire` is made afterwards, when an acquire was slow or failed, as the child of the span that its caller
-is in; outside of a sampled trace there is none. It is INTERNAL: a wait for the pool is no call to the database. Its
-attributes hold no exception's message, which may hold anything. Nothing here may be on the way of a fast acquire.
+When an acquire was slow or failed, a span `pool.acquire` is created afterwards, as a child of the caller's current
+span; without a sampled trace there is none. Its kind is INTERNAL, because a wait for the pool is no call to the database.
+No attribute has an exception's message, which may contain anything. Nothing here may run in a fast acquire.
 """
 
 from dataclasses import replace
@@ -31,22 +31,22 @@ ERROR_TYPE: Final = "error.type"
 TIMEOUT: Final = "timeout"
 
 
-class Watched(Protocol):
-    """A monitor."""
+class HasIdentity(Protocol):
+    """What the spans need of a monitor."""
 
     identity: PoolIdentity
 
 
 class WaitSpans:
-    """The slow waits of one pool: told as spans, kept as exemplars, the last of each bucket.
+    """Creates the spans of one pool's slow waits, and keeps an exemplar of the last one in each bucket.
 
-    Monitor and state are held weakly, because both hold this.
+    Monitor and state are held weakly, because both hold this object.
     """
 
     def __init__(
-        self, monitor: Watched, state: PoolState, seconds: float, tracer_provider: TracerProvider | None = None
+        self, monitor: HasIdentity, state: PoolState, seconds: float, tracer_provider: TracerProvider | None = None
     ) -> None:
-        """Have every wait told that takes *seconds* or longer. Raises ValueError for what is not a duration."""
+        """Create a span for each wait of *seconds* or longer. Raises ValueError if that is no duration."""
         self._threshold = nanoseconds(seconds)
         self._monitor = ref(monitor)
         self._exemplars: dict[int, Exemplar] = {}
@@ -54,7 +54,7 @@ class WaitSpans:
         self.restart_after_fork(state)
 
     def restart_after_fork(self, state: PoolState) -> None:
-        """Go on with another state, as a forked child does: the exemplars are the parent's."""
+        """Use the state of a forked child, and drop the parent's exemplars."""
         self._state = ref(state)
         self._exemplars.clear()
         slow_acquire = state.slow_acquire
@@ -68,7 +68,7 @@ class WaitSpans:
         if not is_wanted or monitor is None or state is None or context.get_value(_SUPPRESS_INSTRUMENTATION_KEY):
             return
         now = time_ns()
-        # What a service is called is its resource's to say, in a trace.
+        # In a trace the resource names the service.
         own = {name: of for name, of in attributes_of(monitor.identity).items() if not name.startswith("service.")}
         attributes = {**own, USED: state.used, PENDING: state.pending}
         span = self._tracer.start_span(NAME, attributes=attributes, start_time=now - wait)
@@ -78,10 +78,10 @@ class WaitSpans:
         span.end(now)
         self._keep(wait, now, error_type, span.get_span_context())
 
-    def _keep(self, wait: int, now: int, error_type: str | None, told: SpanContext) -> None:
-        # The histogram of waits holds the granted and the timed-out ones, no others.
-        if told.trace_flags.sampled and error_type in (None, TIMEOUT):
-            exemplar = Exemplar(wait / layout.SECOND, now, told.trace_id, told.span_id)
+    def _keep(self, wait: int, now: int, error_type: str | None, span: SpanContext) -> None:
+        # The histogram has only waits that got a connection or timed out.
+        if span.trace_flags.sampled and error_type in (None, TIMEOUT):
+            exemplar = Exemplar(wait / layout.SECOND, now, span.trace_id, span.span_id)
             self._exemplars[exemplar.bucket] = exemplar
 
     def shown(self, waits: Histogram) -> Histogram:

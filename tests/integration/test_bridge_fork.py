@@ -1,4 +1,4 @@
-"""Workers that were forked with a provider push what is theirs: as instances of their own, counted from zero."""
+"""Workers that were forked with a provider push their own numbers: as their own instances, counted from zero."""
 
 import subprocess
 import sys

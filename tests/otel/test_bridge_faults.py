@@ -1,4 +1,4 @@
-"""Faults of the other instrumentation's pool metric, reproduced as research has them, and what ours reports instead.
+"""Faults of the other instrumentation's pool metric, reproduced, and what this package reports instead.
 
 F1, F8 and F9 are in test_instrumentor.py, F5 in test_otel.py: they are about who is reported. These are about what.
 """
@@ -28,7 +28,7 @@ COUNT, NAME = "db.client.connection.count", "db.client.connection.pool.name"
 
 
 class Reported:
-    """What a provider's reader is told of the pools that are instrumented for it."""
+    """What a provider's reader collects of the pools that are instrumented for it."""
 
     def __init__(self) -> None:
         self.reader = InMemoryMetricReader()
@@ -40,7 +40,7 @@ class Reported:
         return engine
 
     def levels(self) -> tuple[int, int]:
-        """Return how many connections are told to be used and idle."""
+        """Return how many connections are reported as used and as idle."""
         found = collected(self.reader)
         used, idle = (value(found, COUNT, db_client_connection_state=state) for state in ("used", "idle"))
         return used, idle

@@ -37,7 +37,7 @@ def _reader() -> InMemoryMetricReader:
     return InMemoryMetricReader()
 
 
-@pytest.fixture(name="told")
+@pytest.fixture(name="replay")
 def _told(reader: InMemoryMetricReader) -> HistogramReplay:
     return HistogramReplay(MeterProvider([reader], shutdown_on_exit=False).get_meter("pool_exporter"), 1)
 
@@ -62,11 +62,11 @@ def test_a_sum_that_cannot_be() -> None:
     assert histogram.buckets == measured(list(values(histogram))).buckets
 
 
-def test_what_is_new_is_recorded(told: HistogramReplay, reader: InMemoryMetricReader) -> None:
+def test_what_is_new_is_recorded(replay: HistogramReplay, reader: InMemoryMetricReader) -> None:
     """Each telling records what came since the one before, in real histograms with our bounds."""
-    told.replay(waits(0.2, 0.02), 2)
-    told.replay(waits(0.2, 0.02, 0.02, 7.0), 3)
-    told.replay(waits(0.2, 0.02, 0.02, 7.0), 4)
+    replay.replay(waits(0.2, 0.02), 2)
+    replay.replay(waits(0.2, 0.02, 0.02, 7.0), 3)
+    replay.replay(waits(0.2, 0.02, 0.02, 7.0), 4)
     (point,) = points(collected(reader)[WAITS])
 
     assert (measured([0.2, 0.02, 0.02, 7.0]).buckets, BOUNDS_SECONDS) == (
@@ -76,22 +76,22 @@ def test_what_is_new_is_recorded(told: HistogramReplay, reader: InMemoryMetricRe
     assert 7.24 == pytest.approx(point.sum)
 
 
-def test_names_and_units_are_the_catalogues(told: HistogramReplay, reader: InMemoryMetricReader) -> None:
+def test_names_and_units_are_the_catalogues(replay: HistogramReplay, reader: InMemoryMetricReader) -> None:
     """The instruments are named as the histograms that other ways report."""
-    told.replay(Snapshot((ORDERS,)), 2)
+    replay.replay(Snapshot((ORDERS,)), 2)
     expected = {metric.name: (metric.unit, metric.help) for metric in METRICS if metric.kind.value == "histogram"}
 
     assert expected == {name: (metric.unit, metric.description) for name, metric in collected(reader).items()}
 
 
 def test_one_collection_takes_its_time(
-    told: HistogramReplay, reader: InMemoryMetricReader, monkeypatch: pytest.MonkeyPatch
+    replay: HistogramReplay, reader: InMemoryMetricReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of very many records a collection gets its share; the others get the rest, and none is lost or told twice."""
-    monkeypatch.setattr(histogram_replay, "ENTRIES_MAX", 10)
+    """A collection gets at most the limit of values; later ones get the rest, and none is lost or recorded twice."""
+    monkeypatch.setattr(histogram_replay, "VALUES_MAX", 10)
     counts = []
     for number in range(5):
-        told.replay(waits(*[0.2] * 25), number)
+        replay.replay(waits(*[0.2] * 25), number)
         counts.append(points(collected(reader)[WAITS])[0].count)
 
     assert [10, 20, 25, 25, 25] == counts

@@ -161,7 +161,7 @@ def test_a_reader_that_is_added_later(database: Database) -> None:
 
 
 def test_the_applications_metrics_stay(database: Database) -> None:
-    """Metrics of the application's own are collected beside ours, also those of a scope of our name."""
+    """The application's own metrics are collected too, also those of a scope with this package's name."""
     reader = InMemoryMetricReader()
     shared = sdk.MeterProvider([reader], shutdown_on_exit=False)
     shared.get_meter("shop").create_counter("orders").add(3)
@@ -175,7 +175,7 @@ def test_the_applications_metrics_stay(database: Database) -> None:
 
 
 def test_the_global_provider_set_later() -> None:
-    """The placeholder will do: whoever is set as the global provider gets the pools, from the first collection on."""
+    """With the placeholder, the provider that is set later gets the pools, from its first collection on."""
     printed = run("""
 import pool_exporter
 from opentelemetry import metrics
@@ -317,7 +317,7 @@ print(reader.get_metrics_data())
 
 
 def test_a_provider_that_does_nothing(database: Database, caplog: pytest.LogCaptureFixture) -> None:
-    """The API's own provider takes nothing, and nobody is warned."""
+    """The API's no-op provider gets nothing, and no warning is logged."""
     pool_exporter.instrument(database.engine(), meter_provider=NoOpMeterProvider())
 
     assert [] == caplog.messages
@@ -341,13 +341,13 @@ def test_another_provider_is_warned_of_once(database: Database, caplog: pytest.L
         pool_exporter.instrument(database.engine(), meter_provider=other)
 
     (message,) = caplog.messages
-    assert "tests.otel.test_meter_provider_bridge.OtherProvider lets nobody add finished metrics" in message
+    assert "tests.otel.test_meter_provider_bridge.OtherProvider has no place for a metric producer" in message
 
 
 def test_the_api_without_the_sdk(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where the API alone is installed, with a provider of somebody else's, instruments take everything."""
+    """If only the API is installed, with another provider than the SDK's, instruments report everything."""
     monkeypatch.setitem(sys.modules, "pool_exporter.otel.metric_producer", None)
     reader, engine = InMemoryMetricReader(), database.engine()
     pool_exporter.instrument(engine, meter_provider=provider("instruments", reader))
@@ -358,7 +358,7 @@ def test_the_api_without_the_sdk(
 
 
 def test_nothing_is_imported_unasked() -> None:
-    """Who wants no OpenTelemetry does not import any, and need not have any."""
+    """An application without OpenTelemetry imports none, and needs none installed."""
     printed = run("""
 import sys
 sys.modules["opentelemetry"] = None
@@ -410,7 +410,7 @@ class KeepingExporter(MetricExporter):
 
 
 def test_shutdown_exports_what_there_is(database: Database) -> None:
-    """A process that ends before its first export exports at its end: all of ours, and after that no more."""
+    """A process that ends before its first export exports all its metrics at its end, and none after that."""
     exporter, engine = KeepingExporter(), database.engine()
     shared = sdk.MeterProvider([PeriodicExportingMetricReader(exporter, 3_600_000)], shutdown_on_exit=False)
     pool_exporter.instrument(engine, meter_provider=shared)
@@ -489,7 +489,7 @@ def test_collections_on_many_threads(database: Database) -> None:
 
 
 class TellingReader(MetricReader):
-    """A reader that adds up what it is told, by whichever thread."""
+    """A reader that adds up what it gets, on any thread."""
 
     def __init__(self) -> None:
         super().__init__(preferred_temporality=DELTAS)  # type: ignore[arg-type]  # as documented
@@ -503,7 +503,7 @@ class TellingReader(MetricReader):
 
 
 def test_one_reader_on_many_threads(database: Database) -> None:
-    """A reader that is flushed while it collects is told each delta once."""
+    """A reader that is flushed while it collects gets each delta once."""
     reader, engine = TellingReader(), database.engine(pool_size=5)
     pool_exporter.instrument(engine, meter_provider=provider("finished", reader))
 

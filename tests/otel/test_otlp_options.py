@@ -1,4 +1,4 @@
-"""What is asked for, here or by OpenTelemetry's variables, is what a collector gets; what is wrong is named."""
+"""Arguments and OpenTelemetry's variables decide what a collector gets; errors name the option."""
 
 import argparse
 import ssl
@@ -30,7 +30,7 @@ def asked(*arguments: str) -> argparse.Namespace:
 
 
 def pusher(*arguments: str) -> OtlpPush:
-    """Return the pusher that is asked for."""
+    """Return the configured pusher."""
     found = otlp_options.create_push(asked(*arguments), lambda: SNAPSHOT)
 
     assert found is not None

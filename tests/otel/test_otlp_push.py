@@ -51,7 +51,7 @@ def _one_try(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Source:
-    """A source whose one pool has so many more checkouts at each snapshot."""
+    """A source with one pool, which has *more* checkouts at each snapshot than at the last."""
 
     def __init__(self, more: int = 1) -> None:
         self.more = more
@@ -139,7 +139,7 @@ def test_a_collector_that_refuses_for_a_while(
     assert {"arrived": 3, "failed": 3} == push_health(pushing.source()).otlp_pushes
     ours = [record.getMessage() for record in caplog.records if record.name == "pool_exporter"]
     assert 2 == len(ours)
-    assert ours[0].startswith(f"pushes to {collector.endpoint} fail, the next tell it all: ")
+    assert ours[0].startswith(f"pushes to {collector.endpoint} fail; the next push has all metrics again: ")
     assert f"pushes to {collector.endpoint} arrive again" == ours[1]
 
 
@@ -275,7 +275,7 @@ def test_an_exporter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_one_reads_at_a_time() -> None:
-    """The source is never asked twice at the same time, whoever asks: the pusher, or who serves the same numbers."""
+    """The source is never called twice at the same time, by the pusher and by a server of the same numbers."""
     now, most = [0], [0]
 
     def source() -> Snapshot:
@@ -298,7 +298,7 @@ def test_one_reads_at_a_time() -> None:
 
 
 def test_its_own_numbers_are_shown() -> None:
-    """Who shows the source shows how many pushes arrived, and how long ago one did."""
+    """The snapshot says how many pushes arrived, and how long ago the last one did."""
     pushing = OtlpPush(lambda: SNAPSHOT, to(Exporter()))
     pushing.push()
     shown: dict[str, Family] = {family.name: family for family in families(pushing.source())}

@@ -38,7 +38,7 @@ def test_they_say_what_a_scrape_says() -> None:
 
 
 def test_they_say_it_of_servers_too() -> None:
-    """What a probe sees is there with every label, those whose values come from outside included."""
+    """A probe's numbers have every label, also those whose values come from clients."""
     assert scraped(SERVERS) == series(metrics(SERVERS))
 
 
@@ -58,7 +58,7 @@ def test_kinds_are_the_data_models() -> None:
 
 
 def test_temporality_is_as_asked() -> None:
-    """Only what is told as deltas says so."""
+    """Only metrics that are reported as deltas have delta temporality."""
     found = [metric for metric in metrics(deltas=GROWING) if not isinstance(metric.data, Gauge)]
     deltas = {m.name for m in found if m.data.aggregation_temporality is AggregationTemporality.DELTA}  # type: ignore[union-attr]  # no gauges
 
@@ -91,7 +91,7 @@ def test_kinds_can_be_chosen() -> None:
 
 
 def test_joined_to_nothing() -> None:
-    """A reader that has collected nothing gets ours alone, of the provider's resource."""
+    """A reader that has collected nothing gets the added metrics alone, with the provider's resource."""
     data = joined(None, metrics(), RESOURCE)
     (of_resource,) = data.resource_metrics
 
@@ -100,7 +100,7 @@ def test_joined_to_nothing() -> None:
 
 
 def test_joined_to_the_applications() -> None:
-    """The application's metrics stay; ours are one scope, also if some of them came already (of two, one is lost)."""
+    """The application's metrics stay; the added ones are in one scope (of two equal scopes one would be lost)."""
     theirs = InstrumentationScope("shop")
     one, *others = metrics()
     before = [ScopeMetrics(scope(), [one], ""), ScopeMetrics(theirs, [one], "")]

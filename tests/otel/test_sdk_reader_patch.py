@@ -1,4 +1,4 @@
-"""The hook adds to what each reader collects, and leaves an SDK alone whose inside is not as it is known."""
+"""The patch adds to what each reader collects, and changes nothing in an SDK of an unknown version."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -49,7 +49,7 @@ def test_who_adds_is_told_what_there_is() -> None:
 
 
 def test_a_failure_to_add_is_counted() -> None:
-    """What the reader collected is its own, whatever happens to ours."""
+    """The reader keeps what it collected when adding fails."""
     reader, before = InMemoryMetricReader(), errors.count
     real = provider(reader)
     real.get_meter("shop").create_counter("orders").add(1)
@@ -88,7 +88,7 @@ def test_another_sdk_is_left_alone(stranger: str) -> None:
 
 
 def test_deltas_are_those_the_reader_wants() -> None:
-    """The reader's preference counts, by kind of instrument; levels may be asked for too."""
+    """The reader's preference decides, by kind of instrument, up-down counters included."""
     counters = InMemoryMetricReader({sdk.ObservableCounter: DELTA})
     low_memory = InMemoryMetricReader({sdk.Counter: DELTA, sdk.Histogram: DELTA})
 
@@ -98,5 +98,5 @@ def test_deltas_are_those_the_reader_wants() -> None:
 
 
 def test_views_are_seen() -> None:
-    """A provider tells whether it has Views."""
+    """Views of a provider are found."""
     assert [False, True] == [has_views(provider(views=views)) for views in ((), (View(instrument_name="a"),))]

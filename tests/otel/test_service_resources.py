@@ -3,7 +3,7 @@
 from opentelemetry.sdk.resources import Resource
 
 from pool_exporter.otel.points import Point
-from pool_exporter.otel.service_resources import group_by_resource, named
+from pool_exporter.otel.service_resources import group_by_resource, with_service
 
 BASE = Resource({"service.name": "pool_exporter", "service.instance.id": "sidecar", "deployment.environment": "test"})
 HOST = "host"
@@ -31,7 +31,7 @@ def test_each_service_is_a_resource() -> None:
 
 
 def test_each_worker_is_a_resource() -> None:
-    """Workers that are told apart are instances of their own."""
+    """With a series per worker, each worker is an instance of its own."""
     points = [point(service_name="shop", service_instance_id=each) for each in ("1", "2")]
 
     assert {"1", "2"} == {
@@ -49,7 +49,7 @@ def test_no_two_resources_are_equal() -> None:
 def test_instances_are_stable_and_distinct() -> None:
     """An instance's id is the same each time, and another for another service or host."""
     of = [("host", "shop"), ("host", "shop"), ("host", "mail"), ("other", "shop")]
-    first, again, *others = (named(BASE, *each).attributes["service.instance.id"] for each in of)
+    first, again, *others = (with_service(BASE, *each).attributes["service.instance.id"] for each in of)
 
     assert first == again
     assert 3 == len({first, *others})

@@ -32,7 +32,7 @@ from tests.pools import Database, collector_stopped
 from tests.telemetry import collected, points
 
 SLOW = 0.2
-"""Longer than a busy machine lets a thread stand still; who has to wait in these tests waits for twice as long."""
+"""Longer than a busy machine stops a thread; waits in these tests take twice as long."""
 
 REMOTE = trace.SpanContext(1, 2, is_remote=True, trace_flags=trace.TraceFlags(1))
 WAITS = "db.client.connection.wait_time"
@@ -49,7 +49,7 @@ class Tracing:
         self.tracer = self.provider.get_tracer("shop")
 
     def engine(self, seconds: float = SLOW, **options: Any) -> Any:
-        """Return an engine whose slow waits are traced, of one connection."""
+        """Return an engine with one connection whose slow waits are traced."""
         engine = self.database.engine(pool_size=1, max_overflow=0, **options)
         options = {"trace_waits": seconds, "tracer_provider": self.provider}
         pool_exporter.instrument(engine, name="orders", service="shop", **options)
@@ -72,7 +72,7 @@ def _tracing() -> Iterator[Tracing]:
 
 
 def wait_for_it(engine: Any, seconds: float = SLOW * 2) -> None:
-    """Get a connection that somebody returns after so many seconds."""
+    """Get a connection that another thread returns after so many seconds."""
     held = engine.connect()
     timer = threading.Timer(seconds, held.close)
     timer.start()
@@ -100,7 +100,7 @@ def test_a_slow_wait_is_a_span(tracing: Tracing) -> None:
 
 
 def test_a_fast_acquire_is_none(tracing: Tracing) -> None:
-    """What is faster than the threshold is not told at all."""
+    """A wait below the threshold makes no span."""
     engine = tracing.engine(30)
     with tracing.tracer.start_as_current_span("request"):
         for _ in range(10):
@@ -120,7 +120,7 @@ def test_every_acquire_with_a_threshold_of_zero(tracing: Tracing) -> None:
 
 
 def test_a_timeout_is_an_error(tracing: Tracing) -> None:
-    """An acquire that timed out is told however short it was, by the exception's class and without its message."""
+    """An acquire that timed out makes a span, however short, with the exception's class and without its message."""
     engine = tracing.engine(30, pool_timeout=0.01)
     held = engine.connect()
     with tracing.tracer.start_as_current_span("request"), suppress(exc.TimeoutError):
@@ -281,7 +281,7 @@ def test_a_failing_processor_costs_nothing(tracing: Tracing, is_down: bool, capl
 
 
 def test_telling_raises_nothing(tracing: Tracing) -> None:
-    """Whoever tells of a wait has a connection in its hands: a failure to make a span is counted, and no more."""
+    """A failure to create a span is counted, and does not reach the caller."""
     tracing.provider.add_span_processor(Broken())
     watched, before = pool_exporter.instrument(tracing.engine(0)), errors.count
     with trace.use_span(trace.NonRecordingSpan(REMOTE)):
@@ -292,7 +292,7 @@ def test_telling_raises_nothing(tracing: Tracing) -> None:
 
 
 def test_without_it_nothing_is_slow(tracing: Tracing) -> None:
-    """Unless it is asked for, no wait is ever long enough."""
+    """Without trace_waits no wait makes a span."""
     watched = pool_exporter.instrument(tracing.database.engine())
 
     assert NEVER_NS == watched._state.slow_acquire.threshold_ns
