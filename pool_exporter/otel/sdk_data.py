@@ -6,7 +6,7 @@ No other module builds these objects. points.py decides what the points are.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any, Final
+from typing import Final, cast
 
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
@@ -95,7 +95,7 @@ def _numbers(points: Sequence[Point], now: int) -> list[NumberDataPoint]:
 
 def _histograms(points: Sequence[Point], now: int) -> list[HistogramDataPoint]:
     # Minimum and maximum are unknown. The SDK's types want numbers, but 0 would be sent as a real extreme.
-    unknown: Any = None
+    unknown = cast("float", None)
     return [
         HistogramDataPoint(
             attributes=point.attributes,

@@ -35,7 +35,7 @@ def add_to_readers(provider: Any, add: Add) -> bool:
     except (AttributeError, KeyError, TypeError):
         return False
 
-    def collect(reader: MetricReader, *arguments: Any, **options: Any) -> MetricsData | None:
+    def collect(reader: MetricReader, *arguments: object, **options: object) -> MetricsData | None:
         data: MetricsData | None = inner(reader, *arguments, **options)
         try:
             return add(reader, data, config.resource)

@@ -1,8 +1,8 @@
 """Spans of slow waits for a connection, and exemplars that lead from a metric to such a span.
 
 When an acquire was slow or failed, a span `pool.acquire` is created afterwards, as a child of the caller's current
-span; without a sampled trace there is none. Its kind is INTERNAL, because a wait for the pool is no call to the database.
-No attribute has an exception's message, which may contain anything. Nothing here may run in a fast acquire.
+span; without a sampled trace there is none. Its kind is INTERNAL: a wait for the pool is no call to the database. No
+attribute has an exception's message, which may contain anything. Nothing here may run in a fast acquire.
 """
 
 from dataclasses import replace

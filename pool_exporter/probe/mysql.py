@@ -5,11 +5,11 @@ application_name; the user name takes its place. A thread that sleeps inside an 
 transaction. A transaction that was begun and has not touched a table yet is not shown by the server.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from pool_exporter.metrics.server_snapshot import Backend, ServerStats
 from pool_exporter.probe.error_types import error_type_of
-from pool_exporter.probe.server_connection import ServerConnection
+from pool_exporter.probe.server_connection import Row, ServerConnection
 
 # Each of the two servers executes one of the comments: the statement timeout has another name and unit in each.
 _LIMITS: Final = """
@@ -47,7 +47,7 @@ async def query_server(connection: ServerConnection) -> ServerStats:
     return ServerStats(limit["connections_max"], backends, has_transactions=transactions is not None)
 
 
-async def _transactions(connection: ServerConnection) -> dict[int, dict[str, Any]] | None:
+async def _transactions(connection: ServerConnection) -> dict[int, Row] | None:
     """Return InnoDB's transactions by thread id; None if the user lacks the privilege."""
     try:
         return {row["id"]: row for row in await connection.fetch(_TRANSACTIONS)}
@@ -57,7 +57,7 @@ async def _transactions(connection: ServerConnection) -> dict[int, dict[str, Any
         raise
 
 
-def _backend(row: dict[str, Any], transaction: dict[str, Any] | None) -> Backend:
+def _backend(row: Row, transaction: Row | None) -> Backend:
     return Backend(
         pid=row["id"],
         started=0.0,  # Not reported, and not needed: no thread id is used again before the server restarts.
@@ -68,7 +68,7 @@ def _backend(row: dict[str, Any], transaction: dict[str, Any] | None) -> Backend
     )
 
 
-def _state(row: dict[str, Any], transaction: dict[str, Any] | None) -> str:
+def _state(row: Row, transaction: Row | None) -> str:
     if row["command"] == "Sleep":
         return "idle" if transaction is None else "idle_in_transaction"
     if row["command"] not in _RUNNING:

@@ -3,18 +3,16 @@
 It asks for pools and not for clients: PgBouncer has one thread, and all clients would wait while it makes a long list.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 from pool_exporter.metrics.server_metrics import BACKEND_STATES, BOUNCER_SERVERS
 from pool_exporter.metrics.server_snapshot import PGBOUNCER, Bouncer, LabelValues, ServerStats
-from pool_exporter.probe.server_connection import ServerConnection
+from pool_exporter.probe.server_connection import Row, ServerConnection
 
 PREPARATION: Final = ()
 
 _MICROSECONDS: Final = 1_000_000
-
-Row = Mapping[str, Any]
 
 
 async def query_server(connection: ServerConnection) -> ServerStats:

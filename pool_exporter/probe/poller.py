@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from pool_exporter.metrics.server_metrics import SERVER_ERRORS
 from pool_exporter.metrics.server_snapshot import PGBOUNCER, Bouncer, LabelValues, ServerStats
@@ -23,6 +23,8 @@ from pool_exporter.probe.target import ProbeTarget, milliseconds
 
 FIRST_PAUSE_SECONDS: Final = 1.0
 LAST_PAUSE_SECONDS: Final = 30.0
+
+N = TypeVar("N", int, float)
 
 _log = logging.getLogger("pool_exporter")
 
@@ -175,8 +177,8 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _most(values: Mapping[LabelValues, Any], places: LabelCardinalityLimit) -> dict[LabelValues, Any]:
-    most: dict[LabelValues, Any] = {}
+def _most(values: Mapping[LabelValues, N], places: LabelCardinalityLimit) -> dict[LabelValues, N]:
+    most: dict[LabelValues, N] = {}
     for names, value in values.items():
         most[places.of(names)] = max(value, most.get(places.of(names), value))
     return most

@@ -5,10 +5,10 @@ application_name, but not what they do. They are counted with an unknown state, 
 a transaction is reported.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from pool_exporter.metrics.server_snapshot import Backend, ServerStats
-from pool_exporter.probe.server_connection import ServerConnection
+from pool_exporter.probe.server_connection import Row, ServerConnection
 
 PREPARATION: Final = ()
 
@@ -53,7 +53,7 @@ async def query_server(connection: ServerConnection) -> ServerStats:
     )
 
 
-def _backend(row: dict[str, Any]) -> Backend:
+def _backend(row: Row) -> Backend:
     state = _STATES.get(row["state"], "unknown")
     seconds = row["transaction_seconds"]
     return Backend(

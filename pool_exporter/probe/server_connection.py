@@ -11,7 +11,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -125,14 +125,15 @@ async def _in_time(connecting: Awaitable[T], timeout: float) -> T:
         raise TimeoutError(f"no connection within {timeout:g} s") from error
 
 
-def _tearing_down(driver: Any) -> Callable[[], None]:  # noqa: ANN401  # a connection of any driver
+def _tearing_down(driver: object) -> Callable[[], None]:
     """Return a function that drops a driver's connection at once, unannounced; it may be called twice."""
     if hasattr(driver, "terminate"):
         end = driver.terminate  # asyncpg
     elif hasattr(driver, "pgconn"):
         end = partial(_cut, driver.pgconn)
     else:
-        end = driver.close  # aiomysql, asyncmy: closing in order is another method.
+        # aiomysql and asyncmy: closing in order is another method.
+        end = getattr(driver, "close")  # noqa: B009  # the drivers have no common type
 
     def tear_down() -> None:
         with suppress(Exception):
@@ -141,7 +142,13 @@ def _tearing_down(driver: Any) -> Callable[[], None]:  # noqa: ANN401  # a conne
     return tear_down
 
 
-def _cut(pgconn: Any) -> None:  # noqa: ANN401  # psycopg's, of either implementation
+class _HasSocket(Protocol):
+    """psycopg's connection to libpq, of either implementation."""
+
+    socket: int
+
+
+def _cut(pgconn: _HasSocket) -> None:
     """Shut the socket down without closing it: psycopg waits for its descriptor, and would wait for ever."""
     with socket.socket(fileno=os.dup(pgconn.socket)) as same:
         same.shutdown(socket.SHUT_RDWR)

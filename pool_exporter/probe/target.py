@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from sqlalchemy.engine import URL
@@ -81,7 +81,7 @@ def parse_target(text: str) -> ProbeTarget:
     return ProbeTarget(ServerIdentity(PGBOUNCER if is_bouncer else system, address or "localhost", port, aliases), url)
 
 
-def engine_arguments(target: ProbeTarget, timeout: float) -> dict[str, Any]:
+def engine_arguments(target: ProbeTarget, timeout: float) -> dict[str, dict[str, object]]:
     """Return engine arguments: read-only session, statement and connect timeouts of *timeout* seconds."""
     if target.identity.system != "postgresql":
         return {"connect_args": {"connect_timeout": max(1, round(timeout))}}
