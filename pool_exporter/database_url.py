@@ -117,7 +117,7 @@ def _place_of(url: URL) -> tuple[str, str, str]:
     SQLAlchemy ends the password at the first `@`. If that was an unescaped one, the rest of the password is at the
     beginning of the host or, if it has a slash, of host and database. So the place begins after the last `@`.
     """
-    database = url.database or ""
+    database = str(url.database or "")  # A URL object of the application may have anything there.
     if url.get_backend_name() == "sqlite":
         return "", "", database
     if "@" in database:
@@ -125,7 +125,7 @@ def _place_of(url: URL) -> tuple[str, str, str]:
         host, _, port = server.partition(":")
         return host, port or _default_port(url), database
     host, port = _server_of(url)
-    return host.rpartition("@")[2], port, database
+    return str(host).rpartition("@")[2], port, database
 
 
 def _default_port(url: URL) -> str:

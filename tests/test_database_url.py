@@ -1,5 +1,7 @@
 """The server and the database of a URL: never a part of its password, which may have an unescaped @."""
 
+from unittest.mock import Mock
+
 import pytest
 from sqlalchemy.engine import URL, make_url
 
@@ -45,3 +47,10 @@ def test_a_url_that_was_not_parsed() -> None:
     url = URL.create("postgresql", "u", "p", host="SECRET@db", database="shop")
 
     assert (("db", "5432"), "shop") == (server_of(url), database_of(url))
+
+
+def test_a_url_that_holds_no_text() -> None:
+    """A mock as an engine's URL, as in the tests of applications, is no error."""
+    url = Mock(query={})
+
+    assert all(isinstance(part, str) for part in (*server_of(url), database_of(url)))
