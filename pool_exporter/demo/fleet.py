@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,12 +97,12 @@ async def running(
         environ = {**os.environ, "POOL_EXPORTER_DIR": str(directory)}
         processes += [_worker(database, listener, environ) for _ in range(workers)]
         pids, reader = tuple(process.pid for process in processes), DirectoryReader(directory)
-        await _started("--workers", workers, lambda: _live(reader()) == workers)
+        await _started("--workers", workers, lambda: _live(reader()) == workers, processes)
         url = None
         if sidecar is not None:
             host, port = sidecar[0], sidecar[1] or _free_port(sidecar[0])
             processes.append(_sidecar(host, port, directory, environ))
-            await _started("--sidecar", port, lambda: _answers(host, port))
+            await _started("--sidecar", port, lambda: _answers(host, port), processes)
             url = f"http://{_joined(host, port)}"
         yield Fleet(pids, url, reader)
 
@@ -153,12 +153,17 @@ def _sidecar(host: str, port: int, directory: Path, environ: dict[str, str]) -> 
     return subprocess.Popen([*command, *options], env=environ, stdin=subprocess.PIPE)  # noqa: S603  # the command line
 
 
-async def _started(option: str, value: int, is_there: Callable[[], bool]) -> None:
+async def _started(
+    option: str, value: int, is_there: Callable[[], bool], processes: "Sequence[subprocess.Popen[bytes]]"
+) -> None:
+    """Wait until it is there. Raises SettingsError if it takes too long, or one of the processes has ended."""
     now = asyncio.get_running_loop().time
     end = now() + START_SECONDS_MAX
     while not await asyncio.to_thread(is_there):
         if now() > end:
             raise SettingsError(Problem(option, str(value), "did not start in time"))
+        if any(process.poll() is not None for process in processes):
+            raise SettingsError(Problem(option, str(value), "did not start: see the error above"))
         await asyncio.sleep(0.05)
 
 

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +72,23 @@ def test_reader_that_goes_away_ends_the_demo() -> None:
         said = demo.stderr.read()
 
     assert (0, b"") == (demo.returncode, said)
+
+
+def test_demo_without_the_sidecars_extra_ends_at_once() -> None:
+    """A sidecar that cannot start ends the demo with the sidecar's own error, and is not waited for."""
+    with tempfile.TemporaryDirectory() as directory:
+        hide = Path(directory) / "sitecustomize.py"
+        hide.write_text("import sys; sys.modules['bcrypt'] = None")
+        path = os.pathsep.join(filter(None, [directory, os.environ.get("PYTHONPATH")]))
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, "demo", "--port", "0", "--sidecar"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+            timeout=25,
+            check=False,
+        )
+
+    assert (2, "") == (done.returncode, done.stdout)
+    assert "pool-exporter serve: needs bcrypt: pip install 'pool-exporter[sidecar]'\n" in done.stderr
+    assert "did not start: see the error above\n" in done.stderr
