@@ -222,16 +222,24 @@ class Registry:
             errors.count = 0
             unmap = self.storage.restart_after_fork()
             for hooks, entry in self._living():
-                _detach(entry)
-                slots = self.storage.new_slots(entry.monitor.identity, entry.monitor.config)
-                entry.monitor.restart_after_fork(self._new_state(hooks.state.pool_limit, slots))
-                entry.free_slots = self._finalizer(hooks.state)
+                self._restart_pool(hooks, entry)
             unmap()
             if self._heartbeat is not None:
                 self._start_heartbeat()
         finally:
             self._restarting = 0
             self._sentinel.renew()  # Last: until then, other threads wait in `_on_fork_detected`.
+
+    @guarded
+    def _restart_pool(self, hooks: PoolHooks, entry: _Entry) -> None:
+        parents = hooks.state
+        try:
+            _detach(entry)
+            slots = self.storage.new_slots(entry.monitor.identity, entry.monitor.config)
+            entry.monitor.restart_after_fork(self._new_state(parents.pool_limit, slots))
+            entry.free_slots = self._finalizer(hooks.state)
+        finally:
+            parents.abandon_slots()  # Whatever has failed, the child may not write to its parent's slots.
 
     def _end(self) -> None:
         """Mark this process's files as cleanly closed, unless they belong to the parent of an undetected fork."""

@@ -19,6 +19,8 @@ from pool_exporter import Monitor, instrument, instrument_all
 from pool_exporter.hook_errors import errors
 from pool_exporter.runtime.instrumentation import snapshot
 from pool_exporter.runtime.registry import registry
+from pool_exporter.state.layout import Slots
+from pool_exporter.state.pool_state import PoolState
 from tests.pools import Database, checked, levels
 
 Numbers = dict[str, Any]
@@ -164,6 +166,31 @@ def test_errors_start_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(errors, "count", 3)
 
     assert 0 == in_child(lambda: snapshot().hook_errors)
+
+
+def test_one_pool_that_cannot_be_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error while one pool is restarted in a child is counted, and leaves the parent and the other pools right."""
+    engines = [Database().engine() for _ in range(2)]
+    monitors = [instrument(engine) for engine in engines]
+    for engine in engines:
+        engine.connect().close()
+    new_state, failures = registry._new_state, iter([True])
+
+    def failing(limit: int, slots: Slots) -> PoolState:
+        if next(failures, False):
+            raise MemoryError
+        return new_state(limit, slots)
+
+    monkeypatch.setattr(registry, "_new_state", failing)
+
+    def use_them() -> list[int]:
+        for engine in engines:
+            engine.dispose(close=False)
+            engine.connect().close()
+        return [errors.count, monitors[1].snapshot().checkouts]
+
+    assert [1, 1] == in_child(use_them)
+    assert [1, 1] == [monitor.snapshot().checkouts for monitor in monitors]
 
 
 def test_lock_that_nobody_gives_back() -> None:
