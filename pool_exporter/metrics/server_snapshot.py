@@ -64,7 +64,7 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Bouncer:
-    """What a PgBouncer's console says, by database and user, and pool sizes by database."""
+    """What a PgBouncer's console shows: by database and user, and pool sizes by database."""
 
     clients: Counts
     servers: Counts
@@ -80,7 +80,7 @@ class Bouncer:
 
 @dataclass(frozen=True, slots=True)
 class ServerStats:
-    """One look: the limit (None: the server does not say), and the backends, or counts where they are not listed."""
+    """One query of a server: its limit (None: unknown), and its backends, or counts where it does not list them."""
 
     limit: int | None
     backends: tuple[Backend, ...] = ()
@@ -109,7 +109,7 @@ class LivePool:
 
 @dataclass(frozen=True, slots=True)
 class ServerSnapshot:
-    """One server at one moment, as `server_metrics.SERVER_METRICS` show it. None is absent."""
+    """One server at one moment, as `SERVER_METRICS` show it. None stands for what is unknown, and is not shown."""
 
     identity: ServerIdentity
     up: int
@@ -146,7 +146,7 @@ class ServerSnapshot:
 
     @property
     def bouncer_maxwait_seconds(self) -> Mapping[LabelValues, float]:
-        """How long the first client in the line of a PgBouncer's pool has waited."""
+        """Seconds for which the longest waiting client of a PgBouncer's pool has waited."""
         return self.bouncer.maxwait_seconds if self.bouncer else {}
 
     @property

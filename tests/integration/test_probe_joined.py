@@ -167,7 +167,7 @@ def test_fault_of_ours_costs_the_servers_side_only(caplog: pytest.LogCaptureFixt
     with probing(sa.make_url("postgresql://app@127.0.0.1:1/app")) as probes:
         assert broken == probes.joined(broken)
 
-    assert "left out of this scrape" in caplog.text
+    assert "missing from this scrape" in caplog.text
 
 
 # Passwords.
