@@ -102,3 +102,24 @@ print(registry._heartbeat is not None)
 def test_no_thread_can_be_started(tmp_path: Path) -> None:
     """Without its heartbeat a pool is instrumented all the same, the error is counted, the next pool tries again."""
     assert "1 1 None\nTrue\n" == run(WITHOUT_THREADS, tmp_path, is_loud=True)
+
+
+ANOTHER_SYSTEM = """
+import mmap, os, sys
+sys.modules["fcntl"] = None
+del os.fork, os.register_at_fork, os.posix_fallocate, mmap.MAP_PRIVATE, mmap.MAP_ANONYMOUS
+from pool_exporter import instrument
+from pool_exporter.runtime.instrumentation import snapshot
+from tests.pools import Database
+engine = Database().engine()
+instrument(engine, name="orders")
+engine.connect().close()
+found = snapshot()
+print([(pool.name, pool.checkouts) for pool in found.pools], found.hook_errors)
+"""
+
+
+def test_a_system_without_file_locks_and_forks(tmp_path: Path) -> None:
+    """Where the modules and calls of Unix do not exist, pools are counted in memory, and nothing is raised."""
+    assert "[('orders', 1)] 0\n" == run(ANOTHER_SYSTEM, tmp_path, is_loud=True)
+    assert [] == list(tmp_path.iterdir())
