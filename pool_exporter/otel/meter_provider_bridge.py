@@ -59,10 +59,10 @@ class MeterProviderBridge:
         chosen: The monitors whose pools are reported otherwise.
     """
 
-    def __init__(self, provider: MeterProvider, watched: Callable[[], Sequence[PoolMonitor]]) -> None:
+    def __init__(self, provider: MeterProvider, all_monitors: Callable[[], Sequence[PoolMonitor]]) -> None:
         self.is_of_all = False
         self.chosen: WeakSet[PoolMonitor] = WeakSet()
-        self._watched = watched
+        self._all_monitors = all_monitors
         self._provider = ref(provider)
         self._here = threading.local()
         self._lock = threading.Lock()
@@ -85,7 +85,7 @@ class MeterProviderBridge:
 
     def snapshot(self) -> Snapshot | None:
         """Return a snapshot of the pools that are reported to the provider; None if there are none."""
-        pools = [_tried(monitor) for monitor in self._watched() if self.is_of_all or monitor in self.chosen]
+        pools = [_tried(monitor) for monitor in self._all_monitors() if self.is_of_all or monitor in self.chosen]
         found = tuple(pool for pool in pools if pool is not None)
         return Snapshot(found, errors.count, build()) if found else None
 
@@ -163,12 +163,12 @@ class _Bridges:
         self._all: WeakSet[MeterProviderBridge] = WeakSet()
         self._forks = False
 
-    def of(self, provider: MeterProvider, watched: Callable[[], Sequence[PoolMonitor]]) -> MeterProviderBridge:
+    def of(self, provider: MeterProvider, all_monitors: Callable[[], Sequence[PoolMonitor]]) -> MeterProviderBridge:
         """Return the bridge to *provider*; create it if there is none."""
         for bridge in self._all:
             if bridge.serves(provider):
                 return bridge
-        bridge = MeterProviderBridge(provider, watched)
+        bridge = MeterProviderBridge(provider, all_monitors)
         self._all.add(bridge)
         if not self._forks:
             self._forks = True
@@ -185,13 +185,13 @@ _bridges = _Bridges()
 
 
 def attach_to_provider(
-    provider: MeterProvider, watched: Callable[[], Sequence[PoolMonitor]], monitor: PoolMonitor | None = None
+    provider: MeterProvider, all_monitors: Callable[[], Sequence[PoolMonitor]], monitor: PoolMonitor | None = None
 ) -> MeterProviderBridge:
     """Report pools to *provider*.
 
     Args:
         provider: A MeterProvider. For the global placeholder, the provider that is set later gets the pools.
-        watched: Returns all monitors.
+        all_monitors: Returns all monitors.
         monitor: The monitor whose pool is reported; None for all.
 
     Returns:
@@ -203,7 +203,7 @@ def attach_to_provider(
     if not callable(getattr(provider, "get_meter", None)):
         raise TypeError(f"meter_provider must be an OpenTelemetry MeterProvider, not {type(provider).__name__}")
     with _bridges.lock:
-        bridge = _bridges.of(provider, watched)
+        bridge = _bridges.of(provider, all_monitors)
         if monitor is None:
             bridge.is_of_all = True
         else:
