@@ -7,9 +7,10 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 _log = logging.getLogger("pool_exporter")
 
@@ -46,6 +47,15 @@ class HookErrors:
 
 errors = HookErrors()
 """The errors of this process."""
+
+
+def result_or_none(call: Callable[[], T]) -> T | None:
+    """Return what *call* returns; None if it raises an Exception, which is counted."""
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001  # other results, of other pools, must not be lost
+        errors.report(error)
+        return None
 
 
 def guarded(hook: Callable[P, None]) -> Callable[P, None]:

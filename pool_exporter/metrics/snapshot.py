@@ -6,7 +6,7 @@ this module may know SQLAlchemy, an output format, a file or a clock.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
 from typing import Final, TypeAlias, cast
@@ -281,3 +281,7 @@ class Snapshot:
         if field in _OF_PUSH:
             return None if self.push is None else getattr(self.push, field)
         return getattr(self, field)
+
+
+Source: TypeAlias = Callable[[], Snapshot]
+"""Returns a new snapshot at each call."""

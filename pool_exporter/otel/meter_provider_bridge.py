@@ -25,7 +25,7 @@ from weakref import WeakSet, ref
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, NoOpMeterProvider, Observation
 from opentelemetry.metrics import get_meter_provider as global_provider
 
-from pool_exporter.hook_errors import errors
+from pool_exporter.hook_errors import errors, result_or_none
 from pool_exporter.metrics.metric import Kind, Metric
 from pool_exporter.metrics.parts import OPENTELEMETRY, parts
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
@@ -85,7 +85,8 @@ class MeterProviderBridge:
 
     def snapshot(self) -> Snapshot | None:
         """Return a snapshot of the pools that are reported to the provider; None if there are none."""
-        pools = [_tried(monitor) for monitor in self._all_monitors() if self.is_of_all or monitor in self.chosen]
+        monitors = [monitor for monitor in self._all_monitors() if self.is_of_all or monitor in self.chosen]
+        pools = [result_or_none(monitor.snapshot) for monitor in monitors]
         found = tuple(pool for pool in pools if pool is not None)
         return Snapshot(found, errors.count, build()) if found else None
 
@@ -145,14 +146,6 @@ _OTHER_PROVIDER: Final = (
     "%s.%s has no place for a metric producer that this version knows: pool_exporter replays its histograms at each "
     "collection, without exemplars"
 )
-
-
-def _tried(monitor: PoolMonitor) -> PoolSnapshot | None:
-    try:
-        return monitor.snapshot()
-    except Exception as error:  # noqa: BLE001  # the other pools' numbers must not be lost
-        errors.report(error)
-        return None
 
 
 class _Bridges:

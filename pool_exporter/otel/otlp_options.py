@@ -18,12 +18,13 @@ from urllib.parse import urlsplit
 
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.metric import Kind
+from pool_exporter.metrics.snapshot import Source
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.resources import Resource
 
-    from pool_exporter.otel.otlp_push import OtlpPush, PushTarget, Source
+    from pool_exporter.otel.otlp_push import OtlpPush, PushTarget
 
 HTTP: Final = "http/protobuf"
 GRPC: Final = "grpc"
@@ -66,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def create_push(asked: argparse.Namespace, source: "Source", directory: Path | None = None) -> "OtlpPush | None":
+def create_push(asked: argparse.Namespace, source: Source, directory: Path | None = None) -> "OtlpPush | None":
     """Create what pushes snapshots over OTLP, as the arguments say.
 
     Args:

@@ -9,7 +9,6 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final
@@ -19,13 +18,11 @@ from opentelemetry.sdk.resources import Resource
 from typing_extensions import Self, override
 
 from pool_exporter.metrics.metric import Kind
-from pool_exporter.metrics.snapshot import PushHealth, Snapshot
+from pool_exporter.metrics.snapshot import PushHealth, Snapshot, Source
 from pool_exporter.otel.delta_memory import DeltaMemory
 from pool_exporter.otel.points import PointStream
 from pool_exporter.otel.sdk_data import metrics_data, metrics_of
 from pool_exporter.otel.service_resources import group_by_resource
-
-Source = Callable[[], Snapshot]
 
 END_SECONDS: Final = 5.0
 """Seconds that the last push may take when the process ends."""

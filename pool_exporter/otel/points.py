@@ -37,7 +37,7 @@ ALL_METRICS: Final = (*METRICS, *SERVER_METRICS)
 GROWING: Final = frozenset({Kind.COUNTER, Kind.HISTOGRAM})
 """The kinds whose values never fall. Only these are ever reported as deltas."""
 
-_Source: TypeAlias = PoolSnapshot | ServerSnapshot | Snapshot
+_Measured: TypeAlias = PoolSnapshot | ServerSnapshot | Snapshot
 _Key: TypeAlias = PoolIdentity | ServerIdentity | None
 _PORT: Final = "server.port"
 
@@ -105,7 +105,7 @@ class PointStream:
         self._committed = {key: _Report(at, at, last) for key, last in values.items()}
 
     def _add(
-        self, found: dict[str, list[Point]], table: tuple[Metric, ...], source: _Source, key: _Key, now: int
+        self, found: dict[str, list[Point]], table: tuple[Metric, ...], source: _Measured, key: _Key, now: int
     ) -> None:
         before, attributes = self._before(table, source, key), {} if key is None else attributes_of(key)
         self._read[key] = _Report(before.start, now, source)
@@ -120,7 +120,7 @@ class PointStream:
             if points:
                 found.setdefault(metric.name, []).extend(points)
 
-    def _before(self, table: tuple[Metric, ...], source: _Source, key: _Key) -> _Report:
+    def _before(self, table: tuple[Metric, ...], source: _Measured, key: _Key) -> _Report:
         before = self._committed.get(key)
         if before is None or before.last is None:
             return _Report(self._at, self._at, None)

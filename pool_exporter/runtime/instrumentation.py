@@ -10,11 +10,11 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
 from pool_exporter.environment import Environment
-from pool_exporter.hook_errors import errors
+from pool_exporter.hook_errors import errors, result_or_none
 from pool_exporter.hooks.compatibility import is_supported
 from pool_exporter.hooks.pool_description import identity_of
 from pool_exporter.hooks.sqlalchemy_private import engine_behind
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.registry import registry
@@ -107,7 +107,7 @@ def snapshot() -> Snapshot:
     if shared is not None:
         return shared
     failed = registry.storage.errors if registry.storage.directory else None
-    pools = [_tried(monitor) for monitor in monitors()]
+    pools = [result_or_none(monitor.snapshot) for monitor in monitors()]
     return Snapshot(
         tuple(pool for pool in pools if pool is not None),
         errors.count,
@@ -115,14 +115,6 @@ def snapshot() -> Snapshot:
         degraded=int(degraded_pools.is_used),
         transport_errors=failed,
     )
-
-
-def _tried(monitor: Monitor) -> PoolSnapshot | None:
-    try:
-        return monitor.snapshot()
-    except Exception as error:  # noqa: BLE001  # the other pools' numbers are worth more than this one's error
-        errors.report(error)
-        return None
 
 
 def prepare_from_environment() -> str:

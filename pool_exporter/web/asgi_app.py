@@ -21,7 +21,8 @@ except ImportError as error:
     message = "make_asgi_app() and metrics_endpoint need Starlette: pip install 'pool-exporter[asgi]'"
     raise ImportError(message, name=error.name, path=error.path) from error
 
-from pool_exporter.web.responses import METRICS, Request, Source, own_source, respond, takes_snapshot
+from pool_exporter.metrics.snapshot import Source
+from pool_exporter.web.responses import METRICS, Request, own_source, respond, takes_snapshot
 
 _threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
 

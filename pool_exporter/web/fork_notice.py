@@ -10,8 +10,7 @@ from functools import cache
 from typing import Final
 from weakref import WeakSet
 
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
-from pool_exporter.web.responses import Source
+from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot, Source
 
 _MESSAGE: Final = (
     "the metrics of process %d show its own pools, which it has not used, and not those of the processes that it "

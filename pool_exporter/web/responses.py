@@ -17,7 +17,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.metrics.snapshot import Source
 from pool_exporter.web import page
 from pool_exporter.web.content_negotiation import (
     OPENMETRICS_1_0_0,
@@ -28,9 +28,6 @@ from pool_exporter.web.content_negotiation import (
     choose_format,
 )
 from pool_exporter.web.prometheus_families import families
-
-Source = Callable[[], Snapshot]
-"""Returns the snapshot that an answer shows; called once for each answer that shows one."""
 
 LANDING: Final = "/"
 METRICS: Final = "/metrics"

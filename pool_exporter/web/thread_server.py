@@ -16,8 +16,9 @@ from functools import cache
 from typing import Final, final
 from weakref import WeakSet
 
+from pool_exporter.metrics.snapshot import Source
 from pool_exporter.web.fork_notice import ForkNotice
-from pool_exporter.web.responses import Source, own_source
+from pool_exporter.web.responses import own_source
 from pool_exporter.web.wsgi_app import WSGIApp, make_wsgi_app
 from pool_exporter.web.wsgi_server import CONNECTIONS_MAX, LimitedServer, hang_up
 

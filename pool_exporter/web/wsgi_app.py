@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Final, Protocol
 
-from pool_exporter.web.responses import METRICS, Request, Response, Source, line, own_source, respond, takes_snapshot
+from pool_exporter.metrics.snapshot import Source
+from pool_exporter.web.responses import METRICS, Request, Response, line, own_source, respond, takes_snapshot
 
 TURN_SECONDS: Final = 10.0
 """How long a request waits for the answer before it, as long as Prometheus waits by default; then it gets a 503."""

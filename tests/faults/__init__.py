@@ -4,7 +4,7 @@
     -----------------------------------------------------------+------------------------------------------------------
     two workers with pid 1 in two PID namespaces               | test_two_workers_with_pid_1_share_a_directory
     SIGKILL storm on workers and sidecar                       | test_storm_of_kills
-    sidecar killed between writing, renaming and unlinking     | test_sidecar_killed_while_it_replaces_the_accumulator
+    sidecar killed between writing, renaming and unlinking     | test_sidecar_killed_while_it_replaces_the_totals
                                                                | test_temporary_file_of_a_killed_sidecar_is_removed
     a second reader during a compaction sees no decrease       | test_second_reader_during_a_compaction
     full volume at start and later, no SIGBUS                  | test_volume_full_at_the_start
@@ -20,9 +20,9 @@
     shrinking: the scrape is 200 and the file set aside        | test_sparse_file_of_a_terabyte
                                                                | test_file_truncated_while_it_is_read
                                                                | test_counter_that_shrinks
-                                                               | test_damaged_accumulator
+                                                               | test_damaged_totals
     planted symlink, FIFO, directory, hard link                | test_planted_worker_file
-                                                               | test_planted_accumulator
+                                                               | test_planted_totals
     SIGSTOP, blocked event loop, GIL held by native code       | test_stopped_workers_are_served_and_age
                                                                | test_frozen_application_is_served
     killed but unreaped worker counts as dead                  | test_killed_worker_that_nobody_has_waited_for_is_dead

@@ -1,4 +1,4 @@
-"""An instrumented application as a process of its own, which does what a test tells it, and volumes that are in need.
+"""An instrumented application as a process of its own, which runs a test's commands; and volumes that are full.
 
 Nothing is asserted here about what the application's numbers are.
 """
@@ -74,7 +74,7 @@ for line in sys.stdin:
         said = exec(line)
     print(json.dumps(said, default=str), flush=True)
 """
-"""It evaluates each line that it is told, in this module's names, and answers with the value as JSON."""
+"""It evaluates each line of its input in this module's names, and answers with the value as JSON."""
 
 
 class Application:

@@ -1,4 +1,4 @@
-"""What becomes of the shared directory: full, gone, forbidden, or with anything in it that anybody may put there."""
+"""Faults of the shared directory: full, gone, forbidden, or with files in it that no worker wrote."""
 
 import os
 import shutil
@@ -95,7 +95,7 @@ def test_volume_without_inodes(tmp_path: Path) -> None:
 
 
 def test_read_only_volume(tmp_path: Path) -> None:
-    """An application on it runs in memory; a reader of one shows what is there, and that it cannot fold."""
+    """An application in it runs in memory; a reader shows the files, and that it cannot compact them."""
     with volume(tmp_path / "v", "size=512k") as directory:
         with application(directory) as ended:
             ended.ask("use(5)")
@@ -216,7 +216,7 @@ def at(offset: int, *bytes_: int) -> Callable[[bytearray], bytes]:
 
 
 def nan(data: bytearray) -> bytes:
-    """Fill the last words of the first record with the bits of a NaN."""
+    """Fill the last slots of the first entry with the bits of a NaN."""
     start = int.from_bytes(data[48:52], "little") + 1024
     data[start : start + 8 * layout.SLOT_COUNT] = (0x7FF8_0000_0000_0000).to_bytes(8, "little") * layout.SLOT_COUNT
     return bytes(data)
@@ -252,7 +252,7 @@ def test_damaged_file(directory: Path, damage: str) -> None:
 
 
 def test_sparse_file_of_a_terabyte(directory: Path) -> None:
-    """A file larger than any of ours is not read at all."""
+    """A file larger than a worker file can be is not read."""
     with (directory / FILE).open("wb") as file:
         file.truncate(1 << 40)
 
@@ -294,7 +294,7 @@ def test_file_truncated_while_it_is_read(directory: Path) -> None:
 
 
 def test_counter_that_shrinks(directory: Path) -> None:
-    """A file whose counters have fallen is set aside, and what it last said counts."""
+    """A file whose counters have fallen is set aside, and its last good content counts."""
     worker = WorkerFiles(directory, "1")
     slots = worker.allocate(PoolIdentity("orders"), PoolConfig(3, 2))
     assert slots is not None
@@ -309,7 +309,7 @@ def test_counter_that_shrinks(directory: Path) -> None:
 
 
 def plant_link(path: Path) -> None:
-    """Plant a symbolic link to what nobody should be made to read."""
+    """Plant a symbolic link to a file outside the directory."""
     path.symlink_to("/etc/passwd")
 
 
@@ -328,7 +328,7 @@ def plant_hard_link(path: Path) -> None:
 
 
 def plant_too_much(path: Path) -> None:
-    """Plant a file that is larger than any of ours."""
+    """Plant a file that is larger than a worker file can be."""
     path.write_bytes(bytes(MAX_FILE_BYTES + 1))
 
 
@@ -355,8 +355,8 @@ def test_planted_worker_file(directory: Path, plant: str) -> None:
 
 
 @pytest.mark.parametrize("plant", [plant for plant in PLANTED if plant != "too-large"])
-def test_planted_accumulator(directory: Path, plant: str) -> None:
-    """So is an accumulator; the dead are then read where they are, and the sidecar says that it cannot fold."""
+def test_planted_totals(directory: Path, plant: str) -> None:
+    """Totals are not followed, waited for or read either; the dead workers' files count, and an error is counted."""
     PLANTED[plant](directory / TOTALS_FILE)
     with application(directory) as ended:
         ended.ask("use(5)")
@@ -368,8 +368,8 @@ def test_planted_accumulator(directory: Path, plant: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"schema":{}}', "9" * 5000, "[" * 100_000])
-def test_damaged_accumulator(directory: Path, text: str) -> None:
-    """An accumulator that is none is left as it is, and counted; the files go on being read."""
+def test_damaged_totals(directory: Path, text: str) -> None:
+    """Damaged totals are left as they are, and counted as an error; the files still count."""
     (directory / TOTALS_FILE).write_text(text)
     with application(directory) as ended:
         ended.ask("use(5)")

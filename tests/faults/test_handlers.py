@@ -101,7 +101,7 @@ def test_asynchronous_exception_at_any_point(directory: Path, program: str) -> N
 
 
 def test_handler_that_raises_internally(directory: Path) -> None:
-    """The application notices nothing; how often it happened is in the file, and the sidecar tells."""
+    """The application is not affected; the error is counted in the file, and the sidecar shows it."""
     with application(directory) as running, sidecar(directory) as serving:
         running.ask("type(watched._state).released = None")
         running.ask("use(3)")
@@ -113,7 +113,7 @@ def test_handler_that_raises_internally(directory: Path) -> None:
 
 
 def test_errors_of_dead_workers_are_not_forgotten(directory: Path) -> None:
-    """The count of errors is a counter: it does not fall when a worker dies and is folded."""
+    """The number of errors does not fall when a worker dies and its file is compacted."""
     reader, shown = DirectoryReader(directory), []
     for _ in range(2):
         with application(directory) as running:

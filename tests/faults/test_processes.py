@@ -40,7 +40,7 @@ while True:
 """
 """It notes each checkout after it, so that a kill leaves at most one that is counted and not noted."""
 
-FOLDER = """
+COMPACTOR = """
 import sys, time
 from pathlib import Path
 from pool_exporter.workers.compaction import Compactor
@@ -50,7 +50,7 @@ while True:
     Compactor(directory).compact(scan(directory))
 """
 
-KILLED_WHILE_FOLDING = """
+KILLED_WHILE_COMPACTING = """
 import os, signal, sys
 from pathlib import Path
 from pool_exporter.workers.compaction import Compactor
@@ -60,7 +60,7 @@ def die(*_, **__):
 setattr(Path, sys.argv[2], die)
 Compactor(Path(sys.argv[1])).compact(scan(Path(sys.argv[1])))
 """
-"""`rename` is called when the accumulator is written, `unlink` when it has been renamed."""
+"""`rename` is called when the totals are written, `unlink` when they have been renamed."""
 
 READER = """
 import sys
@@ -111,7 +111,7 @@ def test_storm_of_kills(directory: Path, tmp_path: Path) -> None:
     truths = [tmp_path / f"truth{number}" for number in range(3)]
     environ = {**os.environ, "POOL_EXPORTER_DIR": str(directory)}
     commands = [[sys.executable, "-c", CLIENT, str(truth)] for truth in truths]
-    commands += [[sys.executable, "-c", FOLDER, str(directory)]] * 2
+    commands += [[sys.executable, "-c", COMPACTOR, str(directory)]] * 2
     running = [subprocess.Popen(command, env=environ) for command in commands]
     reader, shown, kills = DirectoryReader(directory), [0], 0
     end = time.monotonic() + STORM_SECONDS
@@ -137,12 +137,12 @@ def test_storm_of_kills(directory: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["rename", "unlink"])
-def test_sidecar_killed_while_it_replaces_the_accumulator(directory: Path, where: str) -> None:
+def test_sidecar_killed_while_it_replaces_the_totals(directory: Path, where: str) -> None:
     """Killed between writing and renaming, or between renaming and unlinking, it leaves every event counted once."""
     with application(directory) as ended:
         ended.ask("use(5)")
         ended.kill()
-    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_FOLDING, str(directory), where], check=False)
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_COMPACTING, str(directory), where], check=False)
     found = [only_pool(directory).checkouts for _ in range(3)]
 
     assert (-signal.SIGKILL, [5, 5, 5]) == (killed.returncode, found)
@@ -150,10 +150,10 @@ def test_sidecar_killed_while_it_replaces_the_accumulator(directory: Path, where
 
 
 def test_temporary_file_of_a_killed_sidecar_is_removed(directory: Path) -> None:
-    """What a kill has left under a temporary name is removed after a minute of the folder's own clock, not before."""
+    """A temporary file that a kill has left is removed after a minute of the compactor's clock, not before."""
     with application(directory) as ended:
         ended.kill()
-    subprocess.run([sys.executable, "-c", KILLED_WHILE_FOLDING, str(directory), "rename"], check=False)
+    subprocess.run([sys.executable, "-c", KILLED_WHILE_COMPACTING, str(directory), "rename"], check=False)
     now = [100.0]
     compactor = Compactor(directory, lambda: now[0])
     left = []
@@ -331,7 +331,7 @@ def test_ten_thousand_short_lived_workers(directory: Path) -> None:
 
 
 def test_sidecar_with_nothing_but_the_group(directory: Path, tmp_path: Path) -> None:
-    """A sidecar under another uid with the same gid reads and folds; a stranger can do neither."""
+    """A sidecar under another uid with the same gid reads and compacts; another user can do neither."""
     user = other_user(1234, 5678, tmp_path / "packages")
     directory.chmod(0o2770)
     os.chown(directory, 1234, 5678)

@@ -23,11 +23,11 @@ catalog.BOUNDS_SECONDS = (0.0005, 0.002, 0.1, 1.0, 20.0)
 catalog.ERROR_TYPES = metric.Label("error.type", ("timeout", "dns", "connect", "cancelled", "other"))
 catalog.CLOSE_REASONS = metric.Label("reason", catalog.CLOSE_REASONS.values[:-1] + ("eaten", "discarded"))
 """
-"""Another version of the package, whose words stand elsewhere."""
+"""Another version of the package, with another order of slots."""
 
 
 def test_other_time_namespace(directory: Path) -> None:
-    """A worker whose monotonic clock is another is alive, not frozen, and its ages are those of the wall clock."""
+    """A worker with another monotonic clock is alive, not frozen, and its ages follow the wall clock."""
     apart = in_namespace("--time", "--monotonic", str(100 * DAY))
     with application(directory, *apart) as other:
         other.ask("use(3)")

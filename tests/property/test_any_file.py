@@ -1,4 +1,4 @@
-"""Any bytes as a worker's file, or as the accumulator, give a snapshot or CorruptFile, and nothing else.
+"""Any bytes as a worker file, or as the totals, give a snapshot or a CorruptFile, and nothing else.
 
 Bytes that are merely random are refused at the first eight; so most of these are files as workers write them, with
 something in them changed. `make fuzz` reads more of them, as FUZZ_FACTOR says.
@@ -136,7 +136,7 @@ def damaged() -> st.SearchStrategy[File]:
 
 @st.composite
 def accumulators(draw: st.DrawFn) -> bytes:
-    """Return an accumulator with one of its values replaced by anything."""
+    """Return totals with one of their values replaced by anything."""
     slots: list[Any] = [0] * layout.SLOT_COUNT
     stored: dict[str, Any] = {
         "schema": json.loads(json.dumps(SCHEMA)),
@@ -150,7 +150,7 @@ def accumulators(draw: st.DrawFn) -> bytes:
 
 
 def read(place: Path) -> int:
-    """Return the status of two scrapes of a directory, the second after the first has folded."""
+    """Return the status of two scrapes of a directory, the second after the first has compacted it."""
     reader = DirectoryReader(place)
     answers = {respond(Request("GET", "/metrics", "", ""), reader).status for _ in range(2)}
     [status] = answers
@@ -169,7 +169,7 @@ def test_any_bytes_are_a_file_or_corrupt(data: bytes) -> None:
 @settings(max_examples=100 * FACTOR)
 @given(damaged())
 def test_any_file_is_served_or_set_aside(data: bytes) -> None:
-    """Whatever a dead worker's file holds, scrapes are answered: before it is folded and after."""
+    """Whatever a dead worker's file holds, scrapes are answered: before it is compacted and after."""
     with directory() as place:
         (place / name_of(valid()[UUID_AT : UUID_AT + 16])).write_bytes(data)
 
@@ -179,7 +179,7 @@ def test_any_file_is_served_or_set_aside(data: bytes) -> None:
 @settings(max_examples=100 * FACTOR)
 @given(damaged())
 def test_any_file_of_a_living_worker_is_served_or_set_aside(data: bytes) -> None:
-    """So are those of a file whose lock is held."""
+    """Whatever a living worker's file holds, scrapes are answered."""
     with directory() as place:
         worker = WorkerFiles(place, "1")
         [path] = place.glob("w-*")
@@ -194,7 +194,7 @@ def test_any_file_of_a_living_worker_is_served_or_set_aside(data: bytes) -> None
 @settings(max_examples=100 * FACTOR)
 @given(st.one_of(st.binary(max_size=200), JSON.map(lambda value: json.dumps(value).encode()), accumulators()))
 def test_any_accumulator_is_read_or_corrupt(data: bytes) -> None:
-    """An accumulator is read or refused; either way scrapes are answered."""
+    """Totals are read or refused; either way scrapes are answered."""
     with directory() as place:
         (place / TOTALS_FILE).write_bytes(data)
         with suppress(CorruptFile):

@@ -54,13 +54,13 @@ def filled(records: int = 1) -> bytearray:
 
 
 def test_empty_file_is_read() -> None:
-    """A new file tells of its process and of no pool."""
+    """A new file describes its process, and has no pool."""
     assert WorkerFile(WRITER, OPEN, WRITER.monotonic, 0, 0, 0, ()) == parse(new_file(WRITER), "f")
 
 
 @pytest.mark.parametrize("count", [1, 2, ENTRIES_MAX])
 def test_records_are_read(count: int) -> None:
-    """Every record gives its pool's identity, configuration and words."""
+    """Every entry gives its pool's identity, configuration and slots."""
     records = parse(bytes(filled(count)), "f").entries
 
     assert [f"orders{number}" for number in range(count)] == [record.identity.name for record in records]

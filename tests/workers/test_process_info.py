@@ -1,4 +1,4 @@
-"""What a process tells of itself, and how another's clock is read."""
+"""The description of a process in the header, and reading another process's clock."""
 
 import os
 import time
