@@ -34,8 +34,9 @@ EXTRAS_docs := docs
 EXTRAS_bench := bench,demo,test
 EXTRAS_dev := dev
 
-# A worker of pytest-xdist a core, at most four: a machine with more cores would only start more servers at once.
-PYTEST := bin/pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+# A worker of pytest-xdist a core, at most four: a machine with more cores would only start more servers at once. A file's
+# tests stay together, because they share servers; files keep their order, so that many short ones are the last.
+PYTEST := bin/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 NOT_SOAK := --ignore=tests/soak
 NOT_UNIT := $(foreach wing,integration soak faults bench conformance test_demo_end_to_end.py,--ignore=tests/$(wing))
 
@@ -77,6 +78,7 @@ check:
 	$(MAKE) docs
 	$(MAKE) soak SOAK_SECONDS=120
 
+slow: export SHORT_LIVED_WORKERS = 10000
 slow: conformance soak fuzz test-sa20 test-pythons
 
 dashboards: $(VENV)/.installed-dashboards

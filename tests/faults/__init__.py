@@ -44,7 +44,7 @@
     sidecar under another uid, same gid; a stranger            | test_sidecar_with_nothing_but_the_group
     1,000 pools in one process                                 | test_a_thousand_pools
                                                                | test_more_names_than_the_accumulator_keeps
-    10,000 short-lived workers                                 | test_ten_thousand_short_lived_workers
+    thousands of short-lived workers                           | test_thousands_of_short_lived_workers
     a handler that raises internally                           | test_handler_that_raises_internally
                                                                | test_errors_of_dead_workers_are_not_forgotten
     web.config.file: passwords, certificates, malformed, limit | tests/test_sidecar.py, test_tls.py, test_webconfig.py

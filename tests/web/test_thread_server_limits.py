@@ -51,6 +51,7 @@ def test_connection_that_is_answered_does_not_give_way(monkeypatch: pytest.Monke
         scrapes = [stack.enter_context(dial(server)) for _ in range(2)]
         for scraping in scrapes:
             scraping.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        until(3, lambda: len(own_threads(server)))  # One accepts connections, and each connection has one.
         until(0, lambda: len(server._server._silent))
         until(True, source.entered.is_set)
         with dial(server) as connection:
