@@ -26,6 +26,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, NoOpMet
 from opentelemetry.metrics import get_meter_provider as global_provider
 
 from pool_exporter.hook_errors import errors, result_or_none
+from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
 from pool_exporter.metrics.metric import Kind, Metric
 from pool_exporter.metrics.parts import OPENTELEMETRY, parts
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
@@ -88,7 +89,8 @@ class MeterProviderBridge:
         monitors = [monitor for monitor in self._all_monitors() if self.is_of_all or monitor in self.chosen]
         pools = [result_or_none(monitor.snapshot) for monitor in monitors]
         found = tuple(pool for pool in pools if pool is not None)
-        return Snapshot(found, errors.count, build()) if found else None
+        degraded = any(isinstance(pool, DegradedPoolSnapshot) for pool in found)
+        return Snapshot(found, errors.count, build(), degraded=int(degraded)) if found else None
 
     def restart_after_fork(self) -> None:
         """Begin anew in a forked child, where a thread of the parent may hold the lock."""
