@@ -149,7 +149,7 @@ class _Test:
             yield f"pool with 1 open connection (but {self.server.open})"
 
     def _snapshot(self) -> PoolSnapshot:
-        self.hooks.refresh()
+        # Without `refresh()`, which would mend what the patches have missed.
         return decode(self.state.copy_slots(), self.state.clock(), PoolIdentity("self-test"), PoolConfig())
 
     def _use(self) -> Iterator[tuple[str, tuple[int, int, int]]]:
