@@ -117,12 +117,13 @@ class PoolHooks:
         if connection.is_idle and checkout is not None and checkout() is not None:
             self.state.acquired(None, connection, checkout, None)
 
-    def _track(self, record: Record, connection: Connection) -> Connection:
+    def _track(self, record: Record, connection: Connection, opened: int = 0) -> Connection:
         connection.record = ref(record)
         connection.identity = id(record.dbapi_connection)
         if not self._is_removed:
             setattr(record, ATTRIBUTE, connection)
-        write_server_pid(self.state.slots, connection.slot, server_pid_of(record))
+        opened = 0 if self.state.has_twin(connection) else opened  # A creator has returned one connection twice.
+        write_server_pid(self.state.slots, connection.slot, server_pid_of(record), opened)
         return connection
 
     def _tracked(self, record: object) -> Connection | None:
@@ -164,7 +165,8 @@ class PoolHooks:
         before = self._tracked(record)
         if before is not None:
             self.state.closed(before, "discarded")
-        self._track(record, self.state.opened(took, is_old=self._pools[-1]() is not pool_of(record)))
+        connection = self.state.opened(took, is_old=self._pools[-1]() is not pool_of(record))
+        self._track(record, connection, self.state.clock() - self.state.origin)
 
     @guarded
     def invalidated(self, record: Record, error: BaseException | None, *, is_soft: bool) -> None:

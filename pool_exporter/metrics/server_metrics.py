@@ -44,6 +44,7 @@ SERVER_ERRORS: Final = Label(
 
 BOUNCER_SERVERS: Final = Label("state", ("active", "idle", "used", "tested", "login"))
 BOUNCER_CLIENTS: Final = Label("state", ("active", "waiting"))
+_POOL: Final = (POOL_NAME, Label("service.name"))
 _BOUNCER_POOL: Final = (Label("db.namespace"), Label("user"))
 
 _SERVER: Final = "sqlalchemy.pool.server."
@@ -129,7 +130,34 @@ SERVER_METRICS: Final = (
         "Connections used for 10 seconds and longer, by what the database server does for them.",
         "held",
         HELD_STATES,
-        (POOL_NAME, Label("service.name")),
+        _POOL,
+    ),
+    Metric(
+        _SERVER + "shared",
+        Kind.GAUGE,
+        "{connection}",
+        "Connections on the database server that two or more connections of pools share, as after a fork.",
+        "shared",
+        None,
+        _POOL,
+    ),
+    Metric(
+        _SERVER + "idle_in_transaction",
+        Kind.GAUGE,
+        "{connection}",
+        "Connections that are idle in their pool, while a transaction is open on the database server.",
+        "idle_in_transaction",
+        None,
+        _POOL,
+    ),
+    Metric(
+        _SERVER + "gone",
+        Kind.GAUGE,
+        "{connection}",
+        "Connections that are idle in their pool, and that the database server does not have any more.",
+        "gone",
+        None,
+        _POOL,
     ),
     Metric(
         _SERVER + "bouncer_clients",

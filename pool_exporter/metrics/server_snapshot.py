@@ -4,6 +4,7 @@
 clock, or match the two sides: `probe.backend_matching` does that.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,6 +28,9 @@ LabelValues = tuple[str, ...]
 
 Counts = Mapping[LabelValues, Mapping[str, int]]
 """Numbers by names, and by the values of a closed label set."""
+
+PoolCounts = Mapping[LabelValues, int]
+"""Numbers by the names of a pool and its service."""
 
 
 def _closed_by_names(label: Label, counts: Counts, what: str) -> Counts:
@@ -52,7 +56,10 @@ class ServerIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One client's connection on the server. *pid* and *started* together are never used again; seconds are ages."""
+    """One client's connection on the server. *pid* and *started* together are never used again; seconds are ages.
+
+    It is at most `age_seconds_max` old; infinity if nothing is known of its age.
+    """
 
     pid: int
     started: float
@@ -60,6 +67,7 @@ class Backend:
     database: str
     state: str
     transaction_seconds: float | None = None
+    age_seconds_max: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +98,43 @@ class ServerStats:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """One use that has not ended: the server's number of its connection, 0 when unknown, and its age in seconds."""
+class PoolConnection:
+    """One open connection of a pool.
+
+    Attributes:
+        pid: The number by which the server knows it; 0 if unknown.
+        use_seconds: The age of its use; None while it is idle.
+        opened: When its process opened it, in nanoseconds of the pool's own clock; 0 if the process found it open, as
+            after a fork. Process, pid and this time together are never used again.
+        age_seconds: Since it was opened; None if it was found open.
+    """
 
     pid: int
-    seconds: float
+    use_seconds: float | None = None
+    opened: int = 0
+    age_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LivePool:
-    """One pool of one living process: its limit (None: none), and the server's numbers of its open connections."""
+    """One pool of one living process.
+
+    Attributes:
+        identity: The pool's identity.
+        max: Its limit; None if it has none.
+        connections: Its tracked connections; an idle one of unknown pid is not among them.
+        process: What distinguishes its process from others.
+    """
 
     identity: PoolIdentity
     max: int | None
-    pids: frozenset[int] = frozenset()
-    held: tuple[Held, ...] = ()
+    connections: tuple[PoolConnection, ...] = ()
+    process: str = ""
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """The known pids of all connections."""
+        return frozenset(connection.pid for connection in self.connections if connection.pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +153,17 @@ class ServerSnapshot:
     oldest_idle_transaction_seconds: float | None = None
     orphaned: int | None = None
     held: Counts = field(default_factory=dict)
+    shared: PoolCounts = field(default_factory=dict)
+    idle_in_transaction: PoolCounts = field(default_factory=dict)
+    gone: PoolCounts = field(default_factory=dict)
     bouncer: Bouncer | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "errors", closed(SERVER_ERRORS, self.errors, f"{self.identity}: errors"))
         for name, label in (("connections", BACKEND_STATES), ("held", HELD_STATES)):
             object.__setattr__(self, name, _closed_by_names(label, getattr(self, name), f"{self.identity}: {name}"))
+        for name in ("shared", "idle_in_transaction", "gone"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
 
     def value(self, field: str) -> object:
         """Return what a metric of this *field* shows; None where there is nothing to show."""

@@ -13,6 +13,7 @@ Pure functions; the time is an argument. The rules:
   connection and keeps it.
 - The state of a held connection is that of its backend in the last query, if the use had begun by then. `unknown`: the
   driver does not report the pid, or the server hides what the backend does. `gone`: the server has no such backend.
+- Idle connections may be shared, in a transaction, or gone: see connection_faults.py.
 - The budget is the number of connections that all living pools of the server together may open.
 """
 
@@ -25,15 +26,19 @@ from typing import Final
 from pool_exporter.metrics.server_metrics import HELD_SECONDS, HELD_STATES
 from pool_exporter.metrics.server_snapshot import (
     PGBOUNCER,
-    Backend,
     LabelValues,
     LivePool,
+    PoolConnection,
     ServerIdentity,
-    ServerStats,
 )
-
-GRACE_SECONDS: Final = 2.0
-"""Seconds that a server may take to notice that a connection was closed."""
+from pool_exporter.probe.connection_faults import (
+    GRACE_SECONDS,
+    ConnectionFaults,
+    Observations,
+    find_faults,
+    names_of,
+)
+from pool_exporter.probe.query_result import QueryResult
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 
@@ -43,9 +48,15 @@ Key = tuple[int, float]
 
 @dataclass(frozen=True, slots=True)
 class BackendMemory:
-    """The owned backends of the last query: since when no pool has had each, None while a pool has it."""
+    """What is known from earlier queries.
+
+    Attributes:
+        lost_at: The owned backends of the last query: since when no pool has had each, None while a pool has it.
+        connections: What was observed of the connections that the pools have.
+    """
 
     lost_at: Mapping[Key, float | None] = field(default_factory=dict)
+    connections: Observations = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,7 @@ class MatchedBackends:
     budget: float
     orphaned: int | None = None
     held: Mapping[LabelValues, Mapping[str, int]] = field(default_factory=dict)
+    faults: ConnectionFaults = field(default_factory=ConnectionFaults)
 
 
 def leads_to(pool: LivePool, server: ServerIdentity) -> bool:
@@ -69,7 +81,7 @@ def leads_to(pool: LivePool, server: ServerIdentity) -> bool:
 
 def match_backends(
     server: ServerIdentity,
-    result: tuple[ServerStats, float] | None,
+    result: QueryResult | None,
     pools: Iterable[LivePool],
     memory: BackendMemory,
     now: float,
@@ -78,7 +90,7 @@ def match_backends(
 
     Args:
         server: The server that was queried.
-        result: The result of its last query and the time of it; None if there is none, or only an old one.
+        result: The result of its last query; None if there is none, or only an old one.
         pools: The living pools, of any server.
         memory: What the last call returned.
         now: The current time.
@@ -92,11 +104,11 @@ def match_backends(
         return MatchedBackends(len(own), budget), memory
     if server.system == PGBOUNCER:
         return MatchedBackends(len(own), budget, None, {}), memory
-    seen, taken = result
-    backends = {backend.pid: backend for backend in seen.backends}
-    memory = _remembered(seen.backends, own, memory, now)
-    orphaned = sum(lost is not None and taken >= lost + GRACE_SECONDS for lost in memory.lost_at.values())
-    return MatchedBackends(len(own), budget, orphaned, _held(own, backends, now - taken)), memory
+    faults, connections = find_faults(result, own, memory.connections, now)
+    lost_at = _lost(result, own, memory.lost_at, now)
+    orphaned = sum(lost is not None and result.taken >= lost + GRACE_SECONDS for lost in lost_at.values())
+    matched = MatchedBackends(len(own), budget, orphaned, _held(own, result, now), faults)
+    return matched, BackendMemory(lost_at, connections)
 
 
 def _system(name: str) -> str:
@@ -108,38 +120,35 @@ def _place(address: str, port: str) -> tuple[str, str]:
     return ("localhost" if name in _LOOPBACK else name), port
 
 
-def _remembered(
-    backends: Iterable[Backend], pools: Iterable[LivePool], memory: BackendMemory, now: float
-) -> BackendMemory:
+def _lost(
+    result: QueryResult, pools: Iterable[LivePool], before: Mapping[Key, float | None], now: float
+) -> dict[Key, float | None]:
     """Return the owned backends that still exist, and since when no pool has had each."""
-    owned = {pid for pool in pools for pid in pool.pids}
+    found = (result.backend_of(connection, now) for pool in pools for connection in pool.connections)
+    owned = {backend.pid for backend in found if backend is not None}
     lost: dict[Key, float | None] = {}
-    for backend in backends:
+    for backend in result.stats.backends:
         key = (backend.pid, backend.started)
         if backend.pid in owned:
             lost[key] = None
-        elif key in memory.lost_at:
-            before = memory.lost_at[key]
-            lost[key] = now if before is None else before
-    return BackendMemory(lost)
+        elif key in before:
+            lost_at = before[key]
+            lost[key] = now if lost_at is None else lost_at
+    return lost
 
 
-def _state(pid: int, backends: Mapping[int, Backend]) -> str:
-    if not pid:
+def _state(connection: PoolConnection, result: QueryResult, now: float) -> str:
+    if not connection.pid:
         return "unknown"
-    return backends[pid].state if pid in backends else "gone"
+    backend = result.backend_of(connection, now)
+    return "gone" if backend is None else backend.state
 
 
-def _names(pool: LivePool) -> LabelValues:
-    return (pool.identity.name, pool.identity.service)
-
-
-def _held(
-    pools: Sequence[LivePool], backends: Mapping[int, Backend], query_age: float
-) -> dict[LabelValues, dict[str, int]]:
+def _held(pools: Sequence[LivePool], result: QueryResult, now: float) -> dict[LabelValues, dict[str, int]]:
     """Count the held connections of each pool by what the server does for them."""
-    counts: dict[LabelValues, Counter[str]] = {_names(pool): Counter() for pool in pools}
+    counts: dict[LabelValues, Counter[str]] = {names_of(pool): Counter() for pool in pools}
+    since = max(HELD_SECONDS, now - result.taken)
     for pool in pools:
-        held = (each for each in pool.held if each.seconds >= max(HELD_SECONDS, query_age))
-        counts[_names(pool)].update(_state(each.pid, backends) for each in held)
+        held = (each for each in pool.connections if each.use_seconds is not None and each.use_seconds >= since)
+        counts[names_of(pool)].update(_state(each, result, now) for each in held)
     return {names: {state: count[state] for state in HELD_STATES.values} for names, count in counts.items()}

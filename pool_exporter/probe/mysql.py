@@ -22,6 +22,8 @@ PREPARATION: Final = ("set session transaction read only", _LIMITS)
 
 _LIMIT: Final = "select @@global.max_connections as connections_max"
 
+_UPTIME: Final = "show global status like 'Uptime'"
+
 _THREADS: Final = """
 select id, coalesce(user, '') as user, coalesce(db, '') as db, command, coalesce(state, '') as state
      , id = connection_id() as is_probe
@@ -43,7 +45,9 @@ async def query_server(connection: ServerConnection) -> ServerStats:
     (limit,) = await connection.fetch(_LIMIT)
     transactions = await _transactions(connection)
     threads = await connection.fetch(_THREADS)
-    backends = tuple(_backend(row, (transactions or {}).get(row["id"])) for row in threads)
+    (uptime,) = await connection.fetch(_UPTIME)
+    age_max = float(uptime["Value"]) + 1.0  # It is in whole seconds.
+    backends = tuple(_backend(row, (transactions or {}).get(row["id"]), age_max) for row in threads)
     return ServerStats(limit["connections_max"], backends, has_transactions=transactions is not None)
 
 
@@ -57,14 +61,15 @@ async def _transactions(connection: ServerConnection) -> dict[int, Row] | None:
         raise
 
 
-def _backend(row: Row, transaction: Row | None) -> Backend:
+def _backend(row: Row, transaction: Row | None, age_max: float) -> Backend:
     return Backend(
         pid=row["id"],
-        started=0.0,  # Not reported, and not needed: no thread id is used again before the server restarts.
+        started=0.0,  # Not reported: no thread id is used again before the server restarts.
         application=row["user"],
         database=row["db"],
         state=_state(row, transaction),
         transaction_seconds=None if transaction is None or row["is_probe"] else max(0.0, float(transaction["seconds"])),
+        age_seconds_max=age_max,
     )
 
 

@@ -42,12 +42,14 @@ class State:
 
     Attributes:
         stats: The result of the last query, None if it failed.
-        taken: Monotonic time of the last query in seconds.
+        began: Monotonic time in seconds shortly before the last query that succeeded.
+        taken: Monotonic time in seconds shortly after the last query.
         last_success: Wall clock time of the last query that succeeded, None before the first.
         errors: How many queries have failed, by error type.
     """
 
     stats: ServerStats | None = None
+    began: float = 0.0
     taken: float = 0.0
     last_success: float | None = None
     errors: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(SERVER_ERRORS.values, 0))
@@ -88,6 +90,7 @@ class Poller:
             self._connection.interrupt()
 
     async def _query_once(self, stop: asyncio.Event) -> None:
+        began = time.monotonic()
         try:
             stats = await self._query()
         except (Exception, asyncio.CancelledError) as error:
@@ -97,7 +100,7 @@ class Poller:
             await self._disconnect()
             self._failed(error)
         else:
-            self._succeeded(stats)
+            self._succeeded(stats, began)
 
     async def _query(self) -> ServerStats:
         """Query; if an old connection fails, which the server may have closed meanwhile, query again on a new one."""
@@ -146,12 +149,12 @@ class Poller:
             _most(bouncer.pool_size, self._databases),
         )
 
-    def _succeeded(self, stats: ServerStats) -> None:
+    def _succeeded(self, stats: ServerStats, began: float) -> None:
         if self._logged_types:
             _log.info("probe: %s answers again", self.target.identity)
         self._logged_types.clear()
         self._pause = 0.0
-        self.state = State(stats, time.monotonic(), time.time(), self.state.errors)
+        self.state = State(stats, began, time.monotonic(), time.time(), self.state.errors)
 
     def _failed(self, error: BaseException) -> None:
         kind = error_type_of(error)

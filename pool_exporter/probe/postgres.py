@@ -5,6 +5,7 @@ application_name, but not what they do. They are counted with an unknown state, 
 a transaction is reported.
 """
 
+import math
 from typing import Final
 
 from pool_exporter.metrics.server_snapshot import Backend, ServerStats
@@ -22,6 +23,7 @@ select current_setting('max_connections')::int
 _BACKENDS: Final = """
 select pid
      , coalesce(extract(epoch from backend_start), 0)::float8 as started
+     , extract(epoch from clock_timestamp() - backend_start)::float8 as age_seconds
      , coalesce(application_name, '') as application
      , coalesce(datname, '') as database
      , state
@@ -64,4 +66,5 @@ def _backend(row: Row) -> Backend:
         state="waiting" if row["is_blocked"] and state == "active" else state,
         # The probe's own transaction is this query.
         transaction_seconds=None if seconds is None or row["is_probe"] else max(0.0, seconds),
+        age_seconds_max=math.inf if row["age_seconds"] is None else max(0.0, row["age_seconds"]),
     )

@@ -15,6 +15,7 @@ from pool_exporter.metrics.server_snapshot import Backend, LivePool, ServerSnaps
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.probe.backend_matching import BackendMemory, MatchedBackends, match_backends
 from pool_exporter.probe.poller import Poller
+from pool_exporter.probe.query_result import QueryResult
 from pool_exporter.probe.target import ProbeTarget
 
 INTERVAL_SECONDS: Final = 15.0
@@ -80,17 +81,17 @@ class Probes:
         poller = self._pollers[at]
         state, identity = poller.state, poller.target.identity
         is_fresh = state.stats is not None and now - state.taken <= self._stale_after
-        stats = (state.stats, state.taken) if is_fresh and state.stats is not None else None
-        joined, self._memories[at] = match_backends(identity, stats, live, self._memories[at], now)
+        result = QueryResult(state.stats, state.began, state.taken) if is_fresh and state.stats is not None else None
+        joined, self._memories[at] = match_backends(identity, result, live, self._memories[at], now)
         blank = ServerSnapshot(
             identity=identity,
-            up=int(stats is not None),
+            up=int(result is not None),
             errors=state.errors,
             pools=joined.pools,
             budget=joined.budget,
             last_success_timestamp=state.last_success,
         )
-        return blank if stats is None else _with_stats(blank, stats[0], joined)
+        return blank if result is None else _with_stats(blank, result.stats, joined)
 
     def _run(self) -> None:
         try:
@@ -124,6 +125,9 @@ def _with_stats(server: ServerSnapshot, stats: ServerStats, joined: MatchedBacke
         oldest_idle_transaction_seconds=_oldest(idle) if stats.has_transactions else None,
         orphaned=joined.orphaned,
         held=joined.held,
+        shared=joined.faults.shared,
+        idle_in_transaction=joined.faults.idle_in_transaction,
+        gone=joined.faults.gone,
         bouncer=stats.bouncer,
     )
 

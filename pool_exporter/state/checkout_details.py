@@ -4,12 +4,20 @@ Only readers in other processes need them. They are written when a connection is
 transition, and no transition reads them. *slot* is that of the checkout, 0 for an untracked one, which has no details.
 """
 
-from pool_exporter.state.layout import CHECKOUT_TIMES, OWNER_NAME_SLOTS, OWNER_NAMES, SERVER_PIDS, Slots
+from pool_exporter.state.layout import (
+    CHECKOUT_TIMES,
+    OPENED_TIMES,
+    OWNER_NAME_SLOTS,
+    OWNER_NAMES,
+    SERVER_PIDS,
+    Slots,
+)
 
 
-def write_server_pid(slots: Slots, slot: int, server_pid: int) -> None:
-    """Write the number by which the server knows the connection."""
+def write_server_pid(slots: Slots, slot: int, server_pid: int, opened: int = 0) -> None:
+    """Write the number by which the server knows the connection, and when it was opened; 0 if it was found open."""
     if slot:
+        slots[OPENED_TIMES + slot - CHECKOUT_TIMES] = opened
         slots[SERVER_PIDS + slot - CHECKOUT_TIMES] = server_pid
 
 

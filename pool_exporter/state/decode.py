@@ -10,7 +10,7 @@ from typing import Final
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import BUCKETS
-from pool_exporter.metrics.server_snapshot import Held, LivePool
+from pool_exporter.metrics.server_snapshot import LivePool, PoolConnection
 from pool_exporter.metrics.snapshot import Count, Histogram, PoolSnapshot
 from pool_exporter.state import layout
 from pool_exporter.state.checkout_details import read_owner
@@ -114,11 +114,11 @@ def _seconds(nanoseconds: int) -> float:
     return nanoseconds / layout.SECOND
 
 
-def live_pool(slots: Sequence[int], now: int, identity: PoolIdentity, config: PoolConfig) -> LivePool:
-    """Return what a living process's pool holds, as of its monotonic time *now* in nanoseconds."""
-    pids = slots[layout.SERVER_PIDS : layout.SERVER_PIDS + layout.TRACKED_MAX]
-    held = tuple(Held(pid, seconds) for _, seconds, pid in _checkouts(slots, now))
-    return LivePool(identity, config.max, frozenset(pid for pid in pids if pid > 0), held)
+def live_pool(
+    slots: Sequence[int], now: int, identity: PoolIdentity, config: PoolConfig, process: str = ""
+) -> LivePool:
+    """Return what the pool of a living process holds, as of the process's monotonic time *now* in nanoseconds."""
+    return LivePool(identity, config.max, tuple(_connections(slots, now)), process)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +172,20 @@ def _checkouts(slots: Sequence[int], now: int) -> Iterator[tuple[int, float, int
         if began:
             pid = max(0, slots[layout.SERVER_PIDS + index])
             yield layout.CHECKOUT_TIMES + index, _age(slots, now, began), pid
+
+
+def _connections(slots: Sequence[int], now: int) -> Iterator[PoolConnection]:
+    """Yield the tracked connections that are used, and of the idle ones those of known server pid."""
+    for index in range(layout.TRACKED_MAX):
+        began, opened = slots[layout.CHECKOUT_TIMES + index], max(0, slots[layout.OPENED_TIMES + index])
+        pid = max(0, slots[layout.SERVER_PIDS + index])
+        if began or pid:
+            yield PoolConnection(
+                pid,
+                use_seconds=_age(slots, now, began) if began else None,
+                opened=opened,
+                age_seconds=_age(slots, now, opened) if opened else None,
+            )
 
 
 def _age(slots: Sequence[int], now: int, began: int) -> float:

@@ -134,19 +134,19 @@ class DirectoryReader:
         for entry in entries:
             identity = replace(entry.identity, instance=instance) if instance else entry.identity
             if found.is_alive and entry.state == OPEN:
-                self._add_living(scrape, entry, identity, now)
+                self._add_living(scrape, entry, identity, now, file.writer.process_uuid)
                 if _is_busy(entry.slots):
                     scrape.shown[file.writer.file_uuid] = now
             else:
                 final = as_final_counters(entry.slots, until)
                 self._parts(scrape, replace(identity, instance=""))[0].append((final, now))
 
-    def _add_living(self, scrape: _Scrape, entry: PoolEntry, identity: PoolIdentity, now: int) -> None:
+    def _add_living(self, scrape: _Scrape, entry: PoolEntry, identity: PoolIdentity, now: int, process: bytes) -> None:
         parts, configs = self._parts(scrape, identity)
         parts.append(at_one_moment(entry.slots, now))
         configs.append(entry.config)
         if self._for_servers:
-            scrape.live.append(live_pool(entry.slots, now, entry.identity, entry.config))
+            scrape.live.append(live_pool(entry.slots, now, entry.identity, entry.config, process.hex()))
 
     def _parts(self, scrape: _Scrape, identity: PoolIdentity) -> tuple[list[Part], list[PoolConfig]]:
         """Return the parts of a pool; of a pool for which there is no series left, those of OTHER."""

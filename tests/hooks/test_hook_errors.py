@@ -100,7 +100,7 @@ TRANSITIONS = (
     "closed",
     "replaced",
 )
-READERS = ("live_connections", "copy_slots", "fingerprint", "set_refreshed")
+READERS = ("live_connections", "copy_slots", "fingerprint", "set_refreshed", "has_twin")
 
 
 def break_transition(patch: pytest.MonkeyPatch, name: str) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from sqlalchemy import URL
 
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.server_snapshot import LivePool, ServerSnapshot
+from pool_exporter.metrics.server_snapshot import LivePool, PoolConnection, ServerSnapshot
 from pool_exporter.probe.probes import Probes
 from pool_exporter.probe.target import parse_targets
 from tests.fixtures.deadlines import until
@@ -70,4 +70,4 @@ def look_again(probes: Probes, live: Sequence[LivePool] = ()) -> ServerSnapshot:
 def pool_of(url: URL, *pids: int, limit: int | None = 5) -> LivePool:
     """Return a pool to *url* that has the backends *pids*."""
     identity = PoolIdentity("orders", url.get_backend_name(), "app", url.host or "", str(url.port), "checkout")
-    return LivePool(identity, limit, frozenset(pids))
+    return LivePool(identity, limit, tuple(map(PoolConnection, pids)))

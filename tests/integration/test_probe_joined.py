@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from pool_exporter.hooks.pool_description import identity_of
-from pool_exporter.metrics.server_snapshot import Held, LivePool, ServerSnapshot
+from pool_exporter.metrics.server_snapshot import LivePool, PoolConnection, ServerSnapshot
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.probe.probes import Probes
 from tests.fixtures.deadlines import eventually, until
@@ -117,7 +117,7 @@ async def test_what_the_backend_of_a_held_connection_does(postgres: PostgresServ
     with probing(postgres.url("psycopg").set(host="localhost", username="postgres")) as probes:
         async with engine.connect() as connection:
             pid = await pid_of(connection)
-            live = [LivePool(identity, 2, frozenset({pid}), (Held(pid, 60.0),))]
+            live = [LivePool(identity, 2, (PoolConnection(pid, 60.0),))]
             await connection.execute(sa.text("select 1"))
             await eventually({"idle_in_transaction": 1}, lambda: held_states(look_again(probes, live)))
             await connection.rollback()
@@ -133,7 +133,7 @@ def test_working_backend_of_a_held_connection(postgres: PostgresServer) -> None:
     """A slow query is the server's to answer for, and shows as active."""
     name = name_application()
     with probing(postgres.url("psycopg").set(username="postgres")) as probes, worker(postgres, name) as (_, pid):
-        pool = replace(pool_of(postgres.url("asyncpg"), pid), held=(Held(pid, 60.0),))
+        pool = replace(pool_of(postgres.url("asyncpg")), connections=(PoolConnection(pid, 60.0),))
         until({"active": 1}, lambda: held_states(look_again(probes, [pool])))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.server_snapshot import Held, ServerIdentity
+from pool_exporter.metrics.server_snapshot import PoolConnection, ServerIdentity
 from pool_exporter.state import layout
 from pool_exporter.state.decode import live_pool
 from pool_exporter.state.layout import SECOND
@@ -29,7 +29,7 @@ def test_uses_have_their_ages_and_numbers() -> None:
     """A use is as old as its slot says, and has the server pid of the same index; 0 where it is unknown."""
     pool = live_pool(slots(r0=(4 * SECOND, 77), r31=(5 * SECOND, 0)), 1010 * SECOND, ORDERS, PoolConfig(max=3))
 
-    assert (Held(77, 6.0), Held(0, 5.0)) == pool.held
+    assert (PoolConnection(77, 6.0), PoolConnection(0, 5.0)) == pool.connections
     assert (ORDERS, 3) == (pool.identity, pool.max)
 
 
@@ -38,28 +38,39 @@ def test_idle_connections_are_the_pools_too() -> None:
     pool = live_pool(slots(r0=(4 * SECOND, 77), r1=(0, 78)), 1010 * SECOND, ORDERS, PoolConfig())
 
     assert {77, 78} == pool.pids
-    assert [77] == [held.pid for held in pool.held]
+    assert (PoolConnection(77, 6.0), PoolConnection(78)) == pool.connections
+
+
+def test_opened_connections_have_their_ages() -> None:
+    """A connection that the process opened has the time of it and its age; one that it found open has neither."""
+    made = slots(r0=(0, 77), r1=(0, 78), r2=(0, 79))
+    made[layout.OPENED_TIMES] = 3 * SECOND
+    made[layout.OPENED_TIMES + 2] = -1
+    pool = live_pool(made, 1010 * SECOND, ORDERS, PoolConfig(), "ab")
+
+    assert (PoolConnection(77, None, 3 * SECOND, 7.0), PoolConnection(78), PoolConnection(79)) == pool.connections
+    assert "ab" == pool.process
 
 
 def test_fresh_pool_holds_nothing() -> None:
     """Slots that were never written hold no connection."""
     pool = live_pool(slots(), 1000 * SECOND, ORDERS, PoolConfig())
 
-    assert (frozenset(), ()) == (pool.pids, pool.held)
+    assert (frozenset(), ()) == (pool.pids, pool.connections)
 
 
 def test_age_is_never_negative() -> None:
     """A use that began while the slots were read has the age 0."""
     pool = live_pool(slots(r0=(11 * SECOND, 77)), 1010 * SECOND, ORDERS, PoolConfig())
 
-    assert (Held(77, 0.0),) == pool.held
+    assert (PoolConnection(77, 0.0),) == pool.connections
 
 
 def test_damaged_number_is_unknown() -> None:
     """A file is written by another process: a negative server pid is unknown."""
     pool = live_pool(slots(r0=(4 * SECOND, -5)), 1010 * SECOND, ORDERS, PoolConfig())
 
-    assert ((Held(0, 6.0),), frozenset()) == (pool.held, pool.pids)
+    assert ((PoolConnection(0, 6.0),), frozenset()) == (pool.connections, pool.pids)
 
 
 def test_server_names_itself() -> None:
@@ -102,11 +113,25 @@ def test_bouncer_has_its_closed_sets(what: str) -> None:
         DATABASE.connections,
         next(iter(DATABASE.connections.values())),
         DATABASE.held,
+        DATABASE.shared,
+        DATABASE.idle_in_transaction,
+        DATABASE.gone,
         BOUNCER.bouncer_clients,
         BOUNCER.bouncer_maxwait_seconds,
         BOUNCER.bouncer_pool_size,
     ],
-    ids=["errors", "connections", "states", "held", "clients", "maxwait", "size"],
+    ids=[
+        "errors",
+        "connections",
+        "states",
+        "held",
+        "shared",
+        "idle_in_transaction",
+        "gone",
+        "clients",
+        "maxwait",
+        "size",
+    ],
 )
 def test_mappings_of_a_server_are_frozen(mapping: Any) -> None:
     """What a renderer gets of a server cannot be changed by it."""

@@ -9,22 +9,32 @@ from hypothesis import strategies as st
 
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.server_metrics import BACKEND_STATES, HELD_SECONDS, HELD_STATES
-from pool_exporter.metrics.server_snapshot import PGBOUNCER, Backend, Held, LivePool, ServerIdentity, ServerStats
-from pool_exporter.probe.backend_matching import (
-    GRACE_SECONDS,
-    BackendMemory,
-    MatchedBackends,
-    leads_to,
-    match_backends,
+from pool_exporter.metrics.server_snapshot import (
+    PGBOUNCER,
+    Backend,
+    LivePool,
+    PoolConnection,
+    ServerIdentity,
+    ServerStats,
 )
+from pool_exporter.probe.backend_matching import BackendMemory, MatchedBackends, leads_to, match_backends
+from pool_exporter.probe.connection_faults import GRACE_SECONDS
+from pool_exporter.probe.query_result import QueryResult
 
 SERVER = ServerIdentity("postgresql", "db", "5432")
 ORDERS = PoolIdentity("orders", "postgresql", "shop", "db", "5432", "checkout")
 
 
-def pool(*pids: int, limit: int | None = 10, held: Iterable[Held] = (), identity: PoolIdentity = ORDERS) -> LivePool:
-    """Return a pool that has these connections."""
-    return LivePool(identity, limit, frozenset(pids), tuple(held))
+def pool(
+    *pids: int, limit: int | None = 10, held: Iterable[PoolConnection] = (), identity: PoolIdentity = ORDERS
+) -> LivePool:
+    """Return a pool that has these connections: idle ones by their pids, and used ones."""
+    return LivePool(identity, limit, (*map(PoolConnection, pids), *held))
+
+
+def at(time: float, stats: ServerStats) -> QueryResult:
+    """Return the result of a query at one moment."""
+    return QueryResult(stats, time, time)
 
 
 def backend(pid: int, state: str = "idle", started: float = 1.0) -> Backend:
@@ -41,7 +51,7 @@ def orphans(steps: Iterable[tuple[float, float, ServerStats, list[LivePool]]]) -
     """Match repeatedly; each step has the time, the time of the query, its result and the pools. Return the orphans."""
     memory, found = BackendMemory(), []
     for now, taken, seen, pools in steps:
-        joined, memory = match_backends(SERVER, (seen, taken), pools, memory, now)
+        joined, memory = match_backends(SERVER, at(taken, seen), pools, memory, now)
         found.append(joined.orphaned)
     return found
 
@@ -124,7 +134,7 @@ def test_without_pools_the_budget_is_nothing() -> None:
 def test_without_a_look_nothing_is_said_of_backends() -> None:
     """Unknown numbers are absent, not 0; the memory is kept for the next query."""
     memory = BackendMemory({(7, 1.0): 5.0})
-    joined, kept = match_backends(SERVER, None, [pool(7, held=[Held(7, 60.0)])], memory, 9.0)
+    joined, kept = match_backends(SERVER, None, [pool(held=[PoolConnection(7, 60.0)])], memory, 9.0)
 
     assert (None, {}) == (joined.orphaned, joined.held)
     assert memory == kept
@@ -133,7 +143,7 @@ def test_without_a_look_nothing_is_said_of_backends() -> None:
 def test_numbers_of_a_pgbouncer_are_not_joined() -> None:
     """PgBouncer makes up what it gives its clients as numbers."""
     joined, _ = match_backends(
-        ServerIdentity(PGBOUNCER, "db", "5432"), (result(), 0.0), [pool(7)], BackendMemory(), 0.0
+        ServerIdentity(PGBOUNCER, "db", "5432"), at(0.0, result()), [pool(7)], BackendMemory(), 0.0
     )
 
     assert MatchedBackends(1, 10.0) == joined
@@ -210,8 +220,8 @@ def test_number_used_again_is_another_backend() -> None:
 
 def test_memory_is_as_large_as_the_look() -> None:
     """What the server does not have any more is forgotten."""
-    _, memory = match_backends(SERVER, (result(backend(7), backend(8)), 0.0), [pool(7, 8)], BackendMemory(), 0.0)
-    _, memory = match_backends(SERVER, (result(backend(8)), 10.0), [pool(7, 8)], memory, 10.0)
+    _, memory = match_backends(SERVER, at(0.0, result(backend(7), backend(8))), [pool(7, 8)], BackendMemory(), 0.0)
+    _, memory = match_backends(SERVER, at(10.0, result(backend(8))), [pool(7, 8)], memory, 10.0)
 
     assert {(8, 1.0): None} == memory.lost_at
 
@@ -229,7 +239,7 @@ def test_orphans_are_backends_that_were_ours(steps: list[tuple[set[int], set[int
         now += passed
         if is_new_look:
             taken, seen = now, result(*map(backend, sorted(present)))
-        joined, memory = match_backends(SERVER, (seen, taken), [pool(*owned)], memory, now)
+        joined, memory = match_backends(SERVER, at(taken, seen), [pool(*owned)], memory, now)
         ever |= owned
         there = {each.pid for each in seen.backends}
 
@@ -244,7 +254,7 @@ def test_orphans_are_backends_that_were_ours(steps: list[tuple[set[int], set[int
 def test_held_connection_does_what_its_backend_does(state: str) -> None:
     """A use that is old enough is counted under its backend's state."""
     joined, _ = match_backends(
-        SERVER, (result(backend(7, state)), 100.0), [pool(7, held=[Held(7, 60.0)])], BackendMemory(), 100.0
+        SERVER, at(100.0, result(backend(7, state))), [pool(held=[PoolConnection(7, 60.0)])], BackendMemory(), 100.0
     )
 
     assert {state: 1} == held_states(joined)
@@ -252,14 +262,18 @@ def test_held_connection_does_what_its_backend_does(state: str) -> None:
 
 def test_held_connection_without_a_backend_is_gone() -> None:
     """The server has ended it, and the application does not know."""
-    joined, _ = match_backends(SERVER, (result(), 100.0), [pool(7, held=[Held(7, 60.0)])], BackendMemory(), 100.0)
+    joined, _ = match_backends(
+        SERVER, at(100.0, result()), [pool(held=[PoolConnection(7, 60.0)])], BackendMemory(), 100.0
+    )
 
     assert {"gone": 1} == held_states(joined)
 
 
 def test_held_connection_without_a_number_is_unknown() -> None:
     """Its driver does not tell."""
-    joined, _ = match_backends(SERVER, (result(), 100.0), [pool(held=[Held(0, 60.0)])], BackendMemory(), 100.0)
+    joined, _ = match_backends(
+        SERVER, at(100.0, result()), [pool(held=[PoolConnection(0, 60.0)])], BackendMemory(), 100.0
+    )
 
     assert {"unknown": 1} == held_states(joined)
 
@@ -268,7 +282,7 @@ def test_held_connection_without_a_number_is_unknown() -> None:
 def test_short_uses_are_not_held(seconds: float, expected: dict[str, int]) -> None:
     """Short uses are not counted as held."""
     joined, _ = match_backends(
-        SERVER, (result(backend(7)), 100.0), [pool(7, held=[Held(7, seconds)])], BackendMemory(), 100.0
+        SERVER, at(100.0, result(backend(7))), [pool(held=[PoolConnection(7, seconds)])], BackendMemory(), 100.0
     )
 
     assert expected == held_states(joined)
@@ -277,7 +291,7 @@ def test_short_uses_are_not_held(seconds: float, expected: dict[str, int]) -> No
 def test_query_from_before_the_use_says_nothing_of_it() -> None:
     """What the backend did before the use began says nothing of the use."""
     joined, _ = match_backends(
-        SERVER, (result(backend(7)), 100.0), [pool(7, held=[Held(7, 12.0)])], BackendMemory(), 113.0
+        SERVER, at(100.0, result(backend(7))), [pool(held=[PoolConnection(7, 12.0)])], BackendMemory(), 113.0
     )
 
     assert {} == held_states(joined)
@@ -285,16 +299,16 @@ def test_query_from_before_the_use_says_nothing_of_it() -> None:
 
 def test_pool_without_held_connections_has_all_zeros() -> None:
     """Every pool of the server has every state, so that a rate or a sum never misses one."""
-    joined, _ = match_backends(SERVER, (result(), 0.0), [pool()], BackendMemory(), 0.0)
+    joined, _ = match_backends(SERVER, at(0.0, result()), [pool()], BackendMemory(), 0.0)
 
     assert {("orders", "checkout"): dict.fromkeys(HELD_STATES.values, 0)} == joined.held
 
 
 def test_processes_of_one_pool_are_one_series() -> None:
     """Workers of a service have the same pool."""
-    workers = [pool(7, held=[Held(7, 60.0)]), pool(8, held=[Held(8, 70.0)])]
+    workers = [pool(held=[PoolConnection(7, 60.0)]), pool(held=[PoolConnection(8, 70.0)])]
     joined, _ = match_backends(
-        SERVER, (result(backend(7), backend(8, "active")), 100.0), workers, BackendMemory(), 100.0
+        SERVER, at(100.0, result(backend(7), backend(8, "active"))), workers, BackendMemory(), 100.0
     )
 
     assert {"idle": 1, "active": 1} == held_states(joined)

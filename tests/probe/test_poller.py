@@ -40,7 +40,7 @@ def test_pauses_grow_and_end(poller: Poller) -> None:
     assert FIRST_PAUSE_SECONDS == expected[0]
     assert [] == [(p, w) for p, w in zip(pauses, expected, strict=True) if not 0.8 * w <= p <= 1.2 * w]
 
-    poller._succeeded(ServerStats(97))
+    poller._succeeded(ServerStats(97), 0.0)
 
     assert INTERVAL == poller._next_pause()
 
@@ -51,8 +51,8 @@ def test_each_error_type_is_logged_once_in_an_outage(poller: Poller, caplog: pyt
     for _ in range(3):
         poller._failed(OSError("refused"))
         poller._failed(TimeoutError("late"))
-    poller._succeeded(ServerStats(97))
-    poller._succeeded(ServerStats(97))
+    poller._succeeded(ServerStats(97), 0.0)
+    poller._succeeded(ServerStats(97), 0.0)
     poller._failed(OSError("refused"))
     told = [line.removeprefix("probe: postgresql at db:5432 ") for line in lines(caplog)]
 
@@ -68,7 +68,7 @@ def test_each_error_type_is_logged_once_in_an_outage(poller: Poller, caplog: pyt
 def test_first_success_is_no_news(poller: Poller, caplog: pytest.LogCaptureFixture) -> None:
     """All is well is no line."""
     caplog.set_level(logging.INFO)
-    poller._succeeded(ServerStats(97))
+    poller._succeeded(ServerStats(97), 0.0)
 
     assert [] == lines(caplog)
 

@@ -27,11 +27,11 @@ def test_last_row_is_the_last_words() -> None:
     """The details of the last slot end where the slots end."""
     slots = new_slots()
     write_owner(slots, LAST, "x" * 16)
-    write_server_pid(slots, LAST, 7)
+    write_server_pid(slots, LAST, 7, 9)
 
     assert [0] * layout.SERVER_PIDS == slots[: layout.SERVER_PIDS]
-    assert (7, layout.SLOT_COUNT) == (slots[layout.OWNER_NAMES - 1], len(slots))
-    assert all(slots[-layout.OWNER_NAME_SLOTS :])
+    assert (7, 9) == (slots[layout.OWNER_NAMES - 1], slots[-1])
+    assert all(slots[layout.OPENED_TIMES - layout.OWNER_NAME_SLOTS : layout.OPENED_TIMES])
 
 
 def test_connection_without_a_row_has_nothing_beside_it() -> None:

@@ -31,6 +31,9 @@ DATABASE = ServerSnapshot(
     oldest_idle_transaction_seconds=0.0,
     orphaned=2,
     held={("orders", "checkout"): {**dict.fromkeys(HELD_STATES.values, 0), "gone": 1}},
+    shared={("orders", "checkout"): 3},
+    idle_in_transaction={("orders", "checkout"): 4},
+    gone={("orders", "checkout"): 0},
 )
 """A database server that has been through something."""
 
@@ -72,6 +75,8 @@ EXPECTED: Mapping[tuple[str, str, str], float] = {
     ("budget", "postgresql", ""): 120,
     ("orphaned", "postgresql", ""): 2,
     ("held", "postgresql", "db_client_connection_pool_name=orders,service_name=checkout,state=gone"): 1,
+    ("shared", "postgresql", "db_client_connection_pool_name=orders,service_name=checkout"): 3,
+    ("idle_in_transaction", "postgresql", "db_client_connection_pool_name=orders,service_name=checkout"): 4,
     ("budget", "mysql", ""): math.inf,
     ("up", "pgbouncer", ""): 1,
     ("budget", "pgbouncer", ""): math.inf,

@@ -1,0 +1,153 @@
+"""Finds faults of connections that a pool cannot see: shared, idle in a transaction, or gone. By backend pid.
+
+Pure functions; the time is an argument. The rules:
+
+- A backend is *shared* if two connections of pools have it, in one process or in two, and at least one of the processes
+  found its connection open instead of opening it: after a fork without `dispose()`, or by a creator that returns one
+  connection again. Two connections that were both opened are never the same: where a name leads to several servers,
+  each of those may have a backend with that pid.
+- A connection is *idle in a transaction* if it is idle in its pool, and its backend is in a transaction that was open
+  already at an earlier moment at which the connection was idle. A transaction of a use that has just begun or ended is
+  therefore none. Nor is that of a shared backend, which another connection may use.
+- A connection is *gone* if it is idle in its pool, and its backend, which an earlier query has shown, was missing in a
+  query made `GRACE_SECONDS` ago or earlier. A backend that no query has shown does not count: a proxy that pools
+  connections reports pids of its own, and a name may lead to several servers.
+- Every fault is found twice before it is counted: in two queries (shared), at two moments with a query between them
+  (idle in a transaction), in a query and in the slots `GRACE_SECONDS` later (gone).
+
+The slots were read up to `GRACE_SECONDS` before the time that is passed.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from pool_exporter.metrics.server_snapshot import Backend, LabelValues, LivePool, PoolConnection, PoolCounts
+from pool_exporter.probe.query_result import QueryResult
+
+GRACE_SECONDS: Final = 2.0
+"""Seconds that a server may take to notice that a connection was closed, and a scrape to read all slots."""
+
+Key = tuple[str, int, int]
+"""A connection: its process, its pid, and when it was opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What earlier calls have found of one connection. Times are those of the arguments; None is never.
+
+    Attributes:
+        was_there: Whether a query has shown its backend.
+        missing_at: The time of the first query in which the backend was missing.
+        shared_at: The time of the first query in which the backend was shared.
+        idle_at: The last time at which the connection was idle, if it was not seen used since.
+        idle_before: The last such time before the last query began.
+        is_shared: Whether it counts as shared; the next two likewise.
+    """
+
+    was_there: bool = False
+    missing_at: float | None = None
+    shared_at: float | None = None
+    idle_at: float | None = None
+    idle_before: float | None = None
+    is_shared: bool = False
+    is_idle_in_transaction: bool = False
+    is_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFaults:
+    """The number of faults by the names of the pool; every pool of the server is in each mapping."""
+
+    shared: PoolCounts = field(default_factory=dict)
+    idle_in_transaction: PoolCounts = field(default_factory=dict)
+    gone: PoolCounts = field(default_factory=dict)
+
+
+Observations = Mapping[Key, Observation]
+
+
+def names_of(pool: LivePool) -> LabelValues:
+    """Return the values of the labels of a pool in the metrics of servers."""
+    return (pool.identity.name, pool.identity.service)
+
+
+def find_faults(
+    result: QueryResult, pools: Sequence[LivePool], before: Observations, now: float
+) -> tuple[ConnectionFaults, Observations]:
+    """Find the faults of the connections of *pools*.
+
+    Args:
+        result: The result of the last query of the server.
+        pools: The living pools that lead to the server, at the time *now*.
+        before: The observations that the last call returned.
+        now: The current time.
+
+    Returns:
+        The faults, and the observations for the next call.
+    """
+    shared_pids = _shared_pids(result, pools, now)
+    found: list[tuple[LabelValues, Key, Observation]] = []
+    for pool in pools:
+        for connection in (each for each in pool.connections if each.pid):
+            key = (pool.process, connection.pid, connection.opened)
+            is_shared = connection.pid in shared_pids
+            found.append(
+                (names_of(pool), key, _observed(before.get(key, Observation()), result, connection, now, is_shared))
+            )
+    none = dict.fromkeys(map(names_of, pools), 0)
+    faults = ConnectionFaults(
+        shared={
+            **none,
+            **Counter(names for names, _ in {(names, key[1]) for names, key, seen in found if seen.is_shared}),
+        },
+        idle_in_transaction={**none, **Counter(names for names, _, seen in found if seen.is_idle_in_transaction)},
+        gone={**none, **Counter(names for names, _, seen in found if seen.is_gone)},
+    )
+    return faults, {key: seen for _, key, seen in found}
+
+
+def _shared_pids(result: QueryResult, pools: Sequence[LivePool], now: float) -> set[int]:
+    connections: dict[int, list[PoolConnection]] = defaultdict(list)
+    for pool in pools:
+        for connection in pool.connections:
+            if result.backend_of(connection, now) is not None:
+                connections[connection.pid].append(connection)
+    return {pid for pid, found in connections.items() if len(found) > 1 and not all(each.opened for each in found)}
+
+
+def _observed(
+    before: Observation,
+    result: QueryResult,
+    connection: PoolConnection,
+    now: float,
+    is_shared: bool,  # noqa: FBT001  # passed on once
+) -> Observation:
+    backend, is_idle = result.backend_of(connection, now), connection.use_seconds is None
+    is_missing = backend is None and (before.was_there or result.has_pid(connection.pid))
+    missing_at = _since(before.missing_at, result.taken) if is_missing else None
+    shared_at = _since(before.shared_at, result.taken) if is_shared and backend is not None else None
+    is_earlier = before.idle_at is not None and before.idle_at <= result.began
+    idle_before = (before.idle_at if is_earlier else before.idle_before) if is_idle else None
+    return Observation(
+        was_there=before.was_there or backend is not None,
+        missing_at=missing_at,
+        shared_at=shared_at,
+        idle_at=now if is_idle else None,
+        idle_before=idle_before,
+        is_shared=shared_at is not None and shared_at < result.taken,
+        is_idle_in_transaction=shared_at is None and _was_in_transaction(backend, result, idle_before),
+        is_gone=is_idle and missing_at is not None and now >= missing_at + GRACE_SECONDS,
+    )
+
+
+def _since(before: float | None, now: float) -> float:
+    return now if before is None else before
+
+
+def _was_in_transaction(backend: Backend | None, result: QueryResult, moment: float | None) -> bool:
+    """Return whether the backend's transaction was open at *moment*, when slots may already have been a little old."""
+    if backend is None or backend.transaction_seconds is None or moment is None:
+        return False
+    return result.taken - backend.transaction_seconds + GRACE_SECONDS <= moment

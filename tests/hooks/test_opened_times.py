@@ -1,0 +1,45 @@
+"""When each connection of a pool was opened, which a probe needs to know whether two processes share one."""
+
+from sqlalchemy.pool import QueuePool
+
+from pool_exporter import Monitor, instrument
+from pool_exporter.state.layout import CHECKOUT_TIMES, OPENED_TIMES
+from tests.pools import Database
+
+
+def opened_times(monitor: Monitor) -> list[int]:
+    """Return when each tracked connection was opened, in the order of opening."""
+    slots = monitor._state.slots
+    found = [each for each in monitor._state.live_connections() if each.slot]
+    return [slots[OPENED_TIMES + each.slot - CHECKOUT_TIMES] for each in found]
+
+
+def test_connection_that_was_opened_has_the_time() -> None:
+    """A connection that the pool opens has the time of it, on the pool's clock, also while it is idle."""
+    pool = QueuePool(Database().connect)
+    monitor = instrument(pool)
+    before = monitor._state.clock() - monitor._state.origin
+    pool.connect().close()
+    [opened] = opened_times(monitor)
+
+    assert before <= opened <= monitor._state.clock() - monitor._state.origin
+
+
+def test_connection_that_was_found_open_has_none() -> None:
+    """Whether this process opened it or a parent process did is unknown."""
+    engine = Database().engine()
+    engine.connect().close()
+    monitor = instrument(engine)
+
+    assert [0] == opened_times(monitor)
+
+
+def test_connection_that_a_creator_returns_again_has_none() -> None:
+    """The second connection of the pool is the first one."""
+    only = Database().connect()
+    pool = QueuePool(lambda: only)
+    monitor = instrument(pool)
+    with_two = (pool.connect(), pool.connect())
+
+    assert [True, False] == [opened > 0 for opened in opened_times(monitor)]
+    del with_two
