@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from fcntl import LOCK_EX, flock
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.state.layout import Slots
+from pool_exporter.workers.compaction import LEADER
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_writer import WorkerFiles
 from pool_exporter.workers.worker_state import FROZEN_NS
@@ -256,8 +258,14 @@ def test_totals_that_cannot_be_read_cost_nothing(
     assert [12, 12, 12] == shown
 
 
-def test_use_of_a_killed_worker_does_not_fall(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
-    """What one reader has shown of a use, another one shows too when the worker is dead."""
+@pytest.mark.parametrize("is_compacted", [True, False])
+def test_use_of_a_killed_worker_does_not_fall(
+    tmp_path: Path, pair: tuple[Worker, Worker], *, is_compacted: bool
+) -> None:
+    """What one reader has shown of a use, another one shows too when the worker is dead, compacted or not yet."""
+    holder = os.open(tmp_path / LEADER, os.O_RDWR | os.O_CREAT)
+    if not is_compacted:
+        flock(holder, LOCK_EX)
     for process in pair:
         process.slots[layout.ORIGIN] = time.monotonic_ns() - 100 * layout.SECOND
         process.worker.write_heartbeat(time.monotonic_ns() - 50 * layout.SECOND, 0)
@@ -266,6 +274,7 @@ def test_use_of_a_killed_worker_does_not_fall(tmp_path: Path, pair: tuple[Worker
         process.worker.unmap()
     found = [DirectoryReader(tmp_path)().pools[0].used_seconds for _ in range(3)]
     pair[0].worker, pair[1].worker = WorkerFiles(tmp_path, "1"), WorkerFiles(tmp_path, "1")
+    os.close(holder)
 
     assert found[0] >= before.used_seconds > 190
     assert found[0] == found[1] == found[2]
