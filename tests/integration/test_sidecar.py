@@ -476,7 +476,7 @@ def test_tls_handshakes_that_are_not_made_stop_nobody(directory: Path, authority
             connection.close()
 
     assert (200, 0) == (status, code)
-    assert seconds < 5  # Without a handshake a client keeps its connection for longer.
+    assert seconds < 5
 
 
 def test_slow_header_is_cut_off(plain: Sidecar) -> None:
