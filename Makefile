@@ -5,14 +5,15 @@
 #   make unit    run the tests that start no server, no program and no minutes of load
 #   make check   run everything that CI runs: test, the unit tests on SQLAlchemy 2.0 and on every other Python
 #                that is found, ruff, mypy, docs and two minutes of soak
-#   make slow    run what takes longer: conformance, ten minutes of soak, fuzz, and all tests on SQLAlchemy 2.0 and on
-#                every other Python
+#   make slow    run what takes longer: conformance, ten minutes of soak, fuzz, reports, and all tests on SQLAlchemy 2.0
+#                and on every other Python
 #   make dashboards  write Grafana's boards and Prometheus' rules again; RUNBOOKS=https://… is where docs/runbooks is published
 #   make docs    build the documentation as a site in build/site; a broken link is an error
 #   make image   build and run the container images without a Docker engine, as root on Debian, in /tmp/pool-exporter-image
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
 #   make soak    kill workers and sidecars of real services for minutes, scrape all along, and compare with the truth
 #   make fuzz    read worker files with anything in them, a hundred times as many as the tests do
+#   make reports  replay situations from public bug reports on the servers that have them: gunicorn, uWSGI, Celery, gevent, …
 #   make conformance  run the tests of SQLAlchemy's engines, events and asyncio, and those of seven other projects, bare and
 #                     with every pool instrumented
 #   make clean   remove what the others have made
@@ -32,15 +33,16 @@ EXTRAS_test := dashboards,demo,deploy,postgres,sidecar,test
 EXTRAS_dashboards := dashboards
 EXTRAS_docs := docs
 EXTRAS_bench := bench,demo,test
+EXTRAS_reports := reports,test
 EXTRAS_dev := dev
 
 # A worker of pytest-xdist a core, at most four: a machine with more cores would only start more servers at once. A file's
 # tests stay together, because they share servers; files keep their order, so that many short ones are the last.
 PYTEST := bin/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
-NOT_SOAK := --ignore=tests/soak
+NOT_SOAK := --ignore=tests/soak --ignore=tests/integration/reports
 NOT_UNIT := $(foreach wing,integration soak faults bench conformance test_demo_end_to_end.py,--ignore=tests/$(wing))
 
-.PHONY: demo test unit test-sa20 unit-sa20 lint check slow dashboards docs image bench soak fuzz conformance clean
+.PHONY: demo test unit test-sa20 unit-sa20 lint check slow dashboards docs image bench soak fuzz reports conformance clean
 .NOTPARALLEL:  # Two pips in one environment get into each other's way.
 
 demo: $(VENV)/.installed-demo
@@ -79,7 +81,7 @@ check:
 	$(MAKE) soak SOAK_SECONDS=120
 
 slow: export SHORT_LIVED_WORKERS = 10000
-slow: conformance soak fuzz test-sa20 test-pythons
+slow: conformance soak fuzz reports test-sa20 test-pythons
 
 dashboards: $(VENV)/.installed-dashboards
 	$(VENV)/bin/python -m grafana $(RUNBOOKS)
@@ -99,6 +101,9 @@ soak: $(VENV)/.installed-test
 
 fuzz: $(VENV)/.installed-test
 	FUZZ_FACTOR=$(FUZZ_FACTOR) $(VENV)/bin/pytest tests/property/test_any_file.py $(ARGS)
+
+reports: $(VENV)/.installed-reports
+	$(VENV)/bin/pytest -m reports tests/integration/reports $(ARGS)
 
 conformance: $(VENV)/.installed-test $(VENV_SA20)/.installed-test
 	$(VENV)/bin/python -m tests.conformance $(ARGS)
