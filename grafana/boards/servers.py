@@ -8,7 +8,7 @@ from grafana import queries
 from grafana.board import BY_SERVER
 from grafana.paint import FULL, NONE_IS_WELL, ORANGE, RED, YELLOW, Steps, limit_line
 from grafana.panels import Card, Line, Panel, bars, graph
-from grafana.promql import ADDRESS, PORT, SERVER, by
+from grafana.promql import ADDRESS, POOL, PORT, SERVER, by
 from pool_exporter.metrics.server_metrics import BACKEND_STATES, HELD_STATES
 
 SERVER_LEGEND: Final = f"{{{{{ADDRESS}}}}}:{{{{{PORT}}}}}"
@@ -19,7 +19,7 @@ PROBE: Final = "Needs a probe: `pool-exporter serve --database-url …`."
 
 def panels() -> list[Panel]:
     """Return the panels of the row."""
-    return [_fullness(), _overcommit(), _against_limit(), _by_application(), _by_state(), _transactions(), _held()]
+    return [_fullness(), _overcommit(), _against_limit(), _by_application(), _by_state(), _transactions(), _held(), _faults()]
 
 
 def _fullness() -> Panel:
@@ -127,4 +127,23 @@ def _held() -> Panel:
         card,
         Line(by(state, BY_SERVER.series("server.held")), f"{{{{{state}}}}}"),
         Line(f"sum({BY_SERVER.series('server.orphaned')})", "orphaned"),
+    )
+
+
+def _faults() -> Panel:
+    card = Card(
+        "Faults that pools cannot see",
+        "Connections that two processes or checkouts share; connections that are idle in their pool while a transaction is "
+        f"open on the server; and idle ones that the server does not have any more. {PROBE}",
+        "none.",
+        "shared: a process was forked without dispose(). in transaction: the pool does not roll back, or an event loop "
+        "has ended. gone: the server or a firewall closed them. See the runbooks of the alerts.",
+        steps=NONE_IS_WELL,
+        width=6,
+    )
+    return graph(
+        card,
+        Line(by(POOL, BY_SERVER.series("server.shared")), f"shared {{{{{POOL}}}}}"),
+        Line(by(POOL, BY_SERVER.series("server.idle_in_transaction")), f"in transaction {{{{{POOL}}}}}"),
+        Line(by(POOL, BY_SERVER.series("server.gone")), f"gone {{{{{POOL}}}}}"),
     )

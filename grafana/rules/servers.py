@@ -1,10 +1,10 @@
-"""Alerts on database servers, from probes: how full they are, orphaned connections, idle transactions."""
+"""Alerts on database servers, from probes: how full they are, idle transactions, and connections at fault."""
 
 from typing import Final
 
 from grafana import queries
 from grafana.promql import ADDRESS, SERVER, Scope, by
-from grafana.rules.model import Alert, Group
+from grafana.rules.model import BY_INSTANCE, INSTANCE_TEXT, Alert, Group
 
 ALL: Final = Scope()
 BOARD: Final = f"/d/sqla-pool-capacity?var-server={{{{ $labels.{ADDRESS} }}}}"
@@ -75,9 +75,52 @@ def _idle_transaction() -> Alert:
     )
 
 
+def _shared() -> Alert:
+    return Alert(
+        "SQLAlchemyPoolConnectionsShared",
+        f"{by(f'{BY_INSTANCE}, {SERVER}', ALL.series('server.shared'))} > 0",
+        "1m",
+        "critical",
+        f"Two processes or threads use the same connection: {INSTANCE_TEXT}.",
+        'There are {{ $value | printf "%.0f" }} such connections. Queries can get the rows of another process, or fail.',
+    )
+
+
+def _idle_in_transaction() -> Alert:
+    return Alert(
+        "SQLAlchemyPoolIdleInTransaction",
+        f"{by(f'{BY_INSTANCE}, {SERVER}', ALL.series('server.idle_in_transaction'))} > 0",
+        "5m",
+        "warning",
+        f"Connections went back into the pool with an open transaction: {INSTANCE_TEXT}.",
+        'There are {{ $value | printf "%.0f" }} of them. They keep their locks until they are used or closed.',
+    )
+
+
+def _gone() -> Alert:
+    pinged = ALL.series("info", 'pre_ping="true"')
+    return Alert(
+        "SQLAlchemyPoolConnectionsGone",
+        f"{by(f'{BY_INSTANCE}, {SERVER}', ALL.series('server.gone'))} > 0\nunless on ({BY_INSTANCE}) {pinged}",
+        "10m",
+        "warning",
+        f"The server has closed connections that the pool still keeps: {INSTANCE_TEXT}.",
+        'There are {{ $value | printf "%.0f" }} of them. The next use of each fails.',
+    )
+
+
 GROUPS: Final = (
     Group(
         "sqlalchemy-servers",
-        (_nearly_full(), _overcommitted(), _not_seen(), _orphans(), _idle_transaction()),
+        (
+            _nearly_full(),
+            _overcommitted(),
+            _not_seen(),
+            _orphans(),
+            _idle_transaction(),
+            _shared(),
+            _idle_in_transaction(),
+            _gone(),
+        ),
     ),
 )

@@ -137,6 +137,7 @@ def _pool(entry: PoolEntry, moment: int) -> Json:
             for each in held.checkouts
         ],
         "checkouts_without_row": held.untracked_checkouts,
+        "idle_connections": [{"server_pid": each.pid, "age_seconds": each.age_seconds} for each in held.idle],
         "waiters": [{"age_seconds": seconds} for seconds in held.pending_seconds],
         "waiters_without_row": held.untracked_pending,
     }

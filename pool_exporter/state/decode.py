@@ -138,19 +138,23 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class PoolDetails:
-    """The checkouts and pending callers of one pool, one by one, the oldest first.
+    """The checkouts, pending callers and idle connections of one pool, one by one.
+
+    Checkouts and callers are in the order of their ages, the oldest first, idle connections in that of their pids.
 
     Attributes:
         checkouts: The tracked checkouts.
         untracked_checkouts: The number of further checkouts.
         pending_seconds: The ages of the tracked pending callers.
         untracked_pending: The number of further pending callers.
+        idle: The idle connections that are tracked and of known server pid.
     """
 
     checkouts: tuple[Checkout, ...]
     untracked_checkouts: int
     pending_seconds: tuple[float, ...]
     untracked_pending: int
+    idle: tuple[PoolConnection, ...]
 
 
 def details(slots: Slots, now: int) -> PoolDetails:
@@ -162,6 +166,7 @@ def details(slots: Slots, now: int) -> PoolDetails:
         untracked_checkouts=slots[layout.UNTRACKED_CHECKOUTS],
         pending_seconds=tuple(_age(slots, now, time) for time in sorted(pending)),
         untracked_pending=slots[layout.UNTRACKED_PENDING],
+        idle=tuple(sorted((each for each in _connections(slots, now) if each.use_seconds is None), key=_pid)),
     )
 
 
@@ -186,6 +191,10 @@ def _connections(slots: Sequence[int], now: int) -> Iterator[PoolConnection]:
                 opened=opened,
                 age_seconds=_age(slots, now, opened) if opened else None,
             )
+
+
+def _pid(connection: PoolConnection) -> int:
+    return connection.pid
 
 
 def _age(slots: Sequence[int], now: int, began: int) -> float:

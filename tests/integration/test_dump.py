@@ -79,6 +79,7 @@ def test_live_worker(directory: Path) -> None:
         process = one(dump(directory))
         [pool] = process["pools"]
         [checkout] = pool["checkouts"]
+        inherited, opened = pool["idle_connections"]
 
         assert (running.pid, "live", "1.2.3") == (process["pid"], process["state"], process["version"])
 
@@ -89,6 +90,8 @@ def test_live_worker(directory: Path) -> None:
     assert (15, 5, {"pool_class": "QueuePool"}) == tuple(pool["config"].values())
     assert (1, 2, 2, 7) == tuple(pool["numbers"][name] for name in ("used", "idle", "pending", "connects"))
     assert (4711, "Task-17") == (checkout["server_pid"], checkout["owner"])
+    assert {"server_pid": 4712, "age_seconds": None} == inherited
+    assert {"server_pid": 4713, "age_seconds": checkout["age_seconds"]} == opened
     assert 0 < checkout["age_seconds"] < 60
     assert checkout["age_seconds"] == pytest.approx(pool["numbers"]["oldest_use_seconds"])
     assert [checkout["age_seconds"]] * 2 == [waiter["age_seconds"] for waiter in pool["waiters"]]

@@ -135,6 +135,15 @@ def test_connections_without_a_pid_are_not_shared() -> None:
     assert [0, 0] == shared([(t, query(t, backend(0)), pools) for t in (10.0, 25.0)])
 
 
+def test_connection_from_before_a_restart_shares_nothing() -> None:
+    """Two processes share a backend whose pid was that of a dead connection of another pool."""
+    dead = pool("old", idle(7, age=3600.0), identity=REPORTS)
+    pools = [dead, pool("p", idle(7, age=10.0)), pool("a", used(7, 0))]
+    found = faults((t, query(t, backend(7, age=20.0)), pools) for t in (100.0, 115.0))
+
+    assert {NAMES: 1, ("reports", "checkout"): 0} == found[-1].shared
+
+
 # Idle in a transaction.
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import BUCKETS, CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+from pool_exporter.metrics.server_snapshot import PoolConnection
 from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot
 from pool_exporter.state import layout
 from pool_exporter.state.checkout_details import write_owner, write_server_pid
@@ -262,8 +263,8 @@ def test_peak_is_at_least_the_level() -> None:
 # Checkouts and callers one by one.
 
 
-def test_details_are_the_oldest_first() -> None:
-    """Tracked checkouts and callers have their ages, the oldest first, in whichever slots they are."""
+def test_details_are_in_order() -> None:
+    """Checkouts and callers have their ages, the oldest first, and idle connections their pids, in whichever slots."""
     youngest, oldest = layout.CHECKOUT_TIMES, layout.CHECKOUT_TIMES + 7
     slots = slots_with(
         {
@@ -277,18 +278,21 @@ def test_details_are_the_oldest_first() -> None:
     )
     write_server_pid(slots, oldest, 4711)
     write_owner(slots, oldest, "Task-17")
+    write_server_pid(slots, oldest + 1, 4713, 30 * SECOND)
+    write_server_pid(slots, oldest + 2, 4712)
 
     assert PoolDetails(
         checkouts=(Checkout(60.0, 4711, "Task-17"), Checkout(10.0, 0, "")),
         untracked_checkouts=4,
         pending_seconds=(3.0, 2.0),
         untracked_pending=6,
+        idle=(PoolConnection(4712), PoolConnection(4713, None, 30 * SECOND, 70.0)),
     ) == details(slots, ORIGIN + 100 * SECOND)
 
 
 def test_details_of_a_pool_without_events_are_empty() -> None:
     """A pool that was never used has no checkout and no caller."""
-    assert PoolDetails((), 0, (), 0) == details(slots_with({}), ORIGIN)
+    assert PoolDetails((), 0, (), 0, ()) == details(slots_with({}), ORIGIN)
 
 
 def test_age_of_a_checkout_is_never_negative() -> None:
