@@ -19,7 +19,16 @@ PROBE: Final = "Needs a probe: `pool-exporter serve --database-url …`."
 
 def panels() -> list[Panel]:
     """Return the panels of the row."""
-    return [_fullness(), _overcommit(), _against_limit(), _by_application(), _by_state(), _transactions(), _held(), _faults()]
+    return [
+        _fullness(),
+        _overcommit(),
+        _against_limit(),
+        _by_application(),
+        _by_state(),
+        _transactions(),
+        _held(),
+        _faults(),
+    ]
 
 
 def _fullness() -> Panel:
@@ -75,7 +84,7 @@ def _by_application() -> Panel:
         f"Connections of each server's clients, by the application_name that they send. {PROBE}",
         "in proportion to the number of instances.",
         "an unknown name: set application_name in every service's URL.",
-        width=6,
+        width=8,
     )
     label = "application_name"
     named = queries.server_connections(BY_SERVER, label)
@@ -90,7 +99,7 @@ def _by_state() -> Panel:
         f"Connections of each server by state. {PROBE}",
         "mostly idle and active.",
         "waiting: for a lock. idle_in_transaction: the application does something else while a transaction is open.",
-        width=6,
+        width=8,
     )
     expression = queries.server_connections(BY_SERVER, state)
     return graph(card, Line(expression, f"{{{{{state}}}}}"), is_stacked=True)
@@ -103,7 +112,7 @@ def _transactions() -> Panel:
         "seconds; longer during reports and migrations.",
         "idle for minutes: it keeps locks and dead rows. `pool-exporter dump` names the task or thread.",
         units.Seconds,
-        width=6,
+        width=8,
     )
     return graph(
         card,
@@ -121,7 +130,7 @@ def _held() -> Panel:
         "none.",
         "active: slow queries. idle_in_transaction: the application keeps them. gone, orphaned: a client was killed.",
         steps=NONE_IS_WELL,
-        width=6,
+        width=12,
     )
     return graph(
         card,
@@ -133,13 +142,13 @@ def _held() -> Panel:
 def _faults() -> Panel:
     card = Card(
         "Faults that pools cannot see",
-        "Connections that two processes or checkouts share; connections that are idle in their pool while a transaction is "
-        f"open on the server; and idle ones that the server does not have any more. {PROBE}",
+        "Connections that two processes or checkouts share; connections that are idle in their pool while a "
+        f"transaction is open on the server; and idle ones that the server does not have any more. {PROBE}",
         "none.",
         "shared: a process was forked without dispose(). in transaction: the pool does not roll back, or an event loop "
         "has ended. gone: the server or a firewall closed them. See the runbooks of the alerts.",
         steps=NONE_IS_WELL,
-        width=6,
+        width=12,
     )
     return graph(
         card,

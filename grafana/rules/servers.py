@@ -81,8 +81,9 @@ def _shared() -> Alert:
         f"{by(f'{BY_INSTANCE}, {SERVER}', ALL.series('server.shared'))} > 0",
         "1m",
         "critical",
-        f"Two processes or threads use the same connection: {INSTANCE_TEXT}.",
-        'There are {{ $value | printf "%.0f" }} such connections. Queries can get the rows of another process, or fail.',
+        f"Two processes or checkouts use the same connection: {INSTANCE_TEXT}.",
+        'Shared connections: {{ $value | printf "%.0f" }}. A statement may get the answer to that of another process.',
+        dashboard=BOARD,
     )
 
 
@@ -92,8 +93,9 @@ def _idle_in_transaction() -> Alert:
         f"{by(f'{BY_INSTANCE}, {SERVER}', ALL.series('server.idle_in_transaction'))} > 0",
         "5m",
         "warning",
-        f"Connections went back into the pool with an open transaction: {INSTANCE_TEXT}.",
-        'There are {{ $value | printf "%.0f" }} of them. They keep their locks until they are used or closed.',
+        f"Connections are idle in the pool with an open transaction: {INSTANCE_TEXT}.",
+        'Such connections: {{ $value | printf "%.0f" }}. They keep their locks until they are used or closed.',
+        dashboard=BOARD,
     )
 
 
@@ -104,8 +106,9 @@ def _gone() -> Alert:
         f"{by(f'{BY_INSTANCE}, {SERVER}', ALL.series('server.gone'))} > 0\nunless on ({BY_INSTANCE}) {pinged}",
         "10m",
         "warning",
-        f"The server has closed connections that the pool still keeps: {INSTANCE_TEXT}.",
-        'There are {{ $value | printf "%.0f" }} of them. The next use of each fails.',
+        f"The pool keeps connections that the server has closed: {INSTANCE_TEXT}.",
+        'Such connections: {{ $value | printf "%.0f" }}. The next use of each fails.',
+        dashboard=BOARD,
     )
 
 

@@ -58,6 +58,7 @@ def allowed(name: str) -> set[str]:
     own = {metric.label.prometheus} if metric is not None and metric.label is not None else set()
     if metric is not None:
         own |= {label.prometheus for label in metric.open_labels}
+        own |= set(INFO_LABELS) if metric.kind is Kind.INFO else set()
     return OF_SCRAPING | OF_POOLS | own | ({"le"} if name.endswith("_bucket") else set())
 
 

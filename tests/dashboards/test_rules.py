@@ -134,6 +134,7 @@ def test_pages_are_few() -> None:
     assert pages <= {
         "SQLAlchemyPoolAcquireErrorBudgetBurn",
         "SQLAlchemyPoolConnectFailing",
+        "SQLAlchemyPoolConnectionsShared",
         "SQLAlchemyServerNearlyFull",
     }
 
