@@ -104,8 +104,8 @@ class PoolConnection:
     Attributes:
         pid: The number by which the server knows it; 0 if unknown.
         use_seconds: The age of its use; None while it is idle.
-        opened: When its process opened it, in nanoseconds of the pool's own clock; 0 if the process found it open, as
-            after a fork. Process, pid and this time together are never used again.
+        opened: When its process opened it, to the second, in nanoseconds of the pool's own clock; 0 if the process
+            found it open, as after a fork.
         age_seconds: Since it was opened; None if it was found open.
     """
 

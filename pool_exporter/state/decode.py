@@ -13,7 +13,7 @@ from pool_exporter.metrics.pool_metrics import BUCKETS
 from pool_exporter.metrics.server_snapshot import LivePool, PoolConnection
 from pool_exporter.metrics.snapshot import Count, Histogram, PoolSnapshot
 from pool_exporter.state import layout
-from pool_exporter.state.checkout_details import read_owner
+from pool_exporter.state.checkout_details import read_owner, read_server_pid
 from pool_exporter.state.layout import Slots
 
 _SHOWN: Final = tuple(field for field in layout.TABLE.fields if field.metric_field)
@@ -159,7 +159,11 @@ class PoolDetails:
 
 def details(slots: Slots, now: int) -> PoolDetails:
     """Return the checkouts and pending callers of one pool, as of its process's monotonic time *now* in nanoseconds."""
-    checkouts = [Checkout(seconds, pid, read_owner(slots, slot)) for slot, seconds, pid in _checkouts(slots, now)]
+    used = (slot for slot in layout.CHECKOUT_SLOTS if slots[slot])
+    checkouts = [
+        Checkout(_age(slots, now, slots[slot]), read_server_pid(slots, slot)[0], read_owner(slots, slot))
+        for slot in used
+    ]
     pending = taken(slots, layout.PENDING_TIMES)
     return PoolDetails(
         checkouts=tuple(sorted(checkouts, key=lambda checkout: -checkout.seconds)),
@@ -170,20 +174,10 @@ def details(slots: Slots, now: int) -> PoolDetails:
     )
 
 
-def _checkouts(slots: Sequence[int], now: int) -> Iterator[tuple[int, float, int]]:
-    """Yield the slot, the age in seconds and the server pid of each tracked checkout."""
-    for index in range(layout.TRACKED_MAX):
-        began = slots[layout.CHECKOUT_TIMES + index]
-        if began:
-            pid = max(0, slots[layout.SERVER_PIDS + index])
-            yield layout.CHECKOUT_TIMES + index, _age(slots, now, began), pid
-
-
 def _connections(slots: Sequence[int], now: int) -> Iterator[PoolConnection]:
     """Yield the tracked connections that are used, and of the idle ones those of known server pid."""
-    for index in range(layout.TRACKED_MAX):
-        began, opened = slots[layout.CHECKOUT_TIMES + index], max(0, slots[layout.OPENED_TIMES + index])
-        pid = max(0, slots[layout.SERVER_PIDS + index])
+    for slot in range(layout.CHECKOUT_TIMES, layout.CHECKOUT_TIMES + layout.TRACKED_MAX):
+        began, (pid, opened) = slots[slot], read_server_pid(slots, slot)
         if began or pid:
             yield PoolConnection(
                 pid,

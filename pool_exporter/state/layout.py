@@ -115,13 +115,12 @@ USE: Final = TABLE.histogram("use")
 CHECKOUT_TIMES: Final = TABLE.tracked("use_row")
 """Tracked checkouts come last: `aggregate` adds up only what is before them."""
 PENDING_TIMES: Final = TABLE.tracked("ask_row")
-SERVER_PIDS: Final = TABLE.tracked("server_row")
-"""The number by which the database server knows a connection, 0 if unknown. A connection has its index from its opening
-to its close; while it is idle, the time of the same index in CHECKOUT_TIMES is 0."""
+SERVER_PIDS: Final = TABLE.tracked("backend_row")
+"""The number by which the database server knows a connection, and when this process opened it (checkout_details.py).
+A connection has its index from its opening to its close; while it is idle, the time of that index in CHECKOUT_TIMES is
+0."""
 OWNER_NAMES: Final = TABLE.owner_names("owner_row", OWNER_NAME_SLOTS)
 """Of the checkout with the same index: the first bytes of its owner's name, as of the last refresh."""
-OPENED_TIMES: Final = TABLE.tracked("opened_row")
-"""Of the connection with the same index: when this process opened it; 0 for one that was found open."""
 
 SLOT_COUNT: Final = TABLE.slot_count
 WAIT_SUM: Final = WAIT + BUCKETS

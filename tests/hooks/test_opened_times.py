@@ -3,7 +3,8 @@
 from sqlalchemy.pool import QueuePool
 
 from pool_exporter import Monitor, instrument
-from pool_exporter.state.layout import CHECKOUT_TIMES, OPENED_TIMES
+from pool_exporter.state.checkout_details import read_server_pid
+from pool_exporter.state.layout import SECOND
 from tests.pools import Database
 
 
@@ -11,18 +12,18 @@ def opened_times(monitor: Monitor) -> list[int]:
     """Return when each tracked connection was opened, in the order of opening."""
     slots = monitor._state.slots
     found = [each for each in monitor._state.live_connections() if each.slot]
-    return [slots[OPENED_TIMES + each.slot - CHECKOUT_TIMES] for each in found]
+    return [read_server_pid(slots, each.slot)[1] for each in found]
 
 
 def test_connection_that_was_opened_has_the_time() -> None:
     """A connection that the pool opens has the time of it, on the pool's clock, also while it is idle."""
     pool = QueuePool(Database().connect)
     monitor = instrument(pool)
-    before = monitor._state.clock() - monitor._state.origin
+    monitor._state.origin -= 3600 * SECOND
     pool.connect().close()
     [opened] = opened_times(monitor)
 
-    assert before <= opened <= monitor._state.clock() - monitor._state.origin
+    assert 3600 * SECOND <= opened <= 3660 * SECOND
 
 
 def test_connection_that_was_found_open_has_none() -> None:

@@ -8,6 +8,7 @@ import pytest
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.server_snapshot import PoolConnection, ServerIdentity
 from pool_exporter.state import layout
+from pool_exporter.state.checkout_details import write_server_pid
 from pool_exporter.state.decode import live_pool
 from pool_exporter.state.layout import SECOND
 from tests.web.test_server_families import BOUNCER, DATABASE
@@ -43,12 +44,11 @@ def test_idle_connections_are_the_pools_too() -> None:
 
 def test_opened_connections_have_their_ages() -> None:
     """A connection that the process opened has the time of it and its age; one that it found open has neither."""
-    made = slots(r0=(0, 77), r1=(0, 78), r2=(0, 79))
-    made[layout.OPENED_TIMES] = 3 * SECOND
-    made[layout.OPENED_TIMES + 2] = -1
+    made = slots(r1=(0, 78))
+    write_server_pid(made, layout.CHECKOUT_TIMES, 77, 3 * SECOND + 999)
     pool = live_pool(made, 1010 * SECOND, ORDERS, PoolConfig(), "ab")
 
-    assert (PoolConnection(77, None, 3 * SECOND, 7.0), PoolConnection(78), PoolConnection(79)) == pool.connections
+    assert (PoolConnection(77, None, 3 * SECOND, 7.0), PoolConnection(78)) == pool.connections
     assert "ab" == pool.process
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from pool_exporter.state import layout
-from pool_exporter.state.checkout_details import read_owner, write_owner, write_server_pid
-from pool_exporter.state.layout import new_slots
+from pool_exporter.state.checkout_details import read_owner, read_server_pid, write_owner, write_server_pid
+from pool_exporter.state.layout import SECOND, new_slots
 
 LAST = layout.CHECKOUT_TIMES + layout.TRACKED_MAX - 1
 
@@ -27,11 +27,11 @@ def test_last_row_is_the_last_words() -> None:
     """The details of the last slot end where the slots end."""
     slots = new_slots()
     write_owner(slots, LAST, "x" * 16)
-    write_server_pid(slots, LAST, 7, 9)
+    write_server_pid(slots, LAST, 7)
 
     assert [0] * layout.SERVER_PIDS == slots[: layout.SERVER_PIDS]
-    assert (7, 9) == (slots[layout.OWNER_NAMES - 1], slots[-1])
-    assert all(slots[layout.OPENED_TIMES - layout.OWNER_NAME_SLOTS : layout.OPENED_TIMES])
+    assert (7, layout.SLOT_COUNT) == (slots[layout.OWNER_NAMES - 1], len(slots))
+    assert all(slots[-layout.OWNER_NAME_SLOTS :])
 
 
 def test_connection_without_a_row_has_nothing_beside_it() -> None:
@@ -41,3 +41,24 @@ def test_connection_without_a_row_has_nothing_beside_it() -> None:
     write_server_pid(slots, 0, 7)
 
     assert new_slots() == slots
+
+
+@pytest.mark.parametrize(
+    ("server_pid", "opened", "expected"),
+    [
+        (4711, 0, (4711, 0)),
+        (4711, 7 * SECOND + 5, (4711, 7 * SECOND)),
+        (4711, 5, (4711, SECOND)),
+        (0, 7 * SECOND, (0, 7 * SECOND)),
+        (2**32 - 1, 2**30 * SECOND, (2**32 - 1, 2**30 * SECOND)),
+        (2**32, 0, (0, 0)),
+        (-1, 0, (0, 0)),
+    ],
+)
+def test_number_and_time_are_read_as_written(server_pid: int, opened: int, expected: tuple[int, int]) -> None:
+    """The time is cut to the second, and never to 0; a number that no server gives is unknown."""
+    slots = new_slots()
+    write_server_pid(slots, LAST, server_pid, opened)
+
+    assert expected == read_server_pid(slots, LAST)
+    assert slots[layout.OWNER_NAMES - 1] < 2**63
