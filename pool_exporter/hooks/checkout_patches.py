@@ -129,7 +129,10 @@ def restore_instance_connect(pool: Pool, binding: PoolBinding) -> None:
 
 
 def patched_return(return_of: Method, _: Patch) -> Method:
-    """Return a `_return_conn` that ends the use before the record is back, where the next caller may get it."""
+    """Return a `_return_conn` that ends the use once the pool has the record back.
+
+    The next caller may get it before that is noted: then `acquired()` ends the use that is being returned.
+    """
     if is_known_signature("_return_conn", return_of):
         return _return(return_of)
 
@@ -143,19 +146,25 @@ def patched_return(return_of: Method, _: Patch) -> Method:
 
 def _return(return_of: Return) -> Return:
     def _return_conn(self: Pool, record: Record) -> None:
+        connection = checkout = None
         try:
             try:
                 connection = record._pool_exporter
             except AttributeError:  # As above.
                 connection = None
             if connection is not None:
-                connection.pool.released(connection)
-                # Kept any longer, SQLAlchemy's callback of this reference would run whenever a proxy dies.
-                connection.checkout = None
+                checkout = connection.checkout
+                connection.is_returning = True
         except Exception as error:  # noqa: BLE001  # as in `guarded`
             errors.report(error)
         finally:  # An interrupt in the lines above must not cost the pool its place.
             return_of(self, record)
+        # After an exception the pool may not have the record back: then `refresh()` finds out.
+        if connection is not None:
+            try:
+                connection.pool.returned(connection, checkout)
+            except Exception as error:  # noqa: BLE001  # likewise
+                errors.report(error)
 
     return _return_conn
 

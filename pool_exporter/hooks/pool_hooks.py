@@ -19,8 +19,8 @@ from sqlalchemy.pool import Pool
 
 from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks.call_stack import close_reason
-from pool_exporter.hooks.checkout_owner import is_finished, name_of
 from pool_exporter.hooks.checkout_patches import patch_instance_connect, restore_instance_connect
+from pool_exporter.hooks.corrections import catch_up, correct, count_orphans
 from pool_exporter.hooks.drift_check import Drift
 from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
 from pool_exporter.hooks.method_patches import PatchSet, patches
@@ -35,8 +35,8 @@ from pool_exporter.hooks.sqlalchemy_private import (
     record_of,
     server_pid_of,
 )
-from pool_exporter.state.checkout_details import write_owner, write_server_pid
-from pool_exporter.state.connection import CLOSED, DETACHED, Connection, Reference
+from pool_exporter.state.checkout_details import write_server_pid
+from pool_exporter.state.connection import CLOSED, DETACHED, Connection
 from pool_exporter.state.pool_state import PoolState
 
 
@@ -65,7 +65,8 @@ class PoolHooks:
             binding.patch = self._patches.open(type(pool), PATCH_FACTORIES)
             patch_instance_connect(pool, binding)
             for record in open_records(pool):
-                self._catch_up(self.adopt(record), record.fairy_ref)
+                connection = self.adopt(record)
+                catch_up(self.state, connection, record.fairy_ref, connection.since)
 
     def remove(self) -> None:
         """Remove the attributes from the pools and their records, and stop tracking."""
@@ -111,11 +112,6 @@ class PoolHooks:
             record = connection.record()
             if getattr(record, ATTRIBUTE, None) is connection:
                 _unset(record)
-
-    def _catch_up(self, connection: Connection, checkout: Reference) -> None:
-        """Note the use of a connection whose caller began to acquire it before the pool was instrumented."""
-        if connection.is_idle and checkout is not None and checkout() is not None:
-            self.state.acquired(None, connection, checkout, None)
 
     def _track(self, record: Record, connection: Connection, opened: int = 0) -> Connection:
         connection.record = ref(record)
@@ -237,26 +233,14 @@ class PoolHooks:
         for connection in connections:
             record = connection.record()
             if getattr(record, ATTRIBUTE, None) is connection:
-                self._correct(connection, record)
+                correct(self.state, connection, record, is_closing=id(record) in self._closing)
         for identity, connection in list(self._detached.items()):
             if _is_abandoned(connection):
                 self._close_detached(identity, "discarded")
-        used = [connection for connection in connections if connection.is_used]
-        for connection in used:
-            if connection.owner is not None:
-                write_owner(self.state.slots, connection.slot, name_of(connection.owner))
+        orphans = count_orphans(self.state, [connection for connection in connections if connection.is_used])
         pool = next(reversed([*self.pools(), *_alive(self._successors)]), None)
         drift = self.drift.read(self.state, pool, is_closing=bool(self._closing))
-        self.state.set_refreshed(sum(map(_is_orphan, used)), drift)
-
-    def _correct(self, connection: Connection, record: Record) -> None:
-        since, checkout = connection.since, record.fairy_ref
-        if connection.is_used:
-            if checkout is None and connection.since == since:
-                self.state.released(connection)  # Its return is under way, or an interrupt hid it.
-        elif not self.state.pending and record.fairy_ref is checkout:
-            # While a caller is pending, it may have this record already and wait for its ping.
-            self._catch_up(connection, checkout)
+        self.state.set_refreshed(orphans, drift)
 
 
 def hooks_of(pool: Pool) -> PoolHooks | None:
@@ -283,10 +267,6 @@ def _is_abandoned(connection: Connection) -> bool:
     """Return whether a detached connection was dropped without an event, as when its last rollback fails."""
     proxied = None if connection.checkout is None else connection.checkout()
     return proxied is not None and proxied.dbapi_connection is None
-
-
-def _is_orphan(connection: Connection) -> bool:
-    return connection.owner is not None and is_finished(connection.owner)
 
 
 @guarded

@@ -20,6 +20,7 @@ from sqlalchemy.engine import AdaptedConnection, Engine
 from sqlalchemy.pool import (
     AssertionPool,
     ConnectionPoolEntry,
+    NullPool,
     Pool,
     PoolProxiedConnection,
     QueuePool,
@@ -53,7 +54,6 @@ PARAMETERS: Final = {
     "detach": ("self",),
 }
 """The methods that are replaced, and the parameters that their replacements know; each may have more after these."""
-
 _DEFINED_ONCE: Final = (
     (Pool, "connect"),
     (SingletonThreadPool, "connect"),
@@ -116,9 +116,8 @@ def places(pool_class: type[Pool]) -> Iterator[tuple[type, str]]:
 
 def is_known_signature(name: str, method: Callable[..., object]) -> bool:
     """Return whether *method* takes exactly the parameters that `PARAMETERS` has for *name*."""
-    parameters = _parameters(method)
-    is_plain = all(each.kind is each.POSITIONAL_OR_KEYWORD for each in parameters)
-    return is_plain and tuple(each.name for each in parameters) == PARAMETERS[name]
+    plain = [each.name for each in _parameters(method) if each.kind is each.POSITIONAL_OR_KEYWORD]
+    return tuple(plain) == PARAMETERS[name] and len(plain) == len(_parameters(method))
 
 
 def _parameters(method: Callable[..., object]) -> list[inspect.Parameter]:
@@ -134,7 +133,7 @@ def _parameters(method: Callable[..., object]) -> list[inspect.Parameter]:
 def verify() -> list[str]:
     """Check every name, parameter and value of SQLAlchemy that the package relies on.
 
-    Nothing is connected, patched or listened to, and no listener is called.
+    Nothing is connected, patched or listened to.
 
     Returns:
         What is missing or different, as a reader of SQLAlchemy's source knows it; an empty list if everything fits.
@@ -175,6 +174,7 @@ def _wrong_on_objects() -> Iterator[str]:
         yield from _wrong(f"_ConnectionRecord.{name}", partial(attrgetter(name), record), expected)
     first_run = partial(attrgetter("_exec_w_sync_once"), pool.dispatch.connect.for_modify(pool.dispatch))
     yield from _wrong("Pool.dispatch.connect._exec_w_sync_once", first_run, expected=False)
+    yield from _wrong("QueuePool._pool.queue", lambda: has_back(pool, record), expected=False)  # type: ignore[arg-type]
     yield from _wrong("_ConnectionRecord.__pool", lambda: pool_of(record), pool)
     yield from _wrong("_ConnectionRecord.__dict__ and __weakref__", lambda: [vars(record), ref(record)()], [{}, record])
     yield from _wrong("Pool.__dict__ and _invoke_creator", lambda: [is_complete(pool), ref(pool)()], [True, pool])
@@ -230,16 +230,24 @@ def is_complete(entry: object) -> bool:
 def open_records(pool: Pool) -> "list[Record]":
     """Find the records of *pool* that hold an open connection.
 
-    Only the garbage collector knows the used ones. It is asked for what refers to the pool, never for all objects: a
-    list of those would hold half-built tuples of other threads, which fail when they are then resized. That takes long
-    where there are many objects, and is left out for a pool that has never connected, as most are when they are met.
+    Only the garbage collector knows the used ones: by what refers to the pool. (A list of all objects would hold
+    half-built tuples of other threads, which fail when they are then resized.) That takes long where there are many
+    objects, and is left out for a pool that has never connected, as most are.
     """
     if not getattr(pool.dispatch.connect, "_exec_w_sync_once", False):
         return []
     if isinstance(pool, QueuePool) and pool.checkedin() == 0 and pool.checkedout() == 0:
         return []
     found = cast("list[Record]", [entry for entry in gc.get_referrers(pool) if type(entry) is RECORD])
-    return [record for record in found if pool_of(record) is pool and record.dbapi_connection is not None]
+    return [each for each in found if pool_of(each) is pool and each.dbapi_connection is not None]
+
+
+def has_back(pool: Pool, record: "Record") -> bool:
+    """Return whether the pool has the record, which is not checked out any more, in its place again."""
+    if not isinstance(pool, QueuePool):
+        return not isinstance(pool, NullPool)  # It closes what is returned: that ends the use.
+    queue: object = getattr(pool._pool, "_queue", pool._pool)  # The adapted one of asyncio, or the pool's own.
+    return record in getattr(queue, "queue", getattr(queue, "_queue", (record,)))
 
 
 def engine_behind(engine: Engine) -> Engine:

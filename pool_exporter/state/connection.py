@@ -28,8 +28,8 @@ def nothing() -> None:
 class ConnectionTransitions(Protocol):
     """What a connection needs of its pool's state machine."""
 
-    def released(self, connection: "Connection") -> None:
-        """End the connection's use, if there is one."""
+    def returned(self, connection: "Connection", checkout: Reference) -> None:
+        """End the connection's use, if it is the one of *checkout*."""
 
     def closed(self, connection: "Connection", reason: str) -> None:
         """Count the connection as closed."""
@@ -43,6 +43,7 @@ class Connection:
         "checkout",
         "close_reason",
         "identity",
+        "is_returning",
         "owner",
         "pool",
         "record",
@@ -60,6 +61,8 @@ class Connection:
         self.slot = 0
         #: SQLAlchemy's proxy of the current use; collected before the return when the application lost it.
         self.checkout: Reference = None
+        #: Whether the current use is being returned; it ends when the pool has the record back.
+        self.is_returning = False
         #: The task, thread or greenlet that checked out.
         self.owner: Reference = None
         #: SQLAlchemy's connection record, and the id() of the driver's connection, which finds a detached one again.
@@ -81,5 +84,7 @@ class Connection:
     def __del__(self) -> None:
         """Count the close of a connection that was collected without an event, as after `dispose(close=False)`."""
         if self.state != CLOSED:
+            if self.is_returning:  # The application has returned it, but the pool has not got it back.
+                self.checkout = None
             with suppress(Exception):  # Raised here it would be printed; in a forked child the slots are unmapped.
                 self.pool.closed(self, "discarded")

@@ -23,18 +23,18 @@ class LockedPoolState(PoolState):
     """A PoolState whose public methods, each of them, exclude each other."""
 
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, slots: Slots | None = None) -> None:
-        self._lock = RLock()
+        self.lock = RLock()
         super().__init__(clock, limit, slots)
 
     def abandon_slots(self) -> None:
         """Do so under a new lock: a thread that does not exist in this process may hold the old one."""
-        self._lock = RLock()
+        self.lock = RLock()
         super().abandon_slots()
 
 
 def _locked(method: Callable[Concatenate[LockedPoolState, P], R]) -> Callable[Concatenate[LockedPoolState, P], R]:
     def locked(self: LockedPoolState, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._lock:
+        with self.lock:
             return method(self, *args, **kwargs)
 
     update_wrapper(locked, method)

@@ -5,6 +5,7 @@ Here slots are begun, moved and copied, and written with what `refresh()` finds.
 
 from array import array
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 from weakref import ref
 
@@ -19,6 +20,10 @@ UNLIMITED: Final = -1
 
 class PoolSlots:
     """The slots of one pool, which of them are free, and the connections behind them."""
+
+    #: Held while what was read of a connection is corrected, so that no transition comes in between. With a GIL it
+    #: does nothing: there each correction says what it has read, and the transition compares.
+    lock: AbstractContextManager[object] = nullcontext()
 
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, slots: Slots | None = None) -> None:
         """Begin with no connection and no caller; counters of given *slots* go on, their gauges begin at 0.

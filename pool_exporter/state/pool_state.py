@@ -24,7 +24,8 @@ One `Connection` is one opened database connection, from its opening to its clos
     DETACHED         | -      | -                | -                 | -         | CLOSED         | -
 
 "-" changes nothing: SQLAlchemy returns a connection without a checkout (after a failed reconnect), hands out one
-connection twice (StaticPool) and closes one in use (SingletonThreadPool). "*" ends a use and observes its duration.
+connection twice (StaticPool) and closes one in use (SingletonThreadPool). "*" ends a use and observes its duration. A
+use ends when the pool has its record back, where the next caller may get it at once: `acquired` then ends the old use.
 The two states IN_OLD_POOL are for connections of a pool that was replaced and still serves its callers: they do not
 count against the new pool's limit. A pool without a limit does not use them.
 
@@ -74,8 +75,16 @@ class PoolState(PoolSlots):
             self.pending_peak = slots[layout.PENDING_PEAK] = pending
         return token
 
-    def acquired(self, token: int | None, connection: Connection, checkout: Reference, owner: Reference) -> int:
-        """Give *connection* to the caller of *token*, None if it was found used; return the wait in nanoseconds."""
+    def acquired(  # noqa: C901, PLR0912  # each function more is a call at each checkout
+        self, token: int | None, connection: Connection, checkout: Reference, owner: Reference, since: int | None = None
+    ) -> int:
+        """Give *connection* to the caller of *token*; return the wait in nanoseconds.
+
+        Without a *token*, it was found used, and *since* is when its last known use began: a later one makes it void.
+        """
+        # Its last user has put it back, and has not noted it yet.
+        if connection.is_returning:
+            self.returned(connection, connection.checkout)
         slots, now, wait = self.slots, self.clock() - self.origin, 0
         if now >= self.window_end:
             self._start_peak_window(now)
@@ -90,6 +99,8 @@ class PoolState(PoolSlots):
                 slots[layout.UNTRACKED_PENDING] -= 1
                 slots[layout.UNTRACKED_PENDING_SINCE] += token
             self.pending -= 1
+        elif since is not None and connection.since != since:
+            return 0
         connection.checkout = checkout
         state = connection.state
         if state == IDLE or state == IDLE_IN_OLD_POOL:
@@ -162,6 +173,10 @@ class PoolState(PoolSlots):
 
     def released(self, connection: Connection) -> None:
         """End the connection's use, if there is one."""
+        self.returned(connection, connection.checkout)
+
+    def returned(self, connection: Connection, checkout: Reference) -> None:
+        """End the connection's use, if it is the one of *checkout*: another thread may have begun the next one."""
         if not self.sentinel[0]:
             self.on_fork_detected()
         slots = self.slots
@@ -170,12 +185,14 @@ class PoolState(PoolSlots):
             self._start_peak_window(now)
         use = max(0, now - connection.since)
         bucket = USE if use <= FIRST_BOUND_NS else USE + bisect_left(BOUNDS_NS, use)
-        checkout = connection.checkout
         lost = checkout is not None and checkout() is None
         state = connection.state  # Read after the last call: StaticPool lends one connection to several threads.
-        if state != USED and state != USED_IN_OLD_POOL:
+        if (state != USED and state != USED_IN_OLD_POOL) or connection.checkout is not checkout:
             return
         connection.state = IDLE if state == USED else IDLE_IN_OLD_POOL
+        # Kept any longer, SQLAlchemy's callback of this reference would run whenever a proxy dies.
+        connection.checkout = None
+        connection.is_returning = False
         slots[bucket] += 1
         slots[USE_SUM] += use
         if connection.slot:

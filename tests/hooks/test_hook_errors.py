@@ -94,6 +94,7 @@ TRANSITIONS = (
     "acquired",
     "acquire_failed",
     "opened",
+    "returned",
     "released",
     "invalidated",
     "detached",
@@ -111,7 +112,7 @@ def break_transition(patch: pytest.MonkeyPatch, name: str) -> None:
 
 def test_every_transition_is_listed() -> None:
     """A transition that is added is put to the test below."""
-    public = {name for name in dir(PoolState) if not name.startswith("_")}
+    public = {name for name in dir(PoolState) if not name.startswith("_") and name != "lock"}
 
     # forgotten is done when another one fails; abandon ends a monitor, leave begins a child's, move changes its place.
     assert public == {*TRANSITIONS, *READERS, "acquire_abandoned", "forget_connections", "abandon_slots", "move_to"}
@@ -177,7 +178,8 @@ def test_fault_in_a_handler(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         "pool_exporter.hooks.lifecycle_patches.pool_of_proxied",
         "pool_exporter.hooks.pool_hooks.record_of",
         "pool_exporter.hooks.pool_hooks.has_terminate",
-        "pool_exporter.hooks.pool_hooks.is_finished",
+        "pool_exporter.hooks.corrections.is_finished",
+        "pool_exporter.hooks.corrections.has_back",
         "pool_exporter.hooks.checkout_patches.failure_type",
         "pool_exporter.hooks.checkout_owner.threading.current_thread",
     ],
@@ -239,7 +241,7 @@ def test_recovers() -> None:
     monitor = instrument(engine)
     with pytest.MonkeyPatch.context() as patch:
         break_transition(patch, "acquired")
-        break_transition(patch, "released")
+        break_transition(patch, "returned")
         engine.connect().close()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(errors, "count", 0)

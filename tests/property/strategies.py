@@ -33,11 +33,6 @@ class Shape:
         return self.size + self.max_overflow if self.size and self.max_overflow >= 0 else None
 
     @property
-    def has_overflow(self) -> bool:
-        """Whether the pool closes some of the connections that are returned."""
-        return self.size > 0 and self.max_overflow != 0
-
-    @property
     def recycle(self) -> int:
         """The pool's recycle setting, in seconds."""
         return RECYCLE_SECONDS if self.has_recycle else -1

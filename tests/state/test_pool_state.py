@@ -749,7 +749,7 @@ def test_no_time_is_zero(clock: FakeClock) -> None:
 
 def test_transitions_are_all_locked() -> None:
     """Where there is no GIL, every public method holds the lock."""
-    public = {name for name in dir(PoolState) if not name.startswith("_")}
+    public = {name for name in dir(PoolState) if not name.startswith("_") and name != "lock"}
     unlocked = {name for name in public if getattr(LockedPoolState, name) is getattr(PoolState, name)}
 
     assert {"acquired", "copy_slots", "abandon_slots"} <= public
@@ -765,7 +765,7 @@ def test_locked_transition_waits_for_another(clock: FakeClock) -> None:
         ended.set()
 
     thread = threading.Thread(target=invalidate)
-    with state._lock:
+    with state.lock:
         thread.start()
         is_over_in_between = ended.wait(0.05)
         before = state.slots[layout.INVALIDATION_AT["soft"]]

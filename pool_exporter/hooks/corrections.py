@@ -1,0 +1,60 @@
+"""Corrects the state of connections by SQLAlchemy's records, where no event has reported what happened.
+
+Each correction reads and writes under the state's lock, which only free-threaded Python and CPython 3.10 have. With a
+GIL another thread may run in between: then the transition finds that its arguments are out of date, and does nothing.
+Nothing here may count: `state.pool_state` does.
+"""
+
+from pool_exporter.hooks.checkout_owner import is_finished, name_of
+from pool_exporter.hooks.pool_binding import Record
+from pool_exporter.hooks.sqlalchemy_private import has_back, pool_of
+from pool_exporter.state.checkout_details import write_owner
+from pool_exporter.state.connection import Connection, Reference
+from pool_exporter.state.pool_state import PoolState
+
+
+def catch_up(state: PoolState, connection: Connection, checkout: Reference, since: int) -> None:
+    """Note the use of a connection whose caller began to acquire it before the pool was instrumented.
+
+    Args:
+        state: The pool's state.
+        connection: The connection.
+        checkout: The record's reference to what it is checked out as; None if it is not.
+        since: When the connection's last known use began, read before *checkout*.
+    """
+    if connection.is_idle and checkout is not None and checkout() is not None:
+        state.acquired(None, connection, checkout, None, since)
+
+
+def correct(state: PoolState, connection: Connection, record: Record, *, is_closing: bool) -> None:
+    """Note a use that no event began, or end one that no event ended, as when an interrupt hid its end.
+
+    Args:
+        state: The pool's state.
+        connection: The connection.
+        record: Its record.
+        is_closing: Whether it is being closed. Its place is not free before that has ended.
+    """
+    with state.lock:
+        since, checkout, current = connection.since, connection.checkout, record.fairy_ref
+        if connection.is_used:
+            if current is None and not is_closing and has_back(pool_of(record), record):
+                state.returned(connection, checkout)
+        elif not state.pending:
+            # While a caller is pending, it may have this record already and wait for its ping.
+            catch_up(state, connection, current, since)
+
+
+def count_orphans(state: PoolState, used: list[Connection]) -> int:
+    """Write the names of the owners, and return how many of the *used* connections have one that has ended."""
+    orphans = 0
+    for connection in used:
+        since, owner = connection.since, connection.owner
+        if owner is None:
+            continue
+        name, is_orphan = name_of(owner), is_finished(owner)
+        with state.lock:
+            if connection.is_used and connection.since == since:
+                write_owner(state.slots, connection.slot, name)
+                orphans += is_orphan
+    return orphans
