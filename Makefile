@@ -33,7 +33,7 @@ EXTRAS_test := dashboards,demo,deploy,postgres,sidecar,test
 EXTRAS_dashboards := dashboards
 EXTRAS_docs := docs
 EXTRAS_bench := bench,demo,test
-EXTRAS_reports := reports,test
+EXTRAS_reports := $(EXTRAS_test),reports
 EXTRAS_dev := dev
 
 # A worker of pytest-xdist a core, at most four: a machine with more cores would only start more servers at once. A file's

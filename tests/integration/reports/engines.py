@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.integration.reports.row import Row
+from tests.integration.reports.row import Row, here
 
 _REPLAY: Final = "no replay is written yet"
 
@@ -13,7 +13,7 @@ ENGINE_ROWS: Final = (
         "150 requests run at once in a thread pool of 40; the pool may open 5 + 10 connections.",
         "150 succeed, none times out, 5 connections stay open",
         "150 checkouts, 0 timeouts, 10 closes for `overflow`, 5 idle",
-        not_here=_REPLAY,
+        here("load", "a1_more_requests_than_threads"),
     ),
     Row(
         "A2",
@@ -23,7 +23,7 @@ ENGINE_ROWS: Final = (
         "the same number of timeouts and of checkouts; the waits are as long as `pool_timeout`; the probe shows all "
         "held connections idle in "
         "a transaction. No number says that the pending callers hold a connection already",
-        not_here=_REPLAY,
+        here("load", "a2_requests_that_need_two_connections"),
     ),
     Row(
         "A3",
@@ -32,7 +32,7 @@ ENGINE_ROWS: Final = (
         "connections.",
         "10 backends idle in a transaction, 7 requests time out",
         "10 used, 7 timeouts, peak 10; the probe shows 10 held connections idle in a transaction",
-        not_here=_REPLAY,
+        here("load", "a3_streams_that_keep_their_session"),
     ),
     Row(
         "A4",
@@ -40,7 +40,7 @@ ENGINE_ROWS: Final = (
         "Clients leave while their query runs, behind two `BaseHTTPMiddleware`.",
         "nothing is lost with current Starlette; the server has as many backends as the pool",
         "0 used, 0 leaked, and as many open as the server has",
-        not_here=_REPLAY,
+        here("cancelled", "a4_clients_that_leave_behind_middleware"),
     ),
     Row(
         "A5",
@@ -48,7 +48,7 @@ ENGINE_ROWS: Final = (
         "Cancel scopes of anyio end tasks at random points of connecting, pre-ping, query and return.",
         "callers that got a connection + callers that were cancelled = callers; the server has what the pool has",
         "checkouts + cancelled callers are the callers; the open connections are the server's; none is leaked",
-        not_here=_REPLAY,
+        here("cancelled", "a5_cancel_scopes_at_random_points"),
     ),
     Row(
         "A6",
@@ -56,7 +56,7 @@ ENGINE_ROWS: Final = (
         "The same by `asyncio.wait_for`.",
         "as in A5",
         "as in A5",
-        not_here=_REPLAY,
+        here("cancelled", "a6_wait_for_at_random_points"),
     ),
     Row(
         "A7",
@@ -65,7 +65,8 @@ ENGINE_ROWS: Final = (
         "well.",
         "each cancelled connection is closed; the database has no fault",
         "the closes have the reason `cancelled`, so that ConnectionsBroken does not fire",
-        not_here=_REPLAY,
+        here("cancelled", "a7_cancelled_is_not_broken"),
+        not_yet="the closes have the reason `invalidate` (issue 10, item 3)",
     ),
     Row(
         "A8",
@@ -81,7 +82,8 @@ ENGINE_ROWS: Final = (
         "A `connect` listener of the application raises.",
         "each caller gets the listener's error; the server is well",
         "the failures have a type that does not blame the server",
-        not_here=_REPLAY,
+        here("listeners", "a9_connect_listener_raises"),
+        not_yet="the failures have the type `connect`, as if the server had refused (issue 10, item 3)",
     ),
     Row(
         "A10",
@@ -89,7 +91,7 @@ ENGINE_ROWS: Final = (
         "A `checkout` listener of the application raises, or rejects every connection with DisconnectionError.",
         "7 callers fail; each connection that was opened is closed",
         "7 failures of the type `other`, closes = connects",
-        not_here=_REPLAY,
+        here("listeners", "a10_checkout_listener_raises"),
     ),
     Row(
         "A11",
@@ -97,7 +99,8 @@ ENGINE_ROWS: Final = (
         "A `checkin` listener raises: SQLAlchemy's pool loses the place of each connection for good.",
         "the pool says 3 of 3 are out, though no caller has one; every caller times out",
         "3 lost places, saturated for as long as callers wait, 0 used",
-        not_here=_REPLAY,
+        here("listeners", "a11_lost_places"),
+        not_yet="nothing counts the lost places, and the pool is not saturated (issue 10, item 2)",
     ),
     Row(
         "A12",
@@ -130,7 +133,7 @@ ENGINE_ROWS: Final = (
         "transaction.",
         "SQLAlchemy 2.1 invalidates the connection",
         "one close, nothing idle",
-        not_here=_REPLAY,
+        here("cancelled", "a15_cancelled_in_a_listener"),
     ),
     Row(
         "A16",
@@ -146,7 +149,8 @@ ENGINE_ROWS: Final = (
         "Each request makes an engine of its own and drops it, with `instrument_all()` in memory.",
         "600 connections opened",
         "the scrapes add up to 600 connects",
-        not_here=_REPLAY,
+        here("engines", "a17_engine_for_each_request"),
+        not_yet="the counters of dropped engines vanish from the page (issue 10, item 4)",
     ),
     Row(
         "A18",
@@ -170,7 +174,7 @@ ENGINE_ROWS: Final = (
         "40 threads use 5 connections without a pause: SQLAlchemy's queue is not fair, and starves some of them.",
         "callers that got a connection + callers that timed out = callers",
         "the same numbers; the wait's histogram has the timeouts at `pool_timeout`",
-        not_here=_REPLAY,
+        here("load", "a20_unfair_queue"),
     ),
     Row(
         "A21",
@@ -186,7 +190,7 @@ ENGINE_ROWS: Final = (
         "`max_overflow=-1` is no limit either; of 5 connections 2 are kept.",
         "5 backends, then 2",
         "5 used, then 2 idle; no `max`",
-        not_here=_REPLAY,
+        here("endings", "a22_unlimited_overflow"),
     ),
     Row(
         "A23",
@@ -194,7 +198,7 @@ ENGINE_ROWS: Final = (
         "A forgotten transaction holds a row lock; 4 threads wait for that row, 3 for a connection.",
         "4 backends wait for a lock, 1 is idle in a transaction; 3 timeouts",
         "5 used, 3 timeouts; the probe shows 4 waiting and 1 idle in a transaction",
-        not_here=_REPLAY,
+        here("load", "a23_forgotten_row_lock"),
     ),
     Row(
         "A24",
@@ -202,7 +206,7 @@ ENGINE_ROWS: Final = (
         "NullPool asks for more connections than the server allows.",
         "as many backends as the server allows; the other callers are refused",
         "used is the number of backends, the refused ones are failures of the type `connect`",
-        not_here=_REPLAY,
+        here("endings", "a24_null_pool_at_the_servers_limit"),
     ),
     Row(
         "A25",
@@ -218,7 +222,7 @@ ENGINE_ROWS: Final = (
         "Threads use a `scoped_session` and end without `remove()`.",
         "the connections of threads that ended stay out; the next callers time out",
         "2 orphaned of 5 used, 2 timeouts",
-        not_here=_REPLAY,
+        here("orphans", "a26_scoped_session_without_remove"),
     ),
     Row(
         "A27",
@@ -226,7 +230,7 @@ ENGINE_ROWS: Final = (
         "Kept exceptions keep sessions alive.",
         "3 connections stay out until the exceptions are dropped",
         "3 used, then 3 leaked",
-        not_here=_REPLAY,
+        here("orphans", "a27_kept_exceptions"),
     ),
     Row(
         "A28",
@@ -234,7 +238,7 @@ ENGINE_ROWS: Final = (
         "The server ends a held connection and an idle one, despite `pool_pre_ping` and `pool_recycle`.",
         "no backend is left of the two",
         "at their next use one close for `invalidate` and one for `pool_invalidate`",
-        not_here=_REPLAY,
+        here("endings", "a28_server_ends_a_held_connection"),
     ),
     Row(
         "A29",
@@ -242,7 +246,7 @@ ENGINE_ROWS: Final = (
         "With `pool_pre_ping`, the server crashes while 3 connections are idle; 5 callers try, then it is back.",
         "3 dead connections, 5 refused callers, then 1 backend",
         "3 closes, 5 failures of the type `connect`, then 1 idle",
-        not_here=_REPLAY,
+        here("endings", "a29_server_crashes_under_pre_ping"),
     ),
     Row(
         "A30",
@@ -250,7 +254,7 @@ ENGINE_ROWS: Final = (
         "6 threads check the one connection of a StaticPool out 20 times each.",
         "120 checkouts of 1 connection",
         "120 checkouts, 1 open; uses that overlap are one use",
-        not_here=_REPLAY,
+        here("endings", "a30_static_pool"),
     ),
     Row(
         "A31",
@@ -258,7 +262,7 @@ ENGINE_ROWS: Final = (
         "`creator` returns the same connection each time.",
         "1 backend, 2 checkouts",
         "2 used, as SQLAlchemy's pool has it; the server process id is the same twice",
-        not_here=_REPLAY,
+        here("endings", "a31_creator_that_shares_one_connection"),
     ),
     Row(
         "A32",
@@ -277,7 +281,7 @@ ENGINE_ROWS: Final = (
         "Tasks of one `gather()` share an AsyncSession.",
         "the tasks that failed leave their connections out until they are collected",
         "used and orphaned while they are out; then leaked, and closed",
-        not_here=_REPLAY,
+        here("orphans", "a33_session_shared_by_gathered_tasks"),
     ),
     Row(
         "A34",
@@ -285,7 +289,7 @@ ENGINE_ROWS: Final = (
         "Tasks use an `async_scoped_session` and end without `remove()`.",
         "3 connections stay out, 2 callers time out",
         "3 used, 3 orphaned, 2 timeouts",
-        not_here=_REPLAY,
+        here("orphans", "a34_async_scoped_session_without_remove"),
     ),
     Row(
         "A35",
@@ -293,7 +297,7 @@ ENGINE_ROWS: Final = (
         "A session is used again after `close()`, and dropped.",
         "each such session takes a connection until it is collected",
         "2 used, then 2 leaked and 0 used",
-        not_here=_REPLAY,
+        here("orphans", "a35_session_used_after_close"),
     ),
     Row(
         "A36",
@@ -309,7 +313,7 @@ ENGINE_ROWS: Final = (
         "Connections beyond the pool's size are closed, one is too old at its next checkout.",
         "the server has what the pool has",
         "1 close for `recycle`, 2 for `overflow`",
-        not_here=_REPLAY,
+        here("endings", "a37_lifo_recycle_and_pre_ping"),
     ),
     Row(
         "A38",
@@ -317,6 +321,6 @@ ENGINE_ROWS: Final = (
         "`execution_options(isolation_level=…)` makes a second engine on the same pool; a transaction is two-phase.",
         "one pool, one connection",
         "one series; all checkouts of both engines",
-        not_here=_REPLAY,
+        here("engines", "a38_option_engine_and_two_phase"),
     ),
 )

@@ -1,12 +1,7 @@
-"""One row of the table of field reports, and the decorator that ties a test to its row."""
+"""One row of the table of field reports."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
-
-import pytest
-
-F = TypeVar("F", bound=Callable[..., object])
+from typing import Final
 
 HERE: Final = "tests/integration/reports"
 
@@ -42,15 +37,3 @@ class Row:
 def here(module: str, *functions: str) -> tuple[str, ...]:
     """Return the names of tests of one module of this folder."""
     return tuple(f"{HERE}/test_{module}.py::test_{function}" for function in functions)
-
-
-def replay(row: Row) -> Callable[[F], F]:
-    """Return what marks a test of *row*: `make reports` runs it, and it must fail until *row* is right."""
-
-    def mark(test: F) -> F:
-        marked: F = pytest.mark.reports(test)
-        if row.not_yet:
-            marked = pytest.mark.xfail(reason=row.not_yet, strict=True, raises=AssertionError)(marked)
-        return marked
-
-    return mark
