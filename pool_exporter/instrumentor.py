@@ -18,7 +18,7 @@ from pool_exporter.errors import PoolExporterError
 from pool_exporter.otel import other_instrumentation
 from pool_exporter.otel.meter_provider_bridge import MeterProviderBridge, attach_to_provider
 from pool_exporter.runtime.all_pools import AllPoolsInstrumentation, instrument_all
-from pool_exporter.runtime.instrumentation import monitors
+from pool_exporter.runtime.instrumentation import shown_monitors
 from pool_exporter.runtime.registry import registry
 
 _log = logging.getLogger("pool_exporter")
@@ -74,7 +74,7 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
             self._give_back = other_instrumentation.take_over()
         # What the application has started itself must not end when this does.
         self._all_pools = None if was_started else all_pools
-        self._bridge = attach_to_provider(meter_provider or get_meter_provider(), monitors)
+        self._bridge = attach_to_provider(meter_provider or get_meter_provider(), shown_monitors)
         seconds = Environment.lenient().trace_waits if trace_waits is None else trace_waits
         if seconds is not None:
             all_pools.trace_waits(seconds, tracer_provider)

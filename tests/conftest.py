@@ -3,16 +3,33 @@
 import gc
 import os
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
+from weakref import WeakSet
 
 import pytest
 from hypothesis import settings
 from sqlalchemy import Engine
 
+from pool_exporter import Monitor
+from pool_exporter.runtime.ended_pools import EndedPools
+from pool_exporter.runtime.registry import registry
 from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.fixtures.processes import kill_started_by
 from tests.fixtures.programs import require
+
+
+class _OfThisTest(EndedPools):
+    """The ended pools of one test."""
+
+    def __init__(self, earlier: Iterable[Monitor]) -> None:
+        super().__init__()
+        self._earlier = WeakSet(earlier)
+
+    def add(self, monitor: Monitor) -> None:
+        if monitor not in self._earlier:
+            super().add(monitor)
+
 
 _has_failed = pytest.StashKey[bool]()
 
@@ -68,6 +85,12 @@ def _no_settings_from_outside() -> Iterator[None]:
             if key.startswith(("DATABASE_URL", "DB_", "OTEL_", "POOL_EXPORTER_")):
                 patch.delenv(key)
         yield
+
+
+@pytest.fixture(name="_no_ended_pools", autouse=True)
+def _no_ended_pools() -> None:
+    """Drop the counters of pools that earlier tests drop: a pool of the same name would go on with them."""
+    registry._ended = _OfThisTest(registry.monitors())
 
 
 @pytest.fixture(name="postgres", scope="session")

@@ -24,7 +24,7 @@ from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.pool_hooks import hooks_of
 from pool_exporter.hooks.sqlalchemy_private import is_complete
 from pool_exporter.runtime.degraded import degraded_pools
-from pool_exporter.runtime.instrumentation import instrument, monitors, prepare_from_environment
+from pool_exporter.runtime.instrumentation import instrument, monitors, prepare_from_environment, shown_monitors
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.registry import registry
 from pool_exporter.state.slow_acquire import nanoseconds
@@ -138,7 +138,7 @@ def instrument_all(
     if meter_provider is not None:
         from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 
-        bridges.append(attach_to_provider(meter_provider, monitors))
+        bridges.append(attach_to_provider(meter_provider, shown_monitors))
     current = _started()
     current.bridges += bridges
     if trace_waits is not None:

@@ -65,7 +65,7 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
     if meter_provider is not None:
         from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 
-        attach_to_provider(meter_provider, monitors, monitor)
+        attach_to_provider(meter_provider, shown_monitors, monitor)
     if trace_waits is not None:
         monitor.trace_waits(trace_waits, tracer_provider)
     return monitor
@@ -98,6 +98,11 @@ def monitors() -> list[Monitor]:
     return [*registry.monitors(), *degraded_pools.monitors()]
 
 
+def shown_monitors() -> list[Monitor]:
+    """Return the monitors of the pools of this process that have series: those, and the ended ones with counters."""
+    return [*registry.shown_monitors(), *degraded_pools.monitors()]
+
+
 def snapshot() -> Snapshot:
     """Return the numbers of all instrumented pools now: with a shared directory those of all workers, else our own.
 
@@ -107,7 +112,7 @@ def snapshot() -> Snapshot:
     if shared is not None:
         return shared
     failed = registry.storage.errors if registry.storage.directory else None
-    pools = [result_or_none(monitor.snapshot) for monitor in monitors()]
+    pools = [result_or_none(monitor.snapshot) for monitor in shown_monitors()]
     return Snapshot(
         tuple(pool for pool in pools if pool is not None),
         errors.count,

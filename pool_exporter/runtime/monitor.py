@@ -3,10 +3,14 @@
 A monitor holds its hooks weakly: it keeps no pool and no engine alive. Nothing here may count or render.
 """
 
+import time
+from array import array
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from operator import add
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from weakref import ref
 
 from typing_extensions import Self
@@ -15,13 +19,19 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.state.aggregate import added, as_final_counters
 from pool_exporter.state.decode import decode
+from pool_exporter.state.layout import Slots
 from pool_exporter.state.pool_state import PoolState
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from pool_exporter.otel.wait_spans import WaitSpans
+
+
+_NO_POOL: Final = PoolState(time.monotonic_ns)
+"""In the place of the state of a pool that has ended, which is freed."""
 
 
 class MonitorOwner(Protocol):
@@ -32,6 +42,9 @@ class MonitorOwner(Protocol):
 
     def remove(self, hooks: PoolHooks) -> None:
         """Uninstrument the pool of these hooks."""
+
+    def drop(self, monitor: "Monitor") -> None:
+        """Drop the counters of a pool that was garbage-collected."""
 
 
 class Monitor:
@@ -56,9 +69,18 @@ class Monitor:
         self._is_closed = False
         self._highest = (0.0, 0.0, 0.0)
         self._wait_spans: WaitSpans | None = None
+        #: The counters of ended pools of the same identity, with which this one goes on; all else is 0.
+        self.before: Sequence[int] | None = None
+        #: All counters, once the pool was garbage-collected.
+        self.final_counters: Sequence[int] = ()
 
     def __repr__(self) -> str:
         return f"<Monitor {self.identity.name!r}{' closed' if self._is_closed else ''}>"
+
+    @property
+    def slots(self) -> Slots:
+        """The slots in which the pool counts."""
+        return self._state.slots
 
     def snapshot(self) -> PoolSnapshot:
         """Return the pool's numbers now.
@@ -68,10 +90,12 @@ class Monitor:
         """
         if self._last is not None:
             return self._last
-        hooks = self._hooks()
+        if self.final_counters:  # As in a shared directory, a pool that has ended has no limit and no configuration.
+            return self._never_falling(decode(self.final_counters, 0, self.identity, PoolConfig()))
+        hooks, state = self._hooks(), self._state
         if hooks is not None:
             hooks.refresh()
-        pool = decode(self._state.copy_slots(), self._state.clock(), self.identity, self.config)
+        pool = decode(self._with_before(state.copy_slots()), state.clock(), self.identity, self.config)
         if self._wait_spans is not None:
             pool = replace(pool, wait_time=self._wait_spans.shown(pool.wait_time))
         return self._never_falling(pool)
@@ -83,8 +107,18 @@ class Monitor:
         self._highest = used, pending, saturated
         return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)
 
+    def end(self, now: int) -> None:
+        """Keep the counters of the pool, which was garbage-collected at *now* of its clock, in nanoseconds."""
+        final = as_final_counters(self._state.copy_slots(), now)
+        self.final_counters = array("q", added([self._with_before(final)]))
+        self._state = _NO_POOL
+
+    def _with_before(self, slots: list[int]) -> list[int]:
+        return slots if self.before is None else list(map(add, slots, self.before))
+
     def restart_after_fork(self, state: PoolState) -> None:
         """Go on with *state* in a forked child, from zero: the parent's connections and callers are not its own."""
+        self.before = None
         self._highest = (0.0, 0.0, 0.0)
         self._state = state
         hooks = self._hooks()
@@ -119,6 +153,8 @@ class Monitor:
             hooks = self._hooks()
             if hooks is not None:
                 self._owner.remove(hooks)
+            else:
+                self._owner.drop(self)
 
     def __enter__(self) -> Self:
         return self

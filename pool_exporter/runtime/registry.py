@@ -1,6 +1,6 @@
 """The instrumented pools of this process: their monitors and slots, the heartbeat, and what happens at a fork.
 
-The registry holds pools weakly: one that the application drops is removed with its series. `changing()` guards
+The registry holds pools weakly: of one that the application drops only the counters stay. `changing()` guards
 additions and removals; reading needs no lock. Nothing here may render.
 """
 
@@ -24,6 +24,7 @@ from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
 from pool_exporter.hooks.sqlalchemy_private import limit_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.fork_detection import ForkSentinel
 from pool_exporter.runtime.heartbeat import Heartbeat
 from pool_exporter.runtime.monitor import Monitor
@@ -56,6 +57,9 @@ class Registry:
         self.all_pools: object | None = None
         self._entries: dict[int, _Entry] = {}
         self._names = PoolNames()
+        self._ended = EndedPools()
+        #: Held while a pool goes on with an ended one, so that `shown_monitors` has exactly one of the two.
+        self._taking = threading.RLock()
         self._heartbeat: Heartbeat | None = None
         self._reader: DirectoryReader | None = None
         self._reading = threading.Lock()
@@ -96,7 +100,9 @@ class Registry:
         monitor = Monitor(hooks, identity, config, self)
         key = id(hooks)
         entry = _Entry(ref(hooks, lambda _: self._collected(key)), monitor, self._finalizer(hooks.state))
-        self._entries[key] = entry
+        with self._taking:
+            monitor.before = self._ended.take(identity)
+            self._entries[key] = entry
         if self.storage.directory is not None and self._heartbeat is None:
             self._start_heartbeat()
         try:
@@ -113,10 +119,17 @@ class Registry:
         if entry is not None and entry.free_slots is not None:
             entry.free_slots()
 
+    def drop(self, monitor: Monitor) -> None:
+        """Drop the counters of an ended pool. The caller is inside `changing()`."""
+        self._ended.drop(monitor)
+
     def rename(self, monitor: Monitor, identity: PoolIdentity) -> None:
-        """Give a pool that is in memory another name."""
-        self._names.free(monitor.identity.name)
-        monitor.identity = self._unique(identity)
+        """Give a pool that is in memory another name, and the counters of the ended pools of that name."""
+        with self._taking:
+            self._ended.give_back(monitor)
+            self._names.free(monitor.identity.name)
+            monitor.identity = self._unique(identity)
+            monitor.before = self._ended.take(monitor.identity)
 
     def monitor_of(self, pool: Pool) -> Monitor | None:
         """Return the monitor of *pool*, None if it is not instrumented."""
@@ -127,6 +140,14 @@ class Registry:
     def monitors(self) -> list[Monitor]:
         """Return the monitors of the pools that are alive."""
         return [entry.monitor for _, entry in self._living()]
+
+    def shown_monitors(self) -> list[Monitor]:
+        """Return the monitors of all pools of which there are counters in memory: living ones, then ended ones."""
+        with self._taking:
+            # First: a pool that is collected after this line is in both lists, as one object. One of which the weak
+            # reference is dead already may not be among the ended ones yet.
+            living = [entry.monitor for entry in list(self._entries.values())]
+            return list(dict.fromkeys([*living, *self._ended.monitors()]))
 
     def shared_snapshot(self) -> Snapshot | None:
         """Return what all workers of the directory have, this one included; None when there is none to be read."""
@@ -171,6 +192,9 @@ class Registry:
 
         This is a weak reference's callback, so it never blocks. If the lock is taken, its holder ends what is unused.
         """
+        entry = self._entries.get(key)
+        if entry is not None and not self.storage.has(entry.monitor.slots):
+            self._ended.add(entry.monitor)  # Before its name is free.
         self._forget(key)
         if self._lock.acquire(blocking=False):
             try:
@@ -197,8 +221,15 @@ class Registry:
     def _move_slots(self) -> None:
         for hooks, entry in self._living():
             _detach(entry)
-            hooks.state.move_to(self.storage.new_slots(entry.monitor.identity, entry.monitor.config))
+            monitor = entry.monitor
+            with self._taking:
+                hooks.state.move_to(self.storage.new_slots(monitor.identity, monitor.config), monitor.before)
+                monitor.before = None
             entry.free_slots = self._finalizer(hooks.state)
+        if self.storage.is_shared:
+            with self._taking:
+                for identity, counters in self._ended.take_all():
+                    self.storage.keep(identity, counters)
 
     def _start_heartbeat(self) -> None:
         try:
@@ -219,6 +250,7 @@ class Registry:
         self._restarting = os.getpid()
         try:
             self._lock, self._reading, patches.lock = threading.RLock(), threading.Lock(), threading.RLock()
+            self._taking, self._ended = threading.RLock(), EndedPools()
             errors.count = 0
             unmap = self.storage.restart_after_fork()
             for hooks, entry in self._living():

@@ -6,7 +6,9 @@ with one warning, and nothing is raised. Nothing here may be called from a hook:
 
 import logging
 import time
+from array import array
 from collections.abc import Callable
+from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +50,16 @@ class Storage:
             return new_slots()
         self._in_file.add(id(slots))
         return slots
+
+    def has(self, slots: Slots) -> bool:
+        """Return whether these slots are in a file, which keeps their counters when their pool has ended."""
+        return id(slots) in self._in_file
+
+    def keep(self, identity: PoolIdentity, counters: Slots) -> None:
+        """Add the counters of an ended pool to the file, if there is space for them."""
+        slots = self.new_slots(identity, PoolConfig())
+        slots[:] = array("q", map(add, slots, counters))
+        self.free(slots)
 
     def free(self, slots: Slots) -> None:
         """Note that the pool of *slots* is gone; readers keep its counters."""

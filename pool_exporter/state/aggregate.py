@@ -111,6 +111,14 @@ def as_final_counters(slots: Slots, heartbeat: int) -> list[int]:
     return dead
 
 
+def only_counters(slots: Slots) -> list[int]:
+    """Return a copy of the slots of one pool in which all that is no counter is 0."""
+    counters = [0] * layout.SLOT_COUNT
+    for slot in layout.COUNTER_SLOTS:
+        counters[slot] = slots[slot]
+    return counters
+
+
 def added(parts: Iterable[Slots]) -> list[int]:
     """Return the sum of slots that only count; their clocks are gone."""
     total = [sum(column) for column in zip(*parts, strict=True)]

@@ -6,6 +6,7 @@ Here slots are begun, moved and copied, and written with what `refresh()` finds.
 from array import array
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from operator import add
 from typing import Final
 from weakref import ref
 
@@ -48,9 +49,12 @@ class PoolSlots:
         self.window_end = layout.WINDOW_NS
         self._free_checkout_slots, self._free_pending_slots = list(layout.CHECKOUT_SLOTS), list(layout.PENDING_SLOTS)
 
-    def move_to(self, slots: Slots) -> None:
-        """Copy the slots to *slots* and go on there; no call is between the copy and the first store to it."""
-        slots[:] = array("q", self.slots)
+    def move_to(self, slots: Slots, before: Sequence[int] | None = None) -> None:
+        """Copy the slots to *slots*, with the counters *before* added, and go on there.
+
+        No call is between the copy and the first store to it: `map` and `add` run no Python code.
+        """
+        slots[:] = array("q", self.slots if before is None else map(add, self.slots, before))
         self.slots = slots
 
     def live_connections(self) -> list[Connection]:

@@ -167,7 +167,7 @@ def test_suppressed_around_a_return(reported: Reported, database: Database) -> N
 
 
 def test_dead_engines(reported: Reported, database: Database) -> None:
-    """F13: an engine that is gone has no series, in the very next collection."""
+    """Engines that were dropped have their counters in the next collection, and nothing open."""
     kept = reported.watch(database.engine(), "kept")
 
     def live_and_die(number: int) -> None:
@@ -179,7 +179,11 @@ def test_dead_engines(reported: Reported, database: Database) -> None:
         live_and_die(number)
     gc.collect()
 
-    assert ["kept"] == reported.names()
+    found = collected(reported.reader)
+    assert [1] * 20 == [
+        value(found, "sqlalchemy.pool.checkouts", db_client_connection_pool_name=f"dead {n}") for n in range(20)
+    ]
+    assert {0} == {point.value for point in points(found[COUNT])}
     assert isinstance(kept.pool, QueuePool)
 
 

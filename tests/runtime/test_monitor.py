@@ -261,3 +261,4 @@ def test_instrumented_by_many_threads_at_once() -> None:
 
         assert 1 == len(set(found))
         assert 1 == checked(found[0]).checkouts
+        found[0].close()

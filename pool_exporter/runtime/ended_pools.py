@@ -1,0 +1,98 @@
+"""The counters of pools in memory that the application has dropped; the next pool of the same identity takes them over.
+
+An application that makes an engine for each request would lose what it has counted otherwise. Pools in a worker file
+are not kept here: the file keeps them. A pool whose monitor was closed is not kept either.
+
+`add` is called by the garbage collector, in the middle of any code, so it only appends. The rest is done when the
+counters are needed. Nothing here may take a lock: the registry serializes calls of everything but `add`.
+"""
+
+import time
+from array import array
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.runtime.monitor import Monitor
+from pool_exporter.state.aggregate import added, only_counters
+from pool_exporter.state.decode import decode
+from pool_exporter.state.layout import Slots
+
+NAMES_MAX: Final = 4096
+"""So many ended pools have counters of their own, so that an application with a name per engine fills no memory."""
+
+OTHER: Final = PoolIdentity("other")
+"""The pool to which all ended pools beyond NAMES_MAX are added."""
+
+
+class EndedMonitor(Monitor):
+    """The counters of pools of which there is no monitor any more."""
+
+    def __init__(self, identity: PoolIdentity, *parts: Sequence[int]) -> None:
+        """Begin with the sum of *parts*."""
+        self.identity, self.config = identity, PoolConfig()
+        self.final_counters: Sequence[int] = array("q", added(parts))
+        self._is_closed = True
+
+    def snapshot(self) -> PoolSnapshot:
+        """Return the sum of the counters."""
+        return decode(self.final_counters, 0, self.identity, self.config)
+
+    def close(self) -> None:
+        """Do nothing: the pools have ended."""
+
+
+class EndedPools:
+    """The ended pools of this process, by identity."""
+
+    def __init__(self) -> None:
+        #: Pools that were collected since the last `fold`, and when, in nanoseconds of the monotonic clock.
+        self._collected: deque[tuple[Monitor, int]] = deque()
+        self._kept: dict[PoolIdentity, Monitor] = {}
+
+    def add(self, monitor: Monitor) -> None:
+        """Note that the pool of *monitor* was garbage-collected."""
+        self._collected.append((monitor, time.monotonic_ns()))
+
+    def monitors(self) -> list[Monitor]:
+        """Return the monitors of the ended pools that no other pool has gone on with."""
+        self._fold()
+        return list(self._kept.values())
+
+    def take(self, identity: PoolIdentity) -> Slots | None:
+        """Return the counters of the ended pool of this identity, if there is one, and drop it."""
+        self._fold()
+        monitor = self._kept.pop(identity, None)
+        return None if monitor is None else only_counters(monitor.final_counters)
+
+    def give_back(self, monitor: Monitor) -> None:
+        """Keep what *monitor* has taken: its pool gets another name."""
+        if monitor.before is not None:
+            self._keep(EndedMonitor(monitor.identity, monitor.before))
+
+    def take_all(self) -> list[tuple[PoolIdentity, Slots]]:
+        """Return the counters of all ended pools, and drop them."""
+        self._fold()
+        taken, self._kept = self._kept, {}
+        return [(identity, only_counters(monitor.final_counters)) for identity, monitor in taken.items()]
+
+    def drop(self, monitor: Monitor) -> None:
+        """Drop the counters of this ended pool: its monitor was closed."""
+        self._fold()
+        if self._kept.get(monitor.identity) is monitor:
+            del self._kept[monitor.identity]
+
+    def _fold(self) -> None:
+        while self._collected:
+            monitor, ended = self._collected.popleft()
+            monitor.end(ended)
+            self._keep(monitor)
+
+    def _keep(self, monitor: Monitor) -> None:
+        if len(self._kept) < NAMES_MAX or monitor.identity in self._kept:
+            self._kept[monitor.identity] = monitor
+            return
+        parts = [self._kept[OTHER].final_counters] if OTHER in self._kept else []
+        self._kept[OTHER] = EndedMonitor(OTHER, *parts, monitor.final_counters)
