@@ -19,13 +19,13 @@ def write_server_pid(slots: Slots, slot: int, server_pid: int, opened: int = 0) 
     Args:
         slots: The slots of the pool.
         slot: The slot of the checkout.
-        server_pid: The number; 0 if it is unknown.
+        server_pid: The number; 0 if it is unknown, and then the time is not written either: only probes need it.
         opened: When the process opened it, in nanoseconds since ORIGIN; 0 if the process found it open.
     """
     if slot:
+        is_known = 0 < server_pid < 1 << _PID_BITS
         seconds = max(1, opened // SECOND) if opened else 0
-        known = server_pid if 0 < server_pid < 1 << _PID_BITS else 0
-        slots[SERVER_PIDS + slot - CHECKOUT_TIMES] = seconds << _PID_BITS | known
+        slots[SERVER_PIDS + slot - CHECKOUT_TIMES] = seconds << _PID_BITS | server_pid if is_known else 0
 
 
 def read_server_pid(slots: Sequence[int], slot: int) -> tuple[int, int]:

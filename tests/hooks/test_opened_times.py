@@ -1,11 +1,19 @@
 """When each connection of a pool was opened, which a probe needs to know whether two processes share one."""
 
+import pytest
 from sqlalchemy.pool import QueuePool
 
 from pool_exporter import Monitor, instrument
+from pool_exporter.hooks import pool_hooks
 from pool_exporter.state.checkout_details import read_server_pid
 from pool_exporter.state.layout import SECOND
 from tests.pools import Database
+
+
+@pytest.fixture(name="_server_pid", autouse=True)
+def _server_pid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the driver report a number, without which the time is not kept."""
+    monkeypatch.setattr(pool_hooks, "server_pid_of", lambda _: 4711)
 
 
 def opened_times(monitor: Monitor) -> list[int]:

@@ -49,7 +49,7 @@ def test_connection_without_a_row_has_nothing_beside_it() -> None:
         (4711, 0, (4711, 0)),
         (4711, 7 * SECOND + 5, (4711, 7 * SECOND)),
         (4711, 5, (4711, SECOND)),
-        (0, 7 * SECOND, (0, 7 * SECOND)),
+        (0, 7 * SECOND, (0, 0)),
         (2**32 - 1, 2**30 * SECOND, (2**32 - 1, 2**30 * SECOND)),
         (2**32, 0, (0, 0)),
         (-1, 0, (0, 0)),
