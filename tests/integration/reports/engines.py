@@ -108,7 +108,7 @@ ENGINE_ROWS: Final = (
         "A process connects and forks three children; none of them disposes of the engine.",
         "one backend, which four processes use",
         "the probe says that processes share a backend",
-        not_here=_REPLAY,
+        ("tests/integration/test_connection_faults.py::test_fork_without_dispose",),
     ),
     Row(
         "A13",
@@ -116,7 +116,7 @@ ENGINE_ROWS: Final = (
         "A forked child calls `dispose()`, and so closes the sockets of its parent.",
         "the parent's idle connections are gone on the server",
         "the probe says that connections are idle in the pool and gone on the server",
-        not_here=_REPLAY,
+        ("tests/integration/test_connection_faults.py::test_child_disposes",),
     ),
     Row(
         "A14",
@@ -124,7 +124,7 @@ ENGINE_ROWS: Final = (
         "One AsyncEngine is used by `asyncio.run()` again and again, without `dispose()`.",
         "every use after the first fails; the backend stays idle in a transaction",
         "the probe says that a connection is idle in the pool and in a transaction on the server",
-        not_here=_REPLAY,
+        ("tests/integration/test_connection_faults.py::test_asyncio_run_twice",),
     ),
     Row(
         "A15",
@@ -141,7 +141,7 @@ ENGINE_ROWS: Final = (
         "Connections are returned in a transaction.",
         "idle in the pool; idle in a transaction on the server",
         "the probe says that a connection is idle in the pool and in a transaction on the server",
-        not_here=_REPLAY,
+        ("tests/integration/test_connection_faults.py::test_no_reset_on_return",),
     ),
     Row(
         "A17",
