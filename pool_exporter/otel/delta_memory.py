@@ -24,7 +24,8 @@ from pool_exporter.metrics.snapshot import Histogram, Snapshot
 from pool_exporter.otel.points import GROWING, PointStream, Values
 
 OF_WORKERS: Final = ("hook_errors", "transport_errors", "workers_ended")
-"""The counters of the exporter that are the workers' and outlive the sidecar. Its others begin at 0 with it."""
+"""The exporter's counters that workers keep, and that outlive the sidecar. All other counters start at 0 when the
+sidecar starts."""
 
 BYTES_MAX: Final = 64 * 1024 * 1024
 

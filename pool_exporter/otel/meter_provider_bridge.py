@@ -57,7 +57,7 @@ class MeterProviderBridge:
 
     Attributes:
         is_of_all: Whether the pools of all monitors are reported.
-        chosen: The monitors whose pools are reported otherwise.
+        chosen: The monitors that are reported when is_of_all is False.
     """
 
     def __init__(self, provider: MeterProvider, all_monitors: Callable[[], Sequence[PoolMonitor]]) -> None:
@@ -167,7 +167,8 @@ class _Bridges:
         self._all.add(bridge)
         if not self._forks:
             self._forks = True
-            os.register_at_fork(after_in_child=self._after_fork)
+            if hasattr(os, "register_at_fork"):  # Not where no process can fork.
+                os.register_at_fork(after_in_child=self._after_fork)
         return bridge
 
     def _after_fork(self) -> None:

@@ -2,7 +2,8 @@
 
 That package adds and subtracts connections on the pool's events. This costs many times more than this package's
 monitoring, and is wrong after a detach, a dispose or a fork. This module removes its listeners of pool events and keeps
-it from adding more, for engines that it has instrumented and for later ones. Its private names are used here only.
+it from adding more, for engines that it has instrumented and for later ones. Private names of
+opentelemetry-instrumentation-sqlalchemy are used only in this module.
 """
 
 import logging

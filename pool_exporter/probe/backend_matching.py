@@ -51,7 +51,7 @@ class BackendMemory:
     """What is known from earlier queries.
 
     Attributes:
-        lost_at: The owned backends of the last query: since when no pool has had each, None while a pool has it.
+        lost_at: For each owned backend of the last query: the time at which its pool lost it; None while a pool has it.
         connections: What was observed of the connections that the pools have.
     """
 

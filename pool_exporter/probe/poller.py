@@ -1,7 +1,7 @@
 """Polls one server: connects, queries it at an interval, and reconnects with growing pauses.
 
-Nothing here raises. Errors are counted by type, with one log line when they begin and one when they end. `state` is
-replaced as a whole, and may be read at any time from any thread.
+A query that fails does not end `run`: errors are counted by type, with one log line when they begin and one when they
+end. `state` is replaced as a whole, and may be read at any time from any thread.
 """
 
 import asyncio

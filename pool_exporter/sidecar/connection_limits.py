@@ -126,7 +126,7 @@ class LimitedProtocol(H11Protocol):
             self.transport.abort()
 
     def _start_response_timeout(self, before: object) -> None:
-        """Do so if uvicorn has started a request since its request was *before*."""
+        """Start the response timeout if uvicorn has begun a new request since *before*."""
         if self.cycle is not before:
             self.is_responding, self._is_between_requests = True, False
             self._set_timeout(RESPONSE_SECONDS, self._end_response)

@@ -133,7 +133,7 @@ def serve(options: SidecarOptions, probes: "Probes | None" = None, push: "Create
     Args:
         options: The arguments of the command.
         probes: The probes of database servers.
-        push: Makes what pushes to an OpenTelemetry collector, or None, for a source.
+        push: Creates the OTLP push for a snapshot source; may return None.
 
     Raises:
         SettingsError: An address, the web config file or the collector's URL cannot be used.

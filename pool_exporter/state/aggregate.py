@@ -20,7 +20,7 @@ from pool_exporter.state.slot_table import Merge
 
 Slots = Sequence[int]
 Part = tuple[Slots, int]
-"""The slots of one process, and the time of its monotonic clock in nanoseconds, as of which they are added up."""
+"""The slots of one process, and the monotonic time (ns) up to which its open uses are counted."""
 
 _ADDED: Final = layout.CHECKOUT_TIMES
 """The slots before it add up, but for those that `aggregate` sets itself."""

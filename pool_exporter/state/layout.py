@@ -10,7 +10,7 @@ What can be derived has no slot of its own:
 - used and pending are the numbers of taken slots in CHECKOUT_TIMES and PENDING_TIMES plus the untracked ones;
   idle = OPEN - used.
 - A histogram's count is the sum of its buckets.
-- checkouts = waits - timeouts, because the wait histogram holds just the granted and the timed-out acquires.
+- checkouts = waits - timeouts, because the wait histogram holds just the successful and the timed-out acquires.
 - An integral over time = what has ended + level x now - the sum of the start times. With integer nanoseconds nothing
   drifts, and a reader completes the integral with its own clock while the writer does nothing.
 
@@ -26,7 +26,8 @@ Peaks: USED_PEAK and PENDING_PEAK belong to the window numbered WINDOW (a window
 
 The protocol
 ------------
-One process writes, any number of processes read, and no lock is taken between them.
+One process writes, any number of processes read, and no lock is taken between them. This is the protocol for slots;
+that of the file around them is in `workers.file_format`.
 
 - *Within the process* the GIL makes a transition of `pool_state` indivisible: between its first and its last store
   there is no call and no loop, at which CPython may hand the GIL to another thread, and nothing is allocated that may
@@ -42,7 +43,7 @@ One process writes, any number of processes read, and no lock is taken between t
   (`workers.file_reader`). Equal copies also rule out a number that changed while the kernel copied it. What a reader
   sees between two stores of one transition is off by one use or wait. The writer counts what has ended before it
   releases its slot, and readers keep integrals from falling, so no counter falls.
-- *The byte order* is the machine's; the file's header has a number by which a machine of the other order refuses it.
+- *Byte order*: Files are little-endian; a big-endian machine keeps its pools in memory.
 """
 
 from collections.abc import MutableSequence

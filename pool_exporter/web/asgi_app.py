@@ -33,7 +33,7 @@ async def metrics_endpoint(request: StarletteRequest) -> StarletteResponse:
 
 
 def make_asgi_app(source: Source | None = None, metrics: str = METRICS) -> ASGIApp:
-    """Return an ASGI app with /metrics, /-/healthy, /-/ready and a landing page at /, to run or to mount.
+    """Return an ASGI app with /metrics, /-/healthy, /-/ready and a status page at /, to run or to mount.
 
     Args:
         source: Returns the snapshot of each answer, by default that of this process. Called in a thread, one call at

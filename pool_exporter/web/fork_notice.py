@@ -6,11 +6,10 @@ a process that uses no connection. Nothing here may change what the page shows.
 
 import logging
 import os
-from functools import cache
 from typing import Final
-from weakref import WeakSet
 
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot, Source
+from pool_exporter.web.fork_hooks import ForkHook
 
 _MESSAGE: Final = (
     "the metrics of process %d show its own pools, which it has not used, and not those of the processes that it "
@@ -27,7 +26,6 @@ class ForkNotice:
         self.has_forked = False
         self._source = source
         self._is_given = False
-        _hook_fork()
         _notices.add(self)
 
     def __call__(self) -> Snapshot:
@@ -50,15 +48,8 @@ def _is_unused(pool: PoolSnapshot) -> bool:
     return not (pool.connects or pool.used or pool.idle or pool.pending or pool.wait_time.count)
 
 
-_notices: WeakSet[ForkNotice] = WeakSet()
+def _note_fork(notice: ForkNotice) -> None:
+    notice.has_forked = True
 
 
-@cache
-def _hook_fork() -> None:
-    """Note every fork of this process; once, because a fork hook cannot be removed."""
-    os.register_at_fork(after_in_parent=_note)
-
-
-def _note() -> None:
-    for notice in list(_notices):
-        notice.has_forked = True
+_notices = ForkHook(_note_fork, in_child=False)

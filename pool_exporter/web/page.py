@@ -1,4 +1,4 @@
-"""The landing page: links to the other pages and a table of the pools, as HTML without a script or any other file.
+"""The status page: links to the other pages and a table of the pools, as HTML without a script or any other file.
 
 Every value that is not from this file is escaped. Nothing here may compute with metrics or contain a metric's name.
 """

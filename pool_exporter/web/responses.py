@@ -29,7 +29,7 @@ from pool_exporter.web.content_negotiation import (
 )
 from pool_exporter.web.prometheus_families import families
 
-LANDING: Final = "/"
+STATUS_PAGE: Final = "/"
 METRICS: Final = "/metrics"
 HEALTHY: Final = "/-/healthy"
 READY: Final = "/-/ready"
@@ -130,7 +130,7 @@ def _metrics(request: Request, source: Source) -> Response:
     return _response(200, chosen.content_type, body, ("Vary", "Accept, Accept-Encoding"), *encoding)
 
 
-def _landing(request: Request, source: Source) -> Response:
+def _status_page(request: Request, source: Source) -> Response:
     # A pool's name may contain half of a surrogate pair, which has no UTF-8.
     body = page.render(source(), request.metrics).encode("utf-8", "replace")
     return _response(200, "text/html; charset=utf-8", body, ("Content-Security-Policy", page.SECURITY_POLICY))
@@ -147,7 +147,7 @@ def _ready(_: Request, source: Source) -> Response:
 
 
 _HANDLERS: Final[Mapping[str, _Handler]] = {
-    LANDING: _landing,
+    STATUS_PAGE: _status_page,
     HEALTHY: _healthy,
     READY: _ready,
 }

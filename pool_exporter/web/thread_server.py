@@ -12,11 +12,10 @@ import sys
 import threading
 import time
 from errno import EACCES, EADDRNOTAVAIL
-from functools import cache
 from typing import Final, final
-from weakref import WeakSet
 
 from pool_exporter.metrics.snapshot import Source
+from pool_exporter.web.fork_hooks import ForkHook
 from pool_exporter.web.fork_notice import ForkNotice
 from pool_exporter.web.responses import own_source
 from pool_exporter.web.wsgi_app import WSGIApp, make_wsgi_app
@@ -66,7 +65,7 @@ class MetricsServer:
     Attributes:
         addr: The address on which it listens.
         port: The port on which it listens; None if it could not.
-        url: The URL of the landing page; "" if it could not listen.
+        url: The URL of the status page; "" if it could not listen.
     """
 
     def __init__(self, addr: str, listening: socket.socket | None, app: WSGIApp) -> None:
@@ -87,7 +86,6 @@ class MetricsServer:
             raise
         self.addr, self.port = server.server_name, server.server_port
         self.url = f"http://{_place(self.addr, self.port)}/"
-        _forget_in_children()
         _servers.add(self)
 
     def __repr__(self) -> str:
@@ -134,16 +132,4 @@ def _place(addr: str, port: int) -> str:
     return f"[{addr}]:{port}" if ":" in addr else f"{addr}:{port}"
 
 
-_servers: WeakSet[MetricsServer] = WeakSet()
-
-
-@cache
-def _forget_in_children() -> None:
-    """Close every server in each child; once, because a fork hook cannot be removed."""
-    os.register_at_fork(after_in_child=_forget_all)
-
-
-def _forget_all() -> None:
-    for server in list(_servers):
-        server.forget()
-    _servers.clear()
+_servers = ForkHook(MetricsServer.forget, in_child=True)

@@ -29,7 +29,7 @@ WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 def make_wsgi_app(source: Source | None = None, metrics: str = METRICS) -> WSGIApp:
-    """Return a WSGI app with /metrics, /-/healthy, /-/ready and a landing page at /, to run or to mount.
+    """Return a WSGI app with /metrics, /-/healthy, /-/ready and a status page at /, to run or to mount.
 
     Its answers are those of `make_asgi_app`.
 

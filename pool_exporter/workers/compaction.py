@@ -65,12 +65,12 @@ class Compactor:
         self._is_ahead = False
         self._temporary: dict[str, float] = {}
 
-    def compact(self, scanned: DirectoryScan, held: Collection[str] = ()) -> int:
+    def compact(self, scanned: DirectoryScan, excluded: Collection[str] = ()) -> int:
         """Compact the dead workers' files, unless another process is compacting.
 
         Args:
             scanned: The files of the directory.
-            held: Names of files that must not be compacted now.
+            excluded: Files that may be copies of a living worker's file.
 
         Returns:
             The number of files that were added to the totals.
@@ -79,7 +79,7 @@ class Compactor:
             CorruptFile: The totals are damaged. Nothing has changed.
             OSError: The directory cannot be written. No counter is lost.
         """
-        dead = [found for found in scanned.files if not found.is_alive and found.name not in held]
+        dead = [found for found in scanned.files if not found.is_alive and found.name not in excluded]
         left_behind = self._left_behind(scanned.temporary)
         count = 0
         if dead or left_behind or self._is_ahead:

@@ -25,7 +25,7 @@ TOTALS_FILE: Final = "acc.json"
 BYTES_MAX: Final = 64 * 1024 * 1024
 """A larger file is refused without being read."""
 COMPACTED_MAX: Final = 20_000
-"""So many names of compacted files are kept. A compacted file is removed long before its name is."""
+"""Maximum number of remembered names of compacted files. A compacted file is removed long before its name is."""
 POOLS_MAX: Final = 4096
 """So many pools have counters of their own, so that an application with a name per engine cannot fill the volume."""
 COUNT_MAX: Final = 2**80
@@ -199,7 +199,7 @@ def _counts(value: object, least: int = 0) -> list[int]:
     numbers = _list(value)
     counts = [number for number in numbers if type(number) is int and least <= number < COUNT_MAX]
     if len(counts) != len(numbers):
-        raise ValueError("it has a count that is none")
+        raise ValueError("a count is not a whole number in range")
     return counts
 
 

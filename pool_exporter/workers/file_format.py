@@ -2,7 +2,8 @@
 
 This docstring is the protocol between writer and readers. The other modules of this wing refer to it.
 
-Layout. All numbers are little-endian; all slots are aligned to 8 bytes. The size never changes after creation:
+Layout. Files are little-endian; a big-endian machine keeps its pools in memory. All slots are aligned to 8 bytes. The
+size never changes after creation:
 
     0        256      entries_at                              entries_at + entry_bytes
     | header | schema | entry 0: length, state, JSON | slots  | entry 1 ...   | zeros up to total_bytes
@@ -26,10 +27,8 @@ What the writer does, and when:
 
 What a reader may rely on, and what not:
 
-- A slot is never half written. This holds because CPython's `memoryview.cast("q")` stores an aligned 8-byte value with
-  one instruction, on x86-64 and on arm64.
-- Two slots may be of different moments. x86-64 keeps the order of stores; arm64 promises none. Therefore each slot
-  makes sense by itself (state/layout.py), and a reader reads until two readings agree (file_reader.py).
+- state/layout.py says what holds for slots, and so for the six changing values of the header: none is half written, and
+  two may be of different moments.
 - The magic and the fields before `schema_at` keep their offsets in every version. A reader refuses a file of another
   MAJOR version, and reads one of another MINOR version by the lengths that its header gives.
 - A file may hold anything: it may be damaged, or written by another program. `file_parser.parse` returns a `WorkerFile`
@@ -114,7 +113,7 @@ class Writer:
 
 @dataclass(frozen=True, slots=True)
 class PoolEntry:
-    """One pool of a file. Its slots are in the order of our own layout, whatever release wrote the file."""
+    """One pool of a file. Its slots are in the order of this version's layout, whatever release wrote the file."""
 
     identity: PoolIdentity
     config: PoolConfig

@@ -18,7 +18,7 @@ from pool_exporter.state import layout
 from pool_exporter.workers.file_format import PoolEntry, Writer
 from pool_exporter.workers.file_reader import DirectoryScan, ReadFile
 
-HELD_SECONDS: Final = 10.0
+REPLACED_SECONDS: Final = 10.0
 """For so long a file that replaced a living worker's file is not compacted: the worker removes it at its heartbeat."""
 
 MISSING_SECONDS: Final = 3.0
@@ -50,7 +50,7 @@ class FileMemory:
         self._replaced_since = {
             found.name: before.get(found.name, now) for found in scanned.files if self._is_replacement(found)
         }
-        return {name for name, since in self._replaced_since.items() if now - since < HELD_SECONDS}
+        return {name for name, since in self._replaced_since.items() if now - since < REPLACED_SECONDS}
 
     def _is_replacement(self, found: ReadFile) -> bool:
         remembered = self._remembered.get(found.name)

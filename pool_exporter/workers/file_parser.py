@@ -4,6 +4,7 @@ The format is in file_format.py. Pure functions of bytes; nothing here may open 
 """
 
 import json
+import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -32,7 +33,7 @@ from pool_exporter.workers.file_format import (
 from pool_exporter.workers.schema_translation import translator
 
 Translate = Callable[[Sequence[int]], list[int]]
-"""Turns the slots of a file into slots in the order of our own layout."""
+"""Turns the slots of a file into slots in the order of this version's layout."""
 
 _NUMBER_MAX: Final = 2**62
 """No count and no sum of times reaches it. The bits of a NaN, and half of all garbage, do."""
@@ -74,6 +75,8 @@ def _parse(data: bytes, path: str, size: int) -> WorkerFile:
     magic, order, major, _, header_bytes, total = fields[:6]
     if magic != MAGIC or order != BYTE_ORDER:
         raise ValueError("it does not begin as a worker file does")
+    if sys.byteorder != "little":
+        raise CorruptFile(path, "its numbers are little-endian, and this machine is big-endian", "version")
     if major != MAJOR:
         raise CorruptFile(path, f"it is of version {major}, this reader knows {MAJOR}", "version")
     if header_bytes < HEADER_BYTES or total != size:

@@ -11,10 +11,11 @@ fails with OSError, and the caller goes on in memory. Nothing here may be called
 
 import mmap
 import os
+import sys
 import time
 from array import array
 from contextlib import suppress
-from errno import EACCES, EIO, EPERM, ESTALE
+from errno import EACCES, EIO, ENOTSUP, EPERM, ESTALE
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Final, cast
@@ -143,14 +144,16 @@ class WorkerFiles:
         """Create the first file.
 
         Raises:
-            OSError: It could not be created.
+            OSError: It could not be created, or this machine is big-endian.
         """
+        if sys.byteorder != "little":
+            raise OSError(ENOTSUP, "worker files are little-endian, and this machine is big-endian")
         self._directory = directory
         self._version = version
         self._process_uuid = uuid4().bytes
         self._files: list[MappedFile] = []
         self._free: dict[PoolIdentity, tuple[MappedFile, Slots]] = {}
-        self._owners: dict[int, tuple[MappedFile, PoolIdentity]] = {}
+        self._allocated: dict[int, tuple[MappedFile, PoolIdentity]] = {}
         self.dropped = 0
         self._errors = 0
         self._add_file()
@@ -170,7 +173,7 @@ class WorkerFiles:
             slots[:] = array("q", as_final_counters(slots, time.monotonic_ns()))
             file.set_state(slots, OPEN)
         if slots is not None:
-            self._owners[id(slots)] = (file, identity)
+            self._allocated[id(slots)] = (file, identity)
         return slots
 
     def _new_slots(self, identity: PoolIdentity, config: PoolConfig) -> "tuple[MappedFile, Slots | None]":
@@ -203,7 +206,7 @@ class WorkerFiles:
 
     def free(self, slots: Slots) -> None:
         """Mark the pool with these slots as ended. The next pool of its identity goes on with its counters."""
-        file, identity = self._owners.pop(id(slots))
+        file, identity = self._allocated.pop(id(slots))
         file.set_state(slots, CLOSED)
         self._free[identity] = (file, slots)
 

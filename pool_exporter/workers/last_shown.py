@@ -1,4 +1,4 @@
-"""Keeps, in the shared directory, until when a page has shown each living worker.
+"""Records, for each living worker, the last time up to which a scrape has counted it.
 
 A page shows a use that is going on up to the moment of the page. When the worker is killed, the use counts up to the
 worker's last heartbeat, which may be up to a second earlier, and the time integrals would fall. Therefore each reader

@@ -108,12 +108,14 @@ ANOTHER_SYSTEM = """
 import mmap, os, sys
 sys.modules["fcntl"] = None
 del os.fork, os.register_at_fork, os.posix_fallocate, mmap.MAP_PRIVATE, mmap.MAP_ANONYMOUS
-from pool_exporter import instrument
+from opentelemetry.sdk.metrics import MeterProvider
+from pool_exporter import instrument, start_http_server
 from pool_exporter.runtime.instrumentation import snapshot
 from tests.pools import Database
 engine = Database().engine()
-instrument(engine, name="orders")
+instrument(engine, name="orders", meter_provider=MeterProvider())
 engine.connect().close()
+start_http_server(port=0).close()
 found = snapshot()
 print([(pool.name, pool.checkouts) for pool in found.pools], found.hook_errors)
 """

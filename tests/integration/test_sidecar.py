@@ -96,7 +96,7 @@ def say_and_hear_nothing(connection: socket.socket, words: bytes) -> None:
 
 
 def test_pages(plain: Sidecar) -> None:
-    """The worker's pool is among the metrics; landing page, health and readiness are where exporters have them."""
+    """The worker's pool is among the metrics; status page, health and readiness are where exporters have them."""
     answers = {path: plain.ask(path) for path in ("/metrics", "/", "/-/healthy", "/-/ready", "/nothing")}
     page = answers["/metrics"].body
 

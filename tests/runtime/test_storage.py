@@ -1,6 +1,7 @@
 """Where slots are kept: in the directory while it can be used, in memory otherwise, with one warning."""
 
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,19 @@ def test_unusable_directory_is_one_warning(tmp_path: Path, caplog: pytest.LogCap
     assert 1 == len(caplog.messages)
     assert "missing cannot be used" in caplog.messages[0]
     assert "No such file or directory" in caplog.messages[0]
+
+
+def test_big_endian_machine_keeps_its_pools_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Files are little-endian, and slots are stored in the machine's order: no file is made, with one WARNING."""
+    monkeypatch.setattr(sys, "byteorder", "big")
+    storage = Storage(tmp_path)
+    storage.beat()
+
+    assert (False, []) == (storage.is_shared, list(tmp_path.iterdir()))
+    assert [logging.WARNING] == [record.levelno for record in caplog.records]
+    assert "this machine is big-endian" in caplog.text
 
 
 def test_beat_says_that_slots_have_to_move(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The landing page shows the pools, its links work under any prefix, and no name is interpreted as HTML."""
+"""The status page shows the pools, its links work under any prefix, and no name is interpreted as HTML."""
 
 from dataclasses import replace
 from html.parser import HTMLParser

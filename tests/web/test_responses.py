@@ -15,9 +15,9 @@ from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.responses import (
     HEALTHY,
-    LANDING,
     METRICS,
     READY,
+    STATUS_PAGE,
     Request,
     Response,
     respond,
@@ -25,7 +25,7 @@ from pool_exporter.web.responses import (
 )
 from tests.golden import FRESH, OPENMETRICS, SNAPSHOT, parse_openmetrics, scrape
 
-PATHS = [LANDING, METRICS, HEALTHY, READY]
+PATHS = [STATUS_PAGE, METRICS, HEALTHY, READY]
 
 
 def ask(
@@ -242,7 +242,7 @@ def test_one_snapshot_for_an_answer(path: str) -> None:
 
 
 def test_metrics_can_be_at_another_path() -> None:
-    """The metrics are at the path that the server sets, only there, and the landing page links to it."""
+    """The metrics are at the path that the server sets, only there, and the status page links to it."""
     answers = {path: respond(Request("GET", path, metrics="/m"), lambda: SNAPSHOT) for path in ("/", "/metrics", "/m")}
 
     assert [200, 404, 200] == [answer.status for answer in answers.values()]
@@ -252,7 +252,7 @@ def test_metrics_can_be_at_another_path() -> None:
 
 
 def test_metrics_can_be_at_the_root() -> None:
-    """At / the metrics replace the landing page."""
+    """At / the metrics replace the status page."""
     answer = respond(Request("GET", "/", metrics="/"), lambda: SNAPSHOT)
 
     assert b"# HELP " == answer.body[:7]
@@ -263,7 +263,7 @@ def test_which_pages_take_a_snapshot() -> None:
     assert [True, True, False, True] == [takes_snapshot(path) for path in PATHS]
 
 
-@pytest.mark.parametrize("path", [LANDING, METRICS, READY])
+@pytest.mark.parametrize("path", [STATUS_PAGE, METRICS, READY])
 @pytest.mark.parametrize("error", [RuntimeError, ValueError, MemoryError, RecursionError])
 def test_failing_source_is_one_line(path: str, error: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
     """An error while collecting is one line with its class only, 500 or 503, and is logged in full."""
@@ -294,20 +294,20 @@ def test_no_browser_guesses_the_type(path: str) -> None:
     assert "nosniff" == header(ask(path), "X-Content-Type-Options")
 
 
-def test_landing_page_may_load_and_run_nothing() -> None:
+def test_status_page_may_load_and_run_nothing() -> None:
     """The Content-Security-Policy forbids everything that the page does not do."""
-    assert "default-src 'none'" in (header(ask(LANDING), "Content-Security-Policy") or "")
+    assert "default-src 'none'" in (header(ask(STATUS_PAGE), "Content-Security-Policy") or "")
 
 
-def test_landing_page_is_utf_8() -> None:
+def test_status_page_is_utf_8() -> None:
     """The page is UTF-8, so that a name in any script is shown."""
-    response = ask(LANDING)
+    response = ask(STATUS_PAGE)
 
     assert "text/html; charset=utf-8" == header(response, "Content-Type")
     assert "\U0001f418" in response.body.decode()
 
 
-@pytest.mark.parametrize("path", [LANDING, METRICS])
+@pytest.mark.parametrize("path", [STATUS_PAGE, METRICS])
 @pytest.mark.parametrize("accept", ["text/plain", OPENMETRICS])
 def test_name_that_has_no_utf_8_costs_one_character(path: str, accept: str) -> None:
     """Half a surrogate pair, which a file name may contain, is shown as a question mark; all else is as before."""
@@ -318,7 +318,7 @@ def test_name_that_has_no_utf_8_costs_one_character(path: str, accept: str) -> N
     assert "data?.db" in response.body.decode()
 
 
-@pytest.mark.parametrize("path", [LANDING, METRICS])
+@pytest.mark.parametrize("path", [STATUS_PAGE, METRICS])
 @pytest.mark.parametrize("accept", ["text/plain", OPENMETRICS])
 def test_label_that_is_not_text_is_shown_as_its_text(path: str, accept: str) -> None:
     """A name that is a UUID, as `name=` may get it, does not cost the page of all pools."""

@@ -95,7 +95,7 @@ def test_closing_does_not_wait_for_a_stuck_source(monkeypatch: pytest.MonkeyPatc
 def test_merely_dropped_server_goes_on() -> None:
     """The server runs until it is closed or the process ends, also without a reference to it."""
     port = start_http_server(0, source=lambda: SNAPSHOT).port
-    [server] = [server for server in server_module._servers if server.port == port]
+    [server] = [server for server in server_module._servers.objects if server.port == port]
     status = ask(server).status
     server.close()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from dataclasses import replace
 from hashlib import blake2s
 
@@ -51,6 +52,15 @@ def filled(records: int = 1) -> bytearray:
     header[ENTRIES] = records
     header.release()
     return data
+
+
+def test_big_endian_machine_reads_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are little-endian: a reader that would take the bytes of each slot in the other order refuses them."""
+    monkeypatch.setattr(sys, "byteorder", "big")
+    with pytest.raises(CorruptFile, match="this machine is big-endian") as caught:
+        parse(bytes(filled()), "f")
+
+    assert "version" == caught.value.reason
 
 
 def test_empty_file_is_read() -> None:
