@@ -18,10 +18,10 @@ Pure functions; the time is an argument. The rules:
 The slots were read up to `GRACE_SECONDS` before the time that is passed.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from pool_exporter.metrics.server_snapshot import Backend, LabelValues, LivePool, PoolConnection, PoolCounts
 from pool_exporter.probe.query_result import QueryResult
@@ -33,8 +33,7 @@ Key = tuple[str, int, int]
 """A connection: its process, its pid, and when it was opened."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """What earlier calls have found of one connection. Times are those of the arguments; None is never.
 
     Attributes:
@@ -67,6 +66,17 @@ class ConnectionFaults:
 
 Observations = Mapping[Key, Observation]
 
+_UNSEEN: Final = Observation()
+
+
+class _Connection(NamedTuple):
+    """One connection of known pid, with the names of its pool and its backend."""
+
+    names: LabelValues
+    key: Key
+    connection: PoolConnection
+    backend: Backend | None
+
 
 def names_of(pool: LivePool) -> LabelValues:
     """Return the values of the labels of a pool in the metrics of servers."""
@@ -87,47 +97,40 @@ def find_faults(
     Returns:
         The faults, and the observations for the next call.
     """
-    shared_pids = _shared_pids(result, pools, now)
-    found: list[tuple[LabelValues, Key, Observation]] = []
-    for pool in pools:
-        for connection in (each for each in pool.connections if each.pid):
-            key = (pool.process, connection.pid, connection.opened)
-            is_shared = connection.pid in shared_pids
-            found.append(
-                (names_of(pool), key, _observed(before.get(key, Observation()), result, connection, now, is_shared))
-            )
+    found = [
+        _Connection(names_of(pool), (pool.process, each.pid, each.opened), each, result.backend_of(each, now))
+        for pool in pools
+        for each in pool.connections
+        if each.pid
+    ]
+    shared_pids = _shared_pids(found)
+    seen = [
+        (each.names, each.key, _observed(each, before.get(each.key, _UNSEEN), result, now, shared_pids))
+        for each in found
+    ]
     none = dict.fromkeys(map(names_of, pools), 0)
+    shared = {(names, pid) for names, (_, pid, _), each in seen if each.is_shared}
     faults = ConnectionFaults(
-        shared={
-            **none,
-            **Counter(names for names, _ in {(names, key[1]) for names, key, seen in found if seen.is_shared}),
-        },
-        idle_in_transaction={**none, **Counter(names for names, _, seen in found if seen.is_idle_in_transaction)},
-        gone={**none, **Counter(names for names, _, seen in found if seen.is_gone)},
+        shared={**none, **Counter(names for names, _ in shared)},
+        idle_in_transaction={**none, **Counter(names for names, _, each in seen if each.is_idle_in_transaction)},
+        gone={**none, **Counter(names for names, _, each in seen if each.is_gone)},
     )
-    return faults, {key: seen for _, key, seen in found}
+    return faults, {key: each for _, key, each in seen}
 
 
-def _shared_pids(result: QueryResult, pools: Sequence[LivePool], now: float) -> set[int]:
-    connections: dict[int, list[PoolConnection]] = defaultdict(list)
-    for pool in pools:
-        for connection in pool.connections:
-            if result.backend_of(connection, now) is not None:
-                connections[connection.pid].append(connection)
-    return {pid for pid, found in connections.items() if len(found) > 1 and not all(each.opened for each in found)}
+def _shared_pids(found: Sequence[_Connection]) -> set[int]:
+    there = [each.connection for each in found if each.backend is not None]
+    several = {pid for pid, count in Counter(each.pid for each in there).items() if count > 1}
+    return several & {each.pid for each in there if not each.opened}
 
 
 def _observed(
-    before: Observation,
-    result: QueryResult,
-    connection: PoolConnection,
-    now: float,
-    is_shared: bool,  # noqa: FBT001  # passed on once
+    found: _Connection, before: Observation, result: QueryResult, now: float, shared_pids: Collection[int]
 ) -> Observation:
-    backend, is_idle = result.backend_of(connection, now), connection.use_seconds is None
-    is_missing = backend is None and (before.was_there or result.has_pid(connection.pid))
+    pid, backend, is_idle = found.connection.pid, found.backend, found.connection.use_seconds is None
+    is_missing = backend is None and (before.was_there or result.has_pid(pid))
     missing_at = _since(before.missing_at, result.taken) if is_missing else None
-    shared_at = _since(before.shared_at, result.taken) if is_shared and backend is not None else None
+    shared_at = _since(before.shared_at, result.taken) if pid in shared_pids and backend is not None else None
     is_earlier = before.idle_at is not None and before.idle_at <= result.began
     idle_before = (before.idle_at if is_earlier else before.idle_before) if is_idle else None
     return Observation(

@@ -177,8 +177,8 @@ def details(slots: Slots, now: int) -> PoolDetails:
 def _connections(slots: Sequence[int], now: int) -> Iterator[PoolConnection]:
     """Yield the tracked connections that are used, and of the idle ones those of known server pid."""
     for slot in range(layout.CHECKOUT_TIMES, layout.CHECKOUT_TIMES + layout.TRACKED_MAX):
-        began, (pid, opened) = slots[slot], read_server_pid(slots, slot)
-        if began or pid:
+        if slots[slot] or slots[slot + layout.SERVER_PIDS - layout.CHECKOUT_TIMES] > 0:
+            began, (pid, opened) = slots[slot], read_server_pid(slots, slot)
             yield PoolConnection(
                 pid,
                 use_seconds=_age(slots, now, began) if began else None,

@@ -44,10 +44,10 @@ pool_exporter.instrument(engine, name="orders")
 with engine.connect() as connection:
     connection.execute(SELECT)
 step("opened")
-end, ours = os.pipe()
+end, kept = os.pipe()
 for _ in range(3):
     if not os.fork():
-        os.close(ours)
+        os.close(kept)
         connection = engine.connect()
         os.read(end, 1)
         os._exit(0)
