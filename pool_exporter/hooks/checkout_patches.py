@@ -59,13 +59,13 @@ def patched_connect(connect_of: Method, patch: Patch) -> Method:
 
 
 def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # each function more is a call at each checkout
-    def connect(self: Pool) -> Proxied:  # noqa: C901, PLR0912  # likewise
+    def connect(self: Pool) -> Proxied:  # noqa: C901, PLR0912  # same reason as above: speed
         try:
             binding = self._pool_exporter  # type: ignore[attr-defined]  # set by `PatchSet.open()`
         except AttributeError:  # The patches were removed while this call came in.
             return connect_of(self)
         if binding is None or binding.patch is not patch:
-            binding = _binding_of(self, patch)
+            binding = _binding_counted_at(self, patch)
             if binding is None:
                 return connect_of(self)
         state: PoolState = binding.state
@@ -80,10 +80,13 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # eac
         try:
             proxied = connect_of(self)
         except BaseException as error:
-            if not _fail(state, token, error):  # Called from here, it needs no deeper a stack than `acquire_started`.
-                state.acquire_abandoned(token)
+            try:
+                if not _fail(state, token, error):
+                    state.acquire_abandoned(token)  # Called here, it needs no deeper a stack than `acquire_started`.
+            except Exception as own_error:  # noqa: BLE001  # as in `guarded`; the application gets SQLAlchemy's error
+                errors.report(own_error)
             raise
-        wait = -1
+        wait, threshold = -1, 0
         try:
             record = proxied._connection_record
             try:
@@ -93,17 +96,15 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # eac
             if connection is None:
                 connection = binding.hooks.adopt(record)
             if connection.pool is state:
+                threshold = state.slow_acquire.threshold_ns
                 owner = owner_of_task() if binding.is_async else threads.owner
                 wait = state.acquired(token, connection, record.fairy_ref, owner)
             else:  # The monitor was closed, and the pool instrumented again, meanwhile: others count the connection.
                 state.acquire_abandoned(token)
-        except BaseException as error:
-            state.acquire_abandoned(token)
-            if not isinstance(error, Exception):
-                raise
-            errors.report(error)
-        if wait >= state.slow_acquire.threshold_ns:
-            _trace(state, wait, None, None)
+        except BaseException as error:  # noqa: BLE001  # as in `guarded`; an interrupt is raised again
+            _abandon(state, token, error)
+        if wait >= threshold:
+            _report_slow(state, wait, None, None)
         return proxied
 
     return connect
@@ -137,7 +138,7 @@ def patched_return(return_of: Method, _: Patch) -> Method:
         return _return(return_of)
 
     def _return_conn(self: Pool, *arguments: object, **options: object) -> None:
-        # Likewise. A subclass of the application may have another name for the record, which comes first.
+        # Made for each call, as above. An application's subclass may have another name for the record, which is first.
         record: Record = (*arguments, options.get("record"))[0]  # type: ignore[assignment]  # as SQLAlchemy has it
         _return(lambda pool, _: return_of(pool, *arguments, **options))(self, record)
 
@@ -150,7 +151,7 @@ def _return(return_of: Return) -> Return:
         try:
             try:
                 connection = record._pool_exporter
-            except AttributeError:  # As above.
+            except AttributeError:  # The patches were removed meanwhile.
                 connection = None
             if connection is not None:
                 checkout = connection.checkout
@@ -169,11 +170,10 @@ def _return(return_of: Return) -> Return:
     return _return_conn
 
 
-def _binding_of(pool: Pool, patch: Patch) -> PoolBinding | None:
+def _binding_counted_at(pool: Pool, patch: Patch) -> PoolBinding | None:
     """Return the binding of a pool whose callers are counted at *patch*; None if they are not, or at another one.
 
-    It is called for a pool that is not instrumented, was just recreated, or whose class passes the call on to its
-    parent's `connect`.
+    Called when the pool is not instrumented, was just recreated, or its class calls its parent's `connect()`.
     """
     try:
         binding: PoolBinding | None = getattr(pool, ATTRIBUTE, None)
@@ -182,14 +182,15 @@ def _binding_of(pool: Pool, patch: Patch) -> PoolBinding | None:
         if binding is None:
             if uninstrumented_pool_handler.on_uninstrumented_pool is not None:
                 uninstrumented_pool_handler.on_uninstrumented_pool(pool, sys._getframe(2))
-            # This caller has passed the patch already at which the callers will be counted from now on.
+            # This call already passed the pool's own patch, so it must not be counted here as well.
             return getattr(pool, ATTRIBUTE, None)
         if binding.patch is None:
             binding.hooks.activate_recreated_pool(pool)
     except Exception as error:  # noqa: BLE001  # as in `guarded`, which returns nothing
         errors.report(error)
         return None
-    return binding if binding.patch is patch else None
+    else:
+        return binding if binding.patch is patch else None
 
 
 def _fail(state: PoolState, token: int, error: BaseException) -> bool:
@@ -206,13 +207,26 @@ def _fail(state: PoolState, token: int, error: BaseException) -> bool:
     except BaseException:
         state.acquire_abandoned(token)
         raise
-    _trace(state, wait, error_type, error)
+    _report_slow(state, wait, error_type, error)
     return True
 
 
-def _trace(state: PoolState, wait: int, error_type: str | None, error: BaseException | None) -> None:
-    """Call the callback of slow acquires, which is guarded; near the recursion limit its call fails."""
+def _abandon(state: PoolState, token: int, error: BaseException) -> None:
+    """End an acquire in which a hook raised *error*, without counting a result; raise only what is no Exception."""
+    try:
+        state.acquire_abandoned(token)
+    except Exception as own_error:  # noqa: BLE001  # as in `guarded`
+        errors.report(own_error)
+    if not isinstance(error, Exception):
+        raise error
+    errors.report(error)
+
+
+def _report_slow(state: PoolState, wait: int, error_type: str | None, error: BaseException | None) -> None:
+    """Call the callback of slow acquires. Its errors are reported, never raised."""
     try:
         state.slow_acquire.on_slow_acquire(wait, error_type, error)
-    except RecursionError:
+    except RecursionError:  # `report` may fail as well.
         errors.count += 1
+    except Exception as own_error:  # noqa: BLE001  # as in `guarded`
+        errors.report(own_error)

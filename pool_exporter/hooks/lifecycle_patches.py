@@ -12,7 +12,6 @@ from typing import Final, TypeVar
 from sqlalchemy.pool import Pool
 
 from pool_exporter.hook_errors import errors, guarded
-from pool_exporter.hooks.call_stack import is_dispose
 from pool_exporter.hooks.checkout_patches import patched_connect, patched_return
 from pool_exporter.hooks.method_patches import Method, PatchFactories
 from pool_exporter.hooks.pool_binding import ATTRIBUTE, Patch, PoolBinding, Proxied, Record
@@ -21,17 +20,13 @@ from pool_exporter.hooks.sqlalchemy_private import CLOSE, OPEN, pool_of, pool_of
 Carrier = TypeVar("Carrier")
 
 
-def _binding_of(carrier: Carrier, pool_of: Callable[[Carrier], Pool], patch: Patch) -> PoolBinding | None:
+def _binding_behind(carrier: Carrier, pool_of: Callable[[Carrier], Pool], patch: Patch) -> PoolBinding | None:
     """Return the binding of the pool behind *carrier*; None if it has none, or if the patch must count nothing."""
     try:
         return None if patch.is_shadowed else getattr(pool_of(carrier), ATTRIBUTE, None)
     except Exception as error:  # noqa: BLE001  # as in `guarded`, which returns nothing
         errors.report(error)
         return None
-
-
-def _itself(pool: Pool) -> Pool:
-    return pool
 
 
 def _now(binding: PoolBinding) -> int | None:
@@ -46,7 +41,7 @@ def patched_open(open_of: Method, patch: Patch) -> Method:
     """Return a record's `__connect` that reports afterwards: a connection counts once all listeners have set it up."""
 
     def __connect(record: Record, *arguments: object, **options: object) -> object:
-        binding = _binding_of(record, pool_of, patch)
+        binding = _binding_behind(record, pool_of, patch)
         if binding is None:
             return open_of(record, *arguments, **options)
         began = _now(binding)
@@ -61,7 +56,7 @@ def patched_close(close_of: Method, patch: Patch) -> Method:
     """Return a record's `__close` that reports before and after: the server may take long to answer the close."""
 
     def __close(record: Record, *arguments: object, **options: object) -> object:
-        binding = _binding_of(record, pool_of, patch)
+        binding = _binding_behind(record, pool_of, patch)
         if binding is None:
             return close_of(record, *arguments, **options)
         binding.hooks.closing(record)
@@ -77,7 +72,7 @@ def patched_invalidate(invalidate_of: Method, patch: Patch) -> Method:
     """Return a record's `invalidate` that reports before the connection is closed, with the error that caused it."""
 
     def invalidate(record: Record, *arguments: object, **options: object) -> object:
-        binding = _binding_of(record, pool_of, patch)
+        binding = _binding_behind(record, pool_of, patch)
         if binding is not None:
             _report_invalidation(binding, record, *arguments, **options)
         return invalidate_of(record, *arguments, **options)
@@ -97,7 +92,7 @@ def patched_detach(detach_of: Method, patch: Patch) -> Method:
     """Return a `detach` that reports before the record is back, where the next caller may get it."""
 
     def detach(proxied: Proxied, *arguments: object, **options: object) -> object:
-        binding = _binding_of(proxied, pool_of_proxied, patch)
+        binding = _binding_behind(proxied, pool_of_proxied, patch)
         if binding is not None:
             binding.hooks.detaching(proxied)
         return detach_of(proxied, *arguments, **options)
@@ -112,7 +107,7 @@ def patched_close_connection(close_of: Method, patch: Patch) -> Method:
         try:
             return close_of(pool, connection, *arguments, **options)
         finally:
-            binding = _binding_of(pool, _itself, patch)
+            binding = _binding_behind(pool, lambda pool: pool, patch)
             if binding is not None:
                 binding.hooks.detached_closed(connection)
 
@@ -127,9 +122,9 @@ def patched_recreate(recreate_of: Method, patch: Patch) -> Method:
 
     def recreate(pool: Pool, *arguments: object, **options: object) -> Pool:
         successor: Pool = recreate_of(pool, *arguments, **options)
-        binding = _binding_of(pool, _itself, patch)
+        binding = _binding_behind(pool, lambda pool: pool, patch)
         if binding is not None:
-            binding.hooks.pool_recreated(successor, at_once=is_dispose(sys._getframe(1)))
+            binding.hooks.pool_recreated(successor, sys._getframe(1))
         return successor
 
     return recreate

@@ -4,6 +4,7 @@ Only declarations belong here: no decision, no counting, no import of SQLAlchemy
 """
 
 from collections.abc import Callable
+from types import FrameType
 from typing import Final, Protocol
 
 from sqlalchemy.pool import Pool
@@ -49,8 +50,8 @@ class Hooks(Protocol):
     def activate_recreated_pool(self, pool: Pool) -> None:
         """Count from now on the callers of a pool that `recreate()` made."""
 
-    def pool_recreated(self, pool: Pool, *, at_once: bool) -> None:
-        """Instrument the pool that `recreate()` made."""
+    def pool_recreated(self, pool: Pool, caller: FrameType) -> None:
+        """Instrument the pool that `recreate()` made for its *caller*."""
 
     def opened(self, record: Record, began: int | None) -> None:
         """Count a connection that the record has opened."""

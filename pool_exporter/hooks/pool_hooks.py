@@ -13,12 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from threading import RLock
+from types import FrameType
 from weakref import ref
 
 from sqlalchemy.pool import Pool
 
 from pool_exporter.hook_errors import guarded
-from pool_exporter.hooks.call_stack import close_reason
+from pool_exporter.hooks.call_stack import close_reason, is_dispose
 from pool_exporter.hooks.checkout_patches import patch_instance_connect, restore_instance_connect
 from pool_exporter.hooks.corrections import catch_up, correct, count_orphans
 from pool_exporter.hooks.drift_check import Drift
@@ -132,13 +133,13 @@ class PoolHooks:
     # A pool and its successor.
 
     @guarded
-    def pool_recreated(self, pool: Pool, *, at_once: bool) -> None:
-        """Instrument the pool that `recreate()` made: *at_once*, or when it serves its first caller."""
+    def pool_recreated(self, pool: Pool, caller: FrameType) -> None:
+        """Instrument the pool that `recreate()` made: at once for `dispose()`, else at its first checkout."""
         with self._lock:
             if not self._is_removed and hooks_of(pool) is None:
                 self._bind(pool)
                 self._successors = [*filter(_is_alive, self._successors), ref(pool)]
-        if at_once:
+        if is_dispose(caller):
             self.activate_recreated_pool(pool)
 
     @guarded
@@ -223,7 +224,7 @@ class PoolHooks:
         if not self.state.sentinel[0]:
             self.state.on_fork_detected()
 
-    # What no event reports.
+    # Correction by polling, once for each scrape or heartbeat.
 
     @guarded
     def refresh(self) -> None:

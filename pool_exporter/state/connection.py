@@ -83,8 +83,8 @@ class Connection:
 
     def __del__(self) -> None:
         """Count the close of a connection that was collected without an event, as after `dispose(close=False)`."""
-        if self.state != CLOSED:
-            if self.is_returning:  # The application has returned it, but the pool has not got it back.
-                self.checkout = None
-            with suppress(Exception):  # Raised here it would be printed; in a forked child the slots are unmapped.
+        with suppress(Exception):  # Raised here it would be printed; in a forked child the slots are unmapped.
+            if self.state != CLOSED:
+                if self.is_returning:  # The application has returned it, but the pool has not got it back.
+                    self.checkout = None
                 self.pool.closed(self, "discarded")
