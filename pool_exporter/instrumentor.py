@@ -74,7 +74,9 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
             self._give_back = other_instrumentation.take_over()
         # What the application has started itself must not end when this does.
         self._all_pools = None if was_started else all_pools
-        self._bridge = attach_to_provider(meter_provider or get_meter_provider(), shown_monitors)
+        self._bridge = attach_to_provider(
+            meter_provider or get_meter_provider(), shown_monitors, counts=registry.pool_counts
+        )
         seconds = Environment.lenient().trace_waits if trace_waits is None else trace_waits
         if seconds is not None:
             all_pools.trace_waits(seconds, tracer_provider)

@@ -114,11 +114,12 @@ def over_time() -> list[Panel]:
         graph(
             Card(
                 "Pools",
-                "How many pools each target has.",
-                "constant, as many as there are engines.",
+                "How many pools each target has, and how many all of them have made in the last 5 minutes.",
+                "constant, as many as there are engines; none made while no process starts.",
                 "if it grows, the application makes engines in a loop: one for each process is enough.",
             ),
             Line(by(f"{JOB}, {INSTANCE}", BY_TARGET.series("used_peak"), "count"), LEGEND),
+            Line(f"sum({increase(BY_TARGET.series('pools_instrumented'), '5m')})", "made"),
         ),
     ]
 

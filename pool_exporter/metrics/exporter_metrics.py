@@ -28,6 +28,21 @@ METRICS = (
         "degraded",
     ),
     Metric(
+        "pool_exporter.pools_instrumented",
+        Kind.COUNTER,
+        "{pool}",
+        "Pools that were instrumented; a pool that dispose() puts in the place of another is not counted again. If it "
+        "grows with the requests, the application makes an engine for each.",
+        "pools_instrumented",
+    ),
+    Metric(
+        "pool_exporter.pools_ended",
+        Kind.COUNTER,
+        "{pool}",
+        "Instrumented pools that the application has dropped, or of which the monitor was closed or the process ended.",
+        "pools_ended",
+    ),
+    Metric(
         "pool_exporter.workers",
         Kind.GAUGE,
         "{process}",

@@ -251,6 +251,8 @@ class Snapshot:
         hook_errors: Errors inside the hooks.
         build: Versions, as labels.
         degraded: 1 if this process cannot measure its SQLAlchemy, else 0; None from a reader of a shared directory.
+        pools_instrumented: Pools that were instrumented; None where that is unknown.
+        pools_ended: Instrumented pools that have ended; None where that is unknown.
         transport_errors: Failed attempts to keep slots in the shared directory; None where there is no directory.
         directory: What a reader of the shared directory adds.
         web_config_stale: 1 when the web config file in use is older than the one on disk, 0 when not.
@@ -263,6 +265,8 @@ class Snapshot:
     hook_errors: int = 0
     build: Mapping[str, str] = field(default_factory=dict)
     degraded: int | None = None
+    pools_instrumented: int | None = None
+    pools_ended: int | None = None
     transport_errors: int | None = None
     directory: DirectoryHealth | None = None
     web_config_stale: int | None = None

@@ -23,7 +23,7 @@ from pool_exporter.metrics.pool_metrics import POOL_METRICS
 from pool_exporter.metrics.snapshot import Histogram, Snapshot
 from pool_exporter.otel.points import GROWING, PointStream, Values
 
-OF_WORKERS: Final = ("hook_errors", "transport_errors", "workers_ended")
+OF_WORKERS: Final = ("hook_errors", "pools_instrumented", "pools_ended", "transport_errors", "workers_ended")
 """The exporter's counters that workers keep, and that outlive the sidecar. All other counters start at 0 when the
 sidecar starts."""
 

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from time import time_ns
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from weakref import WeakSet, ref
 
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, NoOpMeterProvider, Observation
@@ -52,6 +52,10 @@ class PoolMonitor(Protocol):
         """Return the pool's numbers as they are now."""
 
 
+PoolCounts: TypeAlias = Callable[[], tuple[int | None, int | None]]
+"""Returns how many pools of this process were instrumented, and how many of them have ended; None where unknown."""
+
+
 class MeterProviderBridge:
     """Reports pools to one provider.
 
@@ -60,8 +64,10 @@ class MeterProviderBridge:
         chosen: The monitors that are reported when is_of_all is False.
     """
 
-    def __init__(self, provider: MeterProvider, all_monitors: Callable[[], Sequence[PoolMonitor]]) -> None:
-        self.is_of_all = False
+    def __init__(
+        self, provider: MeterProvider, all_monitors: Callable[[], Sequence[PoolMonitor]], counts: PoolCounts
+    ) -> None:
+        self.is_of_all, self._counts = False, counts
         self.chosen: WeakSet[PoolMonitor] = WeakSet()
         self._all_monitors = all_monitors
         self._provider = ref(provider)
@@ -90,7 +96,10 @@ class MeterProviderBridge:
         pools = [result_or_none(monitor.snapshot) for monitor in monitors]
         found = tuple(pool for pool in pools if pool is not None)
         degraded = any(isinstance(pool, DegradedPoolSnapshot) for pool in found)
-        return Snapshot(found, errors.count, build(), degraded=int(degraded)) if found else None
+        if not found:
+            return None
+        instrumented, ended = self._counts()
+        return Snapshot(found, errors.count, build(), int(degraded), instrumented, ended)
 
     def restart_after_fork(self) -> None:
         """Begin anew in a forked child, where a thread of the parent may hold the lock."""
@@ -158,12 +167,14 @@ class _Bridges:
         self._all: WeakSet[MeterProviderBridge] = WeakSet()
         self._forks = False
 
-    def of(self, provider: MeterProvider, all_monitors: Callable[[], Sequence[PoolMonitor]]) -> MeterProviderBridge:
+    def of(
+        self, provider: MeterProvider, all_monitors: Callable[[], Sequence[PoolMonitor]], counts: PoolCounts
+    ) -> MeterProviderBridge:
         """Return the bridge to *provider*; create it if there is none."""
         for bridge in self._all:
             if bridge.serves(provider):
                 return bridge
-        bridge = MeterProviderBridge(provider, all_monitors)
+        bridge = MeterProviderBridge(provider, all_monitors, counts)
         self._all.add(bridge)
         if not self._forks:
             self._forks = True
@@ -181,7 +192,10 @@ _bridges = _Bridges()
 
 
 def attach_to_provider(
-    provider: MeterProvider, all_monitors: Callable[[], Sequence[PoolMonitor]], monitor: PoolMonitor | None = None
+    provider: MeterProvider,
+    all_monitors: Callable[[], Sequence[PoolMonitor]],
+    monitor: PoolMonitor | None = None,
+    counts: PoolCounts = lambda: (None, None),
 ) -> MeterProviderBridge:
     """Report pools to *provider*.
 
@@ -189,6 +203,7 @@ def attach_to_provider(
         provider: A MeterProvider. For the global placeholder, the provider that is set later gets the pools.
         all_monitors: Returns all monitors.
         monitor: The monitor whose pool is reported; None for all.
+        counts: Counts the pools of the process.
 
     Returns:
         The bridge to the provider.
@@ -199,7 +214,7 @@ def attach_to_provider(
     if not callable(getattr(provider, "get_meter", None)):
         raise TypeError(f"meter_provider must be an OpenTelemetry MeterProvider, not {type(provider).__name__}")
     with _bridges.lock:
-        bridge = _bridges.of(provider, all_monitors)
+        bridge = _bridges.of(provider, all_monitors, counts)
         if monitor is None:
             bridge.is_of_all = True
         else:

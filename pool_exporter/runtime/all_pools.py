@@ -138,7 +138,7 @@ def instrument_all(
     if meter_provider is not None:
         from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 
-        bridges.append(attach_to_provider(meter_provider, shown_monitors))
+        bridges.append(attach_to_provider(meter_provider, shown_monitors, counts=registry.pool_counts))
     current = _started()
     current.bridges += bridges
     if trace_waits is not None:

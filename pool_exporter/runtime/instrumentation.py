@@ -65,7 +65,7 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
     if meter_provider is not None:
         from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 
-        attach_to_provider(meter_provider, shown_monitors, monitor)
+        attach_to_provider(meter_provider, shown_monitors, monitor, registry.pool_counts)
     if trace_waits is not None:
         monitor.trace_waits(trace_waits, tracer_provider)
     return monitor
@@ -111,6 +111,7 @@ def snapshot() -> Snapshot:
     shared = registry.shared_snapshot()
     if shared is not None:
         return shared
+    instrumented, ended = registry.pool_counts()
     failed = registry.storage.errors if registry.storage.directory else None
     pools = [result_or_none(monitor.snapshot) for monitor in shown_monitors()]
     return Snapshot(
@@ -118,6 +119,8 @@ def snapshot() -> Snapshot:
         errors.count,
         build(),
         degraded=int(degraded_pools.is_used),
+        pools_instrumented=instrumented,
+        pools_ended=ended,
         transport_errors=failed,
     )
 

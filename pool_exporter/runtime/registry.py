@@ -29,7 +29,7 @@ from pool_exporter.runtime.fork_detection import ForkSentinel
 from pool_exporter.runtime.heartbeat import Heartbeat
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_names import PoolNames
-from pool_exporter.runtime.storage import Storage
+from pool_exporter.runtime.storage import Storage, directory_reader
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.locked_pool_state import pool_state
 from pool_exporter.state.pool_state import PoolState
@@ -58,6 +58,7 @@ class Registry:
         self._entries: dict[int, _Entry] = {}
         self._names = PoolNames()
         self._ended = EndedPools()
+        self._instrumented = 0
         #: Held while a pool goes on with an ended one, so that `shown_monitors` has exactly one of the two.
         self._taking = threading.RLock()
         self._heartbeat: Heartbeat | None = None
@@ -85,7 +86,7 @@ class Registry:
             self.storage = Storage(directory)
             if directory is not None:
                 self._sentinel.renew()  # It may be that of a parent, which had no pool.
-                self._reader = _reader(directory)
+                self._reader = directory_reader(directory)
             if hasattr(os, "register_at_fork"):  # Not where no process can fork.
                 os.register_at_fork(after_in_child=self._restart)
             atexit.register(self._end)
@@ -103,6 +104,7 @@ class Registry:
         with self._taking:
             monitor.before = self._ended.take(identity)
             self._entries[key] = entry
+            self._instrumented += 1
         if self.storage.directory is not None and self._heartbeat is None:
             self._start_heartbeat()
         try:
@@ -118,6 +120,10 @@ class Registry:
         hooks.remove()
         if entry is not None and entry.free_slots is not None:
             entry.free_slots()
+
+    def pool_counts(self) -> tuple[int, int]:
+        """Return how many pools were instrumented, and how many of them have been dropped or uninstrumented since."""
+        return self._instrumented, max(0, self._instrumented - len(self._entries))
 
     def drop(self, monitor: Monitor) -> None:
         """Drop the counters of an ended pool. The caller is inside `changing()`."""
@@ -251,7 +257,7 @@ class Registry:
         try:
             self._lock, self._reading, patches.lock = threading.RLock(), threading.Lock(), threading.RLock()
             self._taking, self._ended = threading.RLock(), EndedPools()
-            errors.count = 0
+            errors.count, self._instrumented = 0, len(self._entries)
             unmap = self.storage.restart_after_fork()
             for hooks, entry in self._living():
                 self._restart_pool(hooks, entry)
@@ -277,14 +283,6 @@ class Registry:
         """Mark this process's files as cleanly closed, unless they belong to the parent of an undetected fork."""
         if self._sentinel.is_original_process:
             self.storage.mark_ended()
-
-
-def _reader(directory: Path) -> "DirectoryReader | None":
-    try:
-        from pool_exporter.workers.directory_snapshot import DirectoryReader  # An application in memory never loads it.
-    except ImportError:  # A system without file locks: the storage has warned.
-        return None
-    return DirectoryReader(directory)
 
 
 def _detach(entry: _Entry) -> None:

@@ -18,6 +18,7 @@ from pool_exporter.state.layout import Slots, new_slots
 from pool_exporter.version import build
 
 if TYPE_CHECKING:
+    from pool_exporter.workers.directory_snapshot import DirectoryReader
     from pool_exporter.workers.file_writer import WorkerFiles
 
 _log = logging.getLogger("pool_exporter")
@@ -113,3 +114,12 @@ class Storage:
             self.errors += 1
             if self.errors == 1:
                 _log.warning("POOL_EXPORTER_DIR=%s cannot be used (%s); pools stay in memory", self.directory, error)
+
+
+def directory_reader(directory: Path) -> "DirectoryReader | None":
+    """Return what reads the shared directory; None on a system where that is not possible."""
+    try:
+        from pool_exporter.workers.directory_snapshot import DirectoryReader  # An application in memory never loads it.
+    except ImportError:  # A system without file locks: the storage has warned.
+        return None
+    return DirectoryReader(directory)

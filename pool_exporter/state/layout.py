@@ -105,6 +105,8 @@ LOST_NS: Final = TABLE.counter("lost_ns", is_shown=False)
 """Nanoseconds of uses that ended with their process."""
 OLDEST: Final = TABLE.computed("oldest")
 """The time at which the oldest untracked checkout began, as of the last refresh; 0 when there was none."""
+INSTRUMENTED: Final = TABLE.counter("instrumented", is_shown=False)
+"""How many pools have counted in these slots, one after another."""
 FAILURES: Final = TABLE.labelled_counter("failures", ERROR_TYPES, "acquire_failures")
 CLOSES: Final = TABLE.labelled_counter("closes", CLOSE_REASONS, "closes")
 INVALIDATED: Final = TABLE.labelled_counter("invalidated", INVALIDATIONS, "invalidations")

@@ -41,6 +41,7 @@ class PoolSlots:
         self.slots = new_slots() if slots is None else slots
         self.slow_acquire = SlowAcquireHook()
         self.slots[layout.WINDOW] = self.slots[layout.USED_PEAK] = self.slots[layout.PENDING_PEAK] = 0
+        self.slots[layout.INSTRUMENTED] += 1
         self.origin = self.slots[layout.ORIGIN] = clock() - 1
         #: `pool_limit` is the pool's own; `limit` also allows for the `used_in_old_pool`.
         self.limit = self.slots[layout.LIMIT] = self.pool_limit = limit

@@ -53,6 +53,8 @@ class _Scrape:
     shown: dict[bytes, int] = field(default_factory=dict)
     hook_errors: int = 0
     transport_errors: int = 0
+    pools_instrumented: int = 0
+    pools_ended: int = 0
     dropped: int = 0
     files: int = 0
 
@@ -74,7 +76,7 @@ class DirectoryReader:
         self._per_worker = per_worker
         self._for_servers = for_servers
         self._compactor = Compactor(directory)
-        self._errors = (0, 0)
+        self._highest = (0, 0, 0, 0)
         self._memory = FileMemory()
         self._identities: set[PoolIdentity] = set()
         self._shown: dict[PoolIdentity, tuple[float, float, float]] = {}
@@ -104,6 +106,8 @@ class DirectoryReader:
             self._gather(scrape, found, (last_shown or {}).get(found.name, 0))
         for identity, slots in totals.slots.items():
             self._parts(scrape, identity)[0].append((slots, layout.SECOND))
+            scrape.pools_instrumented += slots[layout.INSTRUMENTED]
+            scrape.pools_ended += slots[layout.INSTRUMENTED]
         if scrape.shown:
             note_shown(self.directory, scrape.shown, frozenset(f.file.writer.file_uuid for f in scanned.files))
         return self._snapshot(scrape, started)
@@ -133,7 +137,10 @@ class DirectoryReader:
         scrape.set_aside += [] if fault is None else [fault]
         for entry in entries:
             identity = replace(entry.identity, instance=instance) if instance else entry.identity
-            if found.is_alive and entry.state == OPEN:
+            instrumented, is_open = entry.slots[layout.INSTRUMENTED], found.is_alive and entry.state == OPEN
+            scrape.pools_instrumented += instrumented
+            scrape.pools_ended += max(0, instrumented - is_open)
+            if is_open:
                 self._add_living(scrape, entry, identity, now, file.writer.process_uuid)
                 if _is_busy(entry.slots):
                     scrape.shown[file.writer.file_uuid] = now
@@ -162,10 +169,9 @@ class DirectoryReader:
         for files in scrape.processes.values():
             is_counted = any(found.is_alive or found.file.is_first for found in files)
             states[state_of(files, monotonic_of(files[0].file.writer))] += is_counted
-        hook_errors, transport_errors = self._errors = (
-            max(self._errors[0], scrape.hook_errors),
-            max(self._errors[1], scrape.transport_errors),
-        )
+        now = scrape.hook_errors, scrape.transport_errors, scrape.pools_instrumented, scrape.pools_ended
+        hook_errors, transport_errors, instrumented, ended = map(max, self._highest, now)
+        self._highest = hook_errors, transport_errors, instrumented, ended
         reasons = Counter(fault.reason for fault in scrape.set_aside)
         directory = DirectoryHealth(
             workers={state: states[state] for state in WORKER_STATES.values},
@@ -184,6 +190,8 @@ class DirectoryReader:
             hook_errors=hook_errors,
             build=build(),
             transport_errors=transport_errors,
+            pools_instrumented=instrumented,
+            pools_ended=ended,
             directory=directory,
             live=tuple(scrape.live),
         )

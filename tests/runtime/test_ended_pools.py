@@ -190,6 +190,35 @@ def test_opentelemetry_goes_on(database: Database) -> None:
     assert 1 == len({start for _, start in seen})
 
 
+def counted() -> tuple[int, int]:
+    """Return how many pools were instrumented, and how many have ended."""
+    now = snapshot()
+    return now.pools_instrumented or 0, now.pools_ended or 0
+
+
+def test_instrumented_and_ended_pools_are_counted(database: Database) -> None:
+    """Each pool counts once, whether it is dropped or its monitor is closed; `dispose()` makes no new one."""
+    instrumented, ended = counted()
+    request(database)
+    request(database, close=True)
+    engine = database.engine()
+    pool_exporter.instrument(engine, "orders")
+    engine.dispose()
+
+    assert (3, 2) == (counted()[0] - instrumented, counted()[1] - ended)
+
+
+def test_opentelemetry_has_the_counts(database: Database) -> None:
+    """The provider has the same two counts as a scrape."""
+    reader = InMemoryMetricReader()
+    engine = database.engine()
+    pool_exporter.instrument(engine, "orders", meter_provider=MeterProvider([reader], shutdown_on_exit=False))
+    found = collected(reader)
+    names = ("pool_exporter.pools_instrumented", "pool_exporter.pools_ended")
+
+    assert [*counted()] == [points(found[name])[0].value for name in names]
+
+
 def test_forked_child_begins_at_zero(database: Database) -> None:
     """The counters of ended pools are the parent's."""
     request(database)

@@ -141,6 +141,8 @@ def test_exporters_own_metrics_are_read_back(accept: str, parse: Parse) -> None:
         ("pool_exporter_build_info", "2.1.9", "1.2.3"): 1,
         ("pool_exporter_hook_errors_total",): 3,
         ("pool_exporter_degraded",): 0,
+        ("pool_exporter_pools_instrumented_total",): 612,
+        ("pool_exporter_pools_ended_total",): 600,
         ("pool_exporter_workers", "live"): 3,
         ("pool_exporter_workers", "frozen"): 1,
         ("pool_exporter_workers_ended_total", "stopped"): 7,

@@ -60,6 +60,20 @@ def test_the_living_add_up(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
     assert len(pair) == 2
 
 
+def test_instrumented_and_ended_pools_add_up(tmp_path: Path) -> None:
+    """A pool ends when it is closed, when the next one takes its slots over, and with its process; compacted or not."""
+    one, other = Worker(tmp_path), Worker(tmp_path)
+    one.slots[layout.INSTRUMENTED], other.slots[layout.INSTRUMENTED] = 1, 3
+    reader, counts = DirectoryReader(tmp_path), list[tuple[int | None, int | None]]()
+    for step in (one.worker.mark_ended, lambda: one.worker.free(one.slots), one.worker.unmap, other.worker.unmap):
+        step()
+        counts += [(snapshot.pools_instrumented, snapshot.pools_ended) for snapshot in (reader(), reader())]
+    last = DirectoryReader(tmp_path)()
+
+    assert [(4, 2)] * 2 + [(4, 3)] * 4 + [(4, 4)] * 2 == counts
+    assert (4, 4) == (last.pools_instrumented, last.pools_ended)
+
+
 def test_each_by_itself(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
     """With per_worker each worker is a series of its own, by its instance."""
     pools = DirectoryReader(tmp_path, per_worker=True)().pools
