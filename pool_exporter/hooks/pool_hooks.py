@@ -119,8 +119,10 @@ class PoolHooks:
         connection.identity = id(record.dbapi_connection)
         if not self._is_removed:
             setattr(record, ATTRIBUTE, connection)
-        opened = 0 if self.state.has_twin(connection) else opened  # A creator has returned one connection twice.
-        write_server_pid(self.state.slots, connection.slot, server_pid_of(record), opened)
+        server_pid = server_pid_of(record)
+        if server_pid and self.state.has_twin(connection):  # A creator has returned one connection twice.
+            opened = 0
+        write_server_pid(self.state.slots, connection.slot, server_pid, opened)
         return connection
 
     def _tracked(self, record: object) -> Connection | None:
