@@ -1,4 +1,6 @@
-"""The errors that pool_exporter raises on purpose: classes and their messages, no decisions, no third-party import.
+"""The package's own classes of errors and their messages: no decisions, no third-party import.
+
+A wrong argument may also raise Python's TypeError or ValueError.
 
 Each class says where the cause is:
 
@@ -45,7 +47,7 @@ def _from_colon_masked(text: str, unless: str = r"(?!)") -> str:
 
 
 class PoolExporterError(Exception):
-    """The base class of all errors that pool_exporter raises on purpose."""
+    """The base class of the package's own classes of errors."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,4 @@
-"""All code that touches SQLAlchemy's pools. Nothing in this wing raises into the application."""
+"""The patches of SQLAlchemy's methods, and what they report to the state machine.
+
+No Exception of the package reaches the application from a patched method.
+"""

@@ -1,8 +1,9 @@
 """Replaces the methods of SQLAlchemy that every checkout and every connection passes through, and puts them back.
 
-They are replaced on the classes that define them, for all pools at once, while at least one pool is instrumented; each
-replacement looks up whether its pool is. So one attribute is all that an instrumented pool has more than another: its
-methods keep their signatures, other libraries can still patch the classes, and nothing new refers to the pool. Nothing
+They are replaced on the classes that define them, for all pools at once, while a pool is instrumented or
+`instrument_all()` is in force; each replacement looks up whether its pool is instrumented. So an instrumented pool has
+one attribute more than another, and, if another library has set its `connect`, another `connect`. Its methods keep
+their signatures, other libraries can still patch the classes, and nothing new refers to the pool. Nothing
 here may know what the replacements do: `checkout_patches` and `lifecycle_patches` make them.
 
 Why not events: SQLAlchemy changes a deque of listeners in place. When one thread begins or stops to listen, another one

@@ -1,8 +1,8 @@
 """Every private name of SQLAlchemy that the package relies on, and `verify()`, which lists what does not fit.
 
-Rules: no other module uses a private name of SQLAlchemy, except for the attributes that `checkout_patches` reads on the
-hot path; `verify()` checks those too. A missing name never makes the import of this module fail. Nothing here may
-change a pool or a record, or know the state machine.
+Rules: no other module uses a private name of SQLAlchemy, except the attributes of `pool_binding`'s protocols and the
+names of replaced methods (`PARAMETERS`), which `verify()` checks too; `otel.other_instrumentation` alone uses lists of
+listeners. No missing name makes the import of this module fail. Nothing here may change a pool or a record.
 """
 
 import gc

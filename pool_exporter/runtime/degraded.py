@@ -59,7 +59,7 @@ class DegradedPools:
     def __init__(self) -> None:
         self._monitors: WeakKeyDictionary[Engine | Pool, DegradedMonitor] = WeakKeyDictionary()
         self._names = PoolNames()
-        #: Whether there has been such a pool.
+        #: Whether any pool was ever degraded.
         self.is_used = False
         #: Looks for new pools before each scrape, while `instrument_all()` is in force.
         self.search: Callable[[], None] | None = None

@@ -1,6 +1,6 @@
 """`instrument()`: from an engine or a pool to its monitor; and the snapshot of all instrumented pools of this process.
 
-Nothing here may count or render, nor know where slots are kept.
+Nothing here may count or render.
 """
 
 from dataclasses import replace
@@ -37,8 +37,8 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
 ) -> Monitor:
     """Instrument the pool of an engine, or a pool.
 
-    Of a SQLAlchemy that works in a way that this version does not know, the monitor has only the number of used
-    connections, `pool_exporter_degraded` is 1, and a WARNING is logged.
+    If this version does not support the installed SQLAlchemy, the monitor reports only used connections,
+    `pool_exporter_degraded` is 1, and a WARNING is logged.
 
     Args:
         target: The engine, also one with execution options, or the pool.
@@ -104,9 +104,10 @@ def shown_monitors() -> list[Monitor]:
 
 
 def snapshot() -> Snapshot:
-    """Return the numbers of all instrumented pools now: with a shared directory those of all workers, else our own.
+    """Return the numbers of all instrumented pools now.
 
-    A pool of this process whose snapshot fails is missing, and counted as an error.
+    With a shared directory these are the pools of all workers, otherwise the pools of this process. A pool of
+    this process whose snapshot fails is missing, and counted as an error.
     """
     shared = registry.shared_snapshot()
     if shared is not None:

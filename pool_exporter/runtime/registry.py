@@ -66,7 +66,7 @@ class Registry:
         self._reading = threading.Lock()
         self._sentinel = ForkSentinel()
         self._is_prepared = False
-        #: Held by the thread of a child that restarts, by the child's process id: the parent's may be held for ever.
+        #: Per process id: the lock under which a forked child restarts. The parent's own lock may be held for ever.
         self._restart_locks: dict[int, threading.RLock] = {}
         self._restarting = 0
 

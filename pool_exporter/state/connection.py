@@ -1,6 +1,7 @@
-"""One opened database connection, as the state machine sees it; only pool_state.py moves it between states.
+"""One opened database connection, as the state machine sees it.
 
-Nothing here may know SQLAlchemy. Its objects are kept as weak references, and only the hooks use them.
+Nothing here may know SQLAlchemy. Its objects are kept as weak references, of which the state machine tests only whether
+their objects are alive.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ Reference: TypeAlias = Callable[[], Referent] | None
 
 
 def nothing() -> None:
-    """Return None, as a weak reference whose object was collected."""
+    """Stand-in for a dead weak reference: returns None."""
 
 
 class ConnectionTransitions(Protocol):
@@ -36,7 +37,11 @@ class ConnectionTransitions(Protocol):
 
 
 class Connection:
-    """One opened connection. Only `PoolState` changes `state`, `since` and `slot`; the hooks set the rest."""
+    """One opened connection.
+
+    Only `PoolState` and its base change `state`, `since`, `slot` and `owner`. They and the hooks change `checkout` and
+    `is_returning`. Only the hooks set the rest.
+    """
 
     __slots__ = (
         "__weakref__",

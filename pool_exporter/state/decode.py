@@ -1,7 +1,7 @@
 """Decodes the slots of one pool: into a `PoolSnapshot`, or into its checkouts and pending callers one by one.
 
-The only module that reads slots for an output. The current time is an argument. Nothing here may know SQLAlchemy, a
-file or an output format.
+Every output gets its numbers from here; `aggregate` may have added up the slots of several processes before. The
+current time is an argument. Nothing here may know SQLAlchemy, a file or an output format.
 """
 
 from collections.abc import Iterator, Sequence

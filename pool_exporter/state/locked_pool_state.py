@@ -20,14 +20,14 @@ R = TypeVar("R")
 
 
 class LockedPoolState(PoolState):
-    """A PoolState whose public methods, each of them, exclude each other."""
+    """A PoolState that runs one public method at a time."""
 
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, slots: Slots | None = None) -> None:
         self.lock = RLock()
         super().__init__(clock, limit, slots)
 
     def abandon_slots(self) -> None:
-        """Do so under a new lock: a thread that does not exist in this process may hold the old one."""
+        """Replace the lock, then abandon the slots: a thread that does not exist here may hold the old one."""
         self.lock = RLock()
         super().abandon_slots()
 

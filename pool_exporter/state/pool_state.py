@@ -1,17 +1,21 @@
 """The state machine of one pool: its counters, and the state of each of its connections.
 
-Rule 1: only this module and its base (pool_slots.py) change a pool's slots, but for the details of a checkout
-(checkout_details.py). Rule 2: nothing here knows SQLAlchemy. Rule 3: no IO, no lock, no clock but the one passed in.
-Rule 4: between the first and the last store of a transition there is no call and no loop, where CPython may switch
-threads, and no new container, which may start the garbage collector and with it another transition. The loops of
-`replaced` and `_start_peak_window` leave the slots consistent at each step.
+Rule 1: while a pool is instrumented, only this module and its base (pool_slots.py) change its slots, but for the
+details of a connection (checkout_details.py). Before that, its storage may fill them with the counters of an ended
+pool. Rule 2: nothing here knows SQLAlchemy. Rule 3: no IO, no lock, no clock but the one passed in. Rule 4: a
+transition is one step or several, after each of which slots and connections are consistent. Between the first and the
+last store of a step there is no call and no loop, where CPython may switch threads, and no new container, which may
+start the garbage collector and with it another transition. `acquire_failed` counts the failure and then ends the
+acquire; `detached` and `closed` end the use, change the state, and then clear the connection's slot; `replaced` and
+`_start_peak_window` are loops, of which each pass is a step.
 
-What is relied on. Of the GIL: a transition that keeps rule 4 is one step for all other threads. Where there is no GIL,
-and in CPython 3.10, which switches at any jump, locked_pool_state.py takes a lock. Of the machine: a slot is 8 bytes at
-an address that 8 divides, and one assignment to it is one store, which a reader in another process sees whole or not
-at all, on x86-64 and on arm64. Of the order of stores: nothing. x86-64 keeps it, arm64 does not, and Python has no
+What is relied on. Of the GIL: a step that keeps rule 4 is indivisible for all other threads. Where there is no GIL, and
+in CPython 3.10, which switches at any jump, locked_pool_state.py takes a lock. Of the machine: a slot is 8 bytes at an
+address that 8 divides, and one assignment to it is one store, which a reader in another process sees whole or not at
+all, on x86-64 and on arm64. Of the order of stores: nothing. x86-64 keeps it, arm64 does not, and Python has no
 barrier. So no reader needs two slots to agree. One that reads between two stores is wrong by that transition until it
-reads again, and no error stays. A sum can seem to fall for a moment, which `Monitor` and the directory's reader hide.
+reads again: the next reading is correct. A sum can seem to fall for a moment, which `Monitor` and the directory's
+reader hide.
 
 One `Connection` is one opened database connection, from its opening to its close. Its transitions:
 
@@ -29,9 +33,10 @@ use ends when the pool has its record back, where the next caller may get it at 
 The two states IN_OLD_POOL are for connections of a pool that was replaced and still serves its callers: they do not
 count against the new pool's limit. A pool without a limit does not use them.
 
-Gauges are memberships, never sums of plus and minus: OPEN counts connections that are neither CLOSED nor DETACHED; each
-used connection and each pending caller occupies one slot; DETACHED counts connections that are DETACHED. What has ended
-is counted before its slot is cleared, so that a reader in between counts it twice and never misses it (not on arm64).
+Each gauge changes only together with the state of a connection, so that it is the number of connections in that state:
+OPEN_COUNT of those that are neither CLOSED nor DETACHED, DETACHED_COUNT of those that are DETACHED. Each tracked
+checkout and each tracked pending caller has one slot; the untracked ones are counted. What has ended is counted before
+its slot is cleared, so that a reader in between may count it twice; on arm64 it may also miss it.
 """
 
 from bisect import bisect_left
@@ -235,7 +240,8 @@ class PoolState(PoolSlots):
         self.released(connection)
         slots, counter = self.slots, layout.CLOSE_AT[reason]
         state = connection.state
-        if state != IDLE and state != IDLE_IN_OLD_POOL and state != DETACHED:  # As above.
+        if state != IDLE and state != IDLE_IN_OLD_POOL and state != DETACHED:
+            # Another thread has checked it out since.
             self.closed(connection, reason)
             return
         connection.state = CLOSED

@@ -1,4 +1,4 @@
-"""The callback for acquires that were slow or failed; by default disabled, which costs one comparison an acquire.
+"""The callback for acquires that were slow or failed. By default it does nothing and only failed acquires call it.
 
 Nothing here may know what the callback does with an acquire.
 """
@@ -32,9 +32,9 @@ def _ignore(_: int, __: str | None, ___: BaseException | None) -> None:
 
 
 class SlowAcquireHook:
-    """The callback of one pool, and the wait from which on a granted acquire is passed to it; each failed one is.
+    """The callback of one pool, and the wait from which on a granted acquire is passed to it.
 
-    The callback must not raise: the caller has its connection already, and would lose it or be counted twice.
+    Every failed acquire is passed to it too. What it raises is reported by the hooks and does not reach the caller.
     """
 
     __slots__ = ("on_slow_acquire", "threshold_ns")
