@@ -79,7 +79,7 @@ class MeterProviderBridge:
         self._served: set[str] = {metric.name for metric in _SCALARS}
         self._meter = provider.get_meter(SCOPE, build()["version"], SCHEMA_URL)
         for metric in _SCALARS:
-            _instrument(self._meter, metric, partial(self._observe, metric))
+            _make_instrument(self._meter, metric, partial(self._observe, metric))
         if real_provider(provider) is None:
             _on_provider_set(provider, self._connect)
         else:
@@ -245,7 +245,7 @@ def _on_provider_set(placeholder: Any, connect: Callable[[MeterProvider], None])
     placeholder.on_set_meter_provider = on_set_meter_provider
 
 
-def _instrument(meter: Meter, metric: Metric, callback: Callable[[CallbackOptions], list[Observation]]) -> None:
+def _make_instrument(meter: Meter, metric: Metric, callback: Callable[[CallbackOptions], list[Observation]]) -> None:
     create = {
         Kind.COUNTER: meter.create_observable_counter,
         Kind.UPDOWN: meter.create_observable_up_down_counter,

@@ -80,7 +80,7 @@ class AllPoolsInstrumentation:
 
     def on_uninstrumented_pool(self, pool: Pool, caller: FrameType) -> None:
         """Instrument a pool; *caller* is the frame that called its `connect()`."""
-        self._instrument(engine_calling(pool, caller) or pool)
+        self._instrument_if_new(engine_calling(pool, caller) or pool)
 
     def search(self) -> None:
         """Instrument the pools that exist: engines first, because they name their pools."""
@@ -96,10 +96,10 @@ class AllPoolsInstrumentation:
         # By type, because isinstance() reads `__class__`, which may raise on a proxy object.
         for entry in gc.get_referrers(*_subclasses(cls)):
             if issubclass(type(entry), cls) and is_complete(entry):
-                self._instrument(entry)
+                self._instrument_if_new(entry)
 
     @guarded
-    def _instrument(self, target: Engine | Pool) -> None:
+    def _instrument_if_new(self, target: Engine | Pool) -> None:
         """Instrument what is not; `close()` must not close a monitor that `instrument()` has made."""
         hooks = hooks_of(target.pool if isinstance(target, Engine) else target)
         if hooks is None and degraded_pools.monitor_of(target) is None:

@@ -61,7 +61,7 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
     Example:
         >>> monitor = pool_exporter.instrument(engine, name="orders")
     """
-    monitor = _instrument(target, name, service)
+    monitor = _monitor_of_pool(target, name, service)
     if meter_provider is not None:
         from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 
@@ -71,7 +71,7 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
     return monitor
 
 
-def _instrument(target: object, name: str | None, service: str | None) -> Monitor:
+def _monitor_of_pool(target: object, name: str | None, service: str | None) -> Monitor:
     engine, pool = _resolve(target)
     with registry.changing():
         monitor = registry.monitor_of(pool)

@@ -34,7 +34,7 @@ _NO_POOL: Final = PoolState(time.monotonic_ns)
 """In the place of the state of a pool that has ended, which is freed."""
 
 
-class MonitorOwner(Protocol):
+class MonitorRegistry(Protocol):
     """What a monitor needs of the registry that made it."""
 
     def changing(self) -> AbstractContextManager[None]:
@@ -61,10 +61,10 @@ class Monitor:
         ...     print(monitor.snapshot().used)
     """
 
-    def __init__(self, hooks: PoolHooks, identity: PoolIdentity, config: PoolConfig, owner: MonitorOwner) -> None:
+    def __init__(self, hooks: PoolHooks, identity: PoolIdentity, config: PoolConfig, registry: MonitorRegistry) -> None:
         """Belong to the registry; `instrument()` makes monitors."""
         self.identity, self.config = identity, config
-        self._hooks, self._state, self._owner = ref(hooks), hooks.state, owner
+        self._hooks, self._state, self._registry = ref(hooks), hooks.state, registry
         self._last: PoolSnapshot | None = None
         self._is_closed = False
         self._highest = (0.0, 0.0, 0.0)
@@ -142,7 +142,7 @@ class Monitor:
 
         Closing twice does nothing.
         """
-        with self._owner.changing():
+        with self._registry.changing():
             if self._is_closed:
                 return
             self._is_closed = True
@@ -152,9 +152,9 @@ class Monitor:
                 errors.report(error)
             hooks = self._hooks()
             if hooks is not None:
-                self._owner.remove(hooks)
+                self._registry.remove(hooks)
             else:
-                self._owner.drop(self)
+                self._registry.drop(self)
 
     def __enter__(self) -> Self:
         return self

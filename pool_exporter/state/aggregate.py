@@ -104,7 +104,7 @@ def as_final_counters(slots: Slots, heartbeat: int) -> list[int]:
     dead[layout.LOST_NS] += max(0, used * end - sum(checkouts) - slots[layout.UNTRACKED_CHECKOUTS_SINCE])
     dead[layout.FAILED_NS] += max(0, pending * end - sum(callers) - slots[layout.UNTRACKED_PENDING_SINCE])
     dead[layout.SATURATED] += still_saturated(slots, used, end)
-    dead[layout.CLOSE_AT["discarded"]] += slots[layout.OPEN] + slots[layout.DETACHED]
+    dead[layout.CLOSE_AT["discarded"]] += slots[layout.OPEN_COUNT] + slots[layout.DETACHED_COUNT]
     for slot in _ENDED:
         dead[slot] = 0
     dead[layout.LIMIT] = -1

@@ -8,7 +8,7 @@ find a value by its key. A key must never change, and a value that a reader need
 What can be derived has no slot of its own:
 
 - used and pending are the numbers of taken slots in CHECKOUT_TIMES and PENDING_TIMES plus the untracked ones;
-  idle = OPEN - used.
+  idle = OPEN_COUNT - used.
 - A histogram's count is the sum of its buckets.
 - checkouts = waits - timeouts, because the wait histogram holds just the successful and the timed-out acquires.
 - An integral over time = what has ended + level x now - the sum of the start times. With integer nanoseconds nothing
@@ -78,7 +78,7 @@ OWNER_NAME_SLOTS: Final = 2
 TABLE: Final = SlotTable(TRACKED_MAX)
 
 ORIGIN: Final = TABLE.computed("origin")
-OPEN: Final = TABLE.gauge("open")
+OPEN_COUNT: Final = TABLE.gauge("open")
 UNTRACKED_CHECKOUTS: Final = TABLE.gauge("uses")
 UNTRACKED_CHECKOUTS_SINCE: Final = TABLE.gauge("uses_since")
 """Sum of the times at which the untracked checkouts began."""
@@ -91,7 +91,7 @@ SATURATED_SINCE: Final = TABLE.computed("saturated_since")
 """The time at which the pool was last saturated."""
 CONNECTS: Final = TABLE.counter("connects")
 LEAKED: Final = TABLE.counter("leaked")
-DETACHED: Final = TABLE.gauge("detached")
+DETACHED_COUNT: Final = TABLE.gauge("detached")
 LIMIT: Final = TABLE.computed("limit", is_signed=True)
 """The number of used connections at which the pool is saturated; -1 when there is none."""
 WINDOW: Final = TABLE.computed("window")

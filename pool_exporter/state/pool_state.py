@@ -170,7 +170,7 @@ class PoolState(PoolSlots):
         connection.slot = self._free_checkout_slots.pop() if self._free_checkout_slots else 0
         connection.state = IDLE_IN_OLD_POOL if is_old and self.limit != UNLIMITED else IDLE
         slots[layout.CONNECTS] += 1
-        slots[layout.OPEN] += 1
+        slots[layout.OPEN_COUNT] += 1
         if took is not None:
             slots[bucket] += 1
             slots[layout.CREATE_SUM] += took
@@ -229,8 +229,8 @@ class PoolState(PoolSlots):
             self.detached(connection)
             return
         connection.state = DETACHED
-        slots[layout.OPEN] -= 1
-        slots[layout.DETACHED] += 1
+        slots[layout.OPEN_COUNT] -= 1
+        slots[layout.DETACHED_COUNT] += 1
         self._clear_slot(connection)
 
     def closed(self, connection: Connection, reason: str) -> None:
@@ -245,7 +245,7 @@ class PoolState(PoolSlots):
             self.closed(connection, reason)
             return
         connection.state = CLOSED
-        slots[layout.DETACHED if state == DETACHED else layout.OPEN] -= 1
+        slots[layout.DETACHED_COUNT if state == DETACHED else layout.OPEN_COUNT] -= 1
         slots[counter] += 1
         self._clear_slot(connection)
         self.connections.pop(id(connection), None)

@@ -233,7 +233,7 @@ def at_one_moment(slots: Slots, now: int) -> tuple[Slots, int]:
     # Looking at all tracked times at once, instead of only at the taken ones, is a third of the work.
     latest = max(slots[layout.SATURATED_SINCE], *slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS])
     uses = len(taken(slots, layout.CHECKOUT_TIMES)) + slots[layout.UNTRACKED_CHECKOUTS]
-    slots[layout.OPEN] = max(slots[layout.OPEN], uses)
+    slots[layout.OPEN_COUNT] = max(slots[layout.OPEN_COUNT], uses)
     return slots, max(now, slots[layout.ORIGIN] + latest)
 
 

@@ -78,7 +78,7 @@ def fill(worker: Any, pools: int) -> None:  # imported where it is used
             PoolIdentity(f"pool-{number}", "postgresql", "shop", "db", "5432", "api"), PoolConfig(15, 5)
         )
         slots[layout.ORIGIN] = time.monotonic_ns()
-        slots[layout.OPEN], slots[layout.CONNECTS], slots[layout.LIMIT] = 5, 7, 15
+        slots[layout.OPEN_COUNT], slots[layout.CONNECTS], slots[layout.LIMIT] = 5, 7, 15
         for at in range(layout.WAIT, layout.CHECKOUT_TIMES):
             slots[at] = at
 

@@ -137,7 +137,7 @@ def test_owner_is_cut_between_characters(tmp_path: Path) -> None:
     worker = WorkerFiles(tmp_path, "1.2.3")
     slots = worker.allocate(PoolIdentity("orders"), PoolConfig())
     assert slots is not None
-    slots[layout.OPEN] = slots[layout.CHECKOUT_TIMES] = 1
+    slots[layout.OPEN_COUNT] = slots[layout.CHECKOUT_TIMES] = 1
     write_owner(slots, layout.CHECKOUT_TIMES, "Thread-äöüäöü")
     [checkout] = one(dump(tmp_path))["pools"][0]["checkouts"]
 

@@ -50,7 +50,7 @@ def valid() -> bytes:
         for name in ("orders", "users"):
             slots = worker.allocate(PoolIdentity(name, "postgresql", "shop"), PoolConfig(15, 5, {"driver": "asyncpg"}))
             assert slots is not None
-            slots[layout.OPEN] = slots[layout.CONNECTS] = 3
+            slots[layout.OPEN_COUNT] = slots[layout.CONNECTS] = 3
             slots[layout.CHECKOUT_TIMES] = slots[layout.PENDING_TIMES] = layout.SECOND
         [path] = place.glob("w-*")
         data = path.read_bytes()

@@ -68,11 +68,11 @@ def test_any_slots_are_a_pool_or_a_value_error(values: dict[int, int], now: int)
     [
         (layout.CONNECTS, "connects"),
         (layout.LEAKED, "leaked"),
-        (layout.DETACHED, "detached"),
+        (layout.DETACHED_COUNT, "detached"),
         (layout.UNTRACKED_PENDING, "pending"),
         (layout.ORPHANED, "orphaned"),
         (layout.DRIFT, "accounting_drift"),
-        (layout.OPEN, "idle"),
+        (layout.OPEN_COUNT, "idle"),
     ],
 )
 def test_single_slots_are_read_as_they_are(at: int, name: str) -> None:
@@ -112,7 +112,7 @@ def test_used_is_how_many_slots_are_taken() -> None:
     """A checkout slot that is not 0 is a used connection, so are the untracked; the other open ones are idle."""
     pool = read(
         {
-            layout.OPEN: 9,
+            layout.OPEN_COUNT: 9,
             layout.CHECKOUT_TIMES: 1,
             layout.CHECKOUT_TIMES + 5: SECOND,
             layout.PENDING_TIMES - 1: 5,
@@ -136,7 +136,7 @@ def test_pending_is_how_many_slots_are_taken() -> None:
 def test_used_seconds_are_what_ended_and_what_goes_on() -> None:
     """The integral of used is all ended uses and the age of each that has not ended, tracked or not."""
     slots = {
-        layout.OPEN: 4,
+        layout.OPEN_COUNT: 4,
         layout.USE_SUM: 7 * SECOND,
         layout.LOST_NS: 3 * SECOND,
         layout.CHECKOUT_TIMES: 99 * SECOND,
@@ -172,7 +172,7 @@ def test_saturated_seconds_go_on_at_the_limit(limit: int, used: int, expected: f
     """The saturated time grows while as many connections are used as the limit says, and stands still below it."""
     slots = {
         layout.LIMIT: limit,
-        layout.OPEN: used,
+        layout.OPEN_COUNT: used,
         layout.SATURATED: 10 * SECOND,
         layout.SATURATED_SINCE: 95 * SECOND,
         **runs(layout.CHECKOUT_TIMES, [SECOND] * used),
@@ -189,7 +189,7 @@ def test_saturated_seconds_go_on_at_the_limit(limit: int, used: int, expected: f
 def test_oldest_use_is_the_one_that_began_first(oldest: int, expected: int) -> None:
     """The oldest use is the one that began first, in whichever slot it is, or untracked."""
     slots = {
-        layout.OPEN: 2,
+        layout.OPEN_COUNT: 2,
         layout.CHECKOUT_TIMES: 40 * SECOND,
         layout.CHECKOUT_TIMES + 1: 30 * SECOND,
         layout.OLDEST: oldest,
@@ -253,7 +253,7 @@ class TestPeak:
 
 def test_peak_is_at_least_the_level() -> None:
     """However long nothing has happened, what is used and pending now is the least that the peaks say."""
-    slots = {layout.OPEN: 2, layout.CHECKOUT_TIMES: 1, layout.CHECKOUT_TIMES + 1: 1, layout.UNTRACKED_PENDING: 3}
+    slots = {layout.OPEN_COUNT: 2, layout.CHECKOUT_TIMES: 1, layout.CHECKOUT_TIMES + 1: 1, layout.UNTRACKED_PENDING: 3}
 
     pool = read(slots, seconds=100_000)
 

@@ -30,7 +30,7 @@ class Worker:
         assert slots is not None
         self.slots: Slots = slots
         self.slots[layout.ORIGIN] = time.monotonic_ns() - layout.SECOND
-        self.slots[layout.OPEN], self.slots[layout.CONNECTS], self.slots[layout.LIMIT] = 2, connects, 3
+        self.slots[layout.OPEN_COUNT], self.slots[layout.CONNECTS], self.slots[layout.LIMIT] = 2, connects, 3
         self.slots[layout.CHECKOUT_TIMES] = layout.SECOND // 2
         self.worker.write_heartbeat(time.monotonic_ns(), 0)
 
@@ -112,7 +112,7 @@ def test_impossible_numbers_cost_other_workers_nothing(tmp_path: Path, pair: tup
 
 def test_open_is_never_less_than_used(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
     """A connection that was opened and checked out while its file was read does not make idle negative."""
-    pair[0].slots[layout.OPEN] = 0
+    pair[0].slots[layout.OPEN_COUNT] = 0
     [pool] = DirectoryReader(tmp_path)().pools
 
     assert (2, 1) == (pool.used, pool.idle)

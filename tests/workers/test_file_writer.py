@@ -62,7 +62,7 @@ def test_slots_are_reused(tmp_path: Path) -> None:
     """A pool of the same identity goes on with the counters of the one before it, and with none of its gauges."""
     worker = WorkerFiles(tmp_path, "1")
     slots = placed(worker, "orders")
-    slots[layout.CONNECTS], slots[layout.OPEN], slots[layout.DETACHED] = 7, 2, 1
+    slots[layout.CONNECTS], slots[layout.OPEN_COUNT], slots[layout.DETACHED_COUNT] = 7, 2, 1
     slots[layout.ORIGIN] = slots[layout.CHECKOUT_TIMES] = 5
     worker.free(slots)
     states = [scan(tmp_path).files[0].file.entries[0].state]
@@ -73,8 +73,8 @@ def test_slots_are_reused(tmp_path: Path) -> None:
     assert ([CLOSED, OPEN], 7, 0, 0, 0) == (
         states,
         again[layout.CONNECTS],
-        again[layout.OPEN],
-        again[layout.DETACHED],
+        again[layout.OPEN_COUNT],
+        again[layout.DETACHED_COUNT],
         again[layout.CHECKOUT_TIMES],
     )
     assert 3 == again[layout.CLOSES + 8]
