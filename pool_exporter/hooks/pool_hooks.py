@@ -25,16 +25,16 @@ from pool_exporter.hooks.corrections import catch_up, correct, count_orphans
 from pool_exporter.hooks.drift_check import Drift
 from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
 from pool_exporter.hooks.method_patches import PatchSet, patches
+from pool_exporter.hooks.open_records import open_records
 from pool_exporter.hooks.pool_binding import ATTRIBUTE, PoolBinding, Proxied, Record, binding_of
+from pool_exporter.hooks.server_pids import server_pid_of
 from pool_exporter.hooks.sqlalchemy_private import (
     has_terminate,
     is_async,
     is_failed_ping,
     limit_of,
-    open_records,
     pool_of,
     record_of,
-    server_pid_of,
 )
 from pool_exporter.state.checkout_details import write_server_pid
 from pool_exporter.state.connection import CLOSED, DETACHED, Connection

@@ -1,14 +1,19 @@
 """The number by which a database server knows a driver's connection, of drivers that have it at hand without a query.
 
 PostgreSQL's is the backend's process id, MySQL's the thread id. Rules: only types of known drivers are asked, and by
-the driver's own method, so that an application's subclass or test double never sees a call. Nothing here may know
-SQLAlchemy or import a driver.
+the driver's own method, so that an application's subclass or test double never sees a call. Nothing here may
+import a driver.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
 from operator import attrgetter, methodcaller
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.engine import AdaptedConnection
+
+if TYPE_CHECKING:
+    from pool_exporter.hooks.pool_binding import Record
 
 _DRIVERS: Final[dict[str, tuple[str, Callable[[object], object]]]] = {
     "asyncpg": ("get_server_pid", methodcaller("__call__")),
@@ -33,3 +38,11 @@ def server_pid(connection: object) -> int:
                 # Taken from the driver's class, not from the instance, whose class may override it.
                 return int(str(read(getattr(cls, name).__get__(connection))))
     return 0
+
+
+def server_pid_of(record: "Record") -> int:
+    """Return the number by which the server knows the record's connection, or 0 where the driver has none at hand."""
+    connection = record.dbapi_connection
+    if issubclass(type(connection), AdaptedConnection):
+        connection = record.driver_connection
+    return server_pid(connection)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from operator import attrgetter, methodcaller
 from typing import TYPE_CHECKING, Final, cast
-from weakref import ref
+from weakref import finalize, ref
 
 from sqlalchemy import exc
-from sqlalchemy.engine import AdaptedConnection, Engine
+from sqlalchemy.engine import Engine
 from sqlalchemy.pool import (
     AssertionPool,
     ConnectionPoolEntry,
@@ -27,7 +27,6 @@ from sqlalchemy.pool import (
     SingletonThreadPool,
 )
 
-from pool_exporter.hooks.server_pids import server_pid
 from pool_exporter.state.pool_slots import UNLIMITED
 
 if TYPE_CHECKING:
@@ -38,6 +37,9 @@ RECORD: Final[type[ConnectionPoolEntry]] = getattr(_BASE, "_ConnectionRecord", C
 FAIRY: Final[type[PoolProxiedConnection]] = getattr(_BASE, "_ConnectionFairy", PoolProxiedConnection)
 """SQLAlchemy's connection record, and what it hands out as a pooled connection."""
 
+_USED: "Final[dict[object, Record] | None]" = getattr(_BASE, "_strong_ref_connection_records", None)
+_FINALIZE: Final = getattr(_BASE, "_finalize_fairy", None)
+"""Where SQLAlchemy 2.0 keeps records that are checked out, and the function of the finalizers of 2.1."""
 OPEN: Final = "_ConnectionRecord__connect"
 CLOSE: Final = "_ConnectionRecord__close"
 CREATE_RECORD: Final = "_create_connection"
@@ -227,19 +229,25 @@ def is_complete(entry: object) -> bool:
     return ("pool" if issubclass(type(entry), Engine) else "_invoke_creator") in vars(entry)
 
 
-def open_records(pool: Pool) -> "list[Record]":
-    """Find the records of *pool* that hold an open connection.
-
-    Only the garbage collector knows the used ones: by what refers to the pool. (A list of all objects would hold
-    half-built tuples of other threads, which fail when they are then resized.) That takes long where there are many
-    objects, and is left out for a pool that has never connected, as most are.
-    """
+def has_connected(pool: Pool) -> bool:
+    """Return whether the pool may have open connections: it has opened one, and does not say that it has none."""
     if not getattr(pool.dispatch.connect, "_exec_w_sync_once", False):
-        return []
-    if isinstance(pool, QueuePool) and pool.checkedin() == 0 and pool.checkedout() == 0:
-        return []
-    found = cast("list[Record]", [entry for entry in gc.get_referrers(pool) if type(entry) is RECORD])
-    return [each for each in found if pool_of(each) is pool and each.dbapi_connection is not None]
+        return False
+    return not isinstance(pool, QueuePool) or pool.checkedin() != 0 or pool.checkedout() != 0
+
+
+def records_in_use(pool: Pool) -> "list[Record]":
+    """Return the records that are checked out, of other pools too: where SQLAlchemy keeps them until they are back.
+
+    SQLAlchemy 2.0 has a dictionary of them, 2.1 has them in finalizers. A later version may have neither: then the
+    garbage collector is asked for what refers to *pool*, which takes long where there are many objects.
+    """
+    if _USED is not None:
+        return list(_USED.values())
+    if hasattr(FAIRY, "_finalizer") and hasattr(finalize, "_registry"):
+        calls = [call.args for call in list(finalize._registry.values()) if call.func is _FINALIZE]
+        return cast("list[Record]", [each for arguments in calls for each in arguments if type(each) is RECORD])
+    return cast("list[Record]", [entry for entry in gc.get_referrers(pool) if type(entry) is RECORD])
 
 
 def has_back(pool: Pool, record: "Record") -> bool:
@@ -268,14 +276,6 @@ def outdated_reason(record: "Record") -> str:
 def is_failed_ping(record: "Record", error: BaseException | None) -> bool:
     """Return whether the record is invalidated with *error* because its pre-ping failed."""
     return pool_of(record)._pre_ping and isinstance(error, exc.InvalidatePoolError)
-
-
-def server_pid_of(record: "Record") -> int:
-    """Return the number by which the server knows the record's connection, or 0 where the driver has none at hand."""
-    connection = record.dbapi_connection
-    if issubclass(type(connection), AdaptedConnection):
-        connection = record.driver_connection
-    return server_pid(connection)
 
 
 def limit_of(pool: Pool) -> int:

@@ -14,7 +14,8 @@ from sqlalchemy.pool import AssertionPool, NullPool, Pool, QueuePool, SingletonT
 
 from pool_exporter import instrument
 from pool_exporter.hooks.call_stack import failure_type
-from pool_exporter.hooks.sqlalchemy_private import engine_behind, limit_of, open_records, pool_of, verify
+from pool_exporter.hooks.open_records import open_records
+from pool_exporter.hooks.sqlalchemy_private import engine_behind, limit_of, pool_of, verify
 from pool_exporter.metrics.pool_metrics import CLOSE_REASONS, ERROR_TYPES
 from pool_exporter.state.pool_slots import UNLIMITED
 from tests.pools import Database, closes, levels
@@ -230,7 +231,7 @@ def test_open_records(poolclass: type[Pool]) -> None:
 
 @pytest.mark.parametrize("poolclass", [QueuePool, NullPool, SingletonThreadPool, StaticPool, AssertionPool])
 def test_nothing_to_search_for(poolclass: type[Pool]) -> None:
-    """A pool that has opened nothing is not searched for, which would visit every object of the process."""
+    """A pool that has opened nothing has no records, and none is searched for."""
     engine = Database().engine(poolclass)
     pools = [poolclass(Database().connect), engine.pool]
     engine.connect().close()
@@ -240,6 +241,32 @@ def test_nothing_to_search_for(poolclass: type[Pool]) -> None:
         patch.setattr(gc, "get_referrers", None)
 
         assert [[], [], []] == [open_records(pool) for pool in pools]
+
+
+@pytest.mark.parametrize("poolclass", [QueuePool, NullPool, SingletonThreadPool, StaticPool, AssertionPool])
+def test_heap_is_not_searched(poolclass: type[Pool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records are found without the garbage collector, which would visit every object of the process."""
+    monkeypatch.setattr(gc, "get_referrers", None)
+    monkeypatch.setattr(gc, "get_objects", None)
+    engine = Database().engine(poolclass)
+    with engine.connect() as connection:
+        record = connection.connection._connection_record
+        used = open_records(engine.pool)
+    idle = open_records(engine.pool)
+    engine.dispose()
+
+    assert ([record], [] if poolclass is NullPool else [record]) == (used, idle)
+
+
+def test_search_is_bounded() -> None:
+    """A pool of the application may have anything as its attributes, such as a list that holds itself."""
+    engine = Database().engine()
+    endless: list[object] = []
+    endless.append(endless)
+    vars(engine.pool)["own"] = endless
+    with engine.connect():
+        assert 1 == len(open_records(engine.pool))
+    engine.dispose()
 
 
 def test_limit() -> None:
