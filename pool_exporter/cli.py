@@ -6,7 +6,6 @@ before that command runs, so that each starts as fast as it can.
 """
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -18,12 +17,10 @@ from typing_extensions import override
 
 import pool_exporter
 from pool_exporter.commands import dump, healthcheck, serve
-from pool_exporter.environment import Environment
+from pool_exporter.environment import DEFAULT_PORT, PORT_MAX, Environment, seconds_argument
 from pool_exporter.errors import PoolExporterError
 
 EXIT_USAGE = 2
-PORT = 10042
-PORT_MAX = 65535
 WORKERS_MAX = 64
 DURATION_SECONDS_MIN = 1.0
 
@@ -106,11 +103,11 @@ def _parser() -> argparse.ArgumentParser:
 def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=_port, default=PORT, help="port to listen on, 0 for any free one (default: %(default)s)"
+        "--port", type=_port, default=DEFAULT_PORT, help="port to listen on, 0 for any free one (default: %(default)s)"
     )
     parser.add_argument(
         "--duration",
-        type=_duration,
+        type=seconds_argument(DURATION_SECONDS_MIN),
         metavar="SECONDS",
         help="play all scenes once in this time (default: again and again until Ctrl-C)",
     )
@@ -152,16 +149,6 @@ def _workers(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= WORKERS_MAX:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {WORKERS_MAX}, not {text!r}")
     return int(text)
-
-
-def _duration(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not DURATION_SECONDS_MIN <= seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"must be seconds, at least {DURATION_SECONDS_MIN:.0f}, not {text!r}")
-    return seconds
 
 
 SCENES = ("calm", "burst", "slow", "leak", "restart", "recovery")

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from pool_exporter.environment import PORT_MAX
 from pool_exporter.errors import Problem, SettingsError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-PORT_MAX = 65535
 A_URL = "must be a database URL such as postgresql+asyncpg://user:password@host:5432/database"
 ASYNC_DRIVERS = ("postgresql+asyncpg", "mysql+aiomysql", "mariadb+aiomysql", "sqlite+aiosqlite")
 A_DIALECT = f"must begin with a dialect and driver that SQLAlchemy has, such as {', '.join(ASYNC_DRIVERS)}"

@@ -1,4 +1,4 @@
-"""The settings of this package in the environment: POOL_EXPORTER_* and OTEL_SERVICE_NAME.
+"""The settings of this package in the environment, POOL_EXPORTER_* and OTEL_SERVICE_NAME, and checks of any setting.
 
 This is the only module that reads these variables. It uses the standard library only and changes nothing.
 
@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from math import inf
+from math import inf, nan
 from pathlib import Path
 from typing import Final
-
-from typing_extensions import Self
 
 from pool_exporter.errors import Problem, SettingsError
 
@@ -34,6 +32,9 @@ SERVICE: Final = "POOL_EXPORTER_SERVICE"
 TRACE_WAITS: Final = "POOL_EXPORTER_TRACE_WAITS"
 OTEL_SERVICE: Final = "OTEL_SERVICE_NAME"
 SETTINGS: Final = (DIRECTORY, SERVICE, TRACE_WAITS)
+
+DEFAULT_PORT: Final = 10042
+PORT_MAX: Final = 65535
 
 _already_logged: set[str] = set()
 
@@ -53,7 +54,7 @@ class Environment:
     trace_waits: float | None = None
 
     @classmethod
-    def strict(cls, environ: Mapping[str, str] | None = None) -> Self:
+    def strict(cls, environ: Mapping[str, str] | None = None) -> Environment:
         """Read *environ*, by default `os.environ`.
 
         Raises:
@@ -65,7 +66,7 @@ class Environment:
         return settings
 
     @classmethod
-    def lenient(cls, environ: Mapping[str, str] | None = None) -> Self:
+    def lenient(cls, environ: Mapping[str, str] | None = None) -> Environment:
         """Read *environ*, by default `os.environ`; never raise.
 
         All that is wrong is logged in one line of level ERROR, once in a process, and the defaults are used instead.
@@ -78,25 +79,51 @@ class Environment:
         return settings
 
     @classmethod
-    def _read(cls, environ: Mapping[str, str]) -> tuple[Self, list[Problem]]:
+    def _read(cls, environ: Mapping[str, str]) -> tuple[Environment, list[Problem]]:
         """Return the settings, with the default for each wrong value, and everything that is wrong."""
         values = {key: environ[key].strip() for key in environ if key == OTEL_SERVICE or key.upper().startswith(PREFIX)}
         problems = [Problem(key, None, _suggestion(key)) for key in values if _is_unknown(key, values)]
         directory, waits = values.get(DIRECTORY), values.get(TRACE_WAITS)
-        trace_waits = _seconds(waits) if waits else None
-        if waits and trace_waits is None:
-            problems.append(Problem(TRACE_WAITS, waits, "must be seconds, from 0"))
+        trace_waits = None
+        if waits:
+            try:
+                trace_waits = seconds(waits, 0)
+            except ValueError:
+                problems.append(Problem(TRACE_WAITS, waits, "must be seconds, at least 0"))
         service = values.get(SERVICE) or values.get(OTEL_SERVICE) or ""
         return cls(Path(directory) if directory else None, service, trace_waits), problems
 
 
-def _seconds(text: str) -> float | None:
-    """Return a duration, or None if *text* is not one."""
+def seconds(value: str | float, least: float) -> float:
+    """Return a duration in seconds.
+
+    Args:
+        value: A number, or its text.
+        least: The shortest duration that is allowed, in seconds.
+
+    Raises:
+        ValueError: *value* is not a finite number, or less than *least*.
+    """
     try:
-        seconds = float(text)
+        found = float(value)
     except ValueError:
-        return None
-    return seconds if 0 <= seconds < inf else None
+        found = nan
+    if not least <= found < inf:
+        raise ValueError(f"must be seconds, at least {least:g}, not {value!r}")
+    return found
+
+
+def seconds_argument(least: float) -> Callable[[str], float]:
+    """Return the `type` of a command line argument that is a duration of at least *least* seconds."""
+    from argparse import ArgumentTypeError  # An application never loads it.
+
+    def parse(text: str) -> float:
+        try:
+            return seconds(text, least)
+        except ValueError as error:
+            raise ArgumentTypeError(str(error)) from None
+
+    return parse
 
 
 def _is_unknown(key: str, values: Mapping[str, str]) -> bool:

@@ -136,7 +136,7 @@ def test_wrong_variables_are_told_at_once(
 
     assert (2, "") == (code, out)
     assert "POOL_EXPORTER_DIRR: is not a setting of pool_exporter; did you mean POOL_EXPORTER_DIR?" in err
-    assert "POOL_EXPORTER_TRACE_WAITS='soon': must be seconds, from 0" in err
+    assert "POOL_EXPORTER_TRACE_WAITS='soon': must be seconds, at least 0" in err
 
 
 def test_defaults_are_those_of_the_design() -> None:

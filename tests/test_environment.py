@@ -41,10 +41,10 @@ def test_read(environ: dict[str, str], expected: Environment) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("POOL_EXPORTER_TRACE_WAITS", "soon", "POOL_EXPORTER_TRACE_WAITS='soon': must be seconds, from 0"),
-        ("POOL_EXPORTER_TRACE_WAITS", "-1", "POOL_EXPORTER_TRACE_WAITS='-1': must be seconds, from 0"),
-        ("POOL_EXPORTER_TRACE_WAITS", "nan", "POOL_EXPORTER_TRACE_WAITS='nan': must be seconds, from 0"),
-        ("POOL_EXPORTER_TRACE_WAITS", "inf", "POOL_EXPORTER_TRACE_WAITS='inf': must be seconds, from 0"),
+        ("POOL_EXPORTER_TRACE_WAITS", "soon", "POOL_EXPORTER_TRACE_WAITS='soon': must be seconds, at least 0"),
+        ("POOL_EXPORTER_TRACE_WAITS", "-1", "POOL_EXPORTER_TRACE_WAITS='-1': must be seconds, at least 0"),
+        ("POOL_EXPORTER_TRACE_WAITS", "nan", "POOL_EXPORTER_TRACE_WAITS='nan': must be seconds, at least 0"),
+        ("POOL_EXPORTER_TRACE_WAITS", "inf", "POOL_EXPORTER_TRACE_WAITS='inf': must be seconds, at least 0"),
         ("POOL_EXPORTER_SERVISE", "x", "POOL_EXPORTER_SERVISE: is not a setting of .*; did you mean .*_SERVICE[?]"),
         ("pool_exporter_dir", "x", "pool_exporter_dir: is not a setting of .*; did you mean POOL_EXPORTER_DIR[?]"),
         ("POOL_EXPORTER_SERVICES_HOST", "x", "POOL_EXPORTER_SERVICES_HOST: is not a setting"),
@@ -79,7 +79,7 @@ def test_lenient(caplog: pytest.LogCaptureFixture) -> None:
     assert [Environment(Path("/x"))] * 2 == found
     assert ("pool_exporter", logging.ERROR, 1) == (logger, level, len(line.splitlines()))
     assert "POOL_EXPORTER_SERVIC: is not a setting of pool_exporter; did you mean POOL_EXPORTER_SERVICE?" in line
-    assert "POOL_EXPORTER_TRACE_WAITS='once': must be seconds, from 0" in line
+    assert "POOL_EXPORTER_TRACE_WAITS='once': must be seconds, at least 0" in line
 
 
 def test_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,14 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
+from pool_exporter.environment import DEFAULT_PORT, seconds_argument
 from pool_exporter.sidecar.listen_addresses import parse
 
 NAME: Final = "healthcheck"
 HELP: Final = "Check that a sidecar responds: exit code 0 if it does, else 1 and the reason."
-ADDRESS: Final = ":10042"
+ADDRESS: Final = f":{DEFAULT_PORT}"
 SECONDS: Final = 3.0
+SECONDS_MIN: Final = 0.1
 
 _LOCAL: Final = {"": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # addresses that mean all interfaces
 _REFUSALS: Final = (401, 429)
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=seconds_argument(SECONDS_MIN),
         default=SECONDS,
         metavar="SECONDS",
         help="how long to wait for a response (default: %(default)s)",

@@ -6,12 +6,13 @@ from typing import Final
 
 from pool_exporter import probe
 from pool_exporter.commands.directory_argument import add_directory, directory_of
+from pool_exporter.environment import DEFAULT_PORT
 from pool_exporter.otel import otlp_options
 from pool_exporter.sidecar import log_format
 
 NAME: Final = "serve"
 HELP: Final = "Serve the metrics of all workers that share a directory, even while they are frozen or dead."
-ADDRESS: Final = ":10042"
+ADDRESS: Final = f":{DEFAULT_PORT}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

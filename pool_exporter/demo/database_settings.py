@@ -30,7 +30,7 @@ from pool_exporter.errors import Problem, SettingsError
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-A_DURATION = "must be seconds, from 0"
+A_DURATION = "must be seconds, at least 0"
 A_SWITCH = "must be true or false (also 1/0, yes/no, on/off)"
 
 

@@ -5,7 +5,6 @@ those that they leave to an SDK. A wrong option is a SettingsError. Nothing here
 """
 
 import argparse
-import math
 import os
 import socket
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from pool_exporter.environment import seconds, seconds_argument
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.snapshot import Source
@@ -30,6 +30,8 @@ HTTP: Final = "http/protobuf"
 GRPC: Final = "grpc"
 GRPC_POINTS_MAX: Final = 8_000
 """Points in one message. A thousand pools have 50,000 of about 400 bytes, and a gRPC message has at most 4 MiB."""
+
+INTERVAL_SECONDS_MIN: Final = 0.001
 
 _PATH: Final = "/v1/metrics"
 _MODULES: Final = {
@@ -62,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--otlp.interval",
         dest="otlp_interval",
         metavar="SECONDS",
-        type=float,
+        type=seconds_argument(INTERVAL_SECONDS_MIN),
         help=f"(default: {_INTERVAL}, in milliseconds, or 60)",
     )
 
@@ -96,6 +98,7 @@ def push_target(
     endpoint: str = "",
     protocol: str | None = None,
     interval_seconds: float | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> "PushTarget":
     """Return where and how to push.
 
@@ -103,25 +106,37 @@ def push_target(
         endpoint: URL of the collector; empty for the environment's.
         protocol: `http/protobuf` or `grpc`; None for the environment's.
         interval_seconds: The time between two pushes; None for the environment's.
+        environ: The variables that this module reads, by default `os.environ`. The exporters read `os.environ`.
 
     Raises:
-        SettingsError: An option or variable is wrong, or a package is missing.
+        SettingsError: Options or variables are wrong, or a package is missing. The error names all that are wrong.
     """
-    protocol = protocol or _first(*_PROTOCOLS) or HTTP
+    environ = os.environ if environ is None else environ
+    problems: list[Problem] = []
+    protocol = protocol or _first(environ, *_PROTOCOLS) or HTTP
     if protocol not in _MODULES:
-        raise SettingsError(Problem(_PROTOCOLS[1], protocol, f"must be {' or '.join(_MODULES)}"))
-    deltas = _deltas()
-    interval_seconds = _interval(interval_seconds)
+        problems.append(Problem(_PROTOCOLS[1], protocol, f"must be {' or '.join(_MODULES)}"))
+    if endpoint and not _is_url(endpoint):
+        problems.append(Problem("--otlp", endpoint, "must be a URL such as http://localhost:4318"))
+    deltas = _deltas(environ, problems)
+    seconds_between = _interval(environ, problems) if interval_seconds is None else interval_seconds
+    if problems:
+        raise SettingsError(*problems)
     exporter = _exporter(endpoint, protocol)
     from pool_exporter.otel.otlp_push import PushTarget
 
-    name = endpoint or _first(*_ENDPOINTS) or "localhost"
-    return PushTarget(name, exporter, _resource(), interval_seconds, deltas)
+    name = endpoint or _first(environ, *_ENDPOINTS) or "localhost"
+    return PushTarget(name, exporter, _resource(environ), min(seconds_between, threading.TIMEOUT_MAX), deltas)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        return urlsplit(text).scheme in ("http", "https")
+    except ValueError:  # Half of an IPv6 address.
+        return False
 
 
 def _exporter(endpoint: str, protocol: str) -> "MetricExporter":
-    if endpoint and urlsplit(endpoint).scheme not in {"http", "https"}:
-        raise SettingsError(Problem("--otlp", endpoint, "must be a URL such as http://localhost:4318"))
     if endpoint and protocol == HTTP:
         endpoint = endpoint.rstrip("/").removesuffix(_PATH) + _PATH
     module, extra = _MODULES[protocol]
@@ -136,45 +151,38 @@ def _exporter(endpoint: str, protocol: str) -> "MetricExporter":
     return exporter
 
 
-def _deltas() -> frozenset[Kind]:
-    preference = _first(_PREFERENCE) or "cumulative"
+def _deltas(environ: Mapping[str, str], problems: list[Problem]) -> frozenset[Kind]:
+    preference = _first(environ, _PREFERENCE) or "cumulative"
     if preference.lower() not in _DELTAS:
-        raise SettingsError(Problem(_PREFERENCE, preference, f"must be {', '.join(_DELTAS)}"))
-    return _DELTAS[preference.lower()]
+        problems.append(Problem(_PREFERENCE, preference, f"must be {', '.join(_DELTAS)}"))
+    return _DELTAS.get(preference.lower(), frozenset())
 
 
-def _interval(seconds: float | None) -> float:
-    if seconds is not None:
-        return _checked("--otlp.interval", str(seconds), seconds, "must be seconds, more than 0")
-    text = _first(_INTERVAL) or "60000"
+def _interval(environ: Mapping[str, str], problems: list[Problem]) -> float:
+    """Return the seconds of the variable, which is in milliseconds."""
+    text = _first(environ, _INTERVAL) or "60000"
     try:
-        seconds = float(text) / 1000
+        return seconds(text, INTERVAL_SECONDS_MIN * 1000) / 1000
     except ValueError:
-        seconds = math.nan
-    return _checked(_INTERVAL, text, seconds, "must be milliseconds, more than 0")
+        problems.append(Problem(_INTERVAL, text, "must be milliseconds, at least 1"))
+        return 60.0
 
 
-def _checked(key: str, text: str, seconds: float, allowed: str) -> float:
-    if not 0 < seconds <= threading.TIMEOUT_MAX:
-        raise SettingsError(Problem(key, text, allowed))
-    return seconds
-
-
-def _resource() -> "Resource":
+def _resource(environ: Mapping[str, str]) -> "Resource":
     """Return the resource of the environment. Its instance id, unless given, is the same after each restart."""
     from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
 
     from pool_exporter.otel.service_resources import with_service
 
-    given = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    given = environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     resource = Resource.create()
-    if "OTEL_SERVICE_NAME" not in os.environ and f"{SERVICE_NAME}=" not in given:
+    if "OTEL_SERVICE_NAME" not in environ and f"{SERVICE_NAME}=" not in given:
         resource = resource.merge(Resource({SERVICE_NAME: _SERVICE}))
     if f"{SERVICE_INSTANCE_ID}=" in given:
         return resource
     return with_service(resource, socket.gethostname(), str(resource.attributes[SERVICE_NAME]))
 
 
-def _first(*keys: str) -> str:
+def _first(environ: Mapping[str, str], *keys: str) -> str:
     """Return the first variable that is set; as OpenTelemetry defines it, an empty one is unset."""
-    return next((os.environ[key].strip() for key in keys if os.environ.get(key, "").strip()), "")
+    return next((environ[key].strip() for key in keys if environ.get(key, "").strip()), "")

@@ -1,11 +1,12 @@
 """The probe's command line arguments. SQLAlchemy is loaded only when a URL is given."""
 
 import argparse
-import math
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pool_exporter.environment import seconds_argument
 from pool_exporter.errors import Problem, SettingsError
 
 if TYPE_CHECKING:
@@ -31,51 +32,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--database-interval",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds_argument(SECONDS_MIN),
         default=15.0,
         help="time between two queries of a server (default: %(default)g)",
     )
     group.add_argument(
         "--database-timeout",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds_argument(SECONDS_MIN),
         default=5.0,
         help="timeout for connecting and for each statement (default: %(default)g)",
     )
 
 
-def from_arguments(asked: argparse.Namespace) -> "Probes | None":
-    """Return the configured probes, not started; None without a URL. Raises SettingsError for a wrong URL."""
+def from_arguments(asked: argparse.Namespace, environ: Mapping[str, str] | None = None) -> "Probes | None":
+    """Create the configured probes.
+
+    Args:
+        asked: The parsed arguments of `add_arguments`.
+        environ: Where a URL of the form `env:NAME` is read; by default `os.environ`.
+
+    Returns:
+        The probes, not started; None without a URL.
+
+    Raises:
+        SettingsError: A URL is wrong, or cannot be read.
+    """
     if not asked.database_urls:
         return None
-    urls = [_url(given) for given in asked.database_urls]
+    urls = _urls(asked.database_urls, os.environ if environ is None else environ)
     from pool_exporter.probe.probes import Probes
     from pool_exporter.probe.target import parse_targets
 
     return Probes(parse_targets(urls), asked.database_interval, asked.database_timeout)
 
 
-def _url(given: str) -> str:
-    """Return the URL: as given, from an environment variable, or from a file."""
+def _urls(given: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """Return all URLs; one error names all that cannot be read."""
+    found = [_url(each, environ) for each in given]
+    if problems := [each for each in found if isinstance(each, Problem)]:
+        raise SettingsError(*problems)
+    return [each for each in found if isinstance(each, str)]
+
+
+def _url(given: str, environ: Mapping[str, str]) -> str | Problem:
+    """Return the URL: as given, from an environment variable, or from a file; a Problem if it cannot be read."""
     if given.startswith(FROM_ENVIRONMENT):
         name = given.removeprefix(FROM_ENVIRONMENT)
-        if not os.environ.get(name, "").strip():
-            raise SettingsError(Problem(ARGUMENT, given, f"the environment has no {name}"))
-        return os.environ[name].strip()
+        if not environ.get(name, "").strip():
+            return Problem(ARGUMENT, given, f"the environment has no {name}")
+        return environ[name].strip()
     if given.startswith(FROM_FILE):
         try:
             return Path(given.removeprefix(FROM_FILE)).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", "it is not UTF-8 text")
-            raise SettingsError(Problem(ARGUMENT, given, f"cannot be read: {reason}")) from None
+            return Problem(ARGUMENT, given, f"cannot be read: {reason}")
     return given
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not SECONDS_MIN <= seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"must be seconds, at least {SECONDS_MIN}, not {text!r}")
-    return seconds

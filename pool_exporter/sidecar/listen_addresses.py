@@ -14,11 +14,11 @@ from errno import EADDRNOTAVAIL, EAFNOSUPPORT
 from pathlib import Path
 from typing import Final
 
+from pool_exporter.environment import PORT_MAX
 from pool_exporter.errors import Problem, SettingsError
 
 FLAG: Final = "--web.listen-address"
 BACKLOG: Final = 128
-PORT_MAX: Final = 65535
 SOCKET_UMASK: Final = 0o117
 """Only its owner and its group may use a unix socket, as the workers' files."""
 

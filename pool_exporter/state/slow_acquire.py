@@ -4,9 +4,9 @@ Nothing here may know what the callback does with an acquire.
 """
 
 from collections.abc import Callable
-from math import inf
 from typing import Final, TypeAlias
 
+from pool_exporter import environment
 from pool_exporter.state.layout import SECOND
 
 NEVER_NS: Final = 1 << 63
@@ -22,9 +22,10 @@ def nanoseconds(seconds: float) -> int:
     Raises:
         ValueError: *seconds* is negative, infinite or not a number.
     """
-    if not 0 <= seconds < inf:
-        raise ValueError(f"trace_waits must be seconds, from 0, not {seconds!r}")
-    return round(seconds * SECOND)
+    try:
+        return round(environment.seconds(seconds, 0) * SECOND)
+    except ValueError as error:
+        raise ValueError(f"trace_waits {error}") from None
 
 
 def _ignore(_: int, __: str | None, ___: BaseException | None) -> None:

@@ -14,6 +14,7 @@ import time
 from errno import EACCES, EADDRNOTAVAIL
 from typing import Final, final
 
+from pool_exporter.environment import DEFAULT_PORT, PORT_MAX
 from pool_exporter.metrics.snapshot import Source
 from pool_exporter.web.fork_hooks import ForkHook
 from pool_exporter.web.fork_notice import ForkNotice
@@ -27,7 +28,9 @@ CLOSE_SECONDS: Final = 1.0
 _log = logging.getLogger("pool_exporter")
 
 
-def start_http_server(port: int = 10042, addr: str = "127.0.0.1", source: Source | None = None) -> "MetricsServer":
+def start_http_server(
+    port: int = DEFAULT_PORT, addr: str = "127.0.0.1", source: Source | None = None
+) -> "MetricsServer":
     """Serve the pages of `make_wsgi_app` from threads of this process, and return the server.
 
     Call it in each worker, after the fork. A taken port is one WARNING, and the server's `port` is None.
@@ -41,8 +44,8 @@ def start_http_server(port: int = 10042, addr: str = "127.0.0.1", source: Source
         ValueError: The port is not from 0 to 65535.
         OSError: The address is not one of this machine, or this user may not listen on the port.
     """
-    if not 0 <= port <= 65535:  # noqa: PLR2004  # the largest there is
-        raise ValueError(f"a port is from 0 to 65535, got {port}")
+    if not 0 <= port <= PORT_MAX:
+        raise ValueError(f"a port is from 0 to {PORT_MAX}, got {port}")
     app = make_wsgi_app(source or ForkNotice(own_source()))
     try:
         return MetricsServer(addr, _listen(addr, port), app)

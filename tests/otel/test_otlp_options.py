@@ -4,6 +4,7 @@ import argparse
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -182,9 +183,9 @@ def test_the_resource_arrives(collector: Collector, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("OTEL_METRIC_EXPORT_INTERVAL", "soon", "must be milliseconds, more than 0"),
-        ("OTEL_METRIC_EXPORT_INTERVAL", "0", "must be milliseconds, more than 0"),
-        ("OTEL_METRIC_EXPORT_INTERVAL", "inf", "must be milliseconds, more than 0"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "soon", "must be milliseconds, at least 1"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "0", "must be milliseconds, at least 1"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "inf", "must be milliseconds, at least 1"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "must be http/protobuf or grpc"),
         ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "both", "must be cumulative, delta, lowmemory"),
     ],
@@ -202,8 +203,7 @@ def test_a_bad_variable_is_named(key: str, value: str, message: str, monkeypatch
     ("arguments", "message"),
     [
         (["--otlp", "localhost:4318"], "--otlp='localhost:4318': must be a URL such as http://localhost:4318"),
-        (["--otlp", "--otlp.interval", "-1"], "--otlp.interval='-1.0': must be seconds, more than 0"),
-        (["--otlp", "--otlp.interval", "nan"], "--otlp.interval='nan': must be seconds, more than 0"),
+        (["--otlp", "http://[::1"], "--otlp='http://[::1': must be a URL such as http://localhost:4318"),
     ],
 )
 def test_a_bad_argument_is_named(arguments: list[str], message: str) -> None:
@@ -212,6 +212,35 @@ def test_a_bad_argument_is_named(arguments: list[str], message: str) -> None:
         pusher(*arguments)
 
     assert message == str(raised.value)
+
+
+@pytest.mark.parametrize("interval", ["-1", "0", "nan", "inf", "soon"])
+def test_a_bad_interval_is_named(interval: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The interval is checked with the other arguments of the command line."""
+    with pytest.raises(SystemExit):
+        asked("--otlp", "--otlp.interval", interval)
+
+    assert f"--otlp.interval: must be seconds, at least 0.001, not '{interval}'\n" in capsys.readouterr().err
+
+
+def test_everything_wrong_is_named_at_once() -> None:
+    """One error has all wrong options and variables of the environment that is passed in."""
+    environ = {
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json",
+        "OTEL_METRIC_EXPORT_INTERVAL": "soon",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "both",
+    }
+    with pytest.raises(SettingsError) as raised:
+        otlp_options.push_target("localhost:4318", environ=environ)
+
+    assert {*environ, "--otlp"} == {problem.key for problem in raised.value.problems}
+
+
+def test_an_interval_is_at_most_what_a_thread_can_wait() -> None:
+    """An interval beyond what `threading` takes is that maximum."""
+    environ = {"OTEL_METRIC_EXPORT_INTERVAL": "1e300"}
+
+    assert threading.TIMEOUT_MAX == otlp_options.push_target("http://localhost:1", environ=environ).interval_seconds
 
 
 @pytest.mark.parametrize(("protocol", "extra"), [("http/protobuf", "otel"), ("grpc", "otel-grpc")])

@@ -67,6 +67,15 @@ def test_url_that_is_not_there(given: str, expected: str) -> None:
         servers("--database-url", given)
 
 
+def test_all_urls_that_are_not_there_are_named() -> None:
+    """One error has each of them; variables are those of the environment that is passed in."""
+    given = parsed(*("--database-url", "env:A", "--database-url", "file:/no/such/file", "--database-url", "env:B"))
+    with pytest.raises(SettingsError) as caught:
+        probe.from_arguments(given, {"B": "postgresql://u@b/x"})
+
+    assert ["env:A", "file:/no/such/file"] == [problem.value for problem in caught.value.problems]
+
+
 def test_file_that_is_no_text(tmp_path: Path) -> None:
     """It is one clear error, too, without a byte of the file in it."""
     (tmp_path / "url").write_bytes(b"geheim\xff")
