@@ -203,7 +203,7 @@ def test_a_bad_variable_is_named(key: str, value: str, message: str, monkeypatch
     ("arguments", "message"),
     [
         (["--otlp", "localhost:4318"], "--otlp='localhost:4318': must be a URL such as http://localhost:4318"),
-        (["--otlp", "http://[::1"], "--otlp='http://[::1': must be a URL such as http://localhost:4318"),
+        (["--otlp", "http://[::1"], "--otlp='http://[:***': must be a URL such as http://localhost:4318"),
     ],
 )
 def test_a_bad_argument_is_named(arguments: list[str], message: str) -> None:
