@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import pytest
 
@@ -71,6 +72,21 @@ def test_first_success_is_no_news(poller: Poller, caplog: pytest.LogCaptureFixtu
     poller._succeeded(ServerStats(97), 0.0)
 
     assert [] == lines(caplog)
+
+
+def test_times_of_a_query_enclose_the_answer(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the server answered was true at some time between the two."""
+    answered: list[float] = []
+
+    async def query() -> ServerStats:
+        answered.append(time.monotonic())
+        return ServerStats(97)
+
+    monkeypatch.setattr(poller, "_query", query)
+    before = time.monotonic()
+    asyncio.run(poller._query_once(asyncio.Event()))
+
+    assert before <= poller.state.began <= answered[0] <= poller.state.taken
 
 
 def test_error_that_cannot_be_printed(poller: Poller, caplog: pytest.LogCaptureFixture) -> None:
