@@ -5,12 +5,13 @@ libraries may have replaced that by a wrapper, or several by copies of one wrapp
 """
 
 import sys
+from traceback import walk_tb
 from types import FrameType, TracebackType
 from typing import Final
 
 from sqlalchemy import exc
 from sqlalchemy.engine import Engine
-from sqlalchemy.pool import Pool
+from sqlalchemy.pool import NullPool, Pool
 
 from pool_exporter.hooks.pool_binding import Record
 from pool_exporter.hooks.sqlalchemy_private import CLOSERS, OPEN, RECORD, definer, outdated_reason, pool_of
@@ -27,6 +28,12 @@ _DISPOSE: Final = _function(Engine, "dispose")
 _GET_CONNECTION: Final = _function(RECORD, "get_connection")
 _INVALIDATE: Final = _function(RECORD, "invalidate")
 _OPEN: Final = _function(RECORD, OPEN, "__connect")
+
+_SQLALCHEMY: Final = "sqlalchemy."
+_EVENTS: Final = "sqlalchemy.event."
+_HELPERS: Final = "sqlalchemy.util."
+"""Modules between the opening of a connection and a listener of `connect`; SQLAlchemy's own listeners are in others."""
+
 _RAW_CONNECTION: Final = _function(Engine, "raw_connection")
 
 
@@ -57,9 +64,19 @@ def close_reason(record: Record, reason: str) -> str:
         if _runs(frame, _GET_CONNECTION):
             return outdated_reason(record)
         if frame.f_code.co_name in CLOSERS and frame.f_locals.get("self") is pool_of(record):
-            return CLOSERS[frame.f_code.co_name]
+            found = CLOSERS[frame.f_code.co_name]
+            return "not_pooled" if found == "overflow" and isinstance(pool_of(record), NullPool) else found
         frame = frame.f_back
     return "discarded"
+
+
+def invalidation_reason(error: BaseException | None) -> str:
+    """Return the close reason of a connection that is invalidated with *error*.
+
+    A task or thread that is cancelled in the middle of a query, because its client has gone or its time is up, leaves
+    a connection that nothing is wrong with but the unread answer: that is not a broken one.
+    """
+    return "invalidate" if error is None or isinstance(error, Exception) else "cancelled"
 
 
 def failure_type(error: BaseException) -> str:
@@ -68,15 +85,25 @@ def failure_type(error: BaseException) -> str:
         return "timeout"
     if not isinstance(error, Exception):
         return "cancelled"
-    return "connect" if _passed_open(error.__traceback__) else "other"
+    return "connect" if _is_of_server(error.__traceback__) else "other"
 
 
-def _passed_open(traceback: TracebackType | None) -> bool:
-    while traceback is not None:
-        if _runs(traceback.tb_frame, _OPEN):
-            return True
-        traceback = traceback.tb_next
-    return False
+def _is_of_server(traceback: TracebackType | None) -> bool:
+    """Return whether the error passed the opening of a connection, and comes from no listener of the application."""
+    frames = [frame for frame, _ in walk_tb(traceback)]
+    opening = [i for i, frame in enumerate(frames) if _runs(frame, _OPEN)]
+    if not opening:
+        return False
+    below = [_module(frame) for frame in frames[opening[-1] + 1 :]]  # It may raise the error again.
+    if not below or not below[0].startswith(_EVENTS):
+        return True
+    # SQLAlchemy's own listeners set up the dialect, and query the server for that.
+    listener = next((module for module in below if not module.startswith((_EVENTS, _HELPERS))), "")
+    return listener.startswith(_SQLALCHEMY)
+
+
+def _module(frame: FrameType) -> str:
+    return f"{frame.f_globals.get('__name__')}."
 
 
 def is_dispose(caller: FrameType) -> bool:

@@ -19,7 +19,7 @@ from weakref import ref
 from sqlalchemy.pool import Pool
 
 from pool_exporter.hook_errors import guarded
-from pool_exporter.hooks.call_stack import close_reason, is_dispose
+from pool_exporter.hooks.call_stack import close_reason, invalidation_reason, is_dispose
 from pool_exporter.hooks.checkout_patches import patch_instance_connect, restore_instance_connect
 from pool_exporter.hooks.corrections import catch_up, correct, count_orphans
 from pool_exporter.hooks.drift_check import Drift
@@ -176,7 +176,7 @@ class PoolHooks:
         self.state.invalidated("soft" if is_soft else "hard")
         connection = self._tracked(record)
         if connection is not None and not is_soft:
-            connection.close_reason = "pre_ping" if is_failed_ping(record, error) else "invalidate"
+            connection.close_reason = "pre_ping" if is_failed_ping(record, error) else invalidation_reason(error)
 
     @guarded
     def closing(self, record: Record) -> None:
@@ -204,6 +204,7 @@ class PoolHooks:
             return
         _unset(record)
         is_lost = connection.checkout is None or connection.checkout() is None
+        connection.close_reason = "discarded" if is_lost else "detached"
         self.state.detached(connection)
         self._detached[connection.identity] = connection
         if not is_lost:
@@ -215,12 +216,12 @@ class PoolHooks:
     @guarded
     def detached_closed(self, dbapi_connection: object) -> None:
         """Count the close of a connection, if it is one that has left the pool."""
-        self._close_detached(id(dbapi_connection), "detached")
+        self._close_detached(id(dbapi_connection))
 
-    def _close_detached(self, identity: int, reason: str) -> None:
+    def _close_detached(self, identity: int, reason: str = "") -> None:
         connection = self._detached.pop(identity, None)
         if connection is not None:
-            self.state.closed(connection, reason)
+            self.state.closed(connection, reason or connection.close_reason)
 
     def _detect_fork(self) -> None:
         if not self.state.sentinel[0]:

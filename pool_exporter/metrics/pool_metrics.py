@@ -44,15 +44,20 @@ CLOSE_REASONS = Label(
     (
         "recycle",
         "invalidate",
+        "cancelled",
         "pre_ping",
         "soft_invalidate",
         "pool_invalidate",
         "overflow",
+        "not_pooled",
         "dispose",
         "detached",
         "discarded",
     ),
 )
+"""`cancelled` is an invalidation by an exception that is not an `Exception`, as when a client goes away or a time limit
+ends a task; `not_pooled` the return of a connection to a NullPool. `discarded` stays last: by the last value a reader
+counts what a writer of another version has under a value that it does not know."""
 
 BOUNDS_SECONDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),

@@ -58,10 +58,12 @@ ORDERS = PoolSnapshot(
         "closes": {
             "recycle": 1,
             "invalidate": 0,
+            "cancelled": 0,
             "pre_ping": 1,
             "soft_invalidate": 0,
             "pool_invalidate": 0,
             "overflow": 1,
+            "not_pooled": 0,
             "dispose": 0,
             "detached": 0,
             "discarded": 0,

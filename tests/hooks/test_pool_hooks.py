@@ -349,7 +349,7 @@ def test_listener_stops_the_connect(engine: Engine) -> None:
 
     assert (0, 1) == levels(monitor)
     assert {} == closes(monitor)
-    assert 1 == checked(monitor).connects == checked(monitor).acquire_failures["connect"]
+    assert 1 == checked(monitor).connects == checked(monitor).acquire_failures["other"]
 
 
 def test_listener_stops_the_reconnect(engine: Engine) -> None:
@@ -627,6 +627,7 @@ async def test_lost_by_a_task(async_engine: AsyncEngine, database: Database) -> 
 
     assert (0, 0) == levels(monitor)
     assert 1 == checked(monitor).leaked
+    assert {"discarded": 1} == closes(monitor)
     await eventually(0, lambda: database.open)
 
 

@@ -1,6 +1,7 @@
 """What is read from SQLAlchemy's records: who closes one and why, what stopped a caller, what a pool has open."""
 
 import gc
+import operator
 import sqlite3
 import time
 from collections.abc import Callable
@@ -101,11 +102,27 @@ def forget_connections(engine: Engine, database: Database) -> None:
     gc.collect()
 
 
+def cancel(engine: Engine, database: Database) -> None:
+    """End a thread or task in the middle of a query, as GreenletExit, gevent.Timeout and CancelledError do."""
+
+    class Cancelled(BaseException):
+        """No `Exception`, as none of them is."""
+
+    def raise_cancelled(*_: object) -> None:
+        raise Cancelled
+
+    event.listen(engine, "do_execute", raise_cancelled)
+    with pytest.raises(Cancelled), engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+    event.remove(engine, "do_execute", raise_cancelled)
+
+
 REASONS: list[tuple[Callable[[Engine, Database], None], str]] = [
     (recycle, "recycle"),
     (invalidate, "invalidate"),
     (disconnect, "invalidate"),
     (fail_the_reset, "invalidate"),
+    (cancel, "cancelled"),
     (ping, "pre_ping"),
     (soften, "soft_invalidate"),
     (outdate, "pool_invalidate"),
@@ -130,8 +147,8 @@ def test_reason(happens: Callable[[Engine, Database], None], reason: str) -> Non
 
 
 def test_every_reason_is_tried() -> None:
-    """The list above has all that there are."""
-    assert set(CLOSE_REASONS.values) == {reason for _, reason in REASONS}
+    """The list above has all that there are, but that of a NullPool, which has a test of its own."""
+    assert set(CLOSE_REASONS.values) == {"not_pooled", *(reason for _, reason in REASONS)}
 
 
 @pytest.mark.parametrize("name", ["invalidate", "get_connection", "dispose", "_do_return_conn"])
@@ -169,7 +186,7 @@ def test_reasons_of_other_pools(poolclass: type[Pool]) -> None:
     engine.connect().close()
     engine.dispose()
 
-    assert {"overflow" if poolclass is NullPool else "dispose": 1} == closes(monitor)
+    assert {"not_pooled" if poolclass is NullPool else "dispose": 1} == closes(monitor)
 
 
 # What stopped a caller.
@@ -205,6 +222,52 @@ def test_failure_of_the_ping() -> None:
     database.is_down = True
 
     with pytest.raises(OperationalError):
+        engine.connect()
+
+    assert 1 == monitor.snapshot().acquire_failures["connect"]
+
+
+def _raise(*_: object) -> None:
+    raise ValueError("the application's")
+
+
+@pytest.mark.parametrize("name", ["connect", "first_connect"])
+@pytest.mark.parametrize("options", [{}, {"once": True}, {"insert": True}, {"named": True}])
+def test_failure_of_a_listener(name: str, options: dict[str, bool]) -> None:
+    """An error of the application's own listener is not the server's, however it listens."""
+    engine = Database().engine()
+
+    def listener(*_: object, **__: object) -> None:
+        _raise()
+
+    event.listen(engine, name, listener, **options)
+    monitor = instrument(engine)
+
+    with pytest.raises(ValueError, match="application"):
+        engine.connect()
+
+    assert {"other": 1} == {reason: n for reason, n in monitor.snapshot().acquire_failures.items() if n}
+
+
+def test_failure_of_a_listener_without_a_frame() -> None:
+    """Nor is that of a listener that is written in C."""
+    engine = Database().engine()
+    event.listen(engine.pool, "connect", operator.add)
+    monitor = instrument(engine)
+
+    with pytest.raises(TypeError):
+        engine.connect()
+
+    assert 1 == monitor.snapshot().acquire_failures["other"]
+
+
+def test_failure_of_the_first_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLAlchemy's own listener queries the server for the dialect: that is an error of the server."""
+    engine = Database().engine()
+    monkeypatch.setattr(engine.dialect, "initialize", _raise)
+    monitor = instrument(engine)
+
+    with pytest.raises(ValueError, match="application"):
         engine.connect()
 
     assert 1 == monitor.snapshot().acquire_failures["connect"]

@@ -144,8 +144,8 @@ def test_unit_fits_the_kind(name: str) -> None:
         (pool_metrics.INVALIDATIONS, {"hard", "soft"}),
         (
             pool_metrics.CLOSE_REASONS,
-            {"recycle", "invalidate", "pre_ping", "soft_invalidate", "pool_invalidate"}
-            | {"overflow", "dispose", "detached", "discarded"},
+            {"recycle", "invalidate", "cancelled", "pre_ping", "soft_invalidate", "pool_invalidate"}
+            | {"overflow", "not_pooled", "dispose", "detached", "discarded"},
         ),
     ],
     ids=lambda case: case.name if isinstance(case, Label) else "",

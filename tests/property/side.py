@@ -221,8 +221,8 @@ class Side(PoolSide[QueuePool, Held]):
             return None, "timeout"
         except self.engine.dialect.loaded_dbapi.OperationalError:
             return None, "connect"
-        except ListenerError as error:
-            return None, "connect" if error.args == ("connect",) else "other"
+        except ListenerError:
+            return None, "other"
         except exc.InvalidRequestError:
             return None, "other"
 

@@ -77,7 +77,7 @@ def test_slots_are_reused(tmp_path: Path) -> None:
         again[layout.DETACHED_COUNT],
         again[layout.CHECKOUT_TIMES],
     )
-    assert 3 == again[layout.CLOSES + 8]
+    assert 3 == again[layout.CLOSE_AT["discarded"]]
     del slots, again
     worker.unmap()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pool_exporter.metrics.pool_metrics import BUCKETS
+from pool_exporter.metrics.pool_metrics import BUCKETS, CLOSE_REASONS
 from pool_exporter.state import layout
 from pool_exporter.workers.schema_translation import SCHEMA, translator
 
@@ -28,18 +28,18 @@ def test_schema_is_that_of_earlier_releases() -> None:
     described = {key: value for key, value in SCHEMA.items() if key not in ("labelled", "bounds_ns")}
 
     assert {
-        "words": 283,
+        "words": 285,
         "single": {name: at for at, name in enumerate(SINGLE)},
-        "histograms": {"wait": 60, "create": 81, "use": 102},
-        "rows": {"use_row": 123, "ask_row": 155, "backend_row": 187},
-        "peaks": {"used_peaks": 36, "pending_peaks": 48},
-        "owner_row": 219,
+        "histograms": {"wait": 62, "create": 83, "use": 104},
+        "rows": {"use_row": 125, "ask_row": 157, "backend_row": 189},
+        "peaks": {"used_peaks": 38, "pending_peaks": 50},
+        "owner_row": 221,
         "owner_words": 2,
         "row_count": 32,
         "window_ns": 5_000_000_000,
         "windows": 12,
     } == described
-    assert {"failures": 21, "closes": 25, "invalidated": 34} == {key: start for key, (start, *_) in labelled.items()}
+    assert {"failures": 21, "closes": 25, "invalidated": 36} == {key: start for key, (start, *_) in labelled.items()}
 
 
 def test_own_slots_are_copied() -> None:
@@ -65,6 +65,16 @@ def test_unknown_value_counts_as_the_last() -> None:
     ours = translator(other)([5, 6, 7])
 
     assert (5, 13) == (ours[layout.FAILURE_AT["timeout"]], ours[layout.FAILURE_AT["other"]])
+
+
+def test_unknown_close_counts_as_discarded() -> None:
+    """A reader of a version without a close reason, as `cancelled` is a later one, counts its closes as discarded."""
+    labelled = {"closes": [0, "recycle", "invalidate", "by_a_later_version", "discarded"]}
+    other = changed(single={}, labelled=labelled, histograms={}, rows={}, peaks={}, words=4)
+    ours = translator(other)([5, 6, 7, 8])
+
+    assert (6, 15) == (ours[layout.CLOSE_AT["invalidate"]], ours[layout.CLOSE_AT["discarded"]])
+    assert CLOSE_REASONS.values[-1] == "discarded"
 
 
 def test_other_bounds_count_at_the_next_lower() -> None:
