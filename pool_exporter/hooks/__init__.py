@@ -2,3 +2,8 @@
 
 No Exception of the package reaches the application from a patched method.
 """
+
+from sqlalchemy import __version__ as _installed
+
+if _installed.startswith(("0.", "1.")):
+    raise ImportError(f"pool_exporter needs SQLAlchemy 2.0 or later; SQLAlchemy {_installed} is installed")

@@ -1,5 +1,6 @@
 """A pool's name and settings, read once from the pool and its engine; neither can contain a password.
 
+All of them become labels here: text of bounded length that can be encoded, whatever the application has given.
 Nothing here may keep a reference to what it reads, or change it.
 """
 
@@ -18,7 +19,20 @@ _SYSTEMS: Final = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
 """The conventions' `db.system.name` where SQLAlchemy's dialect has another name."""
 
 
-def identity_of(engine: Engine | None, pool: Pool, name: str | None = None, service: str = "") -> PoolIdentity:
+LABEL_LENGTH_MAX: Final = 200
+"""Characters of a label; the rest is cut."""
+
+
+def label(value: object) -> str:
+    """Return any object as the text of a label: with `?` for a surrogate; the type's name where `__str__` raises."""
+    try:
+        text = str.__str__(str(value))  # Not a subclass of str, of which methods may do anything.
+    except Exception:  # noqa: BLE001  # it is the application's
+        text = type(value).__name__
+    return text[:LABEL_LENGTH_MAX].encode("utf-8", "replace").decode()
+
+
+def identity_of(engine: Engine | None, pool: Pool, name: object = None, service: object = "") -> PoolIdentity:
     """Return what identifies the pool in every output.
 
     Args:
@@ -27,15 +41,16 @@ def identity_of(engine: Engine | None, pool: Pool, name: str | None = None, serv
         name: The pool's name; by default its logging name, else `host:port/database`, of SQLite the file's name.
         service: The `service.name` of its series.
     """
-    # Labels are text, but what was given as a name may be anything.
-    given = str(name or pool.logging_name or getattr(engine, "logging_name", None) or "")
+    names = (name, pool.logging_name, getattr(engine, "logging_name", None))
+    given = next(filter(None, (label(each) for each in names if each is not None)), "")
     if engine is None:
-        system = dialect_name(pool)
-        return PoolIdentity(given or system or type(pool).__name__, system=system, service=service)
-    system = str(_SYSTEMS.get(engine.dialect.name, engine.dialect.name))
-    address, port = server_of(engine.url)
+        system = label(dialect_name(pool))
+        return PoolIdentity(given or system or label(type(pool).__name__), system=system, service=label(service))
+    system = label(_SYSTEMS.get(engine.dialect.name, engine.dialect.name))
+    address, port = map(label, server_of(engine.url))
     namespace = database_of(engine.url)
-    return PoolIdentity(given or _default(system, namespace, address, port), system, namespace, address, port, service)
+    default = label(_default(system, namespace, address, port))
+    return PoolIdentity(given or default, system, label(namespace), address, port, label(service))
 
 
 def _default(system: str, namespace: str, address: str, port: str) -> str:
@@ -58,4 +73,4 @@ def config_of(pool: Pool) -> PoolConfig:
 
 
 def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else label(value)

@@ -12,7 +12,7 @@ from sqlalchemy.pool import Pool
 from pool_exporter.environment import Environment
 from pool_exporter.hook_errors import errors, result_or_none
 from pool_exporter.hooks.compatibility import is_supported
-from pool_exporter.hooks.pool_description import identity_of
+from pool_exporter.hooks.pool_description import identity_of, label
 from pool_exporter.hooks.sqlalchemy_private import engine_behind
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime.degraded import degraded_pools
@@ -77,8 +77,9 @@ def _monitor_of_pool(target: object, name: str | None, service: str | None) -> M
         monitor = registry.monitor_of(pool)
         if monitor is None:
             return _new_monitor(engine, pool, name, service)
-        if name is not None and name != monitor.identity.name.partition("#")[0] and not registry.storage.is_shared:
-            registry.rename(monitor, replace(monitor.identity, name=name))
+        text = "" if name is None else label(name)
+        if text and text != monitor.identity.name.partition("#")[0] and not registry.storage.is_shared:
+            registry.rename(monitor, replace(monitor.identity, name=text))
         return monitor
 
 

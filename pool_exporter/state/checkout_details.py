@@ -37,7 +37,7 @@ def read_server_pid(slots: Sequence[int], slot: int) -> tuple[int, int]:
 def write_owner(slots: Slots, slot: int, name: str) -> None:
     """Write the first bytes of the owner's name, as many as its slots hold."""
     start = OWNER_NAMES + (slot - CHECKOUT_TIMES) * OWNER_NAME_SLOTS
-    text = name.encode()[: OWNER_NAME_SLOTS * 8].ljust(OWNER_NAME_SLOTS * 8, b"\0")
+    text = name.encode(errors="replace")[: OWNER_NAME_SLOTS * 8].ljust(OWNER_NAME_SLOTS * 8, b"\0")
     for i in range(OWNER_NAME_SLOTS if slot else 0):
         slots[start + i] = int.from_bytes(text[i * 8 : i * 8 + 8], "little", signed=True)
 

@@ -1,6 +1,7 @@
 """What a pool is called, and how it is said to be set up."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import create_engine
@@ -11,6 +12,8 @@ from pool_exporter import instrument
 from pool_exporter.hooks.pool_description import config_of, identity_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import INFO_LABELS
+from pool_exporter.runtime.instrumentation import snapshot
+from pool_exporter.web import responses
 from tests.pools import Database
 
 # psycopg is installed for the tests, and no server is asked.
@@ -161,3 +164,65 @@ def test_reading_changes_nothing() -> None:
     config_of(engine.pool)
 
     assert before == (vars(engine), vars(engine.pool))
+
+
+class Broken:
+    """What an application gives as a name by mistake."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no name")
+
+    def __bool__(self) -> bool:
+        raise RuntimeError("neither true nor false")
+
+
+SERVICE = UUID("7d444840-9dc0-11d1-b245-5ffdce74fad2")
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (SERVICE, str(SERVICE)),
+        (7, "7"),
+        (b"orders", "b'orders'"),
+        (Broken(), "Broken"),
+        ("half \udc80", "half ?"),
+        ("x" * 100_000, "x" * 200),
+        ("\U0001f40d" * 300, "\U0001f40d" * 200),
+    ],
+    ids=["uuid", "number", "bytes", "broken", "surrogate", "long", "outside the BMP"],
+)
+def test_every_label_is_bounded_text(given: object, text: str) -> None:
+    """Whatever was given as a name or a service is a text of bounded length that can be encoded."""
+    engine = create_engine("postgresql+psycopg://db/shop", poolclass=NullPool)
+    identity = identity_of(engine, engine.pool, given, given)
+
+    assert (text, text, {str}) == (identity.name, identity.service, {type(value) for value in identity.values()})
+
+
+def test_long_parts_of_a_url_are_cut() -> None:
+    """The host and the database of a URL are bounded, too, and the name that is made of them."""
+    engine = create_engine(URL.create("postgresql+psycopg", host="h" * 900, database="d" * 900), poolclass=NullPool)
+    identity = identity_of(engine, engine.pool)
+
+    assert {"h" * 200, "d" * 200, "postgresql", "5432", ""} == set(identity.values())
+
+
+def test_settings_are_text() -> None:
+    """The labels of sqlalchemy_pool_info are bounded, whatever a pool class of the application is named."""
+    odd = type("Odd" * 100, (QueuePool,), {})
+    labels = config_of(odd(Database().connect)).labels
+
+    assert ("Odd" * 100)[:200] == labels["pool_class"]
+
+
+@pytest.mark.parametrize("given", [SERVICE, Broken(), "half \udc80"], ids=["uuid", "broken", "surrogate"])
+def test_page_has_any_label(given: Any) -> None:
+    """A pool of any name and service is on the page; names that differ in surrogates alone are distinct."""
+    engines = [Database().engine(), Database().engine()]
+    monitors = [instrument(engine, name=given, service=given) for engine in engines]
+    page = responses.respond(responses.Request("GET", responses.METRICS, "", ""), snapshot).body.decode()
+    text = monitors[0].identity.name
+
+    assert [text, f"{text}#2"] == [monitor.identity.name for monitor in monitors]
+    assert 1 == page.count(f'sqlalchemy_pool_used_peak{{db_client_connection_pool_name="{text}",')

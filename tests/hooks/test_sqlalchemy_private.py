@@ -1,6 +1,7 @@
 """What is read from SQLAlchemy's records: who closes one and why, what stopped a caller, what a pool has open."""
 
 import gc
+import importlib
 import operator
 import sqlite3
 import time
@@ -8,12 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import AssertionPool, NullPool, Pool, QueuePool, SingletonThreadPool, StaticPool
 
-from pool_exporter import instrument
+from pool_exporter import hooks, instrument
 from pool_exporter.hooks.call_stack import failure_type
 from pool_exporter.hooks.open_records import open_records
 from pool_exporter.hooks.sqlalchemy_private import engine_behind, limit_of, pool_of, verify
@@ -357,3 +359,11 @@ def test_default_dialect_may_be_changed(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(QueuePool._dialect, "has_terminate", True)
 
     assert [] == verify()
+
+
+def test_sqlalchemy_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On SQLAlchemy 1.4 the import fails with one sentence, not for a name that is missing there."""
+    monkeypatch.setattr(sqlalchemy, "__version__", "1.4.54")
+
+    with pytest.raises(ImportError, match=r"^pool_exporter needs SQLAlchemy 2.0 or later; SQLAlchemy 1.4.54 is inst"):
+        importlib.reload(hooks)

@@ -62,3 +62,11 @@ def test_number_and_time_are_read_as_written(server_pid: int, opened: int, expec
 
     assert expected == read_server_pid(slots, LAST)
     assert slots[layout.OWNER_NAMES - 1] < 2**63
+
+
+def test_name_of_a_thread_with_a_surrogate() -> None:
+    """A thread may be named after a file, and that name may have half a character."""
+    slots = layout.new_slots()
+    write_owner(slots, layout.CHECKOUT_TIMES, "file-\udc80")
+
+    assert "file-?" == read_owner(slots, layout.CHECKOUT_TIMES)
