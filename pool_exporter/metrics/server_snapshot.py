@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from pool_exporter.metrics.frozen import closed, frozen
+from pool_exporter.metrics.frozen import check_numbers, closed, frozen, number_fields
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.metric import Label
 from pool_exporter.metrics.server_metrics import (
@@ -164,6 +164,7 @@ class ServerSnapshot:
             object.__setattr__(self, name, _closed_by_names(label, getattr(self, name), f"{self.identity}: {name}"))
         for name in ("shared", "idle_in_transaction", "gone"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
+        check_numbers(self, _NUMBERS_OF_SERVER, f"{self.identity}: ", flags=("up",))
 
     def value(self, field: str) -> object:
         """Return what a metric of this *field* shows; None where there is nothing to show."""
@@ -188,3 +189,6 @@ class ServerSnapshot:
     def bouncer_pool_size(self) -> Mapping[LabelValues, int]:
         """The size of a PgBouncer's pools of a database."""
         return self.bouncer.pool_size if self.bouncer else {}
+
+
+_NUMBERS_OF_SERVER: Final = number_fields(ServerSnapshot)

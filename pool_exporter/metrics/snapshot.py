@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Final, TypeAlias, cast
 
 from pool_exporter.metrics.exporter_metrics import PUSH_RESULTS, SET_ASIDE, WORKER_ENDS, WORKER_STATES
-from pool_exporter.metrics.frozen import closed, frozen
+from pool_exporter.metrics.frozen import check_numbers, closed, frozen, number_fields
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.metric import Kind, Label
 from pool_exporter.metrics.pool_metrics import (
@@ -115,9 +115,7 @@ class PoolSnapshot:
     accounting_drift: int
 
     def __post_init__(self) -> None:
-        for name in _NEVER_NEGATIVE:
-            if getattr(self, name) < 0:
-                raise ValueError(f"pool {self.name!r}: {name} is never negative, got {getattr(self, name)!r}")
+        check_numbers(self, _OF_POOL, f"pool {self.name!r}: ")
         if self.counters.keys() != COUNTERS.keys():
             raise ValueError(f"pool {self.name!r} has the counters {', '.join(COUNTERS)}, got {[*self.counters]}")
         counters = {name: self._counter(name, label) for name, label in COUNTERS.items()}
@@ -203,8 +201,7 @@ class PoolSnapshot:
         return self.config.labels
 
 
-_NOT_CHECKED: Final = ("identity", "config", "wait_time", "create_time", "use_time", "counters", "accounting_drift")
-_NEVER_NEGATIVE: Final = tuple(field.name for field in fields(PoolSnapshot) if field.name not in _NOT_CHECKED)
+_OF_POOL: Final = tuple(name for name in number_fields(PoolSnapshot) if name != "accounting_drift")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +222,7 @@ class DirectoryHealth:
     def __post_init__(self) -> None:
         for name, label in (("workers", WORKER_STATES), ("workers_ended", WORKER_ENDS), ("files_set_aside", SET_ASIDE)):
             object.__setattr__(self, name, closed(label, getattr(self, name), name))
+        check_numbers(self, _NUMBERS_OF_DIRECTORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +234,10 @@ class PushHealth:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "otlp_pushes", closed(PUSH_RESULTS, self.otlp_pushes, "otlp_pushes"))
+        check_numbers(self, ("otlp_push_age_seconds",))
 
 
+_NUMBERS_OF_DIRECTORY: Final = number_fields(DirectoryHealth)
 _OF_DIRECTORY: Final = frozenset(field.name for field in fields(DirectoryHealth))
 _OF_PUSH: Final = frozenset(field.name for field in fields(PushHealth))
 
@@ -277,6 +277,7 @@ class Snapshot:
     def __post_init__(self) -> None:
         object.__setattr__(self, "pools", tuple(sorted(self.pools, key=lambda pool: pool.identity.values())))
         object.__setattr__(self, "build", frozen(self.build))
+        check_numbers(self, _NUMBERS_OF_ALL, flags=("degraded", "web_config_stale"))
 
     def value(self, field: str) -> object:
         """Return what a metric of this *field* shows; None where there is nothing to show."""
@@ -286,6 +287,8 @@ class Snapshot:
             return None if self.push is None else getattr(self.push, field)
         return getattr(self, field)
 
+
+_NUMBERS_OF_ALL: Final = number_fields(Snapshot)
 
 Source: TypeAlias = Callable[[], Snapshot]
 """Returns a new snapshot at each call."""

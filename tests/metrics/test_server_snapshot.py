@@ -96,6 +96,28 @@ def test_server_has_its_closed_sets(changes: dict[str, Any], what: str) -> None:
         replace(DATABASE, **changes)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("pools", "budget", "last_success_timestamp", "connections_max", "orphaned"),
+        *("oldest_transaction_seconds", "oldest_idle_transaction_seconds"),
+    ],
+)
+def test_server_has_no_negative_number(name: str) -> None:
+    """Nothing on a server is fewer than none, and no age is below 0."""
+    changes: dict[str, Any] = {name: -1}
+
+    with pytest.raises(ValueError, match=f"postgresql at db.example.com:5432: {name} is never negative, got -1"):
+        replace(DATABASE, **changes)
+
+
+@pytest.mark.parametrize("up", [-1, 2])
+def test_server_is_up_or_not(up: int) -> None:
+    """A server was queried or not: 1 or 0."""
+    with pytest.raises(ValueError, match="up is "):
+        replace(DATABASE, up=up)
+
+
 @pytest.mark.parametrize("what", ["clients", "servers"])
 def test_bouncer_has_its_closed_sets(what: str) -> None:
     """A PgBouncer's numbers have every value of their label sets."""

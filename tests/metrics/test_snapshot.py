@@ -152,6 +152,48 @@ def test_directory_health_has_closed_sets(name: str) -> None:
         dataclasses.replace(health(SNAPSHOT), **changes)
 
 
+NUMBERS_OF_HEALTH = [
+    *("files", "torn_reads", "fold_errors", "pools_dropped", "pools_folded_together"),
+    *("scrape_duration_seconds", "last_fold_timestamp_seconds"),
+]
+
+
+@pytest.mark.parametrize("name", NUMBERS_OF_HEALTH)
+def test_directory_health_has_no_negative_number(name: str) -> None:
+    """Nothing in the directory is fewer than none, and no time is before its origin."""
+    changes: dict[str, Any] = {name: -1}
+
+    with pytest.raises(ValueError, match=f"{name} is never negative, got -1"):
+        dataclasses.replace(health(SNAPSHOT), **changes)
+
+
+@pytest.mark.parametrize("age", [-0.5, math.nan])
+def test_push_health_has_no_negative_age(age: float) -> None:
+    """The last push that arrived was in the past."""
+    with pytest.raises(ValueError, match="otlp_push_age_seconds is never negative"):
+        PushHealth({"arrived": 1, "failed": 0}, age)
+
+
+@pytest.mark.parametrize("name", ["hook_errors", "transport_errors", "pools_instrumented", "pools_ended"])
+def test_snapshot_has_no_negative_number(name: str) -> None:
+    """The exporter's own counts are none or more."""
+    changes: dict[str, Any] = {name: -1}
+
+    with pytest.raises(ValueError, match=f"{name} is never negative, got -1"):
+        Snapshot(**changes)
+
+
+@pytest.mark.parametrize("name", ["degraded", "web_config_stale"])
+def test_snapshot_has_flags(name: str) -> None:
+    """What is so or not so is 0 or 1, or None where it is unknown."""
+    values: list[dict[str, Any]] = [{name: value} for value in (0, 1, None)]
+    changes: dict[str, Any] = {name: 2}
+
+    assert [0, 1, None] == [Snapshot(**value).value(name) for value in values]
+    with pytest.raises(ValueError, match=f"{name} is 0 or 1, got 2"):
+        Snapshot(**changes)
+
+
 def test_push_health_has_a_closed_set() -> None:
     """Pushes arrived or failed."""
     with pytest.raises(ValueError, match="otlp_pushes"):
