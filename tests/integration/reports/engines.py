@@ -4,8 +4,6 @@ from typing import Final
 
 from tests.integration.reports.row import Row, here
 
-_REPLAY: Final = "no replay is written yet"
-
 ENGINE_ROWS: Final = (
     Row(
         "A1",
@@ -107,23 +105,29 @@ ENGINE_ROWS: Final = (
         "celery/celery#1564, #3238",
         "A process connects and forks three children; none of them disposes of the engine.",
         "one backend, which four processes use",
-        "the probe says that processes share a backend",
-        ("tests/integration/test_connection_faults.py::test_fork_without_dispose",),
+        "`sqlalchemy_pool_server_shared` is 1",
+        (
+            "tests/integration/test_connection_faults.py::test_fork_without_dispose",
+            "tests/integration/test_connection_faults.py::test_fork_without_dispose_on_mariadb",
+        ),
     ),
     Row(
         "A13",
         "votingworks/arlo#1040",
         "A forked child calls `dispose()`, and so closes the sockets of its parent.",
         "the parent's idle connections are gone on the server",
-        "the probe says that connections are idle in the pool and gone on the server",
-        ("tests/integration/test_connection_faults.py::test_child_disposes",),
+        "`sqlalchemy_pool_server_gone` is 2 until the parent uses them",
+        (
+            "tests/integration/test_connection_faults.py::test_child_disposes",
+            "tests/integration/test_connection_faults.py::test_child_disposes_on_mariadb",
+        ),
     ),
     Row(
         "A14",
         "pytest-dev/pytest-asyncio#402, sqlalchemy/sqlalchemy#5626",
         "One AsyncEngine is used by `asyncio.run()` again and again, without `dispose()`.",
         "every use after the first fails; the backend stays idle in a transaction",
-        "the probe says that a connection is idle in the pool and in a transaction on the server",
+        "`sqlalchemy_pool_server_idle_in_transaction` is 1",
         ("tests/integration/test_connection_faults.py::test_asyncio_run_twice",),
     ),
     Row(
@@ -140,8 +144,11 @@ ENGINE_ROWS: Final = (
         "seen with `pool_reset_on_return=None`",
         "Connections are returned in a transaction.",
         "idle in the pool; idle in a transaction on the server",
-        "the probe says that a connection is idle in the pool and in a transaction on the server",
-        ("tests/integration/test_connection_faults.py::test_no_reset_on_return",),
+        "`sqlalchemy_pool_server_idle_in_transaction` is 1",
+        (
+            "tests/integration/test_connection_faults.py::test_no_reset_on_return",
+            "tests/integration/test_connection_faults.py::test_no_reset_on_return_on_mariadb",
+        ),
     ),
     Row(
         "A17",
@@ -158,7 +165,7 @@ ENGINE_ROWS: Final = (
         "gevent timeouts, which are no `Exception`, end greenlets at random points.",
         "callers that got a connection + callers that were ended = callers",
         "the same numbers",
-        not_here=_REPLAY,
+        here("greenlets", "a18_gevent_timeouts_at_random_points"),
     ),
     Row(
         "A19",
@@ -166,7 +173,8 @@ ENGINE_ROWS: Final = (
         "One living greenlet holds a connection, and one that has ended left its connection open.",
         "2 used, 1 of them orphaned",
         "2 used, 1 orphaned, no hook error, under gevent and under eventlet",
-        not_here=_REPLAY,
+        here("greenlets", "a19_owner_is_a_greenlet"),
+        not_yet="0 orphaned, and a hook error for each scrape (issue 10, item 1)",
     ),
     Row(
         "A20",
@@ -261,8 +269,11 @@ ENGINE_ROWS: Final = (
         "a pattern in test suites",
         "`creator` returns the same connection each time.",
         "1 backend, 2 checkouts",
-        "2 used, as SQLAlchemy's pool has it; the server process id is the same twice",
-        here("endings", "a31_creator_that_shares_one_connection"),
+        "2 used, as SQLAlchemy's pool has it; `sqlalchemy_pool_server_shared` is 1",
+        (
+            *here("endings", "a31_creator_that_shares_one_connection"),
+            "tests/integration/test_connection_faults.py::test_creator_that_returns_one_connection",
+        ),
     ),
     Row(
         "A32",

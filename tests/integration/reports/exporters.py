@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.integration.reports.row import Row
+from tests.integration.reports.row import Row, here
 
 _REPLAY: Final = "no replay is written yet"
 _FAULTS: Final = "tests/faults"
@@ -25,7 +25,8 @@ EXPORTER_ROWS: Final = (
         "multiprocessing by fork.",
         "no worker crashed",
         "no worker has the state `crashed`",
-        not_here=_REPLAY,
+        here("ends", "b2_ordinary_ends", "b2_ends_by_pythons_exit", "b2_ends_of_forked_processes", "b2_ends_of_celery"),
+        not_yet="ends without Python's exit are called crashed (issue 10, item 10)",
     ),
     Row(
         "B3",
@@ -33,7 +34,8 @@ EXPORTER_ROWS: Final = (
         "A process has no instrumented pool yet, or none any more.",
         "the process is well",
         "it is neither frozen nor a worker",
-        not_here=_REPLAY,
+        here("ends", "b3_process_without_a_pool"),
+        not_yet="it is frozen after five seconds (issue 10, item 11)",
     ),
     Row(
         "B4",
@@ -41,7 +43,10 @@ EXPORTER_ROWS: Final = (
         "uWSGI with 3 processes of 4 threads; requests come at once.",
         "every request is a checkout, no caller is pending",
         "the same",
-        ("tests/integration/test_registry.py::test_first_calls_of_a_child_forked_in_c",),
+        (
+            *here("servers", "b4_uwsgi_with_threads"),
+            "tests/integration/test_registry.py::test_first_calls_of_a_child_forked_in_c",
+        ),
     ),
     Row(
         "B5",
@@ -49,7 +54,8 @@ EXPORTER_ROWS: Final = (
         "gunicorn's gevent workers serve requests that hold connections.",
         "3 used, 0 hook errors",
         "3 used, none orphaned, 0 hook errors",
-        not_here=_REPLAY,
+        here("servers", "b5_gunicorn_gevent"),
+        not_yet="one hook error for each scrape (issue 10, item 1)",
     ),
     Row(
         "B6",
@@ -76,7 +82,8 @@ EXPORTER_ROWS: Final = (
         "`gunicorn --preload` with 2 workers, whose 2 connections are used.",
         "2 workers, 2 of 2 connections used",
         "2 workers, 2 used of at most 2",
-        not_here=_REPLAY,
+        here("servers", "b8_preload"),
+        not_yet="the master, which uses no pool, counts as a worker and in `max` (issue 10, item 6)",
     ),
     Row(
         "B9",
@@ -238,7 +245,7 @@ EXPORTER_ROWS: Final = (
         "The directory is on an overlay file system; the worker is killed.",
         "6 checkouts, nothing used",
         "6 checkouts, 1 worker crashed",
-        not_here=_REPLAY,
+        here("directories", "b25_overlay"),
     ),
     Row(
         "B26",
@@ -299,7 +306,7 @@ EXPORTER_ROWS: Final = (
         "A certificate is renewed by a swap of Kubernetes' symlink; later it is broken.",
         "the new certificate; then still that one",
         "the same, and `pool_exporter_web_config_stale` 1",
-        not_here=_REPLAY,
+        here("directories", "b31_symlink_swap_of_a_certificate"),
     ),
     Row(
         "B32",
@@ -361,11 +368,11 @@ EXPORTER_ROWS: Final = (
     ),
     Row(
         "B37",
-        "Flask-SQLAlchemy and APScheduler",
+        "Flask-SQLAlchemy, APScheduler",
         "gunicorn's threads, jobs in threads and in a ProcessPoolExecutor.",
         "every request and every job is a checkout",
         "the same number",
-        not_here=_REPLAY,
+        here("servers", "b37_threads_of_gunicorn", "b37_threads_and_process_pool"),
     ),
     Row(
         "B38",
