@@ -27,7 +27,7 @@ def overlay(path: Path) -> Iterator[Path]:
     for name in ("lower", "upper", "work"):
         (memory / name).mkdir()
     options = f"lowerdir={memory}/lower,upperdir={memory}/upper,workdir={memory}/work"
-    command = ["mount", "-t", "overlay", "-o", options, "none", merged]
+    command = ["mount", "-t", "overlay", "-o", options, "none", str(merged)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
