@@ -14,6 +14,7 @@ from pool_exporter.hook_errors import errors, result_or_none
 from pool_exporter.hooks.compatibility import is_supported
 from pool_exporter.hooks.pool_description import identity_of, label
 from pool_exporter.hooks.sqlalchemy_private import engine_behind
+from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.monitor import Monitor
@@ -85,13 +86,14 @@ def _monitor_of_pool(target: object, name: str | None, service: str | None) -> M
 
 def _new_monitor(engine: Engine | None, pool: Pool, name: str | None, service: str | None) -> Monitor:
     if is_supported():
-        default = prepare_from_environment()  # Also with a service given: it prepares the directory and forks.
         try:
+            default = prepare_from_environment()  # Also with a service given: it prepares the directory and forks.
             return registry.add(pool, identity_of(engine, pool, name, default if service is None else service))
         except Exception as error:  # noqa: BLE001  # monitoring never stops the application
             errors.report(error)
     default = Environment.lenient().service if service is None else service
-    return degraded_pools.add(engine or pool, identity_of(engine, pool, name, default))
+    identity = result_or_none(lambda: identity_of(engine, pool, name, default))
+    return degraded_pools.add(engine or pool, identity or PoolIdentity(label(name or "pool"), service=label(default)))
 
 
 def monitors() -> list[Monitor]:

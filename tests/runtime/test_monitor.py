@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import Engine, create_engine
@@ -17,6 +18,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 import pool_exporter
 from pool_exporter import Monitor, instrument
+from pool_exporter.hook_errors import errors
 from pool_exporter.runtime.instrumentation import monitors, snapshot
 from tests.pools import Database, checked, levels
 
@@ -262,3 +264,18 @@ def test_instrumented_by_many_threads_at_once() -> None:
         assert 1 == len(set(found))
         assert 1 == checked(found[0]).checkouts
         found[0].close()
+
+
+@pytest.mark.parametrize("fails", ["identity_of", "prepare_from_environment", "registry.add", "degraded_pools.search"])
+@pytest.mark.parametrize("error", [OSError, RuntimeError, AttributeError, ValueError])
+def test_instrument_never_raises(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, fails: str, error: type[Exception]
+) -> None:
+    """Whatever fails inside, the application gets a monitor, and its engine works."""
+    monkeypatch.setattr(f"{instrument.__module__}.{fails}", Mock(side_effect=error("it fails")))
+    monkeypatch.setattr(errors, "count", 0)
+    with instrument(engine, "orders", "shop") as monitor:
+        with engine.connect():
+            pass
+
+        assert ("orders", "shop") == (monitor.identity.name, monitor.identity.service)
