@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from weakref import WeakSet
 
@@ -12,6 +13,7 @@ from hypothesis import settings
 from sqlalchemy import Engine
 
 from pool_exporter import Monitor
+from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.registry import registry
 from tests.fixtures.postgres import PostgresServer, postgres_server
@@ -47,7 +49,8 @@ def dispose_engines() -> None:
     """Close the idle connections of each engine that a test has left, but for asynchronous ones, which need a loop."""
     for each in gc.get_objects():
         if isinstance(each, Engine) and not each.dialect.is_async:
-            each.dispose()
+            with suppress(Exception):  # A test may have broken it.
+                each.dispose()
 
 
 def pytest_collection_finish() -> None:
@@ -91,6 +94,12 @@ def _no_settings_from_outside() -> Iterator[None]:
 def _no_ended_pools() -> None:
     """Drop the counters of pools that earlier tests drop: a pool of the same name would go on with them."""
     registry._ended = _OfThisTest(registry.monitors())
+
+
+@pytest.fixture(name="_no_degraded_pools", autouse=True)
+def _no_degraded_pools() -> None:
+    """Forget that an earlier test had a pool that could not be instrumented: a snapshot would say so for ever."""
+    degraded_pools.is_used = False
 
 
 @pytest.fixture(name="postgres", scope="session")

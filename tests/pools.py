@@ -20,6 +20,7 @@ from pool_exporter import Monitor
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.instrumentation import monitors
+from pool_exporter.runtime.registry import registry
 
 
 class _Connection(sqlite3.Connection):
@@ -114,7 +115,9 @@ def collector_stopped() -> Iterator[None]:
 
 
 def watch_nothing() -> None:
-    """Close what other tests have left."""
+    """Close what other tests have left, and put back the methods that a `PoolHooks` without a monitor has replaced."""
     gc.collect()
     for monitor in monitors():
         monitor.close()
+    with registry.changing():
+        pass

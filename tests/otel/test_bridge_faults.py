@@ -18,7 +18,6 @@ from sqlalchemy.pool import QueuePool, StaticPool
 import pool_exporter
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
-from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.otel.points import METRICS
 from pool_exporter.runtime import instrumentation
 from tests.pools import Database
@@ -195,7 +194,8 @@ def test_what_the_other_has_not(reported: Reported, database: Database) -> None:
     found = collected(reported.reader)
     counts = [points(found[f"db.client.connection.{what}_time"])[0].count for what in ("wait", "use", "create")]
 
-    told = {metric.name for metric in METRICS if metric in POOL_METRICS or Snapshot().value(metric.field) is not None}
+    scraped = instrumentation.snapshot()
+    told = {metric.name for metric in METRICS if metric in POOL_METRICS or scraped.value(metric.field) is not None}
     assert told == set(found)
     assert [2, 1, 1] == counts
     assert [1, 1] == [value(found, f"db.client.connection.{what}") for what in ("timeouts", "max")]
