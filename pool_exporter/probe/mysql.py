@@ -2,7 +2,8 @@
 
 A user without the global privilege PROCESS sees its own threads only, and no transactions. There is no
 application_name; the user name takes its place. A thread that sleeps inside an InnoDB transaction is idle in
-transaction. A transaction that was begun and has not touched a table yet is not shown by the server.
+transaction. A transaction that was begun and has not touched a table yet is not shown by the server. InnoDB
+lists its transactions as they were at an earlier reading if any client has read the list within the last 0.1 s.
 """
 
 from typing import Final

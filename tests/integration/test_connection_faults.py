@@ -18,7 +18,7 @@ from pool_exporter.workers.directory_snapshot import DirectoryReader
 from tests.fixtures.deadlines import PAUSE_SECONDS, until
 from tests.fixtures.mariadb import MariaDBServer, mariadb_server
 from tests.fixtures.postgres import PostgresServer
-from tests.integration.probing import probing, until_up
+from tests.integration.probing import INTERVAL, probing, until_up
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,6 +133,8 @@ step("opened")
 
 # Two workers, fast and slow transactions, statements that take long, autocommit, async tasks, pre-ping and recycling.
 HEALTHY = """
+STATEMENT, SLEEP, ASYNCHRONOUS = sys.argv[2:]
+
 def instrumented(engine):
     pool_exporter.instrument(engine, name="orders")
     return engine
@@ -140,19 +142,19 @@ def instrumented(engine):
 def work(engine, seconds):
     while True:
         with engine.begin() as connection:
-            connection.execute(SELECT)
+            connection.execute(sa.text(STATEMENT))
             time.sleep(random.uniform(0, seconds))
-            connection.execute(sa.text("select pg_sleep(%f)" % random.uniform(0, seconds)))
+            connection.execute(sa.text("select %s(%f)" % (SLEEP, random.uniform(0, seconds))))
         time.sleep(random.uniform(0, seconds))
 
 async def tasks():
-    engine = create_async_engine(URL.replace("psycopg", "asyncpg"), pool_size=4, pool_pre_ping=True)
+    engine = create_async_engine(ASYNCHRONOUS, pool_size=4, pool_pre_ping=True)
     pool_exporter.instrument(engine, name="asynchronous")
 
     async def work():
         while True:
             async with engine.begin() as connection:
-                await connection.execute(SELECT)
+                await connection.execute(sa.text(STATEMENT))
                 await asyncio.sleep(random.uniform(0, 3))
             await asyncio.sleep(random.uniform(0, 0.1))
 
@@ -227,10 +229,10 @@ def application(program: str, directory: Path, url: sa.URL, *arguments: str) -> 
 
 
 @contextmanager
-def seen(directory: Path, url: sa.URL) -> Iterator[Callable[[], Faults]]:
+def seen(directory: Path, url: sa.URL, interval: float = INTERVAL) -> Iterator[Callable[[], Faults]]:
     """Probe a server; yield the function that scrapes the directory and returns the faults that the page shows."""
     read = DirectoryReader(directory, for_servers=True)
-    with probing(url) as probes:
+    with probing(url, interval=interval) as probes:
         until_up(probes)
         yield lambda: faults(read, probes)
 
@@ -379,9 +381,10 @@ def test_server_restarts_under_an_idle_pool(directory: Path, postgres: PostgresS
 
 def test_healthy_pools(directory: Path, postgres: PostgresServer) -> None:
     """Two busy workers: in hundreds of scrapes and many queries nothing is at fault, whatever they do."""
+    tasks = postgres.url("asyncpg").render_as_string(hide_password=False)
     with (
         seen(directory, monitor_of(postgres)) as scrape,
-        application(HEALTHY, directory, postgres.url("psycopg")) as running,
+        application(HEALTHY, directory, postgres.url("psycopg"), "select 1", "pg_sleep", tasks) as running,
     ):
         running.reach("working")
 
@@ -431,3 +434,16 @@ def test_no_reset_on_return_on_mariadb(directory: Path, mariadb: MariaDBServer) 
         running.go_on()
         running.reach("rolled back")
         until(NONE, scrape)
+
+
+def test_healthy_pools_on_mariadb(directory: Path, mariadb: MariaDBServer) -> None:
+    """As on PostgreSQL; InnoDB's list of transactions is old while it is read ten times a second."""
+    insert = "insert into t values (floor(rand() * 1000000000))"
+    tasks = mariadb.url("aiomysql").render_as_string(hide_password=False)
+    with (
+        seen(directory, monitor_of_mariadb(mariadb), interval=0.5) as scrape,
+        application(HEALTHY, directory, mariadb.url("pymysql"), insert, "sleep", tasks) as running,
+    ):
+        running.reach("working")
+
+        assert {NONE} == for_some_time(scrape, HEALTHY_SECONDS)
