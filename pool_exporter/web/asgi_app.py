@@ -28,7 +28,14 @@ _threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = Wea
 
 
 async def metrics_endpoint(request: StarletteRequest) -> StarletteResponse:
-    """Answer with the metrics of this process, at any route: `app.add_route("/metrics", metrics_endpoint)`."""
+    """Answer with the metrics of this process, at any route: `app.add_route("/metrics", metrics_endpoint)`.
+
+    Args:
+        request: The request, which decides the format and the compression.
+
+    Returns:
+        The response.
+    """
     return await _response(request, METRICS, own_source())
 
 
@@ -39,6 +46,9 @@ def make_asgi_app(source: Source | None = None, metrics: str = METRICS) -> ASGIA
         source: Returns the snapshot of each answer, by default that of this process. Called in a thread, one call at
             a time for each event loop.
         metrics: The path of the metrics below the place where the app is mounted.
+
+    Returns:
+        The ASGI app.
     """
     # The router answers the lifespan protocol. It has no routes, and so never redirects.
     return Router(default=_Pages(source or own_source(), metrics))

@@ -16,6 +16,9 @@ from pool_exporter.web.prometheus_families import descriptions, families
 class PoolCollector(Collector):
     """Collects every instrumented pool at each scrape of a registry; any number of registries may have it.
 
+    Args:
+        source: Returns the snapshot of each scrape, by default that of this process.
+
     Example:
         REGISTRY.register(PoolCollector())
     """

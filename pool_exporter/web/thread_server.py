@@ -31,7 +31,7 @@ _log = logging.getLogger("pool_exporter")
 def start_http_server(
     port: int = DEFAULT_PORT, addr: str = "127.0.0.1", source: Source | None = None
 ) -> "MetricsServer":
-    """Serve the pages of `make_wsgi_app` from threads of this process, and return the server.
+    """Serve the pages of `make_wsgi_app` from threads of this process.
 
     Call it in each worker, after the fork. A taken port is one WARNING, and the server's `port` is None.
 
@@ -39,6 +39,9 @@ def start_http_server(
         port: The port, or 0 for any that is free.
         addr: An IPv4 or IPv6 address or a host name; "" is every address.
         source: Returns the snapshot of each answer, by default that of this process.
+
+    Returns:
+        The running server, which `close()` ends.
 
     Raises:
         ValueError: The port is not from 0 to 65535.

@@ -36,6 +36,9 @@ def make_wsgi_app(source: Source | None = None, metrics: str = METRICS) -> WSGIA
     Args:
         source: Returns the snapshot of each answer, by default that of this process. Called by one request at a time.
         metrics: The path of the metrics below the place where the app is mounted.
+
+    Returns:
+        The WSGI app.
     """
     return _Pages(source or own_source(), metrics)
 

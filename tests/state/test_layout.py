@@ -2,7 +2,7 @@
 
 from itertools import chain
 
-from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS, PEAK_SECONDS
+from pool_exporter.metrics.pool_metrics import PEAK_SECONDS
 from pool_exporter.metrics.snapshot import COUNTERS
 from pool_exporter.state import layout
 from pool_exporter.state.slot_table import Merge, Shape, SlotTable
@@ -52,11 +52,6 @@ def test_no_tracked_slot_has_the_number_zero() -> None:
     assert min(layout.CHECKOUT_SLOTS + layout.PENDING_SLOTS) > 0
 
 
-def test_counters_are_never_signed() -> None:
-    """What never falls from 0 is never below it."""
-    assert set() == set(layout.COUNTER_SLOTS) & layout.SIGNED_SLOTS
-
-
 def test_slots_of_a_label_are_in_its_order() -> None:
     """The state machine and the reader agree which slot a value of a closed set is counted in."""
     by_start = {layout.CLOSES: layout.CLOSE_AT, layout.FAILURES: layout.FAILURE_AT}
@@ -75,17 +70,6 @@ def test_a_row_moves_what_is_behind_it() -> None:
 
     assert ([0, 1, 13, 16, 22], 23) == (starts, table.slot_count)
     assert (0,) == table.slots_of({Merge.COUNTER})
-
-
-def test_bounds_are_whole_nanoseconds() -> None:
-    """The bounds that the writer compares with are those of the catalogue, without a rounding error."""
-    assert all(isinstance(bound, int) for bound in layout.BOUNDS_NS)
-    assert list(BOUNDS_SECONDS) == [bound / layout.SECOND for bound in layout.BOUNDS_NS]
-
-
-def test_last_bucket_is_unbounded() -> None:
-    """There is one bucket more than there are bounds."""
-    assert len(layout.BOUNDS_NS) + 1 == BUCKETS
 
 
 def test_windows_cover_the_peaks_time_exactly() -> None:

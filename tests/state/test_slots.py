@@ -1,53 +1,53 @@
-"""Words are stored whole, over whatever buffer they stand in."""
+"""Slots in a worker file are where readers in other processes look for them: those of `layout`, one after the other."""
 
-import mmap
-import sys
+from pathlib import Path
 
-import pytest
-
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
+from pool_exporter.state.layout import Slots
+from pool_exporter.workers.file_format import ENTRIES_MAX, ENTRY_BYTES, FILE_BYTES, IDENTITY_BYTES, entries_at
+from pool_exporter.workers.file_writer import WorkerFiles
 
 LARGEST, SMALLEST = 2**63 - 1, -(2**63)
 
 
-def test_new_words_are_zero() -> None:
-    """A new pool's words are as many as the layout has, all zero."""
-    assert [0] * layout.SLOT_COUNT == list(layout.new_slots())
+def mapped(directory: Path, pools: int) -> list[Slots]:
+    """Return the slots of so many pools in a worker file of *directory*."""
+    worker = WorkerFiles(directory, "1")
+    found = [worker.allocate(PoolIdentity(f"p{number}"), PoolConfig()) for number in range(pools)]
+    return [slots for slots in found if slots is not None]
 
 
-def test_words_keep_every_64_bit_value() -> None:
-    """A word gives back the very integer that was stored, to both ends of its range."""
-    slots = layout.new_slots()
+def test_new_slots_are_zero(tmp_path: Path) -> None:
+    """A new pool has as many slots as the layout, all zero, in memory and in a file."""
+    (slots,) = mapped(tmp_path, 1)
 
-    slots[0], slots[layout.SLOT_COUNT - 1] = LARGEST, SMALLEST
-
-    assert (LARGEST, SMALLEST) == (slots[0], slots[layout.SLOT_COUNT - 1])
-    assert [0] * (layout.SLOT_COUNT - 2) == list(slots)[1:-1]
+    assert [0] * layout.SLOT_COUNT == list(layout.new_slots()) == list(slots)
 
 
-def test_words_of_two_pools_are_their_own() -> None:
-    """What is written to one pool's words is seen in no other's."""
-    one, other = layout.new_slots(), layout.new_slots()
+def test_slots_are_at_their_offsets_in_the_file(tmp_path: Path) -> None:
+    """The slot with the index n of the pool k is 8 little-endian bytes at the offset that the format gives."""
+    pools = mapped(tmp_path, ENTRIES_MAX)
+    for number, slots in enumerate(pools):
+        slots[0], slots[1], slots[layout.SLOT_COUNT - 1] = number + 1, SMALLEST, LARGEST
+    (path,) = tmp_path.glob("w-*.pool")
+    data = path.read_bytes()
+    starts = [entries_at(data) + number * ENTRY_BYTES + IDENTITY_BYTES for number in range(ENTRIES_MAX)]
 
-    one[0] = 1
+    def stored(offset: int) -> list[int]:
+        return [int.from_bytes(data[at + offset :][:8], "little", signed=True) for at in starts]
 
-    assert 0 == other[0]
-
-
-def test_words_over_a_mapping_are_in_the_mapping() -> None:
-    """A view of a mapped file is words too: what is stored in it stands in the file, in the machine's byte order."""
-    with mmap.mmap(-1, layout.SLOT_COUNT * 8) as mapping, memoryview(mapping) as view, view.cast("q") as slots:
-        slots[1] = 258
-
-        assert (258).to_bytes(8, sys.byteorder) == mapping[8:16]
+    assert list(range(1, ENTRIES_MAX + 1)) == stored(0)
+    assert [SMALLEST] * ENTRIES_MAX == stored(8)
+    assert [LARGEST] * ENTRIES_MAX == stored(8 * layout.SLOT_COUNT - 8)
+    assert starts[-1] + 8 * layout.SLOT_COUNT <= FILE_BYTES
 
 
-@pytest.mark.parametrize("value", [LARGEST + 1, SMALLEST - 1, 0.5])
-def test_what_is_no_word_is_refused_by_a_mapping(value: int) -> None:
-    """A value that does not fit is an error where it is stored, and changes nothing."""
-    slots = memoryview(bytearray(8)).cast("q")
+def test_slots_of_two_pools_do_not_overlap(tmp_path: Path) -> None:
+    """What is stored in all slots of one pool changes no slot of its neighbours."""
+    before, pool, after = mapped(tmp_path, 3)
 
-    with pytest.raises((ValueError, TypeError)):
-        slots[0] = value
+    for slot in range(layout.SLOT_COUNT):
+        pool[slot] = LARGEST
 
-    assert 0 == slots[0]
+    assert [0] * layout.SLOT_COUNT == list(before) == list(after)
