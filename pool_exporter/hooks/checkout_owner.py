@@ -1,47 +1,101 @@
-"""The owner of a checkout: the running asyncio task, or the thread. It is referenced weakly.
+"""The owner of a checkout: the running asyncio task, or the greenlet or thread. It is referenced weakly.
 
-Nothing here may know pools. An owner is a callable that returns the task or thread, or None once it was collected.
+Where gevent or eventlet have patched `threading`, a greenlet does what a thread does elsewhere, and is the owner. Both
+libraries are looked up among the imported modules, and never imported.
+
+Nothing here may know pools, or raise for an owner of an unknown kind: a task factory or a library may make any. An
+owner is a callable that returns the task, greenlet or thread, or None once it was collected.
 """
 
-import asyncio
+import sys
 import threading
 from asyncio import current_task
 from asyncio.events import _get_running_loop
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, Protocol, TypeAlias
 from weakref import ref
 
-Owner: TypeAlias = "Callable[[], asyncio.Task[object] | threading.Thread | None]"
+Owner: TypeAlias = Callable[[], object]
 
 
-class _Threads(threading.local):
-    """Has the current thread as `owner`; each thread sees its own."""
+class CurrentOwner(Protocol):
+    """Says what the current owner outside of tasks is."""
 
-    def __init__(self) -> None:
-        self.owner: Owner = ref(threading.current_thread())
-
-
-threads = _Threads()
+    owner: Owner
 
 
-def owner_of_task() -> Owner:
-    """Return the current task as an owner; outside of any task, the thread."""
+_PATCHERS: Final = (
+    ("gevent.monkey", "is_module_patched", "threading"),
+    ("eventlet.patcher", "is_monkey_patched", "thread"),
+)
+"""The module that patches, its function that says so, and that function's argument."""
+_DUMMY: Final = "_DummyThread"
+"""The class of the object that stands for a thread which `threading` has not started."""
+
+
+def _are_greenlets_threads() -> bool:
+    """Return whether gevent or eventlet have patched `threading`."""
+    found = ((getattr(sys.modules.get(module), name, None), argument) for module, name, argument in _PATCHERS)
+    return any(is_patched is not None and is_patched(argument) for is_patched, argument in found)
+
+
+def _greenlet() -> object:
+    """Return the current greenlet, if greenlets take the place of threads; None in the first one of a thread."""
+    if not _are_greenlets_threads():
+        return None
+    current = sys.modules["greenlet"].getcurrent()
+    return None if current.parent is None else current
+
+
+def new_threads() -> CurrentOwner:
+    """Return an object whose `owner` is the current thread or greenlet; each one sees its own.
+
+    Its class is made from the `threading.local` of now, which may be that of gevent or eventlet.
+    """
+
+    class Threads(threading.local):
+        def __init__(self) -> None:
+            self.owner: Owner = ref(_greenlet() or threading.current_thread())
+
+    return Threads()
+
+
+def up_to_date(threads: CurrentOwner) -> CurrentOwner:
+    """Return *threads*, or new ones if `threading` was patched after they were made."""
+    return threads if isinstance(threads, threading.local) else new_threads()
+
+
+def task_owner() -> Owner | None:
+    """Return the current task as an owner; None outside of any task."""
     loop = _get_running_loop()
     task = None if loop is None else current_task(loop)
-    return threads.owner if task is None else ref(task)
+    return None if task is None else ref(task)
 
 
 def name_of(owner: Owner) -> str:
-    """Return the name of the task or thread, "" once it was collected."""
+    """Return the name of the task, greenlet or thread; "" where it has none, and once it was collected."""
     found = owner()
-    if found is None:
+    try:
+        get_name = getattr(found, "get_name", None)
+        return str(getattr(found, "name", "") if get_name is None else get_name())
+    except Exception:  # noqa: BLE001  # the application's class may do anything
         return ""
-    return found.name if isinstance(found, threading.Thread) else found.get_name()
 
 
 def is_finished(owner: Owner) -> bool:
-    """Return whether the task or thread has ended, so that it cannot return its connection any more."""
+    """Return whether the task, greenlet or thread has ended, so that it cannot return its connection any more."""
     found = owner()
     if found is None:
         return True
-    return not found.is_alive() if isinstance(found, threading.Thread) else found.done()
+    try:
+        return _has_ended(found)
+    except Exception:  # noqa: BLE001  # likewise; what is not known to have ended may go on
+        return False
+
+
+def _has_ended(found: object) -> bool:
+    if type(found).__name__ == _DUMMY:  # Before Python 3.13 it says that it is alive, for ever.
+        return not _are_greenlets_threads() and getattr(found, "ident", None) not in sys._current_frames()
+    if hasattr(found, "is_alive"):  # A thread.
+        return not found.is_alive()
+    return bool(found.dead if hasattr(found, "dead") else found.done())  # type: ignore[attr-defined]  # greenlet or task

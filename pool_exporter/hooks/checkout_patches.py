@@ -16,7 +16,7 @@ from sqlalchemy.pool import Pool
 
 from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.call_stack import failure_type
-from pool_exporter.hooks.checkout_owner import owner_of_task, threads
+from pool_exporter.hooks.checkout_owner import new_threads, task_owner
 from pool_exporter.hooks.method_patches import Method
 from pool_exporter.hooks.pool_binding import ATTRIBUTE, Patch, PoolBinding, Proxied, Record
 from pool_exporter.hooks.sqlalchemy_private import is_known_signature
@@ -24,6 +24,10 @@ from pool_exporter.state.pool_state import PoolState
 
 Connect: TypeAlias = Callable[[Pool], Proxied]
 Return: TypeAlias = Callable[[Pool, Record], None]
+
+
+threads = new_threads()
+"""Has the current thread or greenlet as `owner`. `PoolHooks` replaces it when `threading` has been patched since."""
 
 
 class InstancePatch:
@@ -97,7 +101,7 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # eac
                 connection = binding.hooks.adopt(record)
             if connection.pool is state:
                 threshold = state.slow_acquire.threshold_ns
-                owner = owner_of_task() if binding.is_async else threads.owner
+                owner = (task_owner() or threads.owner) if binding.is_async else threads.owner
                 wait = state.acquired(token, connection, record.fairy_ref, owner)
             else:  # The monitor was closed, and the pool instrumented again, meanwhile: others count the connection.
                 state.acquire_abandoned(token)

@@ -19,7 +19,9 @@ from weakref import ref
 from sqlalchemy.pool import Pool
 
 from pool_exporter.hook_errors import guarded
+from pool_exporter.hooks import checkout_patches
 from pool_exporter.hooks.call_stack import close_reason, invalidation_reason, is_dispose
+from pool_exporter.hooks.checkout_owner import up_to_date
 from pool_exporter.hooks.checkout_patches import patch_instance_connect, restore_instance_connect
 from pool_exporter.hooks.corrections import catch_up, correct, count_orphans
 from pool_exporter.hooks.drift_check import Drift
@@ -61,6 +63,7 @@ class PoolHooks:
 
     def install(self) -> None:
         """Instrument the pool, and track the connections that it has already."""
+        checkout_patches.threads = up_to_date(checkout_patches.threads)
         for pool in self.pools():
             binding = self._bind(pool)
             binding.patch = self._patches.open(type(pool), PATCH_FACTORIES)
@@ -233,6 +236,7 @@ class PoolHooks:
     def refresh(self) -> None:
         """Write what no event reports: uses that an interrupt hid, connections lost silently, orphans and the drift."""
         self._detect_fork()
+        checkout_patches.threads = up_to_date(checkout_patches.threads)
         connections = self.state.live_connections()
         for connection in connections:
             record = connection.record()

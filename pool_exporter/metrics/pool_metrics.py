@@ -18,7 +18,7 @@ Glossary, one word for one thing:
 - *saturated*: every connection that the pool may open is used, so that the next caller has to wait.
 - *detached*: still open, taken out of the pool by `Connection.detach()`; neither used nor idle.
 - *leaked*: a checkout that the garbage collector returned, because the application lost it.
-- *orphaned*: used, while the task or thread that checked it out has ended.
+- *orphaned*: used, while the task, greenlet or thread that checked it out has ended.
 """
 
 from pool_exporter.metrics import exporter_metrics
@@ -235,7 +235,7 @@ POOL_METRICS = (
         _POOL + "orphaned",
         Kind.GAUGE,
         "{connection}",
-        "Used connections that were checked out by a task or thread that has ended.",
+        "Used connections that were checked out by a task, greenlet or thread that has ended.",
         "orphaned",
     ),
     Metric(

@@ -3,11 +3,21 @@
 import asyncio
 import gc
 import threading
+import time
 from weakref import ref
 
 import pytest
 
-from pool_exporter.hooks.checkout_owner import Owner, is_finished, owner_of_task, threads
+from pool_exporter.hooks.checkout_owner import Owner, is_finished, name_of, new_threads, task_owner, up_to_date
+
+threads = new_threads()
+
+
+def own() -> Owner:
+    """Return the current task as an owner."""
+    owner = task_owner()
+    assert owner is not None
+    return owner
 
 
 def owner_elsewhere() -> tuple[Owner, threading.Event, threading.Thread]:
@@ -69,11 +79,64 @@ def test_thread_not_started_by_threading() -> None:
 
     assert found[0]() is not threading.current_thread()
 
+    deadline = time.monotonic() + 10
+    while not is_finished(found[0]) and time.monotonic() < deadline:  # It ends some instructions after its last one.
+        time.sleep(0.001)
+    assert is_finished(found[0])
+
+
+class Nameless:
+    """An owner of a kind that nothing is known of."""
+
+
+class Broken:
+    """An owner that raises whatever it is asked."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+
+@pytest.mark.parametrize("kind", [Nameless, Broken])
+def test_odd_owner(kind: type) -> None:
+    """An owner that says nothing has no name, and is not said to have ended while it exists."""
+    found = kind()
+    owner = ref(found)
+
+    assert ("", False) == (name_of(owner), is_finished(owner))
+
+    del found
+
+    assert ("", True) == (name_of(owner), is_finished(owner))
+
+
+def test_names() -> None:
+    """A name may be anything: it is made text."""
+    thread = threading.Thread(name="file-\udc80")
+    thread.daemon = True
+
+    assert "file-\udc80" == name_of(ref(thread))
+
+
+def test_patched_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What knows the current thread is made anew when `threading` has got another `local`."""
+
+    class Local(threading.local):
+        pass
+
+    before = new_threads()
+
+    assert before is up_to_date(before)
+
+    monkeypatch.setattr(threading, "local", Local)
+
+    assert isinstance(up_to_date(before), Local)
+    assert threading.current_thread() is up_to_date(before).owner()
+
 
 @pytest.mark.asyncio
 async def test_this_task() -> None:
     """Inside a task, the task is the owner."""
-    owner = owner_of_task()
+    owner = own()
 
     assert asyncio.current_task() is owner()
     assert not is_finished(owner)
@@ -84,14 +147,14 @@ async def test_task_that_ended() -> None:
     """A task is finished when it is done, by its end, an error or a cancellation."""
 
     async def end() -> Owner:
-        return owner_of_task()
+        return own()
 
     async def fail(found: list[Owner]) -> None:
-        found.append(owner_of_task())
+        found.append(own())
         raise ValueError
 
     async def wait(found: list[Owner]) -> None:
-        found.append(owner_of_task())
+        found.append(own())
         await asyncio.Event().wait()
 
     found: list[Owner] = []
@@ -121,12 +184,12 @@ async def test_task_is_not_held() -> None:
 
 
 def test_no_task() -> None:
-    """Outside of any task the thread is the owner, with a running loop or without."""
-    found: list[Owner] = []
+    """Outside of any task there is no task that is the owner, with a running loop or without."""
+    found: list[Owner | None] = []
     loop = asyncio.new_event_loop()
-    loop.call_soon(lambda: found.append(owner_of_task()))
+    loop.call_soon(lambda: found.append(task_owner()))
     loop.call_soon(loop.stop)
     loop.run_forever()
     loop.close()
 
-    assert owner_of_task() is threads.owner is found[0]
+    assert [None, None] == [task_owner(), *found]

@@ -114,5 +114,5 @@ def test_functions_are_found() -> None:
     found = {name for _, name in FUNCTIONS}
     guards = {name for _, name in GUARDS}
 
-    assert found >= {"is_dispose", "close_reason", "acquired", "adopt", "owner_of_task", "correct", "_collected"}
+    assert found >= {"is_dispose", "close_reason", "acquired", "adopt", "task_owner", "correct", "_collected"}
     assert guards == {"_binding_behind", "_binding_counted_at", "_now", "_report_slow", "verify"}

@@ -11,7 +11,14 @@ LAST = layout.CHECKOUT_TIMES + layout.TRACKED_MAX - 1
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("Task-17", "Task-17"), ("", ""), ("x" * 40, "x" * 16), ("é" * 9, "é" * 8), ("a" + "é" * 9, "a" + "é" * 7)],
+    [
+        ("Task-17", "Task-17"),
+        ("", ""),
+        ("x" * 40, "x" * 16),
+        ("é" * 9, "é" * 8),
+        ("file-\udc80", "file-?"),
+        ("a" + "é" * 9, "a" + "é" * 7),
+    ],
 )
 @pytest.mark.parametrize("slot", [layout.CHECKOUT_TIMES, LAST])
 def test_owner_is_read_as_written(name: str, expected: str, slot: int) -> None:
