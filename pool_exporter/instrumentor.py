@@ -1,7 +1,7 @@
 """OpenTelemetry instrumentor: `opentelemetry-instrument uvicorn app:app` finds it by the entry point `sqlalchemy_pool`.
 
-It instruments every pool of the process, on SQLAlchemy 2.0 and 2.1, and reports to the global MeterProvider. Nothing
-but OpenTelemetry's protocol for instrumentors may be here.
+It instruments every pool of the process and reports to the global MeterProvider. Nothing but OpenTelemetry's protocol
+for instrumentors may be here.
 """
 
 import logging
@@ -49,8 +49,11 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
 
     @override
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Return the packages that must be installed for OpenTelemetry to load this."""
-        return ("sqlalchemy >= 2.0, < 2.2",)
+        """Return the packages that must be installed for OpenTelemetry to load this.
+
+        No version is excluded above: `hooks.compatibility` decides, and reports at least the used connections.
+        """
+        return ("sqlalchemy >= 2.0",)
 
     @override
     def _instrument(
