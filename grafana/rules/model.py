@@ -26,7 +26,7 @@ _POOL_BOARD: Final = f"/d/sqla-pool-detail?var-job={{{{ $labels.{JOB} }}}}&var-p
 
 
 @dataclass(frozen=True)
-class PoolRecord:
+class RecordingRule:
     """A recording rule, named as `level:metric:operations`."""
 
     record: str
@@ -70,7 +70,7 @@ class Group:
     """Rules that are evaluated together, in their order."""
 
     name: str
-    rules: Sequence[PoolRecord | Alert]
+    rules: Sequence[RecordingRule | Alert]
 
 
 def text(groups: Sequence[Group], runbooks: str = RUNBOOKS) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from grafana import queries
 from grafana.promql import Scope, by, name, rate
-from grafana.rules.model import BY_INSTANCE, BY_POOL, Group, PoolRecord
+from grafana.rules.model import BY_INSTANCE, BY_POOL, Group, RecordingRule
 from grafana.rules.objective import WINDOWS
 from pool_exporter.metrics.pool_metrics import STATES
 
@@ -26,31 +26,31 @@ def bad_ratio(window: str) -> str:
     return f"job_pool:pool_bad_acquisitions:ratio_rate{window}"
 
 
-def _ratio(window: str) -> PoolRecord:
+def _ratio(window: str) -> RecordingRule:
     if window == "5m":
-        return PoolRecord(bad_ratio(window), f"{BAD} / ({ACQUISITIONS} > 0)")
+        return RecordingRule(bad_ratio(window), f"{BAD} / ({ACQUISITIONS} > 0)")
     bad, all_ = (f"avg_over_time({recorded}[{window}])" for recorded in (BAD, ACQUISITIONS))
-    return PoolRecord(bad_ratio(window), f"{bad} / ({all_} > 0)")
+    return RecordingRule(bad_ratio(window), f"{bad} / ({all_} > 0)")
 
 
-def _histogram(field: str) -> PoolRecord:
+def _histogram(field: str) -> RecordingRule:
     series = name(field, "bucket")
     buckets = rate(ALL.series(field, part="bucket"), "5m")
-    return PoolRecord(f"job_pool_le:{series}:rate5m", by(f"{BY_POOL}, le", buckets))
+    return RecordingRule(f"job_pool_le:{series}:rate5m", by(f"{BY_POOL}, le", buckets))
 
 
 GROUPS: Final = (
     Group(
         "sqlalchemy-pool-recording",
         (
-            PoolRecord(UTILIZATION, queries.utilization(ALL, BY_POOL)),
-            PoolRecord(
+            RecordingRule(UTILIZATION, queries.utilization(ALL, BY_POOL)),
+            RecordingRule(
                 f"job_pool_state:{name('count')}:sum", by(f"{BY_POOL}, {STATES.prometheus}", ALL.series("count"))
             ),
-            PoolRecord(LIMIT, queries.limit(ALL, BY_POOL)),
-            PoolRecord("job_pool:sqlalchemy_pool_saturated_seconds:rate5m", queries.exhausted(ALL, BY_POOL, "5m")),
-            PoolRecord("job_pool:sqlalchemy_pool_pending_seconds:rate5m", queries.queue(ALL, BY_POOL, "5m")),
-            PoolRecord(DEMAND, queries.busy(ALL, BY_INSTANCE, "5m")),
+            RecordingRule(LIMIT, queries.limit(ALL, BY_POOL)),
+            RecordingRule("job_pool:sqlalchemy_pool_saturated_seconds:rate5m", queries.exhausted(ALL, BY_POOL, "5m")),
+            RecordingRule("job_pool:sqlalchemy_pool_pending_seconds:rate5m", queries.queue(ALL, BY_POOL, "5m")),
+            RecordingRule(DEMAND, queries.busy(ALL, BY_INSTANCE, "5m")),
             _histogram("wait_time"),
             _histogram("use_time"),
         ),
@@ -58,8 +58,8 @@ GROUPS: Final = (
     Group(
         "sqlalchemy-pool-objective",
         (
-            PoolRecord(ACQUISITIONS, queries.acquisitions(ALL, BY_POOL, "5m")),
-            PoolRecord(BAD, queries.bad_acquisitions(ALL, BY_POOL, "5m")),
+            RecordingRule(ACQUISITIONS, queries.acquisitions(ALL, BY_POOL, "5m")),
+            RecordingRule(BAD, queries.bad_acquisitions(ALL, BY_POOL, "5m")),
             *(_ratio(window) for window in WINDOWS),
         ),
     ),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.directory import SIZES as DIRECTORIES
-from tests.bench.driver import GENERATIONS, Key, Measured, WorkerFiles, generations, measure
+from tests.bench.driver import GENERATIONS, BenchProcess, Key, Measured, generations, measure
 from tests.bench.pair import VARIANTS
 from tests.bench.report import MOST_CONNECTIONS, Results, is_kept, render
 from tests.bench.scrape import SIZES
@@ -26,7 +26,7 @@ def main() -> int:
     arguments = _arguments()
     pythons = {}
     for python in arguments.python:
-        with closing(WorkerFiles(python, "versions")) as worker:
+        with closing(BenchProcess(python, "versions")) as worker:
             pythons[worker.ask("packages")["sqlalchemy"]] = python
     results = Results(
         where=_where(pythons),
@@ -60,7 +60,7 @@ def _arguments() -> argparse.Namespace:
 def _where(pythons: Mapping[str, str]) -> list[str]:
     lines = [f"{datetime.now(timezone.utc):%Y-%m-%d}, {machine()}"]
     for python in pythons.values():
-        with closing(WorkerFiles(python, "versions")) as worker:
+        with closing(BenchProcess(python, "versions")) as worker:
             packages = ", ".join(f"{name} {version}" for name, version in worker.ask("packages").items())
             lines.append(f"{worker.ask('python')}: {packages}")
     return lines

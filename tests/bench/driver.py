@@ -18,8 +18,8 @@ GENERATIONS: Final = 3
 _ROOT: Final = Path(__file__).parent.parent.parent
 
 
-class WorkerFiles:
-    """One worker process, for as long as it is not closed."""
+class BenchProcess:
+    """One process that measures, until it is closed."""
 
     def __init__(self, python: str, *arguments: str) -> None:
         self._command = [python, "-m", "tests.bench.worker", *arguments]
@@ -53,7 +53,7 @@ Measured = dict[Key, dict[str, list[float]] | str]
 """By worker, what each of its jobs measured in each round; or why there is nothing."""
 
 
-def interleave(workers: Mapping[Key, WorkerFiles], counts: Mapping[str, int], rounds: int) -> Measured:
+def interleave(workers: Mapping[Key, BenchProcess], counts: Mapping[str, int], rounds: int) -> Measured:
     """Give each worker a turn at each job of *counts* in each round."""
     measured: Measured = {}
     present: dict[Key, dict[str, list[float]]] = {}
@@ -73,7 +73,7 @@ def interleave(workers: Mapping[Key, WorkerFiles], counts: Mapping[str, int], ro
 def measure(commands: Mapping[Key, Sequence[str]], counts: Mapping[str, int], rounds: int) -> Measured:
     """Start a worker for each of *commands*, a Python and what to tell it, and interleave them."""
     with ExitStack() as stack:
-        workers = {key: stack.enter_context(closing(WorkerFiles(*command))) for key, command in commands.items()}
+        workers = {key: stack.enter_context(closing(BenchProcess(*command))) for key, command in commands.items()}
         return interleave(workers, counts, rounds)
 
 

@@ -24,7 +24,7 @@ from pool_exporter import instrument
 from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 from pool_exporter.otel.otlp_push import OtlpPush, PushTarget
 from pool_exporter.runtime import instrumentation
-from tests.bench.driver import WorkerFiles
+from tests.bench.driver import BenchProcess
 from tests.bench.pools import engine, use
 from tests.bench.versions import machine
 from tests.bench.worker import Job
@@ -100,7 +100,7 @@ def main() -> None:
     found: dict[tuple[str, int], tuple[float, int]] = {}
     for way in WAYS:
         for pools in SIZES:
-            with closing(WorkerFiles(sys.executable, "otel", way, str(pools))) as worker:
+            with closing(BenchProcess(sys.executable, "otel", way, str(pools))) as worker:
                 times = [worker.ask("time", max(1, 200 // pools)) for _ in range(ROUNDS)]
                 found[way, pools] = min(times), worker.ask("size")
     table = _table(found)
