@@ -42,8 +42,13 @@ def test_named_tests_exist(row: object) -> None:
 
 
 def test_every_replay_is_in_a_row() -> None:
-    """No test of the folder is missing in the table."""
+    """No test of the folder is missing in the tables; the third one is all of test_compare.py."""
     named = {name for row in ROWS for name in row.tests if name.startswith(f"{HERE}/")}
-    there = {f"{HERE}/{path.name}::{name}" for path in (ROOT / HERE).glob("test_*.py") for name in functions(path)}
+    there = {
+        f"{HERE}/{path.name}::{name}"
+        for path in (ROOT / HERE).glob("test_*.py")
+        if path.name != "test_compare.py"
+        for name in functions(path)
+    }
 
     assert there == named

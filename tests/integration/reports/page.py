@@ -1,10 +1,12 @@
-"""Writes docs/explanation/field-reports.md from the rows."""
+"""Writes docs/explanation/field-reports.md from the rows, and from what other tools read in the same situations."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
 from tests.docs.pages import DOCS
+from tests.integration.reports.compare import READINGS, SITUATIONS
 from tests.integration.reports.engines import ENGINE_ROWS
 from tests.integration.reports.exporters import EXPORTER_ROWS
 from tests.integration.reports.row import Row
@@ -41,6 +43,35 @@ def _table(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
+COMPARED: Final = """\
+Used / idle connections as four tools read them at the end of a situation of the first table, on PostgreSQL. **Bold** is
+wrong, or an error of the tool. The truth is how many backends are in a transaction, and how many are not. In the other
+situations these tools have no number that could be compared. In A13 no tool of the process can know what its child
+closed; the probe's `sqlalchemy_pool_server_gone` does. `python -m tests.integration.reports.compare` reads the tools
+again; `make reports` compares.
+"""
+
+
+def _reading(value: list[int] | str, truth: list[int]) -> str:
+    shown = value if isinstance(value, str) else " / ".join(map(str, value))
+    return shown if value == truth else f"**{shown}**"
+
+
+def compared() -> str:
+    """Return the table of what each tool reads."""
+    content = json.loads(READINGS.read_text())
+    rows = content["readings"]
+    tools = [tool for tool in next(iter(rows.values())) if tool != "truth"]
+    lines = [_cells("#", "situation", "truth", *tools), "|---" * (3 + len(tools)) + "|"]
+    for number, values in rows.items():
+        truth = values["truth"]
+        situation = (SITUATIONS[number].__doc__ or "").strip()
+        lines.append(
+            _cells(number, situation, _reading(truth, truth), *(_reading(values[tool], truth) for tool in tools))
+        )
+    return "\n".join([*lines, "", f"{content['versions']}."])
+
+
 def summary(rows: Iterable[Row]) -> str:
     """Return how many rows have each status, as a sentence."""
     count = Counter(row.status.partition(":")[0].strip("*") for row in rows)
@@ -56,6 +87,8 @@ def page() -> str:
         _table(ENGINE_ROWS),
         "## Exporters, servers and workers",
         _table(EXPORTER_ROWS),
+        "## The same situations in other tools",
+        COMPARED + "\n" + compared(),
     ]
     return "\n\n".join(parts) + "\n"
 
