@@ -18,7 +18,7 @@ from weakref import ref
 
 from sqlalchemy.pool import Pool
 
-from pool_exporter.hook_errors import guarded
+from pool_exporter.hook_errors import errors, guarded
 from pool_exporter.hooks import checkout_patches
 from pool_exporter.hooks.call_stack import close_reason, invalidation_reason, is_dispose
 from pool_exporter.hooks.checkout_owner import up_to_date
@@ -140,6 +140,13 @@ class PoolHooks:
     @guarded
     def pool_recreated(self, pool: Pool, caller: FrameType) -> None:
         """Instrument the pool that `recreate()` made: at once for `dispose()`, else at its first checkout."""
+        try:
+            self._follow(pool, caller)
+        except MemoryError as error:  # Only for a moment, mostly; and nothing else would find this pool.
+            errors.report(error)
+            self._follow(pool, caller)
+
+    def _follow(self, pool: Pool, caller: FrameType) -> None:
         with self._lock:
             if not self._is_removed and hooks_of(pool) is None:
                 self._bind(pool)

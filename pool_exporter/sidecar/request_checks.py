@@ -27,6 +27,7 @@ SCRAPE_SECONDS: Final = 10.0
 """The scraper's timeout if the request does not say it: Prometheus' default."""
 RESPONSE_SECONDS_MAX: Final = 50.0
 """Less than connection_limits.RESPONSE_SECONDS, after which the connection is closed."""
+HTTP_VERSIONS: Final = ("1.0", "1.1")
 TIMEOUT_HEADER: Final = "x-prometheus-scrape-timeout-seconds"
 
 _log = logging.getLogger("pool_exporter")
@@ -82,8 +83,15 @@ class AuthMiddleware:
                 message = {**message, "headers": [*kept, *headers]}
             await send(message)
 
-        refusal = await self._refusal(config, Headers(scope=scope))
-        await (refusal or self._app)(scope, receive, send_with_headers)
+        try:
+            if scope["http_version"] in HTTP_VERSIONS:
+                refusal = await self._refusal(config, Headers(scope=scope))
+            else:
+                refusal = PlainTextResponse("only HTTP/1.0 and HTTP/1.1 are supported\n", 505, {"Connection": "close"})
+            await (refusal or self._app)(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            # The server ends and has closed the connection. uvicorn would log a traceback for each such request.
+            _log.debug("a request was not answered: the server ends")
 
     async def _refusal(self, config: WebConfig, headers: Headers) -> PlainTextResponse | None:
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:

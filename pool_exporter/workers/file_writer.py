@@ -79,7 +79,7 @@ class MappedFile:
 
     def allocate(self, identity: PoolIdentity, config: PoolConfig) -> Slots | None:
         """Return the slots of a new pool entry, or None if the file has no space for one."""
-        count = self._slots[ENTRIES]
+        count = len(self._views) - 1  # What is in the file, another program may have written.
         if count == ENTRIES_MAX:
             return None
         start = self._entries_at + count * ENTRY_BYTES
@@ -248,6 +248,8 @@ def _create(temporary: Path, path: Path, content: bytes) -> tuple[mmap.mmap, int
     descriptor = os.open(temporary, CREATE, MODE)
     try:
         allocate(descriptor, FILE_BYTES)
+        with suppress(OSError):  # With a umask of 077, no sidecar of another user could read it.
+            os.fchmod(descriptor, MODE)
         flock(descriptor, LOCK_EX | LOCK_NB)
         mapped = mmap.mmap(descriptor, FILE_BYTES)
         mapped[:] = content

@@ -25,6 +25,9 @@ from sqlalchemy.pool import (
 )
 
 from pool_exporter import Monitor, instrument
+from pool_exporter.hook_errors import errors
+from pool_exporter.hooks.pool_binding import PoolBinding
+from pool_exporter.hooks.pool_hooks import PoolHooks
 from tests.fixtures.deadlines import eventually, until
 from tests.pools import Database, checked, closes, levels
 
@@ -794,3 +797,25 @@ def test_more_than_there_are_rows(database: Database) -> None:
 
     assert (0, 100) == levels(monitor)
     assert 100 == checked(monitor).checkouts == checked(monitor).use_time.count
+
+
+def test_no_memory_while_a_pool_is_replaced(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that `dispose()` makes is instrumented also when memory was short for a moment; the error is counted."""
+    engine = database.engine()
+    monitor = instrument(engine)
+    bind, failing = PoolHooks._bind, iter([True])
+
+    def short(hooks: PoolHooks, pool: Pool) -> PoolBinding:
+        if next(failing, False):
+            raise MemoryError
+        return bind(hooks, pool)
+
+    monkeypatch.setattr(PoolHooks, "_bind", short)
+    monkeypatch.setattr(errors, "count", 0)
+    engine.dispose()
+    counted, errors.count = errors.count, 0
+    with engine.connect():
+        used = levels(monitor)
+    engine.dispose()
+
+    assert (1, (1, 0)) == (counted, used)

@@ -10,7 +10,7 @@ import bcrypt
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pool_exporter.sidecar.request_checks import (
     RESPONSE_SECONDS_MAX,
@@ -76,6 +76,44 @@ async def test_headers_are_on_every_answer(method: str) -> None:
 
     assert ["deny"] == response.headers.get_list("x-frame-options")
     assert "max-age=1" == response.headers["strict-transport-security"]
+
+
+async def answered(version: str, app: ASGIApp) -> list[Message]:
+    """Return the messages with which *app* answers a request of that version of HTTP."""
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "http_version": version, "query_string": b""}
+    messages: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    await app(scope, receive, send)
+    return messages
+
+
+@pytest.mark.parametrize(("version", "status"), [("1.0", 200), ("1.1", 200), ("0.9", 505), ("2.0", 505), ("9.9", 505)])
+@pytest.mark.asyncio
+async def test_version_of_http(version: str, status: int) -> None:
+    """A version that no client has is refused; h11 takes any."""
+    messages = await answered(version, AuthMiddleware(page, Loaded, BasicAuth()))
+
+    assert status == messages[0]["status"]
+
+
+@pytest.mark.asyncio
+async def test_end_of_the_server_is_no_error() -> None:
+    """A request that is cancelled when the server ends raises nothing, of which uvicorn would log a traceback."""
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.Event().wait()
+
+    request = asyncio.create_task(answered("1.1", AuthMiddleware(slow, Loaded, BasicAuth())))
+    await asyncio.sleep(0)
+    request.cancel()
+
+    assert [] == await request
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The worker files of a process: what is stored is what readers find; slots are freed, reused, and unmapped."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.state.layout import Slots
 from pool_exporter.workers import file_writer
-from pool_exporter.workers.file_format import CLOSED, ENTRIES_MAX, FILE_BYTES, OPEN
+from pool_exporter.workers.file_format import CLOSED, ENTRIES, ENTRIES_MAX, FILE_BYTES, OPEN
 from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.file_writer import WorkerFiles
 
@@ -173,3 +174,31 @@ def test_directory_without_permission_leaves_the_file_linked(tmp_path: Path, mon
     worker.unmap()
 
     assert is_linked
+
+
+def test_group_may_read_whatever_the_umask_is(tmp_path: Path) -> None:
+    """A sidecar of another user of the group reads the file of a worker with a umask of 077."""
+    before = os.umask(0o077)
+    try:
+        worker = WorkerFiles(tmp_path, "1")
+    finally:
+        os.umask(before)
+    (path,) = tmp_path.glob("w-*.pool")
+    mode = path.stat().st_mode & 0o777
+    worker.unmap()
+
+    assert 0o640 == mode
+
+
+def test_scribbled_number_of_entries(tmp_path: Path) -> None:
+    """Another program that writes into the file costs no other pool its slots, and raises nothing."""
+    worker = WorkerFiles(tmp_path, "1")
+    first = placed(worker, "first")
+    worker._files[0]._slots[ENTRIES] = 2**40
+    second = placed(worker, "second")
+    first[0], second[0] = 1, 2
+    worker.free(second)
+    pools = {entry.identity.name: (entry.state, entry.slots[0]) for entry in scan(tmp_path).files[0].file.entries}
+    worker.unmap()
+
+    assert {"first": (OPEN, 1), "second": (CLOSED, 2)} == pools

@@ -4,7 +4,10 @@ So a user may be named `no` or `1234`. A duplicate key is an error; YAML's libra
 file is in an error message, because it may be a secret.
 """
 
+import os
+import stat
 from collections.abc import Hashable
+from errno import EINVAL
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +28,21 @@ def load(path: Path) -> object:
     return _parsed(path, _content(path))
 
 
+def regular_content(path: Path, size: int = -1) -> bytes:
+    """Return the content of a file, or its first *size* bytes.
+
+    Raises:
+        OSError: It cannot be read, or is not a regular file: a pipe would block the server until somebody writes to it.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123  # a descriptor
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(EINVAL, "not a regular file")
+        return file.read(size)
+
+
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
+        content = regular_content(path, FILE_BYTES_MAX + 1)
     except OSError as error:
         raise SettingsError(Problem(str(path), None, f"cannot be read: {error.strerror}")) from None
     if len(content) > FILE_BYTES_MAX:

@@ -17,6 +17,7 @@ from typing import Final
 
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.sidecar.webconfig.config import CIPHERS_1_2, CIPHERS_1_3, TlsConfig
+from pool_exporter.sidecar.webconfig.strict_yaml import regular_content
 
 _VERSIONS: Final = {
     "TLS10": ssl.TLSVersion.TLSv1,
@@ -141,7 +142,7 @@ def _pem(config: TlsConfig, name: str) -> bytes:
         text: str = getattr(config, name)
         return text.encode()
     try:
-        return file.read_bytes()
+        return regular_content(file)
     except OSError as error:
         raise _error(config, f"{name}_file", f"cannot be read: {error.strerror}", str(file)) from None
 

@@ -1,5 +1,6 @@
 """The web config file: what the exporter-toolkit takes is taken, and everything else is an error that says what is."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +321,15 @@ def test_missing_file(file: Path) -> None:
         read(file)
 
     assert f"{file}: cannot be read: No such file or directory" == str(caught.value)
+
+
+def test_pipe_is_no_file(file: Path) -> None:
+    """A pipe is one line: reading it would block the event loop until somebody writes to it."""
+    os.mkfifo(file)
+    with pytest.raises(SettingsError) as caught:
+        read(file)
+
+    assert f"{file}: cannot be read: not a regular file" == str(caught.value)
 
 
 def test_too_long_file(file: Path) -> None:

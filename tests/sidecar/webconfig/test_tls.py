@@ -1,5 +1,6 @@
 """TLS by the web config, between two real ends: which clients are accepted, by which version, cipher and curve."""
 
+import os
 import socket
 import ssl
 import sys
@@ -153,6 +154,14 @@ def test_missing_file(verifying: TlsConfig, tmp_path: Path, name: str) -> None:
     assert f"web.yml: tls_server_config.{name}='{missing}': cannot be read: No such file or directory" == str(
         caught.value
     )
+
+
+def test_pipe_is_no_file(verifying: TlsConfig, tmp_path: Path) -> None:
+    """A certificate is no pipe, either."""
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(SettingsError, match=r"cannot be read: not a regular file$"):
+        context_of(replace(verifying, cert_file=tmp_path / "pipe"))
 
 
 @pytest.mark.parametrize("content", ["", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
