@@ -36,15 +36,16 @@ def _ended() -> Panel:
     end = WORKER_ENDS.prometheus
     card = Card(
         "Workers that ended",
-        "Worker processes that ended per second: stopped in order, or crashed or killed.",
+        "Worker processes that ended per second: stopped in order, crashed while a connection was used, or lost.",
         "stopped ones at each rollout, and where workers are replaced after a number of requests.",
-        "crashed: out of memory, or killed by the master process after a time-out; see its log.",
+        "crashed: out of memory, or killed by the master process after a time-out; see its log. lost: it ended without "
+        "a sign, while no connection was used.",
         units.OpsPerSecond,
     )
     return graph(
         card,
         Line(by(end, rate(BY_TARGET.series("workers_ended"))), f"{{{{{end}}}}}"),
-        overrides={"stopped": [color("blue")], "crashed": [color(RED)]},
+        overrides={"stopped": [color("blue")], "crashed": [color(RED)], "lost": [color("orange")]},
     )
 
 

@@ -28,7 +28,7 @@ def _crashed() -> Alert:
         f"{by(BY_TARGET, increase(ALL.series('workers_ended', equal(WORKER_ENDS, 'crashed')), '15m'))} > 0",
         "0m",
         "warning",
-        f"Worker processes crashed or were killed: {TARGET_TEXT}.",
+        f"Worker processes were killed while they used a connection: {TARGET_TEXT}.",
         'About {{ $value | printf "%.0f" }} in 15 minutes.',
         dashboard=BOARD,
         keep="15m",

@@ -74,8 +74,8 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # eac
                 return connect_of(self)
         state: PoolState = binding.state
         try:
-            if not state.sentinel[0]:  # Forked in C (no `os.fork` hook ran): this state belongs to the parent process.
-                state.on_fork_detected()
+            if not state.sentinel[0]:  # The first event, or this state is the parent's of a process forked in C.
+                state.before_event()
                 state = binding.state
             token = state.acquire_started()
         except Exception as error:  # noqa: BLE001  # as in `guarded`, which would cost another call

@@ -182,7 +182,8 @@ class PoolHooks:
         """Count the invalidation that is about to happen; a record without a connection has none."""
         if record.dbapi_connection is None:
             return
-        self._detect_fork()
+        if not self.state.sentinel[0]:
+            self.state.before_event()
         self.state.invalidated("soft" if is_soft else "hard")
         connection = self._tracked(record)
         if connection is not None and not is_soft:
@@ -233,16 +234,13 @@ class PoolHooks:
         if connection is not None:
             self.state.closed(connection, reason or connection.close_reason)
 
-    def _detect_fork(self) -> None:
-        if not self.state.sentinel[0]:
-            self.state.on_fork_detected()
-
     # Correction by polling, once for each scrape or heartbeat.
 
     @guarded
     def refresh(self) -> None:
         """Write what no event reports: uses that an interrupt hid, connections lost silently, orphans and the drift."""
-        self._detect_fork()
+        if not self.state.sentinel[0]:
+            self.state.before_refresh()
         checkout_patches.threads = up_to_date(checkout_patches.threads)
         connections = self.state.live_connections()
         for connection in connections:

@@ -6,7 +6,7 @@ Other modules import them from `pool_metrics`. Nothing else may be here: no valu
 from pool_exporter.metrics.metric import Kind, Label, Metric
 
 WORKER_STATES = Label("state", ("live", "frozen"))
-WORKER_ENDS = Label("end", ("stopped", "crashed"))
+WORKER_ENDS = Label("end", ("stopped", "crashed", "lost"))
 PUSH_RESULTS = Label("result", ("arrived", "failed"))
 SET_ASIDE = Label("reason", ("corrupt", "irregular", "shrunk", "unreadable", "version"))
 
@@ -54,7 +54,8 @@ METRICS = (
         "pool_exporter.workers_ended",
         Kind.COUNTER,
         "{process}",
-        "Worker processes that have ended: stopped in order, or crashed or killed.",
+        "Worker processes that have ended: stopped in order; crashed: killed while a connection was used or a caller "
+        "waited; lost: ended without a sign, and nothing was used or waited for.",
         "workers_ended",
         WORKER_ENDS,
     ),

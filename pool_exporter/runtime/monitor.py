@@ -19,7 +19,7 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
-from pool_exporter.state.aggregate import added, as_final_counters
+from pool_exporter.state.aggregate import added, as_final_counters, only_counters
 from pool_exporter.state.decode import decode
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.pool_state import PoolState
@@ -68,6 +68,8 @@ class Monitor:
         self._last: PoolSnapshot | None = None
         self._is_closed = False
         self._highest = (0.0, 0.0, 0.0)
+        #: What was counted in files that this process has left.
+        self._left: Sequence[int] | None = None
         self._wait_spans: WaitSpans | None = None
         #: The counters of ended pools of the same identity, with which this one goes on; all else is 0.
         self.before: Sequence[int] | None = None
@@ -95,10 +97,18 @@ class Monitor:
         hooks, state = self._hooks(), self._state
         if hooks is not None:
             hooks.refresh()
-        pool = decode(self._with_before(state.copy_slots()), state.clock(), self.identity, self.config)
+        slots = self._with_before(state.copy_slots())
+        if self._left is not None:
+            slots = list(map(add, slots, self._left))
+        pool = decode(slots, state.clock(), self.identity, self.config)
         if self._wait_spans is not None:
             pool = replace(pool, wait_time=self._wait_spans.shown(pool.wait_time))
         return self._never_falling(pool)
+
+    def keep_counters(self) -> None:
+        """Keep what was counted in a file that this process leaves: snapshots go on with the sum."""
+        counters = only_counters(self._state.copy_slots())
+        self._left = counters if self._left is None else list(map(add, counters, self._left))
 
     def _never_falling(self, pool: PoolSnapshot) -> PoolSnapshot:
         """Keep the time integrals from falling: read between two stores, one duration counts twice or not yet."""
@@ -118,7 +128,7 @@ class Monitor:
 
     def restart_after_fork(self, state: PoolState) -> None:
         """Go on with *state* in a forked child, from zero: the parent's connections and callers are not its own."""
-        self.before = None
+        self.before = self._left = None
         self._highest = (0.0, 0.0, 0.0)
         self._state = state
         hooks = self._hooks()

@@ -8,12 +8,12 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-from weakref import finalize, ref
+from typing import TYPE_CHECKING, Final
+from weakref import ref
 
 from sqlalchemy.pool import Pool
 
@@ -25,11 +25,14 @@ from pool_exporter.hooks.sqlalchemy_private import limit_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime.ended_pools import EndedPools
+from pool_exporter.runtime.file_need import FileNeed, Need
 from pool_exporter.runtime.fork_detection import ForkSentinel
 from pool_exporter.runtime.heartbeat import Heartbeat
+from pool_exporter.runtime.instrumented_pool import InstrumentedPool, is_idle, leave_files, move_to_files
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_names import PoolNames
-from pool_exporter.runtime.storage import Storage, directory_reader
+from pool_exporter.runtime.process_end import ProcessEnd
+from pool_exporter.runtime.storage import Storage
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.locked_pool_state import pool_state
 from pool_exporter.state.pool_state import PoolState
@@ -38,13 +41,8 @@ if TYPE_CHECKING:
     from pool_exporter.workers.directory_snapshot import DirectoryReader
 
 
-@dataclass
-class _Entry:
-    """One instrumented pool; with a shared directory `free_slots` gives its slots back, once."""
-
-    hooks: ref[PoolHooks]
-    monitor: Monitor
-    free_slots: "finalize[[Slots], PoolState] | None"
+_WAITING: Final = b"\0"
+"""The sentinel of a pool before whose next event a file has to be created."""
 
 
 class Registry:
@@ -55,7 +53,7 @@ class Registry:
         self.storage = Storage(None)
         #: What `instrument_all()` has started: while it is set, SQLAlchemy's methods stay replaced without any pool.
         self.all_pools: object | None = None
-        self._entries: dict[int, _Entry] = {}
+        self._entries: dict[int, InstrumentedPool] = {}
         self._names = PoolNames()
         self._ended = EndedPools()
         self._instrumented = 0
@@ -69,6 +67,8 @@ class Registry:
         #: Per process id: the lock under which a forked child restarts. The parent's own lock may be held for ever.
         self._restart_locks: dict[int, threading.RLock] = {}
         self._restarting = 0
+        self._need = FileNeed()
+        self._watch_end = guarded(ProcessEnd(self._end).watch)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -86,10 +86,12 @@ class Registry:
             self.storage = Storage(directory)
             if directory is not None:
                 self._sentinel.renew()  # It may be that of a parent, which had no pool.
-                self._reader = directory_reader(directory)
+                self._reader = self.storage.reader()
             if hasattr(os, "register_at_fork"):  # Not where no process can fork.
-                os.register_at_fork(after_in_child=self._restart)
+                os.register_at_fork(after_in_child=self._restart, after_in_parent=self._need.note_fork)
             atexit.register(self._end)
+            if directory is not None:
+                self._watch_end()
 
     def add(self, pool: Pool, identity: PoolIdentity) -> Monitor:
         """Instrument a pool, and return its monitor; its name becomes unique in this process.
@@ -100,7 +102,7 @@ class Registry:
         hooks = PoolHooks(pool, self._new_state(limit_of(pool), self.storage.new_slots(identity, config)))
         monitor = Monitor(hooks, identity, config, self)
         key = id(hooks)
-        entry = _Entry(ref(hooks, lambda _: self._collected(key)), monitor, self._finalizer(hooks.state))
+        entry = InstrumentedPool(ref(hooks, lambda _: self._collected(key)), monitor, self.storage)
         with self._taking:
             monitor.before = self._ended.take(identity)
             self._entries[key] = entry
@@ -118,8 +120,8 @@ class Registry:
         """Uninstrument a pool and give its slots back. The caller is inside `changing()`."""
         entry = self._forget(id(hooks))
         hooks.remove()
-        if entry is not None and entry.free_slots is not None:
-            entry.free_slots()
+        if entry is not None:
+            entry.remove(hooks)
 
     def pool_counts(self) -> tuple[int, int]:
         """Return how many pools were instrumented, and how many of them have been dropped or uninstrumented since."""
@@ -162,32 +164,25 @@ class Registry:
         self._beat()
         with self._reading:
             try:
-                return self._reader() if self.storage.is_shared else None
+                return self._reader() if self.storage.is_usable else None
             except OSError:
                 return None
 
-    def _living(self) -> list[tuple[PoolHooks, _Entry]]:
+    def _living(self) -> list[tuple[PoolHooks, InstrumentedPool]]:
         found = [(entry.hooks(), entry) for entry in list(self._entries.values())]
         return [(hooks, entry) for hooks, entry in found if hooks is not None]
 
     def _new_state(self, limit: int, slots: Slots) -> PoolState:
         state = pool_state(time.monotonic_ns, limit, slots)
         if self.storage.directory is not None:
-            state.sentinel, state.on_fork_detected = self._sentinel.byte, self._on_fork_detected
+            state.sentinel = self._sentinel.byte if self.storage.has(slots) else _WAITING
+            state.before_event, state.before_refresh = self._before_event, self._restart_if_forked
         return state
 
     def _unique(self, identity: PoolIdentity) -> PoolIdentity:
         return replace(identity, name=self._names.take(identity.name))
 
-    def _finalizer(self, state: PoolState) -> "finalize[[Slots], PoolState] | None":
-        """Return what gives the slots back, at the latest when the pool and the last of its connections are gone."""
-        if self.storage.directory is None:
-            return None
-        free_slots = finalize(state, self.storage.free, state.slots)
-        free_slots.atexit = False  # A pool that lives until the process ends was not dropped.
-        return free_slots
-
-    def _forget(self, key: int) -> _Entry | None:
+    def _forget(self, key: int) -> InstrumentedPool | None:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._names.free(entry.monitor.identity.name)
@@ -211,7 +206,7 @@ class Registry:
     def _end_unused(self, *, wait: bool) -> None:
         if self._entries:
             return
-        if self._heartbeat is not None:
+        if self._heartbeat is not None and not self.storage.is_shared:  # Else it has to end the files first.
             heartbeat, self._heartbeat = self._heartbeat, None
             heartbeat.stop(wait=wait)
         if self.all_pools is None:
@@ -220,22 +215,42 @@ class Registry:
     def _beat(self) -> None:
         for hooks, _ in self._living():
             hooks.refresh()
-        with self._reading:
-            if not self.storage.beat():
-                self._move_slots()
+        if self._lock.acquire(blocking=False):  # Else a pool is being added or removed, or a file created.
+            try:
+                self._beat_files()
+            finally:
+                self._lock.release()
+        self.storage.compact()
 
-    def _move_slots(self) -> None:
-        for hooks, entry in self._living():
-            _detach(entry)
-            monitor = entry.monitor
-            with self._taking:
-                hooks.state.move_to(self.storage.new_slots(monitor.identity, monitor.config), monitor.before)
-                monitor.before = None
-            entry.free_slots = self._finalizer(hooks.state)
-        if self.storage.is_shared:
-            with self._taking:
+    def _beat_files(self) -> None:
+        """Write the heartbeat into this process's file, and end the file when it is not needed any more."""
+        is_busy = self.storage.pools_in_file > 0 and not is_idle(self._pools(), self.storage)
+        need = self._need.at_heartbeat(has_pools=bool(self._entries), is_busy=is_busy)
+        if need is Need.OVER:
+            leave_files(self._pools(), self.storage)
+            self._end_unused(wait=False)
+        elif need is Need.PRESENT or self.storage.is_shared:
+            self.storage.beat(sum(not pool.is_in_file for pool in self._pools()))
+            self._move_slots(self._sentinel.byte if need is Need.PRESENT else _WAITING)
+
+    def _pools(self) -> list[InstrumentedPool]:
+        return [entry for _, entry in self._living()]
+
+    def _move_slots(self, sentinel: Sequence[int]) -> None:
+        with self._taking:
+            move_to_files(self._pools(), self.storage, sentinel)
+            if self.storage.is_shared:
                 for identity, counters in self._ended.take_all():
                     self.storage.keep(identity, counters)
+
+    @guarded
+    def _before_event(self) -> None:
+        """Create this process's file before its first pool event, and before its first after a fork."""
+        self._restart_if_forked()
+        with self._lock:
+            self._need.note_event()
+            self.storage.start()
+            self._move_slots(self._sentinel.byte)
 
     def _start_heartbeat(self) -> None:
         try:
@@ -243,12 +258,17 @@ class Registry:
         except RuntimeError as error:  # No further thread is allowed: the next pool tries again.
             errors.report(error)
 
-    def _on_fork_detected(self) -> None:
+    def _restart_if_forked(self) -> None:
         """Restart in a child that was forked in C: its first call does, and the calls of other threads wait for it."""
+        if not self._is_forked():
+            return
         with self._restart_locks.setdefault(os.getpid(), threading.RLock()):
             # A finalizer may run in the middle of the restart, in the same thread.
-            if not self._sentinel.is_original_process and self._restarting != os.getpid():
+            if self._is_forked() and self._restarting != os.getpid():
                 self._restart()
+
+    def _is_forked(self) -> bool:
+        return not self._sentinel.is_original_process
 
     @guarded
     def _restart(self) -> None:
@@ -258,36 +278,22 @@ class Registry:
             self._lock, self._reading, patches.lock = threading.RLock(), threading.Lock(), threading.RLock()
             self._taking, self._ended = threading.RLock(), EndedPools()
             errors.count, self._instrumented = 0, len(self._entries)
+            self._need.note_event()
             unmap = self.storage.restart_after_fork()
-            for hooks, entry in self._living():
-                self._restart_pool(hooks, entry)
+            for entry in self._pools():
+                entry.restart_after_fork(self.storage, self._new_state)
             unmap()
+            self._watch_end()
             if self._heartbeat is not None:
                 self._start_heartbeat()
         finally:
             self._restarting = 0
-            self._sentinel.renew()  # Last: until then, other threads wait in `_on_fork_detected`.
-
-    @guarded
-    def _restart_pool(self, hooks: PoolHooks, entry: _Entry) -> None:
-        parents = hooks.state
-        try:
-            _detach(entry)
-            slots = self.storage.new_slots(entry.monitor.identity, entry.monitor.config)
-            entry.monitor.restart_after_fork(self._new_state(parents.pool_limit, slots))
-            entry.free_slots = self._finalizer(hooks.state)
-        finally:
-            parents.abandon_slots()  # Whatever has failed, the child may not write to its parent's slots.
+            self._sentinel.renew()  # Last: until then, other threads wait in `_restart_if_forked`.
 
     def _end(self) -> None:
         """Mark this process's files as cleanly closed, unless they belong to the parent of an undetected fork."""
         if self._sentinel.is_original_process:
             self.storage.mark_ended()
-
-
-def _detach(entry: _Entry) -> None:
-    if entry.free_slots is not None:
-        entry.free_slots.detach()
 
 
 registry = Registry()

@@ -1,7 +1,8 @@
 """Allocates the slots of each pool: in a memory-mapped file if POOL_EXPORTER_DIR works, otherwise in memory.
 
-Whatever goes wrong with the directory (full, read-only, deleted, no such system call), monitoring goes on in memory
-with one warning, and nothing is raised. Nothing here may be called from a hook: it makes system calls.
+Nothing is created before `start()`. Whatever goes wrong with the directory (full, read-only, deleted, no such system
+call), monitoring goes on in memory with one warning, and nothing is raised. System calls are made here: of the hooks,
+only the one of a process's first pool event may call `start()`.
 """
 
 import logging
@@ -30,19 +31,47 @@ class Storage:
     Attributes:
         directory: The shared directory, None when there is none.
         errors: How often the directory could not be used.
+        is_usable: Whether the last attempt to use the directory succeeded, or none was made yet.
     """
 
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory
         self.errors = 0
+        self.is_usable = directory is not None
         self._worker: WorkerFiles | None = None
         self._in_file: set[int] = set()
-        self._open_files()
 
     @property
     def is_shared(self) -> bool:
-        """Whether other processes can read this one's pools."""
+        """Whether this process has a file, so that other processes can read its pools."""
         return self._worker is not None
+
+    @property
+    def pools_in_file(self) -> int:
+        """How many pools have slots in a file of this process."""
+        return len(self._in_file)
+
+    def reader(self) -> "DirectoryReader | None":
+        """Return what reads the directory; None where there is none, or a system call for it does not exist."""
+        try:
+            from pool_exporter.workers.directory_snapshot import DirectoryReader  # As in `start()`.
+        except ImportError:
+            return None
+        return None if self.directory is None else DirectoryReader(self.directory)
+
+    def start(self) -> None:
+        """Create this process's file, unless it has one."""
+        if self.directory is None or self._worker is not None:
+            return
+        try:
+            from pool_exporter.workers.file_writer import WorkerFiles  # An application in memory never loads it.
+
+            self._worker, self.is_usable = WorkerFiles(self.directory, build()["version"]), True
+        except (OSError, ImportError, AttributeError) as error:  # The latter two where a system call does not exist.
+            self.is_usable = False
+            self.errors += 1
+            if self.errors == 1:
+                _log.warning("POOL_EXPORTER_DIR=%s cannot be used (%s); pools stay in memory", self.directory, error)
 
     def new_slots(self, identity: PoolIdentity, config: PoolConfig) -> Slots:
         """Return slots for a pool: in a file with the counters of an ended pool of the same identity, or in memory."""
@@ -68,27 +97,39 @@ class Storage:
             self._in_file.discard(id(slots))
             self._worker.free(slots)
 
-    def beat(self) -> bool:
-        """Write the heartbeat; return False when another directory or file has to be used, so that slots have to move.
+    def beat(self, dropped: int = 0) -> None:
+        """Write the heartbeat into a file that readers find: a new one when there is none or it was deleted.
 
-        That is when the files were deleted, or when the directory can be used at last.
+        Args:
+            dropped: How many pools have no slots in a file.
         """
-        if self.directory is None or (self._worker is not None and self._worker.is_linked()):
-            if self._worker is not None:
-                self._worker.write_heartbeat(time.monotonic_ns(), errors.count, self.errors)
-            return True
-        was_shared = self.is_shared
-        if self._worker is not None:
+        if self._worker is not None and not self._worker.is_linked():
             self._worker.remove_copies()
-        self._worker, self._in_file = None, set()
-        self._open_files()
-        return not (was_shared or self.is_shared)
+            self._worker, self._in_file = None, set()
+        self.start()
+        if self._worker is not None:
+            self._worker.dropped = dropped
+            self._worker.write_heartbeat(time.monotonic_ns(), errors.count, self.errors)
+
+    def compact(self) -> None:
+        """Compact what other workers have left in the directory, if that is due."""
+        if self._worker is not None:
+            self._worker.compact()
+
+    def leave(self) -> None:
+        """End this process's files although it goes on: readers keep their counters and count no worker for them.
+
+        No slots in them may be written afterwards. They are unmapped when no reference to their slots is left.
+        """
+        if self._worker is not None:
+            self._worker.leave()
+            self._worker, self._in_file = None, set()
 
     def restart_after_fork(self) -> Callable[[], None]:
-        """Open files of its own in a forked child; return what unmaps the parent's when no pool uses them any more."""
+        """Begin without files in a forked child; return what unmaps the parent's when no pool uses them any more."""
         parent, self._worker = self._worker, None
         self._in_file, self.errors = set(), 0
-        self._open_files()
+        self.is_usable = self.directory is not None
         return (lambda: None) if parent is None else parent.unmap
 
     def mark_ended(self) -> None:
@@ -102,24 +143,3 @@ class Storage:
         except Exception as error:  # noqa: BLE001  # whatever the file cannot hold, the pool is counted in memory
             errors.report(error)
             return None
-
-    def _open_files(self) -> None:
-        if self.directory is None:
-            return
-        try:
-            from pool_exporter.workers.file_writer import WorkerFiles  # An application in memory never loads it.
-
-            self._worker = WorkerFiles(self.directory, build()["version"])
-        except (OSError, ImportError, AttributeError) as error:  # The latter two where a system call does not exist.
-            self.errors += 1
-            if self.errors == 1:
-                _log.warning("POOL_EXPORTER_DIR=%s cannot be used (%s); pools stay in memory", self.directory, error)
-
-
-def directory_reader(directory: Path) -> "DirectoryReader | None":
-    """Return what reads the shared directory; None on a system where that is not possible."""
-    try:
-        from pool_exporter.workers.directory_snapshot import DirectoryReader  # An application in memory never loads it.
-    except ImportError:  # A system without file locks: the storage has warned.
-        return None
-    return DirectoryReader(directory)

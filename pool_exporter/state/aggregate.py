@@ -88,6 +88,12 @@ def _set_tracked(total: list[int], kind: tuple[int, int, int], times: list[int])
     total[since] += sum(untracked)
 
 
+def is_busy(slots: Slots) -> bool:
+    """Return whether a use or an acquire is under way."""
+    untracked = slots[layout.UNTRACKED_CHECKOUTS] or slots[layout.UNTRACKED_PENDING]
+    return bool(untracked) or any(slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS])
+
+
 def as_final_counters(slots: Slots, heartbeat: int) -> list[int]:
     """Return the counters of a process that has ended, with its uses and waits ended at its last sign of life.
 

@@ -35,9 +35,12 @@ class PoolSlots:
             slots: Where to write; by default new slots in memory.
         """
         self.clock, self.connections = clock, dict[int, ref[Connection]]()
-        #: The first byte is 0 in a child that was forked in C (no `os.fork` hook ran): call `on_fork_detected` first.
+        #: The first byte is 0 when something has to be done before the next event: `before_event` does it. It is 0
+        #: in a child that was forked in C (no `os.fork` hook ran), and before a process's first pool event.
         self.sentinel: Sequence[int] = b"\1"
-        self.on_fork_detected: Callable[[], None] = nothing
+        self.before_event: Callable[[], None] = nothing
+        #: Called instead by a refresh, which is no event: it only detects the fork.
+        self.before_refresh: Callable[[], None] = nothing
         self.slots = new_slots() if slots is None else slots
         self.slow_acquire = SlowAcquireHook()
         self.slots[layout.WINDOW] = self.slots[layout.USED_PEAK] = self.slots[layout.PENDING_PEAK] = 0
@@ -56,6 +59,12 @@ class PoolSlots:
         No call is between the copy and the first store to it: `map` and `add` run no Python code.
         """
         slots[:] = array("q", self.slots if before is None else map(add, self.slots, before))
+        self.slots = slots
+
+    def leave_counters(self, slots: Slots) -> None:
+        """Go on in *slots* with what is open now; what was counted stays in the present slots."""
+        counters = frozenset(layout.COUNTER_SLOTS)
+        slots[:] = array("q", [0 if at in counters else value for at, value in enumerate(self.slots)])
         self.slots = slots
 
     def live_connections(self) -> list[Connection]:

@@ -183,7 +183,7 @@ class PoolState(PoolSlots):
     def returned(self, connection: Connection, checkout: Reference) -> None:
         """End the connection's use, if it is the one of *checkout*: another thread may have begun the next one."""
         if not self.sentinel[0]:
-            self.on_fork_detected()
+            self.before_event()
         slots = self.slots
         now = self.clock() - self.origin
         if now >= self.window_end:

@@ -30,6 +30,7 @@ from typing import Final
 
 from pool_exporter.errors import CorruptFile
 from pool_exporter.workers.dead_worker_totals import OTHER, POOLS_MAX, Totals, load, save, totals_file_id
+from pool_exporter.workers.file_format import CLOSED
 from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, is_locked, opened, scan
 from pool_exporter.workers.last_shown import read_last_shown
 from pool_exporter.workers.process_info import is_running
@@ -162,7 +163,12 @@ def make_space(directory: Path, seconds: float) -> None:
 
 def _compact_what_has_ended(directory: Path, until: float = math.inf) -> None:
     scanned = scan(directory, is_dead_only=True, until=until)
-    Compactor(directory).compact(scanned, [found.name for found in scanned.files if is_running(found.file.writer)])
+    Compactor(directory).compact(scanned, [found.name for found in scanned.files if _may_be_copy(found)])
+
+
+def _may_be_copy(found: ReadFile) -> bool:
+    """Return whether the process of a dead file is running and has not ended the file itself."""
+    return found.file.state != CLOSED and is_running(found.file.writer)
 
 
 def _unlink(directory: Path, dead: Sequence[ReadFile]) -> None:

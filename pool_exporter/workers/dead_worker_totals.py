@@ -6,7 +6,7 @@ When files are added to it, compaction.py decides.
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import gt
 from pathlib import Path
@@ -14,9 +14,9 @@ from typing import Final
 
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.state.aggregate import added, as_final_counters
+from pool_exporter.state.aggregate import added, as_final_counters, is_busy
 from pool_exporter.state.pool_slots import UNLIMITED
-from pool_exporter.workers.file_format import CLOSED
+from pool_exporter.workers.file_format import CLOSED, OPEN
 from pool_exporter.workers.file_reader import ReadFile, opened, size_of
 from pool_exporter.workers.schema_translation import SCHEMA, translator
 from pool_exporter.workers.volume import replace_file
@@ -67,11 +67,12 @@ class Totals:
         """
         slots, ended, compacted = dict(self.slots), dict(self.ended), dict(self.compacted)
         hook_errors, transport_errors, merged = self.hook_errors, self.transport_errors, self.pools_merged
+        dead = list(dead)
         for found in dead:
             compacted[found.name] = None
             hook_errors += found.file.hook_errors
             transport_errors += found.file.transport_errors
-            end = end_reason(found)
+            end = end_reason([each for each in dead if each.file.writer.process_uuid == found.file.writer.process_uuid])
             ended[end] = ended.get(end, 0) + found.file.is_first
             until = max(found.file.heartbeat, (last_shown or {}).get(found.name, 0))
             for entry in found.file.entries:
@@ -128,9 +129,16 @@ def _highest(one: list[int], other: list[int]) -> list[int]:
     return list(map(max, one, other))
 
 
-def end_reason(found: ReadFile) -> str:
-    """Return how the process of a dead worker's file ended: `stopped` or `crashed`."""
-    return "stopped" if found.file.state == CLOSED else "crashed"
+def end_reason(files: Sequence[ReadFile]) -> str:
+    """Return how the dead process of these files has ended, one of `WORKER_ENDS`; its first file says whether it did.
+
+    A process that was killed is `crashed` only if a connection was used or a caller waited.
+    """
+    first = next((found for found in files if found.file.is_first), files[0])
+    if first.file.state == CLOSED:
+        return "stopped"
+    entries = (entry for found in files for entry in found.file.entries)
+    return "crashed" if any(entry.state == OPEN and is_busy(entry.slots) for entry in entries) else "lost"
 
 
 def totals_file_id(directory: Path) -> object:

@@ -10,7 +10,7 @@ Nothing here may render, and nothing but compaction and last_shown.py may write.
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.server_snapshot import LivePool
 from pool_exporter.metrics.snapshot import DirectoryHealth, PoolSnapshot, Snapshot
 from pool_exporter.state import layout
-from pool_exporter.state.aggregate import Part, aggregate, aggregate_config, as_final_counters
+from pool_exporter.state.aggregate import Part, aggregate, aggregate_config, as_final_counters, is_busy
 from pool_exporter.state.decode import decode, live_pool, taken
 from pool_exporter.state.layout import Slots
 from pool_exporter.version import build
@@ -130,7 +130,8 @@ class DirectoryReader:
         scrape.hook_errors += file.hook_errors
         scrape.transport_errors += file.transport_errors
         self.torn_reads += found.is_torn
-        scrape.processes[file.writer.process_uuid].append(found)
+        if file.is_owned:
+            scrape.processes[file.writer.process_uuid].append(found)
         scrape.dropped += file.dropped if found.is_alive else 0
         until = max(file.heartbeat, min(last_shown, now))
         entries, fault = self._memory.good_entries(found)
@@ -142,7 +143,7 @@ class DirectoryReader:
             scrape.pools_ended += max(0, instrumented - is_open)
             if is_open:
                 self._add_living(scrape, entry, identity, now, file.writer.process_uuid)
-                if _is_busy(entry.slots):
+                if is_busy(entry.slots):
                     scrape.shown[file.writer.file_uuid] = now
             else:
                 final = as_final_counters(entry.slots, until)
@@ -214,12 +215,6 @@ class DirectoryReader:
         used, pending, saturated = map(max, before, seconds)
         self._shown[pool.identity] = used, pending, saturated
         return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)
-
-
-def _is_busy(slots: Sequence[int]) -> bool:
-    """Return whether a use or a caller is under way: then the time integrals grow until the moment of the page."""
-    untracked = slots[layout.UNTRACKED_CHECKOUTS] or slots[layout.UNTRACKED_PENDING]
-    return bool(untracked) or any(slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS])
 
 
 def at_one_moment(slots: Slots, now: int) -> tuple[Slots, int]:

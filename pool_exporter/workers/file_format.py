@@ -77,6 +77,9 @@ ENTRIES, STATE, HEARTBEAT, HOOK_ERRORS, DROPPED, TRANSPORT_ERRORS = range(8, 14)
 process, the monotonic time of its last heartbeat in nanoseconds, its hook errors, the pools for which there was no
 space, and the failures of the directory. The last three are written into the first file of a process only."""
 
+PROCESS_UUID: Final = 22
+"""Index of `process_uuid`, which has two slots; the last change to a file that its process leaves sets them to 0."""
+
 OPEN, CLOSED = 1, 2
 """State of a process or of a pool entry. A dead process that is not CLOSED was killed. A CLOSED pool no longer exists;
 its counters remain."""
@@ -137,6 +140,11 @@ class WorkerFile:
     def is_first(self) -> bool:
         """Whether this is the first file of its process. To count processes, count these files."""
         return self.writer.file_uuid == self.writer.process_uuid
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether its process has not left it: a file that was left says nothing about a process."""
+        return any(self.writer.process_uuid)
 
 
 def new_file(writer: Writer) -> bytes:

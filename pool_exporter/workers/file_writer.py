@@ -22,6 +22,7 @@ from typing import Final, cast
 from uuid import uuid4
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.state import layout
 from pool_exporter.state.aggregate import as_final_counters
 from pool_exporter.state.layout import SLOT_COUNT, Slots
 from pool_exporter.workers.compaction import compact_if_due, make_space
@@ -36,6 +37,7 @@ from pool_exporter.workers.file_format import (
     HOOK_ERRORS,
     IDENTITY_BYTES,
     OPEN,
+    PROCESS_UUID,
     STATE,
     TRANSPORT_ERRORS,
     Writer,
@@ -90,7 +92,7 @@ class MappedFile:
         self._slots[ENTRIES] = count + 1  # Last: readers see the entry from here on.
         return cast("Slots", view)
 
-    def set_state(self, slots: Slots, state: int) -> None:
+    def set_state(self, slots: object, state: int) -> None:
         """Set the state of the pool entry that has these slots to OPEN or CLOSED."""
         entry = next(i for i, view in enumerate(self._views) if id(view) == id(slots)) - 1
         self._slots[(self._entries_at + entry * ENTRY_BYTES) // 8 + 1] = state
@@ -108,6 +110,17 @@ class MappedFile:
     def mark_ended(self) -> None:
         """Store that the process ended in order."""
         self._slots[STATE] = CLOSED
+
+    def mark_left(self) -> None:
+        """Store that the process goes on without this file: it then is no process's first, and counts no end.
+
+        Connections that are open go on in the process, so none of them is to be counted as closed with the file.
+        """
+        for view in self._views[1:]:
+            view[layout.OPEN_COUNT] = view[layout.DETACHED_COUNT] = 0
+            self.set_state(view, CLOSED)
+        self._slots[PROCESS_UUID] = self._slots[PROCESS_UUID + 1] = 0
+        self.mark_ended()
 
     def is_linked(self) -> bool:
         """Return whether readers find this file under its name.
@@ -137,7 +150,7 @@ class WorkerFiles:
     """The worker files of this process, and which slots in them belong to which pool. The caller serializes calls.
 
     Attributes:
-        dropped: How many pools found no space.
+        dropped: How many pools have no space, as the caller has counted.
     """
 
     def __init__(self, directory: Path, version: str) -> None:
@@ -163,7 +176,7 @@ class WorkerFiles:
         """Return slots for a pool: those of an ended pool of the same identity, else new ones.
 
         Returns:
-            None if the directory is full or the process has `FILES_MAX` files; the pool is counted in `dropped`.
+            None if the directory is full or the process has `FILES_MAX` files.
         """
         file, slots = self._free.pop(identity, (self._files[-1], None))
         if slots is None:
@@ -180,7 +193,6 @@ class WorkerFiles:
         slots = self._files[-1].allocate(identity, config)
         if slots is None and self._can_add_file():
             slots = self._files[-1].allocate(identity, config)
-        self.dropped += slots is None
         return self._files[-1], slots
 
     def _can_add_file(self) -> bool:
@@ -211,7 +223,7 @@ class WorkerFiles:
         self._free[identity] = (file, slots)
 
     def write_heartbeat(self, now: int, hook_errors: int, transport_errors: int = 0) -> None:
-        """Store a heartbeat in every file and the error counts in the first; compact what other workers left, if due.
+        """Store a heartbeat in every file, and the error counts in the first.
 
         Args:
             now: Monotonic time in nanoseconds.
@@ -221,6 +233,9 @@ class WorkerFiles:
         self._files[0].write_errors(hook_errors, self.dropped, transport_errors + self._errors)
         for file in self._files:
             file.write_heartbeat(now)
+
+    def compact(self) -> None:
+        """Compact what other workers have left, if that is due."""
         compact_if_due(self._directory)
 
     def is_linked(self) -> bool:
@@ -236,6 +251,11 @@ class WorkerFiles:
         """Store in every file that this process ended in order."""
         for file in self._files:
             file.mark_ended()
+
+    def leave(self) -> None:
+        """Store in every file that this process goes on without it."""
+        for file in self._files:
+            file.mark_left()
 
     def unmap(self) -> None:
         """Close all mappings, as a forked child does with its parent's. No slots may be used afterwards."""

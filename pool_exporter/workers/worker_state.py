@@ -27,4 +27,4 @@ def state_of(files: Sequence[ReadFile], now: int) -> str:
     if any(found.is_alive for found in files):
         heartbeat = max(found.file.heartbeat for found in files)
         return "frozen" if now - heartbeat > FROZEN_NS else "live"
-    return end_reason(next((found for found in files if found.file.is_first), files[0]))
+    return end_reason(files)

@@ -152,6 +152,7 @@ def test_sidecar_killed_while_it_replaces_the_totals(directory: Path, where: str
 def test_temporary_file_of_a_killed_sidecar_is_removed(directory: Path) -> None:
     """A temporary file that a kill has left is removed after a minute of the compactor's clock, not before."""
     with application(directory) as ended:
+        ended.ask("use()")
         ended.kill()
     subprocess.run([sys.executable, "-c", KILLED_WHILE_COMPACTING, str(directory), "rename"], check=False)
     now = [100.0]
@@ -250,7 +251,7 @@ def test_killed_worker_that_nobody_has_waited_for_is_dead(directory: Path) -> No
         os.waitid(os.P_PID, zombie.process.pid, os.WEXITED | os.WNOWAIT)
         snapshot = DirectoryReader(directory)()
 
-    assert ({"live": 0, "frozen": 0}, {"stopped": 0, "crashed": 1}) == (
+    assert ({"live": 0, "frozen": 0}, {"stopped": 0, "crashed": 1, "lost": 0}) == (
         health(snapshot).workers,
         health(snapshot).workers_ended,
     )
@@ -268,7 +269,7 @@ def test_parent_dead_while_its_child_lives(directory: Path) -> None:
         snapshot = DirectoryReader(directory)()
         os.kill(child, signal.SIGKILL)
 
-    assert ({"live": 1, "frozen": 0}, {"stopped": 0, "crashed": 1}) == (
+    assert ({"live": 1, "frozen": 0}, {"stopped": 0, "crashed": 0, "lost": 1}) == (
         health(snapshot).workers,
         health(snapshot).workers_ended,
     )
@@ -326,7 +327,10 @@ def test_thousands_of_short_lived_workers(directory: Path) -> None:
     snapshot = reader()
 
     assert (0, sorted(shown)) == (maker.returncode, shown)
-    assert (count, {"stopped": count, "crashed": 0}) == (snapshot.pools[0].connects, health(snapshot).workers_ended)
+    assert (count, {"stopped": count, "crashed": 0, "lost": 0}) == (
+        snapshot.pools[0].connects,
+        health(snapshot).workers_ended,
+    )
     assert {"acc.json", ".leader", ".reserve"} == {path.name for path in directory.iterdir()}
     assert descriptors == len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
 

@@ -104,6 +104,7 @@ TRANSITIONS = (
     "closed",
     "replaced",
 )
+MOVES = ("abandon_slots", "move_to", "leave_counters")
 READERS = ("live_connections", "copy_slots", "fingerprint", "set_refreshed", "has_twin")
 
 
@@ -118,7 +119,7 @@ def test_every_transition_is_listed() -> None:
     public = {name for name in dir(PoolState) if not name.startswith("_") and name != "lock"}
 
     # forgotten is done when another one fails; abandon ends a monitor, leave begins a child's, move changes its place.
-    assert public == {*TRANSITIONS, *READERS, "forget_connections", "abandon_slots", "move_to"}
+    assert public == {*TRANSITIONS, *READERS, "forget_connections", *MOVES}
 
 
 @pytest.mark.parametrize("name", TRANSITIONS)

@@ -98,7 +98,7 @@ def test_every_worker_killed(demo: Demo, tmp_path: Path) -> None:
     demo.stop(signal.SIGTERM)
 
     assert [] == [name for page in pages for name, value in before.items() if page[name] < value]
-    assert {'end="stopped"': 0.0, 'end="crashed"': float(WORKERS)} == ended
+    assert {'end="stopped"': 0.0, 'end="crashed"': float(WORKERS), 'end="lost"': 0.0} == ended
     assert (0, True, []) == (demo.process.returncode, demo.is_gone(), list(tmp_path.iterdir()))
 
 

@@ -1,4 +1,4 @@
-"""The dump: what a directory holds, live, frozen, stopped and crashed, with the keys of docs/reference/dump.md."""
+"""The dump: what a directory holds, live and ended workers, with the keys of docs/reference/dump.md."""
 
 import json
 import os

@@ -126,7 +126,9 @@ def test_killed_worker_leaves_its_counters(directory: Path) -> None:
 
     assert {7.0} == set(samples(page, "sqlalchemy_pool_connects_total").values())
     assert {0.0} == set(samples(page, "db_client_connection_count").values())
-    assert {'end="stopped"': 0.0, 'end="crashed"': 1.0} == samples(page, "pool_exporter_workers_ended_total")
+    assert {'end="stopped"': 0.0, 'end="crashed"': 1.0, 'end="lost"': 0.0} == samples(
+        page, "pool_exporter_workers_ended_total"
+    )
 
 
 def test_per_worker(directory: Path) -> None:

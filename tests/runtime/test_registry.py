@@ -39,6 +39,7 @@ def test_a_system_without_forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(atexit, "register", lambda _: None)
     registry = Registry()
     registry.prepare(tmp_path)
+    registry.storage.start()
 
     assert registry.storage.is_shared
 
@@ -73,6 +74,7 @@ def test_a_directory_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_pool_that_the_file_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever allocating in the file raises, the pool is counted in memory, and the error is counted."""
     before, storage = errors.count, Storage(tmp_path)
+    storage.start()
 
     def refuse(*_: object) -> None:
         raise ValueError("too long")
@@ -88,6 +90,7 @@ def test_a_pool_that_the_file_cannot_hold(tmp_path: Path, monkeypatch: pytest.Mo
 def test_any_name(tmp_path: Path, name: str) -> None:
     """A pool of any name has slots: in the file, or in memory."""
     before, storage = errors.count, Storage(tmp_path)
+    storage.start()
     slots = storage.new_slots(PoolIdentity(name, service=name), PoolConfig())
     slots[0] = 7
     errors.count = before

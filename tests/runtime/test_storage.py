@@ -7,44 +7,68 @@ from pathlib import Path
 import pytest
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.state import layout
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import CLOSED, OPEN
 from pool_exporter.workers.file_reader import scan
 
 POOL = (PoolIdentity("orders"), PoolConfig())
 
 
+def started(directory: Path) -> Storage:
+    """Return storage that has a file in *directory*."""
+    storage = Storage(directory)
+    storage.start()
+    return storage
+
+
+def pools_of(snapshots: list[Snapshot]) -> list[tuple[PoolSnapshot, ...]]:
+    """Return the pools of each snapshot."""
+    return [snapshot.pools for snapshot in snapshots]
+
+
+def test_nothing_is_created_before_it_is_needed(tmp_path: Path) -> None:
+    """A directory is usable and not shared before `start()`."""
+    storage = Storage(tmp_path)
+
+    assert (True, False, []) == (storage.is_usable, storage.is_shared, list(tmp_path.iterdir()))
+
+
 def test_without_a_directory_slots_are_in_memory() -> None:
     """Nothing is shared, and a heartbeat writes nothing."""
     storage = Storage(None)
+    storage.start()
     slots = storage.new_slots(*POOL)
     storage.free(slots)
+    storage.beat()
 
     assert [0] * layout.SLOT_COUNT == slots
-    assert (False, True, 0) == (storage.is_shared, storage.beat(), storage.errors)
+    assert (False, False, 0) == (storage.is_shared, storage.is_usable, storage.errors)
 
 
 def test_slots_are_in_the_directory(tmp_path: Path) -> None:
     """They belong to a pool entry of this process's file until they are freed."""
-    storage = Storage(tmp_path)
+    storage = started(tmp_path)
     slots = storage.new_slots(*POOL)
     states = [scan(tmp_path).files[0].file.entries[0].state]
     storage.free(slots)
     storage.free(slots)
     states.append(scan(tmp_path).files[0].file.entries[0].state)
 
-    assert (True, True, [OPEN, CLOSED]) == (storage.is_shared, storage.beat(), states)
+    assert (True, [OPEN, CLOSED]) == (storage.is_shared, states)
 
 
 def test_unusable_directory_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Each failure is counted, the first is logged, with the path and the system's message."""
     with caplog.at_level(logging.WARNING, "pool_exporter"):
         storage = Storage(tmp_path / "missing")
-        beats = [storage.beat() for _ in range(3)]
+        for _ in range(3):
+            storage.beat()
     slots = storage.new_slots(*POOL)
 
-    assert ([True] * 3, False, 4) == (beats, storage.is_shared, storage.errors)
+    assert (False, False, 3) == (storage.is_usable, storage.is_shared, storage.errors)
     assert [0] * layout.SLOT_COUNT == slots
     assert 1 == len(caplog.messages)
     assert "missing cannot be used" in caplog.messages[0]
@@ -64,22 +88,42 @@ def test_big_endian_machine_keeps_its_pools_in_memory(
     assert "this machine is big-endian" in caplog.text
 
 
-def test_beat_says_that_slots_have_to_move(tmp_path: Path) -> None:
-    """When its file was deleted, or the directory can be used at last, a heartbeat returns False, once."""
-    late = Storage(tmp_path / "late")
+def test_heartbeat_creates_the_file_again(tmp_path: Path) -> None:
+    """When its file was deleted, or the directory can be used at last, slots have to move into a new file, once."""
+    late = started(tmp_path / "late")
     (tmp_path / "late").mkdir()
-    found = [late.beat(), late.beat()]
+    late.beat()
+    slots = late.new_slots(*POOL)
+    held = [late.has(slots)]
+    late.beat()
+    held.append(late.has(slots))
     [path] = (tmp_path / "late").glob("w-*")
     path.unlink()
-    found += [late.beat(), late.beat()]
+    late.beat()
+    held.append(late.has(slots))
 
-    assert [False, True, False, True] == found
+    assert ([True, True, False], 1) == (held, len(list((tmp_path / "late").glob("w-*"))))
+
+
+def test_left_file_keeps_its_counters_and_no_worker(tmp_path: Path) -> None:
+    """A file that its process leaves is unlocked when its last slots are dropped, and no reader counts an end."""
+    storage = started(tmp_path)
+    slots = storage.new_slots(*POOL)
+    slots[layout.CONNECTS], slots[layout.OPEN_COUNT] = 3, 1
+    storage.leave()
+    del slots
+    snapshots = [DirectoryReader(tmp_path)() for _ in range(2)]
+    health = [snapshot.directory for snapshot in snapshots]
+
+    assert [(3, 0, 0)] * 2 == [(pool.connects, pool.idle, sum(pool.closes.values())) for (pool,) in pools_of(snapshots)]
+    assert [({"live": 0, "frozen": 0}, {0})] * 2 == [(e.workers, set(e.workers_ended.values())) for e in health if e]
 
 
 def test_child_has_files_of_its_own(tmp_path: Path) -> None:
-    """A restart begins another file, and what it returns unmaps the parent's, which then has no owner."""
-    storage = Storage(tmp_path)
+    """After a restart there is another file, and what the restart returns unmaps the parent's."""
+    storage = started(tmp_path)
     unmap = storage.restart_after_fork()
+    storage.start()
     both = [found.is_alive for found in scan(tmp_path).files]
     unmap()
 
@@ -89,7 +133,7 @@ def test_child_has_files_of_its_own(tmp_path: Path) -> None:
 
 def test_end_is_written(tmp_path: Path) -> None:
     """A process that ends by itself writes it into its file."""
-    storage = Storage(tmp_path)
+    storage = started(tmp_path)
     storage.mark_ended()
 
     assert CLOSED == scan(tmp_path).files[0].file.state

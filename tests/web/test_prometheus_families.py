@@ -149,6 +149,7 @@ def test_exporters_own_metrics_are_read_back(accept: str, parse: Parse) -> None:
         ("pool_exporter_workers", "frozen"): 1,
         ("pool_exporter_workers_ended_total", "stopped"): 7,
         ("pool_exporter_workers_ended_total", "crashed"): 2,
+        ("pool_exporter_workers_ended_total", "lost"): 1,
         ("pool_exporter_files",): 5,
         ("pool_exporter_files_set_aside", "corrupt"): 1,
         ("pool_exporter_files_set_aside", "irregular"): 0,

@@ -39,7 +39,7 @@ def test_files_are_added(tmp_path: Path) -> None:
     totals = Totals().with_files(found[:1]).with_files(found[1:])
 
     assert {"orders": 14, "users": 7} == {key.name: slots[layout.CONNECTS] for key, slots in totals.slots.items()}
-    assert (2, 4, {"crashed": 1, "stopped": 1}) == (totals.hook_errors, totals.transport_errors, totals.ended)
+    assert (2, 4, {"lost": 1, "stopped": 1}) == (totals.hook_errors, totals.transport_errors, totals.ended)
     assert [each.name for each in found] == list(totals.compacted)
 
 

@@ -97,13 +97,14 @@ def test_many_pools_take_many_files(tmp_path: Path) -> None:
 
 
 def test_pool_without_space_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process with the most files allowed has no space for another pool, and counts it."""
+    """A process with the most files allowed has no space for another pool, and stores how many its caller counts."""
     monkeypatch.setattr(file_writer, "FILES_MAX", 1)
     worker = WorkerFiles(tmp_path, "1")
     for number in range(ENTRIES_MAX):
         placed(worker, f"pool{number}")
 
     assert worker.allocate(PoolIdentity("more"), CONFIG) is None
+    worker.dropped = 1
     worker.write_heartbeat(1, 0)
     assert 1 == scan(tmp_path).files[0].file.dropped
     worker.unmap()

@@ -1,18 +1,23 @@
-"""A worker is live, frozen, stopped or crashed by what all its files say."""
+"""A worker is live, frozen, stopped, crashed or lost by what all its files say."""
 
 import pytest
 
-from pool_exporter.workers.file_format import CLOSED, OPEN, WorkerFile, Writer
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.state import layout
+from pool_exporter.workers.file_format import CLOSED, OPEN, PoolEntry, WorkerFile, Writer
 from pool_exporter.workers.file_reader import ReadFile
 from pool_exporter.workers.worker_state import FROZEN_NS, state_of
 
 NOW = 100 * FROZEN_NS
 
 
-def file(name: str, *, is_alive: bool = False, age: int = 0, state: int = OPEN) -> ReadFile:
-    """Return a file of one process, whose first file is named "first"."""
+def file(name: str, *, is_alive: bool = False, age: int = 0, state: int = OPEN, at: int = 0) -> ReadFile:
+    """Return a file of one process, whose first file is named "first"; the slot *at* of its pool is taken."""
+    slots = [0] * layout.SLOT_COUNT
+    slots[at] = 1
+    entry = PoolEntry(PoolIdentity("orders"), PoolConfig(), OPEN, slots)
     writer = Writer(name.encode(), b"first", b"", b"", 0, 0, 0, 0, 0, 0)
-    return ReadFile(name, is_alive, False, WorkerFile(writer, state, NOW - age, 0, 0, 0, ()))
+    return ReadFile(name, is_alive, False, WorkerFile(writer, state, NOW - age, 0, 0, 0, (entry,)))
 
 
 @pytest.mark.parametrize(
@@ -23,7 +28,11 @@ def file(name: str, *, is_alive: bool = False, age: int = 0, state: int = OPEN) 
         ([file("first", is_alive=True, age=FROZEN_NS + 1), file("second", is_alive=True)], "live"),
         ([file("first", is_alive=True, state=CLOSED)], "live"),
         ([file("first", state=CLOSED, age=FROZEN_NS + 1)], "stopped"),
-        ([file("first")], "crashed"),
+        ([file("first")], "lost"),
+        ([file("first", at=layout.CHECKOUT_TIMES + 3)], "crashed"),
+        ([file("first", at=layout.PENDING_TIMES)], "crashed"),
+        ([file("first"), file("second", at=layout.UNTRACKED_CHECKOUTS)], "crashed"),
+        ([file("first", state=CLOSED, at=layout.CHECKOUT_TIMES)], "stopped"),
         ([file("second", state=OPEN), file("first", state=CLOSED)], "stopped"),
         ([file("second", state=CLOSED)], "stopped"),
     ],
@@ -33,7 +42,11 @@ def file(name: str, *, is_alive: bool = False, age: int = 0, state: int = OPEN) 
         "newest heartbeat",
         "ending",
         "stopped",
-        "crashed",
+        "lost",
+        "killed while it used a connection",
+        "killed while a caller waited",
+        "killed while its second file had a use",
+        "stopped while it used a connection",
         "first file decides",
         "without its first",
     ],

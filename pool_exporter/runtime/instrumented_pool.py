@@ -1,0 +1,115 @@
+"""One instrumented pool of the registry, and where its slots are: in a file of this process, or in memory.
+
+Nothing here may decide when a file is created or left; the registry does, and its lock is held during each call.
+"""
+
+from collections.abc import Callable, Sequence
+from operator import add
+from weakref import finalize, ref
+
+from pool_exporter.hook_errors import guarded
+from pool_exporter.hooks.pool_hooks import PoolHooks
+from pool_exporter.runtime.monitor import Monitor
+from pool_exporter.runtime.storage import Storage
+from pool_exporter.state.aggregate import only_counters
+from pool_exporter.state.layout import Slots, new_slots
+from pool_exporter.state.pool_state import PoolState
+
+
+class InstrumentedPool:
+    """A pool by its hooks, which are held weakly, and its monitor."""
+
+    def __init__(self, hooks: ref[PoolHooks], monitor: Monitor, storage: Storage) -> None:
+        self.hooks, self.monitor, self._storage = hooks, monitor, storage
+        self._free_slots: finalize[[Slots], PoolState] | None = None
+        self._set_finalizer()
+
+    @property
+    def state(self) -> PoolState | None:
+        """The pool's state; None when the pool is gone."""
+        hooks = self.hooks()
+        return None if hooks is None else hooks.state
+
+    @property
+    def is_in_file(self) -> bool:
+        """Whether other processes can read the pool's slots."""
+        state = self.state
+        return state is not None and self._storage.has(state.slots)
+
+    def remove(self, hooks: PoolHooks) -> None:
+        """Give the slots back, and let late events of the removed pool go to memory."""
+        if self._free_slots is not None:
+            self._free_slots()
+            hooks.state.abandon_slots()
+
+    def move_to_file(self) -> None:
+        """Move the slots into a file of this process, or out of one that it does not use any more."""
+        state = self.state
+        if state is None or self._storage.has(state.slots):
+            return
+        monitor = self.monitor
+        slots = self._storage.new_slots(monitor.identity, monitor.config)
+        if self._storage.has(slots) or not isinstance(state.slots, list):
+            self._detach()
+            before = only_counters(slots)
+            state.move_to(slots, before if monitor.before is None else list(map(add, before, monitor.before)))
+            monitor.before = None
+            self._set_finalizer()
+
+    def leave_file(self) -> None:
+        """Go on in memory with what is open, and leave what was counted in the file."""
+        state = self.state
+        if state is not None and self.is_in_file:
+            self._detach()
+            self.monitor.keep_counters()
+            state.leave_counters(new_slots())
+
+    @guarded
+    def restart_after_fork(self, storage: Storage, new_state: Callable[[int, Slots], PoolState]) -> None:
+        """Count from zero in a forked child, in memory until the child has a file."""
+        parents, self._storage = self.state, storage
+        if parents is None:
+            return
+        try:
+            self._detach()
+            self.monitor.restart_after_fork(new_state(parents.pool_limit, new_slots()))
+        finally:
+            parents.abandon_slots()  # Whatever has failed, the child may not write to its parent's slots.
+
+    def _set_finalizer(self) -> None:
+        """Have the slots given back, at the latest when the pool and the last of its connections are gone."""
+        state = self.state
+        if state is not None and self._storage.directory is not None:
+            self._free_slots = finalize(state, self._storage.free, state.slots)
+            self._free_slots.atexit = False  # A pool that lives until the process ends was not dropped.
+
+    def _detach(self) -> None:
+        if self._free_slots is not None:
+            self._free_slots.detach()
+            self._free_slots = None
+
+
+def is_idle(pools: Sequence[InstrumentedPool], storage: Storage) -> bool:
+    """Return whether no connection is used and no caller waits; a dropped pool has slots while a connection is used."""
+    states = [pool.state for pool in pools]
+    is_busy = any(state is not None and (state.used or state.pending) for state in states)
+    return not is_busy and storage.pools_in_file == sum(pool.is_in_file for pool in pools)
+
+
+def leave_files(pools: Sequence[InstrumentedPool], storage: Storage) -> None:
+    """Leave the files of this process. They keep the counters."""
+    for pool in pools:
+        pool.leave_file()
+    storage.leave()
+
+
+def move_to_files(pools: Sequence[InstrumentedPool], storage: Storage, sentinel: Sequence[int]) -> None:
+    """Move slots that are not in a file into one; after the first for which there is no space, try no further."""
+    is_full = False
+    for pool in pools:
+        if not is_full:
+            pool.move_to_file()
+            is_full = storage.is_shared and not pool.is_in_file
+        state = pool.state
+        if state is not None:
+            state.sentinel = sentinel

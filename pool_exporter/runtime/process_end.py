@@ -1,0 +1,73 @@
+"""Calls a function at the ends of a process at which `atexit` is not run, as far as they are in order.
+
+These are the end of a child of `multiprocessing` or `billiard` (which ends by `os._exit`), that of a Celery worker
+process, and a signal that a process raises against itself after an orderly shutdown, as uvicorn does.
+
+A module that is not imported is not used here, and none is imported. Nothing here may know pools or files.
+"""
+
+import signal
+import sys
+from collections.abc import Callable
+from functools import update_wrapper
+from types import ModuleType
+from typing import Final
+
+_LAST: Final = -1000
+"""The priority of the finalizer: others may use the pools, and run before it."""
+
+_SIGNALS: Final = frozenset(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)
+)
+
+
+class ProcessEnd:
+    """Calls `end` when the process ends in order; more than once if there are several signs of it."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+        self._known: set[str] = set()
+
+    def watch(self) -> None:
+        """Register with the modules that are imported; call it again in a forked child, which may have more of them."""
+        for name in ("multiprocessing.util", "billiard.util"):
+            util = self._new(name)
+            if util is not None:
+                util.register_after_fork(self, lambda end, util=util: end.finalize_with(util))  # Runs in each child.
+                self.finalize_with(util)
+        signals = self._new("celery.signals")
+        if signals is not None:
+            signals.worker_process_shutdown.connect(self._on_celery_shutdown, weak=False)
+        if "raise_signal" not in self._known:
+            self._known.add("raise_signal")
+            self._replace_raise_signal()
+
+    def finalize_with(self, util: ModuleType) -> None:
+        """Register with `multiprocessing.util` or `billiard.util`: a child forgets its parent's finalizers."""
+        util.Finalize(None, self._end, exitpriority=_LAST)
+
+    def _new(self, name: str) -> ModuleType | None:
+        module = sys.modules.get(name)
+        if module is None or name in self._known:
+            return None
+        self._known.add(name)
+        return module
+
+    def _on_celery_shutdown(self, **_: object) -> None:
+        self._end()
+
+    def _replace_raise_signal(self) -> None:
+        original = signal.raise_signal
+
+        def raise_signal(signalnum: int, /) -> None:
+            if signalnum in _SIGNALS and signal.getsignal(signalnum) is signal.SIG_DFL:
+                self._end()
+            original(signalnum)
+
+        signal.raise_signal = update_wrapper(raise_signal, original)
+
+
+def is_uwsgi_master() -> bool:
+    """Return whether this is uWSGI's master process, which forks its workers in C, where no hook of Python runs."""
+    uwsgi = sys.modules.get("uwsgi")
+    return uwsgi is not None and uwsgi.worker_id() == 0 and uwsgi.mule_id() == 0
