@@ -9,6 +9,7 @@ from collections.abc import Generator
 from typing import Any
 from weakref import WeakValueDictionary
 
+from sqlalchemy.util.concurrency import in_greenlet
 from typing_extensions import Self
 
 OPERATIONS = ("connect", "ping", "rollback", "close")
@@ -48,7 +49,8 @@ class AsyncDriverConnection:
             self._real.close()
 
     def stop(self) -> None:
-        """Close it at once, without the loop."""
+        """Close it at once, without the loop; outside of any task it is the garbage collector that does."""
+        self.database.terminated += self.is_open and not in_greenlet()
         self._end()
         self._real.close()
 
@@ -105,7 +107,7 @@ class AsyncDatabase:
     """Opens connections, counts how they end, and lets operations wait."""
 
     def __init__(self) -> None:
-        self.opened = self.closed = self.dropped = 0
+        self.opened = self.closed = self.dropped = self.terminated = 0
         self._connections: WeakValueDictionary[int, AsyncDriverConnection] = WeakValueDictionary()
         self.is_refusing = False
         #: The operations that have to wait from now on, and those that do.
