@@ -92,7 +92,7 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # eac
             raise
         wait, threshold = -1, 0
         try:
-            record = proxied._connection_record
+            record: Record = proxied._connection_record  # type: ignore[assignment]  # a new one has its record
             try:
                 connection = record._pool_exporter
             except AttributeError:  # The patches were removed meanwhile.

@@ -36,7 +36,8 @@ class Record(Protocol):
 class Proxied(Protocol):
     """What a checkout hands to the application: SQLAlchemy's `_ConnectionFairy`."""
 
-    _connection_record: Record
+    #: None once it is detached or returned.
+    _connection_record: Record | None
     _pool: Pool
     dbapi_connection: object | None
 

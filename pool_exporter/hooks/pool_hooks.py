@@ -28,7 +28,7 @@ from pool_exporter.hooks.drift_check import Drift
 from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
 from pool_exporter.hooks.method_patches import PatchSet, patches
 from pool_exporter.hooks.open_records import open_records
-from pool_exporter.hooks.pool_binding import ATTRIBUTE, PoolBinding, Proxied, Record, binding_of
+from pool_exporter.hooks.pool_binding import ATTRIBUTE, Hooks, PoolBinding, Proxied, Record, binding_of
 from pool_exporter.hooks.server_pids import server_pid_of
 from pool_exporter.hooks.sqlalchemy_private import (
     has_terminate,
@@ -256,10 +256,10 @@ class PoolHooks:
         self.state.set_refreshed(orphans, drift)
 
 
-def hooks_of(pool: Pool) -> PoolHooks | None:
+def hooks_of(pool: Pool) -> Hooks | None:
     """Return the hooks of *pool*; None if it is not instrumented."""
     binding = binding_of(pool)
-    return binding.hooks if binding is not None and isinstance(binding.hooks, PoolHooks) else None
+    return None if binding is None else binding.hooks
 
 
 def _unset(carrier: object) -> None:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from types import MappingProxyType
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import PoolSnapshot, Value
 
 
 class DegradedPoolSnapshot(PoolSnapshot):
@@ -26,7 +26,7 @@ class DegradedPoolSnapshot(PoolSnapshot):
         for field in fields(PoolSnapshot):
             object.__setattr__(self, field.name, known.get(field.name))
 
-    def value(self, field: str) -> object:
+    def value(self, field: str) -> Value:
         """Return what a metric of this *field* shows: nothing, but for the used connections."""
         return {"used": self.used} if field == "count" and self.used is not None else None
 

@@ -7,7 +7,7 @@ clock, or match the two sides: `probe.backend_matching` does that.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from pool_exporter.metrics.frozen import check_numbers, closed, frozen, number_fields
 from pool_exporter.metrics.identity import PoolIdentity
@@ -31,6 +31,9 @@ Counts = Mapping[LabelValues, Mapping[str, int]]
 
 PoolCounts = Mapping[LabelValues, int]
 """Numbers by the names of a pool and its service."""
+
+ServerValue: TypeAlias = float | Mapping[str, int] | Counts | PoolCounts | None
+"""What a metric of a server shows."""
 
 
 def _closed_by_names(label: Label, counts: Counts, what: str) -> Counts:
@@ -166,9 +169,10 @@ class ServerSnapshot:
             object.__setattr__(self, name, frozen(getattr(self, name)))
         check_numbers(self, _NUMBERS_OF_SERVER, f"{self.identity}: ", flags=("up",))
 
-    def value(self, field: str) -> object:
+    def value(self, field: str) -> ServerValue:
         """Return what a metric of this *field* shows; None where there is nothing to show."""
-        return getattr(self, field)
+        shown: ServerValue = getattr(self, field)
+        return shown
 
     @property
     def bouncer_clients(self) -> Counts:

@@ -87,6 +87,10 @@ class Histogram:
         return tuple(accumulate(self.buckets))
 
 
+Value: TypeAlias = float | Histogram | Mapping[str, int] | Mapping[str, str] | None
+"""What a metric shows: a number, durations, a number for each value of its label, or the labels of an info metric."""
+
+
 @dataclass(frozen=True, slots=True)
 class PoolSnapshot:
     """One pool at one moment. Times are in seconds.
@@ -131,7 +135,7 @@ class PoolSnapshot:
             raise ValueError(f"pool {self.name!r}: {name} is never negative, got {value!r}")
         return value
 
-    def value(self, field: str) -> object:
+    def value(self, field: str) -> Value:
         """Return what a metric of this *field* shows; None where there is nothing to show."""
         return self.counters[field] if field in self.counters else getattr(self, field)
 
@@ -279,13 +283,14 @@ class Snapshot:
         object.__setattr__(self, "build", frozen(self.build))
         check_numbers(self, _NUMBERS_OF_ALL, flags=("degraded", "web_config_stale"))
 
-    def value(self, field: str) -> object:
+    def value(self, field: str) -> Value:
         """Return what a metric of this *field* shows; None where there is nothing to show."""
         if field in _OF_DIRECTORY:
             return None if self.directory is None else getattr(self.directory, field)
         if field in _OF_PUSH:
             return None if self.push is None else getattr(self.push, field)
-        return getattr(self, field)
+        shown: Value = getattr(self, field)
+        return shown
 
 
 _NUMBERS_OF_ALL: Final = number_fields(Snapshot)

@@ -110,7 +110,8 @@ class PointStream:
         before, attributes = self._before(table, source, key), {} if key is None else attributes_of(key)
         self._read[key] = _Report(before.start, now, source)
         for metric in table:
-            value, start = source.value(metric.field), before.start
+            value: object = source.value(metric.field)
+            start = before.start
             if before.last is not None and metric.kind in GROWING:
                 last = before.last.value(metric.field)
                 value = _without_old_exemplars(value, last)

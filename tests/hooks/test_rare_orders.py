@@ -10,7 +10,7 @@ from sqlalchemy.pool import Pool, PoolProxiedConnection
 from pool_exporter import Monitor, instrument, instrument_all
 from pool_exporter.hooks.checkout_patches import patched_connect, uninstrumented_pool_handler
 from pool_exporter.hooks.pool_binding import ATTRIBUTE, binding_of
-from pool_exporter.hooks.pool_hooks import hooks_of
+from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
 from pool_exporter.state.layout import SATURATED, SECOND, USE_SUM, WAIT_SUM
 from tests.pools import Database, levels
 
@@ -101,7 +101,7 @@ def test_no_drift_while_a_connection_is_closed() -> None:
     engine, drifts = Database().engine(), list[int]()
     monitor = instrument(engine)
     hooks = hooks_of(engine.pool)
-    assert hooks is not None
+    assert isinstance(hooks, PoolHooks)
     engine.connect().close()
     hooks.drift.settled_ns = 0
 
