@@ -50,7 +50,7 @@ def test_recreated_after_the_monitor_was_closed() -> None:
 def test_engine_behind_a_wrapper(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine that names a pool is found also if another library has wrapped the pool's `connect`."""
     with instrument_all():
-        engine = Database().engine()
+        engine = Database().engine(logging_name="behind a wrapper")
         inner = engine.pool.connect
 
         def wrapper() -> PoolProxiedConnection:
@@ -60,7 +60,7 @@ def test_engine_behind_a_wrapper(monkeypatch: pytest.MonkeyPatch) -> None:
 
         engine.connect().close()
 
-        assert ":memory:" == instrument(engine).identity.name
+        assert "behind a wrapper" == instrument(engine).identity.name
 
 
 def test_shadowed_patch_instruments_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
