@@ -171,7 +171,6 @@ ENGINE_ROWS: Final = (
         "2 used, 1 of them orphaned",
         "2 used, 1 orphaned, no hook error, under gevent and under eventlet",
         here("greenlets", "a19_owner_is_a_greenlet"),
-        not_yet="0 orphaned, and a hook error for each scrape (issue 10, item 1)",
     ),
     Row(
         "A20",

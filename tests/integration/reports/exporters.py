@@ -4,7 +4,6 @@ from typing import Final
 
 from tests.integration.reports.row import Row, here
 
-_REPLAY: Final = "no replay is written yet"
 _FAULTS: Final = "tests/faults"
 _INTEGRATION: Final = "tests/integration"
 
@@ -51,11 +50,10 @@ EXPORTER_ROWS: Final = (
     Row(
         "B5",
         "open-telemetry/opentelemetry-python#4345, celery-exporter#259",
-        "gunicorn's gevent workers serve requests that hold connections.",
-        "3 used, 0 hook errors",
+        "Greenlets hold connections: in gunicorn's gevent worker, uWSGI with gevent, Celery with gevent or eventlet.",
+        "3 connections are held, by greenlets that live",
         "3 used, none orphaned, 0 hook errors",
-        here("servers", "b5_gunicorn_gevent"),
-        not_yet="one hook error for each scrape (issue 10, item 1)",
+        here("greenlets", "b5_servers_of_greenlets", "b5_celery_of_greenlets"),
     ),
     Row(
         "B6",
@@ -89,12 +87,9 @@ EXPORTER_ROWS: Final = (
         "B9",
         "prometheus-fastapi-instrumentator#50, #227, starlette_exporter#51, prometheus/client_python#647",
         "`PROMETHEUS_MULTIPROC_DIR` is set, and `PoolCollector` is registered in the default registry.",
-        "20 checkouts",
-        "the application's page has the pools",
-        not_here=(
-            "prometheus_client's multiprocess page is made from its own files; how to add `PoolCollector` to it "
-            "is a later issue"
-        ),
+        "20 checkouts; prometheus_client reads no collector of the default registry for its page of all processes",
+        "registered beside `MultiProcessCollector`, as the documentation says, all 20",
+        here("multiprocess", "b9_collector_in_the_default_registry", "b9_collector_in_the_multiprocess_registry"),
     ),
     Row(
         "B10",
@@ -128,8 +123,8 @@ EXPORTER_ROWS: Final = (
         "kubernetes/kubernetes#25908, locust-k8s-operator#327, talisker#457",
         "A job of seconds ends between two scrapes.",
         "50 checkouts",
-        "with `--otlp`, the last push at the end has them; without it, a job that no scrape saw is on no page",
-        not_here=_REPLAY,
+        "with `--otlp`, the last push at the end has them; without it, the sidecar has to live until the next scrape",
+        here("directories", "b13_job_between_two_scrapes"),
     ),
     Row(
         "B14",

@@ -4,8 +4,10 @@ The applications append one line for each checkout to a file: the truth that no 
 """
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,6 +72,29 @@ def answer(request):
 app = Starlette(routes=[Route("/work", answer), Route("/", answer)])
 """
 )
+
+
+CELERY = (
+    ENGINE
+    + """
+from celery import Celery
+
+broker = os.environ["BROKER"]
+app = Celery("service", broker="filesystem://")
+app.conf.update(
+    broker_transport_options={
+        "data_folder_in": broker, "data_folder_out": broker, "control_folder": broker + "/control"
+    },
+    task_ignore_result=True,
+    worker_hijack_root_logger=False,
+)
+
+@app.task
+def job(seconds):
+    work(seconds)
+"""
+)
+"""The same as tasks of Celery, with a directory as their broker."""
 
 
 def need(name: str) -> None:
@@ -146,3 +171,36 @@ class Service:
         arguments: Sequence[str | Path] = [BIN / filled[0], *filled[1:]]
         with running(arguments, self.path / "log", is_ready or self.is_up, self.path, self.environ) as process:
             yield process
+
+
+@contextmanager
+def requests(service: Service, number: int, seconds: float = 0) -> Iterator[None]:
+    """Send so many requests at once, and wait for their responses at the end."""
+    with ThreadPoolExecutor(number) as threads:
+        responses = [threads.submit(service.get, f"/work?s={seconds}") for _ in range(number)]
+        yield
+        for response in responses:
+            response.result()
+
+
+def celery_service(path: Path) -> Service:
+    """Return Celery's application in a directory."""
+    need("celery")
+    (path / "broker" / "control").mkdir(parents=True)
+    return Service(path, CELERY, BROKER=str(path / "broker"))
+
+
+@contextmanager
+def celery_worker(service: Service, *options: str) -> Iterator[Process]:
+    """Run a worker of Celery until it takes tasks."""
+    log = service.path / "log"
+    command = ("celery", "-A", "service", "worker", "--loglevel", "INFO", *options)
+    with service.run(*command, is_ready=lambda: "ready." in log.read_text()) as process:
+        yield process
+
+
+def send_jobs(service: Service, number: int, seconds: float = 0.05) -> None:
+    """Send so many tasks from a process that counts nothing."""
+    environ = {key: value for key, value in service.environ.items() if key != "POOL_EXPORTER_DIR"}
+    code = f"import service\nfor _ in range({number}): service.job.delay({seconds})"
+    subprocess.run([sys.executable, "-c", code], cwd=service.path, env=environ, check=True, timeout=60)

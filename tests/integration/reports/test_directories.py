@@ -1,4 +1,4 @@
-"""What volumes and Kubernetes do to files: an overlay under the shared directory, a swap of a certificate's symlink."""
+"""What containers do: an overlay under the shared directory, a swap of a certificate's symlink, a job of a second."""
 
 import subprocess
 from collections.abc import Iterator
@@ -11,10 +11,12 @@ from cryptography import x509
 from tests.faults.application import application, only_pool
 from tests.fixtures.certificates import Authority, Pair
 from tests.fixtures.deadlines import until
+from tests.fixtures.otlp import http_collector
 from tests.fixtures.programs import missing
 from tests.fixtures.sidecar import Sidecar, samples, sidecar
 from tests.integration.reports.replays import replay
 from tests.integration.test_sidecar import scraper
+from tests.telemetry import decoded
 
 
 @contextmanager
@@ -102,3 +104,20 @@ def test_b31_symlink_swap_of_a_certificate(tmp_path: Path) -> None:
         page = running.ask(tls=scraper(authority)).body
         assert {"": 1.0} == samples(page, "pool_exporter_web_config_stale")
         assert serial(new) == shown(running, authority)
+
+
+@replay("B13")
+def test_b13_job_between_two_scrapes(tmp_path: Path) -> None:
+    """The checkouts of a job that no scrape saw are in the last push of a sidecar that ends with it."""
+    directory = tmp_path / "shared"
+    directory.mkdir(mode=0o770)
+    with http_collector() as collector:
+        with sidecar(directory, "--otlp", collector.endpoint, "--otlp.interval", "60") as running:
+            with application(directory) as job:
+                job.ask("use(50)")
+                assert 0 == job.end()
+            code, seconds = running.end()
+        pushed = decoded(list(collector.exports)[-1])
+
+    assert [50] == [number for (name, _), number in pushed.items() if name == "sqlalchemy_pool_checkouts_total"]
+    assert (0, True) == (code, seconds < 5)

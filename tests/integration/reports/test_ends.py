@@ -9,7 +9,16 @@ import pytest
 
 from pool_exporter.workers.worker_state import FROZEN_NS
 from tests.fixtures.deadlines import until
-from tests.integration.reports.programs import ASGI, ENGINE, WSGI, Service, need
+from tests.integration.reports.programs import (
+    ASGI,
+    ENGINE,
+    WSGI,
+    Service,
+    celery_service,
+    celery_worker,
+    need,
+    send_jobs,
+)
 from tests.integration.reports.replays import replay
 
 ADDRESS = ("--host", "127.0.0.1", "--port", "{port}")
@@ -61,27 +70,6 @@ WITHOUT_POOL = {
         "pool_exporter.instrument(sa.create_engine('sqlite://', poolclass=sa.QueuePool)); import gc; gc.collect()"
     ),
 }
-
-CELERY = (
-    ENGINE
-    + """
-from celery import Celery
-
-broker = os.environ["BROKER"]
-app = Celery("service", broker="filesystem://")
-app.conf.update(
-    broker_transport_options={
-        "data_folder_in": broker, "data_folder_out": broker, "control_folder": broker + "/control"
-    },
-    task_ignore_result=True,
-    worker_hijack_root_logger=False,
-)
-
-@app.task
-def job():
-    work(0.05)
-"""
-)
 
 
 def served_and_ended(service: Service, command: tuple[str, ...]) -> None:
@@ -135,15 +123,10 @@ def test_b2_ends_of_forked_processes(tmp_path: Path, method: str) -> None:
 @replay("B2")
 def test_b2_ends_of_celery(tmp_path: Path) -> None:
     """A worker process for each task: all tasks are counted, and no process has crashed."""
-    need("celery")
-    (tmp_path / "broker" / "control").mkdir(parents=True)
-    service = Service(tmp_path, CELERY, BROKER=str(tmp_path / "broker"))
-    options = ("--pool", "prefork", "--concurrency", "2", "--max-tasks-per-child", "1", "--loglevel", "INFO")
-    log = tmp_path / "log"
-    with service.run("celery", "-A", "service", "worker", *options, is_ready=lambda: "ready." in log.read_text()):
-        sender = {key: value for key, value in service.environ.items() if key != "POOL_EXPORTER_DIR"}
-        code = "import service\nfor _ in range(8): service.job.delay()"
-        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=sender, check=True, timeout=60)
+    service = celery_service(tmp_path)
+    options = ("--pool", "prefork", "--concurrency", "2", "--max-tasks-per-child", "1")
+    with celery_worker(service, *options):
+        send_jobs(service, 8)
         until((8, 8), lambda: (service.truth, service.pool().checkouts if service.truth else 0), 40)
 
     assert 8 == service.pool().checkouts

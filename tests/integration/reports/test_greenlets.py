@@ -3,10 +3,21 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.integration.reports.programs import ROOT, need
+from tests.fixtures.deadlines import until
+from tests.integration.reports.programs import (
+    ROOT,
+    WSGI,
+    Service,
+    celery_service,
+    celery_worker,
+    need,
+    requests,
+    send_jobs,
+)
 from tests.integration.reports.replays import replay
 
 OWNERS = """
@@ -98,7 +109,7 @@ def run(program: str) -> object:
 
 
 @replay("A18")
-def test_a18_gevent_timeouts_at_random_points(tmp_path: object) -> None:
+def test_a18_gevent_timeouts_at_random_points(tmp_path: Path) -> None:
     """Each of 240 callers is granted or failed, and no connection stays out."""
     need("gevent")
 
@@ -112,10 +123,59 @@ def test_a18_gevent_timeouts_at_random_points(tmp_path: object) -> None:
 
 @replay("A19")
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a19_owner_is_a_greenlet(tmp_path: object, library: str) -> None:
+def test_a19_owner_is_a_greenlet(tmp_path: Path, library: str) -> None:
     """Of two used connections, that of the greenlet that ended is orphaned; no scrape is a hook error."""
     need(library)
 
     found = run(LIBRARIES[library].replace("\\n", "\n") + OWNERS.format(path=f"{tmp_path}/owners.db"))
 
     assert [[2, 1, 0]] * 3 == found
+
+
+def hold(service: Service) -> None:
+    """See that three connections, which are held for three seconds, are used, and none is orphaned."""
+    until(3, lambda: service.pool().used)
+    until(True, lambda: service.pool().oldest_use_seconds > 2)
+
+    assert (3, 0, 0) == (service.pool().used, service.pool().orphaned, service.hook_errors())
+
+
+SERVERS = {
+    "gunicorn": (
+        *("gunicorn", "--bind", "127.0.0.1:{port}"),
+        *("--workers", "1", "--worker-class", "gevent", "service:app"),
+    ),
+    "uwsgi": (
+        *("uwsgi", "--http-socket", "127.0.0.1:{port}", "--virtualenv", sys.prefix, "--wsgi-file", "service.py"),
+        *("--callable", "app", "--gevent", "10", "--gevent-monkey-patch", "--lazy-apps", "--die-on-term"),
+    ),
+}
+
+
+@replay("B5")
+@pytest.mark.parametrize("server", SERVERS)
+def test_b5_servers_of_greenlets(tmp_path: Path, server: str) -> None:
+    """Three requests in greenlets hold a connection each; no heartbeat of the worker is a hook error."""
+    need(server)
+    need("gevent")
+    service = Service(tmp_path, WSGI, SIZE="5")
+    with service.run(*SERVERS[server]):
+        with requests(service, 3, seconds=3):
+            hold(service)
+
+        until((3, 0), lambda: (service.pool().checkouts, service.pool().used))
+        assert 3 == service.truth
+
+
+@replay("B5")
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_b5_celery_of_greenlets(tmp_path: Path, library: str) -> None:
+    """The same of three tasks of Celery."""
+    need(library)
+    service = celery_service(tmp_path)
+    with celery_worker(service, "--pool", library, "--concurrency", "5"):
+        send_jobs(service, 3, seconds=3)
+        until(3, lambda: service.truth)
+        hold(service)
+
+        until((3, 0), lambda: (service.pool().checkouts, service.pool().used))

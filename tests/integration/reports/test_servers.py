@@ -2,15 +2,12 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.deadlines import until
-from tests.integration.reports.programs import ENGINE, WSGI, Service, need
+from tests.integration.reports.programs import ENGINE, WSGI, Service, need, requests
 from tests.integration.reports.replays import replay
 
 GUNICORN = ("gunicorn", "--bind", "127.0.0.1:{port}")
@@ -32,16 +29,6 @@ if __name__ == "__main__":
 )
 
 
-@contextmanager
-def requests(service: Service, number: int, seconds: float = 0) -> Iterator[None]:
-    """Send so many requests at once, and wait for their responses at the end."""
-    with ThreadPoolExecutor(number) as threads:
-        responses = [threads.submit(service.get, f"/work?s={seconds}") for _ in range(number)]
-        yield
-        for response in responses:
-            response.result()
-
-
 @replay("B4")
 def test_b4_uwsgi_with_threads(tmp_path: Path) -> None:
     """Every first request of processes that were forked in C counts, and none stays pending."""
@@ -54,21 +41,6 @@ def test_b4_uwsgi_with_threads(tmp_path: Path) -> None:
 
         until((72, 72), lambda: (service.truth, service.pool().checkouts))
         assert (0, 0, 0) == (service.pool().pending, service.pool().used, service.hook_errors())
-
-
-@replay("B5")
-def test_b5_gunicorn_gevent(tmp_path: Path) -> None:
-    """Three held connections are used, and no heartbeat is a hook error."""
-    need("gevent")
-    service = Service(tmp_path, WSGI, SIZE="5")
-    with service.run(*GUNICORN, "--workers", "1", "--worker-class", "gevent", "service:app"):
-        with requests(service, 3, seconds=3):
-            until(3, lambda: service.pool().used)
-            until(True, lambda: service.pool().oldest_use_seconds > 2)
-            assert (3, 0, 0) == (service.pool().used, service.pool().orphaned, service.hook_errors())
-
-        until((3, 0), lambda: (service.pool().checkouts, service.pool().used))
-        assert 3 == service.truth
 
 
 @replay("B8")
