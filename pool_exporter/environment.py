@@ -113,6 +113,11 @@ def seconds(value: str | float, least: float) -> float:
     return found
 
 
+def address_text(host: str, port: int) -> str:
+    """Return host and port as in a URL: an IPv6 address is in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def seconds_argument(least: float) -> Callable[[str], float]:
     """Return the `type` of a command line argument that is a duration of at least *least* seconds."""
     from argparse import ArgumentTypeError  # An application never loads it.

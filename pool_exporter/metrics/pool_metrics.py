@@ -9,16 +9,7 @@ What the conventions do not have is named `sqlalchemy.pool.*`; the exporter's ow
 Prometheus name is always the translation that the OpenTelemetry specification prescribes
 (compatibility/prometheus_and_openmetrics.md) and never written by hand: see `Metric.prometheus`.
 
-Glossary, one word for one thing:
-
-- *used*: checked out of the pool by the application; *idle*: open and in the pool; open = used + idle.
-- *acquire*: from the call of `connect()` until it has a connection or raises; *wait*: its duration.
-- *pending*: a caller whose acquire has not ended.
-- *use*: from checkout to return; *create*: opening a connection.
-- *saturated*: every connection that the pool may open is used, so that the next caller has to wait.
-- *detached*: still open, taken out of the pool by `Connection.detach()`; neither used nor idle.
-- *leaked*: a checkout that the garbage collector returned, because the application lost it.
-- *orphaned*: used, while the task, greenlet or thread that checked it out has ended.
+The terms are those of docs/reference/glossary.md.
 """
 
 from pool_exporter.metrics import exporter_metrics

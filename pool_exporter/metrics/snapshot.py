@@ -196,7 +196,7 @@ class PoolSnapshot:
 
     @property
     def checkouts(self) -> int:
-        """Granted checkouts: the waits that did not end in a timeout."""
+        """Successful acquires: the waits that did not end in a timeout."""
         return max(0, self.wait_time.count - self.timeouts)
 
     @property

@@ -105,12 +105,12 @@ class PointStream:
         self._committed = {key: _Report(at, at, last) for key, last in values.items()}
 
     def _add(
-        self, found: dict[str, list[Point]], table: tuple[Metric, ...], source: _Measured, key: _Key, now: int
+        self, found: dict[str, list[Point]], table: tuple[Metric, ...], measured: _Measured, key: _Key, now: int
     ) -> None:
-        before, attributes = self._before(table, source, key), {} if key is None else attributes_of(key)
-        self._read[key] = _Report(before.start, now, source)
+        before, attributes = self._before(table, measured, key), {} if key is None else attributes_of(key)
+        self._read[key] = _Report(before.start, now, measured)
         for metric in table:
-            value: object = source.value(metric.field)
+            value: object = measured.value(metric.field)
             start = before.start
             if before.last is not None and metric.kind in GROWING:
                 last = before.last.value(metric.field)
@@ -121,12 +121,12 @@ class PointStream:
             if points:
                 found.setdefault(metric.name, []).extend(points)
 
-    def _before(self, table: tuple[Metric, ...], source: _Measured, key: _Key) -> _Report:
+    def _before(self, table: tuple[Metric, ...], measured: _Measured, key: _Key) -> _Report:
         before = self._committed.get(key)
         if before is None or before.last is None:
             return _Report(self._at, self._at, None)
         growing = [metric.field for metric in table if metric.kind in GROWING]
-        if any(_has_fallen(source.value(field), before.last.value(field)) for field in growing):
+        if any(_has_fallen(measured.value(field), before.last.value(field)) for field in growing):
             return _Report(before.at, before.at, None)
         return before
 

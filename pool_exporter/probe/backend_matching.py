@@ -34,7 +34,7 @@ from pool_exporter.metrics.server_snapshot import (
 from pool_exporter.probe.connection_faults import (
     GRACE_SECONDS,
     ConnectionFaults,
-    Observations,
+    ConnectionHistories,
     find_faults,
     names_of,
 )
@@ -56,7 +56,7 @@ class BackendMemory:
     """
 
     lost_at: Mapping[Key, float | None] = field(default_factory=dict)
-    connections: Observations = field(default_factory=dict)
+    connections: ConnectionHistories = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ Key = tuple[str, int, int]
 """A connection: its process, its pid, and when it was opened."""
 
 
-class Observation(NamedTuple):
+class ConnectionHistory(NamedTuple):
     """What earlier calls have found of one connection. Times are those of the arguments; None is never.
 
     Attributes:
@@ -64,9 +64,9 @@ class ConnectionFaults:
     gone: PoolCounts = field(default_factory=dict)
 
 
-Observations = Mapping[Key, Observation]
+ConnectionHistories = Mapping[Key, ConnectionHistory]
 
-_UNSEEN: Final = Observation()
+_UNSEEN: Final = ConnectionHistory()
 
 
 class _Connection(NamedTuple):
@@ -84,8 +84,8 @@ def names_of(pool: LivePool) -> LabelValues:
 
 
 def find_faults(
-    result: QueryResult, pools: Sequence[LivePool], before: Observations, now: float
-) -> tuple[ConnectionFaults, Observations]:
+    result: QueryResult, pools: Sequence[LivePool], before: ConnectionHistories, now: float
+) -> tuple[ConnectionFaults, ConnectionHistories]:
     """Find the faults of the connections of *pools*.
 
     Args:
@@ -105,7 +105,7 @@ def find_faults(
     ]
     shared_pids = _shared_pids(found)
     seen = [
-        (each.names, each.key, _observed(each, before.get(each.key, _UNSEEN), result, now, shared_pids))
+        (each.names, each.key, _updated(each, before.get(each.key, _UNSEEN), result, now, shared_pids))
         for each in found
     ]
     none = dict.fromkeys(map(names_of, pools), 0)
@@ -124,16 +124,16 @@ def _shared_pids(found: Sequence[_Connection]) -> set[int]:
     return several & {each.pid for each in there if not each.opened}
 
 
-def _observed(
-    found: _Connection, before: Observation, result: QueryResult, now: float, shared_pids: Collection[int]
-) -> Observation:
+def _updated(
+    found: _Connection, before: ConnectionHistory, result: QueryResult, now: float, shared_pids: Collection[int]
+) -> ConnectionHistory:
     pid, backend, is_idle = found.connection.pid, found.backend, found.connection.use_seconds is None
     is_missing = backend is None and (before.was_there or result.has_pid(pid))
     missing_at = _since(before.missing_at, result.taken) if is_missing else None
     shared_at = _since(before.shared_at, result.taken) if pid in shared_pids and backend is not None else None
     is_earlier = before.idle_at is not None and before.idle_at <= result.began
     idle_before = (before.idle_at if is_earlier else before.idle_before) if is_idle else None
-    return Observation(
+    return ConnectionHistory(
         was_there=before.was_there or backend is not None,
         missing_at=missing_at,
         shared_at=shared_at,

@@ -20,7 +20,7 @@ from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.state.aggregate import added, as_final_counters, only_counters
-from pool_exporter.state.decode import decode
+from pool_exporter.state.decode import decode, integrals_of, never_falling
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.pool_state import PoolState
 
@@ -111,11 +111,10 @@ class Monitor:
         self._left = counters if self._left is None else list(map(add, counters, self._left))
 
     def _never_falling(self, pool: PoolSnapshot) -> PoolSnapshot:
-        """Keep the time integrals from falling: read between two stores, one duration counts twice or not yet."""
-        seconds = pool.used_seconds, pool.pending_seconds, pool.saturated_seconds
-        used, pending, saturated = map(max, seconds, self._highest)
-        self._highest = used, pending, saturated
-        return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)
+        """Keep the time integrals from falling."""
+        pool = never_falling(pool, self._highest)
+        self._highest = integrals_of(pool)
+        return pool
 
     def end(self, now: int) -> None:
         """Keep the counters of the pool, which was garbage-collected at *now* of its clock, in nanoseconds."""

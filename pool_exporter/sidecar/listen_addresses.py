@@ -14,7 +14,7 @@ from errno import EADDRNOTAVAIL, EAFNOSUPPORT
 from pathlib import Path
 from typing import Final
 
-from pool_exporter.environment import PORT_MAX
+from pool_exporter.environment import PORT_MAX, address_text
 from pool_exporter.errors import Problem, SettingsError
 
 FLAG: Final = "--web.listen-address"
@@ -74,7 +74,7 @@ def name_of(listener: socket.socket) -> str:
     name = listener.getsockname()
     if listener.family == socket.AF_UNIX:
         return f"{_UNIX}{name}"
-    return f"[{name[0]}]:{name[1]}" if listener.family == socket.AF_INET6 else f"{name[0]}:{name[1]}"
+    return address_text(*name[:2])
 
 
 @contextmanager

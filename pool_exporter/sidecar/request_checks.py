@@ -33,23 +33,23 @@ TIMEOUT_HEADER: Final = "x-prometheus-scrape-timeout-seconds"
 _log = logging.getLogger("pool_exporter")
 
 
-class TokenBucket:
-    """A token bucket for a rate limit; full at first. Used by the event loop's thread only."""
+class RateLimiter:
+    """Enforces a rate limit, as a token bucket that is full at first. Used by the event loop's thread only."""
 
     def __init__(self, limit: RateLimit, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
         self._clock = clock
-        self._tokens = float(limit.burst)
+        self._allowance = float(limit.burst)
         self._filled = clock()
 
     def take(self) -> bool:
-        """Take a token; return whether there was one."""
+        """Return whether one more request is allowed now, and count it."""
         now = self._clock()
-        self._tokens += (now - self._filled) / self.limit.interval_seconds
-        self._tokens, self._filled = min(self._tokens, float(self.limit.burst)), now
-        if self._tokens < 1:
+        self._allowance += (now - self._filled) / self.limit.interval_seconds
+        self._allowance, self._filled = min(self._allowance, float(self.limit.burst)), now
+        if self._allowance < 1:
             return False
-        self._tokens -= 1
+        self._allowance -= 1
         return True
 
 
@@ -66,7 +66,7 @@ class AuthMiddleware:
         self._app = app
         self._current = current
         self._passwords = passwords
-        self._bucket: TokenBucket | None = None
+        self._bucket: RateLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or pass it on."""
@@ -112,7 +112,7 @@ class AuthMiddleware:
         if limit is None:
             self._bucket = None
         elif self._bucket is None or self._bucket.limit != limit:
-            self._bucket = TokenBucket(limit)
+            self._bucket = RateLimiter(limit)
         return self._bucket is None or self._bucket.take()
 
 

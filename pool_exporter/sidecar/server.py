@@ -58,7 +58,7 @@ class SidecarOptions:
     config_file: Path | None = None
 
 
-class Source:
+class SidecarSource:
     """The source of the pages' snapshots: the directory's workers, the sidecar itself and the probes.
 
     Attributes:
@@ -139,7 +139,7 @@ def serve(options: SidecarOptions, probes: "Probes | None" = None, push: "Create
         SettingsError: An address, the web config file or the collector's URL cannot be used.
     """
     config = ReloadedConfig(options.config_file)
-    source = Source(
+    source = SidecarSource(
         DirectoryReader(options.directory, per_worker=options.per_worker, for_servers=probes is not None),
         config,
         probes,

@@ -19,7 +19,7 @@ from pool_exporter.state.layout import WINDOW_NS
 from pool_exporter.state.slot_table import Merge
 
 Slots = Sequence[int]
-Part = tuple[Slots, int]
+ProcessSlots = tuple[Slots, int]
 """The slots of one process, and the monotonic time (ns) up to which its open uses are counted."""
 
 _ADDED: Final = layout.CHECKOUT_TIMES
@@ -32,7 +32,7 @@ _CHECKOUTS: Final = (layout.CHECKOUT_TIMES, layout.UNTRACKED_CHECKOUTS, layout.U
 _PENDING: Final = (layout.PENDING_TIMES, layout.UNTRACKED_PENDING, layout.UNTRACKED_PENDING_SINCE)
 
 
-def aggregate(parts: Sequence[Part]) -> Part:
+def aggregate(parts: Sequence[ProcessSlots]) -> ProcessSlots:
     """Return the slots of all parts as those of one process, and the time as of which they are."""
     clocks = [now - slots[layout.ORIGIN] for slots, now in parts]
     now = max(clocks)

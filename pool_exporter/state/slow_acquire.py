@@ -33,7 +33,7 @@ def _ignore(_: int, __: str | None, ___: BaseException | None) -> None:
 
 
 class SlowAcquireHook:
-    """The callback of one pool, and the wait from which on a granted acquire is passed to it.
+    """The callback of one pool, and the wait from which on a successful acquire is passed to it.
 
     Every failed acquire is passed to it too. What it raises is reported by the hooks and does not reach the caller.
     """

@@ -6,16 +6,16 @@ One loop over the catalogue. No metric's name may be in this file, and no arithm
 from collections.abc import Iterator, Sequence
 from typing import Final, overload
 
-from prometheus_client.core import Exemplar, Sample, Timestamp
+from prometheus_client.core import Exemplar as ClientExemplar
 from prometheus_client.core import Metric as Family
+from prometheus_client.core import Sample, Timestamp
 from prometheus_client.utils import floatToGoString
 
 from pool_exporter.metrics.metric import Kind, Metric
 from pool_exporter.metrics.parts import PROMETHEUS, labels_of, parts
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, EXPORTER_METRICS, POOL_LABELS, POOL_METRICS
 from pool_exporter.metrics.server_metrics import SERVER_LABELS, SERVER_METRICS
-from pool_exporter.metrics.snapshot import Exemplar as Span
-from pool_exporter.metrics.snapshot import Histogram, Snapshot
+from pool_exporter.metrics.snapshot import Exemplar, Histogram, Snapshot
 from pool_exporter.state.layout import SECOND
 
 Labels = dict[str, str]
@@ -113,10 +113,10 @@ def _histogram(family: str, labels: Labels, histogram: Histogram) -> Iterator[Sa
     yield Sample(f"{family}_count", labels, histogram.count)
 
 
-def _exemplar(exemplar: Span | None) -> Exemplar | None:
+def _exemplar(exemplar: Exemplar | None) -> ClientExemplar | None:
     """Return the exemplar of a bucket for OpenMetrics; the text formats leave it out."""
     if exemplar is None:
         return None
     span = {"trace_id": f"{exemplar.trace_id:032x}", "span_id": f"{exemplar.span_id:016x}"}
     seconds, nanoseconds = divmod(exemplar.at, SECOND)
-    return Exemplar(span, exemplar.seconds, Timestamp(seconds, nanoseconds))
+    return ClientExemplar(span, exemplar.seconds, Timestamp(seconds, nanoseconds))

@@ -14,7 +14,7 @@ import time
 from errno import EACCES, EADDRNOTAVAIL
 from typing import Final, final
 
-from pool_exporter.environment import DEFAULT_PORT, PORT_MAX
+from pool_exporter.environment import DEFAULT_PORT, PORT_MAX, address_text
 from pool_exporter.metrics.snapshot import Source
 from pool_exporter.web.fork_hooks import ForkHook
 from pool_exporter.web.fork_notice import ForkNotice
@@ -57,10 +57,12 @@ def start_http_server(
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         if isinstance(error, socket.gaierror) or error.errno in (EACCES, EADDRNOTAVAIL):
-            advice = f"cannot listen on {_place(addr, port)}: {reason}; choose another address or port"
+            advice = f"cannot listen on {address_text(addr, port)}: {reason}; choose another address or port"
             raise type(error)(error.errno, advice) from error
     advice = "give each process a port of its own, or set POOL_EXPORTER_DIR, and one server shows all processes"
-    _log.warning("cannot listen on %s: %s; this process serves no metrics: %s", _place(addr, port), reason, advice)
+    _log.warning(
+        "cannot listen on %s: %s; this process serves no metrics: %s", address_text(addr, port), reason, advice
+    )
     return MetricsServer(addr, None, app)
 
 
@@ -91,7 +93,7 @@ class MetricsServer:
             server.socket.close()
             raise
         self.addr, self.port = server.server_name, server.server_port
-        self.url = f"http://{_place(self.addr, self.port)}/"
+        self.url = f"http://{address_text(self.addr, self.port)}/"
         _servers.add(self)
 
     def __repr__(self) -> str:
@@ -132,10 +134,6 @@ def _listen(addr: str, port: int) -> socket.socket:
     family, _, _, _, address = socket.getaddrinfo(addr or None, port, type=kind, flags=flags)[0]
     is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
     return socket.create_server(address, family=family, backlog=CONNECTIONS_MAX, dualstack_ipv6=is_dual)
-
-
-def _place(addr: str, port: int) -> str:
-    return f"[{addr}]:{port}" if ":" in addr else f"{addr}:{port}"
 
 
 _servers = ForkHook(MetricsServer.forget, in_child=True)

@@ -24,14 +24,13 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Final
 
 from pool_exporter.errors import CorruptFile
-from pool_exporter.workers.dead_worker_totals import OTHER, POOLS_MAX, Totals, load, save, totals_file_id
+from pool_exporter.workers.dead_worker_totals import OTHER_POOL, POOLS_MAX, Totals, load, save, totals_file_id
 from pool_exporter.workers.file_format import CLOSED
-from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, is_locked, opened, scan
+from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, is_locked, opened, scan, try_lock
 from pool_exporter.workers.last_shown import read_last_shown
 from pool_exporter.workers.process_info import is_running
 from pool_exporter.workers.volume import keep_reserve
@@ -119,7 +118,7 @@ class Compactor:
                 return 0
             size = save(self._directory, after)
             if after.pools_merged > self.totals.pools_merged == 0:
-                _log.warning("more than %d pools have ended: the rest are added to %r", POOLS_MAX, OTHER.name)
+                _log.warning("more than %d pools have ended: the rest are added to %r", POOLS_MAX, OTHER_POOL.name)
             self.totals, self._file_id, self._is_ahead = after, totals_file_id(self._directory), False
             _unlink(self._directory, dead)
             keep_reserve(self._directory, size)
@@ -195,7 +194,7 @@ def _leadership(directory: Path) -> Iterator[Callable[[], bool]]:
     try:
         folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            is_locked_here = _try_lock(descriptor) and _try_lock_folder(folder)
+            is_locked_here = try_lock(descriptor) and _try_lock_folder(folder)
             yield lambda: is_locked_here and _is_same(descriptor, directory / LEADER)
         finally:
             os.close(folder)
@@ -203,17 +202,9 @@ def _leadership(directory: Path) -> Iterator[Callable[[], bool]]:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
-    try:
-        flock(descriptor, LOCK_EX | LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _try_lock_folder(descriptor: int) -> bool:
     try:
-        return _try_lock(descriptor)
+        return try_lock(descriptor)
     except OSError:
         return True  # A file system on which directories cannot be locked: the other lock has to do.
 

@@ -30,7 +30,7 @@ POOLS_MAX: Final = 4096
 """So many pools have counters of their own, so that an application with a name per engine cannot fill the volume."""
 COUNT_MAX: Final = 2**80
 """No sum of counters reaches it, and a float can hold it."""
-OTHER: Final = PoolIdentity("other")
+OTHER_POOL: Final = PoolIdentity("other")
 """The pool to which all pools beyond POOLS_MAX are added."""
 
 _BRACKETS_MAX: Final = 4 * POOLS_MAX + 10_000
@@ -48,7 +48,7 @@ class Totals:
         ended: How many processes have ended, by how.
         hook_errors: Errors of the dead workers' hooks.
         transport_errors: Failures of the shared directory that dead workers met.
-        pools_merged: How many pools were added to OTHER.
+        pools_merged: How many pools were added to OTHER_POOL.
     """
 
     slots: Mapping[PoolIdentity, list[int]] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Totals:
             until = max(found.file.heartbeat, (last_shown or {}).get(found.name, 0))
             for entry in found.file.entries:
                 is_other = entry.identity not in slots and len(slots) >= POOLS_MAX
-                identity = OTHER if is_other else entry.identity
+                identity = OTHER_POOL if is_other else entry.identity
                 merged += is_other
                 final = as_final_counters(entry.slots, until)
                 slots[identity] = added((slots[identity], final) if identity in slots else (final,))
@@ -106,7 +106,7 @@ class Totals:
         is_new = before.compacted.keys().isdisjoint(self.compacted)
         slots = dict(before.slots)
         for own, counters in self.slots.items():
-            identity = own if own in slots or len(slots) < POOLS_MAX else OTHER
+            identity = own if own in slots or len(slots) < POOLS_MAX else OTHER_POOL
             old = slots.get(identity)
             slots[identity] = counters if old is None else added((old, counters)) if is_new else _highest(old, counters)
         combine = _sum if is_new else max

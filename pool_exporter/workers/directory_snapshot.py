@@ -21,12 +21,12 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.server_snapshot import LivePool
 from pool_exporter.metrics.snapshot import DirectoryHealth, PoolSnapshot, Snapshot
 from pool_exporter.state import layout
-from pool_exporter.state.aggregate import Part, aggregate, aggregate_config, as_final_counters, is_busy
-from pool_exporter.state.decode import decode, live_pool, taken
+from pool_exporter.state.aggregate import ProcessSlots, aggregate, aggregate_config, as_final_counters, is_busy
+from pool_exporter.state.decode import decode, integrals_of, live_pool, never_falling, taken
 from pool_exporter.state.layout import Slots
 from pool_exporter.version import build
 from pool_exporter.workers.compaction import Compactor
-from pool_exporter.workers.dead_worker_totals import OTHER, POOLS_MAX
+from pool_exporter.workers.dead_worker_totals import OTHER_POOL, POOLS_MAX
 from pool_exporter.workers.file_format import OPEN, PoolEntry
 from pool_exporter.workers.file_memory import FileMemory
 from pool_exporter.workers.file_reader import ReadFile, scan
@@ -41,7 +41,7 @@ _log = logging.getLogger("pool_exporter")
 class _Scrape:
     """What one scrape has gathered so far: of each pool its parts, and the configurations of those that are alive."""
 
-    pools: dict[PoolIdentity, tuple[list[Part], list[PoolConfig]]] = field(
+    pools: dict[PoolIdentity, tuple[list[ProcessSlots], list[PoolConfig]]] = field(
         default_factory=lambda: defaultdict(lambda: ([], []))
     )
     set_aside: list[CorruptFile] = field(default_factory=list)
@@ -156,11 +156,11 @@ class DirectoryReader:
         if self._for_servers:
             scrape.live.append(live_pool(entry.slots, now, entry.identity, entry.config, process.hex()))
 
-    def _parts(self, scrape: _Scrape, identity: PoolIdentity) -> tuple[list[Part], list[PoolConfig]]:
-        """Return the parts of a pool; of a pool for which there is no series left, those of OTHER."""
+    def _parts(self, scrape: _Scrape, identity: PoolIdentity) -> tuple[list[ProcessSlots], list[PoolConfig]]:
+        """Return the parts of a pool; of a pool for which there is no series left, those of OTHER_POOL."""
         if identity not in self._identities:
             if len(self._identities) >= 2 * POOLS_MAX:
-                return scrape.pools[OTHER]
+                return scrape.pools[OTHER_POOL]
             self._identities.add(identity)
         return scrape.pools[identity]
 
@@ -207,14 +207,12 @@ class DirectoryReader:
                 scrape.set_aside += [fault] * (len(parts) - len(possible))
                 pool = _decoded(possible, identity, config)
             if pool is not None:
-                yield self._never_less(pool)
+                yield self._never_falling(pool)
 
-    def _never_less(self, pool: PoolSnapshot) -> PoolSnapshot:
-        before = self._shown.get(pool.identity, (0.0, 0.0, 0.0))
-        seconds = pool.used_seconds, pool.pending_seconds, pool.saturated_seconds
-        used, pending, saturated = map(max, before, seconds)
-        self._shown[pool.identity] = used, pending, saturated
-        return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)
+    def _never_falling(self, pool: PoolSnapshot) -> PoolSnapshot:
+        pool = never_falling(pool, self._shown.get(pool.identity, (0.0, 0.0, 0.0)))
+        self._shown[pool.identity] = integrals_of(pool)
+        return pool
 
 
 def at_one_moment(slots: Slots, now: int) -> tuple[Slots, int]:
@@ -232,7 +230,7 @@ def at_one_moment(slots: Slots, now: int) -> tuple[Slots, int]:
     return slots, max(now, slots[layout.ORIGIN] + latest)
 
 
-def _decoded(parts: list[Part], identity: PoolIdentity, config: PoolConfig) -> PoolSnapshot | None:
+def _decoded(parts: list[ProcessSlots], identity: PoolIdentity, config: PoolConfig) -> PoolSnapshot | None:
     try:
         return decode(*aggregate(parts), identity, config) if parts else None
     except (ArithmeticError, LookupError, TypeError, ValueError):

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fcntl import LOCK_NB, LOCK_SH, flock
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from itertools import takewhile
 from pathlib import Path
 from typing import Final
@@ -166,11 +166,20 @@ def size_of(descriptor: int, path: str, bytes_max: int) -> int | None:
 
 def is_locked(descriptor: int) -> bool:
     """Return whether a process holds the file's lock: one that maps it, in any namespace, stopped or not."""
+    return not try_lock(descriptor, LOCK_SH)
+
+
+def try_lock(descriptor: int, kind: int = LOCK_EX) -> bool:
+    """Lock an open file if no other process has it locked, and return whether it is locked. It never waits.
+
+    Raises:
+        OSError: The file system has no locks.
+    """
     try:
-        flock(descriptor, LOCK_SH | LOCK_NB)
+        flock(descriptor, kind | LOCK_NB)
     except BlockingIOError:
-        return True
-    return False
+        return False
+    return True
 
 
 def _steady(descriptor: int, size: int, attempts: int) -> tuple[bytes, bool]:

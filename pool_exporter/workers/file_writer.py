@@ -15,8 +15,7 @@ import sys
 import time
 from array import array
 from contextlib import suppress
-from errno import EACCES, EIO, ENOTSUP, EPERM, ESTALE
-from fcntl import LOCK_EX, LOCK_NB, flock
+from errno import EACCES, EAGAIN, EIO, ENOTSUP, EPERM, ESTALE
 from pathlib import Path
 from typing import Final, cast
 from uuid import uuid4
@@ -45,7 +44,7 @@ from pool_exporter.workers.file_format import (
     new_entry,
     new_file,
 )
-from pool_exporter.workers.file_reader import MODE, TEMPORARY, name_of
+from pool_exporter.workers.file_reader import MODE, TEMPORARY, name_of, try_lock
 from pool_exporter.workers.process_info import this_process
 from pool_exporter.workers.volume import CREATE, FULL, allocate, keep_reserve
 
@@ -270,7 +269,8 @@ def _create(temporary: Path, path: Path, content: bytes) -> tuple[mmap.mmap, int
         allocate(descriptor, FILE_BYTES)
         with suppress(OSError):  # With a umask of 077, no sidecar of another user could read it.
             os.fchmod(descriptor, MODE)
-        flock(descriptor, LOCK_EX | LOCK_NB)
+        if not try_lock(descriptor):
+            raise OSError(EAGAIN, "another process has locked a file that this one created")  # noqa: TRY301  # one clean-up
         mapped = mmap.mmap(descriptor, FILE_BYTES)
         mapped[:] = content
         temporary.rename(path)

@@ -14,12 +14,11 @@ import struct
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Final
 
 from pool_exporter.errors import CorruptFile
-from pool_exporter.workers.file_reader import FILES_READ_MAX, name_of, opened, size_of
+from pool_exporter.workers.file_reader import FILES_READ_MAX, name_of, opened, size_of, try_lock
 
 SHOWN: Final = ".shown"
 
@@ -66,15 +65,7 @@ def _records(content: bytes) -> dict[bytes, int]:
 def _locked(descriptor: int) -> bool:
     """Lock the file against other readers, which hold it for microseconds; give up on one that is stopped."""
     for _ in range(_ATTEMPTS):
-        if _lock(descriptor):
+        if try_lock(descriptor):
             return True
         time.sleep(_PAUSE_SECONDS)
     return False
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        flock(descriptor, LOCK_EX | LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

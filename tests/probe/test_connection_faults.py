@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.server_snapshot import Backend, LivePool, PoolConnection, PoolCounts, ServerStats
-from pool_exporter.probe.connection_faults import GRACE_SECONDS, ConnectionFaults, Observations, find_faults
+from pool_exporter.probe.connection_faults import GRACE_SECONDS, ConnectionFaults, ConnectionHistories, find_faults
 from pool_exporter.probe.query_result import CLOCK_STEP_SECONDS, QueryResult
 
 ORDERS = PoolIdentity("orders", "postgresql", "shop", "db", "5432", "checkout")
@@ -46,7 +46,7 @@ def backend(pid: int, transaction: float | None = None, age: float = float("inf"
 
 def faults(steps: Iterable[Step]) -> list[ConnectionFaults]:
     """Return what is found at each step: at this time, with this result of the last query and these pools."""
-    before: Observations = {}
+    before: ConnectionHistories = {}
     found = []
     for now, result, pools in steps:
         each, before = find_faults(result, pools, before, now)

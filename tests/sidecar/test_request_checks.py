@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pool_exporter.sidecar.request_checks import (
     RESPONSE_SECONDS_MAX,
     AuthMiddleware,
+    RateLimiter,
     TimeoutMiddleware,
-    TokenBucket,
     response_seconds,
 )
 from pool_exporter.sidecar.webconfig import basic_auth
@@ -221,7 +221,7 @@ async def test_no_body_is_read(body: Any) -> None:
 def test_bucket_refills_with_time() -> None:
     """A bucket has its burst at first, and one token more every interval, up to the burst."""
     clock = FakeClock()
-    bucket = TokenBucket(RateLimit(0.5, 2), lambda: clock() / 1e9)
+    bucket = RateLimiter(RateLimit(0.5, 2), lambda: clock() / 1e9)
     taken = [bucket.take() for _ in range(3)]
     clock.advance(0.5)
     taken += [bucket.take() for _ in range(2)]

@@ -11,7 +11,7 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.workers import dead_worker_totals
 from pool_exporter.workers.compaction import LEADER
-from pool_exporter.workers.dead_worker_totals import OTHER, TOTALS_FILE, Totals, load, save, totals_file_id
+from pool_exporter.workers.dead_worker_totals import OTHER_POOL, TOTALS_FILE, Totals, load, save, totals_file_id
 from pool_exporter.workers.file_reader import ReadFile, scan
 from pool_exporter.workers.file_writer import WorkerFiles
 from pool_exporter.workers.volume import RESERVE
@@ -72,7 +72,7 @@ def test_too_many_names_are_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     found = [dead(tmp_path, "a", "b", "c", "d"), dead(tmp_path, "b", "e")]
     totals = Totals().with_files(found)
 
-    assert {"a": 7, "b": 14, OTHER.name: 21} == {
+    assert {"a": 7, "b": 14, OTHER_POOL.name: 21} == {
         key.name: slots[layout.CONNECTS] for key, slots in totals.slots.items()
     }
     assert 3 == totals.pools_merged
