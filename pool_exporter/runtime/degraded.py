@@ -17,6 +17,7 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_names import PoolNames
+from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.slow_acquire import nanoseconds
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class DegradedMonitor(Monitor):
         target = self._target()
         pool = target.pool if isinstance(target, Engine) else target
         return DegradedPoolSnapshot(self.identity, _used(pool))
+
+    def restart_after_fork(self, state: PoolState) -> None:
+        """Do nothing: the pool's own count goes on in the child, and *state* is not used."""
 
     def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:
         """Check *seconds*, and make no span with *tracer_provider*: no acquire is seen."""

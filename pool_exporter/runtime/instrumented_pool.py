@@ -50,7 +50,7 @@ class InstrumentedPool:
         monitor = self.monitor
         slots = self._storage.new_slots(monitor.identity, monitor.config)
         if self._storage.has(slots) or not isinstance(state.slots, list):
-            self._detach()
+            self._cancel_finalizer()
             before = only_counters(slots)
             state.move_to(slots, before if monitor.before is None else list(map(add, before, monitor.before)))
             monitor.before = None
@@ -60,7 +60,7 @@ class InstrumentedPool:
         """Go on in memory with what is open, and leave what was counted in the file."""
         state = self.state
         if state is not None and self.is_in_file:
-            self._detach()
+            self._cancel_finalizer()
             self.monitor.keep_counters()
             state.leave_counters(new_slots())
 
@@ -71,7 +71,7 @@ class InstrumentedPool:
         if parents is None:
             return
         try:
-            self._detach()
+            self._cancel_finalizer()
             self.monitor.restart_after_fork(new_state(parents.pool_limit, new_slots()))
         finally:
             parents.abandon_slots()  # Whatever has failed, the child may not write to its parent's slots.
@@ -83,7 +83,7 @@ class InstrumentedPool:
             self._free_slots = finalize(state, self._storage.free, state.slots)
             self._free_slots.atexit = False  # A pool that lives until the process ends was not dropped.
 
-    def _detach(self) -> None:
+    def _cancel_finalizer(self) -> None:
         if self._free_slots is not None:
             self._free_slots.detach()
             self._free_slots = None
