@@ -49,7 +49,7 @@ from pool_exporter.workers.process_info import this_process
 from pool_exporter.workers.volume import CREATE, FULL, allocate, keep_reserve
 
 FILES_MAX: Final = 256
-"""Files of one process: space for 3,584 pools."""
+"""Files of one process: space for 3,584 pools that live at once."""
 
 MAKE_SPACE_SECONDS: Final = 0.02
 """How long a process that finds the volume full may compact, before it goes on in memory."""
@@ -195,6 +195,7 @@ class WorkerFiles:
         return self._files[-1], slots
 
     def _can_add_file(self) -> bool:
+        self._leave_ended_files()
         try:
             if len(self._files) < FILES_MAX:
                 self._add_file()
@@ -202,6 +203,17 @@ class WorkerFiles:
         except OSError:
             self._errors += 1
         return False
+
+    def _leave_ended_files(self) -> None:
+        """Leave the files in which every pool has ended: their counters go to the totals, and their names are free.
+
+        The first file stays: it stands for the process.
+        """
+        living = {id(file) for file, _ in list(self._allocated.values())} | {id(self._files[0])}
+        for file in [file for file in self._files if id(file) not in living]:
+            file.mark_left()
+            self._files.remove(file)
+            self._free = {identity: free for identity, free in list(self._free.items()) if free[0] is not file}
 
     def _add_file(self) -> None:
         uuid = uuid4().bytes if self._files else self._process_uuid

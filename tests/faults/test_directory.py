@@ -23,7 +23,7 @@ from tests.faults.application import application, fill, only_pool, volume
 from tests.fixtures.deadlines import until
 from tests.fixtures.health import health
 from tests.fixtures.sidecar import samples, sidecar
-from tests.fixtures.users import other_user
+from tests.fixtures.users import open_parents, other_user
 
 FILE = f"w-{'0' * 32}.pool"
 
@@ -136,6 +136,47 @@ def test_forbidden_directory(directory: Path, tmp_path: Path) -> None:
 
     assert ((False, 3), 1) == (found, len(warnings))
     assert "Permission denied" in warnings[0]
+
+
+def test_directory_loses_its_permission(directory: Path, tmp_path: Path) -> None:
+    """The application's own page goes on from memory, without a hook error; with the permission it shows all again."""
+    user = other_user(4321, 4321, tmp_path / "packages")
+    os.chown(directory, 4321, 4321)
+    open_parents(directory)
+    with application(directory, *user.command, python=user.python, environ=user.environ) as running:
+        running.ask("use(3)")
+        assert running.ask("shared()")
+        os.chown(directory, 0, 0)
+        directory.chmod(0o700)
+        running.ask("use(2)")
+        running.ask("[beat() for _ in range(3)] and None")
+        shown = running.ask("[pool.checkouts for pool in instrumentation.snapshot().pools]")
+        failed = running.ask("errors.count")
+        directory.chmod(0o777)
+        running.ask("beat()")
+        again = running.ask("[pool.checkouts for pool in instrumentation.snapshot().pools]")
+
+        assert ([5], 0, [5]) == (shown, failed, again)
+        assert 5 == only_pool(directory).checkouts
+
+
+def test_full_directory_takes_a_living_pool_later(tmp_path: Path) -> None:
+    """A pool that found no space in a full directory gets its place when there is space, with all that it counted."""
+    with volume(tmp_path / "v", "size=512k") as directory, application(directory) as running:
+        running.ask("engines = [create_engine('sqlite://', poolclass=QueuePool) for _ in range(20)]")
+        running.ask("use()")
+        fill(directory)
+        running.ask(
+            "watched = [pool_exporter.instrument(each, name=f'e{n}') for n, each in enumerate(engines)] and None"
+        )
+        running.ask("[each.connect().close() for each in engines] and None")
+        running.ask("beat()")
+        dropped = health(DirectoryReader(directory)()).pools_dropped
+        (directory / "filling").unlink()
+        until(0, lambda: health(DirectoryReader(directory)()).pools_dropped)
+        pools = DirectoryReader(directory)().pools
+
+        assert (True, 21, 21) == (dropped > 0, len(pools), sum(pool.checkouts for pool in pools))
 
 
 def test_no_descriptor_left(directory: Path) -> None:

@@ -173,3 +173,20 @@ def test_popen_makes_no_worker(tmp_path: Path) -> None:
 
         assert found is not None
         assert {"stopped": 0, "crashed": 0, "lost": 0} == found.workers_ended
+
+
+def test_names_are_not_used_up(tmp_path: Path) -> None:
+    """After 4,000 pools with a name each, one after the other, the last is shown, no use is lost, few files stay."""
+    code = """
+for number in range(4000):
+    e = engine(); pool_exporter.instrument(e, name=f"tenant-{number}"); use(e); e.dispose(); del e
+gc.collect()
+e = engine(); pool_exporter.instrument(e, name="last"); use(e)
+"""
+    with running(code, tmp_path):
+        until((1, 5, 4001), lambda: numbers(tmp_path))
+        found = DirectoryReader(tmp_path)()
+
+        assert found.directory is not None
+        assert (True, 0) == ("last" in {pool.name for pool in found.pools}, found.directory.pools_dropped)
+        assert len(list(tmp_path.glob("w-*"))) < 10

@@ -9,6 +9,7 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.state.layout import Slots
 from pool_exporter.workers import file_writer
+from pool_exporter.workers.compaction import Compactor
 from pool_exporter.workers.file_format import CLOSED, ENTRIES, ENTRIES_MAX, FILE_BYTES, OPEN
 from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.file_writer import WorkerFiles
@@ -203,3 +204,24 @@ def test_scribbled_number_of_entries(tmp_path: Path) -> None:
     worker.unmap()
 
     assert {"first": (OPEN, 1), "second": (CLOSED, 2)} == pools
+
+
+def test_names_are_not_used_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files in which every pool has ended are left, and free their space: any number of names one after the other."""
+    monkeypatch.setattr(file_writer, "FILES_MAX", 3)
+    worker, compactor = WorkerFiles(tmp_path, "1"), Compactor(tmp_path)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    living = placed(worker, "living")
+    for number in range(20 * ENTRIES_MAX):
+        slots = placed(worker, f"pool{number}")
+        slots[layout.CONNECTS] = 1
+        worker.free(slots)
+        compactor.compact(scan(tmp_path))
+    slots = living
+    counted = sum(each[layout.CONNECTS] for each in compactor.totals.slots.values())
+    files = scan(tmp_path).files
+
+    assert 20 * ENTRIES_MAX == counted + sum(e.slots[layout.CONNECTS] for found in files for e in found.file.entries)
+    assert (2, 1) == (len(files), len(list(Path("/proc/self/fd").iterdir())) - before)
+    assert {} == compactor.totals.ended or {0} == set(compactor.totals.ended.values())
+    living[layout.CONNECTS] = 1
