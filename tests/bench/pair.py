@@ -210,7 +210,7 @@ VARIANTS: Final[dict[str, tuple[str, Callable[[], Subject]]]] = {
     "listeners": ("two empty listeners", listeners),
     "ours": ("**pool_exporter**, everything", ours),
     "provider": ("**pool_exporter**, in a MeterProvider and with `trace_waits`", provider),
-    "beside": ("nothing, beside a pool that pool_exporter watches", beside),
+    "beside": ("nothing, beside a pool that pool_exporter instruments", beside),
     "ours_shared": ("**pool_exporter**, everything, in a worker's file", ours_shared),
     "prometheus": ("prometheus_client by hand, 3 metrics, `labels()` at each event", prometheus),
     "prometheus_cached": ("prometheus_client by hand, 3 metrics, series looked up once", prometheus_cached),

@@ -125,9 +125,9 @@ def _import_ms(results: Results, version: str, job: str) -> Cell:
 BUDGETS: Final = (
     Budget("checkout + checkin, over bare", 1.45, "{:.2f}x", lambda r, v: _factor(r, v, "ours")),
     Budget("the same in a worker's file", 1.45, "{:.2f}x", lambda r, v: _factor(r, v, "ours_shared")),
-    Budget("time added by OpenTelemetry, over ours", 10, "{:.1f}x", _added_by("opentelemetry"), is_least=True),
+    Budget("time added by OpenTelemetry, over pool_exporter", 10, "{:.1f}x", _added_by("opentelemetry"), is_least=True),
     Budget(
-        "time added by prometheus_client by hand (cached), over ours",
+        "time added by prometheus_client by hand (cached), over pool_exporter",
         1,
         "{:.1f}x",
         _added_by("prometheus_cached"),
@@ -140,7 +140,7 @@ BUDGETS: Final = (
         lambda r, v: _over(_scraped(r, v, "ours", SIZES[-1]), _scraped(r, v, "native", SIZES[-1])),
     ),
     Budget(
-        f"prometheus_client's multiprocess scrape of {BUDGET[0]} workers x {BUDGET[1]} pools, over ours",
+        f"prometheus_client's multiprocess scrape of {BUDGET[0]} workers x {BUDGET[1]} pools, over pool_exporter",
         20,
         "{:.1f}x",
         lambda r, _: _over(_gathered(r, "multiprocess", *BUDGET), _gathered(r, "ours", *BUDGET)),

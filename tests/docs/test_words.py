@@ -84,6 +84,16 @@ def test_replaced_words_do_not_occur(part: str) -> None:
     assert [] == found
 
 
+@pytest.mark.parametrize(
+    "path", [path for path in sorted(DOCS.rglob("*.md")) if path.name != "glossary.md"], ids=lambda path: path.stem
+)
+def test_pages_have_no_replaced_words(path: Path) -> None:
+    """The pages use the words of the glossary too."""
+    pattern = re.compile(rf"\b({'|'.join(replaced('anywhere'))})s?\b", re.IGNORECASE)
+
+    assert [] == pattern.findall(path.read_text())
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_names_have_no_replaced_words(part: str) -> None:
     """No name that the package binds has such a word as a part."""

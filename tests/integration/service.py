@@ -1,7 +1,7 @@
-"""A service as Prometheus meets one: a process of its own, with pools that do what its callers say, and three doors.
+"""A service as Prometheus meets one: a process of its own, with pools that do what its callers say.
 
-The doors are the three ways to embed our numbers: the endpoint in the FastAPI application, the server in threads of its
-own, the collector in a registry of prometheus_client. Nothing here looks at our numbers.
+It serves its numbers in three ways: the endpoint in the FastAPI application, the server in threads of its own, the
+collector in a registry of prometheus_client. Nothing here looks at the numbers.
 """
 
 import asyncio
@@ -147,7 +147,7 @@ async def truth(name: str) -> dict[str, int]:
 
 
 def main(app_port: int, thread_port: int, registry_port: int) -> None:
-    """Open the three doors, and serve until the process is asked to end."""
+    """Start the three ways, and serve until the process is asked to end."""
     registry = prometheus_client.CollectorRegistry()
     registry.register(pool_exporter.PoolCollector())
     prometheus_client.start_http_server(registry_port, "127.0.0.1", registry)

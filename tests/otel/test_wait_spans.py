@@ -310,10 +310,10 @@ def test_it_can_be_asked_for_later(tracing: Tracing) -> None:
 
 @pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan")])
 def test_what_is_no_duration_is_refused(tracing: Tracing, seconds: float) -> None:
-    """The error names the argument and the value, by either door."""
-    for door in (lambda: tracing.engine(seconds), lambda: pool_exporter.instrument_all(trace_waits=seconds)):
+    """The error names the argument and the value, by either function."""
+    for instrument in (lambda: tracing.engine(seconds), lambda: pool_exporter.instrument_all(trace_waits=seconds)):
         with pytest.raises(ValueError, match=f"trace_waits must be seconds, at least 0, not {seconds}"):
-            door()
+            instrument()
 
     assert registry.all_pools is None
 

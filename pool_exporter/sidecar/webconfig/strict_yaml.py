@@ -32,7 +32,7 @@ def regular_content(path: Path, size: int = -1) -> bytes:
     """Return the content of a file, or its first *size* bytes.
 
     Raises:
-        OSError: It cannot be read, or is not a regular file: a pipe would block the server until somebody writes to it.
+        OSError: It cannot be read, or is not a regular file: a pipe would block the server until it is written to.
     """
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123  # a descriptor
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
