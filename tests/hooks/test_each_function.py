@@ -68,7 +68,9 @@ def functions_of(module: ModuleType) -> Iterator[tuple[Any, str]]:
             yield module, name
         elif isinstance(value, type) and not getattr(value, "_is_protocol", False):
             methods = [each for each, method in vars(value).items() if isinstance(method, FunctionType)]
-            yield from ((value, each) for each in methods if each != "__del__")  # CPython prints what that raises.
+            yield from (
+                (value, each) for each in sorted(methods) if each != "__del__"
+            )  # CPython prints what that raises.
 
 
 FUNCTIONS = [(carrier, name) for module in MODULES for carrier, name in functions_of(module)]
