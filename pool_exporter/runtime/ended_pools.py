@@ -4,13 +4,15 @@ An application that makes an engine for each request would lose what it has coun
 are not kept here: the file keeps them. A pool whose monitor was closed is not kept either.
 
 `add` is called by the garbage collector, in the middle of any code, so it only appends. The rest is done when the
-counters are needed. Nothing here may take a lock: the registry serializes calls of everything but `add`.
+counters are needed, inside `serialized()`.
 """
 
 import time
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import RLock
 from typing import Final
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
@@ -22,6 +24,8 @@ from pool_exporter.state.layout import Slots
 
 NAMES_MAX: Final = 4096
 """So many ended pools have counters of their own, so that an application with a name per engine fills no memory."""
+
+LOCK_SECONDS: Final = 1.0
 
 OTHER: Final = PoolIdentity("other")
 """The pool to which all ended pools beyond NAMES_MAX are added."""
@@ -51,10 +55,25 @@ class EndedPools:
         #: Pools that were collected since the last `fold`, and when, in nanoseconds of the monotonic clock.
         self._collected: deque[tuple[Monitor, int]] = deque()
         self._kept: dict[PoolIdentity, Monitor] = {}
+        self._lock = RLock()
 
     def add(self, monitor: Monitor) -> None:
         """Note that the pool of *monitor* was garbage-collected."""
         self._collected.append((monitor, time.monotonic_ns()))
+
+    @contextmanager
+    def serialized(self) -> Iterator[None]:
+        """Keep other threads from taking counters over, so that a page has either the ended pool or the next one.
+
+        It waits for a second at most: the garbage collector may run a finalizer of the application in the thread that
+        is inside, and that finalizer may wait for the thread that waits here.
+        """
+        is_locked = self._lock.acquire(timeout=LOCK_SECONDS)
+        try:
+            yield
+        finally:
+            if is_locked:
+                self._lock.release()
 
     def monitors(self) -> list[Monitor]:
         """Return the monitors of the ended pools that no other pool has gone on with."""

@@ -57,8 +57,6 @@ class Registry:
         self._names = PoolNames()
         self._ended = EndedPools()
         self._instrumented = 0
-        #: Held while a pool goes on with an ended one, so that `shown_monitors` has exactly one of the two.
-        self._taking = threading.RLock()
         self._heartbeat: Heartbeat | None = None
         self._reader: DirectoryReader | None = None
         self._reading = threading.Lock()
@@ -103,7 +101,7 @@ class Registry:
         monitor = Monitor(hooks, identity, config, self)
         key = id(hooks)
         entry = InstrumentedPool(ref(hooks, lambda _: self._collected(key)), monitor, self.storage)
-        with self._taking:
+        with self._ended.serialized():
             monitor.before = self._ended.take(identity)
             self._entries[key] = entry
             self._instrumented += 1
@@ -133,7 +131,7 @@ class Registry:
 
     def rename(self, monitor: Monitor, identity: PoolIdentity) -> None:
         """Give a pool that is in memory another name, and the counters of the ended pools of that name."""
-        with self._taking:
+        with self._ended.serialized():
             self._ended.give_back(monitor)
             self._names.free(monitor.identity.name)
             monitor.identity = self._unique(identity)
@@ -151,7 +149,7 @@ class Registry:
 
     def shown_monitors(self) -> list[Monitor]:
         """Return the monitors of all pools of which there are counters in memory: living ones, then ended ones."""
-        with self._taking:
+        with self._ended.serialized():
             # First: a pool that is collected after this line is in both lists, as one object. One of which the weak
             # reference is dead already may not be among the ended ones yet.
             living = [entry.monitor for entry in list(self._entries.values())]
@@ -237,7 +235,7 @@ class Registry:
         return [entry for _, entry in self._living()]
 
     def _move_slots(self, sentinel: Sequence[int]) -> None:
-        with self._taking:
+        with self._ended.serialized():
             move_to_files(self._pools(), self.storage, sentinel)
             if self.storage.is_shared:
                 for identity, counters in self._ended.take_all():
@@ -276,7 +274,7 @@ class Registry:
         self._restarting = os.getpid()
         try:
             self._lock, self._reading, patches.lock = threading.RLock(), threading.Lock(), threading.RLock()
-            self._taking, self._ended = threading.RLock(), EndedPools()
+            self._ended = EndedPools()
             errors.count, self._instrumented = 0, len(self._entries)
             self._need.note_event()
             unmap = self.storage.restart_after_fork()

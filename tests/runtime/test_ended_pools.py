@@ -4,6 +4,7 @@ import gc
 import os
 from collections import Counter
 from collections.abc import Iterator
+from threading import Event, Thread
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -14,6 +15,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 import pool_exporter
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime import ended_pools
+from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.instrumentation import snapshot
 from tests.pools import Database
 from tests.telemetry import collected, points
@@ -230,3 +232,24 @@ def test_forked_child_begins_at_zero(database: Database) -> None:
 
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert {"orders": 1} == shown()
+
+
+def test_finalizer_that_instruments_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that waits for one that waits for it, in a finalizer of the application, goes on after a moment."""
+    monkeypatch.setattr(ended_pools, "LOCK_SECONDS", 0.01)
+    ended, is_inside, may_end = EndedPools(), Event(), Event()
+
+    def collect() -> None:
+        with ended.serialized():
+            is_inside.set()
+            may_end.wait()
+
+    collecting = Thread(target=collect)
+    collecting.start()
+    is_inside.wait()
+    with ended.serialized():
+        found = ended.monitors()
+    may_end.set()
+    collecting.join()
+
+    assert [] == found
