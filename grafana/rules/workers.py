@@ -72,6 +72,18 @@ def _dropped() -> Alert:
     )
 
 
+def _compaction() -> Alert:
+    return Alert(
+        "PoolExporterCompactionFails",
+        f"{by(BY_TARGET, increase(ALL.series('fold_errors'), '5m'))} > 0",
+        "10m",
+        "warning",
+        f"Files of ended workers cannot be compacted: {TARGET_TEXT}.",
+        '{{ $value | printf "%.0f" }} attempts failed in 5 minutes. The files stay, and the shared directory fills up.',
+        dashboard=BOARD,
+    )
+
+
 def _pushes() -> Alert:
     failed = by(BY_TARGET, increase(ALL.series("otlp_pushes", equal(PUSH_RESULTS, "failed")), "15m"))
     arrived = by(BY_TARGET, increase(ALL.series("otlp_pushes", equal(PUSH_RESULTS, "arrived")), "15m"))
@@ -87,5 +99,8 @@ def _pushes() -> Alert:
 
 
 GROUPS: Final = (
-    Group("pool-exporter-workers", (_frozen(), _crashed(), _set_aside(), _transport(), _dropped(), _pushes())),
+    Group(
+        "pool-exporter-workers",
+        (_frozen(), _crashed(), _set_aside(), _transport(), _dropped(), _compaction(), _pushes()),
+    ),
 )

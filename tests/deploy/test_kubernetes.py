@@ -112,7 +112,7 @@ def test_sidecar(tmp_path: Path, component: str, name: str, native: bool) -> Non
     assert mount in app["volumeMounts"]
     assert mount in container["volumeMounts"]
     assert ["pool-metrics"] == [port["name"] for port in container["ports"]]
-    assert {"medium": "Memory", "sizeLimit": "16Mi"} == pod(found)["volumes"][0]["emptyDir"]
+    assert {"medium": "Memory", "sizeLimit": "64Mi"} == pod(found)["volumes"][0]["emptyDir"]
     assert 65532 == pod(found)["securityContext"]["fsGroup"]
     assert pod(found)["automountServiceAccountToken"] is False
     assert "true" == found["spec"]["template"]["metadata"]["labels"]["pool-exporter"]
