@@ -22,7 +22,9 @@ What the writer does, and when:
 2. To add a pool, it writes the entry first and raises `ENTRIES` last. The identity of an entry never changes.
 3. After that it stores single slots only, each with one aligned 8-byte store: the six changing values of the header,
    the state of an entry, and the entry's slots. It takes no lock for that.
-4. The kernel drops the lock when the last process that maps the file is gone. The lock alone says that the writer is
+4. A process that goes on without a file (it is no worker any more, or all pools of the file have ended) marks the file
+   and its entries as CLOSED, sets `process_uuid` to 0 and unmaps it: then it is no process's first, and counts no end.
+5. The kernel drops the lock when the last process that maps the file is gone. The lock alone says that the writer is
    alive; process ids say nothing across namespaces.
 
 What a reader may rely on, and what not:
