@@ -9,7 +9,7 @@ from tests.docs.pages import ROOT
 from tests.integration.reports.engines import ENGINE_ROWS
 from tests.integration.reports.exporters import EXPORTER_ROWS
 from tests.integration.reports.page import PAGE, page
-from tests.integration.reports.row import HERE
+from tests.integration.reports.row import HERE, Row
 
 ROWS = (*ENGINE_ROWS, *EXPORTER_ROWS)
 
@@ -31,13 +31,12 @@ def test_every_number_is_there_once() -> None:
     assert [f"A{n}" for n in range(1, 39)] + [f"B{n}" for n in range(1, 39)] == [row.id for row in ROWS]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-def test_named_tests_exist(row: object) -> None:
+@pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
+def test_named_tests_exist(row: Row) -> None:
     """A row names at least one test, unless it says why there is none, and each of them is a function of that file."""
-    (found,) = (each for each in ROWS if each is row)
-    named = [name.partition("::") for name in found.tests]
+    named = [name.partition("::") for name in row.tests]
 
-    assert bool(named) != bool(found.not_here)
+    assert bool(named) != bool(row.not_here)
     assert [] == [name for path, _, name in named if name not in functions(ROOT / path)]
 
 

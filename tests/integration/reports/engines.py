@@ -4,6 +4,8 @@ from typing import Final
 
 from tests.integration.reports.row import Row, here
 
+_HELD: Final = "tests/integration/test_probe_joined.py::test_what_the_backend_of_a_held_connection_does"
+
 ENGINE_ROWS: Final = (
     Row(
         "A1",
@@ -21,7 +23,7 @@ ENGINE_ROWS: Final = (
         "the same number of timeouts and of checkouts; the waits are as long as `pool_timeout`; the probe shows all "
         "held connections idle in "
         "a transaction. No number says that the pending callers hold a connection already",
-        here("load", "a2_requests_that_need_two_connections"),
+        (*here("load", "a2_requests_that_need_two_connections"), _HELD),
     ),
     Row(
         "A3",
@@ -30,7 +32,7 @@ ENGINE_ROWS: Final = (
         "connections.",
         "10 backends idle in a transaction, 7 requests time out",
         "10 used, 7 timeouts, peak 10; the probe shows 10 held connections idle in a transaction",
-        here("load", "a3_streams_that_keep_their_session"),
+        (*here("load", "a3_streams_that_keep_their_session"), _HELD),
     ),
     Row(
         "A4",
@@ -201,8 +203,8 @@ ENGINE_ROWS: Final = (
         "apache/superset#30286, londonaicentre/FLIP#773",
         "A forgotten transaction holds a row lock; 4 threads wait for that row, 3 for a connection.",
         "4 backends wait for a lock, 1 is idle in a transaction; 3 timeouts",
-        "5 used, 3 timeouts; the probe shows 4 waiting and 1 idle in a transaction",
-        here("load", "a23_forgotten_row_lock"),
+        "5 used, 3 timeouts; the probe shows what the backend of each held connection does",
+        (*here("load", "a23_forgotten_row_lock"), _HELD),
     ),
     Row(
         "A24",

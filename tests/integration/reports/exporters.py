@@ -25,7 +25,6 @@ EXPORTER_ROWS: Final = (
         "no worker crashed",
         "no worker has the state `crashed`",
         here("ends", "b2_ordinary_ends", "b2_ends_by_pythons_exit", "b2_ends_of_forked_processes", "b2_ends_of_celery"),
-        not_yet="ends without Python's exit are called crashed (issue 10, item 10)",
     ),
     Row(
         "B3",
@@ -34,7 +33,6 @@ EXPORTER_ROWS: Final = (
         "the process is well",
         "it is neither frozen nor a worker",
         here("ends", "b3_process_without_a_pool"),
-        not_yet="it is frozen after five seconds (issue 10, item 11)",
     ),
     Row(
         "B4",
@@ -81,7 +79,6 @@ EXPORTER_ROWS: Final = (
         "2 workers, 2 of 2 connections used",
         "2 workers, 2 used of at most 2",
         here("servers", "b8_preload"),
-        not_yet="the master, which uses no pool, counts as a worker and in `max` (issue 10, item 6)",
     ),
     Row(
         "B9",
@@ -96,7 +93,7 @@ EXPORTER_ROWS: Final = (
         "onyx#8543, openmeet-api#374, sidekiq-prometheus-exporter#37",
         "A thousand pools in each process.",
         "1,000 pools, every checkout",
-        "the same, in memory that is bounded and documented",
+        "the same, of one worker",
         (f"{_FAULTS}/test_directory.py::test_a_thousand_pools",),
     ),
     Row(

@@ -17,6 +17,7 @@ import httpx
 
 from pool_exporter.metrics.snapshot import DirectoryHealth, PoolSnapshot
 from pool_exporter.workers.directory_snapshot import DirectoryReader
+from tests.fixtures.deadlines import until
 from tests.fixtures.processes import Process, free_port, running
 from tests.fixtures.programs import missing
 
@@ -125,7 +126,8 @@ class Service:
         self._read = DirectoryReader(self.directory)
 
     def pool(self) -> PoolSnapshot:
-        """Return what a sidecar of the directory shows of the pool now."""
+        """Return what a sidecar of the directory shows of the pool, once a worker has used it."""
+        until(1, lambda: len(self._read().pools))
         [pool] = self._read().pools
         return pool
 
