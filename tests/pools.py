@@ -87,7 +87,7 @@ def checked(monitor: Monitor) -> PoolSnapshot:
     snapshot = monitor.snapshot()
 
     assert 0 == errors.count
-    assert 0 == snapshot.accounting_drift
+    assert (0, 0) == (snapshot.accounting_drift, snapshot.lost_places)
     assert snapshot.open + snapshot.detached == snapshot.connects - sum(snapshot.closes.values())
     return snapshot
 

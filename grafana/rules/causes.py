@@ -119,6 +119,17 @@ def _orphaned() -> Alert:
     )
 
 
+def _lost_places() -> Alert:
+    return Alert(
+        "SQLAlchemyPoolLostPlaces",
+        f"{by(BY_INSTANCE, ALL.series('lost_places'), 'max')} > 0",
+        "1m",
+        "warning",
+        f"SQLAlchemy's pool has lost places: {INSTANCE_TEXT}.",
+        'It counts {{ $value | printf "%.0f" }} as checked out that no connection occupies. They do not come back.',
+    )
+
+
 def _broken() -> Alert:
     reasons = among(CLOSE_REASONS, "invalidate", "pre_ping", "soft_invalidate", "pool_invalidate")
     return Alert(
@@ -157,6 +168,7 @@ GROUPS: Final = (
             _lost(),
             _too_old(),
             _orphaned(),
+            _lost_places(),
             _broken(),
             _churn(),
         ),

@@ -25,13 +25,13 @@ def _down() -> Alert:
 
 
 def _drift() -> Alert:
-    drift = f"abs({ALL.series('accounting_drift')})"
+    drift = ALL.series("accounting_drift")
     return Alert(
         "PoolExporterAccountingDrift",
         f"{by(BY_INSTANCE, drift, 'max')} > 0",
         "5m",
         "warning",
-        f"The exporter's count differs from SQLAlchemy's: {INSTANCE_TEXT}.",
+        f"The exporter's count is above SQLAlchemy's: {INSTANCE_TEXT}.",
         'Their numbers of used connections differ by {{ $value | printf "%.0f" }}. It is a bug of pool_exporter.',
         dashboard=BOARD,
     )

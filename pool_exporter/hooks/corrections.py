@@ -58,3 +58,9 @@ def count_orphans(state: PoolState, used: list[Connection]) -> int:
                 write_owner(state.slots, connection.slot, name)
                 orphans += is_orphan
     return orphans
+
+
+def is_abandoned(connection: Connection) -> bool:
+    """Return whether a detached connection was dropped without an event, as when its last rollback fails."""
+    proxied = None if connection.checkout is None else connection.checkout()
+    return proxied is not None and proxied.dbapi_connection is None

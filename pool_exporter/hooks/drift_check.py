@@ -5,31 +5,34 @@ Nothing here may change a pool or a state.
 
 from sqlalchemy.pool import Pool, QueuePool
 
-from pool_exporter.hooks.sqlalchemy_private import pool_of
+from pool_exporter.hooks.sqlalchemy_private import has_back, pool_of
 from pool_exporter.state.connection import Connection
-from pool_exporter.state.layout import DRIFT, SECOND
+from pool_exporter.state.layout import DRIFT, LOST, SECOND
 from pool_exporter.state.pool_state import PoolState
 
 
 class Drift:
-    """The difference between the two counts; it is valid only after nothing has happened for `settled_ns`.
+    """The difference between the two counts; it is valid only after nothing has changed for `settled_ns`.
 
-    While a caller is pending or a connection is being closed, it is not: either occupies a place in the pool without
-    being a use.
+    A pool that has lost its places is never at rest, because its callers wait. While callers are pending or connections
+    are being closed, those that are being opened, pinged or closed occupy a place too, and a difference below 0 is
+    valid when it alone has not changed.
     """
 
-    __slots__ = ("_difference", "_events", "_since", "settled_ns")
+    __slots__ = ("_events", "_since", "settled_ns")
 
     def __init__(self) -> None:
         self.settled_ns = SECOND
-        self._events = self._difference = self._since = 0
+        self._events: object = None
+        self._since = 0
 
-    def read(self, state: PoolState, pool: Pool | None, *, is_closing: bool) -> int:
+    def read(self, state: PoolState, pool: Pool | None, opening: int, *, is_closing: bool) -> int:
         """Return the package's count less the pool's.
 
         Args:
             state: The state of the pool's instrumentation.
             pool: The current pool; None if there is none any more.
+            opening: How many connections are being opened.
             is_closing: Whether one of its connections is being closed.
 
         Returns:
@@ -37,13 +40,19 @@ class Drift:
         """
         if not isinstance(pool, QueuePool):
             return 0
-        used = sum(connection.is_used and _is_of(connection, pool) for connection in state.live_connections())
-        events, difference, now = state.fingerprint(), used - pool.checkedout(), state.clock()
         is_moving = bool(state.pending) or is_closing
-        if is_moving or (self._events, self._difference) != (events, difference):
-            self._events, self._difference, self._since = events, difference, now
-        is_settled = not is_moving and now - self._since >= self.settled_ns
-        return difference if is_settled else state.slots[DRIFT]
+        difference = _occupied(state, pool, opening if is_moving else 0) - pool.checkedout()
+        events, now = (difference, None if is_moving else state.fingerprint()), state.clock()
+        if self._events != events:
+            self._events, self._since = events, now
+        is_settled = (difference < 0 or not is_moving) and now - self._since >= self.settled_ns
+        return difference if is_settled else state.slots[DRIFT] - state.slots[LOST]
+
+
+def _occupied(state: PoolState, pool: QueuePool, opening: int) -> int:
+    """Return how many places of the pool are occupied: by uses, and by what is pinged, closed or opened."""
+    connections = [each for each in state.live_connections() if _is_of(each, pool)]
+    return opening + sum(each.is_used or (each.is_idle and not has_back(pool, each.record())) for each in connections)
 
 
 def _is_of(connection: Connection, pool: Pool) -> bool:

@@ -45,7 +45,12 @@ def patched_open(open_of: Method, patch: Patch) -> Method:
         if binding is None:
             return open_of(record, *arguments, **options)
         began = _now(binding)
-        result: object = open_of(record, *arguments, **options)
+        binding.hooks.opening(record)
+        try:
+            result: object = open_of(record, *arguments, **options)
+        except BaseException:
+            binding.hooks.not_opened(record)
+            raise
         binding.hooks.opened(record, began)
         return result
 

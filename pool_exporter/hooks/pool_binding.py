@@ -54,6 +54,12 @@ class Hooks(Protocol):
     def pool_recreated(self, pool: Pool, caller: FrameType) -> None:
         """Instrument the pool that `recreate()` made for its *caller*."""
 
+    def opening(self, record: Record) -> None:
+        """Note that the record is about to open a connection."""
+
+    def not_opened(self, record: Record) -> None:
+        """Note that this has failed."""
+
     def opened(self, record: Record, began: int | None) -> None:
         """Count a connection that the record has opened."""
 

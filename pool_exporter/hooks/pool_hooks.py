@@ -23,7 +23,7 @@ from pool_exporter.hooks import checkout_patches
 from pool_exporter.hooks.call_stack import close_reason, invalidation_reason, is_dispose
 from pool_exporter.hooks.checkout_owner import up_to_date
 from pool_exporter.hooks.checkout_patches import patch_instance_connect, restore_instance_connect
-from pool_exporter.hooks.corrections import catch_up, correct, count_orphans
+from pool_exporter.hooks.corrections import catch_up, correct, count_orphans, is_abandoned
 from pool_exporter.hooks.drift_check import Drift
 from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
 from pool_exporter.hooks.method_patches import PatchSet, patches
@@ -55,6 +55,8 @@ class PoolHooks:
         self._detached: dict[int, Connection] = {}
         #: The id() of each record that is being closed, which takes as long as its server takes to answer.
         self._closing: set[int] = set()
+        #: Likewise of each record that is being opened.
+        self._opening: set[int] = set()
         self.drift = Drift()
         self._is_removed = False
         self._lock = RLock()
@@ -94,6 +96,7 @@ class PoolHooks:
         parents.abandon_slots()  # Only now: other threads of the child wait until the new state may be used.
         self._forget_connections(parents)
         self._closing.clear()
+        self._opening.clear()
 
     def pools(self) -> list[Pool]:
         """Return the pools that have served callers and are alive, the current one last."""
@@ -168,6 +171,16 @@ class PoolHooks:
     # The life of a connection, in order.
 
     @guarded
+    def opening(self, record: Record) -> None:
+        """Note that the record is about to open a connection, which occupies a place of the pool."""
+        self._opening.add(id(record))
+
+    @guarded
+    def not_opened(self, record: Record) -> None:
+        """Note that this has failed."""
+        self._opening.discard(id(record))
+
+    @guarded
     def opened(self, record: Record, began: int | None) -> None:
         """Count a connection that the record has opened; *began* is the state's clock before that, in nanoseconds."""
         took = None if began is None else self.state.clock() - began
@@ -176,6 +189,7 @@ class PoolHooks:
             self.state.closed(before, "discarded")
         connection = self.state.opened(took, is_old=self._pools[-1]() is not pool_of(record))
         self._track(record, connection, self.state.clock() - self.state.origin)
+        self._opening.discard(id(record))
 
     @guarded
     def invalidated(self, record: Record, error: BaseException | None, *, is_soft: bool) -> None:
@@ -248,12 +262,13 @@ class PoolHooks:
             if getattr(record, ATTRIBUTE, None) is connection:
                 correct(self.state, connection, record, is_closing=id(record) in self._closing)
         for identity, connection in list(self._detached.items()):
-            if _is_abandoned(connection):
+            if is_abandoned(connection):
                 self._close_detached(identity, "discarded")
         orphans = count_orphans(self.state, [connection for connection in connections if connection.is_used])
         pool = next(reversed([*self.pools(), *_alive(self._successors)]), None)
-        drift = self.drift.read(self.state, pool, is_closing=bool(self._closing))
-        self.state.set_refreshed(orphans, drift)
+        drift = self.drift.read(self.state, pool, len(self._opening), is_closing=bool(self._closing))
+        self.state.set_refreshed(orphans, max(0, drift))
+        self.state.set_lost_places(max(0, -drift))
 
 
 def hooks_of(pool: Pool) -> Hooks | None:
@@ -274,12 +289,6 @@ def _is_alive(reference: Callable[[], object]) -> bool:
 def _alive(references: list[ref[Pool]]) -> list[Pool]:
     found = [reference() for reference in list(references)]
     return [pool for pool in found if pool is not None]
-
-
-def _is_abandoned(connection: Connection) -> bool:
-    """Return whether a detached connection was dropped without an event, as when its last rollback fails."""
-    proxied = None if connection.checkout is None else connection.checkout()
-    return proxied is not None and proxied.dbapi_connection is None
 
 
 @guarded

@@ -210,7 +210,7 @@ POOL_METRICS = (
         Kind.COUNTER,
         "s",
         (
-            "Total time in which every connection that the pool may open was used; one that is being opened is not. "
+            "Total time in which each place of the pool was used or lost; one whose connection is being opened is not. "
             "Its rate is the fraction of time."
         ),
         "saturated_seconds",
@@ -233,8 +233,15 @@ POOL_METRICS = (
         _POOL + "accounting_drift",
         Kind.GAUGE,
         "{connection}",
-        "Used connections counted here minus those counted by SQLAlchemy, after a second of rest. Not 0: one is wrong.",
+        "Used connections counted here above those counted by SQLAlchemy, after a second of rest. Not 0: one is wrong.",
         "accounting_drift",
+    ),
+    Metric(
+        _POOL + "lost_places",
+        Kind.GAUGE,
+        "{place}",
+        "Places that SQLAlchemy's pool counts as checked out and that no connection occupies; they do not come back.",
+        "lost_places",
     ),
     Metric(_POOL + "info", Kind.INFO, "1", "Configuration of the pool as labels; always 1.", "info"),
 )

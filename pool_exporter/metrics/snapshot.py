@@ -117,6 +117,7 @@ class PoolSnapshot:
     oldest_use_seconds: float
     orphaned: int
     accounting_drift: int
+    lost_places: int
 
     def __post_init__(self) -> None:
         check_numbers(self, _OF_POOL, f"pool {self.name!r}: ")

@@ -64,6 +64,7 @@ def decode(slots: Sequence[int], now: int, identity: PoolIdentity, config: PoolC
         oldest_use_seconds=_seconds(now - min([*checkouts, slots[layout.OLDEST] or now], default=now)),
         orphaned=slots[layout.ORPHANED],
         accounting_drift=slots[layout.DRIFT],
+        lost_places=slots[layout.LOST],
     )
 
 

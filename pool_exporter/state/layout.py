@@ -99,6 +99,7 @@ USED_PEAK: Final = TABLE.computed("used_peak")
 PENDING_PEAK: Final = TABLE.computed("pending_peak")
 ORPHANED: Final = TABLE.gauge("orphaned")
 DRIFT: Final = TABLE.gauge("drift", is_signed=True)
+LOST: Final = TABLE.gauge("lost_places")
 FAILED_NS: Final = TABLE.counter("failed_ns", is_shown=False)
 """Nanoseconds that callers were pending before a failure other than a timeout."""
 LOST_NS: Final = TABLE.counter("lost_ns", is_shown=False)

@@ -94,7 +94,8 @@ class PoolSlots:
     def fingerprint(self) -> int:
         """Return a number that changes with every transition."""
         slots = self.copy_slots()
-        slots[layout.ORPHANED] = slots[layout.DRIFT] = slots[layout.OLDEST] = 0
+        slots[layout.ORPHANED] = slots[layout.DRIFT] = slots[layout.LOST] = slots[layout.OLDEST] = 0
+        slots[layout.LIMIT] = slots[layout.SATURATED_SINCE] = slots[layout.SATURATED] = 0
         return hash(tuple(slots))
 
     def set_refreshed(self, orphaned: int, drift: int) -> None:

@@ -250,13 +250,28 @@ class PoolState(PoolSlots):
         self._clear_slot(connection)
         self.connections.pop(id(connection), None)
 
+    def set_lost_places(self, lost: int) -> None:
+        """Note how many of the pool's places are lost: with the used ones they saturate it."""
+        slots, now = self.slots, self.clock() - self.origin
+        before, since, used, limit = slots[layout.LOST], slots[layout.SATURATED_SINCE], self.used, self.limit
+        if lost == before:
+            return
+        if 0 <= limit <= used and now > since:
+            slots[layout.SATURATED] += now - since
+        slots[layout.LOST] = lost
+        if limit != UNLIMITED:
+            self.pool_limit -= lost - before
+            self.limit = slots[layout.LIMIT] = limit - (lost - before)
+            if self.limit <= used:
+                slots[layout.SATURATED_SINCE] = now
+
     def replaced(self, limit: int) -> None:
         """Note that a new pool with its own *limit* takes over, and that what is used now is the old one's."""
         slots, now = self.slots, self.clock() - self.origin
         since = slots[layout.SATURATED_SINCE]
         if 0 <= self.limit <= self.used and now > since:
             slots[layout.SATURATED] += now - since
-        self.pool_limit = limit
+        self.pool_limit, slots[layout.LOST] = limit, 0
         self.limit = slots[layout.LIMIT] = UNLIMITED  # While the connections are visited, none ends a saturated time.
         for connection in self.live_connections():
             state = connection.state

@@ -80,6 +80,7 @@ ORDERS = PoolSnapshot(
     oldest_use_seconds=3600.5,
     orphaned=1,
     accounting_drift=-1,
+    lost_places=2,
 )
 """A pool that has been through everything."""
 
@@ -104,6 +105,7 @@ FRESH = PoolSnapshot(
     oldest_use_seconds=0.0,
     orphaned=0,
     accounting_drift=0,
+    lost_places=0,
 )
 """A pool without limits that was never used, with a name that needs every kind of escaping."""
 

@@ -280,4 +280,4 @@ def test_error_of_the_return() -> None:
     assert hooks is not None
     hooks.drift.settled_ns = 0
     snapshot = monitor.snapshot()
-    assert (0, 0, 0, -1) == (snapshot.used, snapshot.idle, snapshot.leaked, snapshot.accounting_drift)
+    assert (0, 0, 0, 1) == (snapshot.used, snapshot.idle, snapshot.leaked, snapshot.lost_places)

@@ -105,7 +105,7 @@ TRANSITIONS = (
     "replaced",
 )
 MOVES = ("abandon_slots", "move_to", "leave_counters")
-READERS = ("live_connections", "copy_slots", "fingerprint", "set_refreshed", "has_twin")
+READERS = ("set_lost_places", "live_connections", "copy_slots", "fingerprint", "set_refreshed", "has_twin")
 
 
 def break_transition(patch: pytest.MonkeyPatch, name: str) -> None:
@@ -147,6 +147,8 @@ HANDLERS = [name for name, value in vars(PoolHooks).items() if hasattr(value, "_
 def test_handlers_are_found() -> None:
     """What lifecycle.py calls is guarded, and put to the test below."""
     assert {
+        "opening",
+        "not_opened",
         "opened",
         "invalidated",
         "closing",

@@ -67,6 +67,7 @@ def faults(snapshot: PoolSnapshot) -> list[str]:
             snapshot.connects - closes != snapshot.open + snapshot.detached
         ),
         f"drift {snapshot.accounting_drift}": snapshot.accounting_drift != 0,
+        f"lost places {snapshot.lost_places}": snapshot.lost_places != 0,
         f"{snapshot.used} used of at most {snapshot.max}": snapshot.max is not None and snapshot.used > snapshot.max,
     }
     return [fault for fault, is_so in found.items() if is_so]

@@ -104,6 +104,7 @@ def test_pool_without_events_is_all_zeros() -> None:
         oldest_use_seconds=0.0,
         orphaned=0,
         accounting_drift=0,
+        lost_places=0,
     )
 
     assert expected == read({})

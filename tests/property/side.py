@@ -161,7 +161,7 @@ class Side(PoolSide[QueuePool, Held]):
 
     def _opens(self, forecast: Forecast) -> bool:
         if self.database.is_refusing or self.connect_trouble:
-            forecast.failure = "connect"
+            forecast.failure = "connect" if self.database.is_refusing else "other"
         else:
             forecast.opens += 1
         return forecast.failure is None

@@ -82,6 +82,7 @@ class Truth:
             "used_peak": self.timeline.peak("used"),
             "pending_peak": self.timeline.peak("pending"),
             "accounting_drift": 0,
+            "lost_places": 0,
         }
 
 

@@ -72,6 +72,7 @@ def test_any_slots_are_a_pool_or_a_value_error(values: dict[int, int], now: int)
         (layout.UNTRACKED_PENDING, "pending"),
         (layout.ORPHANED, "orphaned"),
         (layout.DRIFT, "accounting_drift"),
+        (layout.LOST, "lost_places"),
         (layout.OPEN_COUNT, "idle"),
     ],
 )

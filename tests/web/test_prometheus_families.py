@@ -84,6 +84,7 @@ ORDERS_VALUES: Mapping[tuple[str, str], float] = {
     ("sqlalchemy_pool_oldest_use_seconds", ""): 3600.5,
     ("sqlalchemy_pool_orphaned", ""): 1,
     ("sqlalchemy_pool_accounting_drift", ""): -1,
+    ("sqlalchemy_pool_lost_places", ""): 2,
     ("sqlalchemy_pool_info", ""): 1,
 }
 OWN_LABELS = {metric.label.prometheus for metric in METRICS if metric.label is not None}
