@@ -122,7 +122,7 @@ async def test_b6_lost_asynchronous_connection() -> None:
 
     assert (0, 0) == levels(monitor)
     assert 1 == checked(monitor).leaked
-    assert {"detached": 1} == closes(monitor)
+    assert {"discarded": 1} == closes(monitor)
 
 
 def test_b13_invalidated_is_not_idle() -> None:
