@@ -58,6 +58,9 @@ def slowly_closing(door: Door, poolclass: type[Pool] = QueuePool, **options: Any
             door.pass_through()
             super().close()
 
+        def __del__(self) -> None:
+            super().close()
+
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(":memory:", factory=Slow, check_same_thread=False)
 
