@@ -96,9 +96,8 @@ ENGINE_ROWS: Final = (
         "apache/airflow#1021; seen while A9 and A10 were replayed",
         "A `checkin` listener raises: SQLAlchemy's pool loses the place of each connection for good.",
         "the pool says 3 of 3 are out, though no caller has one; every caller times out",
-        "3 lost places, saturated for as long as callers wait, 0 used",
+        "0 used; 3 lost places and saturated, once the pool has been at rest for a second",
         here("listeners", "a11_lost_places"),
-        not_yet="nothing counts the lost places, and the pool is not saturated (issue 10, item 2)",
     ),
     Row(
         "A12",

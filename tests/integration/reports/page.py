@@ -75,7 +75,11 @@ def compared() -> str:
 def summary(rows: Iterable[Row]) -> str:
     """Return how many rows have each status, as a sentence."""
     count = Counter(row.status.partition(":")[0].strip("*") for row in rows)
-    parts = [f"{count[status]} are {status}" for status in ("right", "not yet right", "not replayed") if count[status]]
+    parts = [
+        f"{count[status]} {'is' if count[status] == 1 else 'are'} {status}"
+        for status in ("right", "not yet right", "not replayed")
+        if count[status]
+    ]
     return f"Of {count.total()} situations, {', '.join(parts)}."
 
 

@@ -72,11 +72,12 @@ def test_a11_lost_places(postgres: PostgresServer) -> None:
                 pass
         assert isinstance(pool.engine.pool, QueuePool)
         assert 3 == pool.engine.pool.checkedout()
+        # The loss is noticed once the pool has been at rest for a second.
+        until(3, lambda: pool.now().lost_places)
         before = pool.now()
         for _ in range(4):
             with pytest.raises(PoolTimeoutError):
                 pool.engine.connect()
 
-        until(3, lambda: getattr(pool.now(), "lost_places", None), 3)
         assert (0, 4) == (pool.now().used, pool.now().timeouts)
         assert pool.now().saturated_seconds - before.saturated_seconds >= 4 * 0.3
