@@ -33,6 +33,9 @@ class _OfThisTest(EndedPools):
             super().add(monitor)
 
 
+_get_objects = gc.get_objects
+"""A test may have replaced it."""
+
 _has_failed = pytest.StashKey[bool]()
 
 # No deadline for an example: on a busy machine it would fail without a fault. In CI the examples are always the same.
@@ -47,7 +50,7 @@ SQLITE_WARNS = sys.version_info >= (3, 13)
 
 def dispose_engines() -> None:
     """Close the idle connections of each engine that a test has left, but for asynchronous ones, which need a loop."""
-    for each in gc.get_objects():
+    for each in _get_objects():
         if isinstance(each, Engine) and not each.dialect.is_async:
             with suppress(Exception):  # A test may have broken it.
                 each.dispose()
