@@ -84,7 +84,6 @@ class AllPoolsInstrumentation:
 
     def search(self) -> None:
         """Instrument the pools that exist: engines first, because they name their pools."""
-        gc.collect()  # A pool that is garbage, as each dispose() leaves one, would be found as well.
         self.search_engines()
         self._search(Pool)
 
@@ -147,6 +146,10 @@ def instrument_all(
 
 
 def _started() -> AllPoolsInstrumentation:
+    if registry.all_pools is None:
+        # A pool that is garbage, as each dispose() leaves one, would be found as well. Not under the lock: a finalizer
+        # of the application may wait for a thread that connects.
+        gc.collect()
     with registry.changing():
         if isinstance(registry.all_pools, AllPoolsInstrumentation):
             return registry.all_pools

@@ -17,6 +17,7 @@ from typing import Final
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.runtime.bounded_lock import LOCK_SECONDS, taken_within
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.state.aggregate import added, only_counters
 from pool_exporter.state.decode import decode
@@ -25,7 +26,6 @@ from pool_exporter.state.layout import Slots
 NAMES_MAX: Final = 4096
 """So many ended pools have counters of their own, so that an application with a name per engine fills no memory."""
 
-LOCK_SECONDS: Final = 1.0
 
 OTHER: Final = PoolIdentity("other")
 """The pool to which all ended pools beyond NAMES_MAX are added."""
@@ -68,12 +68,8 @@ class EndedPools:
         It waits for a second at most: the garbage collector may run a finalizer of the application in the thread that
         is inside, and that finalizer may wait for the thread that waits here.
         """
-        is_locked = self._lock.acquire(timeout=LOCK_SECONDS)
-        try:
+        with taken_within(self._lock, LOCK_SECONDS):
             yield
-        finally:
-            if is_locked:
-                self._lock.release()
 
     def monitors(self) -> list[Monitor]:
         """Return the monitors of the ended pools that no other pool has gone on with."""

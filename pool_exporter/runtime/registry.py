@@ -24,6 +24,7 @@ from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
 from pool_exporter.hooks.sqlalchemy_private import limit_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.runtime.bounded_lock import LOCK_SECONDS, taken_within
 from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.file_need import FileNeed, Need
 from pool_exporter.runtime.fork_detection import ForkSentinel
@@ -245,10 +246,11 @@ class Registry:
     def _before_event(self) -> None:
         """Create this process's file before its first pool event, and before its first after a fork."""
         self._restart_if_forked()
-        with self._lock:
-            self._need.note_event()
-            self.storage.start()
-            self._move_slots(self._sentinel.byte)
+        with taken_within(self._lock, LOCK_SECONDS) as is_taken:
+            if is_taken:  # Else the next event tries again.
+                self._need.note_event()
+                self.storage.start()
+                self._move_slots(self._sentinel.byte)
 
     def _start_heartbeat(self) -> None:
         try:

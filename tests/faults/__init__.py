@@ -9,9 +9,11 @@
     a second reader during a compaction sees no decrease       | test_second_reader_during_a_compaction
     full volume at start and later, no SIGBUS                  | test_volume_full_at_the_start
                                                                | test_volume_full_later
+                                                               | test_full_directory_takes_a_living_pool_later
     read-only, missing, forbidden, EMFILE, no inodes           | test_read_only_volume
                                                                | test_missing_directory
                                                                | test_forbidden_directory
+                                                               | test_directory_loses_its_permission
                                                                | test_no_descriptor_left
                                                                | test_volume_without_inodes
     ENOSPC while compacting: the reserve is used               | test_volume_full_while_compacting

@@ -107,12 +107,12 @@ def test_no_listener() -> None:
 
 def test_no_thread() -> None:
     """No thread is started for anything that is watched."""
-    before = threading.active_count()
+    before = set(threading.enumerate())
     engine = Database().engine()
     with instrument(engine), instrument_all():
         use(engine)
 
-        assert before == threading.active_count()
+        assert set() == set(threading.enumerate()) - before
 
 
 # While it is watched.

@@ -116,7 +116,7 @@ async def test_async_drivers_and_server_agree(mariadb: MariaDBServer, driver: st
                 assert (1, {"idle": 0, "used": 1}) == (pool.now().leaked, pool.now().count)
 
             await pool.agree_eventually()
-            assert {"overflow": 1, "detached": 1} == closes(pool.now())
+            assert {"overflow": 1, "discarded": 1} == closes(pool.now())
 
 
 @PRE_PING

@@ -213,7 +213,7 @@ async def test_task_cancelled_while_it_pings(postgres: PostgresServer) -> None:
 
         await pool.agree_eventually()
         assert ({"cancelled": 1}, 0, 0) == (failures(pool.now()), pool.now().pending, pool.now().used)
-        assert (1, 0) == (pool.now().closes["invalidate"], pool.now().open)
+        assert (1, 0) == (pool.now().closes["cancelled"], pool.now().open)
 
 
 @ASYNC_DRIVERS

@@ -1,16 +1,22 @@
 """What the registry and the storage do when something is missing that they use."""
 
 import atexit
+import gc
 import logging
 import mmap
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from sqlalchemy import QueuePool, create_engine
 
+from pool_exporter import instrument_all
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.runtime import registry as registry_module
 from pool_exporter.runtime.fork_detection import ForkSentinel
 from pool_exporter.runtime.registry import Registry
 from pool_exporter.runtime.storage import Storage
@@ -96,3 +102,50 @@ def test_any_name(tmp_path: Path, name: str) -> None:
     errors.count = before
 
     assert (7, SLOT_COUNT) == (slots[0], len(slots))
+
+
+def test_a_finalizer_that_waits_for_the_first_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first event whose lock is held goes on after a moment: its holder may be in a finalizer that waits for it."""
+    monkeypatch.setattr(registry_module, "LOCK_SECONDS", 0.01)
+    monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
+    monkeypatch.setattr(atexit, "register", lambda _: None)
+    registry = Registry()
+    registry.prepare(tmp_path)
+    with registry.changing():
+        event = Thread(target=registry._before_event, daemon=True)
+        event.start()
+        event.join(5)
+
+        assert not event.is_alive()
+        assert not registry.storage.is_shared
+    registry._before_event()
+
+    assert registry.storage.is_shared
+
+
+class Waiting:
+    """Garbage whose finalizer waits for a thread that connects."""
+
+    def __init__(self, connect: Callable[[], None]) -> None:
+        self.itself, self.connect = self, connect
+
+    def __del__(self) -> None:
+        thread = Thread(target=self.connect, daemon=True)
+        thread.start()
+        thread.join(5)
+        BLOCKED.append(thread.is_alive())
+
+
+BLOCKED: list[bool] = []
+
+
+def test_a_finalizer_that_waits_for_a_caller() -> None:
+    """`instrument_all()` collects garbage before it takes its lock, so that a finalizer may wait for a connect()."""
+    engine = create_engine("sqlite://", poolclass=QueuePool)
+    BLOCKED.clear()
+    gc.collect()
+    Waiting(lambda: engine.connect().close())
+    with instrument_all():
+        engine.dispose()
+
+    assert [False] == BLOCKED
