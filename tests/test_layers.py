@@ -1,4 +1,4 @@
-"""The package's wings import only downwards: the table of DESIGN's layout, checked against every import statement."""
+"""The wings import only downwards: the layout of docs/explanation/architecture.md against every import statement."""
 
 import ast
 import subprocess

@@ -4,9 +4,9 @@
 event becomes one transition of `state.pool_state`. Checkouts arrive from `checkout_patches`, rarer events from
 `lifecycle_patches`, which call the methods below.
 
-Rules: no exception may reach the application, so every entry point is guarded. There is no strong reference to an
-engine, pool, record, connection, task or thread. A pool holds its `PoolBinding`, and that the `PoolHooks`; a record
-holds its `Connection`; all of them die with their pool.
+Rules: no exception may reach the application, so each method that a patch calls is guarded, or its caller is (`adopt`).
+There is no strong reference to an engine, pool, record, connection, task or thread. A pool holds its `PoolBinding`, and
+that the `PoolHooks`; a record holds its `Connection`; all of them die with their pool.
 """
 
 from collections.abc import Callable

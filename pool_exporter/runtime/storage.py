@@ -2,7 +2,7 @@
 
 Nothing is created before `start()`. Whatever goes wrong with the directory (full, read-only, deleted, no such system
 call), monitoring goes on in memory with one warning, and nothing is raised. System calls are made here: of the hooks,
-only the one of a process's first pool event may call `start()`.
+only the first event of a process, after a fork or after its files were left may call `start()`.
 """
 
 import logging

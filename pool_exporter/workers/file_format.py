@@ -21,7 +21,8 @@ What the writer does, and when:
    <uuid> is `file_uuid` of the header. A file under any other name is a copy, and no reader counts it.
 2. To add a pool, it writes the entry first and raises `ENTRIES` last. The identity of an entry never changes.
 3. After that it stores single slots only, each with one aligned 8-byte store: the six changing values of the header,
-   the state of an entry, and the entry's slots. It takes no lock for that.
+   the state of an entry, and the entry's slots. It takes no lock for that. Only step 4 writes more: `process_uuid`, in
+   two stores.
 4. A process that goes on without a file (it is no worker any more, or all pools of the file have ended) marks the file
    and its entries as CLOSED, sets `process_uuid` to 0 and unmaps it: then it is no process's first, and counts no end.
 5. The kernel drops the lock when the last process that maps the file is gone. The lock alone says that the writer is
@@ -93,7 +94,8 @@ class Writer:
 
     Attributes:
         file_uuid: 16 bytes, unique for the file and part of its name.
-        process_uuid: 16 bytes, the same in all files of a process; the `file_uuid` of its first file.
+        process_uuid: 16 bytes, the same in all files of a process: the `file_uuid` of its first one.
+            Zeros in a file that was left.
         boot: 16 bytes that identify the boot of the machine, zeros where that is unknown.
         version: 16 bytes, the version of pool_exporter, padded with zeros.
         created: Wall clock at creation, in nanoseconds since 1970.

@@ -6,7 +6,8 @@ the lock for as long as a process has the file mapped, and readers see by the lo
 forked child closes the mapping that it inherited and never unlocks it: that would free the parent's lock.
 
 The format is in file_format.py. Everything here may fail: the volume may be full, the directory read-only or gone. It
-fails with OSError, and the caller goes on in memory. Nothing here may be called from a hook: it makes system calls.
+fails with OSError, and the caller goes on in memory. Of the hooks, only the one of a
+process's first event may call it: it makes system calls.
 """
 
 import mmap

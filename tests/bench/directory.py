@@ -19,7 +19,7 @@ from typing import Any, Final
 from tests.bench.worker import Job
 
 BUDGET: Final = (512, 4, 0)
-"""The size that DESIGN.md has a budget for: workers, pools of each, and workers that have ended before."""
+"""The size that has a budget: workers, pools of each, and workers that have ended before."""
 SIZES: Final = (
     *((workers, pools, 0) for workers in (4, 64, 512) for pools in (1, 10)),
     BUDGET,

@@ -37,7 +37,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Budget:
-    """One limit of DESIGN.md section 6, and how to read the value that it holds for from the results of one version."""
+    """One budget, and how to read the value that it holds for from the results of one version."""
 
     title: str
     limit: float
