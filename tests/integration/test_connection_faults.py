@@ -59,9 +59,12 @@ step("forked")
 CHILD_DISPOSES = """
 engine = sa.create_engine(URL)
 pool_exporter.instrument(engine, name="orders")
+other = sa.create_engine(URL)
+pool_exporter.instrument(other, name="reports")
 first, second = engine.connect(), engine.connect()
 first.close(); second.close()
 step("opened")
+used = other.connect()
 child = os.fork()
 if not child:
     engine.dispose()
@@ -313,7 +316,10 @@ def test_fork_with_dispose(directory: Path, postgres: PostgresServer) -> None:
 
 
 def test_child_disposes(directory: Path, postgres: PostgresServer) -> None:
-    """The child's `dispose()` closes the parent's two connections; the parent notices when it uses them."""
+    """The child's `dispose()` closes the parent's two connections; the parent notices when it uses them.
+
+    It uses a connection of another pool all the time: else it would be no worker after the fork.
+    """
     with (
         seen(directory, monitor_of(postgres)) as scrape,
         application(CHILD_DISPOSES, directory, postgres.url("psycopg")) as running,
@@ -324,6 +330,7 @@ def test_child_disposes(directory: Path, postgres: PostgresServer) -> None:
         running.go_on()
         running.reach("disposed")
         until(Faults(0, 0, 2), scrape)
+        assert {Faults(0, 0, 2)} == for_some_time(scrape)
         running.go_on()
         running.reach("noticed")
         until(NONE, scrape)

@@ -115,7 +115,8 @@ ENGINE_ROWS: Final = (
         "votingworks/arlo#1040",
         "A forked child calls `dispose()`, and so closes the sockets of its parent.",
         "the parent's idle connections are gone on the server",
-        "`sqlalchemy_pool_server_gone` is 2 until the parent uses them",
+        "`sqlalchemy_pool_server_gone` is 2 until the parent uses them; only while it uses another connection, else it "
+        "is no worker after the fork",
         (
             "tests/integration/test_connection_faults.py::test_child_disposes",
             "tests/integration/test_connection_faults.py::test_child_disposes_on_mariadb",
