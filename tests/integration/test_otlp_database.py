@@ -19,6 +19,7 @@ from pool_exporter.otel import otlp_options
 from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 from pool_exporter.otel.otlp_push import OtlpPush
 from pool_exporter.runtime import instrumentation
+from pool_exporter.runtime.registry import registry
 from tests.fixtures.deadlines import until
 from tests.fixtures.programs import require
 from tests.fixtures.victoria import Victoria, victoria_server
@@ -113,7 +114,7 @@ def _databases() -> Iterator[Databases]:
         reader = PeriodicExportingMetricReader(exporter, 3_600_000)
         provider = MeterProvider([reader], Resource({"service.name": "shop"}), shutdown_on_exit=False)
         stack.callback(provider.shutdown)
-        attach_to_provider(provider, instrumentation.monitors)
+        attach_to_provider(provider, instrumentation.shown_monitors, counts=registry.pool_counts)
         provider.force_flush()
         assert OtlpPush(instrumentation.snapshot, otlp_options.push_target(pushed.otlp)).push()
         until(True, lambda: len(answers(scraped, OURS)) > 0)
