@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 from sqlalchemy import URL
 
 from tests.fixtures.postgres import postgres_server
@@ -58,7 +59,7 @@ def record(directory: Path, seconds: float) -> None:
         config.write_text(json.dumps(_config(ports)))
         stack.enter_context(prometheus(directory, free_port(), config))
         start = time.time()
-        _have_accidents(_workers(directory), seconds)
+        _have_accidents(_workers(directory), seconds, f"http://127.0.0.1:{ports[0] - 1}")
         (directory / "time.json").write_text(json.dumps({"from": start, "to": time.time() - SETTLE_SECONDS}))
 
 
@@ -82,15 +83,25 @@ def _workers(directory: Path) -> list[int]:
     return [int(pid) for pid in line.split()]
 
 
-def _have_accidents(pids: list[int], seconds: float) -> None:
-    """Let *seconds* pass, in which one process freezes for a fifth of the time, and another is killed."""
+def _have_accidents(pids: list[int], seconds: float, url: str) -> None:
+    """Let *seconds* pass, in which one process freezes for a fifth of the time, and another is killed in a use."""
     time.sleep(0.3 * seconds)
     os.kill(pids[0], signal.SIGSTOP)
     time.sleep(0.2 * seconds)
     os.kill(pids[0], signal.SIGCONT)
     time.sleep(0.1 * seconds)
-    os.kill(pids[1], signal.SIGKILL)
+    _crash(pids[1], [pids[0], *pids[2:]], url)
     time.sleep(0.4 * seconds)
+
+
+def _crash(pid: int, others: list[int], url: str) -> None:
+    """Kill a process while it uses a connection: it alone can answer the request that begins an export."""
+    for other in others:
+        os.kill(other, signal.SIGSTOP)
+    httpx.post(f"{url}/exports", timeout=START_SECONDS).raise_for_status()
+    os.kill(pid, signal.SIGKILL)
+    for other in others:
+        os.kill(other, signal.SIGCONT)
 
 
 @contextmanager
