@@ -261,9 +261,9 @@ class PoolHooks:
             record = connection.record()
             if getattr(record, ATTRIBUTE, None) is connection:
                 correct(self.state, connection, record, is_closing=id(record) in self._closing)
-        for identity, connection in list(self._detached.items()):
+        for connection in list(self._detached.values()):  # Not items: the garbage collector may change it meanwhile.
             if is_abandoned(connection):
-                self._close_detached(identity, "discarded")
+                self._close_detached(connection.identity, "discarded")
         orphans = count_orphans(self.state, [connection for connection in connections if connection.is_used])
         pool = next(reversed([*self.pools(), *_alive(self._successors)]), None)
         drift = self.drift.read(self.state, pool, len(self._opening), is_closing=bool(self._closing))
