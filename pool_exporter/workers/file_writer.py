@@ -214,7 +214,10 @@ class WorkerFiles:
         for file in [file for file in self._files if id(file) not in living]:
             file.mark_left()
             self._files.remove(file)
-            self._free = {identity: free for identity, free in list(self._free.items()) if free[0] is not file}
+            # In place, and a list of keys: meanwhile, the garbage collector may free the slots of other pools.
+            for identity in list(self._free):
+                if self._free[identity][0] is file:
+                    del self._free[identity]
 
     def _add_file(self) -> None:
         uuid = uuid4().bytes if self._files else self._process_uuid

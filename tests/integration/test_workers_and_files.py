@@ -176,9 +176,13 @@ def test_popen_makes_no_worker(tmp_path: Path) -> None:
 
 
 def test_names_are_not_used_up(tmp_path: Path) -> None:
-    """After 4,000 pools with a name each, one after the other, the last is shown, no use is lost, few files stay."""
+    """After 4,000 pools with a name each, of which 50 live at once, the last is shown, no use is lost, few files stay.
+
+    A dropped engine is in cycles: it lives until it is collected.
+    """
     code = """
 for number in range(4000):
+    if number % 50 == 0: gc.collect()
     e = engine(); pool_exporter.instrument(e, name=f"tenant-{number}"); use(e); e.dispose(); del e
 gc.collect()
 e = engine(); pool_exporter.instrument(e, name="last"); use(e)
@@ -189,4 +193,4 @@ e = engine(); pool_exporter.instrument(e, name="last"); use(e)
 
         assert found.directory is not None
         assert (True, 0) == ("last" in {pool.name for pool in found.pools}, found.directory.pools_dropped)
-        assert len(list(tmp_path.glob("w-*"))) < 10
+        until(True, lambda: len(list(tmp_path.glob("w-*"))) < 10)  # Those that were left go with a heartbeat.

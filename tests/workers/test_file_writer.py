@@ -1,5 +1,6 @@
 """The worker files of a process: what is stored is what readers find; slots are freed, reused, and unmapped."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pool_exporter.workers import file_writer
 from pool_exporter.workers.compaction import Compactor
 from pool_exporter.workers.file_format import CLOSED, ENTRIES, ENTRIES_MAX, FILE_BYTES, OPEN
 from pool_exporter.workers.file_reader import scan
-from pool_exporter.workers.file_writer import WorkerFiles
+from pool_exporter.workers.file_writer import MappedFile, WorkerFiles
 
 CONFIG = PoolConfig(15, 5, {"driver": "asyncpg"})
 
@@ -204,6 +205,37 @@ def test_scribbled_number_of_entries(tmp_path: Path) -> None:
     worker.unmap()
 
     assert {"first": (OPEN, 1), "second": (CLOSED, 2)} == pools
+
+
+def test_pools_collected_while_files_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slots that the garbage collector frees while the ended ones are gone through are found again, all of them."""
+    worker, mark_left = WorkerFiles(tmp_path, "1"), MappedFile.mark_left
+    living = {f"living{number}": placed(worker, f"living{number}") for number in range(ENTRIES_MAX)}
+    for slots in [placed(worker, f"ended{number}") for number in range(ENTRIES_MAX)]:
+        worker.free(slots)
+    unfreed, threshold = list(living.values()), gc.get_threshold()
+    hoard = [(number, number) for number in range(5000)]  # Pairs that Python would use again, without a collection.
+
+    def free_one(*_: object) -> None:
+        if unfreed:
+            worker.free(unfreed.pop())
+
+    def mark_left_and_collect(file: MappedFile) -> None:
+        mark_left(file)
+        gc.callbacks.append(free_one)
+        gc.set_threshold(1)
+
+    monkeypatch.setattr(MappedFile, "mark_left", mark_left_and_collect)
+    try:
+        placed(worker, "next")
+    finally:
+        gc.callbacks.remove(free_one)
+        gc.set_threshold(*threshold)
+        del hoard
+    while unfreed:
+        free_one()
+
+    assert [] == [name for name, slots in living.items() if placed(worker, name) is not slots]
 
 
 def test_names_are_not_used_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
