@@ -9,6 +9,8 @@ import logging
 import time
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +42,11 @@ class Storage:
         self.is_usable = directory is not None
         self._worker: WorkerFiles | None = None
         self._in_file: set[int] = set()
+        if directory is not None:
+            # Not at the first event: a child that is forked while another thread imports it would wait for it for ever.
+            with suppress(ImportError, AttributeError):
+                import_module("pool_exporter.workers.file_writer")
+            build()
 
     @property
     def is_shared(self) -> bool:
