@@ -88,7 +88,10 @@ def test_every_worker_frozen(demo: Demo) -> None:
 
 
 def test_every_worker_killed(demo: Demo, tmp_path: Path) -> None:
-    """After `kill -9` of all workers no counter has fallen, no gauge is left, and the demo ends with nothing left."""
+    """After `kill -9` of all workers no counter has fallen, no gauge is left, and the demo ends with nothing left.
+
+    A worker has crashed if it used a connection when it was killed, and is lost if it used none: both occur under load.
+    """
     before = counters(sidecar_of(demo))
     for pid in pids_of(demo):
         os.kill(pid, signal.SIGKILL)
@@ -98,7 +101,7 @@ def test_every_worker_killed(demo: Demo, tmp_path: Path) -> None:
     demo.stop(signal.SIGTERM)
 
     assert [] == [name for page in pages for name, value in before.items() if page[name] < value]
-    assert {'end="stopped"': 0.0, 'end="crashed"': float(WORKERS), 'end="lost"': 0.0} == ended
+    assert (0.0, float(WORKERS)) == (ended['end="stopped"'], ended['end="crashed"'] + ended['end="lost"'])
     assert (0, True, []) == (demo.process.returncode, demo.is_gone(), list(tmp_path.iterdir()))
 
 
