@@ -1,4 +1,4 @@
-"""Exact, nearly free, always-visible monitoring of SQLAlchemy connection pools for Prometheus and OpenTelemetry.
+"""Exact monitoring of SQLAlchemy connection pools for Prometheus and OpenTelemetry.
 
 The names of `__all__` are the public interface. Importing this package imports none of its modules: each name imports
 what it needs when it is first used. So the sidecar never loads SQLAlchemy, and an application loads no server that it

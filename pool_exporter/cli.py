@@ -1,8 +1,8 @@
 """The command line: `pool-exporter COMMAND`. It parses arguments and reports errors; commands/ and demo/ do the work.
 
 A wrong argument, a wrong POOL_EXPORTER_* variable and a missing extra are each one message on stderr and exit code 2.
-A command that runs until it is stopped exits with 0 on SIGINT and SIGTERM. Nothing that a command needs is imported
-before that command runs, so that each starts as fast as it can.
+A command that runs until it is stopped exits with 0 on SIGINT and SIGTERM. What only one command needs and takes long
+to import (a web server, the demo) is imported when that command runs, so that the others start fast.
 """
 
 import argparse
@@ -26,7 +26,7 @@ DURATION_SECONDS_MIN = 1.0
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, without the usage before it."""
+    """A parser that reports an error in one line, without the usage before it."""
 
     @override
     def error(self, message: str) -> NoReturn:

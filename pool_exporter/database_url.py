@@ -94,7 +94,7 @@ def _with_password_apart(url: URL) -> URL:
 
 
 _PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
-"""The default ports: with them, URLs of one server with and without a port name the same server."""
+"""The default ports, so that URLs of one server with and without its port give the same labels."""
 
 
 def server_of(url: URL) -> tuple[str, str]:

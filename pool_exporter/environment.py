@@ -1,6 +1,6 @@
 """The settings of this package in the environment, POOL_EXPORTER_* and OTEL_SERVICE_NAME, and checks of any setting.
 
-This is the only module that reads these variables. It uses the standard library only and changes nothing.
+This is the only module that reads these variables, and it imports no third-party package.
 
 - A command reads them by `Environment.strict()` and exits when it raises.
 - Everything that runs inside an application reads them by `Environment.lenient()`, which never raises: a wrong variable

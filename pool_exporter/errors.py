@@ -1,4 +1,4 @@
-"""The package's own classes of errors and their messages: no decisions, no third-party import.
+"""The package's own classes of errors and their messages. Nothing here may import a third-party package.
 
 A wrong argument may also raise Python's TypeError or ValueError.
 

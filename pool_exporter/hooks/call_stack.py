@@ -1,4 +1,4 @@
-"""What only the call stack tells: why a record is closed, where an acquire failed, which engine called its pool.
+"""Finds out from the call stack why a record is closed, where an acquire failed, and which engine called its pool.
 
 SQLAlchemy's functions are recognized by their module and name, not by the function that their class has now: other
 libraries may have replaced that by a wrapper, or several by copies of one wrapper. Nothing here may keep a frame.
@@ -45,11 +45,11 @@ def _runs(frame: FrameType, function: tuple[str, str]) -> bool:
 def close_reason(record: Record, reason: str) -> str:
     """Find out why the record is being closed.
 
-    The stack has it: a connection over the limit is closed by its return, an outdated one by its next checkout. The
-    arguments of the `close` event and the times of the record are the same in both cases.
+    Only the callers differ: a connection over the limit is closed by its return, an outdated one by its next checkout.
+    The arguments of the `close` event and the times of the record are the same in both cases.
 
     Args:
-        record: The record, whose close is under way on this thread.
+        record: The record; its close is under way on this thread.
         reason: The reason that an invalidation has left, or "".
 
     Returns:
@@ -74,7 +74,7 @@ def invalidation_reason(error: BaseException | None) -> str:
     """Return the close reason of a connection that is invalidated with *error*.
 
     A task or thread that is cancelled in the middle of a query, because its client has gone or its time is up, leaves
-    a connection that nothing is wrong with but the unread answer: that is not a broken one.
+    a connection with an unread answer. That connection is not broken, so it has a close reason of its own.
     """
     return "invalidate" if error is None or isinstance(error, Exception) else "cancelled"
 
@@ -94,7 +94,7 @@ def _is_of_server(traceback: TracebackType | None) -> bool:
     opening = [i for i, frame in enumerate(frames) if _runs(frame, _OPEN)]
     if not opening:
         return False
-    below = [_module(frame) for frame in frames[opening[-1] + 1 :]]  # It may raise the error again.
+    below = [_module(frame) for frame in frames[opening[-1] + 1 :]]  # A frame that raises again is there twice.
     if not below or not below[0].startswith(_EVENTS):
         return True
     # SQLAlchemy's own listeners set up the dialect, and query the server for that.

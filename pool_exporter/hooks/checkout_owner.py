@@ -1,10 +1,10 @@
 """The owner of a checkout: the running asyncio task, or the greenlet or thread. It is referenced weakly.
 
-Where gevent or eventlet have patched `threading`, a greenlet does what a thread does elsewhere, and is the owner. Both
-libraries are looked up among the imported modules, and never imported.
+Where gevent or eventlet have patched `threading`, greenlets take the place of threads, and one of them is the owner.
+Both libraries are looked up among the imported modules, and never imported.
 
-Nothing here may know pools, or raise for an owner of an unknown kind: a task factory or a library may make any. An
-owner is a callable that returns the task, greenlet or thread, or None once it was collected.
+An `Owner` is a callable that returns the task, greenlet or thread, or None once it was collected. A task factory or a
+library may make any kind of object: nothing here may raise for an unknown one. Nothing here may know pools.
 """
 
 import sys
@@ -19,7 +19,7 @@ Owner: TypeAlias = Callable[[], object]
 
 
 class CurrentOwner(Protocol):
-    """Says what the current owner outside of tasks is."""
+    """Has the current thread or greenlet, which is the owner of a checkout outside of tasks."""
 
     owner: Owner
 
@@ -48,9 +48,9 @@ def _greenlet() -> object:
 
 
 def new_threads() -> CurrentOwner:
-    """Return an object whose `owner` is the current thread or greenlet; each one sees its own.
+    """Return an object with the current thread or greenlet as `owner`; each one sees its own.
 
-    Its class is made from the `threading.local` of now, which may be that of gevent or eventlet.
+    Its class derives from the present `threading.local`, which may be that of gevent or eventlet.
     """
 
     class Threads(threading.local):
@@ -89,12 +89,12 @@ def is_finished(owner: Owner) -> bool:
         return True
     try:
         return _has_ended(found)
-    except Exception:  # noqa: BLE001  # likewise; what is not known to have ended may go on
+    except Exception:  # noqa: BLE001  # likewise; unless it is known to have ended, it may go on
         return False
 
 
 def _has_ended(found: object) -> bool:
-    if type(found).__name__ == _DUMMY:  # Before Python 3.13 it says that it is alive, for ever.
+    if type(found).__name__ == _DUMMY:  # Before Python 3.13 its `is_alive()` is always true.
         return not _are_greenlets_threads() and getattr(found, "ident", None) not in sys._current_frames()
     if hasattr(found, "is_alive"):  # A thread.
         return not found.is_alive()

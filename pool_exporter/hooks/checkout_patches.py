@@ -1,8 +1,8 @@
 """The two methods that every checkout passes: `connect`, where it begins, and `_return_conn`, where it ends.
 
-Their replacements are the only code of the package that runs at each checkout; here microseconds are spent or saved.
+Their replacements and the transitions that they call are all that runs at each checkout: they are written for speed.
 Nothing here may count (`state.pool_state` does) or let an error of the package out. An exception that another thread or
-a signal raises in it, such as KeyboardInterrupt, passes on after the numbers are in order.
+a signal raises here, such as KeyboardInterrupt, is raised again after the numbers were corrected.
 """
 
 import sys
@@ -162,9 +162,9 @@ def _return(return_of: Return) -> Return:
                 connection.is_returning = True
         except Exception as error:  # noqa: BLE001  # as in `guarded`
             errors.report(error)
-        finally:  # An interrupt in the lines above must not cost the pool its place.
+        finally:  # After an interrupt in the lines above, too, the pool must get the record back.
             return_of(self, record)
-        # After an exception the pool may not have the record back: then `refresh()` finds out.
+        # Not after an exception: the pool may not have the record back. `refresh()` ends the use if it has.
         if connection is not None:
             try:
                 connection.pool.returned(connection, checkout)
@@ -175,7 +175,7 @@ def _return(return_of: Return) -> Return:
 
 
 def _binding_counted_at(pool: Pool, patch: Patch) -> PoolBinding | None:
-    """Return the binding of a pool whose callers are counted at *patch*; None if they are not, or at another one.
+    """Return the pool's binding if its callers are counted at *patch*; None if they are not, or at another patch.
 
     Called when the pool is not instrumented, was just recreated, or its class calls its parent's `connect()`.
     """
@@ -198,7 +198,7 @@ def _binding_counted_at(pool: Pool, patch: Patch) -> PoolBinding | None:
 
 
 def _fail(state: PoolState, token: int, error: BaseException) -> bool:
-    """Count a failed acquire; return False if that fails, as it does near the recursion limit, and it has not ended."""
+    """Count a failed acquire. Return False if that fails, as near the recursion limit: then it has not ended."""
     try:
         error_type = failure_type(error)
         wait = state.acquire_failed(token, error_type)
@@ -216,7 +216,7 @@ def _fail(state: PoolState, token: int, error: BaseException) -> bool:
 
 
 def _abandon(state: PoolState, token: int, error: BaseException) -> None:
-    """End an acquire in which a hook raised *error*, without counting a result; raise only what is no Exception."""
+    """End an acquire in which a hook raised *error*, without a result; report an Exception, raise anything else."""
     try:
         state.acquire_abandoned(token)
     except Exception as own_error:  # noqa: BLE001  # as in `guarded`

@@ -21,7 +21,7 @@ _log = logging.getLogger("pool_exporter")
 
 
 def misfits(version: str = __version__) -> list[str]:
-    """Return what of the installed SQLAlchemy, which says that it is *version*, does not fit; [] if all does."""
+    """Return what does not fit in the installed SQLAlchemy, which is of this *version*; [] if everything fits."""
     found = verify()
     return found if found or version in TESTED_VERSIONS else failures()
 

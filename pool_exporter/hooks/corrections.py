@@ -1,4 +1,4 @@
-"""Corrects the state of connections by SQLAlchemy's records, where no event has reported what happened.
+"""Corrects the state of connections from SQLAlchemy's records, where no event has reported what happened.
 
 Each correction reads and writes under the state's lock, which only free-threaded Python and CPython 3.10 have. With a
 GIL another thread may run in between: then the transition finds that its arguments are out of date, and does nothing.
@@ -14,7 +14,7 @@ from pool_exporter.state.pool_state import PoolState
 
 
 def catch_up(state: PoolState, connection: Connection, checkout: Reference, since: int) -> None:
-    """Note the use of a connection whose caller began to acquire it before the pool was instrumented.
+    """Note the use of a connection that a caller began to acquire before the pool was instrumented.
 
     Args:
         state: The pool's state.
@@ -33,7 +33,7 @@ def correct(state: PoolState, connection: Connection, record: Record, *, is_clos
         state: The pool's state.
         connection: The connection.
         record: Its record.
-        is_closing: Whether it is being closed. Its place is not free before that has ended.
+        is_closing: Whether the connection is being closed: its place in the pool is free only after that.
     """
     with state.lock:
         since, checkout, current = connection.since, connection.checkout, record.fairy_ref

@@ -14,9 +14,9 @@ from pool_exporter.state.pool_state import PoolState
 class Drift:
     """The difference between the two counts; it is valid only after nothing has changed for `settled_ns`.
 
-    A pool that has lost its places is never at rest, because its callers wait. While callers are pending, what is
-    opened, pinged or closed for them occupies a place too, and a difference below 0 is valid when it alone has not
-    changed. While a connection is being closed, none is.
+    A pool that has lost all its places is never at rest, because its callers wait. So while callers are pending, a
+    difference below 0 is valid if only the difference has not changed; connections that are being opened for them
+    count as places too. While a connection is being closed, no difference is valid.
     """
 
     __slots__ = ("_events", "_since", "settled_ns")
@@ -45,7 +45,7 @@ class Drift:
         events, now = (difference, None if is_moving else state.fingerprint()), state.clock()
         if self._events != events:
             self._events, self._since = events, now
-        # What `dispose()` has closed already counts as checked out until it ends, so that a close leaves all undecided.
+        # Until `dispose()` ends, the pool counts what it has closed as checked out: nothing is settled during a close.
         is_settled = not is_closing and (difference < 0 or not is_moving) and now - self._since >= self.settled_ns
         return difference if is_settled else state.slots[DRIFT] - state.slots[LOST]
 

@@ -1,8 +1,8 @@
-"""The methods that a connection passes besides its checkouts: it is opened, invalidated, detached and closed.
+"""The other methods in a connection's life: it is opened, invalidated, detached and closed, and its pool recreated.
 
 Each replacement passes its arguments on, and reports to the pool's hooks before or after the original, as its docstring
-says. Whatever it reads for that from SQLAlchemy's objects is read inside a guard. Nothing here may count or decide what
-an event means; `pool_hooks` does.
+says. It reads SQLAlchemy's objects only inside a guard. Nothing here may count or decide what an event means;
+`pool_hooks` does.
 """
 
 import sys

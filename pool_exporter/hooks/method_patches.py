@@ -1,10 +1,10 @@
 """Replaces the methods of SQLAlchemy that every checkout and every connection passes through, and puts them back.
 
 They are replaced on the classes that define them, for all pools at once, while a pool is instrumented or
-`instrument_all()` is in force; each replacement looks up whether its pool is instrumented. So an instrumented pool has
-one attribute more than another, and, if another library has set its `connect`, another `connect`. Its methods keep
-their signatures, other libraries can still patch the classes, and nothing new refers to the pool. Nothing
-here may know what the replacements do: `checkout_patches` and `lifecycle_patches` make them.
+`instrument_all()` is in force; each replacement looks up whether its pool is instrumented. An instrumented pool differs
+from any other by one attribute, and by its `connect` if another library has set one on the pool itself. Its methods
+keep their signatures, other libraries can still patch the classes, and nothing new refers to the pool. Nothing here may
+know what the replacements do: `checkout_patches` and `lifecycle_patches` make them.
 
 Why not events: SQLAlchemy changes a deque of listeners in place. When one thread begins or stops to listen, another one
 that iterates over the deque gets a RuntimeError, inside the application's `connect()`. Each listener of a pool costs
@@ -72,7 +72,7 @@ class PatchSet:
         self._patches: list[MethodPatch] = []
         #: Removed patches that another library's replacement still calls.
         self._shadowed: list[MethodPatch] = []
-        #: Held while methods are replaced; nothing is waited for inside. Reentrant: a finalizer may remove.
+        #: Held while methods are replaced; its holder waits for nothing. Reentrant: a finalizer may remove patches.
         self.lock = threading.RLock()
 
     def open(self, pool_class: type[Pool], factories: PatchFactories) -> MethodPatch:

@@ -1,9 +1,10 @@
 """Finds the connections that a pool had open when it was instrumented.
 
-The heap is never searched: with a million objects that takes a tenth of a second, in which no other thread runs. Idle
-records are in the pool's own containers. Used ones are where SQLAlchemy keeps them for the time when their checkout is
-garbage. A record that is in neither, which a pool class of the application may have, is tracked from its next checkout.
-Nothing here may change a pool or a record.
+Idle records are in the pool's own containers. SQLAlchemy keeps the used ones where it finds them again when the
+application has lost a checkout (`records_in_use`). A pool class of the application may keep records elsewhere: such a
+one is tracked from its next checkout. The objects of the heap are not searched with SQLAlchemy 2.0 and 2.1: with a
+million of them that takes a tenth of a second, in which no other thread runs. Nothing here may change a pool or a
+record.
 """
 
 from collections import deque
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 _CONTAINERS: Final = (list, tuple, set, frozenset, deque)
 _QUEUES: Final = frozenset({"asyncio.queues", "queue", "sqlalchemy.util.queue"})
 """Modules of the queues in which pools keep idle connections."""
-
 
 _DEPTH_MAX: Final = 4
 """An asynchronous pool has a queue that has a queue that has a deque."""

@@ -15,8 +15,8 @@ from pool_exporter.state.pool_state import PoolState
 ATTRIBUTE: Final = "_pool_exporter"
 """A pool's attribute that holds its `PoolBinding`, and a record's that holds its `Connection`; None on the classes.
 
-A record has `record_info` for such things, but the user sees that, and it is slower. Neither attribute is read through
-`__dict__`: where CPython has not made a dictionary for an object yet, that would make one, and the object slower."""
+A record's `record_info` is not used: the application sees it, and it is slower. Neither attribute is read through
+`__dict__`: CPython would make a dictionary for an object that has none yet, which makes the object slower."""
 
 
 class Record(Protocol):

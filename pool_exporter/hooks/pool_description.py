@@ -26,7 +26,7 @@ LABEL_LENGTH_MAX: Final = 200
 def label(value: object) -> str:
     """Return any object as the text of a label: with `?` for a surrogate; the type's name where `__str__` raises."""
     try:
-        text = str.__str__(str(value))  # Not a subclass of str, of which methods may do anything.
+        text = str.__str__(str(value))  # Not an instance of a subclass of str: its methods may do anything.
     except Exception:  # noqa: BLE001  # it is the application's
         text = type(value).__name__
     return text[:LABEL_LENGTH_MAX].encode("utf-8", "replace").decode()

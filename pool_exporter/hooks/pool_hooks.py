@@ -5,8 +5,8 @@ event becomes one transition of `state.pool_state`. Checkouts arrive from `check
 `lifecycle_patches`, which call the methods below.
 
 Rules: no exception may reach the application, so each method that a patch calls is guarded, or its caller is (`adopt`).
-There is no strong reference to an engine, pool, record, connection, task or thread. A pool holds its `PoolBinding`, and
-that the `PoolHooks`; a record holds its `Connection`; all of them die with their pool.
+Nothing here holds a strong reference to an engine, pool, record, driver's connection, task or thread. A pool holds its
+`PoolBinding`, which holds the `PoolHooks`; a record holds its `Connection`; all of them die with their pool.
 """
 
 from collections.abc import Callable
@@ -145,7 +145,7 @@ class PoolHooks:
         """Instrument the pool that `recreate()` made: at once for `dispose()`, else at its first checkout."""
         try:
             self._follow(pool, caller)
-        except MemoryError as error:  # Only for a moment, mostly; and nothing else would find this pool.
+        except MemoryError as error:  # Mostly only for a moment; no later event would instrument this pool.
             errors.report(error)
             self._follow(pool, caller)
 
@@ -293,7 +293,7 @@ def _alive(references: list[ref[Pool]]) -> list[Pool]:
 
 @guarded
 def _collected(hooks: Callable[[], PoolHooks | None], identity: int, _: object) -> None:
-    """Count the close of a detached connection whose user has dropped it: the driver's connection dies silently."""
+    """Count the close of a detached connection that its user has dropped: the driver's connection dies silently."""
     found = hooks()
     if found is not None:
         found._close_detached(identity, "discarded")

@@ -1,4 +1,4 @@
-"""Takes a pool of its own through everything that the hooks count, and compares the numbers with what was done.
+"""Does with a pool of its own everything that the hooks count, and compares the numbers with what was done.
 
 It runs once, for a SQLAlchemy that the package's CI has not run. Methods are patched only on classes of its own, so the
 application's pools notice nothing. The pool opens no database, and its event dispatch is empty, so that no listener of

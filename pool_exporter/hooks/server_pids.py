@@ -1,8 +1,8 @@
 """The number by which a database server knows a driver's connection, of drivers that have it at hand without a query.
 
-PostgreSQL's is the backend's process id, MySQL's the thread id. Rules: only types of known drivers are asked, and by
-the driver's own method, so that an application's subclass or test double never sees a call. Nothing here may
-import a driver.
+PostgreSQL's is the backend's process id, MySQL's the thread id. It is read only from connections of known drivers, and
+by the driver's own method, so that an application's subclass or test double never sees a call. Nothing here may import
+a driver.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def server_pid(connection: object) -> int:
         for cls in type(connection).__mro__:
             name, read = _DRIVERS.get(cls.__module__.partition(".")[0], ("", None))
             if read is not None and hasattr(cls, name):
-                # Taken from the driver's class, not from the instance, whose class may override it.
+                # Taken from the driver's class: a subclass of the application may override it.
                 return int(str(read(getattr(cls, name).__get__(connection))))
     return 0
 

@@ -237,10 +237,10 @@ def has_connected(pool: Pool) -> bool:
 
 
 def records_in_use(pool: Pool) -> "list[Record]":
-    """Return the records that are checked out, of other pools too: where SQLAlchemy keeps them until they are back.
+    """Return the records that are checked out, those of other pools too.
 
-    SQLAlchemy 2.0 has a dictionary of them, 2.1 has them in finalizers. A later version may have neither: then the
-    garbage collector is asked for what refers to *pool*, which takes long where there are many objects.
+    SQLAlchemy 2.0 has a dictionary of them, 2.1 has them in finalizers. For a later version that has neither, the
+    garbage collector searches for what refers to *pool*, which takes long where there are many objects.
     """
     if _USED is not None:
         return list(_USED.values())
@@ -266,7 +266,7 @@ def engine_behind(engine: Engine) -> Engine:
 
 
 def outdated_reason(record: "Record") -> str:
-    """Return the close reason of a record that `get_connection` replaces; the tests and their order are its own."""
+    """Return the close reason of a record that `get_connection` reconnects, by the same tests in the same order."""
     pool = pool_of(record)
     if pool._recycle > -1 and time.time() - record.starttime > pool._recycle:
         return "recycle"

@@ -1,4 +1,4 @@
-"""A pool of a process whose SQLAlchemy cannot be measured: how many connections are used, and nothing else.
+"""The snapshot of a pool when SQLAlchemy cannot be measured: how many connections are used, and nothing else.
 
 Pure values, as in `snapshot`.
 """
@@ -27,7 +27,7 @@ class DegradedPoolSnapshot(PoolSnapshot):
             object.__setattr__(self, field.name, known.get(field.name))
 
     def value(self, field: str) -> Value:
-        """Return what a metric of this *field* shows: nothing, but for the used connections."""
+        """Return what a metric of this *field* shows: the used connections, and None for all others."""
         return {"used": self.used} if field == "count" and self.used is not None else None
 
     @property

@@ -45,7 +45,7 @@ def number_fields(kind: type) -> tuple[str, ...]:
 
 
 def check_numbers(values: object, names: Iterable[str], what: str = "", flags: Iterable[str] = ()) -> None:
-    """Check the numbers of a snapshot; None is none.
+    """Check the numbers of a snapshot. A field that is None is right.
 
     Args:
         values: The snapshot.

@@ -1,8 +1,7 @@
-"""The catalogue of metrics: every name that leaves this package is declared here or in the two modules beside it, once.
+"""The catalogue of metrics: a pool's are here, the exporter's own in `exporter_metrics`, servers' in `server_metrics`.
 
-Renderers, documentation, dashboards and alert rules read `POOL_METRICS` and `EXPORTER_METRICS` or are checked against
-them. Nothing else may be here: no value, no IO, no clock. The exporter's own metrics are declared in
-`exporter_metrics`, those of database servers in `server_metrics`.
+Each metric is declared once. Renderers, documentation, dashboards and alert rules read the catalogue or are checked
+against it. Nothing else may be here: no value, no IO, no clock.
 
 Names follow the OpenTelemetry semantic conventions for database client pools (v1.44.0, docs/db/database-metrics.md).
 What the conventions do not have is named `sqlalchemy.pool.*`; the exporter's own health is named `pool_exporter.*`. A
@@ -47,8 +46,8 @@ CLOSE_REASONS = Label(
     ),
 )
 """`cancelled` is an invalidation by an exception that is not an `Exception`, as when a client goes away or a time limit
-ends a task; `not_pooled` the return of a connection to a NullPool. `discarded` stays last: by the last value a reader
-counts what a writer of another version has under a value that it does not know."""
+ends a task; `not_pooled` is the return of a connection to a NullPool. `discarded` stays last: a reader adds to the
+last value what a writer of another version has counted under a value that the reader does not know."""
 
 BOUNDS_SECONDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
@@ -209,10 +208,8 @@ POOL_METRICS = (
         _POOL + "saturated",
         Kind.COUNTER,
         "s",
-        (
-            "Total time in which each place of the pool was used or lost; one whose connection is being opened is not. "
-            "Its rate is the fraction of time."
-        ),
+        "Total time in which every place of the pool was used or lost; while one's connection is being opened, it is "
+        "neither. Its rate is the fraction of time.",
         "saturated_seconds",
     ),
     Metric(

@@ -3,7 +3,7 @@
 They are shown only where a probe runs. While a server cannot be queried, its numbers are absent, because an old number
 would be taken for a new one. Nothing but the table may be here.
 
-Words of this part, beside those of docs/reference/glossary.md:
+Terms of this part, in addition to those of docs/reference/glossary.md:
 
 - *backend*: what a server keeps for one connection: PostgreSQL's process, MariaDB's thread, a client of PgBouncer.
 - *query*: one reading of a server by its probe.

@@ -1,4 +1,4 @@
-"""The database servers' side as frozen values: what a probe found at a server, and what the living pools hold of it.
+"""Database servers as frozen values: what a probe found at a server, and which connections the living pools have.
 
 `state.decode.live_pool` makes a `LivePool` of a pool's slots. Nothing here may know a driver, an output format or a
 clock, or match the two sides: `probe.backend_matching` does that.
@@ -59,9 +59,16 @@ class ServerIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One client's connection on the server. *pid* and *started* together are never used again; seconds are ages.
+    """One client's connection on the server.
 
-    It is at most `age_seconds_max` old; infinity if nothing is known of its age.
+    Attributes:
+        pid: The number by which the server knows it. Another one may get it later, but not with the same *started*.
+        started: When it began, in the server's own measure.
+        application: The name that the client gave.
+        database: The database that it uses.
+        state: One of `BACKEND_STATES`.
+        transaction_seconds: The age of its transaction; None while none is open.
+        age_seconds_max: It is at most this old; infinity if nothing is known of its age.
     """
 
     pid: int

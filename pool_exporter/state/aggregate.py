@@ -27,7 +27,7 @@ _ADDED: Final = layout.CHECKOUT_TIMES
 
 _COMPUTED: Final = tuple(slot for slot in layout.TABLE.slots_of({Merge.COMPUTED}) if slot < _ADDED)
 _ENDED: Final = tuple(slot for slot in layout.TABLE.slots_of({Merge.GAUGE, Merge.COMPUTED}) if slot != layout.ORIGIN)
-"""What is 0 when a process has ended. ORIGIN stays: it is what the times of the process are counted from."""
+"""What is 0 when a process has ended. ORIGIN stays: the times of the process are counted from it."""
 _CHECKOUTS: Final = (layout.CHECKOUT_TIMES, layout.UNTRACKED_CHECKOUTS, layout.UNTRACKED_CHECKOUTS_SINCE)
 _PENDING: Final = (layout.PENDING_TIMES, layout.UNTRACKED_PENDING, layout.UNTRACKED_PENDING_SINCE)
 
@@ -100,7 +100,7 @@ def as_final_counters(slots: Slots, heartbeat: int) -> list[int]:
     Args:
         slots: Its slots.
         heartbeat: Its last heartbeat, in nanoseconds of its monotonic clock. A later time in the slots is taken
-            instead. No other clock has a part in it, so that every reader of the file finds the same counters.
+            instead. No other clock is read, so that every reader of the file finds the same counters.
     """
     dead = list(slots)
     checkouts, callers = taken(slots, layout.CHECKOUT_TIMES), taken(slots, layout.PENDING_TIMES)

@@ -1,7 +1,8 @@
 """The details of a tracked connection: its number on the server, when it was opened, and the name of its owner.
 
-Only readers in other processes need them. They are written when a connection is opened and by `refresh()`, never by a
-transition, and no transition reads them. *slot* is that of the checkout, 0 for an untracked one, which has no details.
+Only readers in other processes need them. The hooks write them when a connection is opened or found open, and at each
+`refresh()`. No transition reads them; the one that clears a connection's slot clears its server pid too. *slot* is that
+of the checkout, 0 for an untracked one, which has no details.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """One opened database connection, as the state machine sees it.
 
-Nothing here may know SQLAlchemy. Its objects are kept as weak references, of which the state machine tests only whether
-their objects are alive.
+Nothing here may know SQLAlchemy. Its objects are kept as weak references; the state machine only tests whether they are
+still alive.
 """
 
 from collections.abc import Callable
@@ -87,7 +87,7 @@ class Connection:
         return self.state in (IDLE, IDLE_IN_OLD_POOL)
 
     def __del__(self) -> None:
-        """Count the close of a connection that was collected without an event, as after `dispose(close=False)`."""
+        """Count the close of a connection that is collected without an event, as after `dispose(close=False)`."""
         with suppress(Exception):  # Raised here it would be printed; in a forked child the slots are unmapped.
             if self.state != CLOSED:
                 if self.is_returning:  # The application has returned it, but the pool has not got it back.

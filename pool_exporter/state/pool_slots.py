@@ -22,8 +22,8 @@ UNLIMITED: Final = -1
 class PoolSlots:
     """The slots of one pool, which of them are free, and the connections behind them."""
 
-    #: Held while what was read of a connection is corrected, so that no transition comes in between. With a GIL it
-    #: does nothing: there each correction says what it has read, and the transition compares.
+    #: Held while a connection's state is read and corrected, so that no transition comes in between. With a GIL it
+    #: does nothing: there each correction passes on what it has read, and the transition compares.
     lock: AbstractContextManager[object] = nullcontext()
 
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, slots: Slots | None = None) -> None:

@@ -83,11 +83,12 @@ class PoolState(PoolSlots):
     def acquired(  # noqa: C901, PLR0912  # each function more is a call at each checkout
         self, token: int | None, connection: Connection, checkout: Reference, owner: Reference, since: int | None = None
     ) -> int:
-        """Give *connection* to the caller of *token*; return the wait in nanoseconds.
+        """End the acquire of *token* with *connection*, and begin its use; return the wait in nanoseconds.
 
-        Without a *token*, it was found used, and *since* is when its last known use began: a later one makes it void.
+        A connection that was found used has no *token*. Then *since* is when its last known use began, and nothing is
+        done if another use has begun since.
         """
-        # Its last user has put it back, and has not noted it yet.
+        # The pool has it back from its last user, whose `returned` is still to come.
         if connection.is_returning:
             self.returned(connection, connection.checkout)
         slots, now, wait = self.slots, self.clock() - self.origin, 0

@@ -2,7 +2,7 @@
 
 A declaration says where a value is, under which key the worker file's schema has it, and what becomes of it when the
 slots of several processes are added up. The schema, decoding, aggregation and the snapshot's counters follow from the
-table. Nothing here may know a certain value: those are `layout`'s.
+table. Nothing here may know a certain value: `layout` has them.
 """
 
 from collections.abc import Iterable
@@ -90,7 +90,7 @@ class SlotTable:
         return self.fields[-1].slots.stop if self.fields else 0
 
     def counter(self, key: str, *, is_shown: bool = True) -> int:
-        """Declare a number that never falls. When shown, it is the counter of the metric whose field is *key*."""
+        """Declare a number that never falls. If it is shown, *key* is also the `field` of its metric."""
         return self._add(key, Shape.SINGLE, Merge.COUNTER, metric_field=key if is_shown else "")
 
     def labelled_counter(self, key: str, label: Label, metric_field: str) -> int:

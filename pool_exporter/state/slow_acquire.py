@@ -13,7 +13,7 @@ NEVER_NS: Final = 1 << 63
 """A threshold that no wait reaches."""
 
 OnSlowAcquire: TypeAlias = Callable[[int, str | None, BaseException | None], None]
-"""Is called with the wait in nanoseconds, and for a failed acquire with one of `ERROR_TYPES` and the exception."""
+"""Its arguments: the wait in nanoseconds; for a failed acquire also one of `ERROR_TYPES`, and the exception."""
 
 
 def nanoseconds(seconds: float) -> int:
@@ -35,7 +35,7 @@ def _ignore(_: int, __: str | None, ___: BaseException | None) -> None:
 class SlowAcquireHook:
     """The callback of one pool, and the wait from which on a successful acquire is passed to it.
 
-    Every failed acquire is passed to it too. What it raises is reported by the hooks and does not reach the caller.
+    Every failed acquire is passed to it too. The hooks report an exception that it raises; no caller gets it.
     """
 
     __slots__ = ("on_slow_acquire", "threshold_ns")
