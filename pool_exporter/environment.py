@@ -113,6 +113,21 @@ def seconds(value: str | float, least: float) -> float:
     return found
 
 
+def wait_threshold_ns(trace_waits: float) -> int:
+    """Return in nanoseconds from which duration on an acquire is slow.
+
+    Args:
+        trace_waits: That duration in seconds, as an application gives it.
+
+    Raises:
+        ValueError: *trace_waits* is negative, infinite or not a number.
+    """
+    try:
+        return round(seconds(trace_waits, 0) * 1_000_000_000)
+    except ValueError as error:
+        raise ValueError(f"trace_waits {error}") from None
+
+
 def address_text(host: str, port: int) -> str:
     """Return host and port as in a URL: an IPv6 address is in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -270,6 +270,24 @@ def test_right_direction_is_let_through(module: str, line: str) -> None:
     assert [] == wrong_directions(module, ast.parse(line))
 
 
+def reaches_out(module: str, tree: ast.Module) -> list[str]:
+    """Return what *module*, of a pure wing, imports of the package although it is in no pure wing."""
+    return sorted(f"{module} imports {target}" for target in set(own(tree)) if first(target) not in PURE)
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if first(name) in PURE])
+def test_pure_wings_import_pure_wings(module: str) -> None:
+    """`metrics` and `state` import nothing else of the package: no settings, no log, no errors of files."""
+    assert [] == reaches_out(module, parse(modules()[module]))
+
+
+def test_reaching_out_is_found() -> None:
+    """A module of the ground, which may read the environment, is a finding in a pure wing."""
+    assert ["state.layout imports environment"] == reaches_out(
+        "state.layout", ast.parse("from pool_exporter import environment")
+    )
+
+
 @pytest.mark.parametrize(
     ("module", "line", "expected"),
     [

@@ -14,13 +14,13 @@ from opentelemetry import context, trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.trace import SpanContext, StatusCode, TracerProvider
 
+from pool_exporter.environment import wait_threshold_ns
 from pool_exporter.hook_errors import guarded
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Exemplar, Histogram
 from pool_exporter.otel.points import SCHEMA_URL, SCOPE, attributes_of
 from pool_exporter.state import layout
 from pool_exporter.state.pool_state import PoolState
-from pool_exporter.state.slow_acquire import nanoseconds
 from pool_exporter.version import build
 
 NAME: Final = "pool.acquire"
@@ -47,7 +47,7 @@ class WaitSpans:
         self, monitor: HasIdentity, state: PoolState, seconds: float, tracer_provider: TracerProvider | None = None
     ) -> None:
         """Create a span for each wait of *seconds* or longer. Raises ValueError if that is no duration."""
-        self._threshold = nanoseconds(seconds)
+        self._threshold = wait_threshold_ns(seconds)
         self._monitor = ref(monitor)
         self._exemplars: dict[int, Exemplar] = {}
         self._tracer = trace.get_tracer(SCOPE, build()["version"], tracer_provider, SCHEMA_URL)

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 from typing_extensions import Self
 
-from pool_exporter.environment import Environment
+from pool_exporter.environment import Environment, wait_threshold_ns
 from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks.call_stack import engine_calling
 from pool_exporter.hooks.checkout_patches import uninstrumented_pool_handler
@@ -27,7 +27,6 @@ from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.instrumentation import instrument, monitors, prepare_from_environment, shown_monitors
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.registry import registry
-from pool_exporter.state.slow_acquire import nanoseconds
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -132,7 +131,7 @@ def instrument_all(
         >>> pool_exporter.instrument_all(meter_provider=get_meter_provider())
     """
     if trace_waits is not None:
-        nanoseconds(trace_waits)
+        wait_threshold_ns(trace_waits)
     bridges = []
     if meter_provider is not None:
         from pool_exporter.otel.meter_provider_bridge import attach_to_provider

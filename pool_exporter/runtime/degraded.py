@@ -12,13 +12,13 @@ from weakref import WeakKeyDictionary, finalize, ref
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
+from pool_exporter.environment import wait_threshold_ns
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_names import PoolNames
 from pool_exporter.state.pool_state import PoolState
-from pool_exporter.state.slow_acquire import nanoseconds
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -47,7 +47,7 @@ class DegradedMonitor(Monitor):
 
     def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:
         """Check *seconds*, and make no span with *tracer_provider*: no acquire is seen."""
-        nanoseconds(seconds)
+        wait_threshold_ns(seconds)
         del tracer_provider
 
     def close(self) -> None:

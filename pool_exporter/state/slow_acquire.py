@@ -6,26 +6,11 @@ Nothing here may know what the callback does with an acquire.
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from pool_exporter import environment
-from pool_exporter.state.layout import SECOND
-
 NEVER_NS: Final = 1 << 63
 """A threshold that no wait reaches."""
 
 OnSlowAcquire: TypeAlias = Callable[[int, str | None, BaseException | None], None]
 """Its arguments: the wait in nanoseconds; for a failed acquire also one of `ERROR_TYPES`, and the exception."""
-
-
-def nanoseconds(seconds: float) -> int:
-    """Return the threshold in nanoseconds from which on a wait is slow.
-
-    Raises:
-        ValueError: *seconds* is negative, infinite or not a number.
-    """
-    try:
-        return round(environment.seconds(seconds, 0) * SECOND)
-    except ValueError as error:
-        raise ValueError(f"trace_waits {error}") from None
 
 
 def _ignore(_: int, __: str | None, ___: BaseException | None) -> None:
@@ -41,5 +26,6 @@ class SlowAcquireHook:
     __slots__ = ("on_slow_acquire", "threshold_ns")
 
     def __init__(self) -> None:
+        #: In nanoseconds; the caller has checked it.
         self.threshold_ns = NEVER_NS
         self.on_slow_acquire: OnSlowAcquire = _ignore
