@@ -14,7 +14,7 @@ from typing import Final
 
 from pool_exporter.metrics.identity import PoolConfig
 from pool_exporter.state import layout
-from pool_exporter.state.decode import peak_of, still_saturated, taken
+from pool_exporter.state.decode import open_of, peak_of, still_saturated, taken
 from pool_exporter.state.layout import WINDOW_NS
 from pool_exporter.state.slot_table import Merge
 
@@ -51,6 +51,7 @@ def aggregate(parts: Sequence[ProcessSlots]) -> ProcessSlots:
             used, pending = slots[layout.UNTRACKED_CHECKOUTS], slots[layout.UNTRACKED_PENDING]
             total[layout.UNTRACKED_CHECKOUTS_SINCE] += used * (now - clock)
             total[layout.UNTRACKED_PENDING_SINCE] += pending * (now - clock)
+        total[layout.OPEN_COUNT] += open_of(slots, used) - slots[layout.OPEN_COUNT]
         total[layout.SATURATED] += still_saturated(slots, used, clock)
         total[layout.USED_PEAK] += peak_of(slots, clock, layout.USED_PEAK, layout.USED_PEAKS, used)
         total[layout.PENDING_PEAK] += peak_of(slots, clock, layout.PENDING_PEAK, layout.PENDING_PEAKS, pending)

@@ -49,7 +49,7 @@ def decode(slots: Sequence[int], now: int, identity: PoolIdentity, config: PoolC
         identity=identity,
         config=config,
         used=used,
-        idle=slots[layout.OPEN_COUNT] - used,
+        idle=open_of(slots, used) - used,
         pending=pending,
         wait_time=_histogram(slots, layout.WAIT),
         create_time=_histogram(slots, layout.CREATE),
@@ -71,6 +71,13 @@ def decode(slots: Sequence[int], now: int, identity: PoolIdentity, config: PoolC
 def taken(slots: Sequence[int], start: int) -> list[int]:
     """Return the times in the tracked slots from *start* on that are taken."""
     return list(filter(None, slots[start : start + layout.TRACKED_MAX]))
+
+
+def open_of(slots: Sequence[int], used: int) -> int:
+    """Return the number of open connections, of which *used* are used."""
+    # A reader in another process copies one slot after the other, and may see that a connection is used and not yet
+    # that it was opened. On arm64 it may also see that one was closed and not yet that its use has ended.
+    return max(slots[layout.OPEN_COUNT], used)
 
 
 def _histogram(slots: Sequence[int], start: int) -> Histogram:

@@ -22,7 +22,7 @@ from pool_exporter.metrics.server_snapshot import LivePool
 from pool_exporter.metrics.snapshot import DirectoryHealth, PoolSnapshot, Snapshot
 from pool_exporter.state import layout
 from pool_exporter.state.aggregate import ProcessSlots, aggregate, aggregate_config, as_final_counters, is_busy
-from pool_exporter.state.decode import decode, integrals_of, live_pool, never_falling, taken
+from pool_exporter.state.decode import decode, integrals_of, live_pool, never_falling
 from pool_exporter.state.layout import Slots
 from pool_exporter.version import build
 from pool_exporter.workers.compaction import Compactor
@@ -219,14 +219,12 @@ def at_one_moment(slots: Slots, now: int) -> tuple[Slots, int]:
     """Return the slots of one process as of one moment, and that moment.
 
     Args:
-        slots: The slots as they were read; OPEN is raised where a checkout began after it was read.
+        slots: The slots as they were read.
         now: The time of the process's monotonic clock. If a time in the slots is later, because a wall clock jumped,
             that time is taken.
     """
     # Looking at all tracked times at once, instead of only at the taken ones, is a third of the work.
     latest = max(slots[layout.SATURATED_SINCE], *slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS])
-    uses = len(taken(slots, layout.CHECKOUT_TIMES)) + slots[layout.UNTRACKED_CHECKOUTS]
-    slots[layout.OPEN_COUNT] = max(slots[layout.OPEN_COUNT], uses)
     return slots, max(now, slots[layout.ORIGIN] + latest)
 
 

@@ -66,6 +66,15 @@ def test_processes_add_up() -> None:
     assert 4.0 == together.oldest_use_seconds
 
 
+def test_idle_connections_of_one_are_not_the_used_ones_of_another() -> None:
+    """A process of which a checkout is seen before the opening takes no idle connection from another process."""
+    early, other = worker(0, uses=2), worker(0, uses=0)
+    early[1].slots[layout.OPEN_COUNT] = 0
+    pool = read([early, other])
+
+    assert (2, 1, 3) == (pool.used, pool.idle, pool.open)
+
+
 def test_many_uses_keep_their_time() -> None:
     """More uses than can be tracked are counted exactly, and the oldest is still the oldest."""
     parts = [worker(SECOND * (i + 1), uses=60) for i in range(3)]

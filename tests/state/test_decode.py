@@ -125,6 +125,15 @@ def test_used_is_how_many_slots_are_taken() -> None:
     assert {"idle": 4, "used": 5} == pool.count
 
 
+@pytest.mark.parametrize("opened", [0, 1, 2, 3])
+def test_idle_is_never_negative(opened: int) -> None:
+    """Where a reader has seen checkouts before the opening of their connections, at least the used ones are open."""
+    uses = {layout.CHECKOUT_TIMES: 1, layout.CHECKOUT_TIMES + 1: 1, layout.UNTRACKED_CHECKOUTS: 1}
+    pool = read({layout.OPEN_COUNT: opened, **uses})
+
+    assert (3, 0, 3) == (pool.used, pool.idle, pool.open)
+
+
 def test_pending_is_how_many_slots_are_taken() -> None:
     """A pending slot that is not 0 is a pending caller, so are the untracked."""
     pool = read(
