@@ -90,6 +90,5 @@ class Connection:
         """Count the close of a connection that is collected without an event, as after `dispose(close=False)`."""
         with suppress(Exception):  # Raised here it would be printed; in a forked child the slots are unmapped.
             if self.state != CLOSED:
-                if self.is_returning:  # The application has returned it, but the pool has not got it back.
-                    self.checkout = None
+                self.checkout = None  # A use that ends here has cost the pool a place: nothing has returned it.
                 self.pool.closed(self, "discarded")

@@ -29,17 +29,17 @@ class Side:
         self.hooks = PoolHooks(self.pool, PoolState(self.clock, limit_of(self.pool)))
         self.hooks.install()
 
-    def lose(self, places: int) -> None:
-        """Have a listener of `checkin` raise at as many returns."""
+    def lose(self, places: int, name: str = "checkin", kind: type[BaseException] = ValueError) -> None:
+        """Have a listener of the event *name* raise at as many returns."""
 
         def fail(*_: object) -> None:
-            raise ValueError("at checkin")
+            raise kind(name)
 
-        event.listen(self.engine, "checkin", fail)
+        event.listen(self.engine, name, fail)
         for _ in range(places):
-            with suppress(ValueError):
+            with suppress(kind):
                 self.engine.raw_connection().close()
-        event.remove(self.engine, "checkin", fail)
+        event.remove(self.engine, name, fail)
         gc.collect()
 
     def read(self, after: float = 0) -> PoolSnapshot:
@@ -65,6 +65,27 @@ def test_lost_places_are_counted(side: Side, places: int) -> None:
     assert 0 == side.read().lost_places
     snapshot = side.read(after=1)
     assert (places, 0, 0, 0) == (snapshot.lost_places, snapshot.used, snapshot.idle, snapshot.accounting_drift)
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("name", ["checkin", "reset"])
+def test_lost_place_is_no_leak(side: Side, name: str, kind: type[BaseException]) -> None:
+    """The application has returned the connection: whatever a listener raises at that, no checkout was leaked."""
+    side.lose(2, name, kind)
+    side.read()
+    snapshot = side.read(after=1)
+
+    assert (0, side.pool.checkedout()) == (snapshot.leaked, snapshot.lost_places)
+
+
+def test_leaked_connection_is_no_lost_place(side: Side) -> None:
+    """A connection that the garbage collector returns is one leaked checkout, and its place is free again."""
+    side.engine.raw_connection()
+    gc.collect()
+    side.read()
+    snapshot = side.read(after=1)
+
+    assert (1, 0) == (snapshot.leaked, snapshot.lost_places)
 
 
 def test_pool_without_places_is_saturated(side: Side) -> None:
