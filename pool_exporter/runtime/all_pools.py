@@ -1,8 +1,9 @@
 """`instrument_all()`: instruments every pool of the process, those that exist and those that are made later.
 
-A new pool is instrumented at its first `connect()`. Its engine is then found on the call stack: a pool does not know
-its engine, and `create_engine()` cannot be wrapped, because it reads the signatures of what it calls. Nothing here may
-instrument a pool in a way of its own; `instrument()` does it.
+A new pool is instrumented at its first `connect()`. Its engine is then found on the call stack, because a pool does not
+refer to its engine. (Engines are not seen when they are made: applications import `create_engine` by name, and it reads
+the signature of `Engine.__init__`, so neither can be replaced.) Nothing here may instrument a pool in a way of its own;
+`instrument()` does it.
 """
 
 import gc
@@ -70,6 +71,10 @@ class AllPoolsInstrumentation:
     def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:
         """Make spans of slow acquires, of the pools that are instrumented and of those that will be.
 
+        Args:
+            seconds: From how many seconds on an acquire becomes a span.
+            tracer_provider: Where the spans go; by default the global one.
+
         Raises:
             ValueError: *seconds* is negative, infinite or not a number.
         """
@@ -98,7 +103,7 @@ class AllPoolsInstrumentation:
 
     @guarded
     def _instrument_if_new(self, target: Engine | Pool) -> None:
-        """Instrument what is not; `close()` must not close a monitor that `instrument()` has made."""
+        """Instrument *target* unless it is; so `close()` does not close a monitor that `instrument()` has made."""
         hooks = hooks_of(target.pool if isinstance(target, Engine) else target)
         if hooks is None and degraded_pools.monitor_of(target) is None:
             monitor = instrument(target, service=self._service)
@@ -121,7 +126,7 @@ def instrument_all(
         tracer_provider: Where these spans go; by default the global one.
 
     Returns:
-        An object whose `close()` ends it; the same one if it is called again.
+        An object with `close()`, which ends it. A second call returns the same object.
 
     Raises:
         TypeError: *meter_provider* is no MeterProvider.
@@ -146,7 +151,7 @@ def instrument_all(
 
 def _started() -> AllPoolsInstrumentation:
     if registry.all_pools is None:
-        # A pool that is garbage, as each dispose() leaves one, would be found as well. Not under the lock: a finalizer
+        # Garbage would be found as well, such as the pool that each dispose() leaves. Not under the lock: a finalizer
         # of the application may wait for a thread that connects.
         gc.collect()
     with registry.changing():
@@ -164,6 +169,6 @@ def _started() -> AllPoolsInstrumentation:
 
 
 def _subclasses(cls: type) -> set[type]:
-    """Return the class and all that derive from it: an object refers to its own class, and is found by that."""
+    """Return the class and all that derive from it: objects are found by their reference to their own class."""
     found: list[type] = type.__subclasses__(cls)
     return {cls}.union(*map(_subclasses, found))

@@ -1,4 +1,4 @@
-"""Takes a lock and waits for a limited time only, where a caller of the application would wait.
+"""Takes a lock, and waits for it for a limited time only, where a thread of the application would wait.
 
 The garbage collector may run a finalizer of the application in the thread that holds the lock, and that finalizer may
 wait for the thread that wants it. Nothing here may know what a lock guards.

@@ -1,7 +1,8 @@
 """The pools of a process that cannot be measured: their public counts of used connections, read at each scrape.
 
-Nothing is patched or listened to here, and no private name of SQLAlchemy is used. Nothing here raises for what a pool
-does. Pools and engines are held weakly: one that the application drops is removed with its series.
+Nothing is patched or listened to here, and no private name of SQLAlchemy is used. If a pool raises, its number is
+unknown, and nothing is raised. Pools and engines are held weakly: one that the application drops is removed with its
+series.
 """
 
 from collections.abc import Callable
@@ -65,7 +66,7 @@ class DegradedPools:
         self._names = PoolNames()
         #: Whether any pool was ever degraded.
         self.is_used = False
-        #: Looks for new pools before each scrape, while `instrument_all()` is in force.
+        #: Searches for new pools before each scrape, while `instrument_all()` is in force.
         self.search: Callable[[], None] | None = None
 
     def monitor_of(self, target: Engine | Pool) -> DegradedMonitor | None:
@@ -78,7 +79,7 @@ class DegradedPools:
         monitor = self._monitors.get(target)
         if monitor is None:
             identity = replace(identity, name=self._names.take(identity.name))
-            remove = finalize(target, self._gone, ref(target), identity.name)  # Called once, by whichever comes first.
+            remove = finalize(target, self._gone, ref(target), identity.name)  # Called once: when closed or collected.
             remove.atexit = False
             monitor = self._monitors[target] = DegradedMonitor(target, identity, remove)
         return monitor

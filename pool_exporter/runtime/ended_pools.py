@@ -1,7 +1,7 @@
 """The counters of pools in memory that the application has dropped; the next pool of the same identity takes them over.
 
-An application that makes an engine for each request would lose what it has counted otherwise. Pools in a worker file
-are not kept here: the file keeps them. A pool whose monitor was closed is not kept either.
+Otherwise an application that makes an engine for each request would lose what it has counted. Pools in a worker file
+are not kept here: the file keeps them. Nor is a pool kept after its monitor was closed.
 
 `add` is called by the garbage collector, in the middle of any code, so it only appends. The rest is done when the
 counters are needed, inside `serialized()`.
@@ -24,8 +24,7 @@ from pool_exporter.state.decode import decode
 from pool_exporter.state.layout import Slots
 
 NAMES_MAX: Final = 4096
-"""So many ended pools have counters of their own, so that an application with a name per engine fills no memory."""
-
+"""The most ended pools with counters of their own: an application with a name per engine must not fill the memory."""
 
 OTHER: Final = PoolIdentity("other")
 """The pool to which all ended pools beyond NAMES_MAX are added."""
@@ -52,7 +51,7 @@ class EndedPools:
     """The ended pools of this process, by identity."""
 
     def __init__(self) -> None:
-        #: Pools that were collected since the last `fold`, and when, in nanoseconds of the monotonic clock.
+        #: Pools that were collected and are not in `_kept` yet, and when, in nanoseconds of the monotonic clock.
         self._collected: deque[tuple[Monitor, int]] = deque()
         self._kept: dict[PoolIdentity, Monitor] = {}
         self._lock = RLock()
@@ -65,41 +64,40 @@ class EndedPools:
     def serialized(self) -> Iterator[None]:
         """Keep other threads from taking counters over, so that a page has either the ended pool or the next one.
 
-        It waits for a second at most: the garbage collector may run a finalizer of the application in the thread that
-        is inside, and that finalizer may wait for the thread that waits here.
+        It waits for LOCK_SECONDS at most, as bounded_lock.py explains, and then goes on without the lock.
         """
         with taken_within(self._lock, LOCK_SECONDS):
             yield
 
     def monitors(self) -> list[Monitor]:
         """Return the monitors of the ended pools that no other pool has gone on with."""
-        self._fold()
+        self._end_collected()
         return list(self._kept.values())
 
     def take(self, identity: PoolIdentity) -> Slots | None:
         """Return the counters of the ended pool of this identity, if there is one, and drop it."""
-        self._fold()
+        self._end_collected()
         monitor = self._kept.pop(identity, None)
         return None if monitor is None else only_counters(monitor.final_counters)
 
     def give_back(self, monitor: Monitor) -> None:
-        """Keep what *monitor* has taken: its pool gets another name."""
+        """Keep again what *monitor* has taken, because its pool gets another name."""
         if monitor.before is not None:
             self._keep(EndedMonitor(monitor.identity, monitor.before))
 
     def take_all(self) -> list[tuple[PoolIdentity, Slots]]:
         """Return the counters of all ended pools, and drop them."""
-        self._fold()
+        self._end_collected()
         taken, self._kept = self._kept, {}
         return [(identity, only_counters(monitor.final_counters)) for identity, monitor in taken.items()]
 
     def drop(self, monitor: Monitor) -> None:
         """Drop the counters of this ended pool: its monitor was closed."""
-        self._fold()
+        self._end_collected()
         if self._kept.get(monitor.identity) is monitor:
             del self._kept[monitor.identity]
 
-    def _fold(self) -> None:
+    def _end_collected(self) -> None:
         while self._collected:
             monitor, ended = self._collected.popleft()
             monitor.end(ended)

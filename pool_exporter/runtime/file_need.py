@@ -1,4 +1,4 @@
-"""Decides whether this process needs a worker file: it does if it is a worker, which may be idle.
+"""Decides whether this process needs a worker file: a worker does, even while it is idle.
 
 A process that forks while none of its connections is used is the parent of workers (gunicorn's with `--preload`,
 Celery's, uWSGI's): it needs a file from its next pool event on. A process without an instrumented pool needs none.
@@ -15,8 +15,8 @@ from typing import Final
 from pool_exporter.runtime.process_end import is_uwsgi_master
 
 LEAVE_SECONDS: Final = 0.9
-"""For so long a file is kept that is not needed. A call that was inside a hook at the beginning of that time has left
-it at the end, and an application that makes an engine for each request does not make a file for each."""
+"""How long a file is kept after it was needed. In that time a call that is inside a hook leaves it, and an application
+that makes an engine for each request does not make a file for each."""
 
 
 class Need(Enum):
@@ -50,7 +50,7 @@ class FileNeed:
 
         Args:
             has_pools: Whether a pool is instrumented.
-            is_busy: Whether a connection is used, also one of a dropped pool, or a caller waits.
+            is_busy: Whether a caller waits, or a connection is used, be it of a dropped pool.
         """
         self._has_forked |= is_uwsgi_master()  # It forks in C, where `note_fork` is not called.
         if is_busy or (has_pools and not self._has_forked):

@@ -19,8 +19,8 @@ _WIPE_ON_FORK: Final = 18
 class ForkSentinel:
     """The byte of one process: 1 where it was made or renewed, 0 in that process's children.
 
-    Where such a page cannot be had (another system, an older kernel, no memory) the byte stays 1: then only the forks
-    that Python knows of are seen.
+    Where the kernel provides no such page (another system, an older kernel, no memory) the byte stays 1: then only the
+    forks that Python makes are detected.
     """
 
     def __init__(self) -> None:

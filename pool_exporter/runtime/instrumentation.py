@@ -102,15 +102,15 @@ def monitors() -> list[Monitor]:
 
 
 def shown_monitors() -> list[Monitor]:
-    """Return the monitors of the pools of this process that have series: those, and the ended ones with counters."""
+    """Return the monitors of the pools of this process that have series: living ones, and ended ones with counters."""
     return [*registry.shown_monitors(), *degraded_pools.monitors()]
 
 
 def snapshot() -> Snapshot:
     """Return the numbers of all instrumented pools now.
 
-    With a shared directory these are the pools of all workers, otherwise the pools of this process. A pool of
-    this process whose snapshot fails is missing, and counted as an error.
+    With a shared directory these are the pools of all workers, otherwise the pools of this process. If the snapshot of
+    one of these fails, that pool is missing, and a hook error is counted.
     """
     shared = registry.shared_snapshot()
     if shared is not None:

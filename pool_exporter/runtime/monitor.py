@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 _NO_POOL: Final = PoolState(time.monotonic_ns)
-"""In the place of the state of a pool that has ended, which is freed."""
+"""Replaces the state of a pool that has ended, so that this can be freed."""
 
 
 class MonitorRegistry(Protocol):
@@ -138,6 +138,10 @@ class Monitor:
 
     def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:
         """Make a span of each acquire that takes *seconds* or longer, or fails; see `instrument()`.
+
+        Args:
+            seconds: From how many seconds on an acquire is slow.
+            tracer_provider: Where the spans go; by default the global one.
 
         Raises:
             ValueError: *seconds* is negative, infinite or not a number.

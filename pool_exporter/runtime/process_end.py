@@ -1,9 +1,8 @@
-"""Calls a function at the ends of a process at which `atexit` is not run, as far as they are in order.
+"""Calls a function when a process ends in order without running `atexit`.
 
-These are the end of a child of `multiprocessing` or `billiard` (which ends by `os._exit`), that of a Celery worker
-process, and a signal that a process raises against itself after an orderly shutdown, as uvicorn does.
-
-A module that is not imported is not used here, and none is imported. Nothing here may know pools or files.
+A child of `multiprocessing` or `billiard` does so (by `os._exit`), a Celery worker process, and a process that sends a
+signal to itself after an orderly shutdown, as uvicorn does. Only modules that the application has imported are used;
+none is imported here. Nothing here may know pools or files.
 """
 
 import signal
@@ -28,7 +27,7 @@ class ProcessEnd:
         self._end = end
         self._known: set[str] = set()
 
-    def watch(self) -> None:
+    def register(self) -> None:
         """Register with the modules that are imported; call it again in a forked child, which may have more of them."""
         for name in ("multiprocessing.util", "billiard.util"):
             util = self._new(name)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 _WAITING: Final = b"\0"
-"""The sentinel of a pool before whose next event a file has to be created."""
+"""The sentinel of a pool that needs a file before its next event."""
 
 
 class Registry:
@@ -67,7 +67,7 @@ class Registry:
         self._restart_locks: dict[int, threading.RLock] = {}
         self._restarting = 0
         self._need = FileNeed()
-        self._watch_end = guarded(ProcessEnd(self._end).watch)
+        self._register_end = guarded(ProcessEnd(self._end).register)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -79,7 +79,7 @@ class Registry:
                 self._end_unused(wait=True)
 
     def prepare(self, directory: Path | None) -> None:
-        """Take the shared directory into use, if there is one, and see forks; once in a process."""
+        """Prepare the shared directory, if there is one, and register for forks and the end; once in a process."""
         if not self._is_prepared:
             self._is_prepared = True
             self.storage = Storage(directory)
@@ -90,7 +90,7 @@ class Registry:
                 os.register_at_fork(after_in_child=self._restart, after_in_parent=self._need.note_fork)
             atexit.register(self._end)
             if directory is not None:
-                self._watch_end()
+                self._register_end()
 
     def add(self, pool: Pool, identity: PoolIdentity) -> Monitor:
         """Instrument a pool, and return its monitor; its name becomes unique in this process.
@@ -151,13 +151,13 @@ class Registry:
     def shown_monitors(self) -> list[Monitor]:
         """Return the monitors of all pools of which there are counters in memory: living ones, then ended ones."""
         with self._ended.serialized():
-            # First: a pool that is collected after this line is in both lists, as one object. One of which the weak
-            # reference is dead already may not be among the ended ones yet.
+            # First: a pool that is collected after this line is in both lists, as one object. So also entries with a
+            # dead reference are taken: their pools may not be among the ended ones yet.
             living = [entry.monitor for entry in list(self._entries.values())]
             return list(dict.fromkeys([*living, *self._ended.monitors()]))
 
     def shared_snapshot(self) -> Snapshot | None:
-        """Return what all workers of the directory have, this one included; None when there is none to be read."""
+        """Return the snapshot of all workers of the directory; None if there is no directory or it cannot be read."""
         if self._reader is None:
             return None
         self._beat()
@@ -259,7 +259,7 @@ class Registry:
             errors.report(error)
 
     def _restart_if_forked(self) -> None:
-        """Restart in a child that was forked in C: its first call does, and the calls of other threads wait for it."""
+        """In a child that was forked in C, restart at its first call; other threads wait for it."""
         if not self._is_forked():
             return
         with self._restart_locks.setdefault(os.getpid(), threading.RLock()):
@@ -283,7 +283,7 @@ class Registry:
             for entry in self._pools():
                 entry.restart_after_fork(self.storage, self._new_state)
             unmap()
-            self._watch_end()
+            self._register_end()
             if self._heartbeat is not None:
                 self._start_heartbeat()
         finally:
@@ -297,4 +297,4 @@ class Registry:
 
 
 registry = Registry()
-"""That of this process."""
+"""The registry of this process."""

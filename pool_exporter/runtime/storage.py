@@ -1,8 +1,8 @@
 """Allocates the slots of each pool: in a memory-mapped file if POOL_EXPORTER_DIR works, otherwise in memory.
 
-Nothing is created before `start()`. Whatever goes wrong with the directory (full, read-only, deleted, no such system
-call), monitoring goes on in memory with one warning, and nothing is raised. System calls are made here: of the hooks,
-only the first event of a process, after a fork or after its files were left may call `start()`.
+No file is created before `start()`. Whatever goes wrong with the directory (full, read-only, deleted, a missing system
+call), monitoring goes on in memory with one warning, and nothing is raised. `start()` makes system calls, so hooks call
+it only before an event for which the process has no file: its first one, after a fork, or after its files were left.
 """
 
 import logging
@@ -78,7 +78,11 @@ class Storage:
             self.is_usable = False
             self.errors += 1
             if self.errors == 1:
-                _log.warning("POOL_EXPORTER_DIR=%s cannot be used (%s); pools stay in memory", self.directory, error)
+                _log.warning(
+                    "POOL_EXPORTER_DIR=%s cannot be used (%s): no other process sees the pools of this one",
+                    self.directory,
+                    error,
+                )
 
     def new_slots(self, identity: PoolIdentity, config: PoolConfig) -> Slots:
         """Return slots for a pool: in a file with the counters of an ended pool of the same identity, or in memory."""
@@ -99,7 +103,7 @@ class Storage:
         self.free(slots)
 
     def free(self, slots: Slots) -> None:
-        """Note that the pool of *slots* is gone; readers keep its counters."""
+        """Note that the pool of *slots* has ended; its file keeps the counters."""
         if self._worker is not None and id(slots) in self._in_file:
             self._in_file.discard(id(slots))
             self._worker.free(slots)
@@ -140,7 +144,7 @@ class Storage:
         return (lambda: None) if parent is None else parent.unmap
 
     def mark_ended(self) -> None:
-        """Write that this process ends by itself."""
+        """Write into its files that this process ends in order."""
         if self._worker is not None:
             self._worker.mark_ended()
 

@@ -10,9 +10,9 @@ No counter falls and none counts twice, whichever process is killed at whichever
 Every other reader reads the files first and the totals last, and leaves out the files that are named in the totals. In
 the other order, a file that is compacted in between would be in neither, and its counters would fall for one scrape.
 
-A file may be unlocked although its process is running: it is a copy, restored from a backup for example. The process
-notices at its next heartbeat, removes the copy and goes on in a new file. Until then the copy must not be compacted:
-workers leave it alone because they see the process, readers because they saw the file under another inode number.
+A file that is unlocked although its process is running is a copy, for example one restored from a backup. The process
+notices at its next heartbeat, removes the copy and goes on in a new file. Until then the copy must not be compacted: a
+worker does not, because it sees the process; a reader does not, because it saw the file under another inode number.
 
 A process that is killed while it creates a file leaves it under a temporary name. No other process knows its age
 (another machine's clock may have written its times), so a compactor removes what it has itself seen for a minute.
@@ -51,7 +51,7 @@ class Compactor:
 
     Attributes:
         totals: The totals as this process has read or written them last. No counter in them ever falls.
-        last_success: Wall clock time in seconds of the last look that found nothing wrong, None before the first.
+        last_success: When `compact` last succeeded, also with nothing to do: seconds of the wall clock; None before.
         times_behind: How often the totals on disk were found to be deleted or older than those known.
     """
 
@@ -135,7 +135,7 @@ class Compactor:
 
 
 def compact_if_due(directory: Path) -> None:
-    """Compact, unless a worker did in the last INTERVAL_SECONDS. For workers' heartbeats; it never raises.
+    """Compact, unless a worker did in the last INTERVAL_SECONDS. For workers' heartbeats; it raises no OSError.
 
     Without it, workers that end while no sidecar reads would fill the volume.
     """
@@ -146,7 +146,7 @@ def compact_if_due(directory: Path) -> None:
             age = time.time() - os.fstat(descriptor).st_mtime
             is_due = is_new or not 0 <= age < INTERVAL_SECONDS
             if is_due:
-                with suppress(PermissionError):  # Another user's: then each worker looks at each of its heartbeats.
+                with suppress(PermissionError):  # Another user's: then each worker compacts at each of its heartbeats.
                     os.utime(descriptor)
         finally:
             os.close(descriptor)
@@ -155,7 +155,7 @@ def compact_if_due(directory: Path) -> None:
 
 
 def make_space(directory: Path, seconds: float) -> None:
-    """Compact for about *seconds* at most, for a worker that found the volume full. It never raises."""
+    """Compact for about *seconds* at most, for a worker that found the volume full. It raises no OSError."""
     with suppress(OSError, CorruptFile):
         _compact_what_has_ended(directory, until=time.monotonic() + seconds)
 

@@ -1,7 +1,7 @@
 """The totals of dead workers: one file with the sums of their counters. This module reads, adds and replaces it.
 
-Anyone who may write the directory may put something else in its place, so it is opened and checked as a worker file is.
-When files are added to it, compaction.py decides.
+Any process that may write to the directory may put another file in its place, so it is opened and checked as a worker
+file is. compaction.py decides when files are added to it.
 """
 
 import json
@@ -27,7 +27,7 @@ BYTES_MAX: Final = 64 * 1024 * 1024
 COMPACTED_MAX: Final = 20_000
 """Maximum number of remembered names of compacted files. A compacted file is removed long before its name is."""
 POOLS_MAX: Final = 4096
-"""So many pools have counters of their own, so that an application with a name per engine cannot fill the volume."""
+"""The most pools with counters of their own: an application with a name per engine must not fill the volume."""
 COUNT_MAX: Final = 2**80
 """No sum of counters reaches it, and a float can hold it."""
 OTHER_POOL: Final = PoolIdentity("other")
@@ -47,7 +47,7 @@ class Totals:
         compacted: The names of the compacted files, oldest first (the values are None: an ordered set).
         ended: How many processes have ended, by how.
         hook_errors: Errors of the dead workers' hooks.
-        transport_errors: Failures of the shared directory that dead workers met.
+        transport_errors: Failed attempts of dead workers to write to the shared directory.
         pools_merged: How many pools were added to OTHER_POOL.
     """
 
@@ -130,9 +130,10 @@ def _highest(one: list[int], other: list[int]) -> list[int]:
 
 
 def end_reason(files: Sequence[ReadFile]) -> str:
-    """Return how the dead process of these files has ended, one of `WORKER_ENDS`; its first file says whether it did.
+    """Return how the dead process that wrote *files* has ended, as one of `WORKER_ENDS`.
 
-    A process that was killed is `crashed` only if a connection was used or a caller waited.
+    It was `stopped` if its first file says so. Otherwise it is `crashed` if a connection was used or a caller waited,
+    else `lost`.
     """
     first = next((found for found in files if found.file.is_first), files[0])
     if first.file.state == CLOSED:
@@ -169,7 +170,7 @@ def load(directory: Path) -> Totals:
     try:
         return _decoded(json.loads(text))
     except Exception as error:  # noqa: BLE001  # whatever the bytes are, the result is totals or a CorruptFile
-        raise CorruptFile(str(path), f"these are no totals: {error!r:.200}") from None
+        raise CorruptFile(str(path), f"it does not hold totals: {error!r:.200}") from None
 
 
 def _decoded(stored: Mapping[str, object]) -> Totals:

@@ -39,7 +39,7 @@ _log = logging.getLogger("pool_exporter")
 
 @dataclass(slots=True)
 class _Scrape:
-    """What one scrape has gathered so far: of each pool its parts, and the configurations of those that are alive."""
+    """What one scrape has gathered so far: for each pool its parts, and the configurations of its living workers."""
 
     pools: dict[PoolIdentity, tuple[list[ProcessSlots], list[PoolConfig]]] = field(
         default_factory=lambda: defaultdict(lambda: ([], []))
@@ -113,13 +113,13 @@ class DirectoryReader:
         return self._snapshot(scrape, started)
 
     def _attempt(self, step: Callable[[], object]) -> bool:
-        """Take a step of compaction. If it fails, the files count as they are, and the totals as they were."""
+        """Take a step of compaction, and return whether it succeeded; if not, the totals stay as they were."""
         try:
             step()
         except (CorruptFile, OSError) as error:
             self.fold_errors += 1
             if self.fold_errors == 1:
-                _log.warning("counters of ended workers cannot be compacted: %s; later failures are counted", error)
+                _log.warning("files of ended workers cannot be compacted: %s; later failures are only counted", error)
             return False
         return True
 
@@ -201,7 +201,7 @@ class DirectoryReader:
         for identity, (parts, configs) in scrape.pools.items():
             config = aggregate_config(configs) if configs else PoolConfig(None, None, {})
             pool = _decoded(parts, identity, config)
-            if pool is None:  # Impossible numbers in one file must not cost the other workers their pool.
+            if pool is None:  # Impossible numbers in one file must not hide the other workers' part.
                 possible = [part for part in parts if _decoded([part], identity, config) is not None]
                 fault = CorruptFile(identity.name, "its numbers describe no possible pool")
                 scrape.set_aside += [fault] * (len(parts) - len(possible))

@@ -1,8 +1,9 @@
 """Remembers the last good content of each worker file, so that no counter falls while a file cannot be used.
 
-- A file that is damaged, unreadable, or whose counters fell counts with its last good content.
+- A file that is damaged or unreadable, or in which a counter has fallen, counts with its last good content.
 - A file that was deleted under its living worker counts until the worker goes on in a new one.
-- A file that replaced a living worker's file (restored from a backup) is no dead worker's: it must not be compacted.
+- A file that has replaced a living worker's file (a restored backup) does not belong to a dead worker: it must not be
+  compacted.
 
 Nothing here may open a file.
 """

@@ -36,7 +36,7 @@ Translate = Callable[[Sequence[int]], list[int]]
 """Turns the slots of a file into slots in the order of this version's layout."""
 
 _NUMBER_MAX: Final = 2**62
-"""No count and no sum of times reaches it. The bits of a NaN, and half of all garbage, do."""
+"""No count and no sum of times reaches it; the bits of a NaN and half of all random numbers do."""
 
 
 def filled_bytes(header: bytes, size: int) -> int:
@@ -64,7 +64,7 @@ def parse(data: bytes, path: str, size: int | None = None) -> WorkerFile:
         raise
     except ValueError as error:
         raise CorruptFile(path, str(error)) from None
-    except Exception as error:  # noqa: BLE001  # bytes that a check forgot must cost this file alone, not the scrape
+    except Exception as error:  # noqa: BLE001  # damage that no check finds must not fail the scrape
         raise CorruptFile(path, f"its content is damaged: {type(error).__name__}") from None
 
 
@@ -74,7 +74,7 @@ def _parse(data: bytes, path: str, size: int) -> WorkerFile:
     fields = HEADER.unpack_from(data)
     magic, order, major, _, header_bytes, total = fields[:6]
     if magic != MAGIC or order != BYTE_ORDER:
-        raise ValueError("it does not begin as a worker file does")
+        raise ValueError("it does not begin with the magic and the byte order of a worker file")
     if sys.byteorder != "little":
         raise CorruptFile(path, "its numbers are little-endian, and this machine is big-endian", "version")
     if major != MAJOR:

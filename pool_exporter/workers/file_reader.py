@@ -1,9 +1,9 @@
 """Reads all worker files of a shared directory, whatever is in them.
 
-A file may be truncated, replaced, planted or deleted while it is read. Therefore a reader opens it without following
+A file may be truncated, replaced, forged or deleted while it is read. Therefore a reader opens it without following
 links or blocking, accepts only a regular file of a possible size, and reads with `pread`. It never maps a file: if a
-mapped file shrinks, the process gets a SIGBUS. A file that cannot be used is set aside with a reason, and costs nothing
-but its own numbers.
+mapped file shrinks, the process gets a SIGBUS. A file that cannot be used is set aside with a reason; only its own
+numbers are missing then.
 
 The name has to be `w-<uuid>.pool` with the uuid of the header: under another name it is a copy (`cp`, a hard link), and
 would count twice.
@@ -37,7 +37,7 @@ MODE: Final = 0o640
 """The group may read: a sidecar may run as another user of the same group."""
 
 FILES_READ_MAX: Final = 8192
-"""So many files of a directory are read; more than a 512 MiB volume holds."""
+"""So many files of a directory are read: as many as a volume of 512 MiB holds."""
 
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ATTEMPTS: Final = 8
@@ -87,7 +87,7 @@ def scan(directory: Path, *, is_dead_only: bool = False, until: float = math.inf
 
     Args:
         directory: The shared directory.
-        is_dead_only: Whether to leave out living workers, whose files are then only tested, not read.
+        is_dead_only: Whether to leave out living workers. Only the locks of their files are then tested.
         until: Monotonic time in seconds after which no further file is read.
 
     Raises:

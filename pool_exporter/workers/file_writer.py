@@ -1,13 +1,13 @@
 """Writes this process's worker files: creates and maps them, and hands out the slots of its pools in them.
 
-A file is created under a temporary name, gets its blocks (with a hole it would be a SIGBUS on a full volume), is
-locked, mapped and filled, and only then renamed to `w-<uuid>.pool`. Then its descriptor is closed. The mapping keeps
-the lock for as long as a process has the file mapped, and readers see by the lock that the writer is alive. Therefore a
-forked child closes the mapping that it inherited and never unlocks it: that would free the parent's lock.
+A file is created under a temporary name, gets its blocks (a store into a hole is a SIGBUS on a full volume), is locked,
+mapped and filled, and only then renamed to `w-<uuid>.pool`. Then its descriptor is closed. The mapping keeps the lock
+for as long as a process has the file mapped, and readers see by the lock that the writer is alive. Therefore a forked
+child closes the mapping that it inherited and never unlocks it: that would free the parent's lock.
 
-The format is in file_format.py. Everything here may fail: the volume may be full, the directory read-only or gone. It
-fails with OSError, and the caller goes on in memory. Of the hooks, only the one of a
-process's first event may call it: it makes system calls.
+The format is in file_format.py. Creating a file fails with OSError when the volume is full, or the directory read-only
+or gone; the caller then goes on in memory. It makes system calls, so no hook may do it but that of an event before
+which the process has no file.
 """
 
 import mmap
@@ -81,7 +81,7 @@ class MappedFile:
 
     def allocate(self, identity: PoolIdentity, config: PoolConfig) -> Slots | None:
         """Return the slots of a new pool entry, or None if the file has no space for one."""
-        count = len(self._views) - 1  # What is in the file, another program may have written.
+        count = len(self._views) - 1  # Not read from the file: another program may have written there.
         if count == ENTRIES_MAX:
             return None
         start = self._entries_at + count * ENTRY_BYTES
@@ -112,9 +112,9 @@ class MappedFile:
         self._slots[STATE] = CLOSED
 
     def mark_left(self) -> None:
-        """Store that the process goes on without this file: it then is no process's first, and counts no end.
+        """Store that the process goes on without this file, which then counts neither as a worker nor as an end.
 
-        Connections that are open go on in the process, so none of them is to be counted as closed with the file.
+        The process keeps its open connections, so none of them is to be counted as closed with the file.
         """
         for view in self._views[1:]:
             view[layout.OPEN_COUNT] = view[layout.DETACHED_COUNT] = 0

@@ -6,7 +6,8 @@ notes, for each living worker with a use or a caller under way, the time at whic
 counts up to that time, whichever reader finds it dead.
 
 The file has one record of 24 bytes for each worker file: its uuid, and a time of the worker's monotonic clock in
-nanoseconds. A process of another release ignores it. All failures are ignored: the file is a refinement.
+nanoseconds. A release that does not know the file ignores it. All failures are ignored: without the file, the time
+integrals of a killed worker may fall by up to a second once.
 """
 
 import os

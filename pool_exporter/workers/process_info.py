@@ -34,7 +34,7 @@ def this_process(process_uuid: bytes, version: str, file_uuid: bytes) -> Writer:
 
 
 def monotonic_of(writer: Writer) -> int:
-    """Return the current reading of a writer's monotonic clock, in nanoseconds.
+    """Return the present time of a writer's monotonic clock, in nanoseconds.
 
     On the same boot and in the same time namespace it is this process's own clock. Otherwise it is estimated from the
     wall clock: the time at which the file was created, plus its age.

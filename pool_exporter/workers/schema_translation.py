@@ -182,7 +182,7 @@ def _add_labelled(own: list[int], field: Field, values: Sequence[str], counts: S
 
 
 def _set_histogram(own: list[int], start: int, bounds: Sequence[int], slots: Slots) -> None:
-    """Count at each own bound what was counted at the writer's next lower one: too little, but never falling."""
+    """Count up to each bound what the writer counted up to its next lower or equal one: too few, but never falling."""
     cumulated = [0, *accumulate(slots[: len(bounds) + 1])]
     at_bounds = [cumulated[bisect_right(bounds, bound)] for bound in layout.BOUNDS_NS]
     previous = 0

@@ -204,7 +204,7 @@ def test_what_is_set_aside(directory: Path) -> None:
     assert [
         {"path": f"{directory}/w-a.pool", "reason": "irregular", "fault": "it has 8 bytes, too few for a worker file"}
     ] == (dumped["set_aside"])
-    assert dumped["accumulator"]["fault"].startswith("these are no totals")
+    assert dumped["accumulator"]["fault"].startswith("it does not hold totals")
 
 
 def test_pool_with_impossible_numbers_says_so(directory: Path) -> None:

@@ -113,7 +113,7 @@ def test_anything_else_is_refused(tmp_path: Path, key: str, value: object) -> No
     path = tmp_path / TOTALS_FILE
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
 
-    with pytest.raises(CorruptFile, match=r"these are no totals|more values"):
+    with pytest.raises(CorruptFile, match=r"it does not hold totals|more values"):
         load(tmp_path)
 
 
