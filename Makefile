@@ -38,7 +38,8 @@ EXTRAS_dev := dev
 
 # A worker of pytest-xdist a core, at most four: a machine with more cores would only start more servers at once. A file's
 # tests stay together, because they share servers; files keep their order, so that many short ones are the last.
-PYTEST := bin/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# A failed test of real processes is run once more at the end, alone: tests/second_run.py.
+PYTEST := bin/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --second-run
 NOT_SOAK := --ignore=tests/soak --ignore=tests/integration/reports
 NOT_UNIT := $(foreach wing,integration soak faults bench conformance test_demo_end_to_end.py,--ignore=tests/$(wing))
 
@@ -100,7 +101,7 @@ soak: $(VENV)/.installed-test
 	SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/pytest tests/soak -o log_cli_level=INFO $(ARGS)
 
 fuzz: $(VENV)/.installed-test
-	FUZZ_FACTOR=$(FUZZ_FACTOR) $(VENV)/bin/pytest tests/property/test_any_file.py $(ARGS)
+	FUZZ_FACTOR=$(FUZZ_FACTOR) $(VENV)/bin/pytest --timeout 0 tests/property/test_any_file.py $(ARGS)
 
 reports: $(VENV)/.installed-reports
 	$(VENV)/bin/pytest -m reports tests/integration/reports $(ARGS)

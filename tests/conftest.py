@@ -17,8 +17,9 @@ from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.registry import registry
 from tests.fixtures.postgres import PostgresServer, postgres_server
-from tests.fixtures.processes import kill_started_by
 from tests.fixtures.programs import require
+
+pytest_plugins = ["tests.time_limits", "tests.second_run", "tests.left_processes"]
 
 
 class _OfThisTest(EndedPools):
@@ -35,8 +36,6 @@ class _OfThisTest(EndedPools):
 
 _get_objects = gc.get_objects
 """A test may have replaced it."""
-
-_has_failed = pytest.StashKey[bool]()
 
 # No deadline for an example: on a busy machine it would fail without a fault. In CI the examples are always the same.
 _in_ci = os.environ.get("CI") == "true"
@@ -63,24 +62,11 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note which tests have failed, for the teardown."""
-    report = yield
-    if report.failed:
-        item.stash[_has_failed] = True
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
-    """Kill the processes that a failed test has left: with their ports and files they would fail the next tests."""
+def pytest_runtest_teardown() -> Generator[None]:
+    """Close connections to SQLite that the test has left, where they give a warning."""
     if SQLITE_WARNS:
         dispose_engines()
-    try:
-        return (yield)
-    finally:
-        if item.stash.get(_has_failed, False):
-            kill_started_by(f"{item.nodeid} (call)")
+    return (yield)
 
 
 @pytest.fixture(name="_no_settings_from_outside", scope="session", autouse=True)

@@ -52,6 +52,7 @@ def in_child(work: Callable[[], Any]) -> Any:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # pytest-timeout's handler would not end it.
         signal.alarm(30)  # A child that waits for ever is ended.
         answer = "null"
         try:

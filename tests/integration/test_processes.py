@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.deadlines import until
-from tests.fixtures.processes import Process, free_port, kill_started_by, started_by
+from tests.fixtures.processes import Process, free_port, is_running, kill_started_by, started_by
 
 pytest_plugins = ["pytester"]
 
@@ -27,14 +27,6 @@ def test_fails():
     print(f"pid={child.pid}")
     assert False
 """
-
-
-def is_running(pid: int) -> bool:
-    """Whether there is such a process, and it is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.parametrize("how", ["end", "kill"])
