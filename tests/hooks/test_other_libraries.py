@@ -13,8 +13,7 @@ from sqlalchemy.pool import Pool, QueuePool
 
 from pool_exporter import Monitor, instrument
 from pool_exporter.hook_errors import errors
-from pool_exporter.hooks import self_test
-from pool_exporter.hooks.compatibility import TESTED_VERSIONS, misfits
+from pool_exporter.hooks.compatibility import TESTED_VERSIONS, misfits, self_test
 from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.server_pids import server_pid
 from pool_exporter.hooks.sqlalchemy_private import RECORD, places, verify

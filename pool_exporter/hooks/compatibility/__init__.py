@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import __version__
 
-from pool_exporter.hooks.self_test import failures
+from pool_exporter.hooks.compatibility.self_test import failures
 from pool_exporter.hooks.sqlalchemy_private import verify
 
 TESTED_VERSIONS: Final = frozenset({"2.0.58", "2.1.9"})

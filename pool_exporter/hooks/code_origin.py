@@ -1,0 +1,117 @@
+"""Tells from a code object's file which part of the process it belongs to: the application, a library, an event loop.
+
+The answer is kept by file name, because a string keeps its hash and a code object computes it each time. Nothing here
+may keep a frame, or know a pool. A checkout reads `ORIGINS` for each frame above it, so that finding a known file is
+one look into a dictionary.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+from types import CodeType
+from typing import Final
+
+import sqlalchemy
+
+
+class Origin(Enum):
+    """What a code object belongs to."""
+
+    APPLICATION = "application"
+    LIBRARY = "library"
+    """An installed package, or a module that the user wants to be treated as one."""
+    STANDARD_LIBRARY = "standard library"
+    """Also code that has no file, as generated code."""
+    LOOP = "event loop"
+    """What runs the handles of an event loop: the frames further out did not ask for what runs in them."""
+    SQLALCHEMY = "sqlalchemy"
+    OWN = "pool_exporter"
+
+
+def _folder(path: Path) -> str:
+    return f"{path.as_posix()}/"
+
+
+_FOLDERS: Final = (
+    (_folder(Path(sqlalchemy.__file__).parent), Origin.SQLALCHEMY),
+    (_folder(Path(__file__).parent.parent), Origin.OWN),
+)
+_STANDARD: Final = _folder(Path(os.__file__).parent)
+_INSTALLED: Final = ("/site-packages/", "/dist-packages/")
+_LOOPS: Final = tuple(f"{_STANDARD}asyncio/{name}.py" for name in ("events", "base_events", "unix_events", "runners"))
+_UVLOOP: Final = "/uvloop/__init__.py"
+"""The only module of uvloop that has frames; its loop is compiled."""
+_TYPED: Final = ("<stdin>", "<console>", "<ipython-input", "<python-input")
+"""File names of what is typed at a prompt."""
+
+_FILES_MAX: Final = 10_000
+"""Generated code may have a new file name each time."""
+
+
+class Origins(dict[str, Origin]):
+    """The origin of each file by the `co_filename` of its code, worked out at the first look.
+
+    Args:
+        skipped_modules: Modules and packages of the application to treat as a library, as "orders.db".
+    """
+
+    def __init__(self, skipped_modules: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.skipped_modules = tuple(skipped_modules)
+
+    def __missing__(self, file: str) -> Origin:
+        """Work out the origin of *file* and keep it."""
+        if len(self) >= _FILES_MAX:
+            self.clear()
+        found = _origin(file)
+        if found is Origin.APPLICATION and self.skipped_modules and _is_in(module_name(file), self.skipped_modules):
+            found = Origin.LIBRARY
+        self[file] = found
+        return found
+
+    def skip(self, modules: Iterable[str]) -> None:
+        """Treat these *modules* and packages of the application, and no others, as a library."""
+        self.skipped_modules = tuple(modules)
+        self.clear()
+
+
+ORIGINS: Final = Origins()
+"""Those of this process."""
+
+
+def origin_of(code: CodeType) -> Origin:
+    """Return what *code* belongs to."""
+    return ORIGINS[code.co_filename]
+
+
+def is_loop_boundary(code: CodeType) -> bool:
+    """Return whether *code* runs the handles of an event loop."""
+    return ORIGINS[code.co_filename] is Origin.LOOP
+
+
+def module_name(file: str) -> str:
+    """Return the dotted name under which *file* can be imported, by the longest entry of `sys.path`; "" if by none."""
+    path = Path(file).absolute().with_suffix("")
+    folders = (Path(each).absolute() for each in list(sys.path))
+    names = [".".join(path.relative_to(folder).parts) for folder in folders if path.is_relative_to(folder)]
+    return min(names, key=len, default="").removesuffix(".__init__")
+
+
+def _origin(file: str) -> Origin:
+    if file.startswith("<"):
+        return Origin.APPLICATION if file.startswith(_TYPED) else Origin.STANDARD_LIBRARY
+    path = Path(file).as_posix()
+    for folder, origin in _FOLDERS:
+        if path.startswith(folder):
+            return origin
+    if path in _LOOPS or path.endswith(_UVLOOP):
+        return Origin.LOOP
+    if any(folder in path for folder in _INSTALLED):  # These may be inside the standard library's folder.
+        return Origin.LIBRARY
+    return Origin.STANDARD_LIBRARY if path.startswith(_STANDARD) else Origin.APPLICATION
+
+
+def _is_in(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == each or module.startswith(f"{each}.") for each in packages)
