@@ -1,0 +1,149 @@
+"""The verdict is that of the first rule of the table which holds, for every evidence."""
+
+import re
+from dataclasses import fields, replace
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pool_exporter.diagnosis import verdict as module
+from pool_exporter.diagnosis.evidence import Evidence
+from pool_exporter.diagnosis.verdict import RULES, VERDICTS, verdict
+
+# The table, read from the docstring. A rule may go on in the next line.
+TABLE = re.sub(r"\n {8,}and ", " and ", module.__doc__ or "")
+ROWS = [
+    tuple(cell.strip() for cell in line.split("|", 2)) for line in TABLE.splitlines() if re.match(r" +\d+ +\|", line)
+]
+
+WAITED = Evidence(limit=4, used=4, pending=1, timeout_seconds=2.0, wait_seconds=1.0, oldest_wait_seconds=1.0)
+STUCK = replace(WAITED, is_stuck=True, mean_use_seconds=0.01, arrivals_per_second=10.0)
+TIMED_OUT_LATE = replace(STUCK, at_timeout=True, wait_seconds=2.6)
+
+EXAMPLES = [
+    (1, "leak", replace(STUCK, n_lost=4)),
+    (2, "loop_waits", replace(STUCK, loop_waits=True, n_fresh=1, n_app=4)),
+    (3, "loop_blocked", replace(STUCK, is_async=True, n_fresh=1, is_loop_unanswered=True)),
+    (3, "loop_blocked", replace(STUCK, is_async=True, n_fresh=1, loop_late_share=0.5, loop_late_seconds=0.06)),
+    (3, "loop_blocked", replace(TIMED_OUT_LATE, is_async=True, n_fresh=1)),
+    (4, "server_full", Evidence(failed_opens=3, is_server_full=True)),
+    (4, "server_full", Evidence(failed_opens=1, is_server_full=True, pools_made=5)),
+    (5, "server_down", Evidence(failed_opens=3)),
+    (6, "lost_places", replace(STUCK, used=3, lost_places=1)),
+    (7, "opening", replace(STUCK, used=3, opening=1)),
+    (8, "threads_deadlock", replace(STUCK, is_limiter_blocked=True)),
+    (9, "self_deadlock", replace(STUCK, n_self=3, n_lost=1)),
+    (10, "leak", replace(WAITED, n_lost=1, n_db=3, arrivals_per_second=1.0, mean_use_seconds=0.1)),
+    (10, "leak", Evidence(limit=4, used=1, n_lost=1)),
+    (11, "healthy", Evidence()),
+    (11, "healthy", replace(WAITED, oldest_wait_seconds=0.4)),
+    (12, "starved", TIMED_OUT_LATE),
+    (13, "burst", replace(WAITED, arrivals_per_second=50.0, long_arrivals_per_second=25.0)),
+    (13, "too_small", replace(WAITED, arrivals_per_second=49.0, long_arrivals_per_second=25.0)),
+    (13, "too_small", replace(WAITED, mean_use_seconds=0.29, long_mean_use_seconds=0.1)),
+    (14, "locks", replace(STUCK, n_db=4, n_locked=2)),
+    (15, "slow_queries", replace(STUCK, n_db=4, n_locked=1)),
+    (15, "slow_queries", replace(WAITED, n_db=4, mean_use_seconds=1.0)),
+    (15, "slow_queries", replace(WAITED, n_db=4, mean_use_seconds=0.31, long_mean_use_seconds=0.1)),
+    (16, "held_in_own_code", replace(STUCK, n_app=2, n_known=2)),
+    (17, "unknown", replace(STUCK, n_app=1, n_known=1)),
+    (17, "unknown", STUCK),
+]
+
+
+def holds(rule: str, evidence: Evidence) -> bool:
+    """Return whether a rule of the table holds: its names are the evidence's."""
+    names = {name: getattr(evidence, name) for name in dir(evidence) if not name.startswith("_")}
+    return bool(eval(rule, {"max": max}, names))  # noqa: S307  # a docstring of the package
+
+
+_KINDS: dict[object, st.SearchStrategy[object]] = {
+    bool: st.booleans(),
+    int: st.integers(0, 5),
+    float: st.sampled_from([0.0, 0.05, 0.1, 0.5, 0.9, 1.0, 2.0, 2.6, 30.0, 60.0, 61.0, inf]),
+    str: st.just(""),
+}
+
+
+def evidences() -> st.SearchStrategy[Evidence]:
+    """Draw evidence of every kind, also such as no pool would give, near the limits of the rules."""
+    return st.builds(Evidence, **{field.name: _KINDS[field.type] for field in fields(Evidence)})
+
+
+def test_the_table_is_the_rules() -> None:
+    """The table in the docstring has one row for each rule, in the same order, numbered as in the design."""
+    assert [name for name, _ in RULES] == [row[1] for row in ROWS]
+    assert [*range(1, 14), *range(13, 18)] == [int(row[0]) for row in ROWS]
+
+
+@given(evidences())
+def test_the_first_rule_that_holds_decides(evidence: Evidence) -> None:
+    """For any evidence the verdict is that of the table's first row of which the rule, evaluated, holds."""
+    assert next(name for _, name, rule in ROWS if holds(rule, evidence)) == verdict(evidence)
+
+
+@given(evidences())
+def test_each_rule_is_as_written(evidence: Evidence) -> None:
+    """Every rule, not only the first that holds, is the same in the table and in the code."""
+    assert [holds(rule, evidence) for _, _, rule in ROWS] == [rule(evidence) for _, rule in RULES]
+
+
+@pytest.mark.parametrize(("row", "expected", "evidence"), EXAMPLES)
+def test_every_row_has_an_example(row: int, expected: str, evidence: Evidence) -> None:
+    """An evidence for which this row of the table is the first that holds."""
+    first = next(i for i, (_, rule) in enumerate(RULES) if rule(evidence))
+
+    assert expected == verdict(evidence)
+    assert row == int(ROWS[first][0])
+
+
+def test_no_row_is_without_an_example() -> None:
+    """Each row of the table decides at least once in the examples above."""
+    assert {int(row[0]) for row in ROWS} == {row for row, _, _ in EXAMPLES}
+    assert set(VERDICTS) == {expected for _, expected, _ in EXAMPLES}
+
+
+@given(evidences())
+def test_no_leak_without_a_lost_connection(evidence: Evidence) -> None:
+    """`leak` is never said where no holder is lost."""
+    assert verdict(replace(evidence, n_lost=0)) != "leak"
+
+
+@given(evidences(), st.integers(1, 3))
+def test_a_leak_stays_one_with_more_lost(evidence: Evidence, more: int) -> None:
+    """With more lost connections a leak is still one, unless all the other holders wait for the pool themselves."""
+    worse = replace(evidence, n_lost=evidence.n_lost + more)
+    expected = {"leak", "self_deadlock"} if evidence.n_self else {"leak"}
+
+    assert verdict(evidence) != "leak" or verdict(worse) in expected
+
+
+@given(evidences())
+def test_healthy_when_no_caller_waits(evidence: Evidence) -> None:
+    """Without a waiter, a time-out, a failing server or a lost connection a pool is healthy, whatever else it does."""
+    calm = replace(evidence, pending=0, at_timeout=False, failed_opens=0, n_lost=0, seconds_since_timeout=inf)
+
+    assert verdict(calm) == "healthy"
+
+
+@given(evidences())
+def test_not_healthy_while_a_caller_waits(evidence: Evidence) -> None:
+    """At a time-out, and a minute after it, no pool is healthy."""
+    assert verdict(replace(evidence, at_timeout=True)) != "healthy"
+    assert verdict(replace(evidence, seconds_since_timeout=60.0)) != "healthy"
+
+
+@given(evidences())
+def test_a_lost_connection_never_makes_a_pool_healthy(evidence: Evidence) -> None:
+    """One lost connection more makes no verdict `healthy` that was another one."""
+    worse = replace(evidence, n_lost=evidence.n_lost + 1)
+
+    assert verdict(evidence) == "healthy" or verdict(worse) != "healthy"
+
+
+@given(evidences())
+def test_what_is_stuck_is_not_too_small(evidence: Evidence) -> None:
+    """Where nothing is granted, no larger pool is advised."""
+    assert verdict(replace(evidence, is_stuck=True)) not in {"too_small", "burst"}
