@@ -76,7 +76,7 @@ def _url_error(url: str | URL, allowed: str) -> SettingsError:
 
 
 def _has_stray_at(text: str) -> bool:
-    """Tell whether SQLAlchemy would parse a part of the password as host or database, and show it."""
+    """Return whether SQLAlchemy would parse a part of the password as host or database, and show it."""
     place = re.match(r"[\w+]+://(?:[^:/]*(?::[^@]*)?@)?(.*)", text, re.DOTALL)
     return place is not None and "@" in place[1]
 

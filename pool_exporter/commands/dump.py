@@ -2,8 +2,8 @@
 
 docs/reference/dump.md has the format.
 
-It only reads: it compacts nothing, and decodes pools as a scrape does. Nothing here may read a slot. The output has no
-secret, because the directory has none: identities are made without passwords, and no SQL is ever written.
+It only reads: it compacts nothing, and decodes pools as a scrape does. Nothing here may read a slot by its index. The
+output has no secret, because the directory has none: identities contain no password, and no SQL is ever written.
 """
 
 import argparse
@@ -49,7 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(asked: argparse.Namespace) -> None:
-    """Print the dump. Raises SettingsError for a directory that cannot be read."""
+    """Print the dump.
+
+    Raises:
+        SettingsError: The directory cannot be read.
+    """
     directory = directory_of(asked)
     try:
         dumped = dump(directory)
@@ -59,7 +63,11 @@ def run(asked: argparse.Namespace) -> None:
 
 
 def dump(directory: Path) -> Json:
-    """Return the directory's content. Raises OSError when it cannot be read."""
+    """Return the directory's content.
+
+    Raises:
+        OSError: The directory cannot be read.
+    """
     scanned = scan(directory)
     # Files first, totals last: a file that is compacted meanwhile is then in both, and left out by its name.
     totals, fault = _totals(directory)

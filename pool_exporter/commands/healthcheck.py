@@ -1,6 +1,6 @@
 """`pool-exporter healthcheck`: request a sidecar's /-/healthy, for Docker's HEALTHCHECK. Standard library only.
 
-A sidecar that responds is healthy. So a refusal is healthy, too: it wants a password or a client certificate, or its
+A sidecar that responds is healthy, also if it refuses the request: it needs a password or a client certificate, or its
 rate limit is reached. The sidecar's certificate is not verified, because nothing secret is sent.
 """
 
@@ -92,7 +92,7 @@ def _answer(connection: http.client.HTTPConnection) -> str | None:
 
 
 def _starts_handshake(place: tuple[str, int] | Path, seconds: float) -> bool:
-    """Tell whether the server answers the first TLS message of a client."""
+    """Return whether the server answers the first TLS message of a client."""
     outgoing = ssl.MemoryBIO()
     with suppress(ssl.SSLWantReadError):
         _context().wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()

@@ -1,6 +1,6 @@
 """The database settings of the demo: DATABASE_URL and DB_*, from the environment and `.env`; the engine's arguments.
 
-This module makes no engine and prints nothing. Variables of POOL_EXPORTER_* are environment.py's.
+This module makes no engine and prints nothing. POOL_EXPORTER_* are read by environment.py.
 
 * The environment wins over `.env`, key by key. A missing `.env` is fine, a malformed or unreadable one an error.
   `${NAME}` in `.env` is replaced, from the environment first. A directory named `.env` is ignored: it is a virtualenv.
@@ -51,7 +51,7 @@ def _checked(secret: SecretStr) -> SecretStr:
 
 
 def _read(*keys: str, allowed: str, **limits: Any) -> Any:  # noqa: ANN401 -- as pydantic's own Field().
-    """Declare an optional setting: its keys, of which the first that is set counts, and its rule in words."""
+    """Declare an optional setting: its keys, of which the first that is set counts, and what is *allowed*, as text."""
     return Field(None, validation_alias=AliasChoices(*keys), description=allowed, **limits)
 
 

@@ -142,7 +142,7 @@ def _worker(database: Database, listener: socket.socket, environ: dict[str, str]
         pass_fds=[listener.fileno()],
     )
     if process.stdin is not None:  # It stays open, because a worker ends when it is closed.
-        process.stdin.write(pickle.dumps(replace(database, is_own=True)))  # The demo removes the tables, and no worker.
+        process.stdin.write(pickle.dumps(replace(database, is_own=True)))  # Workers must not remove the tables.
         process.stdin.flush()
     return process
 
@@ -156,7 +156,7 @@ def _sidecar(host: str, port: int, directory: Path, environ: dict[str, str]) -> 
 async def _started(
     option: str, value: int, is_there: Callable[[], bool], processes: "Sequence[subprocess.Popen[bytes]]"
 ) -> None:
-    """Wait until it is there. Raises SettingsError if it takes too long, or one of the processes has ended."""
+    """Wait until *is_there* is true. Raises SettingsError if that takes too long, or a process has ended."""
     now = asyncio.get_running_loop().time
     end = now() + START_SECONDS_MAX
     while not await asyncio.to_thread(is_there):
@@ -168,7 +168,7 @@ async def _started(
 
 
 def _answers(host: str, port: int) -> bool:
-    """Tell whether a server at this address says that it is healthy."""
+    """Return whether a server at this address says that it is healthy."""
     with closing(http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS_MAX)) as connection:
         try:
             connection.request("GET", "/-/healthy")

@@ -67,7 +67,7 @@ class Load:
 
     @property
     def action_number(self) -> int:
-        """A number that is another one each time."""
+        """A number that is higher each time."""
         return next(self._actions)
 
     async def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401  # JSON

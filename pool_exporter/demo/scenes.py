@@ -125,4 +125,4 @@ SCENES = (
 )
 
 RESTARTING = ("restart",)
-"""The scenes that need a server whose connections can be ended."""
+"""The scenes that need a server on which the demo can end connections."""

@@ -3,8 +3,8 @@
 The counters of the workers outlive the sidecar. Without this file a new sidecar would push their whole history again,
 and a backend that adds deltas up would count it twice.
 
-There is one file for each target. It holds the values of the last push that arrived, and its time; it is replaced after
-each. A file that cannot be read or written is ignored, with one warning: the pushes go on. Nothing here may push.
+There is one file for each target. It holds the values of the last push that arrived, and its time, and is replaced
+after each push. If it cannot be read or written, one warning is logged, and the pushes go on. Nothing here may push.
 """
 
 import json
@@ -24,7 +24,7 @@ from pool_exporter.metrics.snapshot import Histogram, Snapshot
 from pool_exporter.otel.points import GROWING, PointStream, Values
 
 OF_WORKERS: Final = ("hook_errors", "pools_instrumented", "pools_ended", "transport_errors", "workers_ended")
-"""The exporter's counters that workers keep, and that outlive the sidecar. All other counters start at 0 when the
+"""The exporter's counters that workers keep, so that they outlive the sidecar. Its other counters start at 0 when the
 sidecar starts."""
 
 BYTES_MAX: Final = 64 * 1024 * 1024

@@ -1,8 +1,8 @@
-"""Replays histograms into a MeterProvider that has no place for a metric producer, value by value at each collection.
+"""Replays histograms into a MeterProvider that can have no metric producer, value by value at each collection.
 
 The values are not those that were measured, but they give the same histogram: as many in each bucket, and the same sum.
-Only collections cost time, about 7 microseconds a value, for at most `VALUES_MAX` values; the rest is recorded at the
-next collections. Exemplars cannot be replayed.
+A collection records at most `VALUES_MAX` values, about 7 microseconds each; the next collections record the rest.
+Exemplars cannot be replayed.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class HistogramReplay:
         self._waiting: Iterator[tuple[Instrument, float, Attributes]] = iter(())
 
     def replay(self, snapshot: Snapshot, now: int) -> None:
-        """Record what is new in *snapshot*, after what is left of the one before. *now* is nanoseconds since 1970."""
+        """Record what is left of the snapshot before, then what is new in this one. *now* is nanoseconds since 1970."""
         left = VALUES_MAX - self._record_waiting(VALUES_MAX)
         if left:
             points = self._stream.read(snapshot, now)

@@ -1,4 +1,4 @@
-"""Reports the pools to a MeterProvider of the application, beside the application's own metrics.
+"""Reports the pools to a MeterProvider of the application, in addition to the application's own metrics.
 
 There are two ways, and each provider gets the better one that it supports:
 
@@ -8,9 +8,9 @@ There are two ways, and each provider gets the better one that it supports:
   supports this. If the SDK's provider has Views, which apply to instruments only, scalars are instruments and
   histograms come from the producer.
 
-The observable instruments are created in either case. A collection that calls them wants these metrics; if the scope or
-the SDK is disabled, it does not, and gets none. Nothing may be counted here, and pools, monitors and providers are held
-weakly.
+The observable instruments are created in either case. The producer adds metrics only to a collection that has called
+them: one does not if the scope or the SDK is disabled. Nothing may be counted here, and pools, monitors and providers
+are held weakly.
 """
 
 import logging
@@ -154,8 +154,8 @@ class MeterProviderBridge:
 
 
 _OTHER_PROVIDER: Final = (
-    "%s.%s has no place for a metric producer that this version knows: pool_exporter replays its histograms at each "
-    "collection, without exemplars"
+    "pool_exporter cannot add its metric producer to %s.%s: it replays its histograms at each collection, without "
+    "exemplars"
 )
 
 
@@ -178,7 +178,7 @@ class _Bridges:
         self._all.add(bridge)
         if not self._forks:
             self._forks = True
-            if hasattr(os, "register_at_fork"):  # Not where no process can fork.
+            if hasattr(os, "register_at_fork"):  # Missing where no process can fork.
                 os.register_at_fork(after_in_child=self._after_fork)
         return bridge
 
@@ -202,7 +202,7 @@ def attach_to_provider(
     Args:
         provider: A MeterProvider. For the global placeholder, the provider that is set later gets the pools.
         all_monitors: Returns all monitors.
-        monitor: The monitor whose pool is reported; None for all.
+        monitor: The monitor of the pool that is reported; None for all pools.
         counts: Counts the pools of the process.
 
     Returns:

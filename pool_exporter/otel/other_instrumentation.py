@@ -1,8 +1,8 @@
 """Replaces the pool metric of opentelemetry-instrumentation-sqlalchemy; the spans of that package stay.
 
-That package adds and subtracts connections on the pool's events. This costs many times more than this package's
-monitoring, and is wrong after a detach, a dispose or a fork. This module removes its listeners of pool events and keeps
-it from adding more, for engines that it has instrumented and for later ones. Private names of
+That package adds and subtracts connections on the pool's events, which is slower than this package's monitoring by a
+multiple, and wrong after a detach, a dispose or a fork. This module removes its listeners of pool events and keeps it
+from adding more, for engines that it has instrumented and for later ones. Private names of
 opentelemetry-instrumentation-sqlalchemy are used only in this module.
 """
 
@@ -47,7 +47,7 @@ def take_over() -> Callable[[], None]:
             listeners.remove(entry)  # Otherwise the package would fail when it is uninstrumented.
     except (AttributeError, KeyError, TypeError, ValueError):
         _log.warning(
-            "this version of %s is not known: its pool metric stays, beside those of pool_exporter",
+            "this version of %s is not known: its pool metric stays, in addition to those of pool_exporter",
             _PACKAGE,
         )
         return _nothing
@@ -94,4 +94,4 @@ class _CopyOnIterate(deque[Any]):
 
 
 def _nothing() -> None:
-    """Do nothing: nothing was taken over."""
+    """Do nothing: there is nothing to restore."""

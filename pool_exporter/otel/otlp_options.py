@@ -51,7 +51,7 @@ _SERVICE: Final = "pool_exporter"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments to a command's."""
+    """Add the arguments of a push to a command's parser."""
     parser.add_argument(
         "--otlp",
         metavar="ENDPOINT",
@@ -132,7 +132,7 @@ def push_target(
 def _is_url(text: str) -> bool:
     try:
         return urlsplit(text).scheme in ("http", "https")
-    except ValueError:  # Half of an IPv6 address.
+    except ValueError:  # Such as `http://[::1`.
         return False
 
 
@@ -154,7 +154,7 @@ def _exporter(endpoint: str, protocol: str) -> "MetricExporter":
 def _deltas(environ: Mapping[str, str], problems: list[Problem]) -> frozenset[Kind]:
     preference = _first(environ, _PREFERENCE) or "cumulative"
     if preference.lower() not in _DELTAS:
-        problems.append(Problem(_PREFERENCE, preference, f"must be {', '.join(_DELTAS)}"))
+        problems.append(Problem(_PREFERENCE, preference, f"must be one of {', '.join(_DELTAS)}"))
     return _DELTAS.get(preference.lower(), frozenset())
 
 

@@ -153,9 +153,8 @@ class _ExporterLogFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.thread != self._thread:
             return True
-        self.text = (
-            self.text or record.getMessage()
-        )  # The first line gives the reason, the others that the exporter tries again.
+        # The first line gives the reason; the others say that the exporter tries again.
+        self.text = self.text or record.getMessage()
         return False
 
     def __enter__(self) -> None:

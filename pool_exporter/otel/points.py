@@ -4,8 +4,8 @@ One loop over the catalogue. No metric's name may be in this file, and no packag
 `sdk_data` makes the SDK's objects of these points. Times are nanoseconds of the wall clock and are arguments.
 
 A `PointStream` is the memory of one reader. Cumulative values are reported as they are, with the time since which they
-count. A delta is what was added since the last read that was committed, so that a failed export loses nothing. A pool
-whose counters fell is taken for another pool of the same name, which counts since the read before.
+count. A delta is what was added since the last read that was committed, so that a failed export loses nothing. If a
+counter has fallen, the pool is taken for another one of the same name, which counts since the last committed read.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ ALL_METRICS: Final = (*METRICS, *SERVER_METRICS)
 """These, and the metrics of database servers that a sidecar with a probe adds."""
 
 GROWING: Final = frozenset({Kind.COUNTER, Kind.HISTOGRAM})
-"""The kinds whose values never fall. Only these are ever reported as deltas."""
+"""The kinds of metrics with values that never fall. Only these are ever reported as deltas."""
 
 _Measured: TypeAlias = PoolSnapshot | ServerSnapshot | Snapshot
 _Key: TypeAlias = PoolIdentity | ServerIdentity | None

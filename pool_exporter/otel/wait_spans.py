@@ -46,7 +46,11 @@ class WaitSpans:
     def __init__(
         self, monitor: HasIdentity, state: PoolState, seconds: float, tracer_provider: TracerProvider | None = None
     ) -> None:
-        """Create a span for each wait of *seconds* or longer. Raises ValueError if that is no duration."""
+        """Create a span for each wait of *seconds* or longer.
+
+        Raises:
+            ValueError: *seconds* is negative, infinite or not a number.
+        """
         self._threshold = wait_threshold_ns(seconds)
         self._monitor = ref(monitor)
         self._exemplars: dict[int, Exemplar] = {}

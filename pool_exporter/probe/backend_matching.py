@@ -7,8 +7,8 @@ Pure functions; the time is an argument. The rules:
   leads to that alone: the pids that PgBouncer reports to its clients are no backends of the database server.
 - A backend is *owned* once a living pool has had its pid. Nothing else makes it owned: an application_name is free
   text, and the same service on another machine has the same. (A pid and a start time together are never used again.)
-- An owned backend is *orphaned* if it is still there in a query made `GRACE_SECONDS` or later after its pool no longer
-  had it. So a connection that was just closed is none, however old the query or rare the scrapes. The usual causes: the
+- An owned backend is *orphaned* if a query shows it `GRACE_SECONDS` or later after its pool no longer had it. So a
+  connection that was just closed is not orphaned, however old the query or rare the scrapes. The usual causes: the
   worker was killed while the server was busy with its statement, the network is down, or the application detached the
   connection and keeps it.
 - The state of a held connection is that of its backend in the last query, if the use had begun by then. `unknown`: the

@@ -7,8 +7,8 @@ Pure functions; the time is an argument. The rules:
   connection again. Two connections that were both opened are never the same: where a name leads to several servers,
   each of those may have a backend with that pid.
 - A connection is *idle in a transaction* if it is idle in its pool, and its backend is in a transaction that was open
-  already at an earlier moment at which the connection was idle. A transaction of a use that has just begun or ended is
-  therefore none. Nor is that of a shared backend, which another connection may use.
+  already at an earlier moment at which the connection was idle. So a transaction of a use that has just begun or ended
+  does not count. Nor does that of a shared backend, which another connection may use.
 - A connection is *gone* if it is idle in its pool, and its backend, which an earlier query has shown, was missing in a
   query made `GRACE_SECONDS` ago or earlier. A backend that no query has shown does not count: a proxy that pools
   connections reports pids of its own, and a name may lead to several servers.
@@ -42,7 +42,9 @@ class ConnectionHistory(NamedTuple):
         shared_at: The time of the first query in which the backend was shared.
         idle_at: The last time at which the connection was idle, if it was not seen used since.
         idle_before: The last such time before the last query began.
-        is_shared: Whether it counts as shared; the next two likewise.
+        is_shared: Whether it counts as shared.
+        is_idle_in_transaction: Whether it counts as idle in a transaction.
+        is_gone: Whether it counts as gone.
     """
 
     was_there: bool = False

@@ -1,6 +1,6 @@
 """Queries the admin console of PgBouncer 1.18 and later, as a user of `stats_users`.
 
-It asks for pools and not for clients: PgBouncer has one thread, and all clients would wait while it makes a long list.
+It queries the pools and not the clients: PgBouncer has one thread, and all clients wait while it makes a long list.
 """
 
 from collections.abc import Iterable

@@ -96,7 +96,7 @@ class Poller:
         except (Exception, asyncio.CancelledError) as error:
             if stop.is_set():
                 raise
-            # Whatever else it is, also a cancellation without `stop`: the probe goes on.
+            # Any other error, also a cancellation without `stop`: the probe goes on.
             await self._disconnect()
             self._failed(error)
         else:

@@ -19,7 +19,7 @@ select current_setting('max_connections')::int
      - coalesce(current_setting('reserved_connections', true), '0')::int as connections_max
 """
 
-# A client whose type is hidden has a database; a background process of the server has none.
+# A client of hidden type has a database; a background process of the server has none.
 _BACKENDS: Final = """
 select pid
      , coalesce(extract(epoch from backend_start), 0)::float8 as started

@@ -36,7 +36,12 @@ class QueryResult:
         return pid in self._backends
 
     def backend_of(self, connection: PoolConnection, now: float) -> Backend | None:
-        """Return the backend of *connection*, whose ages are as of *now*; None if the server does not have it."""
+        """Return the backend of *connection*; None if the server does not have it.
+
+        Args:
+            connection: A connection of a pool.
+            now: The time at which the connection had the age that it states.
+        """
         backend = self._backends.get(connection.pid)
         if backend is None or connection.age_seconds is None:
             return backend

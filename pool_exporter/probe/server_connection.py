@@ -100,7 +100,7 @@ async def _connected(engine: AsyncEngine) -> AsyncConnection:
 
 @asynccontextmanager
 async def _to_console(target: ProbeTarget, timeout: float) -> AsyncIterator[ServerConnection]:
-    # SQLAlchemy sends statements on a new connection that the console does not know.
+    # On a new connection SQLAlchemy sends statements that the console does not know.
     import psycopg
     from psycopg.rows import dict_row
 
@@ -155,7 +155,7 @@ def _cut(pgconn: _HasSocket) -> None:
 
 
 def _release(error: BaseException | None) -> None:
-    """Clear the frames of an exception: they hold, in a reference cycle, a connection whose socket is still open."""
+    """Clear the frames of an exception: in a reference cycle, they hold a connection with an open socket."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

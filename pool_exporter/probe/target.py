@@ -48,7 +48,11 @@ class ProbeTarget:
 
 
 def parse_targets(urls: list[str]) -> tuple[ProbeTarget, ...]:
-    """Parse all *urls*. Raises SettingsError with everything that is wrong with them, passwords masked."""
+    """Parse all *urls*.
+
+    Raises:
+        SettingsError: Something is wrong with the URLs. The error has all of it, with passwords masked.
+    """
     found: list[ProbeTarget] = []
     problems: list[Problem] = []
     for url in urls:
@@ -66,7 +70,11 @@ def parse_targets(urls: list[str]) -> tuple[ProbeTarget, ...]:
 
 
 def parse_target(text: str) -> ProbeTarget:
-    """Parse one URL. Raises SettingsError if it is no URL, or of a server that cannot be probed."""
+    """Parse one URL.
+
+    Raises:
+        SettingsError: It is no URL, or of a server that cannot be probed.
+    """
     parsed = parse_url(text)
     aliases = tuple(_alias(alias) for alias in parsed.normalized_query.get(ALIAS, ()))
     parsed = parsed.difference_update_query([ALIAS])

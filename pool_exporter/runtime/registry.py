@@ -86,7 +86,7 @@ class Registry:
             if directory is not None:
                 self._sentinel.renew()  # It may be that of a parent, which had no pool.
                 self._reader = self.storage.reader()
-            if hasattr(os, "register_at_fork"):  # Not where no process can fork.
+            if hasattr(os, "register_at_fork"):  # Missing where no process can fork.
                 os.register_at_fork(after_in_child=self._restart, after_in_parent=self._need.note_fork)
             atexit.register(self._end)
             if directory is not None:

@@ -60,7 +60,7 @@ class LimitedProtocol(H11Protocol):
     Args:
         config: uvicorn's configuration.
         state: uvicorn's state of the server.
-        names: The names of which a client's certificate must have one; None if it needs none.
+        names: A client's certificate must have one of these names; None if it needs none.
         on_closed: Called when the connection has ended.
     """
 
@@ -209,7 +209,7 @@ class ConnectionLimiter:
                 await asyncio.sleep(ACCEPT_RETRY_SECONDS)
 
     async def _accept(self, listening_socket: socket.socket) -> bool:
-        """Accept one connection. It fails when descriptors have run out; then it stays in the kernel's queue."""
+        """Accept one connection, and return whether that succeeded. Without free descriptors it stays in the queue."""
         try:
             connection, _ = await self._loop.sock_accept(listening_socket)
             self._admit(connection)

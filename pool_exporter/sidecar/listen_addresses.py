@@ -20,7 +20,7 @@ from pool_exporter.errors import Problem, SettingsError
 FLAG: Final = "--web.listen-address"
 BACKLOG: Final = 128
 SOCKET_UMASK: Final = 0o117
-"""Only its owner and its group may use a unix socket, as the workers' files."""
+"""Only its owner and its group may use a unix socket."""
 
 _UNIX: Final = "unix:"
 _ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:/\[\]]*)):(?P<port>\d{1,5})")
@@ -38,7 +38,9 @@ def parse(address: str) -> tuple[str, int] | Path:
         return Path(address.removeprefix(_UNIX))
     found = _ADDRESS.fullmatch(address)
     if found is None or int(found["port"]) > PORT_MAX:
-        raise _error(address, "must be such as :10042, 127.0.0.1:10042, [::1]:10042 or unix:/run/pool_exporter.sock")
+        raise _error(
+            address, "must be an address such as :10042, 127.0.0.1:10042, [::1]:10042 or unix:/run/pool_exporter.sock"
+        )
     return found["v6"] or found["host"], int(found["port"])
 
 

@@ -1,4 +1,4 @@
-"""ASGI middleware of the sidecar: what the web config asks of a request, and a time limit for the response.
+"""ASGI middleware of the sidecar: checks of a request by the web config, and a time limit for the response.
 
 The order is: no body, rate limit, password, and then the time limit, which is the scraper's timeout. Every refusal is
 one line of text. This module does not know what is on a page.
@@ -54,7 +54,7 @@ class RateLimiter:
 
 
 class AuthMiddleware:
-    """Passes a request on if the current web config allows it, and sets the config's headers on every response.
+    """Passes a request on if the current web config allows it, and sets its headers on every response.
 
     Args:
         app: The next ASGI app.

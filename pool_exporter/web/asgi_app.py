@@ -1,8 +1,8 @@
 """The pages for ASGI servers: `metrics_endpoint` to add to an application, `make_asgi_app()` to run or to mount.
 
-Translates between ASGI and `responses`. Snapshots are taken and rendered in one thread for each event loop, so that
-they never block it. That thread is not one of those that Starlette or the loop share among their callers: when a pool
-is exhausted, all of these wait for a connection, and that is when the scrape matters.
+It translates between ASGI and `responses`. Snapshots are taken and rendered in one thread for each event loop, so that
+they never block the loop. The thread is not one of the loop's or Starlette's thread pool: when a pool of connections is
+exhausted, all of those wait for a connection, and that is when the scrape matters.
 
 The only module of this wing that imports Starlette.
 """
@@ -49,6 +49,9 @@ def make_asgi_app(source: Source | None = None, metrics: str = METRICS) -> ASGIA
 
     Returns:
         The ASGI app.
+
+    Example:
+        >>> app.mount("/pools", pool_exporter.make_asgi_app())
     """
     # The router answers the lifespan protocol. It has no routes, and so never redirects.
     return Router(default=_Pages(source or own_source(), metrics))

@@ -28,8 +28,8 @@ OPENMETRICS_1_0_0: Final = Format(
     "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
 )
 FORMATS: Final = (TEXT_0_0_4, TEXT_1_0_0, OPENMETRICS_1_0_0)
-"""The formats on offer; the first where the client has no preference. Our metric names are legal in each of them, so
-that every `escaping` that a client may ask for leaves them as they are."""
+"""The formats on offer; the first where the client has no preference. The package's metric names are legal in each of
+them, so every `escaping` that a client may request leaves them as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def choose_format(accept: str) -> Format:
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Tell whether the Accept-Encoding header accepts gzip, and does not prefer no compression."""
+    """Return whether the Accept-Encoding header accepts gzip, and does not prefer no compression."""
     qualities = {element.value: element.quality for element in _elements(accept_encoding)}
     gzip = qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0.0)))
     return gzip > 0 and gzip >= qualities.get("identity", 0.0)
@@ -91,7 +91,7 @@ def _exactness(element: _Element, offered: Format) -> int:
 
 
 def _elements(header: str) -> Iterator[_Element]:
-    """Yield the elements of the list in order, without those whose quality is not a number from 0 to 1."""
+    """Yield the elements of the list in order, without those that have a quality other than a number from 0 to 1."""
     for element in _ELEMENT.findall(header):
         value, *rest = _PARAMETER.findall(element) or [""]
         parameters = dict(map(_parameter, rest))

@@ -77,7 +77,7 @@ _DETAILS: Final = {
     "address": "{}",
     "port": "port {}",
 }
-"""The attributes that tell pools of one name apart, and how each is printed."""
+"""The attributes that distinguish pools of one name, and how each is printed."""
 
 
 def render(snapshot: Snapshot, metrics: str = "/metrics") -> str:

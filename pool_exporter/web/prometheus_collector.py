@@ -20,7 +20,7 @@ class PoolCollector(Collector):
         source: Returns the snapshot of each scrape, by default that of this process.
 
     Example:
-        REGISTRY.register(PoolCollector())
+        >>> prometheus_client.REGISTRY.register(pool_exporter.PoolCollector())
     """
 
     def __init__(self, source: Callable[[], Snapshot] = instrumentation.snapshot) -> None:

@@ -59,7 +59,7 @@ class _Samples(Sequence[Sample]):
     """The samples of one family, made one by one during iteration.
 
     A list of all samples, a hundred thousand for a thousand pools, would survive two collections of the garbage
-    collector, after which a full collection visits every object of the application.
+    collector, after which a full collection goes through every object of the application.
     """
 
     def __init__(self, metric: Metric, values: Values) -> None:

@@ -94,12 +94,12 @@ def respond(request: Request, source: Source) -> Response:
 
 
 def takes_snapshot(path: str, metrics: str = METRICS) -> bool:
-    """Tell whether the answer needs a snapshot, so that it is made one at a time and never on an event loop."""
+    """Return whether the answer needs a snapshot, so that it is made one at a time and never on an event loop."""
     return _handler(path, metrics) not in (None, _healthy)
 
 
 def line(status: int, message: str, *headers: tuple[str, str]) -> Response:
-    """Return a response whose body is one line of plain text."""
+    """Return a response of one line of plain text."""
     return _response(status, _PLAIN, f"{message}\n".encode(), *headers)
 
 
@@ -166,7 +166,7 @@ class _Families(Collector):
 _ENCODERS: Final[Mapping[Format, Callable[[Collector], bytes]]] = {
     TEXT_0_0_4: text.generate_latest,
     TEXT_1_0_0: text.generate_latest,
-    # Our metric names are legal, so that every escaping prints the same; this one takes two thirds of the time.
+    # The package's metric names are legal, so every escaping prints the same; this one takes two thirds of the time.
     OPENMETRICS_1_0_0: partial(openmetrics.generate_latest, escaping=openmetrics.ALLOWUTF8),
 }
 
@@ -174,7 +174,7 @@ _SUFFIXES: Final = {"counter": ("", "_total"), "histogram": ("", "_bucket", "_su
 
 
 def _selected(collected: Iterator[Family], names: list[str] | None) -> Iterator[Family]:
-    """Yield the families that *names* contains, by the family's name or a sample's; a family is never cut in part."""
+    """Yield the families that *names* contains, by the family's name or a sample's, each with all its samples."""
     if names is None:
         return collected
     return (family for family in collected if not _names(family).isdisjoint(names))

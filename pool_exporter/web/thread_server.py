@@ -1,8 +1,8 @@
 """start_http_server(): the pages of `make_wsgi_app` on a port of their own, answered by threads of this process.
 
-They answer while the application's event loop is blocked, and keep no process from ending. A forked child has no
-server, and closes the sockets that it inherits. Nothing here may decide what is on a page or how HTTP is read; no error
-of a request reaches the application.
+The threads answer while the application's event loop is blocked, and do not keep the process from ending. A forked
+child has no server, and closes the sockets that it inherits. Nothing here may decide what is on a page or how HTTP is
+read; no error of a request reaches the application.
 """
 
 import logging
@@ -33,7 +33,7 @@ def start_http_server(
 ) -> "MetricsServer":
     """Serve the pages of `make_wsgi_app` from threads of this process.
 
-    Call it in each worker, after the fork. A taken port is one WARNING, and the server's `port` is None.
+    Call it in each worker, after the fork. If the port is taken, a WARNING is logged and the server's `port` is None.
 
     Args:
         port: The port, or 0 for any that is free.
@@ -46,9 +46,12 @@ def start_http_server(
     Raises:
         ValueError: The port is not from 0 to 65535.
         OSError: The address is not one of this machine, or this user may not listen on the port.
+
+    Example:
+        >>> server = pool_exporter.start_http_server(10042)
     """
     if not 0 <= port <= PORT_MAX:
-        raise ValueError(f"a port is from 0 to {PORT_MAX}, got {port}")
+        raise ValueError(f"port must be from 0 to {PORT_MAX}, not {port}")
     app = make_wsgi_app(source or ForkNotice(own_source()))
     try:
         return MetricsServer(addr, _listen(addr, port), app)
@@ -84,7 +87,7 @@ class MetricsServer:
 
     def _start(self, server: LimitedServer) -> None:
         self._server = server
-        server.timeout = None if sys.platform == "linux" else 0.5  # Where hang_up() wakes it, it never wakes in vain.
+        server.timeout = None if sys.platform == "linux" else 0.5  # On Linux, hang_up() wakes the thread.
         name = f"pool_exporter:{server.server_port}"
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         try:

@@ -1,6 +1,6 @@
 """make_wsgi_app(): the pages for WSGI servers and frameworks, to run or to mount.
 
-Translates between WSGI and `responses`; the answers are those of the ASGI app, byte for byte. Nothing here may use a
+It translates between WSGI and `responses`; the answers are those of the ASGI app, byte for byte. Nothing here may use a
 socket or start a thread.
 """
 
@@ -39,6 +39,9 @@ def make_wsgi_app(source: Source | None = None, metrics: str = METRICS) -> WSGIA
 
     Returns:
         The WSGI app.
+
+    Example:
+        >>> app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/pools": pool_exporter.make_wsgi_app()})  # Flask
     """
     return _Pages(source or own_source(), metrics)
 
@@ -67,9 +70,9 @@ class _Pages:
 
 
 class _Turn:
-    """A lock of this process: any number of scrapers at once cost the application as much as one.
+    """The lock of this process under which answers are made, so that many scrapers at once cost no more than one.
 
-    A child that was forked while its parent held the lock gets another one; the parent's would never be released there.
+    A forked child gets another lock: if its parent held this one, it would never be released in the child.
     """
 
     def __init__(self) -> None:
@@ -84,7 +87,7 @@ class _Turn:
 
 
 def _request(environ: Environ, metrics: str) -> Request:
-    """Return what matters of *environ*, in which all text is latin-1; ASGI servers decode the path as UTF-8."""
+    """Return the request of *environ*, in which all text is latin-1. The path becomes UTF-8, as in ASGI servers."""
     return Request(
         method=_text(environ, "REQUEST_METHOD"),
         path=_text(environ, "PATH_INFO").encode("latin-1", "replace").decode("utf-8", "replace"),

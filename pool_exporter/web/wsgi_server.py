@@ -1,8 +1,8 @@
-"""The standard library's WSGI server with a limit on everything: connections, and bytes and seconds of a request.
+"""The standard library's WSGI server with limits: connections, and bytes and seconds of a request.
 
 A connection is one request in a daemon thread of its own. When all connections are taken, the oldest one that has sent
-no request gives way. `http.server` parses and `wsgiref` answers; what is added here keeps a client from occupying the
-server, and versions and tracebacks out of answers and stderr. Nothing here may know what the app answers.
+no request is closed. `http.server` parses and `wsgiref` answers; this module adds the limits, and keeps versions and
+tracebacks out of answers and stderr. Nothing here may know what the app answers.
 """
 
 import io
@@ -53,13 +53,12 @@ class LimitedServer(ThreadingMixIn, WSGIServer):
             return self.socket.accept()
         except OSError as error:
             if error.errno != EINVAL:  # EINVAL: hang_up() was called on the listening socket.
-                time.sleep(
-                    PAUSE_SECONDS
-                )  # Most likely no descriptor is left: the connection stays, and we must not spin.
+                # Most likely no descriptor is left. The connection stays in the queue: no busy loop until one is free.
+                time.sleep(PAUSE_SECONDS)
             raise
 
     def process_request(self, request: object, client_address: object) -> None:
-        """Answer a connection in a thread of its own; the oldest silent connection gives way if there are too many."""
+        """Answer a connection in a thread of its own; if there are too many, close the oldest silent one."""
         client = cast("socket.socket", request)
         self.connections = {thread: each for thread, each in self.connections.items() if thread.is_alive()}
         try:
@@ -113,7 +112,7 @@ def _read_head(client: socket.socket) -> bytes:
 
 
 class _RequestHandler(WSGIRequestHandler):
-    """Answers the request whose line and headers are *head*; then the connection can be closed."""
+    """Answers the request with the line and headers *head*; then the connection can be closed."""
 
     default_request_version = "HTTP/1.0"  # What cannot be parsed is answered with a status line too.
     error_message_format = "%(code)d %(message)s\n"

@@ -139,7 +139,7 @@ def test_bad_address() -> None:
     """What is no address is exit code 2, as for every command."""
     code, line = check("nonsense")
 
-    assert (2, True) == (code, "--web.listen-address='nonsense': must be such as" in line)
+    assert (2, True) == (code, "--web.listen-address='nonsense': must be an address such as" in line)
 
 
 def test_standard_library_alone() -> None:

@@ -249,7 +249,7 @@ def test_it_is_ready_soon(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--web.listen-address=nonsense"], "--web.listen-address='nonsense': must be such as :10042"),
+        (["--web.listen-address=nonsense"], "--web.listen-address='nonsense': must be an address such as :10042"),
         (["--web.systemd-socket"], "--web.systemd-socket: systemd passed no socket"),
         (["--web.config.file=/nonexistent/web.yml"], "/nonexistent/web.yml: cannot be read: No such file or directory"),
     ],

@@ -187,7 +187,7 @@ def test_the_resource_arrives(collector: Collector, monkeypatch: pytest.MonkeyPa
         ("OTEL_METRIC_EXPORT_INTERVAL", "0", "must be milliseconds, at least 1"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "inf", "must be milliseconds, at least 1"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "must be http/protobuf or grpc"),
-        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "both", "must be cumulative, delta, lowmemory"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "both", "must be one of cumulative, delta, lowmemory"),
     ],
 )
 def test_a_bad_variable_is_named(key: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

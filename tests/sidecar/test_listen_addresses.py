@@ -37,7 +37,7 @@ def test_no_address(address: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse(address)
 
-    assert str(caught.value).startswith(f"--web.listen-address={address!r}: must be such as :10042, ")
+    assert str(caught.value).startswith(f"--web.listen-address={address!r}: must be an address such as :10042, ")
 
 
 def connects(family: socket.AddressFamily, address: object) -> bool:

@@ -145,7 +145,7 @@ def test_address_of_another_machine_is_an_error(addr: str) -> None:
 @pytest.mark.parametrize("port", [-1, 65536, 100_000])
 def test_impossible_port_is_refused(port: int) -> None:
     """A number that is no port is a ValueError that names the range."""
-    with pytest.raises(ValueError, match=f"a port is from 0 to 65535, got {port}"):
+    with pytest.raises(ValueError, match=f"port must be from 0 to 65535, not {port}"):
         start_http_server(port)
 
 

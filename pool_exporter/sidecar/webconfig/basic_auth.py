@@ -3,7 +3,7 @@
 bcrypt is slow on purpose. So one check runs at a time, in a thread of its own: a flood of guesses takes at most one
 processor, and no time of the event loop. At most `WAITING_MAX` checks wait, so that guesses do not take all client
 connections. Each check takes the time of the costliest hash, whether the user exists or not, so that the time does not
-tell which users exist.
+reveal which users exist.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _DUMMY_HASH: Final = b"$2y$%02d$" + b"fakefakefakefakefakefefakefakefakefakefake
 
 
 class TooManyChecks(Exception):
-    """Report that WAITING_MAX password checks wait already."""
+    """WAITING_MAX password checks wait already."""
 
 
 class BasicAuth:
@@ -45,7 +45,7 @@ class BasicAuth:
         self._thread = ThreadPoolExecutor(1, "pool_exporter passwords")
 
     async def is_right(self, users: Mapping[str, bytes], user: str, password: bytes) -> bool:
-        """Tell whether a password is a user's.
+        """Return whether a password is a user's.
 
         Args:
             users: The users and the hashes of their passwords; at least one.

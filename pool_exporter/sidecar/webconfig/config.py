@@ -2,7 +2,7 @@
 
 `read` returns a `WebConfig`, or raises a SettingsError with everything that is wrong in the file. The format is strict:
 an unknown key, a duplicate key, or a value that is not supported is an error and never ignored, so that a misspelt
-`basic_auth_users` does not serve without a password. This module opens no certificate (tls.py does), checks no password
+`basic_auth_users` does not open the server to all. This module opens no certificate (tls.py does), checks no password
 (basic_auth.py does), and shows no secret.
 """
 
@@ -267,7 +267,7 @@ def _contradictions(prefix: str, tls: "_Values", limit: "_Values") -> Iterator[t
     prefix = f"{prefix}tls_server_config."
     for name in ("cert", "key", "client_ca"):
         if name in tls and f"{name}_file" in tls:
-            yield f"{prefix}{name}", None, f"cannot be given beside {name}_file"
+            yield f"{prefix}{name}", None, f"cannot be given together with {name}_file"
     for name in ("cert", "key"):
         if name not in tls and f"{name}_file" not in tls:
             yield f"{prefix}{name}_file", None, f"is missing: TLS needs one of {name}_file and {name}"

@@ -1,8 +1,8 @@
 """The current web config: the file is read again when it or a certificate changes, and a wrong one is ignored.
 
-`current()` is called for each request and each connection; it costs one `stat` a file. A wrong file is one line in the
-log, and `is_stale` until the file changes again. A file that has lost its users or its demand for client certificates
-is wrong, too: it may be half written. This module knows neither the format (config.py) nor requests.
+`current()` is called for each request and each connection; it costs one `stat` a file. For a wrong file one line is
+logged, and `is_stale` is set until the file changes again. A file that no longer has users or a `client_auth_type` is
+wrong too: it may be half written. This module knows neither the format (config.py) nor requests.
 """
 
 import logging
@@ -59,7 +59,7 @@ class ReloadedConfig:
             self._loaded = self._replacement(path)
         except SettingsError as error:
             self.is_stale = True
-            _log.error("the changed web config is ignored, the one before it applies: %s", error)
+            _log.error("the changed web config is ignored, the previous one still applies: %s", error)
         else:
             self.is_stale = False
             _log.info("the web config has been reloaded")
@@ -84,7 +84,7 @@ class ReloadedConfig:
 
 
 def _lost(before: WebConfig, after: WebConfig) -> str | None:
-    """Return which protection a changed file has lost without saying so, or None."""
+    """Return which protection a changed file has lost without turning it off explicitly, or None."""
     if before.users and not after.users and "basic_auth_users" not in after.explicit:
         return "has no basic_auth_users any more: write `basic_auth_users: {}` to turn passwords off"
     if before.tls is None or after.tls is None:

@@ -1,7 +1,7 @@
-"""A YAML file as nested mappings, lists and strings. Every scalar is a string: its key says how to convert it.
+"""A YAML file as nested mappings, lists and strings. Every scalar is a string, and config.py converts it by its key.
 
-So a user may be named `no` or `1234`. A duplicate key is an error; YAML's libraries take the last one. No text of the
-file is in an error message, because it may be a secret.
+So a user may be named `no` or `1234`. A duplicate key is an error, where YAML libraries take the last one. No text of
+the file but a duplicate key is in an error message, because it may be a secret.
 """
 
 import os

@@ -55,7 +55,7 @@ def context_of(config: TlsConfig) -> ssl.SSLContext:
 
 
 def has_allowed_name(certificate: PeerCertificate | None, allowed: Sequence[str]) -> bool:
-    """Tell whether a client's certificate has a subject alternative name that is in *allowed*."""
+    """Return whether a client's certificate has a subject alternative name that is in *allowed*."""
     names = (certificate or {}).get("subjectAltName", ())
     return any(_canonical(kind, name) in allowed for kind, name in names)
 
@@ -73,7 +73,7 @@ def _set_versions(context: ssl.SSLContext, config: TlsConfig) -> None:
     if not has_suites and config.max_version != "TLS13":
         raise _error(config, "cipher_suites", f"has suites of TLS 1.3 alone, and max_version is {config.max_version}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Whether TLS10 is wise is the user's decision.
+        warnings.simplefilter("ignore", DeprecationWarning)  # The user may choose TLS10.
         context.minimum_version = _VERSIONS[lowest]
         context.maximum_version = _VERSIONS[config.max_version]
 

@@ -236,8 +236,8 @@ def test_wrong_value_is_named(file: Path, text: str, expected: str) -> None:
             "client_ca_file: ca.crt",
             "client_auth_type='NoClientCert': requests no client certificate, but there is a client",
         ),
-        ("cert: PEM", "cert: cannot be given beside cert_file"),
-        ("key: PEM", "key: cannot be given beside key_file"),
+        ("cert: PEM", "cert: cannot be given together with cert_file"),
+        ("key: PEM", "key: cannot be given together with key_file"),
     ],
 )
 def test_wrong_tls_is_named(file: Path, text: str, expected: str) -> None:
