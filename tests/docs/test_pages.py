@@ -22,9 +22,9 @@ METRIC = re.compile(r"\b(?:db_client_connection|sqlalchemy_pool|pool_exporter)_[
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z.-]+")
 FOREIGN_OPTIONS = {
     *("--build", "--file", "--preload", "--profile", "--target", "--workers", "--port"),
-    *("--now", "--pid", "--strict"),
+    *("--now", "--pid", "--second-run", "--strict"),
 }
-"""Options of docker, gunicorn and others that the pages name."""
+"""Options of docker, gunicorn, pytest and others that the pages name."""
 PROGRAMS = {
     *(".", "cp", "curl", "docker", "kubectl", "mkdir", "opentelemetry-instrument", "pip", "python3", "systemctl"),
     *("sudo", "uvicorn", "/opt/pool_exporter/bin/pip"),
