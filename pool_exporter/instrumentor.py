@@ -17,7 +17,7 @@ from pool_exporter.environment import Environment
 from pool_exporter.errors import PoolExporterError
 from pool_exporter.otel import other_instrumentation
 from pool_exporter.otel.meter_provider_bridge import MeterProviderBridge, attach_to_provider
-from pool_exporter.runtime.all_pools import AllPoolsInstrumentation, instrument_all
+from pool_exporter.runtime.all_pools import AllPoolsInstrumentation, instrument_all, started
 from pool_exporter.runtime.instrumentation import shown_monitors
 from pool_exporter.runtime.registry import registry
 
@@ -66,7 +66,7 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
         **_: object,
     ) -> None:
         """Begin, with the options of `Configuration`, and with the two providers that all instrumentors are given."""
-        was_started = registry.all_pools is not None
+        was_started = started.current is not None
         try:
             all_pools = instrument_all()
         except PoolExporterError as error:

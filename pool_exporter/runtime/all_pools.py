@@ -52,9 +52,9 @@ class AllPoolsInstrumentation:
         Pools that `instrument()` has instrumented stay so.
         """
         with registry.changing():
-            if registry.all_pools is self:
-                registry.all_pools = uninstrumented_pool_handler.on_uninstrumented_pool = None
-                degraded_pools.search = None
+            if started.current is self:
+                started.current = uninstrumented_pool_handler.on_uninstrumented_pool = degraded_pools.search = None
+                registry.keeps_patches = False
             for bridge in self.bridges:
                 bridge.is_of_all = False
             for monitor in list(self._monitors):
@@ -83,8 +83,10 @@ class AllPoolsInstrumentation:
             monitor.trace_waits(seconds, tracer_provider)
 
     def on_uninstrumented_pool(self, pool: Pool, caller: FrameType) -> None:
-        """Instrument a pool; *caller* is the frame that called its `connect()`."""
-        self._instrument_if_new(engine_calling(pool, caller) or pool)
+        """Instrument a pool; *caller* is the frame that called its `connect()`, which waits for a moment at most."""
+        with registry.changing_soon() as is_taken:
+            if is_taken:  # Else the next `connect()` tries again.
+                self._instrument_if_new(engine_calling(pool, caller) or pool)
 
     def search(self) -> None:
         """Instrument the pools that exist: engines first, because they name their pools."""
@@ -110,6 +112,15 @@ class AllPoolsInstrumentation:
             self._monitors.add(monitor)
             if self._trace_waits is not None:
                 monitor.trace_waits(self._trace_waits, self._tracer_provider)
+
+
+class Started:
+    """Holds what `instrument_all()` has started in this process, until it is closed."""
+
+    current: AllPoolsInstrumentation | None = None
+
+
+started = Started()
 
 
 def instrument_all(
@@ -142,26 +153,27 @@ def instrument_all(
         from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 
         bridges.append(attach_to_provider(meter_provider, shown_monitors, counts=registry.pool_counts))
-    current = _started()
+    current = _start()
     current.bridges += bridges
     if trace_waits is not None:
         current.trace_waits(trace_waits, tracer_provider)
     return current
 
 
-def _started() -> AllPoolsInstrumentation:
-    if registry.all_pools is None:
+def _start() -> AllPoolsInstrumentation:
+    if started.current is None:
         # Garbage would be found as well, such as the pool that each dispose() leaves. Not under the lock: a finalizer
         # of the application may wait for a thread that connects.
         gc.collect()
     with registry.changing():
-        if isinstance(registry.all_pools, AllPoolsInstrumentation):
-            return registry.all_pools
+        if started.current is not None:
+            return started.current
         if not is_supported():
-            current = registry.all_pools = AllPoolsInstrumentation(Environment.lenient().service)
+            current = started.current = AllPoolsInstrumentation(Environment.lenient().service)
             degraded_pools.search = current.search_engines
             return current
-        current = registry.all_pools = AllPoolsInstrumentation(prepare_from_environment())
+        current = started.current = AllPoolsInstrumentation(prepare_from_environment())
+        registry.keeps_patches = True
         uninstrumented_pool_handler.on_uninstrumented_pool = current.on_uninstrumented_pool
         patches.open(Pool, PATCH_FACTORIES)
         current.search()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from weakref import ref
 
 from sqlalchemy.pool import Pool
@@ -38,10 +38,6 @@ from pool_exporter.state.layout import Slots
 from pool_exporter.state.locked_pool_state import pool_state
 from pool_exporter.state.pool_state import PoolState
 
-if TYPE_CHECKING:
-    from pool_exporter.workers.directory_snapshot import DirectoryReader
-
-
 _WAITING: Final = b"\0"
 """The sentinel of a pool that needs a file before its next event."""
 
@@ -52,15 +48,13 @@ class Registry:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self.storage = Storage(None)
-        #: What `instrument_all()` has started: while it is set, SQLAlchemy's methods stay replaced without any pool.
-        self.all_pools: object | None = None
+        #: Whether SQLAlchemy's methods stay replaced without any pool, as `instrument_all()` needs it.
+        self.keeps_patches = False
         self._entries: dict[int, InstrumentedPool] = {}
         self._names = PoolNames()
         self._ended = EndedPools()
         self._instrumented = 0
         self._heartbeat: Heartbeat | None = None
-        self._reader: DirectoryReader | None = None
-        self._reading = threading.Lock()
         self._sentinel = ForkSentinel()
         self._is_prepared = False
         #: Per process id: the lock under which a forked child restarts. The parent's own lock may be held for ever.
@@ -78,6 +72,12 @@ class Registry:
             finally:
                 self._end_unused(wait=True)
 
+    @contextmanager
+    def changing_soon(self) -> Iterator[bool]:
+        """As `changing()`, but yield False when the lock cannot be taken within LOCK_SECONDS: a caller waits."""
+        with taken_within(self._lock, LOCK_SECONDS) as is_taken:
+            yield is_taken
+
     def prepare(self, directory: Path | None) -> None:
         """Prepare the shared directory, if there is one, and register for forks and the end; once in a process."""
         if not self._is_prepared:
@@ -85,7 +85,6 @@ class Registry:
             self.storage = Storage(directory)
             if directory is not None:
                 self._sentinel.renew()  # It may be that of a parent, which had no pool.
-                self._reader = self.storage.reader()
             if hasattr(os, "register_at_fork"):  # Missing where no process can fork.
                 os.register_at_fork(after_in_child=self._restart, after_in_parent=self._need.note_fork)
             atexit.register(self._end)
@@ -158,14 +157,10 @@ class Registry:
 
     def shared_snapshot(self) -> Snapshot | None:
         """Return the snapshot of all workers of the directory; None if there is no directory or it cannot be read."""
-        if self._reader is None:
+        if not self.storage.has_reader:
             return None
         self._beat()
-        with self._reading:
-            try:
-                return self._reader() if self.storage.is_usable else None
-            except OSError:
-                return None
+        return self.storage.shared_snapshot()
 
     def _living(self) -> list[tuple[PoolHooks, InstrumentedPool]]:
         found = [(entry.hooks(), entry) for entry in list(self._entries.values())]
@@ -208,7 +203,7 @@ class Registry:
         if self._heartbeat is not None and not self.storage.is_shared:  # Else it has to end the files first.
             heartbeat, self._heartbeat = self._heartbeat, None
             heartbeat.stop(wait=wait)
-        if self.all_pools is None:
+        if not self.keeps_patches:
             patches.remove()
 
     def _beat(self) -> None:
@@ -275,7 +270,7 @@ class Registry:
         """Count from zero in a forked child: the parent's connections are not its own, and its locks may be held."""
         self._restarting = os.getpid()
         try:
-            self._lock, self._reading, patches.lock = threading.RLock(), threading.Lock(), threading.RLock()
+            self._lock, patches.lock = threading.RLock(), threading.RLock()
             self._ended = EndedPools()
             errors.count, self._instrumented = 0, len(self._entries)
             self._need.note_event()

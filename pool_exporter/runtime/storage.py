@@ -6,6 +6,7 @@ it only before an event for which the process has no file: its first one, after 
 """
 
 import logging
+import threading
 import time
 from array import array
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.state.layout import Slots, new_slots
 from pool_exporter.version import build
 
@@ -42,6 +44,8 @@ class Storage:
         self.is_usable = directory is not None
         self._worker: WorkerFiles | None = None
         self._in_file: set[int] = set()
+        self._reader = None if directory is None else _reader(directory)
+        self._reading = threading.Lock()
         if directory is not None:
             # Not at the first event: a child that is forked while another thread imports it would wait for it for ever.
             with suppress(ImportError, AttributeError):
@@ -58,13 +62,18 @@ class Storage:
         """How many pools have slots in a file of this process."""
         return len(self._in_file)
 
-    def reader(self) -> "DirectoryReader | None":
-        """Return what reads the directory; None where there is none, or a system call for it does not exist."""
-        try:
-            from pool_exporter.workers.directory_snapshot import DirectoryReader  # As in `start()`.
-        except ImportError:
-            return None
-        return None if self.directory is None else DirectoryReader(self.directory)
+    @property
+    def has_reader(self) -> bool:
+        """Whether this process can read the directory: it has one, and the system calls for it exist."""
+        return self._reader is not None
+
+    def shared_snapshot(self) -> Snapshot | None:
+        """Return what all workers of the directory have; None where it cannot be read now."""
+        with self._reading:
+            try:
+                return None if self._reader is None or not self.is_usable else self._reader()
+            except OSError:
+                return None
 
     def start(self) -> None:
         """Create this process's file, unless it has one."""
@@ -139,7 +148,7 @@ class Storage:
     def restart_after_fork(self) -> Callable[[], None]:
         """Begin without files in a forked child; return what unmaps the parent's when no pool uses them any more."""
         parent, self._worker = self._worker, None
-        self._in_file, self.errors = set(), 0
+        self._in_file, self.errors, self._reading = set(), 0, threading.Lock()
         self.is_usable = self.directory is not None
         return (lambda: None) if parent is None else parent.unmap
 
@@ -154,3 +163,11 @@ class Storage:
         except Exception as error:  # noqa: BLE001  # whatever the file cannot hold, the pool is counted in memory
             errors.report(error)
             return None
+
+
+def _reader(directory: Path) -> "DirectoryReader | None":
+    try:
+        from pool_exporter.workers.directory_snapshot import DirectoryReader  # As in `start()`.
+    except ImportError:
+        return None
+    return DirectoryReader(directory)

@@ -34,7 +34,7 @@ from pool_exporter.metrics.pool_metrics import CLOSE_REASONS
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.otel import meter_provider_bridge
 from pool_exporter.runtime import instrumentation
-from pool_exporter.runtime.registry import registry
+from pool_exporter.runtime.all_pools import started
 from tests.golden import FRESH, ORDERS
 from tests.pools import Database
 from tests.serving import run
@@ -332,7 +332,7 @@ def test_what_is_no_provider_is_refused(database: Database) -> None:
     with pytest.raises(TypeError, match="must be an OpenTelemetry MeterProvider, not InMemoryMetricReader"):
         pool_exporter.instrument_all(meter_provider=wrong)
 
-    assert registry.all_pools is None
+    assert started.current is None
 
 
 def test_another_provider_is_warned_of_once(database: Database, caplog: pytest.LogCaptureFixture) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy.pool import QueuePool
 import pool_exporter
 from pool_exporter.hook_errors import errors
 from pool_exporter.runtime import instrumentation
-from pool_exporter.runtime.registry import registry
+from pool_exporter.runtime.all_pools import started
 from pool_exporter.state.slow_acquire import NEVER_NS
 from tests.golden import OPENMETRICS, TEXT, parse_openmetrics, scrape
 from tests.pools import Database, collector_stopped
@@ -315,7 +315,7 @@ def test_what_is_no_duration_is_refused(tracing: Tracing, seconds: float) -> Non
         with pytest.raises(ValueError, match=f"trace_waits must be seconds, at least 0, not {seconds}"):
             instrument()
 
-    assert registry.all_pools is None
+    assert started.current is None
 
 
 def test_all_pools(tracing: Tracing) -> None:

@@ -3,6 +3,7 @@
 import functools
 import gc
 from collections.abc import Iterator
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from sqlalchemy.pool import NullPool, Pool, PoolProxiedConnection, QueuePool, Si
 
 from pool_exporter import Monitor, instrument, instrument_all
 from pool_exporter.hook_errors import errors
+from pool_exporter.runtime import registry as registry_module
 from pool_exporter.runtime.all_pools import AllPoolsInstrumentation
 from pool_exporter.runtime.instrumentation import monitors
+from pool_exporter.runtime.registry import registry
 from tests.pools import Database, checked, levels, watch_nothing
 
 CLASSES = (Pool, SingletonThreadPool)
@@ -138,6 +141,24 @@ def test_wrapper_is_entered_once() -> None:
 
     assert ["entered", "entered"] == said
     assert 2 == checked(monitor_of(engine.pool)).checkouts
+
+
+def test_caller_does_not_wait_for_a_lock_that_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first `connect()` whose lock is held connects after a moment: the holder may be in a finalizer that waits."""
+    monkeypatch.setattr(registry_module, "LOCK_SECONDS", 0.01)
+    with instrument_all():
+        engine = Database().engine()
+        connecting = Thread(target=lambda: engine.connect().close(), daemon=True)
+        with registry.changing():
+            connecting.start()
+            connecting.join(30)
+
+            assert not connecting.is_alive()
+        assert None is registry.monitor_of(engine.pool)
+
+        engine.connect().close()
+
+        assert 1 == monitor_of(engine.pool).snapshot().checkouts
 
 
 def test_twice_is_once(all_pools: AllPoolsInstrumentation) -> None:
