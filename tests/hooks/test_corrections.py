@@ -80,7 +80,10 @@ def test_use_that_passes_meanwhile_is_not_invented(
 def test_use_that_begins_meanwhile_is_not_ended(
     engine: Engine, hooks: PoolHooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that seems to be back unnoticed, and that is checked out meanwhile, is used."""
+    """A connection that seems to be back unnoticed, and that is checked out meanwhile, is used.
+
+    With a lock its unknown use ends first; without one the transition sees the new checkout and ends nothing.
+    """
     engine.raw_connection().close()
     (connection,) = hooks.state.live_connections()
     hooks.state.acquired(None, connection, None, None)  # A use whose end is not known.
@@ -88,5 +91,26 @@ def test_use_that_begins_meanwhile_is_not_ended(
 
     Between(monkeypatch, hooks, "has_back", lambda: taken.append(engine.raw_connection()))
 
+    # Without another refresh, which would correct a use that this one has ended.
+    ended = 1 + isinstance(hooks.state, LockedPoolState)
+    assert (1, 0, ended) == (read(hooks).used, read(hooks).idle, read(hooks).use_time.count)
+
+
+def test_use_ends_only_when_the_record_is_back(
+    engine: Engine, hooks: PoolHooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that is not checked out and not in its pool yet is being returned: its use goes on."""
+    engine.raw_connection().close()
+    (connection,) = hooks.state.live_connections()
+    hooks.state.acquired(None, connection, None, None)  # A use whose end is not known.
+    idle = engine.pool._pool  # type: ignore[attr-defined]  # a QueuePool's
+    record = idle.get()
+
     hooks.refresh()
+
     assert (1, 0) == (read(hooks).used, read(hooks).idle)
+
+    idle.put(record)
+    hooks.refresh()
+
+    assert (0, 1) == (read(hooks).used, read(hooks).idle)

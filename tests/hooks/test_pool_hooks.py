@@ -31,6 +31,9 @@ from pool_exporter.hooks.pool_hooks import PoolHooks
 from tests.fixtures.deadlines import eventually, until
 from tests.pools import Database, checked, closes, levels
 
+COLLECTED = 200
+"""So many that some are left when the refresh comes to the detached connections, after dozens of collections."""
+
 
 class OwnPool(QueuePool):
     """A user's own pool."""
@@ -460,6 +463,33 @@ def test_detached_and_dropped(database: Database) -> None:
 
     assert 0 == checked(monitor).detached == database.open
     assert {"discarded": 1} == closes(monitor)
+
+
+def test_detached_and_collected_during_a_refresh(database: Database) -> None:
+    """Each detached connection that the collector frees while a refresh goes through them is counted, without error."""
+    engine = database.engine(poolclass=NullPool)
+    monitor, held = instrument(engine), [engine.raw_connection() for _ in range(COLLECTED)]
+    for connection in held:
+        connection.detach()
+    del connection
+    before = errors.count
+
+    def drop(phase: str, _: dict[str, int]) -> None:
+        if held and phase == "start":
+            held.pop()
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(drop)
+    gc.set_threshold(1)
+    try:
+        monitor.snapshot()
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(drop)
+    held.clear()
+
+    assert before == errors.count
+    assert {"discarded": COLLECTED} == closes(monitor)
 
 
 def test_record_of_a_detached_connection_is_used_again(engine: Engine) -> None:
