@@ -11,6 +11,8 @@ from pool_exporter.diagnosis.evidence import Evidence
 
 ACTIVITIES: Final = ("executing", "opening", "waiting_for_pool", "own_code", "ended", "unknown")
 """What a holder does: see `Holder.activity`."""
+BETWEEN_FRAMES: Final = " < "
+"""What separates the frames of a place, the innermost of which is first."""
 TRANSACTIONS: Final = ("idle", "active", "in_transaction", "unknown")
 """What a driver says of its connection: see `Holder.transaction`."""
 

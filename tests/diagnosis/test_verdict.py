@@ -1,6 +1,5 @@
 """The verdict is that of the first rule of the table which holds, for every evidence."""
 
-import re
 from dataclasses import fields, replace
 from math import inf
 
@@ -8,15 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool_exporter.diagnosis import verdict as module
 from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.verdict import RULES, VERDICTS, verdict
+from tests.docs.generated import verdict_rules
 
-# The table, read from the docstring. A rule may go on in the next line.
-TABLE = re.sub(r"\n {8,}and ", " and ", module.__doc__ or "")
-ROWS = [
-    tuple(cell.strip() for cell in line.split("|", 2)) for line in TABLE.splitlines() if re.match(r" +\d+ +\|", line)
-]
+ROWS = verdict_rules()
+"""The table, read from the docstring."""
 
 WAITED = Evidence(limit=4, used=4, pending=1, timeout_seconds=2.0, wait_seconds=1.0, oldest_wait_seconds=1.0)
 STUCK = replace(WAITED, is_stuck=True, mean_use_seconds=0.01, arrivals_per_second=10.0)
@@ -37,6 +33,7 @@ EXAMPLES = [
     (9, "self_deadlock", replace(STUCK, n_self=3, n_lost=1)),
     (10, "leak", replace(WAITED, n_lost=1, n_db=3, arrivals_per_second=1.0, mean_use_seconds=0.1)),
     (10, "leak", Evidence(limit=4, used=1, n_lost=1)),
+    (13, "too_small", replace(WAITED, n_lost=1, n_db=3, arrivals_per_second=33.0, mean_use_seconds=0.1)),
     (11, "healthy", Evidence()),
     (11, "healthy", replace(WAITED, oldest_wait_seconds=0.4)),
     (12, "starved", TIMED_OUT_LATE),

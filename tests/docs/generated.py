@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from pool_exporter import cli
+from pool_exporter.diagnosis import verdict
+from pool_exporter.diagnosis.cures import CURES
 from pool_exporter.metrics.metric import Kind, Label, Metric
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metrics.server_metrics import SERVER_METRICS
@@ -69,11 +71,32 @@ def _commands() -> str:
     return "\n\n".join(_command(name, parser) for name, parser in parsers().items())
 
 
+def verdict_rules() -> list[tuple[str, str, str]]:
+    """Return number, verdict and rule of each row of the table of verdicts; a rule may go on in the next line."""
+    table = re.sub(r"\n {8,}and ", " and ", verdict.__doc__ or "")
+    rows = [line.split("|", 2) for line in table.splitlines() if re.match(r" +\d+ +\|", line)]
+    return [(number.strip(), name.strip(), rule.strip()) for number, name, rule in rows]
+
+
+def _verdicts() -> str:
+    return "\n\n".join(
+        f"## {name}\n\n{cure.meaning[0].upper()}{cure.meaning[1:]}.\n\n**Cause.** {cure.cause}\n\n**Cure.** {cure.cure}"
+        for name, cure in CURES.items()
+    )
+
+
+def _verdict_table() -> str:
+    rows = [f"| {number} | [{name}](#{name}) | `{rule}` |" for number, name, rule in verdict_rules()]
+    return "\n".join(["| # | verdict | rule |", "|---|---|---|", *rows])
+
+
 PARTS: Final[dict[str, tuple[Path, Callable[[], str]]]] = {
     "pool-metrics": (REFERENCE / "metrics.md", lambda: _metrics(POOL_METRICS)),
     "exporter-metrics": (REFERENCE / "metrics.md", lambda: _metrics(EXPORTER_METRICS)),
     "server-metrics": (REFERENCE / "metrics.md", lambda: _metrics(SERVER_METRICS)),
     "label-values": (REFERENCE / "metrics.md", _label_values),
+    "verdicts": (REFERENCE / "verdicts.md", _verdicts),
+    "verdict-table": (REFERENCE / "verdicts.md", _verdict_table),
     "commands": (REFERENCE / "command-line.md", _commands),
 }
 """Each generated part: its page, and the function that returns its text."""

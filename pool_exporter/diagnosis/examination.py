@@ -1,0 +1,36 @@
+"""`Examination`: what was found out about one pool, of which `report` makes a diagnosis.
+
+Only values are here. Nothing may be computed, and no value refers to an object of the application.
+"""
+
+from dataclasses import dataclass, field
+
+from pool_exporter.diagnosis.evidence import Evidence
+from pool_exporter.diagnosis.values import Holder, Waiter
+
+
+@dataclass(frozen=True)
+class Examination:
+    """One pool at one moment, before the verdict.
+
+    Attributes:
+        pool: The pool's name.
+        at: When it was examined, in seconds of Unix time.
+        pid: The process's id, 0 if it is not to be shown.
+        evidence: The numbers for the verdict.
+        holders: What holds connections, oldest first.
+        waiters: What waits for a connection, oldest first.
+        loop_now: The frames at which the thread of a blocked event loop is, innermost first.
+        blockers: What keeps the locks that holders wait for at the server, one text for each.
+        notes: What else was seen, one sentence each.
+    """
+
+    pool: str
+    at: float
+    pid: int = 0
+    evidence: Evidence = field(default_factory=Evidence)
+    holders: tuple[Holder, ...] = ()
+    waiters: tuple[Waiter, ...] = ()
+    loop_now: tuple[str, ...] = ()
+    blockers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,195 @@
+"""Why a verdict was given, with its numbers, and where in the application: texts of an `Examination`.
+
+Each function returns sentences for one verdict. Nothing here may decide a verdict or lay out a report.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from math import ceil
+from typing import Final, TypeAlias
+
+from pool_exporter.diagnosis.evidence import Evidence
+from pool_exporter.diagnosis.examination import Examination
+from pool_exporter.diagnosis.holder_groups import kept_place
+from pool_exporter.diagnosis.values import Holder
+from pool_exporter.diagnosis.wording import counted, duration, kept, kept_frames
+
+Reason: TypeAlias = Callable[[Evidence], str]
+
+UTILIZATION: Final = 0.8
+"""The part of a pool that its load may need."""
+PLACES_MAX: Final = 3
+"""Most places that a report names."""
+
+
+def situation(found: Examination) -> str:
+    """Return how full the pool is, and what waits for it."""
+    e = found.evidence
+    used = f"{e.used} of {e.limit} connections are used" if e.limit > 0 else f"{e.used} connections are used"
+    waiting = counted(e.pending, "caller", "waits", "wait")
+    stuck = ", none was granted meanwhile" if e.is_stuck else ""
+    if e.at_timeout:
+        return f"A caller timed out after {duration(e.wait_seconds)}. {used}, {waiting}{stuck}."
+    longest = f", the oldest for {duration(e.oldest_wait_seconds)}" if e.pending else ""
+    return f"{used}, {waiting}{longest}{stuck}."
+
+
+def why(name: str, evidence: Evidence) -> str:
+    """Return the numbers for which a verdict was given.
+
+    Args:
+        name: The verdict.
+        evidence: The numbers.
+    """
+    return _REASONS[name](evidence)
+
+
+def where(name: str, found: Examination) -> list[str]:
+    """Return the places in the application that a verdict points to, the most frequent first.
+
+    Args:
+        name: The verdict.
+        found: What was found out about the pool.
+    """
+    if name in ("loop_blocked", "loop_waits") and found.loop_now:
+        return [f"the event loop's thread is at {kept_frames(found.loop_now)}"]
+    if name == "self_deadlock":
+        second = _frequent(
+            f"and again at {kept(waiter.place)}" for waiter in found.waiters if waiter.place and waiter.holds
+        )
+        return _frequent(_taken(holder) for holder in found.holders if holder.place) + second
+    if name in ("held_in_own_code", "slow_queries", "locks"):
+        activity = "own_code" if name == "held_in_own_code" else "executing"
+        return _frequent(_now(holder) for holder in found.holders if holder.activity == activity)
+    if name == "leak":
+        return _frequent(_taken(holder) for holder in found.holders if holder.is_lost and holder.place)
+    return []
+
+
+def _taken(holder: Holder) -> str:
+    return f"taken at {kept_place(holder)}" + _by(holder)
+
+
+def _now(holder: Holder) -> str:
+    place = f"now at {kept_frames(holder.now)}" if holder.now else holder.place and f"taken at {kept_place(holder)}"
+    return place and place + _by(holder)
+
+
+def _by(holder: Holder) -> str:
+    return f", by {kept(holder.unit)}" if holder.unit else ""
+
+
+def _frequent(texts: Iterable[str]) -> list[str]:
+    """Return the different texts, the most frequent first, each with its number."""
+    return [f"{text} ({count} x)" for text, count in Counter(filter(None, texts)).most_common(PLACES_MAX)]
+
+
+def _leak(e: Evidence) -> str:
+    lost = f"{e.n_lost} of {e.used} are held with no code left that would return them."
+    if e.mean_use_seconds and e.load <= UTILIZATION * e.limit:
+        return f"{lost} {_needs(e)}: without the lost ones the pool is large enough."
+    return lost
+
+
+def _needs(e: Evidence) -> str:
+    rate, use = e.arrivals_per_second, duration(e.mean_use_seconds)
+    return f"Returned uses need {e.load:.1f} connections ({rate:.1f}/s x {use})"
+
+
+def _loop_waits(e: Evidence) -> str:
+    fresh = counted(e.n_fresh, "holder", "is", "are")
+    return f"A caller waits on the thread of a running event loop, and {fresh} ready to return a connection."
+
+
+def _loop_blocked(e: Evidence) -> str:
+    if e.is_loop_unanswered:
+        return f"A callback posted to the event loop has not run for {duration(e.oldest_wait_seconds)} or so."
+    if e.is_late:
+        return f"The time-out of {duration(e.timeout_seconds)} came after {duration(e.wait_seconds)}."
+    late = duration(e.loop_late_seconds)
+    return f"The event loop was behind for {e.loop_late_share:.0%} of the time, by {late} on average."
+
+
+def _opens(e: Evidence) -> str:
+    failed = f"The last {counted(e.failed_opens, 'attempt')} to open a connection failed"
+    return f"{failed}: {e.open_error}" if e.open_error else f"{failed}."
+
+
+def _lost_places(e: Evidence) -> str:
+    return f"{counted(e.lost_places, 'place')} of {e.limit} counted as checked out without a connection."
+
+
+def _being_opened(e: Evidence) -> str:
+    return f"{counted(e.opening, 'connection', 'is', 'are')} being opened."
+
+
+def _threads(_: Evidence) -> str:
+    return "All of anyio's worker threads wait for a connection of this pool, and tasks wait for one of these threads."
+
+
+def _self(e: Evidence) -> str:
+    lost = f" The other {e.n_lost} are lost." if e.n_lost else ""
+    return f"{e.n_self} of {e.used} holders wait for a connection of this pool themselves.{lost}"
+
+
+def _healthy(e: Evidence) -> str:
+    return f"Uses take {duration(e.mean_use_seconds)}." if e.mean_use_seconds else "No caller has to wait."
+
+
+def _late(e: Evidence) -> str:
+    return (
+        f"The time-out of {duration(e.timeout_seconds)} came after {duration(e.wait_seconds)}, without an event loop."
+    )
+
+
+def _too_small(e: Evidence) -> str:
+    if not e.mean_use_seconds:
+        return "Connections are returned and granted again; the use time is not known yet."
+    enough = max(e.limit + 1, ceil(e.load / UTILIZATION))
+    before = e.long_arrivals_per_second
+    usual = f" Usually {before:.1f}/s arrive." if e.is_burst else ""
+    return f"Connections are returned and granted again. {_needs(e)}; {enough} would do.{usual}"
+
+
+def _locks(e: Evidence) -> str:
+    return f"{e.n_locked} of {e.n_db} holders in the database wait for a lock.{_slower(e)}"
+
+
+def _slow(e: Evidence) -> str:
+    return f"{e.n_db} of {e.used} holders execute statements.{_slower(e)}"
+
+
+def _own_code(e: Evidence) -> str:
+    return f"{e.n_app} of {e.used} holders are in code outside the database.{_slower(e)}"
+
+
+def _slower(e: Evidence) -> str:
+    if not e.mean_use_seconds:
+        return ""
+    before = f", {duration(e.long_mean_use_seconds)} before" if e.long_mean_use_seconds else ""
+    return f" A use that ended lately took {duration(e.mean_use_seconds)}{before}."
+
+
+def _unknown(e: Evidence) -> str:
+    return f"Of {counted(e.used, 'holder')} it is known of {e.n_known} what they do; no rule fits."
+
+
+_REASONS: Final[dict[str, Reason]] = {
+    "leak": _leak,
+    "loop_waits": _loop_waits,
+    "loop_blocked": _loop_blocked,
+    "server_full": _opens,
+    "server_down": _opens,
+    "lost_places": _lost_places,
+    "opening": _being_opened,
+    "threads_deadlock": _threads,
+    "self_deadlock": _self,
+    "healthy": _healthy,
+    "starved": _late,
+    "burst": _too_small,
+    "too_small": _too_small,
+    "locks": _locks,
+    "slow_queries": _slow,
+    "held_in_own_code": _own_code,
+    "unknown": _unknown,
+}

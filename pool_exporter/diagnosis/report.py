@@ -1,0 +1,118 @@
+"""The texts of a diagnosis: the screen, the note of a TimeoutError, the summary and the notes.
+
+The layout is the same for each verdict: the verdict, WHY with its numbers, WHERE in the application, what to DO, what
+is HELD and what waits. Nothing here may read a pool, a frame or a clock.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from pool_exporter.diagnosis.cures import CURES
+from pool_exporter.diagnosis.examination import Examination
+from pool_exporter.diagnosis.holder_groups import groups, lines, rest, short
+from pool_exporter.diagnosis.reasons import situation, where, why
+from pool_exporter.diagnosis.values import Diagnosis, Waiter
+from pool_exporter.diagnosis.verdict import verdict
+from pool_exporter.diagnosis.wording import WIDTH, counted, duration, kept, listed, moment, paragraph
+
+GROUPS_MAX: Final = 5
+"""Most groups of holders on the screen."""
+NOTE_GROUPS_MAX: Final = 2
+"""Most groups of holders in the note of an exception."""
+WAITERS_MAX: Final = 3
+"""Most waiters on the screen."""
+PAGE: Final = "docs/reference/verdicts.md"
+"""The page that explains the verdicts."""
+
+
+def diagnosis(found: Examination, name: str = "") -> Diagnosis:
+    """Return the diagnosis of a pool.
+
+    Args:
+        found: What was found out about it.
+        name: The verdict, where an earlier report of the episode has it; by default that of the evidence.
+    """
+    name = name or verdict(found.evidence)
+    notes = (*_notes(name, found), *found.notes)
+    return Diagnosis(
+        found.pool,
+        found.at,
+        name,
+        summary(name, found),
+        found.holders,
+        found.waiters,
+        notes,
+        found.evidence,
+        "\n".join(_screen(name, found, notes)),
+    )
+
+
+def summary(name: str, found: Examination) -> str:
+    """Return the verdict *name* and its numbers in one line."""
+    return f'pool "{found.pool}": {name}: {CURES[name].meaning}. {situation(found)}'
+
+
+def note(made: Diagnosis) -> str:
+    """Return the note for a TimeoutError: the verdict, the holders that matter, what to do."""
+    alike = groups(made.holders)
+    text = [f"pool_exporter: {made.summary}"]
+    text += [f"  {short(group)}" for group in alike[:NOTE_GROUPS_MAX]]
+    if len(alike) > NOTE_GROUPS_MAX:
+        text.append(f"  {rest(alike[NOTE_GROUPS_MAX:])}")
+    return "\n".join([*text, f"  {CURES[made.verdict].cure}"])
+
+
+def _screen(name: str, found: Examination, notes: tuple[str, ...]) -> Iterator[str]:
+    texts = CURES[name]
+    yield _head(name, found)
+    yield from paragraph("", f"{texts.meaning[0].upper()}{texts.meaning[1:]}. {situation(found)}")
+    yield from paragraph("WHY", why(name, found.evidence))
+    yield from listed("WHERE", where(name, found))
+    yield from listed("LOCKS", found.blockers)
+    yield from paragraph("DO", f"{texts.cure} {PAGE}#{name}")
+    yield from listed("NOTE", notes)
+    yield from _held(found)
+    yield from listed("WAIT", _waiting(found.waiters))
+
+
+def _head(name: str, found: Examination) -> str:
+    left, right = f'pool "{found.pool}": {name}', moment(found.at)
+    if found.pid:
+        right = f"process {found.pid}   {right}"
+    return f"{left}{right:>{max(len(right) + 3, WIDTH - len(left))}}"
+
+
+def _held(found: Examination) -> Iterator[str]:
+    alike = groups(found.holders)
+    for place, group in enumerate(alike[:GROUPS_MAX]):
+        first, *more = lines(group)
+        yield first if place else f"  HELD  {first.lstrip()}"
+        yield from more
+    if len(alike) > GROUPS_MAX:
+        yield from paragraph("", rest(alike[GROUPS_MAX:]))
+
+
+def _waiting(waiters: tuple[Waiter, ...]) -> Iterator[str]:
+    for waiter in waiters[:WAITERS_MAX]:
+        place = f"at {waiter.place}" if waiter.place else ""
+        holds = f"holds {counted(waiter.holds, 'connection')}" if waiter.holds else ""
+        facts = [duration(waiter.seconds), kept(waiter.unit), kept(place), holds, waiter.owner]
+        yield ", ".join(filter(None, facts))
+    if len(waiters) > WAITERS_MAX:
+        yield f"... {len(waiters) - WAITERS_MAX} more"
+
+
+def _notes(name: str, found: Examination) -> Iterator[str]:
+    """Yield what was seen besides the verdict."""
+    e = found.evidence
+    if e.n_lost and name != "leak":
+        yield f"{counted(e.n_lost, 'connection', 'is', 'are')} lost: no code is left that would return them."
+    if e.n_self and name != "self_deadlock":
+        yield f"{counted(e.n_self, 'holder', 'waits', 'wait')} for another connection of this pool."
+    if e.loop_waits and name != "loop_waits":
+        yield "A caller waits for this synchronous pool on the thread of a running event loop."
+    if e.lost_places and name != "lost_places":
+        yield f"SQLAlchemy has lost {counted(e.lost_places, 'place')} of this pool."
+    long = sum(holder.is_long for holder in found.holders)
+    if long:
+        yield f"{counted(long, 'connection', 'is', 'are')} held by units declared with long=True, and not counted."

@@ -1,0 +1,75 @@
+"""Numbers, durations and lines as the reports write them.
+
+Nothing here may know a verdict or a pool.
+"""
+
+import re
+import textwrap
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import Final
+
+WIDTH: Final = 100
+"""Columns of a report; only a name that is longer makes a line wider."""
+LABEL: Final = 8
+"""Columns before a report's text, in which the label of a paragraph is."""
+
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+_NUMBER: Final = re.compile(r"(\d) (?=(?:ms|s|min|h|x)\b)")
+"""A number before its unit, which are not to be in two lines."""
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in a readable unit: "26 ms", "2.1 s", "5 min", "3.0 h"."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    return f"{seconds / _MINUTE:.0f} min" if seconds < _HOUR else f"{seconds / _HOUR:.1f} h"
+
+
+def counted(count: int, noun: str, verb: str = "", verb_of_many: str = "") -> str:
+    """Return a number and a noun with its verb: "1 caller waits", "2 callers wait"."""
+    many = count != 1
+    words = (str(count), noun + "s" * many, (verb_of_many or verb.removesuffix("s")) if many else verb)
+    return " ".join(filter(None, words))
+
+
+def moment(at: float) -> str:
+    """Return Unix time as "2026-11-28 12:04:31 UTC"."""
+    return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def kept(name: str) -> str:
+    """Return a name with spaces at which `paragraph` breaks no line."""
+    return name.replace(" ", _NO_BREAK)
+
+
+def kept_frames(frames: Iterable[str]) -> str:
+    """Return frames, innermost first, as one text: unbroken if it fits into a line, else broken between frames."""
+    text = " < ".join(map(kept, frames))
+    return kept(text) if len(text) < WIDTH - 3 * LABEL else text
+
+
+def paragraph(label: str, text: str, indent: int = 2) -> list[str]:
+    """Return *text* in lines of at most `WIDTH` columns, *label* before the first one."""
+    first = " " * indent + label.ljust(LABEL - 2)
+    lines = textwrap.wrap(
+        _NUMBER.sub(rf"\1{_NO_BREAK}", text),
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(_NO_BREAK, " ") for line in lines]
+
+
+def listed(label: str, texts: Iterable[str]) -> list[str]:
+    """Return one paragraph for each text, *label* before the first one."""
+    lines: list[str] = []
+    for text in texts:
+        lines += paragraph("" if lines else label, text)
+    return lines

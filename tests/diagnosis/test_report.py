@@ -1,0 +1,239 @@
+"""The texts of a report: the same layout for each verdict, with names, numbers and advice, in lines that fit."""
+
+from dataclasses import replace
+
+import pytest
+
+from pool_exporter.diagnosis.cures import CURES
+from pool_exporter.diagnosis.evidence import Evidence
+from pool_exporter.diagnosis.examination import Examination
+from pool_exporter.diagnosis.report import GROUPS_MAX, WAITERS_MAX, diagnosis, note
+from pool_exporter.diagnosis.values import Holder, Waiter
+from pool_exporter.diagnosis.verdict import VERDICTS
+from pool_exporter.diagnosis.wording import WIDTH
+
+EACH_VERDICT = pytest.mark.parametrize("name", VERDICTS)
+PLACE = "orders/export.py:88 in export_row < orders/api.py:41 in post_export"
+LOST = Holder(
+    seconds=2.08,
+    place=PLACE,
+    unit="POST /exports",
+    unit_code="orders/api.py:31 in post_export",
+    activity="ended",
+    owner="Task-7",
+    is_owner_alive=False,
+    transaction="in_transaction",
+    server_pid=8123,
+    is_lost=True,
+)
+BUSY = Holder(
+    seconds=1.2,
+    place="orders/pay.py:52 in charge",
+    unit="POST /pay",
+    unit_code="orders/api.py:99 in pay",
+    activity="own_code",
+    now=("httpx/_client.py:9 in send", "orders/pay.py:53 in charge"),
+    owner="AnyIO worker thread",
+)
+FULL = Examination(
+    "orders",
+    1_764_000_000.5,
+    4711,
+    Evidence(
+        limit=4,
+        used=4,
+        pending=14,
+        at_timeout=True,
+        is_stuck=True,
+        wait_seconds=2.0,
+        oldest_wait_seconds=2.0,
+        n_lost=3,
+        n_app=1,
+        n_known=4,
+        arrivals_per_second=6.8,
+        mean_use_seconds=0.026,
+        open_error="FATAL: sorry, too many clients already",
+    ),
+    (LOST, replace(LOST, seconds=2.0, owner="Task-8", server_pid=8124), replace(LOST, seconds=1.9), BUSY),
+    (Waiter(2.0, "orders/db.py:9 in get_db", "GET /orders", "Task-99", holds=1), Waiter(1.0), Waiter(0.5), Waiter(0.1)),
+)
+
+SCREEN = """\
+pool "orders": leak                                           process 4711   2025-11-24 16:00:00 UTC
+        Connections are held, and no code is left that would return them. A caller timed out after
+        2.0 s. 4 of 4 connections are used, 14 callers wait, none was granted meanwhile.
+  WHY   3 of 4 are held with no code left that would return them. Returned uses need 0.2 connections
+        (6.8/s x 26 ms): without the lost ones the pool is large enough.
+"""
+
+
+def test_screen() -> None:
+    """The first line has pool and verdict, then come the situation, the reasons with their numbers, and the rest."""
+    labels = [line[2:8].strip() for line in str(diagnosis(FULL)).splitlines()]
+
+    assert str(diagnosis(FULL)).startswith(SCREEN)
+    assert ["WHY", "WHERE", "DO", "HELD", "WAIT"] == [label for label in labels if label.isupper()]
+
+
+@EACH_VERDICT
+def test_every_verdict_has_a_screen(name: str) -> None:
+    """The first line has the verdict as the table spells it, and the advice of the verdict is there."""
+    made = diagnosis(FULL, name)
+    words = " ".join(str(made).split())
+
+    assert str(made).splitlines()[0].startswith(f'pool "orders": {name} ')
+    assert CURES[name].cure in words
+    assert name == made.verdict
+
+
+@EACH_VERDICT
+def test_lines_fit(name: str) -> None:
+    """Where names allow, no line is wider than a hundred columns."""
+    assert [] == [line for line in str(diagnosis(FULL, name)).splitlines() if len(line) > WIDTH]
+
+
+@EACH_VERDICT
+def test_names_are_whole(name: str) -> None:
+    """Place, unit and endpoint of each holder are on the screen as the values have them, in one line each."""
+    text = str(diagnosis(FULL, name))
+
+    for holder in (LOST, BUSY):
+        assert holder.place in text
+        assert holder.unit in text
+        assert holder.unit_code in text
+
+
+def test_names_that_do_not_fit_are_whole_too() -> None:
+    """A name that is longer than a line is not broken."""
+    long = replace(BUSY, unit="GET /" + "very-long/" * 15, unit_code="a/b.py:1 in " + "f" * 120)
+    text = str(diagnosis(replace(FULL, holders=(long,))))
+
+    assert long.unit in text
+    assert long.unit_code in text
+
+
+def test_alike_holders_are_one_group() -> None:
+    """Holders that differ in time, owner and server process only are shown once, the largest group first."""
+    lines = str(diagnosis(FULL)).splitlines()
+
+    assert "  HELD  3 x POST /exports, 2.1 s at most, ended, in a transaction" in lines
+    assert "        1 x POST /pay, 1.2 s, in its own code" in lines
+    assert "            by       owner Task-7, Task-8, server pid 8123, 8124" in lines
+
+
+def test_what_is_not_shown_is_counted() -> None:
+    """A screen has few groups and few waiters, and says how many more there are."""
+    many = tuple(replace(BUSY, unit=f"GET /{i}") for i in range(GROUPS_MAX + 2))
+    lines = str(diagnosis(replace(FULL, holders=many))).splitlines()
+
+    assert "        ... 2 holders more" in lines
+    assert f"        ... {len(FULL.waiters) - WAITERS_MAX} more" in lines
+
+
+def test_unknown_is_said() -> None:
+    """A holder of which nothing is known is shown as such."""
+    text = str(diagnosis(replace(FULL, holders=(Holder(1.0),))))
+
+    assert "1 x (no unit), 1.0 s, unknown what it does" in text
+    assert "taken at (place of checkout unknown)" in text
+
+
+def test_note() -> None:
+    """The note has the verdict, the holders with unit, place and endpoint, and what to do, in a few lines."""
+    lines = note(diagnosis(FULL)).splitlines()
+
+    assert lines[0].startswith('pool_exporter: pool "orders": leak: ')
+    assert f"3 x POST /exports, 2.1 s at most, ended, in a transaction, taken at {PLACE}" in lines[1]
+    assert LOST.unit_code in lines[1]
+    assert f"  {CURES['leak'].cure}" == lines[-1]
+    assert len(lines) == 4
+
+
+def test_where_of_a_leak_is_the_place_of_checkout() -> None:
+    """The lost holders' places are named, the others' are not."""
+    screen = str(diagnosis(FULL))
+    where = screen[screen.index("  WHERE") : screen.index("  DO")]
+
+    assert f"taken at {PLACE}" in where
+    assert "pay" not in where
+
+
+def test_where_of_work_outside_the_database_is_what_runs() -> None:
+    """The frames at which the holders are come first."""
+    assert "WHERE now at httpx/_client.py:9 in send < orders/pay.py:53 in charge, by POST /pay" in str(
+        diagnosis(FULL, "held_in_own_code")
+    )
+
+
+def test_where_of_a_self_deadlock_is_both_places() -> None:
+    """The second connection's place is that of a waiter which has one already."""
+    assert "and again at orders/db.py:9 in get_db (1 x)" in str(diagnosis(FULL, "self_deadlock"))
+
+
+def test_where_of_a_blocked_loop() -> None:
+    """The line that blocks the loop's thread is named."""
+    found = replace(FULL, loop_now=("app/img.py:77 in resize",))
+
+    assert "WHERE the event loop's thread is at app/img.py:77 in resize" in str(diagnosis(found, "loop_blocked"))
+
+
+def test_error_of_the_server() -> None:
+    """A server that refuses connections is quoted."""
+    assert "failed: FATAL: sorry, too many clients already" in str(diagnosis(FULL, "server_full"))
+
+
+def test_size_that_would_do() -> None:
+    """Of a pool that is too small, the report has the load and a size."""
+    evidence = replace(FULL.evidence, arrivals_per_second=400.0, mean_use_seconds=0.027)
+
+    text = str(diagnosis(replace(FULL, evidence=evidence), "too_small"))
+
+    assert "need 10.8 connections (400.0/s x 27 ms); 14 would do" in " ".join(text.split())
+
+
+NOTED = [
+    ("lost", Evidence(n_lost=1), "1 connection is lost"),
+    ("self", Evidence(n_self=2), "2 holders wait for another connection"),
+    ("loop", Evidence(loop_waits=True), "on the thread of a running event loop"),
+    ("places", Evidence(lost_places=1), "lost 1 place of this pool"),
+]
+
+
+@pytest.mark.parametrize(("_", "evidence", "expected"), NOTED, ids=[row[0] for row in NOTED])
+def test_notes(_: str, evidence: Evidence, expected: str) -> None:
+    """What was seen besides the verdict is a note."""
+    (only,) = diagnosis(replace(FULL, evidence=evidence), "unknown").notes
+
+    assert expected in only
+
+
+def test_no_note_repeats_the_verdict() -> None:
+    """A leak has no note that connections are lost."""
+    assert diagnosis(FULL, "leak").notes == ()
+
+
+def test_long_units_are_noted() -> None:
+    """A holder that was declared long is listed, and the report says that it is not counted."""
+    made = diagnosis(replace(FULL, holders=(replace(BUSY, is_long=True),)), "unknown")
+
+    assert "declared long" in str(made)
+    assert "1 connection is held by units declared with long=True, and not counted." in made.notes
+
+
+def test_every_verdict_has_its_texts() -> None:
+    """The texts are those of the verdicts, each with a meaning, a cause and a cure."""
+    assert set(VERDICTS) == set(CURES)
+    assert [] == [name for name, cure in CURES.items() if not (cure.meaning and cure.cause and cure.cure)]
+
+
+@pytest.mark.parametrize("name", ["threads_deadlock", "self_deadlock", "leak", "slow_queries", "held_in_own_code"])
+def test_a_larger_pool_is_not_advised(name: str) -> None:
+    """Where a larger pool does not help, nothing says "raise"."""
+    assert "Raise" not in CURES[name].cure
+    assert "larger pool" in CURES[name].cure or "smaller one" in CURES[name].cure
+
+
+def test_unlimited_pool() -> None:
+    """A pool without a limit has none in the text."""
+    assert "1 connections are used" not in str(diagnosis(replace(FULL, evidence=Evidence(limit=-1, used=4))))
+    assert "4 connections are used" in str(diagnosis(replace(FULL, evidence=Evidence(limit=-1, used=4))))
