@@ -2,5 +2,7 @@
 
 import pytest
 
-# These assert on behalf of tests; what they saw shall be told as a test's own assert tells it.
-pytest.register_assert_rewrite("tests.fixtures.deadlines", "tests.integration.sampler", "tests.integration.watched")
+# These modules assert on behalf of tests; pytest rewrites their asserts so that a failure shows the values.
+pytest.register_assert_rewrite(
+    "tests.fixtures.deadlines", "tests.integration.sampler", "tests.integration.instrumented"
+)

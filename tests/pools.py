@@ -114,7 +114,7 @@ def collector_stopped() -> Iterator[None]:
         gc.enable()
 
 
-def watch_nothing() -> None:
+def uninstrument_all() -> None:
     """Close what other tests have left, and put back the methods that a `PoolHooks` without a monitor has replaced."""
     gc.collect()
     for monitor in monitors():

@@ -90,13 +90,13 @@ def _samples(collected: Iterable[Family]) -> Iterator[tuple[tuple[str, frozenset
 
 
 def decoded(export: Export) -> Series:
-    """Return what came of ours over OTLP as the series that Prometheus makes of it."""
+    """Return the package's part of an export as the series that Prometheus makes of it."""
     return {key: number for of_resource in export.request.resource_metrics for key, number in _decoded(of_resource)}
 
 
 def _decoded(of_resource: Any) -> Iterator[tuple[tuple[str, frozenset[tuple[str, str]]], float]]:
-    ours = (scope for scope in of_resource.scope_metrics if scope.scope.name == SCOPE)
-    for metric in (metric for scope in ours for metric in scope.metrics):
+    scopes = (scope for scope in of_resource.scope_metrics if scope.scope.name == SCOPE)
+    for metric in (metric for scope in scopes for metric in scope.metrics):
         kind, name = metric.WhichOneof("data"), NAMES[metric.name].prometheus
         for point in getattr(metric, kind).data_points:
             own = set(attributes(point.attributes).items())

@@ -39,7 +39,7 @@ def test_read(environ: dict[str, str], expected: Environment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "message"),
     [
         ("POOL_EXPORTER_TRACE_WAITS", "soon", "POOL_EXPORTER_TRACE_WAITS='soon': must be seconds, at least 0"),
         ("POOL_EXPORTER_TRACE_WAITS", "-1", "POOL_EXPORTER_TRACE_WAITS='-1': must be seconds, at least 0"),
@@ -55,9 +55,9 @@ def test_read(environ: dict[str, str], expected: Environment) -> None:
         ),
     ],
 )
-def test_wrong(key: str, value: str, told: str) -> None:
+def test_wrong(key: str, value: str, message: str) -> None:
     """A wrong value and a variable that does not exist are errors that say what is right."""
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=message):
         Environment.strict({key: value})
 
 

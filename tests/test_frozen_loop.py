@@ -27,14 +27,14 @@ async def test_timers_wait_for_the_clock() -> None:
 @frozen
 async def test_sockets_are_real() -> None:
     """Reading waits for what is sent, while the clock stands still."""
-    loop, (ours, theirs) = asyncio.get_running_loop(), socket.socketpair()
-    ours.setblocking(False)
-    reading = asyncio.ensure_future(loop.sock_recv(ours, 10))
+    loop, (own, peer) = asyncio.get_running_loop(), socket.socketpair()
+    own.setblocking(False)
+    reading = asyncio.ensure_future(loop.sock_recv(own, 10))
     await turns()
-    theirs.send(b"said")
+    peer.send(b"said")
     heard, now = await reading, loop.time()
-    ours.close()
-    theirs.close()
+    own.close()
+    peer.close()
 
     assert (b"said", 0.0) == (heard, now)
 

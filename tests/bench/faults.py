@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool, StaticPool
 
 Reading = tuple[int, int]
-PoolBinding = Callable[[sa.Engine], Callable[[], Reading]]
+Attach = Callable[[sa.Engine], Callable[[], Reading]]
 
 
 class Database:
@@ -66,7 +66,7 @@ class Database:
 # The tools.
 
 
-def watch_ours(engine: sa.Engine) -> Callable[[], Reading]:
+def attach_pool_exporter(engine: sa.Engine) -> Callable[[], Reading]:
     """Ours."""
     from pool_exporter import instrument
 
@@ -74,7 +74,7 @@ def watch_ours(engine: sa.Engine) -> Callable[[], Reading]:
     return lambda: (monitor.snapshot().used, monitor.snapshot().idle)
 
 
-def watch_otel(engine: sa.Engine) -> Callable[[], Reading]:
+def attach_otel(engine: sa.Engine) -> Callable[[], Reading]:
     """The OpenTelemetry instrumentation."""
     from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
     from opentelemetry.sdk.metrics import MeterProvider
@@ -94,7 +94,7 @@ def watch_otel(engine: sa.Engine) -> Callable[[], Reading]:
     return read
 
 
-def watch_collectd(engine: sa.Engine) -> Callable[[], Reading]:
+def attach_collectd(engine: sa.Engine) -> Callable[[], Reading]:
     """sqlalchemy-collectd; its own counters, without the network."""
     from sqlalchemy_collectd.client import collector, worker
 
@@ -104,68 +104,68 @@ def watch_collectd(engine: sa.Engine) -> Callable[[], Reading]:
     return lambda: (target.num_checkedout, target.num_checkedin)
 
 
-def watch_gauges(engine: sa.Engine) -> Callable[[], Reading]:
+def attach_gauges(engine: sa.Engine) -> Callable[[], Reading]:
     """Gauges as projects write them by hand: the pool's own two methods, of the pool that there was at the start."""
     pool: Any = engine.pool
     return lambda: (pool.checkedout(), pool.checkedin())
 
 
-TOOLS: dict[str, PoolBinding] = {
-    "pool_exporter": watch_ours,
-    "OpenTelemetry": watch_otel,
-    "collectd": watch_collectd,
-    "pool's own gauges": watch_gauges,
+TOOLS: dict[str, Attach] = {
+    "pool_exporter": attach_pool_exporter,
+    "OpenTelemetry": attach_otel,
+    "collectd": attach_collectd,
+    "pool's own gauges": attach_gauges,
 }
 
 # The faults: each takes the database and a tool, and returns what the tool says and how many connections are held.
 
-Fault = Callable[[Database, PoolBinding], tuple[Reading, int]]
+Fault = Callable[[Database, Attach], tuple[Reading, int]]
 
 
-def instrumented_late(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
+def instrumented_late(database: Database, attach: Attach) -> tuple[Reading, int]:
     """Instrumented when 3 connections are open, 1 of them used; 1 more is used."""
     engine = database.engine()
     held = [engine.connect() for _ in range(3)]
     held.pop().close()
     held.pop().close()
-    read = watch(engine)
+    read = attach(engine)
     held.append(engine.connect())
     return read(), len(held)
 
 
-def detached(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
+def detached(database: Database, attach: Attach) -> tuple[Reading, int]:
     """`detach()`, then closed."""
     engine = database.engine()
-    read = watch(engine)
+    read = attach(engine)
     connection = engine.connect()
     connection.detach()
     connection.close()
     return read(), 0
 
 
-def invalidated(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
+def invalidated(database: Database, attach: Attach) -> tuple[Reading, int]:
     """`invalidate()`, then closed."""
     engine = database.engine()
-    read = watch(engine)
+    read = attach(engine)
     connection = engine.connect()
     connection.invalidate()
     connection.close()
     return read(), 0
 
 
-def soft_invalidated(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
+def soft_invalidated(database: Database, attach: Attach) -> tuple[Reading, int]:
     """Soft-invalidated while used."""
     engine = database.engine()
-    read = watch(engine)
+    read = attach(engine)
     held = engine.raw_connection()
     held.invalidate(soft=True)
     return read(), 1
 
 
-def reconnects_failed(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
+def reconnects_failed(database: Database, attach: Attach) -> tuple[Reading, int]:
     """Database down, 5 reconnects fail."""
     engine = database.engine()
-    read = watch(engine)
+    read = attach(engine)
     connection = engine.connect()
     connection.invalidate()
     connection.close()
@@ -176,10 +176,10 @@ def reconnects_failed(database: Database, watch: PoolBinding) -> tuple[Reading, 
     return read(), 0
 
 
-def disposed_while_used(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
+def disposed_while_used(database: Database, attach: Attach) -> tuple[Reading, int]:
     """`dispose()` with 1 used, then returned and collected."""
     engine = database.engine()
-    read = watch(engine)
+    read = attach(engine)
     connection = engine.connect()
     engine.dispose()
     connection.close()
@@ -188,10 +188,10 @@ def disposed_while_used(database: Database, watch: PoolBinding) -> tuple[Reading
     return read(), 0
 
 
-def disposed_without_closing(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
+def disposed_without_closing(database: Database, attach: Attach) -> tuple[Reading, int]:
     """`dispose(close=False)` with 3 idle, then collected."""
     engine = database.engine()
-    read = watch(engine)
+    read = attach(engine)
     connections = [engine.connect() for _ in range(3)]
     while connections:
         connections.pop().close()
@@ -200,30 +200,30 @@ def disposed_without_closing(database: Database, watch: PoolBinding) -> tuple[Re
     return read(), 0
 
 
-def used_after_dispose(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
+def used_after_dispose(database: Database, attach: Attach) -> tuple[Reading, int]:
     """1 used after `dispose()`."""
     engine = database.engine()
-    read = watch(engine)
+    read = attach(engine)
     engine.connect().close()
     engine.dispose()
     held = engine.connect()
     return read(), int(not held.closed)
 
 
-def shared(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
+def shared(database: Database, attach: Attach) -> tuple[Reading, int]:
     """StaticPool: 2 checkouts of its one connection, both returned."""
     engine = database.engine(poolclass=StaticPool)
-    read = watch(engine)
+    read = attach(engine)
     first, second = engine.connect(), engine.connect()
     first.close()
     second.close()
     return read(), 0
 
 
-def forked(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
+def forked(database: Database, attach: Attach) -> tuple[Reading, int]:
     """Forked with 2 used; the child disposes and uses 1."""
     engine = database.engine()
-    read = watch(engine)
+    read = attach(engine)
     held = [engine.connect(), engine.connect()]
     source, sink = os.pipe()
     pid = os.fork()
@@ -238,10 +238,10 @@ def forked(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
     return (used_there[0], used_there[1]), len(held) - 1
 
 
-def lost_async(database: Database, watch: PoolBinding) -> tuple[Reading, int]:
+def lost_async(database: Database, attach: Attach) -> tuple[Reading, int]:
     """Async: a checkout lost to the garbage collector."""
     engine = create_async_engine(f"sqlite+aiosqlite:///{database.path}", poolclass=None)
-    read = watch(engine.sync_engine)
+    read = attach(engine.sync_engine)
 
     async def lose(engine: AsyncEngine) -> None:
         connection = await engine.connect()

@@ -80,12 +80,12 @@ def provider() -> Subject:
 
 
 def beside() -> Subject:
-    """Return an engine that nobody watches, in a process where another one is watched."""
+    """Return an engine that nobody watches, in a process where another one is instrumented."""
     from pool_exporter import instrument
 
-    watched = _engine()
-    instrument(watched)
-    return Subject(_engine(), lambda: hasattr(watched.pool, "_pool_exporter"))
+    instrumented = _engine()
+    instrument(instrumented)
+    return Subject(_engine(), lambda: hasattr(instrumented.pool, "_pool_exporter"))
 
 
 def ours_shared() -> Subject:

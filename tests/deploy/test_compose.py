@@ -17,7 +17,7 @@ from tests.fixtures.programs import require
 
 COMPOSE = ROOT / "deploy" / "compose"
 STACK: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
-OURS = ("demo", "sidecar")
+BUILT = ("demo", "sidecar")
 
 
 def test_compose_accepts_it() -> None:
@@ -69,7 +69,7 @@ def test_mounted_files_exist(name: str) -> None:
     assert [] == [source for source in sources if source.startswith(".") and not (COMPOSE / source).exists()]
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", BUILT)
 def test_commands_are_ours(name: str) -> None:
     """The containers are started with arguments that the command line accepts."""
     stated = STACK["services"][name].get("command")
@@ -84,7 +84,7 @@ def test_commands_are_ours(name: str) -> None:
 
 def test_both_see_one_directory() -> None:
     """The service writes to the directory that the sidecar reads."""
-    mounts = {name: STACK["services"][name]["volumes"] for name in OURS}
+    mounts = {name: STACK["services"][name]["volumes"] for name in BUILT}
 
     assert {"demo": ["pools:/run/pool_exporter"], "sidecar": ["pools:/run/pool_exporter"]} == mounts
     assert "/run/pool_exporter" == STACK["services"]["demo"]["environment"]["POOL_EXPORTER_DIR"]

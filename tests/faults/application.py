@@ -30,7 +30,7 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.runtime.registry import registry
 
 engine = create_engine("sqlite://", poolclass=QueuePool, pool_size=2, max_overflow=1, pool_timeout=0.2)
-watched = pool_exporter.instrument(engine, name="orders")
+monitor = pool_exporter.instrument(engine, name="orders")
 held = []
 
 def use(count=1):
@@ -44,7 +44,7 @@ def beat():
     registry._beat()
 
 def checkouts():
-    return watched.snapshot().checkouts
+    return monitor.snapshot().checkouts
 
 def shared():
     return registry.storage.is_shared

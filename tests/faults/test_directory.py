@@ -167,7 +167,7 @@ def test_full_directory_takes_a_living_pool_later(tmp_path: Path) -> None:
         running.ask("use()")
         fill(directory)
         running.ask(
-            "watched = [pool_exporter.instrument(each, name=f'e{n}') for n, each in enumerate(engines)] and None"
+            "instrumented = [pool_exporter.instrument(each, name=f'e{n}') for n, each in enumerate(engines)] and None"
         )
         running.ask("[each.connect().close() for each in engines] and None")
         running.ask("beat()")

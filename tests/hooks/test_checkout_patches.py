@@ -40,7 +40,7 @@ def wrap(pool: Any, said: list[str], word: str) -> Callable[[], PoolProxiedConne
 
 
 def test_wrapped_before() -> None:
-    """A `connect` that somebody put on the pool before is called, and is back after closing."""
+    """A `connect` that the application has set on the pool before is called, and is back after closing."""
     engine, said = Database().engine(), list[str]()
     before = wrap(engine.pool, said, "before")
     monitor = instrument(engine)
@@ -60,7 +60,7 @@ def test_wrapped_before() -> None:
 
 
 def test_wrapped_after() -> None:
-    """A `connect` that somebody puts over ours calls ours, stays after closing, and goes on working."""
+    """A `connect` that is set over the patch calls the patch, and stays and works after closing."""
     engine, said = Database().engine(), list[str]()
     monitor = instrument(engine)
     after = wrap(engine.pool, said, "after")
@@ -102,11 +102,11 @@ def create(rec: object) -> Any:
 
 @pytest.mark.parametrize("poolclass", [NullPool, StaticPool, AssertionPool])
 def test_pickled_pool_is_a_bare_pool(poolclass: type[Pool]) -> None:
-    """A pool that can be pickled still can; what comes of it is as if nobody had ever watched it."""
-    watched = poolclass(create)
-    monitor = instrument(watched)
+    """A pool that can be pickled still can, and its copy is uninstrumented."""
+    instrumented = poolclass(create)
+    monitor = instrument(instrumented)
 
-    copied = pickle.loads(pickle.dumps(watched))  # noqa: S301  # it is our own
+    copied = pickle.loads(pickle.dumps(instrumented))  # noqa: S301  # it is our own
     copied.connect().close()
 
     assert vars(copied)["_pool_exporter"] is None
@@ -176,8 +176,8 @@ def frames(error: BaseException) -> list[str]:
     return [f"{frame.filename}:{frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
 
 
-def not_ours(error: BaseException) -> list[str]:
-    """Return the same without the frames that are ours."""
+def without_own(error: BaseException) -> list[str]:
+    """Return the frames without those of the package."""
     return [frame for frame in frames(error) if "/pool_exporter/" not in frame]
 
 
@@ -189,13 +189,13 @@ FAILURES: dict[str, tuple[Callable[[], Engine], type[BaseException], str, int]] 
 }
 
 
-@pytest.mark.parametrize(("make", "kind", "counted", "ours"), FAILURES.values(), ids=FAILURES)
-def test_same_error(make: Callable[[], Engine], kind: type[BaseException], counted: str, ours: int) -> None:
-    """The application gets the same error with the same text, cause and traceback, but for a frame or two of ours."""
-    bare, watched = make(), make()
-    monitor = instrument(watched)
+@pytest.mark.parametrize(("make", "kind", "counted", "own"), FAILURES.values(), ids=FAILURES)
+def test_same_error(make: Callable[[], Engine], kind: type[BaseException], counted: str, own: int) -> None:
+    """The application gets the same error with the same text, cause and traceback, but for frames of the package."""
+    bare, instrumented = make(), make()
+    monitor = instrument(instrumented)
     raised = []
-    for engine in (bare, watched):
+    for engine in (bare, instrumented):
         with pytest.raises(kind) as error:
             engine.connect()
         raised.append(error.value)
@@ -205,8 +205,8 @@ def test_same_error(make: Callable[[], Engine], kind: type[BaseException], count
     assert type(first.__cause__) is type(second.__cause__)
     assert type(first.__context__) is type(second.__context__)
     assert getattr(first, "code", None) == getattr(second, "code", None)
-    assert not_ours(first) == not_ours(second)
-    assert len(not_ours(second)) + ours == len(frames(second))
+    assert without_own(first) == without_own(second)
+    assert len(without_own(second)) + own == len(frames(second))
     assert 1 == sum(checked(monitor).acquire_failures.values()) == checked(monitor).acquire_failures[counted]
 
 
@@ -229,7 +229,7 @@ def test_interrupted(error: BaseException) -> None:
 
 
 def test_error_of_another_wrapper() -> None:
-    """What somebody else's `connect` raises is not taken for the database's."""
+    """What another library's `connect` raises does not count as an error of the database."""
     engine = Database().engine()
     engine.pool.connect = refuse  # type: ignore[method-assign]  # as a library does it
     monitor = instrument(engine)

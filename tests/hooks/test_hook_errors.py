@@ -87,7 +87,7 @@ def live(engine: Engine) -> list[object]:
 
 
 def new_engine() -> Engine:
-    """Return an engine of two connections, for which nobody waits."""
+    """Return an engine of at most two connections; a third caller fails at once."""
     return Database().engine(pool_size=1, max_overflow=1, pool_timeout=0)
 
 
@@ -310,11 +310,11 @@ def test_the_first_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     counted = HookErrors()
 
     for _ in range(3):
-        counted.report(Fault("told once"))
+        counted.report(Fault("reported once"))
 
     assert 3 == counted.count
     assert ["pool_exporter"] == [record.name for record in caplog.records]
-    assert "told once" in caplog.text
+    assert "reported once" in caplog.text
 
 
 def test_logging_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""SQLAlchemy's methods are replaced while a pool is watched, look the same, and are themselves again afterwards."""
+"""SQLAlchemy's methods are replaced while a pool is instrumented, look the same, and are put back afterwards."""
 
 import gc
 import inspect
@@ -19,13 +19,13 @@ from pool_exporter.hooks.pool_binding import ATTRIBUTE
 from pool_exporter.hooks.sqlalchemy_private import places
 from pool_exporter.runtime.degraded import DegradedMonitor
 from pool_exporter.runtime.instrumentation import monitors
-from tests.pools import Database, checked, watch_nothing
+from tests.pools import Database, checked, uninstrument_all
 
 CLASSES = [QueuePool, NullPool, SingletonThreadPool, StaticPool, AssertionPool]
 
 
 def methods() -> dict[str, Any]:
-    """Return every method that has a door, and the attribute, as they are now."""
+    """Return every method that is patched, and the attribute, as they are now."""
     replaced = {place for cls in CLASSES for place in places(cls)}
     found = {f"{cls.__name__}.{name}": cls.__dict__[name] for cls, name in replaced}
     for cls in (Pool, _ConnectionRecord, _ConnectionFairy):
@@ -36,7 +36,7 @@ def methods() -> dict[str, Any]:
 @pytest.fixture(name="bare")
 def _bare() -> Iterator[dict[str, Any]]:
     """Return the methods as SQLAlchemy made them."""
-    watch_nothing()
+    uninstrument_all()
     yield methods()
     gc.collect()
 
@@ -51,7 +51,7 @@ def test_bare_methods_are_sqlalchemy_s(bare: dict[str, Any]) -> None:
 
 
 def test_open_while_one_is_watched(bare: dict[str, Any]) -> None:
-    """The first watched pool opens them, the last one that is closed puts everything back."""
+    """The first instrumented pool opens them, the last one that is closed puts everything back."""
     first, second = instrument(Database().engine(NullPool)), instrument(pool := QueuePool(Database().connect))
 
     assert bare["Pool.connect"] is not Pool.__dict__["connect"]
@@ -81,7 +81,7 @@ def test_closed_with_the_last_pool_dropped(bare: dict[str, Any]) -> None:
 
 
 def test_open_for_everywhere(bare: dict[str, Any]) -> None:
-    """instrument_all() keeps them open while nothing is watched yet."""
+    """instrument_all() keeps them open while nothing is instrumented yet."""
     with instrument_all():
         for monitor in monitors():
             monitor.close()
@@ -128,7 +128,7 @@ def test_replaced_methods_look_the_same(bare: dict[str, Any], poolclass: type[Po
 
 
 def test_watched_pool_has_no_method_of_its_own() -> None:
-    """Of a watched pool, only one attribute is more than another has."""
+    """An instrumented pool differs from another one by one attribute only."""
     engine = Database().engine()
     before = set(vars(engine.pool))
     instrument(engine)
@@ -137,7 +137,7 @@ def test_watched_pool_has_no_method_of_its_own() -> None:
 
 
 def test_class_can_be_patched() -> None:
-    """Who patches the class reaches watched pools, and what is patched over ours is gone with its patch."""
+    """A replacement of another library on the class is called for instrumented pools; once removed, it is gone."""
     engine = Database().engine()
     monitor = instrument(engine)
     with mock.patch.object(Pool, "connect", autospec=True) as connect:
@@ -151,23 +151,23 @@ def test_class_can_be_patched() -> None:
 
 
 def test_patched_class_is_left_alone(bare: dict[str, Any]) -> None:
-    """A replacement of somebody else's over ours stays when we go, and works; pools watched later are counted once."""
+    """Another library's replacement over a patch stays and works after close(); later pools are counted once."""
     first = instrument(early := Database().engine())
     inner: Callable[[Any], Any] = Pool.connect
     said: list[str] = []
 
-    def theirs(self: Pool) -> Any:
-        said.append("theirs")
+    def other(self: Pool) -> Any:
+        said.append("other")
         return inner(self)
 
-    Pool.connect = theirs  # type: ignore[method-assign]  # as a library does it
+    Pool.connect = other  # type: ignore[method-assign]  # as a library does it
     try:
         second = instrument(late := Database().engine())
         for engine in (early, late):
             with engine.connect() as connection:
                 connection.invalidate()
 
-        assert ["theirs"] * 2 == said
+        assert ["other"] * 2 == said
         for monitor in (first, second):
             assert (1, 1) == (checked(monitor).checkouts, checked(monitor).connects)
             assert 1 == checked(monitor).invalidations["hard"] == checked(monitor).closes["invalidate"]
@@ -175,7 +175,7 @@ def test_patched_class_is_left_alone(bare: dict[str, Any]) -> None:
         first.close()
         second.close()
 
-        assert theirs is Pool.__dict__["connect"]
+        assert other is Pool.__dict__["connect"]
 
         early.connect().close()
 
@@ -246,7 +246,7 @@ def test_removed_twice(bare: dict[str, Any]) -> None:
 
 
 def test_opened_and_closed_under_way(bare: dict[str, Any]) -> None:
-    """Callers of a bare pool notice nothing while doors open and close around them."""
+    """Callers of a bare pool notice nothing while methods are patched and put back."""
     engine = Database().engine(pool_size=2, max_overflow=2)
     other = Database().engine()
     failures: list[Exception] = []
@@ -256,7 +256,7 @@ def test_opened_and_closed_under_way(bare: dict[str, Any]) -> None:
         while not is_over.is_set():
             try:
                 engine.connect().close()
-            except Exception as error:  # noqa: BLE001  # any would be ours
+            except Exception as error:  # noqa: BLE001  # any would be the package's
                 failures.append(error)
                 return
 

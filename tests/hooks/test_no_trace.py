@@ -1,6 +1,6 @@
-"""Nothing of ours stays in the application: not after close(), not after an engine is dropped, not while it is watched.
+"""Nothing of the package stays in the application: not after close(), not after an engine is dropped.
 
-What a bare engine frees by reference counting, without the garbage collector, a watched one frees as well, at the same
+What a bare engine frees by reference counting, without the garbage collector, an instrumented one frees at the same
 moment: each test of that does the same with both, and compares.
 """
 
@@ -95,7 +95,7 @@ async def test_closed_asynchronous() -> None:
 
 
 def test_no_listener() -> None:
-    """A watched pool has the listeners that it would have without us."""
+    """A instrumented pool has the listeners that it has uninstrumented."""
     engine = Database().engine()
     engine.connect().close()
     before = listeners(engine)
@@ -106,7 +106,7 @@ def test_no_listener() -> None:
 
 
 def test_no_thread() -> None:
-    """No thread is started for anything that is watched."""
+    """No thread is started for anything that is instrumented."""
     before = set(threading.enumerate())
     engine = Database().engine()
     with instrument(engine), instrument_all():
@@ -115,12 +115,12 @@ def test_no_thread() -> None:
         assert set() == set(threading.enumerate()) - before
 
 
-# While it is watched.
+# While it is instrumented.
 
 
 @pytest.mark.parametrize("poolclass", POOLS)
 def test_same_words(poolclass: type[Pool]) -> None:
-    """Engine and pool say of themselves what they would say unwatched."""
+    """`repr()` of engine and pool is the same as uninstrumented."""
     bare, engine = Database().engine(poolclass), Database().engine(poolclass)
     instrument(engine)
     for one in (bare, engine):
@@ -135,7 +135,7 @@ def test_same_words(poolclass: type[Pool]) -> None:
 
 
 def test_record_info_is_the_users() -> None:
-    """Neither `info` nor `record_info` holds anything of ours."""
+    """Neither `info` nor `record_info` holds anything of the package."""
     engine = Database().engine()
     instrument(engine)
     connection = engine.raw_connection()
@@ -145,7 +145,7 @@ def test_record_info_is_the_users() -> None:
 
 
 def test_engine_has_no_events() -> None:
-    """An engine that is watched has no listener: with one, SQLAlchemy looks for more at each statement."""
+    """An engine that is instrumented has no listener: with one, SQLAlchemy looks for more at each statement."""
     engine = Database().engine()
     instrument(engine)
 
@@ -288,12 +288,12 @@ def is_freed(references: list[tuple[str, Callable[[], object]]]) -> list[str]:
     return [f"{name} {'freed' if reference() is None else 'there'}" for name, reference in references]
 
 
-def of_a_pool(life: Life, watch: Callable[[Pool], object]) -> list[list[str]]:
+def of_a_pool(life: Life, attach: Callable[[Pool], object]) -> list[list[str]]:
     """Live one life in a pool of its own without the garbage collector; tell what is freed before and with the pool."""
     database = Database()
     with collector_stopped():
         pool = QueuePool(database.connect, pool_size=1, max_overflow=1, timeout=0)
-        watch(pool)
+        attach(pool)
         references: list[tuple[str, Callable[[], object]]] = [
             (type(one).__name__, ref(one)) for one in (pool, *life(pool))
         ]
@@ -302,12 +302,12 @@ def of_a_pool(life: Life, watch: Callable[[Pool], object]) -> list[list[str]]:
         return [*said, is_freed(references), [str(database.open)]]
 
 
-def of_an_engine(life: Life, watch: Callable[[Engine], object]) -> list[list[str]]:
+def of_an_engine(life: Life, attach: Callable[[Engine], object]) -> list[list[str]]:
     """Likewise in the pool of an engine, which is disposed and dropped."""
     database = Database()
     with collector_stopped():
         engine = database.engine(pool_size=1, max_overflow=1, pool_timeout=0)
-        watch(engine)
+        attach(engine)
         references: list[tuple[str, Callable[[], object]]] = [
             (type(one).__name__, ref(one)) for one in (engine, engine.pool, *life(engine.pool))
         ]
@@ -321,7 +321,7 @@ def of_an_engine(life: Life, watch: Callable[[Engine], object]) -> list[list[str
 @pytest.mark.parametrize("life", LIVES, ids=[life.__name__ for life in LIVES])
 @pytest.mark.parametrize("live", [of_a_pool, of_an_engine])
 def test_freed_as_before(life: Life, live: Callable[..., list[list[str]]]) -> None:
-    """What reference counting frees of an unwatched pool it frees of a watched one, and closes as many connections."""
+    """Reference counting frees the same objects of bare and instrumented pools, and closes as many connections."""
     bare = live(life, lambda _: None)
 
     assert bare == live(life, instrument)
@@ -330,7 +330,7 @@ def test_freed_as_before(life: Life, live: Callable[..., list[list[str]]]) -> No
 
 @pytest.mark.parametrize("live", [of_a_pool, of_an_engine])
 def test_freed_as_before_everywhere(live: Callable[..., list[list[str]]]) -> None:
-    """Likewise when every pool of the process is watched."""
+    """Likewise when every pool of the process is instrumented."""
     bare = [live(life, lambda _: None) for life in LIVES]
     with instrument_all():
         assert bare == [live(life, lambda _: None) for life in LIVES]
@@ -361,11 +361,11 @@ def test_ours_is_freed_with_the_pool() -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("watch", [lambda _: None, instrument], ids=["bare", "watched"])
-async def test_task_is_freed(watch: Callable[[object], object]) -> None:
+@pytest.mark.parametrize("attach", [lambda _: None, instrument], ids=["bare", "instrumented"])
+async def test_task_is_freed(attach: Callable[[object], object]) -> None:
     """A task that has ended is freed by reference counting, while what it checked out is still out."""
     engine = Database().async_engine()
-    watch(engine)
+    attach(engine)
     with collector_stopped():
         task = asyncio.create_task(engine.raw_connection())
         reference, held = ref(task), await task
@@ -396,11 +396,11 @@ def test_thread_is_freed() -> None:
 # A thousand engines.
 
 
-def live_and_die(times: int, watch: Callable[[Engine], object]) -> None:
+def live_and_die(times: int, attach: Callable[[Engine], object]) -> None:
     """Create, use and dispose engines, as a service does that makes one for each request."""
     for _ in range(times):
         engine = Database().engine()
-        watch(engine)
+        attach(engine)
         with engine.connect():
             pass
         engine.dispose()

@@ -17,7 +17,7 @@ from pool_exporter.hooks.compatibility import TESTED_VERSIONS, misfits, self_tes
 from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.server_pids import server_pid
 from pool_exporter.hooks.sqlalchemy_private import RECORD, places, verify
-from tests.pools import Database, checked, closes, watch_nothing
+from tests.pools import Database, checked, closes, uninstrument_all
 
 
 class OtherPatches:
@@ -45,10 +45,10 @@ class OtherPatches:
 @pytest.fixture(name="_bare", autouse=True)
 def _bare() -> Iterator[None]:
     """Leave the methods as SQLAlchemy made them."""
-    watch_nothing()
+    uninstrument_all()
     bare = {place: vars(place[0])[place[1]] for place in places(QueuePool)}
     yield
-    watch_nothing()
+    uninstrument_all()
     for (cls, name), method in bare.items():
         setattr(cls, name, method)
     patches._shadowed.clear()

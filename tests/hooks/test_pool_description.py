@@ -109,7 +109,7 @@ def test_limits(pool: Pool, most: int | None, idle: int | None) -> None:
 
 
 def test_configuration_of_a_queue() -> None:
-    """Every setting is told, as text, in the catalogue's order."""
+    """Every setting is a label, as text, in the catalogue's order."""
     engine = create_engine(
         "sqlite://",
         creator=Database().connect,

@@ -107,7 +107,7 @@ def test_use_and_return(database: Database, poolclass: type[Pool]) -> None:
 
 @pytest.mark.parametrize("poolclass", POOLS)
 def test_without_engine(database: Database, poolclass: type[Pool]) -> None:
-    """A pool that belongs to no engine can be watched as well."""
+    """A pool that belongs to no engine can be instrumented as well."""
     pool = poolclass(database.connect)
     monitor = instrument(pool)
 
@@ -140,7 +140,7 @@ def test_warm_and_idle(database: Database, poolclass: type[Pool]) -> None:
 
 @pytest.mark.parametrize("poolclass", POOLS)
 def test_warm_and_used(database: Database, poolclass: type[Pool]) -> None:
-    """A connection that is out when the pool is instrumented is used, and its return is told."""
+    """A connection that is checked out when the pool is instrumented is used until it is returned."""
     engine = database.engine(poolclass)
     connection = engine.connect()
     monitor = instrument(engine)
@@ -216,7 +216,7 @@ def test_thread_gets_its_own_again(database: Database) -> None:
 
 
 def test_refused_by_an_assertion_pool(database: Database) -> None:
-    """The second checkout from an AssertionPool fails, which leaves nobody pending."""
+    """The second checkout from an AssertionPool fails, and then no caller is pending."""
     engine = database.engine(AssertionPool)
     monitor = instrument(engine)
 
@@ -274,7 +274,7 @@ def test_creator_without_arguments_or_with_a_record() -> None:
 
 
 def test_replaced_by_dispose(engine: Engine) -> None:
-    """After dispose() the new pool is watched, and what is out of the old one is used until it is returned."""
+    """After dispose() the new pool is instrumented, and what is out of the old one is used until it is returned."""
     monitor = instrument(engine)
     before = engine.connect()
     engine.dispose()
@@ -293,7 +293,7 @@ def test_replaced_by_dispose(engine: Engine) -> None:
 
 
 def test_disposed_again_and_again(engine: Engine) -> None:
-    """However often an engine is disposed, it goes on being watched once."""
+    """However often an engine is disposed, it goes on being instrumented once."""
     monitor = instrument(engine)
 
     for times in range(1, 6):
@@ -304,7 +304,7 @@ def test_disposed_again_and_again(engine: Engine) -> None:
 
 
 def test_pool_recreated_without_its_engine(database: Database) -> None:
-    """A pool that `recreate()` made of a watched one is watched with it, from its first connection on."""
+    """A pool that `recreate()` made of an instrumented one is instrumented with it, from its first connection on."""
     pool = QueuePool(database.connect)
     monitor = instrument(pool)
     pool.connect().close()
@@ -379,7 +379,7 @@ def test_listener_stops_the_reconnect(engine: Engine) -> None:
 
 
 def test_listener_closes_the_monitor(engine: Engine) -> None:
-    """When somebody closes the monitor while listeners are run through, what is left of that run leaves no trace."""
+    """If the monitor is closed while SQLAlchemy calls the listeners, the listeners that follow leave no trace."""
     closed: list[Monitor] = []
     event.listen(engine, "connect", lambda *_: closed[0].close() if closed else None)
     closed.append(instrument(engine))
@@ -614,7 +614,7 @@ def test_lost_in_a_cycle(engine: Engine) -> None:
 
 
 def test_lost_and_never_connected_before(engine: Engine) -> None:
-    """A checkout from before the pool was watched is leaked as any other."""
+    """A checkout from before the pool was instrumented is leaked as any other."""
     connection = engine.raw_connection()
     monitor = instrument(engine)
 
@@ -667,7 +667,7 @@ async def test_lost_by_a_task(async_engine: AsyncEngine, database: Database) -> 
 @pytest.mark.asyncio
 @pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up", "ignore::ResourceWarning")
 async def test_lost_and_never_closed(async_engine: AsyncEngine) -> None:
-    """A lost connection of a driver that cannot terminate it is dropped by SQLAlchemy: nobody has it any more."""
+    """A lost connection of a driver that cannot terminate it is dropped by SQLAlchemy: it counts as discarded."""
     async_engine.dialect.has_terminate = False
     monitor = instrument(async_engine)
     connection = await async_engine.raw_connection()
@@ -682,7 +682,7 @@ async def test_lost_and_never_closed(async_engine: AsyncEngine) -> None:
 
 
 def test_orphan_of_a_thread(engine: Engine) -> None:
-    """A connection is orphaned once the thread that checked it out has ended, until somebody returns it."""
+    """A connection is orphaned once the thread that checked it out has ended, until another thread returns it."""
     monitor = instrument(engine)
     held: list[PoolProxiedConnection] = []
     go_on = threading.Event()
@@ -774,7 +774,7 @@ async def test_cancelled_while_connecting(database: Database) -> None:
 
 
 def test_waiting_when_it_is_instrumented(database: Database) -> None:
-    """Who waited already before the pool was watched is used from when somebody looks, and returns as all others."""
+    """A connection that a caller waited for before the pool was instrumented is used from the next refresh on."""
     engine = database.engine(pool_size=1, max_overflow=0)
     first = engine.raw_connection()
     second: list[PoolProxiedConnection] = []

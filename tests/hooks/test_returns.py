@@ -1,4 +1,4 @@
-"""A use ends when the pool has its place back: reset, listeners and the close are part of it, whoever reads when."""
+"""A use ends when the pool has its place back: reset, listeners and the close are part of it, at every reading."""
 
 import asyncio
 import sqlite3
@@ -18,7 +18,7 @@ from tests.pools import checked, levels
 from tests.property.async_database import AsyncDatabase
 
 
-class Door:
+class Latch:
     """What the driver's `close` waits for, while it is shut; `arrived` tells that a close has begun."""
 
     def __init__(self) -> None:
@@ -26,14 +26,14 @@ class Door:
         self.arrived, self.opened = threading.Event(), threading.Event()
 
     def pass_through(self, *_: object) -> None:
-        """Wait until the door is opened, unless it is open."""
+        """Wait until the latch is opened, unless it is open."""
         if self.is_shut:
             self.arrived.set()
             assert self.opened.wait(10)
 
     @contextmanager
     def blocking(self, act: Callable[[], object]) -> Iterator[None]:
-        """Have *act* run in a thread that waits at the door, for as long as the context lasts."""
+        """Have *act* run in a thread that waits at the latch, for as long as the context lasts."""
         self.is_shut = True
         thread = threading.Thread(target=act)
         thread.start()
@@ -45,17 +45,17 @@ class Door:
             thread.join()
 
 
-@pytest.fixture(name="door")
-def _door() -> Door:
-    return Door()
+@pytest.fixture(name="latch")
+def _latch() -> Latch:
+    return Latch()
 
 
-def slowly_closing(door: Door, poolclass: type[Pool] = QueuePool, **options: Any) -> Engine:
-    """Return an engine whose connections wait at the door when they are closed."""
+def slowly_closing(latch: Latch, poolclass: type[Pool] = QueuePool, **options: Any) -> Engine:
+    """Return an engine whose connections wait at the latch when they are closed."""
 
     class Slow(sqlite3.Connection):
         def close(self) -> None:
-            door.pass_through()
+            latch.pass_through()
             super().close()
 
         def __del__(self) -> None:
@@ -73,78 +73,78 @@ def uses(monitor: Monitor) -> int:
     return monitor.snapshot().use_time.count
 
 
-def test_overflow_connection_holds_its_place_until_it_is_closed(door: Door) -> None:
+def test_overflow_connection_holds_its_place_until_it_is_closed(latch: Latch) -> None:
     """While the close of a returned overflow connection waits, the pool has no place, and the use goes on."""
-    engine = slowly_closing(door, pool_size=1, max_overflow=1)
+    engine = slowly_closing(latch, pool_size=1, max_overflow=1)
     monitor = instrument(engine)
     kept, overflow = engine.raw_connection(), engine.raw_connection()
     kept.close()
 
-    with door.blocking(overflow.close):
+    with latch.blocking(overflow.close):
         assert 1 == engine.pool.checkedout()  # type: ignore[attr-defined]  # a QueuePool
         assert ((1, 1), 1) == (levels(monitor), uses(monitor))
     assert ((0, 1), 2) == (levels(monitor), uses(monitor))
 
 
 @pytest.mark.parametrize("poolclass", [QueuePool, NullPool])
-def test_invalidated_connection_is_used_until_it_is_closed(door: Door, poolclass: type[Pool]) -> None:
+def test_invalidated_connection_is_used_until_it_is_closed(latch: Latch, poolclass: type[Pool]) -> None:
     """While the close of an invalidated connection waits, its use goes on."""
-    engine = slowly_closing(door, poolclass)
+    engine = slowly_closing(latch, poolclass)
     monitor = instrument(engine)
     connection = engine.raw_connection()
 
-    with door.blocking(connection.invalidate):
+    with latch.blocking(connection.invalidate):
         assert ((1, 0), 0) == (levels(monitor), uses(monitor))
     assert ((0, 0), 1) == (levels(monitor), uses(monitor))
 
 
-def test_connection_of_a_null_pool_is_used_until_it_is_closed(door: Door) -> None:
+def test_connection_of_a_null_pool_is_used_until_it_is_closed(latch: Latch) -> None:
     """Its return is its close."""
-    engine = slowly_closing(door, NullPool)
+    engine = slowly_closing(latch, NullPool)
     monitor = instrument(engine)
     connection = engine.raw_connection()
 
-    with door.blocking(connection.close):
+    with latch.blocking(connection.close):
         assert ((1, 0), 0) == (levels(monitor), uses(monitor))
     assert ((0, 0), 1) == (levels(monitor), uses(monitor))
 
 
 @pytest.mark.parametrize("poolclass", [QueuePool, NullPool])
-def test_return_in_a_listener_is_a_use(door: Door, poolclass: type[Pool]) -> None:
+def test_return_in_a_listener_is_a_use(latch: Latch, poolclass: type[Pool]) -> None:
     """While a listener of `checkin` waits, the pool does not have its place back."""
     engine = create_engine(
         "sqlite://", poolclass=poolclass, creator=lambda: sqlite3.connect(":memory:", check_same_thread=False)
     )
-    event.listen(engine, "checkin", door.pass_through)
+    event.listen(engine, "checkin", latch.pass_through)
     monitor = instrument(engine)
     connection = engine.raw_connection()
 
-    with door.blocking(connection.close):
+    with latch.blocking(connection.close):
         assert ((1, 0), 0) == (levels(monitor), uses(monitor))
     assert 1 == uses(monitor)
 
 
-def test_connection_of_a_disposed_pool_is_used_until_it_is_closed(door: Door) -> None:
+def test_connection_of_a_disposed_pool_is_used_until_it_is_closed(latch: Latch) -> None:
     """A connection that comes back to a full pool that was disposed of is used until it is closed."""
-    engine = slowly_closing(door, pool_size=1, max_overflow=1)
+    engine = slowly_closing(latch, pool_size=1, max_overflow=1)
     monitor = instrument(engine)
     kept, overflow = engine.raw_connection(), engine.raw_connection()
     engine.dispose()
     kept.close()
 
-    with door.blocking(overflow.close):
+    with latch.blocking(overflow.close):
         assert ((1, 1), 1) == (levels(monitor), uses(monitor))
     assert ((0, 1), 2) == (levels(monitor), uses(monitor))
 
 
-def test_recycled_connection_is_not_used_while_it_is_closed(door: Door) -> None:
+def test_recycled_connection_is_not_used_while_it_is_closed(latch: Latch) -> None:
     """While an outdated idle connection is closed for a caller, the caller is pending and nothing is used."""
-    engine = slowly_closing(door, pool_size=1, max_overflow=0)
+    engine = slowly_closing(latch, pool_size=1, max_overflow=0)
     monitor = instrument(engine)
     with engine.connect() as connection:
         connection.connection.invalidate(soft=True)
 
-    with door.blocking(lambda: engine.raw_connection().close()):
+    with latch.blocking(lambda: engine.raw_connection().close()):
         assert ((0, 1), 1) == (levels(monitor), monitor.snapshot().pending)
     assert ((0, 1), 2) == (levels(monitor), uses(monitor))
 

@@ -310,7 +310,7 @@ def test_nothing_to_search_for(poolclass: type[Pool]) -> None:
 
 @pytest.mark.parametrize("poolclass", [QueuePool, NullPool, SingletonThreadPool, StaticPool, AssertionPool])
 def test_heap_is_not_searched(poolclass: type[Pool], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records are found without the garbage collector, which would visit every object of the process."""
+    """Records are found without the garbage collector, which would go through every object of the process."""
     monkeypatch.setattr(gc, "get_referrers", None)
     monkeypatch.setattr(gc, "get_objects", None)
     engine = Database().engine(poolclass)

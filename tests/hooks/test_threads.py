@@ -210,8 +210,8 @@ def test_listeners_are_running(name: str, change: str) -> None:
 
 
 @pytest.mark.usefixtures("_switching")
-@pytest.mark.parametrize(("watch", "times"), [(instrument, 10), (lambda _: instrument_all(), 2)], ids=["one", "all"])
-def test_instrumenting_and_closing_again_and_again(watch: Callable[[Engine], Any], times: int) -> None:
+@pytest.mark.parametrize(("attach", "times"), [(instrument, 10), (lambda _: instrument_all(), 2)], ids=["one", "all"])
+def test_instrumenting_and_closing_again_and_again(attach: Callable[[Engine], Any], times: int) -> None:
     """Seven threads work while the eighth instruments and closes: nothing is raised, and the pool ends as it began."""
     database = Database()
     engine = database.engine(pool_size=3, max_overflow=3)
@@ -230,9 +230,9 @@ def test_instrumenting_and_closing_again_and_again(watch: Callable[[Engine], Any
     def change() -> None:
         try:
             for _ in range(times):
-                watched = watch(engine)
+                instrumented = attach(engine)
                 snapshot()
-                watched.close()
+                instrumented.close()
         finally:
             done.set()
 

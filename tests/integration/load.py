@@ -13,7 +13,7 @@ from contextlib import suppress
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from tests.integration.watched import begin
+from tests.integration.instrumented import begin
 
 WORKERS = 6
 STEPS = 8

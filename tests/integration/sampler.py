@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from pool_exporter import Monitor
 from pool_exporter.metrics.snapshot import PoolSnapshot
-from tests.integration.watched import faults
+from tests.integration.instrumented import faults
 
 INTERVAL_SECONDS = 0.002
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 import pool_exporter
-from tests.integration.watched import begin
+from tests.integration.instrumented import begin
 
 Handler = Callable[[Request], Awaitable[Response]]
 

@@ -60,10 +60,10 @@ def test_each_worker_tells_its_own(collector: Collector, preference: str) -> Non
     environ = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": preference, "PYTHONPATH": ":".join(sys.path)}
     command = [sys.executable, "-W", IGNORED, "-c", PRELOADED, collector.endpoint]
     done = subprocess.run(command, env=environ, timeout=60, check=False, capture_output=True, text=True)
-    told: dict[str, list[int]] = {}
+    reported: dict[str, list[int]] = {}
     for export in collector.exports:
         for of in export.request.resource_metrics:
-            found = told.setdefault(attributes(of.resource.attributes)["service_instance_id"], [])
+            found = reported.setdefault(attributes(of.resource.attributes)["service_instance_id"], [])
             found += [
                 point.as_int
                 for scope in of.scope_metrics
@@ -74,4 +74,4 @@ def test_each_worker_tells_its_own(collector: Collector, preference: str) -> Non
 
     assert (0, "") == (done.returncode, done.stderr)
     expected = {"CUMULATIVE": [[5, 8], [6, 16], [7, 17]], "DELTA": [[5, 3], [6, 10], [7, 10]]}
-    assert expected[preference] == sorted(told.values())
+    assert expected[preference] == sorted(reported.values())

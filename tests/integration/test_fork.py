@@ -285,10 +285,10 @@ def test_nothing_is_installed_before_it_is_needed() -> None:
     code = (
         "import os; found = []; os.register_at_fork = lambda **hooks: found.extend(hooks.values())\n"
         "import pool_exporter, sqlalchemy as sa\n"
-        "def ours(): return len([hook for hook in found if hook.__module__.startswith('pool_exporter')])\n"
-        "print(ours())\n"
+        "def own(): return len([hook for hook in found if hook.__module__.startswith('pool_exporter')])\n"
+        "print(own())\n"
         "engines = [sa.create_engine('sqlite://') for _ in range(3)]\n"
-        "[pool_exporter.instrument(engine) for engine in engines]; print(ours())"
+        "[pool_exporter.instrument(engine) for engine in engines]; print(own())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

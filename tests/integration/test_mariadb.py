@@ -12,14 +12,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from tests.fixtures.deadlines import eventually, until
 from tests.fixtures.mariadb import MariaDBServer, mariadb_server, require_driver
 from tests.integration.backends import MariaDBSessions
+from tests.integration.instrumented import (
+    InstrumentedEngine,
+    closes,
+    failures,
+    instrumenting,
+    instrumenting_async,
+    name_application,
+)
 from tests.integration.sampler import sampled
-from tests.integration.watched import Watched, closes, failures, name_application, watching, watching_async
 
 ASYNC_DRIVERS = pytest.mark.parametrize("driver", ["aiomysql", "asyncmy"])
 PRE_PING = pytest.mark.parametrize("pre_ping", [True, False], ids=["pre_ping", "no_ping"])
 
-Pool: TypeAlias = Watched[sa.Engine, MariaDBSessions]
-AsyncPool: TypeAlias = Watched[AsyncEngine, MariaDBSessions]
+Pool: TypeAlias = InstrumentedEngine[sa.Engine, MariaDBSessions]
+AsyncPool: TypeAlias = InstrumentedEngine[AsyncEngine, MariaDBSessions]
 
 
 @pytest.fixture(name="mariadb", scope="module")
@@ -31,20 +38,20 @@ def _mariadb() -> Iterator[MariaDBServer]:
 
 
 @contextmanager
-def watched(server: MariaDBServer, **arguments: Any) -> Iterator[Pool]:
+def instrumented(server: MariaDBServer, **arguments: Any) -> Iterator[Pool]:
     """Make an engine on PyMySQL."""
     engine = sa.create_engine(server.url("pymysql"), **arguments)
-    with watching(engine, name_application(), MariaDBSessions(server)) as pool:
+    with instrumenting(engine, name_application(), MariaDBSessions(server)) as pool:
         yield pool
     until(0, pool.backends.open)
 
 
 @asynccontextmanager
-async def watched_async(server: MariaDBServer, driver: str, **arguments: Any) -> AsyncIterator[AsyncPool]:
+async def instrumented_async(server: MariaDBServer, driver: str, **arguments: Any) -> AsyncIterator[AsyncPool]:
     """Make an async engine on *driver*."""
     require_driver(driver)
     engine = create_async_engine(server.url(driver), **arguments)
-    async with watching_async(engine, name_application(), MariaDBSessions(server)) as pool:
+    async with instrumenting_async(engine, name_application(), MariaDBSessions(server)) as pool:
         yield pool
     await eventually(0, pool.backends.open)
 
@@ -71,7 +78,7 @@ async def fill_async(engine: AsyncEngine, number: int) -> None:
 
 def test_sync_driver_and_server_agree(mariadb: MariaDBServer) -> None:
     """Idle, used, overflowing, invalidated and detached connections are what the server says of PyMySQL's."""
-    with watched(mariadb, pool_size=2, max_overflow=1) as pool, sampled(pool.monitor):
+    with instrumented(mariadb, pool_size=2, max_overflow=1) as pool, sampled(pool.monitor):
         fill(pool.engine, 3)
         pool.agree()
         assert ({"idle": 2, "used": 0}, {"overflow": 1}) == (pool.now().count, closes(pool.now()))
@@ -96,7 +103,7 @@ def test_sync_driver_and_server_agree(mariadb: MariaDBServer) -> None:
 @pytest.mark.asyncio
 async def test_async_drivers_and_server_agree(mariadb: MariaDBServer, driver: str) -> None:
     """The same through both async drivers, with a lost connection: one leak, and gone from the server."""
-    async with watched_async(mariadb, driver, pool_size=2, max_overflow=1) as pool:
+    async with instrumented_async(mariadb, driver, pool_size=2, max_overflow=1) as pool:
         with sampled(pool.monitor):
             await fill_async(pool.engine, 3)
             await pool.agree_eventually()
@@ -122,7 +129,7 @@ async def test_async_drivers_and_server_agree(mariadb: MariaDBServer, driver: st
 @PRE_PING
 def test_killed_sessions(mariadb: MariaDBServer, pre_ping: bool) -> None:
     """Sessions that an administrator kills are found dead by the ping, or by the application's statement; each once."""
-    with watched(mariadb, pool_size=3, pool_pre_ping=pre_ping) as pool:
+    with instrumented(mariadb, pool_size=3, pool_pre_ping=pre_ping) as pool:
         fill(pool.engine, 3)
         pool.backends.kill_all()
         if not pre_ping:
@@ -140,7 +147,7 @@ def test_killed_sessions(mariadb: MariaDBServer, pre_ping: bool) -> None:
 @pytest.mark.asyncio
 async def test_killed_sessions_async(mariadb: MariaDBServer, driver: str) -> None:
     """The same through both async drivers, with the ping."""
-    async with watched_async(mariadb, driver, pool_size=3, pool_pre_ping=True) as pool:
+    async with instrumented_async(mariadb, driver, pool_size=3, pool_pre_ping=True) as pool:
         await fill_async(pool.engine, 3)
         pool.backends.kill_all()
         await fill_async(pool.engine, 3)
@@ -151,7 +158,7 @@ async def test_killed_sessions_async(mariadb: MariaDBServer, driver: str) -> Non
 
 def test_server_restarts(mariadb: MariaDBServer) -> None:
     """While the server is down each caller is one failed connect; when it is back, both sides agree."""
-    with watched(mariadb, pool_size=2, pool_pre_ping=True) as pool, sampled(pool.monitor):
+    with instrumented(mariadb, pool_size=2, pool_pre_ping=True) as pool, sampled(pool.monitor):
         fill(pool.engine, 2)
         mariadb.stop()
         for _ in range(3):

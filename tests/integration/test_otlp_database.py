@@ -23,9 +23,9 @@ from pool_exporter.runtime.registry import registry
 from tests.fixtures.deadlines import until
 from tests.fixtures.programs import require
 from tests.fixtures.victoria import Victoria, victoria_server
-from tests.pools import Database, watch_nothing
+from tests.pools import Database, uninstrument_all
 
-OURS = '{__name__=~"db_client_connection_.*|sqlalchemy_pool_.*|pool_exporter_.*"}'
+EXPORTERS = '{__name__=~"db_client_connection_.*|sqlalchemy_pool_.*|pool_exporter_.*"}'
 INSTANCE = "service_instance_id"  # Over OTLP it is the resource's, and of every push; a scrape has it for --per-worker.
 OWN_LABELS = {
     "__name__",
@@ -103,7 +103,7 @@ KEPT: list[object] = []
 def _databases() -> Iterator[Databases]:
     """Three databases that hold the same run, which is at rest."""
     binary = require("victoria-metrics")
-    watch_nothing()  # What other tests have left has no service, and each way finds another one for it.
+    uninstrument_all()  # What other tests have left has no service, and each way finds another one for it.
     with ExitStack() as stack:
         server = stack.enter_context(pool_exporter.start_http_server(0))
         scraped, embedded, pushed = (
@@ -117,10 +117,10 @@ def _databases() -> Iterator[Databases]:
         attach_to_provider(provider, instrumentation.shown_monitors, counts=registry.pool_counts)
         provider.force_flush()
         assert OtlpPush(instrumentation.snapshot, otlp_options.push_target(pushed.otlp)).push()
-        until(True, lambda: len(answers(scraped, OURS)) > 0)
+        until(True, lambda: len(answers(scraped, EXPORTERS)) > 0)
         yield Databases(scraped, embedded, pushed)
-    for watched in instrumentation.monitors():
-        watched.close()
+    for monitor in instrumentation.monitors():
+        monitor.close()
     KEPT.clear()
 
 
@@ -129,8 +129,8 @@ def test_every_series_is_the_same(databases: Databases, way: str) -> None:
     """Scraped and pushed, each series has the same name, labels and value."""
 
     def differing() -> int:
-        found = {each for each in answers(getattr(databases, way), OURS).items() if not is_pushers(each[0])}
-        return len(found ^ set(answers(databases.scraped, OURS).items())) if len(found) > 150 else -1
+        found = {each for each in answers(getattr(databases, way), EXPORTERS).items() if not is_pushers(each[0])}
+        return len(found ^ set(answers(databases.scraped, EXPORTERS).items())) if len(found) > 150 else -1
 
     until(0, differing)
 

@@ -15,22 +15,22 @@ from tests.fixtures.deadlines import eventually
 from tests.fixtures.pgbouncer import PgBouncer, pgbouncer_server
 from tests.fixtures.postgres import PostgresServer
 from tests.integration.backends import PgBouncerClients
-from tests.integration.load import run_load_async
-from tests.integration.marks import ASYNC_DRIVERS, DROPPED
-from tests.integration.sampler import sampled
-from tests.integration.watched import (
-    Watched,
+from tests.integration.instrumented import (
+    InstrumentedEngine,
     closes,
     failures,
     fill,
+    instrumenting,
+    instrumenting_async,
     name_application,
     take_async,
     use_async,
-    watching,
-    watching_async,
 )
+from tests.integration.load import run_load_async
+from tests.integration.marks import ASYNC_DRIVERS, DROPPED
+from tests.integration.sampler import sampled
 
-AsyncPool: TypeAlias = Watched[AsyncEngine, PgBouncerClients]
+AsyncPool: TypeAlias = InstrumentedEngine[AsyncEngine, PgBouncerClients]
 
 SERVERS = 2
 
@@ -53,10 +53,10 @@ def _pgbouncer(postgres: PostgresServer) -> Iterator[PgBouncer]:
 
 
 @asynccontextmanager
-async def watched(server: PgBouncer, driver: str, **arguments: Any) -> AsyncIterator[AsyncPool]:
+async def instrumented(server: PgBouncer, driver: str, **arguments: Any) -> AsyncIterator[AsyncPool]:
     """Make an async engine on *driver*."""
     engine = create_async_engine(server.url(driver), connect_args=UNPREPARED[driver], **arguments)
-    async with watching_async(engine, name_application(), PgBouncerClients(server)) as pool:
+    async with instrumenting_async(engine, name_application(), PgBouncerClients(server)) as pool:
         yield pool
     await eventually(0, pool.backends.open)
 
@@ -66,7 +66,7 @@ async def watched(server: PgBouncer, driver: str, **arguments: Any) -> AsyncIter
 @pytest.mark.asyncio
 async def test_pool_and_clients_agree(pgbouncer: PgBouncer, driver: str) -> None:
     """After each round of random load PgBouncer has as many clients, in and out of transactions, as we say."""
-    async with watched(pgbouncer, driver, pool_size=3, max_overflow=1) as pool:
+    async with instrumented(pgbouncer, driver, pool_size=3, max_overflow=1) as pool:
         with sampled(pool.monitor):
             for seed in (1, 2):
                 kept = await run_load_async(pool.engine, seed, keep=SERVERS - 1)
@@ -89,7 +89,7 @@ async def test_wait_for_a_server_is_use_and_no_wait(
 
     PostgreSQL itself sees fewer connections than we have, all of them PgBouncer's.
     """
-    async with watched(pgbouncer, driver, pool_size=5) as pool:
+    async with instrumented(pgbouncer, driver, pool_size=5) as pool:
         async with AsyncExitStack() as stack:
             for _ in range(SERVERS):
                 await take_async(stack, pool.engine)
@@ -115,7 +115,7 @@ def test_pgbouncer_restarts(postgres: PostgresServer) -> None:
     """Clients of a PgBouncer that ended are found dead by the ping; while it is down, each caller fails to connect."""
     with pgbouncer_server(postgres, SERVERS) as server:
         engine = sa.create_engine(server.url("psycopg"), connect_args=UNPREPARED["psycopg"], pool_pre_ping=True)
-        with watching(engine, name_application(), PgBouncerClients(server)) as pool:
+        with instrumenting(engine, name_application(), PgBouncerClients(server)) as pool:
             fill(pool.engine, SERVERS)
             server.stop()
             with pytest.raises(sa.exc.OperationalError, match="refused"):

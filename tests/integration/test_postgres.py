@@ -6,10 +6,10 @@ import pytest
 import sqlalchemy as sa
 
 from tests.fixtures.postgres import PostgresServer
+from tests.integration.instrumented import begin, instrumented, instrumented_async
 from tests.integration.load import WORKERS, run_load, run_load_async, run_threads
 from tests.integration.marks import ASYNC_DRIVERS, DROPPED
 from tests.integration.sampler import sampled
-from tests.integration.watched import begin, watched, watched_async
 
 SEEDS = pytest.mark.parametrize("seed", [1, 2, 3])
 ROUNDS = 3
@@ -22,7 +22,7 @@ def test_threads_and_server_agree(postgres: PostgresServer, seed: int) -> None:
 
     What is used is held by threads that have ended: each is an orphan.
     """
-    with watched(postgres, pool_size=2, max_overflow=2) as pool, sampled(pool.monitor):
+    with instrumented(postgres, pool_size=2, max_overflow=2) as pool, sampled(pool.monitor):
         for number in range(ROUNDS):
             kept = run_load(pool.engine, seed * 10 + number, KEPT)
             pool.agree()
@@ -40,7 +40,7 @@ def test_threads_and_server_agree(postgres: PostgresServer, seed: int) -> None:
 @pytest.mark.asyncio
 async def test_tasks_and_server_agree(postgres: PostgresServer, driver: str, seed: int) -> None:
     """The same with tasks, through both async drivers."""
-    async with watched_async(postgres, driver, pool_size=2, max_overflow=2) as pool:
+    async with instrumented_async(postgres, driver, pool_size=2, max_overflow=2) as pool:
         with sampled(pool.monitor):
             for number in range(ROUNDS):
                 kept = await run_load_async(pool.engine, seed * 10 + number, KEPT)
@@ -56,7 +56,7 @@ async def test_tasks_and_server_agree(postgres: PostgresServer, driver: str, see
 
 def test_null_pool_and_server_agree(postgres: PostgresServer) -> None:
     """A NullPool has open what is used, and nothing else."""
-    with watched(postgres, poolclass=sa.NullPool) as pool, sampled(pool.monitor):
+    with instrumented(postgres, poolclass=sa.NullPool) as pool, sampled(pool.monitor):
         run_threads(lambda _: _use_once(pool.engine))
         with pool.engine.connect() as first, pool.engine.connect() as second:
             begin(first)
@@ -77,7 +77,7 @@ def _use_once(engine: sa.Engine) -> None:
 @pytest.mark.asyncio
 async def test_async_null_pool_and_server_agree(postgres: PostgresServer, driver: str) -> None:
     """The same through both async drivers."""
-    async with watched_async(postgres, driver, poolclass=sa.NullPool) as pool:
+    async with instrumented_async(postgres, driver, poolclass=sa.NullPool) as pool:
         async with pool.engine.connect() as first, pool.engine.connect() as second:
             await first.run_sync(begin)
             await second.run_sync(begin)
@@ -90,7 +90,7 @@ async def test_async_null_pool_and_server_agree(postgres: PostgresServer, driver
 
 def test_two_pools_of_one_server_never_mix(postgres: PostgresServer) -> None:
     """Two engines on one URL have numbers of their own, each those of its own backends."""
-    with watched(postgres, pool_size=3) as busy, watched(postgres, pool_size=3) as calm:
+    with instrumented(postgres, pool_size=3) as busy, instrumented(postgres, pool_size=3) as calm:
         with busy.engine.connect() as first, busy.engine.connect() as second, calm.engine.connect() as only:
             begin(first)
             begin(second)

@@ -13,15 +13,15 @@ from pool_exporter.runtime.instrumentation import snapshot
 from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer
 from tests.integration.backends import PostgresBackends
-from tests.integration.marks import ASYNC_DRIVERS, DROPPED
-from tests.integration.watched import (
+from tests.integration.instrumented import (
     begin,
     closes,
     connect_args,
+    instrumented,
+    instrumented_async,
     name_application,
-    watched,
-    watched_async,
 )
+from tests.integration.marks import ASYNC_DRIVERS, DROPPED
 
 
 @contextmanager
@@ -45,7 +45,7 @@ async def checked_out(engine: AsyncEngine) -> AsyncConnection:
 @DROPPED
 def test_dispose_with_connections_out(postgres: PostgresServer) -> None:
     """What is out stays used until it is returned; then it is idle in the old pool, until that is collected."""
-    with watched(postgres, pool_size=3) as pool:
+    with instrumented(postgres, pool_size=3) as pool:
         first, second = pool.engine.connect(), pool.engine.connect()
         begin(first)
         second.close()
@@ -76,7 +76,7 @@ def test_dispose_with_connections_out(postgres: PostgresServer) -> None:
 @DROPPED
 def test_disposed_pool_is_no_longer_saturated(postgres: PostgresServer) -> None:
     """What is out of the old pool takes no place in the new one: that is saturated by connections of its own only."""
-    with watched(postgres, pool_size=1, max_overflow=0) as pool:
+    with instrumented(postgres, pool_size=1, max_overflow=0) as pool:
         first = pool.engine.connect()
         until(True, lambda: pool.now().saturated_seconds > 0.05)
 
@@ -95,7 +95,7 @@ def test_disposed_pool_is_no_longer_saturated(postgres: PostgresServer) -> None:
 @pytest.mark.asyncio
 async def test_async_dispose_with_connections_out(postgres: PostgresServer, driver: str) -> None:
     """The same through both async drivers."""
-    async with watched_async(postgres, driver, pool_size=3) as pool:
+    async with instrumented_async(postgres, driver, pool_size=3) as pool:
         first, second = await checked_out(pool.engine), await checked_out(pool.engine)
         await second.close()
         await pool.agree_eventually()
@@ -119,7 +119,7 @@ async def test_async_dispose_with_connections_out(postgres: PostgresServer, driv
 @DROPPED
 def test_dispose_without_closing(postgres: PostgresServer) -> None:
     """After dispose(close=False) the server keeps them, and so do we; both let go when they are collected."""
-    with watched(postgres, pool_size=3) as pool:
+    with instrumented(postgres, pool_size=3) as pool:
         with pool.engine.connect() as first, pool.engine.connect() as second:
             begin(first)
             begin(second)
@@ -139,7 +139,7 @@ def test_dispose_without_closing(postgres: PostgresServer) -> None:
 @pytest.mark.asyncio
 async def test_async_dispose_without_closing(postgres: PostgresServer, driver: str) -> None:
     """The same through both async drivers."""
-    async with watched_async(postgres, driver, pool_size=3) as pool:
+    async with instrumented_async(postgres, driver, pool_size=3) as pool:
         async with pool.engine.connect() as first, pool.engine.connect() as second:
             await first.run_sync(begin)
             await second.run_sync(begin)
@@ -152,7 +152,7 @@ async def test_async_dispose_without_closing(postgres: PostgresServer, driver: s
 
 def test_detached_connection(postgres: PostgresServer) -> None:
     """A detached connection is neither used nor idle, and the server has it until it is closed."""
-    with watched(postgres, pool_size=2) as pool:
+    with instrumented(postgres, pool_size=2) as pool:
         connection = pool.engine.connect()
         connection.detach()
         begin(connection)
@@ -169,7 +169,7 @@ def test_detached_connection(postgres: PostgresServer) -> None:
 @pytest.mark.asyncio
 async def test_async_detached_connection(postgres: PostgresServer, driver: str, reason: str) -> None:
     """The same through both async drivers; SQLAlchemy closes asyncpg's, and merely drops psycopg's."""
-    async with watched_async(postgres, driver, pool_size=2) as pool:
+    async with instrumented_async(postgres, driver, pool_size=2) as pool:
         connection = await checked_out(pool.engine)
         await connection.run_sync(sa.Connection.detach)
 
@@ -182,7 +182,7 @@ async def test_async_detached_connection(postgres: PostgresServer, driver: str, 
 
 def test_lost_connection_is_returned(postgres: PostgresServer) -> None:
     """A sync connection that the application loses is one leak; it is idle again, here and on the server."""
-    with watched(postgres, pool_size=2) as pool:
+    with instrumented(postgres, pool_size=2) as pool:
         connection = pool.engine.connect()
         begin(connection)
         pid = pool.backends.pids()
@@ -199,7 +199,7 @@ def test_lost_connection_is_returned(postgres: PostgresServer) -> None:
 @pytest.mark.asyncio
 async def test_lost_async_connection_is_ended(postgres: PostgresServer, driver: str) -> None:
     """An async connection that the application loses is one leak, and is gone from the pool and from the server."""
-    async with watched_async(postgres, driver, pool_size=2) as pool:
+    async with instrumented_async(postgres, driver, pool_size=2) as pool:
         connection = await checked_out(pool.engine)
         kept = await checked_out(pool.engine)
 
@@ -220,7 +220,7 @@ async def test_lost_async_connection_is_ended(postgres: PostgresServer, driver: 
 
 def test_one_lost_connection_is_one_leak(postgres: PostgresServer) -> None:
     """However often it is looked at and collected, a leak is counted once; what was returned properly never (B-34)."""
-    with watched(postgres, pool_size=1) as pool:
+    with instrumented(postgres, pool_size=1) as pool:
         connection = pool.engine.connect()
         begin(connection)
         del connection

@@ -19,12 +19,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.fixtures.deadlines import eventually, until
 from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.integration.backends import PostgresBackends
+from tests.integration.instrumented import (
+    InstrumentedEngine,
+    begin,
+    closes,
+    fill,
+    instrumented,
+    instrumented_async,
+    take,
+    take_async,
+)
 from tests.integration.load import QUERIES, WORKERS, random_of
 from tests.integration.marks import ASYNC_DRIVERS, DROPPED
 from tests.integration.sampler import sampled
-from tests.integration.watched import Watched, begin, closes, fill, take, take_async, watched, watched_async
 
-Pool: TypeAlias = "Watched[sa.Engine, PostgresBackends] | Watched[AsyncEngine, PostgresBackends]"
+Pool: TypeAlias = "InstrumentedEngine[sa.Engine, PostgresBackends] | InstrumentedEngine[AsyncEngine, PostgresBackends]"
 
 KILLS = 12
 LIMIT = 4
@@ -116,20 +125,20 @@ def kill_some(pool: Pool, seed: int) -> Iterator[int]:
 
 
 def faults_of_kills(pool: Pool, invalidations: Invalidations) -> list[str]:
-    """Return what is not as it must be after nothing but kills: the event's count is ours, and each was one close."""
-    ours = pool.now()
-    by_kill = ours.closes["invalidate"] + ours.closes["pre_ping"]
+    """Return what is not as it must be after nothing but kills: the event's count is own, and each was one close."""
+    own = pool.now()
+    by_kill = own.closes["invalidate"] + own.closes["pre_ping"]
     expected = {*("invalidate", "pre_ping", "pool_invalidate", "overflow")}
     found = {
-        f"{invalidations.count} events, {ours.invalidations}": (
-            ours.invalidations != {"hard": invalidations.count, "soft": 0}
+        f"{invalidations.count} events, {own.invalidations}": (
+            own.invalidations != {"hard": invalidations.count, "soft": 0}
         ),
         f"{invalidations.count} events, {by_kill} closes": invalidations.count != by_kill,
         f"{KILLS} kills, {invalidations.count} events": not 0 < invalidations.count <= KILLS,
-        f"other closes: {ours.closes}": any(ours.closes[reason] for reason in ours.closes.keys() - expected),
-        f"failures: {ours.acquire_failures}": (
+        f"other closes: {own.closes}": any(own.closes[reason] for reason in own.closes.keys() - expected),
+        f"failures: {own.acquire_failures}": (
             # One that was only just being opened fails its caller.
-            sum(ours.acquire_failures.values()) != ours.acquire_failures["connect"]
+            sum(own.acquire_failures.values()) != own.acquire_failures["connect"]
         ),
     }
     return [fault for fault, is_so in found.items() if is_so]
@@ -156,7 +165,7 @@ async def heal_async(engine: AsyncEngine) -> None:
 @PRE_PING
 def test_backends_killed_under_threads(postgres: PostgresServer, pre_ping: bool) -> None:
     """Backends end at random: no number is wrong at any moment, each is counted once, and then both sides agree."""
-    with watched(postgres, **SIZE, pool_pre_ping=pre_ping) as pool, sampled(pool.monitor):
+    with instrumented(postgres, **SIZE, pool_pre_ping=pre_ping) as pool, sampled(pool.monitor):
         invalidations, threads = Invalidations(pool.engine), Threads(pool.engine, seed=1)
         with threads.working():
             for enough in kill_some(pool, seed=1):
@@ -174,7 +183,7 @@ def test_backends_killed_under_threads(postgres: PostgresServer, pre_ping: bool)
 @pytest.mark.asyncio
 async def test_backends_killed_under_tasks(postgres: PostgresServer, driver: str, pre_ping: bool) -> None:
     """The same under tasks, through both async drivers."""
-    async with watched_async(postgres, driver, **SIZE, pool_pre_ping=pre_ping) as pool:
+    async with instrumented_async(postgres, driver, **SIZE, pool_pre_ping=pre_ping) as pool:
         with sampled(pool.monitor):
             invalidations = Invalidations(pool.engine.sync_engine)
             async with Tasks(pool.engine, seed=1).working():
@@ -188,7 +197,7 @@ async def test_backends_killed_under_tasks(postgres: PostgresServer, driver: str
 
 def test_killed_idle_backends_with_pre_ping(postgres: PostgresServer) -> None:
     """The ping finds the first dead one, which makes all the others outdated; the application sees no error."""
-    with watched(postgres, pool_size=3, pool_pre_ping=True) as pool:
+    with instrumented(postgres, pool_size=3, pool_pre_ping=True) as pool:
         fill(pool.engine, 3)
         pool.backends.kill_all()
         fill(pool.engine, 3)
@@ -200,7 +209,7 @@ def test_killed_idle_backends_with_pre_ping(postgres: PostgresServer) -> None:
 
 def test_killed_idle_backends_without_pre_ping(postgres: PostgresServer) -> None:
     """The application's statement finds the first dead one, by an error; the others are outdated."""
-    with watched(postgres, pool_size=3) as pool:
+    with instrumented(postgres, pool_size=3) as pool:
         fill(pool.engine, 3)
         pool.backends.kill_all()
         with pytest.raises(sa.exc.OperationalError), pool.engine.connect() as connection:
@@ -216,7 +225,11 @@ def test_killed_idle_backends_without_pre_ping(postgres: PostgresServer) -> None
 @PRE_PING
 def test_server_restarts_under_threads(pre_ping: bool) -> None:
     """The server stops and starts under threads: its absence is counted as failed connects, then both sides agree."""
-    with postgres_server() as server, watched(server, **SIZE, pool_pre_ping=pre_ping) as pool, sampled(pool.monitor):
+    with (
+        postgres_server() as server,
+        instrumented(server, **SIZE, pool_pre_ping=pre_ping) as pool,
+        sampled(pool.monitor),
+    ):
         with Threads(pool.engine, seed=2).working():
             until(True, partial(has_granted, pool, 20))
             server.stop()
@@ -236,7 +249,7 @@ def test_server_restarts_under_threads(pre_ping: bool) -> None:
 async def test_server_restarts_under_tasks(driver: str) -> None:
     """The same under tasks, through both async drivers, and the server crashes."""
     with postgres_server() as server:
-        async with watched_async(server, driver, **SIZE) as pool:
+        async with instrumented_async(server, driver, **SIZE) as pool:
             with sampled(pool.monitor):
                 async with Tasks(pool.engine, seed=2).working():
                     await eventually(True, partial(has_granted, pool, 20))
@@ -253,7 +266,7 @@ async def test_server_restarts_under_tasks(driver: str) -> None:
 
 def test_server_is_down() -> None:
     """Each caller that cannot connect is one failure; none takes a place in the pool, or counts as a wait."""
-    with postgres_server() as server, watched(server, pool_size=1, max_overflow=0, pool_timeout=1) as pool:
+    with postgres_server() as server, instrumented(server, pool_size=1, max_overflow=0, pool_timeout=1) as pool:
         server.stop()
         for _ in range(3):
             with pytest.raises(sa.exc.OperationalError, match="refused"):
@@ -272,7 +285,7 @@ def test_server_is_down() -> None:
 async def test_server_is_full(driver: str) -> None:
     """A connect that the server refuses, because max_connections is reached, is a failure; what is out stays right."""
     with postgres_server(max_connections=6) as server:
-        async with watched_async(server, driver, pool_size=4, max_overflow=0) as pool:
+        async with instrumented_async(server, driver, pool_size=4, max_overflow=0) as pool:
             async with AsyncExitStack() as stack:
                 for _ in range(3):
                     await take_async(stack, pool.engine)

@@ -12,8 +12,8 @@ import pytest
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.postgres import PostgresServer
+from tests.integration.instrumented import begin, instrumented, instrumented_async, take, take_async
 from tests.integration.marks import ASYNC_DRIVERS
-from tests.integration.watched import begin, take, take_async, watched, watched_async
 
 ASYNC_CONNECT: dict[str, Callable[..., Awaitable[Any]]] = {
     "asyncpg": lambda **address: asyncpg.connect(database="app", **address),
@@ -44,16 +44,16 @@ class Creator:
         return connection
 
 
-def assert_each_is_measured(ours: PoolSnapshot, least: float, most: float) -> None:
+def assert_each_is_measured(own: PoolSnapshot, least: float, most: float) -> None:
     """Three connections were opened, in *least* seconds by their creator's own clock and *most* by the test's."""
-    assert (3, 3) == (ours.connects, ours.create_time.count)
-    assert least - 0.001 <= ours.create_time.sum <= most + 0.001
+    assert (3, 3) == (own.connects, own.create_time.count)
+    assert least - 0.001 <= own.create_time.sum <= most + 0.001
 
 
 def test_create_time_with_creator(postgres: PostgresServer) -> None:
     """Connections that a `creator` opens have their time of opening measured, each once (B-21)."""
     creator, began = Creator(postgres), time.monotonic()
-    with watched(postgres, creator=creator.connect, connect_args={}, pool_size=3) as pool:
+    with instrumented(postgres, creator=creator.connect, connect_args={}, pool_size=3) as pool:
         with ExitStack() as stack:
             for _ in range(3):
                 take(stack, pool.engine)
@@ -66,7 +66,7 @@ def test_create_time_with_creator(postgres: PostgresServer) -> None:
 async def test_create_time_with_async_creator(postgres: PostgresServer, driver: str) -> None:
     """The same with an `async_creator`, through both async drivers."""
     creator, began = Creator(postgres, driver), time.monotonic()
-    async with watched_async(postgres, driver, async_creator=creator.connect_async, pool_size=3) as pool:
+    async with instrumented_async(postgres, driver, async_creator=creator.connect_async, pool_size=3) as pool:
         async with AsyncExitStack() as stack:
             for _ in range(3):
                 await take_async(stack, pool.engine)
@@ -78,7 +78,7 @@ async def test_create_time_with_async_creator(postgres: PostgresServer, driver: 
 @pytest.mark.asyncio
 async def test_held_connection_is_the_oldest_use(postgres: PostgresServer, driver: str) -> None:
     """A connection held in an open transaction is as old as the server says, whatever else comes and goes."""
-    async with watched_async(postgres, driver, pool_size=2) as pool:
+    async with instrumented_async(postgres, driver, pool_size=2) as pool:
         began = time.monotonic()
         async with pool.engine.connect() as connection:
             await connection.run_sync(begin)
@@ -86,8 +86,8 @@ async def test_held_connection_is_the_oldest_use(postgres: PostgresServer, drive
             async with pool.engine.connect() as other:
                 await other.run_sync(begin)
                 least = pool.backends.age_of_transaction()
-                ours = pool.now().oldest_use_seconds
+                own = pool.now().oldest_use_seconds
 
-            assert 0.2 < least <= ours <= time.monotonic() - began
+            assert 0.2 < least <= own <= time.monotonic() - began
 
         assert 0 == pool.now().oldest_use_seconds

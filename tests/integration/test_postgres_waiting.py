@@ -16,10 +16,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from pool_exporter import instrument
 from tests.fixtures.deadlines import eventually, until
 from tests.fixtures.postgres import PostgresServer
+from tests.integration.instrumented import (
+    begin,
+    failures,
+    faults,
+    instrumented,
+    instrumented_async,
+    take,
+    take_async,
+    use_async,
+)
 from tests.integration.load import run_threads
 from tests.integration.marks import ASYNC_DRIVERS
 from tests.integration.sampler import sampled
-from tests.integration.watched import begin, failures, faults, take, take_async, use_async, watched, watched_async
 
 SIZE = 5
 WAITING = 50
@@ -53,7 +62,7 @@ async def cancel(task: "asyncio.Future[Any]") -> None:
 @pytest.mark.asyncio
 async def test_fifty_tasks_wait_at_a_full_pool(postgres: PostgresServer, driver: str) -> None:
     """With the pool full and 50 waiting every gauge is right, and then each of them gets a connection (B-26)."""
-    async with watched_async(postgres, driver, pool_size=SIZE, max_overflow=0) as pool:
+    async with instrumented_async(postgres, driver, pool_size=SIZE, max_overflow=0) as pool:
         with sampled(pool.monitor):
             async with AsyncExitStack() as stack:
                 for _ in range(SIZE):
@@ -71,7 +80,7 @@ async def test_fifty_tasks_wait_at_a_full_pool(postgres: PostgresServer, driver:
 
 def test_fifty_threads_wait_at_a_full_pool(postgres: PostgresServer) -> None:
     """The same with threads."""
-    with watched(postgres, pool_size=SIZE, max_overflow=0) as pool, sampled(pool.monitor):
+    with instrumented(postgres, pool_size=SIZE, max_overflow=0) as pool, sampled(pool.monitor):
 
         def use_once(_: int) -> None:
             with pool.engine.connect() as connection:
@@ -103,7 +112,7 @@ async def use_or_give_up(engine: AsyncEngine) -> None:
 async def test_every_timeout_is_counted(postgres: PostgresServer, driver: str) -> None:
     """A caller that gives up after pool_timeout is one timeout and one wait, also when it says nothing (B-19)."""
     async with (
-        watched_async(postgres, driver, pool_size=1, max_overflow=0, pool_timeout=0.1) as pool,
+        instrumented_async(postgres, driver, pool_size=1, max_overflow=0, pool_timeout=0.1) as pool,
         pool.engine.connect() as connection,
     ):
         await connection.run_sync(begin)
@@ -119,7 +128,7 @@ async def test_every_timeout_is_counted(postgres: PostgresServer, driver: str) -
 @pytest.mark.asyncio
 async def test_tasks_cancelled_while_they_wait(postgres: PostgresServer, driver: str) -> None:
     """A task that is cancelled in the queue, here by its own deadline, is a failure and no wait; no place is lost."""
-    async with watched_async(postgres, driver, pool_size=1, max_overflow=0) as pool:
+    async with instrumented_async(postgres, driver, pool_size=1, max_overflow=0) as pool:
         async with pool.engine.connect() as connection:
             await connection.run_sync(begin)
             done = await asyncio.gather(
@@ -152,9 +161,9 @@ async def test_task_cancelled_while_it_connects(driver: str) -> None:
                 assert (1, 0, []) == (monitor.snapshot().pending, monitor.snapshot().open, faults(monitor.snapshot()))
 
             await cancel(task)
-            ours = monitor.snapshot()
-            assert ({"cancelled": 1}, 0, 0) == (failures(ours), ours.pending, ours.connects)
-            assert (0, 0) == (ours.create_time.count, ours.wait_time.count)
+            own = monitor.snapshot()
+            assert ({"cancelled": 1}, 0, 0) == (failures(own), own.pending, own.connects)
+            assert (0, 0) == (own.create_time.count, own.wait_time.count)
         await engine.dispose()
 
 
@@ -173,7 +182,7 @@ def test_thread_that_cannot_connect_for_long() -> None:
 @pytest.mark.asyncio
 async def test_close_that_takes_long(postgres: PostgresServer) -> None:
     """While the close of an overflow connection hangs, it is used still, because it holds its place: no drift."""
-    async with watched_async(postgres, "asyncpg", pool_size=1, max_overflow=1) as pool:
+    async with instrumented_async(postgres, "asyncpg", pool_size=1, max_overflow=1) as pool:
         async with pool.engine.connect():
             closing = await pool.engine.connect()
             pid = await pid_of(closing)
@@ -202,7 +211,7 @@ async def pid_of(connection: AsyncConnection) -> int:
 @pytest.mark.asyncio
 async def test_task_cancelled_while_it_pings(postgres: PostgresServer) -> None:
     """A task that is cancelled in the ping before its checkout has cost the pool that connection, and is not used."""
-    async with watched_async(postgres, "asyncpg", pool_size=1, pool_pre_ping=True) as pool:
+    async with instrumented_async(postgres, "asyncpg", pool_size=1, pool_pre_ping=True) as pool:
         await use_async(pool.engine)
         (pid,) = pool.backends.pids()
         with stopped(pid):
@@ -220,7 +229,7 @@ async def test_task_cancelled_while_it_pings(postgres: PostgresServer) -> None:
 @pytest.mark.asyncio
 async def test_task_cancelled_in_a_statement(postgres: PostgresServer, driver: str) -> None:
     """A task that is cancelled while it uses a connection leaves none used, here or on the server."""
-    async with watched_async(postgres, driver, pool_size=2) as pool:
+    async with instrumented_async(postgres, driver, pool_size=2) as pool:
 
         async def sleep() -> None:
             async with pool.engine.connect() as connection:

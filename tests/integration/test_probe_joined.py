@@ -23,8 +23,8 @@ from tests.fixtures.pgbouncer import pgbouncer_server
 from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.golden import FORMATS, SNAPSHOT, Parse, scrape
 from tests.integration.backends import PostgresBackends
+from tests.integration.instrumented import name_application
 from tests.integration.probing import failures, look_again, pool_of, probing, server, until_up
-from tests.integration.watched import name_application
 
 PASSWORD = "geheim@:/%#"
 

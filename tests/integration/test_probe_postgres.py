@@ -16,8 +16,8 @@ from pool_exporter.probe.target import APPLICATION, parse_target
 from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.integration.backends import PostgresBackends
+from tests.integration.instrumented import name_application
 from tests.integration.probing import failures, look_again, probing, server, states, until_up
-from tests.integration.watched import name_application
 from tests.probe.test_documented_queries import blocks
 
 DRIVERS = pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])

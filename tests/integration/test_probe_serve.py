@@ -21,7 +21,7 @@ from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.processes import Process, free_port, is_listening
 from tests.integration.backends import PostgresBackends
-from tests.integration.watched import name_application
+from tests.integration.instrumented import name_application
 
 ROOT = Path(__file__).parents[2]
 # It holds one connection for a long statement, and keeps another.

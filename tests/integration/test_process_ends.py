@@ -110,12 +110,12 @@ def test_reloaded_server(directory: Path, tmp_path: Path, server: str) -> None:
 
 def test_reloaded_uvicorn(directory: Path, tmp_path: Path) -> None:
     """`uvicorn --reload` replaces its worker in order when a file changes."""
-    watched = tmp_path / "watched"
-    watched.mkdir()
-    (watched / "changed.py").write_text("")
-    with serving("uvicorn", directory, tmp_path / "log", "--reload", "--reload-dir", str(watched)):
+    reloaded = tmp_path / "reloaded"
+    reloaded.mkdir()
+    (reloaded / "changed.py").write_text("")
+    with serving("uvicorn", directory, tmp_path / "log", "--reload", "--reload-dir", str(reloaded)):
         until(1, lambda: live(directory))
-        os.utime(watched / "changed.py", (2**31, 2**31))
+        os.utime(reloaded / "changed.py", (2**31, 2**31))
 
         until(({"stopped": 1}, 1), lambda: (ends(directory), live(directory)))
 

@@ -23,7 +23,7 @@ from tests.fixtures.processes import free_port, is_listening, running
 from tests.fixtures.prometheus import Prometheus, prometheus_server
 
 ROOT = Path(__file__).parents[2]
-DOORS = ("app", "thread", "registry")
+ENDPOINTS = ("app", "thread", "registry")
 USED = 'db_client_connection_count{db_client_connection_state="used"}'
 SCRAPE_SECONDS = 1
 
@@ -47,7 +47,7 @@ class Scraped:
         until({name: 0.0}, lambda: {name: self.value(USED, name)})
 
     def value(self, metric: str, pool: str, job: str = "thread", window: str = "") -> float:
-        """Return the pool's value of *metric*, which may have labels, over all series of one door."""
+        """Return the pool's value of *metric*, which may have labels, over all series of one endpoint."""
         return self.prometheus.value(f"sum({selected(metric, pool, job)}{window})")
 
     def rate(self, metric: str, pool: str, seconds: int) -> float:
@@ -65,7 +65,7 @@ class Scraped:
 
 
 def selected(metric: str, pool: str, job: str = "thread") -> str:
-    """Return a PromQL selector of one pool's series of *metric*, which may have labels, at one door."""
+    """Return a PromQL selector of one pool's series of *metric*, which may have labels, at one endpoint."""
     name, _, labels = metric.partition("{")
     own = labels.removesuffix("}")
     return f'{name}{{job="{job}",db_client_connection_pool_name="{pool}"{"," if own else ""}{own}}}'
@@ -75,14 +75,14 @@ def selected(metric: str, pool: str, job: str = "thread") -> str:
 def _scraped(
     postgres: PostgresServer, prometheus_binary: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scraped]:
-    """The service with its three doors, all of them scraped."""
-    ports = [free_port() for _ in DOORS]
+    """The service with its three endpoints, all of them scraped."""
+    ports = [free_port() for _ in ENDPOINTS]
     environ = {**os.environ, "DATABASE_URL": postgres.url("asyncpg").render_as_string()}
     command = [sys.executable, "-m", "tests.integration.service", *map(str, ports)]
     log = tmp_path_factory.mktemp("service") / "log"
     with (
         running(command, log, lambda: all(map(is_listening, ports)), cwd=ROOT, environ=environ),
-        prometheus_server(prometheus_binary, dict(zip(DOORS, ports, strict=True))) as prometheus,
+        prometheus_server(prometheus_binary, dict(zip(ENDPOINTS, ports, strict=True))) as prometheus,
         httpx.Client(base_url=f"http://127.0.0.1:{ports[0]}", timeout=60) as service,
     ):
         until(3.0, lambda: prometheus.value("sum(up)"))
@@ -90,19 +90,19 @@ def _scraped(
 
 
 def test_every_door_is_healthy(scraped: Scraped) -> None:
-    """Prometheus reads what each door answers, without an error; our endpoint gives it the OpenMetrics it asks for."""
+    """Prometheus reads the answer of each endpoint without an error; the app's is the OpenMetrics that it requests."""
     health = {
         target["labels"]["job"]: (target["health"], target["lastError"]) for target in scraped.prometheus.targets()
     }
 
-    assert dict.fromkeys(DOORS, ("up", "")) == health
+    assert dict.fromkeys(ENDPOINTS, ("up", "")) == health
     (content_type,) = scraped.service.get("/content-types").json()
     assert content_type.startswith("application/openmetrics-text; version=1.0.0; charset=utf-8")
 
 
-@pytest.mark.parametrize("job", DOORS)
+@pytest.mark.parametrize("job", ENDPOINTS)
 def test_gauges_are_the_pools(scraped: Scraped, job: str) -> None:
-    """Used, idle, pending and the limits are those of the pool, through each door."""
+    """Used, idle, pending and the limits are those of the pool, through each endpoint."""
     name = f"gauges-{job}"
     scraped.open(name, size=3, overflow=1)
     scraped.do(f"/{name}/use/3", seconds=0.05)
@@ -122,7 +122,7 @@ def test_gauges_are_the_pools(scraped: Scraped, job: str) -> None:
 
 
 def gauges(scraped: Scraped, pool: str, job: str) -> dict[str, float]:
-    """Return the pool's gauges as Prometheus had them last from one door."""
+    """Return the pool's gauges as Prometheus had them last from one endpoint."""
     return {
         "used": scraped.value(USED, pool, job),
         "idle": scraped.value(USED.replace("used", "idle"), pool, job),
@@ -214,7 +214,7 @@ def exhaust_between_scrapes(scraped: Scraped) -> str:
 
 
 def test_counters_never_fall(scraped: Scraped) -> None:
-    """No counter, of any pool and door, has fallen, though engines were disposed of with connections out."""
+    """No counter, of any pool and endpoint, has fallen, though engines were disposed of with connections out."""
     scraped.open("disposed", size=3)
     for _ in range(2):
         scraped.do("/disposed/hold/2")

@@ -16,8 +16,8 @@ from tests.fixtures.deadlines import eventually, until
 from tests.fixtures.mariadb import mariadb_server
 from tests.fixtures.processes import Process, free_port, is_listening, running
 from tests.fixtures.prometheus import prometheus_server
+from tests.integration.instrumented import faults, faults_at_rest
 from tests.integration.sampler import fallen, sampled
-from tests.integration.watched import faults, faults_at_rest
 
 SLEEPER = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(60)"]
 
@@ -115,13 +115,13 @@ def test_prometheus_tells_a_dead_target_and_a_bad_query(prometheus_binary: Path)
 )
 def test_what_cannot_be_is_noticed(wrong: dict[str, Any], fault: str) -> None:
     """A snapshot that no pool can have is refused when it is built, or by the look at its numbers."""
-    ours = snapshot()
+    own = snapshot()
     try:
-        found = faults(replace(ours, **wrong))
+        found = faults(replace(own, **wrong))
     except ValueError as error:
         found = [str(error)]
 
-    assert [] == faults_at_rest(ours)
+    assert [] == faults_at_rest(own)
     assert [True] == [fault in text for text in found]
 
 

@@ -23,19 +23,19 @@ healthy(server)
 reader, writer = os.pipe()
 child = os.fork()
 if child == 0:
-    told = [sockets()]
+    found = [sockets()]
     with pool_exporter.start_http_server(0) as other:
-        told.append(healthy(other))
-    os.write(writer, json.dumps([*told, threading.active_count()]).encode())
+        found.append(healthy(other))
+    os.write(writer, json.dumps([*found, threading.active_count()]).encode())
     sys.stdin.readline()
     server.close()
     os._exit(7)
-told = json.loads(os.read(reader, 1000))
-told.append(healthy(server))
+found = json.loads(os.read(reader, 1000))
+found.append(healthy(server))
 server.close()  # The child is there still: if it held the port, that could not be had again.
 with pool_exporter.start_http_server(server.port) as again:
-    told.append(healthy(again))
-print(json.dumps(told), flush=True)
+    found.append(healthy(again))
+print(json.dumps(found), flush=True)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
@@ -48,11 +48,11 @@ def test_forked_child_has_nothing_of_its_parents_server() -> None:
     command = [sys.executable, "-W", "ignore", "-c", FORK]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
+        found = json.loads(process.stdout.readline())
         child, _ = process.communicate("go\n", timeout=30)
 
     only_the_clients = 1
-    assert [only_the_clients, "healthy", 1, "healthy", "healthy"] == told
+    assert [only_the_clients, "healthy", 1, "healthy", "healthy"] == found
     assert "7\n" == child
 
 

@@ -63,11 +63,11 @@ def test_family_is_the_name_without_total(metric: Metric, family: str, prometheu
 
 def test_conventions_are_followed_exactly() -> None:
     """B-12: the names under `db.client.connection.` are just the current conventions', with their kinds and units."""
-    ours = {
+    own = {
         name: (metric.kind, metric.unit) for name, metric in METRICS.items() if name.startswith("db.client.connection.")
     }
 
-    assert CONVENTIONS == ours
+    assert CONVENTIONS == own
 
 
 def test_attributes_follow_the_conventions() -> None:

@@ -33,7 +33,7 @@ class Reported:
         self.reader = InMemoryMetricReader()
         self.provider = MeterProvider([self.reader], shutdown_on_exit=False)
 
-    def watch(self, engine: Any, name: str | None = None) -> Any:
+    def instrument(self, engine: Any, name: str | None = None) -> Any:
         """Report the engine, and return it."""
         pool_exporter.instrument(engine, name=name, meter_provider=self.provider)
         return engine
@@ -54,8 +54,8 @@ class Reported:
 def _reported() -> Iterator[Reported]:
     before = errors.count
     yield Reported()
-    for watched in instrumentation.monitors():
-        watched.close()
+    for monitor in instrumentation.monitors():
+        monitor.close()
 
     assert before == errors.count
 
@@ -67,7 +67,7 @@ def _database() -> Database:
 
 def test_detach(reported: Reported, database: Database) -> None:
     """F2: a connection that was detached is not used for ever."""
-    engine = reported.watch(database.engine())
+    engine = reported.instrument(database.engine())
     for _ in range(3):
         connection = engine.connect()
         connection.detach()
@@ -78,7 +78,7 @@ def test_detach(reported: Reported, database: Database) -> None:
 
 def test_dispose_with_one_out(reported: Reported, database: Database) -> None:
     """F3: what is returned after a dispose is not idle for ever."""
-    engine = reported.watch(database.engine())
+    engine = reported.instrument(database.engine())
     connection = engine.connect()
     engine.dispose()
     connection.close()
@@ -90,7 +90,7 @@ def test_dispose_with_one_out(reported: Reported, database: Database) -> None:
 
 def test_dispose_without_closing(reported: Reported, database: Database) -> None:
     """F4: after `dispose(close=False)` the old pool's connections are not counted, and the new pool's are."""
-    engine = reported.watch(database.engine())
+    engine = reported.instrument(database.engine())
     held = [engine.connect() for _ in range(3)]
     for connection in held:
         connection.close()
@@ -108,7 +108,7 @@ def test_late(reported: Reported, database: Database) -> None:
     engine = database.engine()
     first, second = engine.connect(), engine.connect()
     second.close()
-    reported.watch(engine)
+    reported.instrument(engine)
     assert (1, 1) == reported.levels()
 
     first.close()
@@ -117,7 +117,7 @@ def test_late(reported: Reported, database: Database) -> None:
 
 def test_a_listener_that_refuses(reported: Reported, database: Database) -> None:
     """F7: a checkout listener that raises DisconnectionError, as SQLAlchemy's recipe for forks, costs no count."""
-    engine = reported.watch(database.engine())
+    engine = reported.instrument(database.engine())
     engine.connect().close()
     refused = [True]
 
@@ -136,7 +136,7 @@ def test_a_listener_that_refuses(reported: Reported, database: Database) -> None
 )
 def test_two_engines_of_one_url(reported: Reported, url: str) -> None:
     """F10: two pools are two series, also by a Unix socket, and are named after the database."""
-    engines = [reported.watch(create_engine(url)) for _ in range(2)]
+    engines = [reported.instrument(create_engine(url)) for _ in range(2)]
     names = reported.names()
 
     assert len(engines) == len(names)
@@ -146,7 +146,7 @@ def test_two_engines_of_one_url(reported: Reported, url: str) -> None:
 
 def test_static_pool(reported: Reported, database: Database) -> None:
     """F11: two checkouts of a StaticPool's one connection are one connection."""
-    engine = reported.watch(database.engine(StaticPool))
+    engine = reported.instrument(database.engine(StaticPool))
     first, second = engine.connect(), engine.connect()
     assert (1, 0) == reported.levels()
 
@@ -157,7 +157,7 @@ def test_static_pool(reported: Reported, database: Database) -> None:
 
 def test_suppressed_around_a_return(reported: Reported, database: Database) -> None:
     """F12: what is returned where instrumentation is suppressed is returned."""
-    engine = reported.watch(database.engine())
+    engine = reported.instrument(database.engine())
     connection = engine.connect()
     with suppress_instrumentation():
         connection.close()
@@ -167,10 +167,10 @@ def test_suppressed_around_a_return(reported: Reported, database: Database) -> N
 
 def test_dead_engines(reported: Reported, database: Database) -> None:
     """Engines that were dropped have their counters in the next collection, and nothing open."""
-    kept = reported.watch(database.engine(), "kept")
+    kept = reported.instrument(database.engine(), "kept")
 
     def live_and_die(number: int) -> None:
-        engine = reported.watch(database.engine(), f"dead {number}")
+        engine = reported.instrument(database.engine(), f"dead {number}")
         engine.connect().close()
         engine.dispose()
 
@@ -188,15 +188,15 @@ def test_dead_engines(reported: Reported, database: Database) -> None:
 
 def test_what_the_other_has_not(reported: Reported, database: Database) -> None:
     """F14: waits, uses, opening times, limits, timeouts and all else of the catalogue is there."""
-    engine = reported.watch(database.engine(pool_size=1, max_overflow=0, pool_timeout=0.01))
+    engine = reported.instrument(database.engine(pool_size=1, max_overflow=0, pool_timeout=0.01))
     with engine.connect(), pytest.raises(exc.TimeoutError):
         engine.connect()
     found = collected(reported.reader)
     counts = [points(found[f"db.client.connection.{what}_time"])[0].count for what in ("wait", "use", "create")]
 
     scraped = instrumentation.snapshot()
-    told = {metric.name for metric in METRICS if metric in POOL_METRICS or scraped.value(metric.field) is not None}
-    assert told == set(found)
+    expected = {metric.name for metric in METRICS if metric in POOL_METRICS or scraped.value(metric.field) is not None}
+    assert expected == set(found)
     assert [2, 1, 1] == counts
     assert [1, 1] == [value(found, f"db.client.connection.{what}") for what in ("timeouts", "max")]
 
@@ -205,7 +205,7 @@ def test_a_lost_checkout_of_an_async_engine(reported: Reported, database: Databa
     """A checkout that the garbage collector takes from a task is not used for ever."""
 
     async def lose() -> tuple[int, int]:
-        engine = reported.watch(database.async_engine())
+        engine = reported.instrument(database.async_engine())
         connection = await engine.connect()
         await connection.get_raw_connection()
         del connection

@@ -38,7 +38,7 @@ def _reader() -> InMemoryMetricReader:
 
 
 @pytest.fixture(name="replay")
-def _told(reader: InMemoryMetricReader) -> HistogramReplay:
+def _reported(reader: InMemoryMetricReader) -> HistogramReplay:
     return HistogramReplay(MeterProvider([reader], shutdown_on_exit=False).get_meter("pool_exporter"), 1)
 
 

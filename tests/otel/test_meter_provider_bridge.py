@@ -88,12 +88,12 @@ class Stub:
 
 @pytest.fixture(name="database")
 def _database() -> Iterator[Database]:
-    """A database; what was watched is closed at the end, and no hook may have failed."""
+    """A database; what was instrumented is closed at the end, and no hook may have failed."""
     gc.collect()  # An engine that an earlier test left would be found by instrument_all().
     before = errors.count
     yield Database()
-    for watched in instrumentation.monitors():
-        watched.close()
+    for monitor in instrumentation.monitors():
+        monitor.close()
 
     assert before == errors.count
 
@@ -122,15 +122,15 @@ def test_each_collection_is_up_to_date(database: Database, way: str, caplog: pyt
     caplog.set_level(logging.CRITICAL, "pool_exporter")
     reader, engine = InMemoryMetricReader(), database.engine()
     pool_exporter.instrument(engine, meter_provider=provider(way, reader))
-    told = []
+    reported = []
     for times in (2, 3):
         use(engine, times)
         found = collected(reader)
-        told.append(
+        reported.append(
             (value(found, CHECKOUTS), points(found[WAITS])[0].count, points(found[UNTRACKED_CHECKOUTS])[0].count)
         )
 
-    assert [(2, 2, 2), (5, 5, 5)] == told
+    assert [(2, 2, 2), (5, 5, 5)] == reported
 
 
 @WAYS
@@ -141,12 +141,12 @@ def test_several_readers_with_a_temporality_each(
     caplog.set_level(logging.CRITICAL, "pool_exporter")
     whole, new, engine = InMemoryMetricReader(), InMemoryMetricReader(DELTAS), database.engine()  # type: ignore[arg-type]  # as documented
     pool_exporter.instrument(engine, meter_provider=provider(way, whole, new))
-    told = []
+    reported = []
     for times, readers in ((2, (whole, new)), (3, (whole,)), (4, (new, whole))):
         use(engine, times)
-        told.append([(value(f, CHECKOUTS), points(f[WAITS])[0].count) for f in map(collected, readers)])
+        reported.append([(value(f, CHECKOUTS), points(f[WAITS])[0].count) for f in map(collected, readers)])
 
-    assert [[(2, 2), (2, 2)], [(5, 5)], [(7, 7), (9, 9)]] == told
+    assert [[(2, 2), (2, 2)], [(5, 5)], [(7, 7), (9, 9)]] == reported
 
 
 def test_a_reader_that_is_added_later(database: Database) -> None:
@@ -211,7 +211,7 @@ def test_several_providers_have_their_own_pools(database: Database) -> None:
 
 
 def test_every_pool_of_the_process(database: Database) -> None:
-    """`instrument_all(meter_provider=...)` reports all that is watched, by whomever, until it is closed."""
+    """`instrument_all(meter_provider=...)` reports all that is instrumented, by whomever, until it is closed."""
     reader, before, later = InMemoryMetricReader(), database.engine(), database.engine()
     own = pool_exporter.instrument(before, name="before")
     with pool_exporter.instrument_all(meter_provider=provider("finished", reader)):
@@ -380,10 +380,10 @@ def test_our_failure_costs_the_application_nothing(database: Database, monkeypat
     reader, engine = InMemoryMetricReader(), database.engine()
     shared = sdk.MeterProvider([reader], shutdown_on_exit=False)
     shared.get_meter("shop").create_counter("orders").add(3)
-    watched = pool_exporter.instrument(engine, meter_provider=shared)
+    instrumented = pool_exporter.instrument(engine, meter_provider=shared)
     before = errors.count
     with monkeypatch.context() as patch:
-        patch.setattr(type(watched), "snapshot", lambda _: 1 / 0)
+        patch.setattr(type(instrumented), "snapshot", lambda _: 1 / 0)
         found = collected(reader)
     counted, errors.count = errors.count - before, before
 
@@ -456,8 +456,8 @@ def test_a_forked_child_begins_at_zero(database: Database, temporality: Any) -> 
         found = collected(reader)
         wait = points(found[WAITS])[0]
         since = wait.start_time_unix_nano > points(before[WAITS])[0].time_unix_nano
-        told = value(found, CHECKOUTS), wait.count, value(found, COUNT, db_client_connection_state="idle"), since
-        os.write(writing, repr(told).encode())
+        reported = value(found, CHECKOUTS), wait.count, value(found, COUNT, db_client_connection_state="idle"), since
+        os.write(writing, repr(reported).encode())
         os._exit(0)
     os.waitpid(child, 0)
     os.close(writing)
@@ -494,10 +494,10 @@ class TellingReader(MetricReader):
 
     def __init__(self) -> None:
         super().__init__(preferred_temporality=DELTAS)  # type: ignore[arg-type]  # as documented
-        self.told: list[int] = []
+        self.reported: list[int] = []
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: object) -> None:
-        self.told.append(value(by_name(metrics_data), CHECKOUTS))
+        self.reported.append(value(by_name(metrics_data), CHECKOUTS))
 
     def shutdown(self, timeout_millis: float = 30_000, **_: object) -> None:
         """Do nothing."""
@@ -519,8 +519,8 @@ def test_one_reader_on_many_threads(database: Database) -> None:
     for thread in threads:
         thread.join()
 
-    assert 200 == sum(reader.told)
-    assert min(reader.told) >= 0
+    assert 200 == sum(reader.reported)
+    assert min(reader.reported) >= 0
 
 
 def test_the_exporters_own_health_is_reported() -> None:

@@ -137,10 +137,10 @@ def test_a_collector_that_refuses_for_a_while(
     assert [True, False, False, False, True, True] == results
     assert [1, 4, 1] == checkouts(collector)
     assert {"arrived": 3, "failed": 3} == push_health(pushing.source()).otlp_pushes
-    ours = [record.getMessage() for record in caplog.records if record.name == "pool_exporter"]
-    assert 2 == len(ours)
-    assert ours[0].startswith(f"pushes to {collector.endpoint} fail; the next push has all metrics again: ")
-    assert f"pushes to {collector.endpoint} arrive again" == ours[1]
+    logged = [record.getMessage() for record in caplog.records if record.name == "pool_exporter"]
+    assert 2 == len(logged)
+    assert logged[0].startswith(f"pushes to {collector.endpoint} fail; the next push has all metrics again: ")
+    assert f"pushes to {collector.endpoint} arrive again" == logged[1]
 
 
 def test_the_reason_is_said(collector: Collector, kind: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -148,9 +148,9 @@ def test_the_reason_is_said(collector: Collector, kind: str, caplog: pytest.LogC
     collector.refuses = collector.is_bad_request = True
     OtlpPush(Source(), target(kind, collector)).push()
     logging.getLogger("opentelemetry.exporter.otlp").warning("another")
-    ours, *others = caplog.messages
+    logged, *others = caplog.messages
 
-    assert ("400" if kind == "http" else "refused") in ours
+    assert ("400" if kind == "http" else "refused") in logged
     assert ["another"] == others
 
 

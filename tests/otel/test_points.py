@@ -114,7 +114,7 @@ def test_deltas_are_what_is_new() -> None:
 
 
 def test_levels_are_never_deltas() -> None:
-    """What goes up and down is told as it is, whatever is asked for."""
+    """What goes up and down is reported as it is, whatever is asked for."""
     stream = PointStream(START, frozenset(Kind))
     for now in (THEN, NOW):
         found = stream.read(SNAPSHOT, now)
@@ -140,7 +140,7 @@ def test_an_export_that_fails_loses_nothing() -> None:
 
 @pytest.mark.parametrize(("deltas", "expected"), [(GROWING, 1), (frozenset(), 1)], ids=["delta", "cumulative"])
 def test_another_pool_of_the_name_begins_anew(deltas: frozenset[Kind], expected: int) -> None:
-    """Counters that fell are another pool's: they are told whole, since the read before, and never negative."""
+    """Counters that fell are another pool's: they are reported whole, since the read before, and never negative."""
     stream = PointStream(START, deltas)
     stream.read(SNAPSHOT, THEN)
     stream.commit(THEN)
@@ -178,18 +178,18 @@ def test_servers_are_told_as_pools_are() -> None:
 
 
 def test_exemplars_are_told_once() -> None:
-    """An exemplar that has been told is not told again; one that is new is."""
+    """An exemplar that has been reported is not reported again; one that is new is."""
     old, new = Exemplar(0.3, THEN, 1, 2), Exemplar(0.7, NOW, 3, 4)
     stream = PointStream(START)
     before = replace(ORDERS, wait_time=replace(ORDERS.wait_time, exemplars=(old,)))
-    told = of_orders(stream.read(Snapshot((before,)), THEN), WAITS).value
+    reported = of_orders(stream.read(Snapshot((before,)), THEN), WAITS).value
     stream.commit(THEN)
     after = replace(ORDERS, wait_time=replace(ORDERS.wait_time, exemplars=(old, new)))
     now = of_orders(stream.read(Snapshot((after,)), NOW), WAITS).value
 
-    assert isinstance(told, Histogram)
+    assert isinstance(reported, Histogram)
     assert isinstance(now, Histogram)
-    assert ((old,), (new,)) == (told.exemplars, now.exemplars)
+    assert ((old,), (new,)) == (reported.exemplars, now.exemplars)
 
 
 def test_an_exemplar_knows_its_bucket() -> None:

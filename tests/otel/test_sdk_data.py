@@ -78,9 +78,9 @@ def test_exemplars_name_their_span() -> None:
     exemplar = Exemplar(0.3, 1_500, 7, 8)
     pool = replace(ORDERS, wait_time=replace(ORDERS.wait_time, exemplars=(exemplar,)))
     (wait,) = (metric for metric in metrics(Snapshot((pool,))) if metric.name == "db.client.connection.wait_time")
-    ((told,),) = (point.exemplars for point in points(wait))
+    ((reported,),) = (point.exemplars for point in points(wait))
 
-    assert (0.3, 1_500, 7, 8) == (told.value, told.time_unix_nano, told.trace_id, told.span_id)
+    assert (0.3, 1_500, 7, 8) == (reported.value, reported.time_unix_nano, reported.trace_id, reported.span_id)
 
 
 def test_kinds_can_be_chosen() -> None:
@@ -101,9 +101,9 @@ def test_joined_to_nothing() -> None:
 
 def test_joined_to_the_applications() -> None:
     """The application's metrics stay; the added ones are in one scope (of two equal scopes one would be lost)."""
-    theirs = InstrumentationScope("shop")
+    other = InstrumentationScope("shop")
     one, *others = metrics()
-    before = [ScopeMetrics(scope(), [one], ""), ScopeMetrics(theirs, [one], "")]
+    before = [ScopeMetrics(scope(), [one], ""), ScopeMetrics(other, [one], "")]
     data = joined(MetricsData([ResourceMetrics(RESOURCE, before, "")]), others, RESOURCE)
     (of_resource,) = data.resource_metrics
 

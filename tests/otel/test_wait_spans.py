@@ -65,8 +65,8 @@ class Tracing:
 def _tracing() -> Iterator[Tracing]:
     before = errors.count
     yield Tracing()
-    for watched in instrumentation.monitors():
-        watched.close()
+    for monitor in instrumentation.monitors():
+        monitor.close()
 
     assert before == errors.count
 
@@ -203,24 +203,24 @@ def test_an_exemplar_leads_to_the_span(tracing: Tracing) -> None:
         wait_for_it(engine)
     (span,) = tracing.waits
     assert span.context is not None
-    (told,) = (each for point in points(collected(reader)[WAITS]) for each in point.exemplars)
+    (reported,) = (each for point in points(collected(reader)[WAITS]) for each in point.exemplars)
     page = scrape(OPENMETRICS, snapshot=instrumentation.snapshot())
     samples = [sample for family in parse_openmetrics(page) for sample in family.samples if sample.exemplar]
     (shown,) = samples
 
     assert (span.context.trace_id, span.context.span_id, span.end_time) == (
-        told.trace_id,
-        told.span_id,
-        told.time_unix_nano,
+        reported.trace_id,
+        reported.span_id,
+        reported.time_unix_nano,
     )
     assert shown.exemplar is not None
-    assert (f"{told.trace_id:032x}", f"{told.span_id:016x}", told.value) == (
+    assert (f"{reported.trace_id:032x}", f"{reported.span_id:016x}", reported.value) == (
         shown.exemplar.labels["trace_id"],
         shown.exemplar.labels["span_id"],
         shown.exemplar.value,
     )
-    assert told.value <= float(shown.labels["le"])
-    assert told.time_unix_nano == pytest.approx(float(shown.exemplar.timestamp or 0) * 1e9, abs=1e4)
+    assert reported.value <= float(shown.labels["le"])
+    assert reported.time_unix_nano == pytest.approx(float(shown.exemplar.timestamp or 0) * 1e9, abs=1e4)
     assert "trace_id" not in scrape(TEXT, snapshot=instrumentation.snapshot())
 
 
@@ -283,9 +283,9 @@ def test_a_failing_processor_costs_nothing(tracing: Tracing, is_down: bool, capl
 def test_telling_raises_nothing(tracing: Tracing) -> None:
     """A failure to create a span is counted, and does not reach the caller."""
     tracing.provider.add_span_processor(Broken())
-    watched, before = pool_exporter.instrument(tracing.engine(0)), errors.count
+    instrumented, before = pool_exporter.instrument(tracing.engine(0)), errors.count
     with trace.use_span(trace.NonRecordingSpan(REMOTE)):
-        watched._state.slow_acquire.on_slow_acquire(1, None, None)
+        instrumented._state.slow_acquire.on_slow_acquire(1, None, None)
     counted, errors.count = errors.count - before, before
 
     assert 1 == counted
@@ -293,13 +293,13 @@ def test_telling_raises_nothing(tracing: Tracing) -> None:
 
 def test_without_it_nothing_is_slow(tracing: Tracing) -> None:
     """Without trace_waits no wait makes a span."""
-    watched = pool_exporter.instrument(tracing.database.engine())
+    instrumented = pool_exporter.instrument(tracing.database.engine())
 
-    assert NEVER_NS == watched._state.slow_acquire.threshold_ns
+    assert NEVER_NS == instrumented._state.slow_acquire.threshold_ns
 
 
 def test_it_can_be_asked_for_later(tracing: Tracing) -> None:
-    """A pool that is watched already begins to be traced, and another threshold replaces the first."""
+    """A pool that is instrumented already begins to be traced, and another threshold replaces the first."""
     engine = tracing.engine(30)
     pool_exporter.instrument(engine, trace_waits=0, tracer_provider=tracing.provider)
     with tracing.tracer.start_as_current_span("request"):
@@ -319,14 +319,14 @@ def test_what_is_no_duration_is_refused(tracing: Tracing, seconds: float) -> Non
 
 
 def test_all_pools(tracing: Tracing) -> None:
-    """`instrument_all(trace_waits=...)` traces the pools that are watched and those that are met."""
-    watched, met = tracing.database.engine(), tracing.database.engine()
-    pool_exporter.instrument(watched)
+    """`instrument_all(trace_waits=...)` traces the pools that are instrumented and those that are met."""
+    instrumented, met = tracing.database.engine(), tracing.database.engine()
+    pool_exporter.instrument(instrumented)
     with (
         pool_exporter.instrument_all(trace_waits=0, tracer_provider=tracing.provider),
         tracing.tracer.start_as_current_span("request"),
     ):
-        watched.connect().close()
+        instrumented.connect().close()
         met.connect().close()
 
     assert 2 == len(tracing.waits)

@@ -50,10 +50,10 @@ def test_b3_one_is_one(imports: str) -> None:
 def test_b8_one_url_two_pools() -> None:
     """B-8: two engines on one URL, such as a primary and its replica, are two pools with two names."""
     primary, replica = Database().engine(), Database().engine()
-    watched = instrument(primary, name="b8"), instrument(replica, name="b8")
+    monitor = instrument(primary, name="b8"), instrument(replica, name="b8")
 
     with primary.connect(), primary.connect(), replica.connect():
-        assert [("b8", 2), ("b8#2", 1)] == [(one.snapshot().name, one.snapshot().used) for one in watched]
+        assert [("b8", 2), ("b8#2", 1)] == [(one.snapshot().name, one.snapshot().used) for one in monitor]
 
 
 def test_b9_any_number_of_times() -> None:
@@ -73,7 +73,7 @@ def test_b9_any_number_of_times() -> None:
 
 
 def test_b10_version_of_sqlalchemy() -> None:
-    """B-10: which SQLAlchemy is watched stands among the metrics; these tests run on 2.0 and 2.1."""
+    """B-10: which SQLAlchemy is monitor stands among the metrics; these tests run on 2.0 and 2.1."""
     assert version("sqlalchemy") == pool_exporter.runtime.instrumentation.snapshot().build["sqlalchemy_version"]
 
 

@@ -93,10 +93,10 @@ def test_loopback_is_one_place(address: str) -> None:
     assert leads_to(pool(identity=PoolIdentity("p", "postgresql", "", address, "5432")), server)
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [("mysql", "mariadb"), ("mariadb", "mysql"), ("mariadb", "mariadb")])
-def test_mysql_and_mariadb_are_one_system(ours: str, theirs: str) -> None:
+@pytest.mark.parametrize(("own", "other"), [("mysql", "mariadb"), ("mariadb", "mysql"), ("mariadb", "mariadb")])
+def test_mysql_and_mariadb_are_one_system(own: str, other: str) -> None:
     """SQLAlchemy has two names for one protocol."""
-    assert leads_to(pool(identity=PoolIdentity("p", ours, "", "db", "3306")), ServerIdentity(theirs, "db", "3306"))
+    assert leads_to(pool(identity=PoolIdentity("p", own, "", "db", "3306")), ServerIdentity(other, "db", "3306"))
 
 
 def test_pools_of_a_pgbouncer_say_postgresql() -> None:

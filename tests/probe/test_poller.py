@@ -55,14 +55,14 @@ def test_each_error_type_is_logged_once_in_an_outage(poller: Poller, caplog: pyt
     poller._succeeded(ServerStats(97), 0.0)
     poller._succeeded(ServerStats(97), 0.0)
     poller._failed(OSError("refused"))
-    told = [line.removeprefix("probe: postgresql at db:5432 ") for line in lines(caplog)]
+    logged = [line.removeprefix("probe: postgresql at db:5432 ") for line in lines(caplog)]
 
     assert [
         "cannot be queried (connect): OSError: refused",
         "cannot be queried (timeout): TimeoutError: late",
         "answers again",
         "cannot be queried (connect): OSError: refused",
-    ] == told
+    ] == logged
     assert (4, 3) == (poller.state.errors["connect"], poller.state.errors["timeout"])
 
 

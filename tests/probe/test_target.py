@@ -133,8 +133,8 @@ def test_text_of_a_server_is_one_short_line() -> None:
 @pytest.mark.parametrize("url", ["postgresql://u@db/x", "postgresql+psycopg://u@db/x"])
 def test_postgresql_is_told_to_be_read_only(url: str) -> None:
     """The session is read-only, has a limit for its statements in milliseconds, and a name of its own."""
-    told = str(engine_arguments(parse_target(url), 2.5))
+    arguments = str(engine_arguments(parse_target(url), 2.5))
 
-    assert "default_transaction_read_only" in told
-    assert "2500" in told
-    assert "pool_exporter" in told
+    assert "default_transaction_read_only" in arguments
+    assert "2500" in arguments
+    assert "pool_exporter" in arguments

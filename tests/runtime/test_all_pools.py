@@ -16,7 +16,7 @@ from pool_exporter.runtime import registry as registry_module
 from pool_exporter.runtime.all_pools import AllPoolsInstrumentation
 from pool_exporter.runtime.instrumentation import monitors
 from pool_exporter.runtime.registry import registry
-from tests.pools import Database, checked, levels, watch_nothing
+from tests.pools import Database, checked, levels, uninstrument_all
 
 CLASSES = (Pool, SingletonThreadPool)
 
@@ -184,7 +184,7 @@ def test_together_with_instrument(all_pools: AllPoolsInstrumentation) -> None:
 
 def test_closed() -> None:
     """Closing uninstruments every pool, instruments no new one, and restores the classes' methods."""
-    watch_nothing()
+    uninstrument_all()
     before = [cls.connect for cls in CLASSES]
     all_pools = instrument_all()
     used, unused = Database().engine(), Database().engine()
@@ -216,7 +216,7 @@ def test_closing_leaves_what_others_began() -> None:
 
 def test_class_that_others_wrapped() -> None:
     """A wrapper that a library has put over the class's `connect` meanwhile stays where it is, and goes on working."""
-    watch_nothing()
+    uninstrument_all()
     original = Pool.connect
     all_pools = instrument_all()
     inner, said = Pool.connect, []

@@ -19,20 +19,20 @@ from pool_exporter.metrics.pool_metrics import POOL_METRICS
 from pool_exporter.runtime.degraded import DegradedPools, degraded_pools
 from pool_exporter.runtime.instrumentation import monitors, snapshot
 from pool_exporter.state.pool_state import PoolState
-from tests.pools import Database, watch_nothing
+from tests.pools import Database, uninstrument_all
 
 
 @pytest.fixture(name="_unsupported", autouse=True)
 def _unsupported(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let SQLAlchemy lack a name that the package relies on."""
-    watch_nothing()
+    uninstrument_all()
     names = (*sqlalchemy_private._ON_CLASSES, (Pool, "_hand_out"))
     monkeypatch.setattr(sqlalchemy_private, "_ON_CLASSES", names)
     monkeypatch.setattr(degraded_pools, "is_used", False)
     compatibility.is_supported.cache_clear()
     yield
     compatibility.is_supported.cache_clear()
-    watch_nothing()
+    uninstrument_all()
 
 
 def used() -> dict[str, int]:

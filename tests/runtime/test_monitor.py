@@ -102,9 +102,9 @@ def test_service_of_the_environment(monkeypatch: pytest.MonkeyPatch, engine: Eng
 
     assert "otel" == instrument(engine).identity.service
 
-    monkeypatch.setenv("POOL_EXPORTER_SERVICE", "ours")
+    monkeypatch.setenv("POOL_EXPORTER_SERVICE", "own")
 
-    assert "ours" == instrument(Database().engine()).identity.service
+    assert "own" == instrument(Database().engine()).identity.service
     assert "given" == instrument(Database().engine(), service="given").identity.service
 
 
@@ -115,8 +115,8 @@ def test_service_given_in_a_shared_directory(tmp_path: Path) -> None:
         "import sqlalchemy, pool_exporter\n"
         "pool_exporter.instrument(sqlalchemy.create_engine('sqlite://'), name='orders', service='shop')\n"
         "from pool_exporter.runtime.instrumentation import snapshot\n"
-        "ours = [hook for hook in found if hook.__module__.startswith('pool_exporter')]\n"
-        "print([pool.identity.service for pool in snapshot().pools], snapshot().directory.files, len(ours))"
+        "own = [hook for hook in found if hook.__module__.startswith('pool_exporter')]\n"
+        "print([pool.identity.service for pool in snapshot().pools], snapshot().directory.files, len(own))"
     )
     environ = {**os.environ, "POOL_EXPORTER_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)

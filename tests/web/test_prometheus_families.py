@@ -214,13 +214,13 @@ def test_no_series_stands_twice(accept: str, parse: Parse) -> None:
 @FORMATS
 @pytest.mark.parametrize("snapshot", [Snapshot(), SNAPSHOT], ids=["no-pool", "two-pools"])
 def test_every_metric_is_on_every_page(accept: str, parse: Parse, snapshot: Snapshot) -> None:
-    """The page has the families of the catalogue, in its order, also before the first pool is watched.
+    """The page has the families of the catalogue, in its order, also before the first pool is instrumented.
 
     Those that a sidecar alone can tell are on its pages only.
     """
-    told = [metric for metric in METRICS if metric in POOL_METRICS or snapshot.value(metric.field) is not None]
+    shown = [metric for metric in METRICS if metric in POOL_METRICS or snapshot.value(metric.field) is not None]
 
-    assert [metric.family for metric in told] == [family.name for family in parse(scrape(accept, snapshot=snapshot))]
+    assert [metric.family for metric in shown] == [family.name for family in parse(scrape(accept, snapshot=snapshot))]
 
 
 def test_zeros_are_there() -> None:

@@ -54,27 +54,27 @@ def test_fields_are_found_by_name() -> None:
     """A value at another slot is found, one that only the writer has is left out, one that only the reader has is 0."""
     single = {"connects": 0, "novelty": 1}
     other = changed(single=single, labelled={}, histograms={}, rows={}, peaks={}, words=3)
-    ours = translator(other)([5, 6, 7])
+    own = translator(other)([5, 6, 7])
 
-    assert (5, 5) == (ours[layout.CONNECTS], sum(ours))
+    assert (5, 5) == (own[layout.CONNECTS], sum(own))
 
 
 def test_unknown_value_counts_as_the_last() -> None:
     """An unknown value of a label set is counted as the last of the set."""
     labelled = {"failures": [0, "timeout", "dns", "other"]}
     other = changed(single={}, labelled=labelled, histograms={}, rows={}, peaks={}, words=3)
-    ours = translator(other)([5, 6, 7])
+    own = translator(other)([5, 6, 7])
 
-    assert (5, 13) == (ours[layout.FAILURE_AT["timeout"]], ours[layout.FAILURE_AT["other"]])
+    assert (5, 13) == (own[layout.FAILURE_AT["timeout"]], own[layout.FAILURE_AT["other"]])
 
 
 def test_unknown_close_counts_as_discarded() -> None:
     """A reader of a version without a close reason, as `cancelled` is a later one, counts its closes as discarded."""
     labelled = {"closes": [0, "recycle", "invalidate", "by_a_later_version", "discarded"]}
     other = changed(single={}, labelled=labelled, histograms={}, rows={}, peaks={}, words=4)
-    ours = translator(other)([5, 6, 7, 8])
+    own = translator(other)([5, 6, 7, 8])
 
-    assert (6, 15) == (ours[layout.CLOSE_AT["invalidate"]], ours[layout.CLOSE_AT["discarded"]])
+    assert (6, 15) == (own[layout.CLOSE_AT["invalidate"]], own[layout.CLOSE_AT["discarded"]])
     assert CLOSE_REASONS.values[-1] == "discarded"
 
 
@@ -82,25 +82,25 @@ def test_other_bounds_count_at_the_next_lower() -> None:
     """What was counted at a bound that the reader lacks counts from its next higher one on; the total is the same."""
     bounds = [300_000, 1_000_000]
     other = changed(single={}, labelled={}, histograms={"wait": 0}, rows={}, peaks={}, words=4, bounds_ns=bounds)
-    ours = translator(other)([5, 6, 7, 99])
-    buckets = ours[layout.WAIT : layout.WAIT + BUCKETS]
+    own = translator(other)([5, 6, 7, 99])
+    buckets = own[layout.WAIT : layout.WAIT + BUCKETS]
     by_bound = dict(zip(layout.BOUNDS_NS, buckets, strict=False))
 
     assert (0, 5, 6) == (by_bound[250_000], by_bound[500_000], by_bound[1_000_000])
-    assert (18, 99) == (sum(buckets), ours[layout.WAIT_SUM])
+    assert (18, 99) == (sum(buckets), own[layout.WAIT_SUM])
 
 
 def test_more_tracked_times_than_own_are_counted() -> None:
     """The oldest times are kept; the rest is counted as untracked, with the sum of the times."""
     rows = layout.TRACKED_MAX + 2
     other = changed(single={}, labelled={}, histograms={}, rows={"use_row": 0}, peaks={}, words=rows, row_count=rows)
-    ours = translator(other)(list(range(rows, 0, -1)))
+    own = translator(other)(list(range(rows, 0, -1)))
 
     assert (
         list(range(1, layout.TRACKED_MAX + 1))
-        == ours[layout.CHECKOUT_TIMES : layout.CHECKOUT_TIMES + layout.TRACKED_MAX]
+        == own[layout.CHECKOUT_TIMES : layout.CHECKOUT_TIMES + layout.TRACKED_MAX]
     )
-    assert (2, 2 * rows - 1) == (ours[layout.UNTRACKED_CHECKOUTS], ours[layout.UNTRACKED_CHECKOUTS_SINCE])
+    assert (2, 2 * rows - 1) == (own[layout.UNTRACKED_CHECKOUTS], own[layout.UNTRACKED_CHECKOUTS_SINCE])
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 from tests.bench.faults import TOOLS, Reading
 from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import postgres_server
-from tests.integration.watched import begin, fill, take
+from tests.integration.instrumented import begin, fill, take
 
 APPLICATION: Final = "compared"
 READINGS: Final = Path(__file__).parent / "readings.json"
@@ -37,29 +37,29 @@ LIMIT: Final = 20
 """The server's max_connections; three of them are reserved."""
 
 Result = Callable[[], Reading]
-Watch = Callable[[sa.Engine], Result]
+Attach = Callable[[sa.Engine], Result]
 
 
 class Subject:
-    """Makes engines to the server that a tool watches, and knows the truth about them."""
+    """Makes engines to the server that a tool monitors, and knows the truth about them."""
 
-    def __init__(self, url: str, watch: Watch) -> None:
+    def __init__(self, url: str, attach: Attach) -> None:
         self.url = sa.make_url(url)
-        self._watch = watch
+        self._attach = attach
         self.read: Result = lambda: (0, 0)
         self.kept: list[object] = []
 
     def engine(self, **options: object) -> sa.Engine:
-        """Return an engine that is watched."""
+        """Return an engine that is instrumented."""
         engine = sa.create_engine(self.url, connect_args={"application_name": APPLICATION}, **options)
-        self.read = self._watch(engine)
+        self.read = self._attach(engine)
         return engine
 
     def async_engine(self, **options: object) -> AsyncEngine:
-        """Return an asynchronous engine that is watched."""
+        """Return an asynchronous engine that is instrumented."""
         settings = {"server_settings": {"application_name": APPLICATION}}
         engine = create_async_engine(self.url.set(drivername="postgresql+asyncpg"), connect_args=settings, **options)
-        self.read = self._watch(engine.sync_engine)
+        self.read = self._attach(engine.sync_engine)
         return engine
 
     def admin(self, sql: str) -> list[tuple[int, ...]]:

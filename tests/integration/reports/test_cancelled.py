@@ -22,9 +22,9 @@ from starlette.routing import Route
 
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.postgres import PostgresServer
+from tests.integration.instrumented import closes, instrumented_async
 from tests.integration.marks import ASYNC_DRIVERS, DROPPED
 from tests.integration.reports.replays import replay
-from tests.integration.watched import closes, watched_async
 
 CALLERS = 240
 Attempt = Callable[[AsyncEngine, float], Awaitable[None]]
@@ -54,7 +54,7 @@ async def cancel_at_random(
     counts: Counter[str] = Counter()
     chance = random.Random(1)
     with quiet():
-        async with watched_async(postgres, driver, pool_size=5, max_overflow=3, pool_pre_ping=True) as pool:
+        async with instrumented_async(postgres, driver, pool_size=5, max_overflow=3, pool_pre_ping=True) as pool:
 
             async def attempt() -> None:
                 await asyncio.sleep(chance.random() * 0.3)
@@ -101,7 +101,7 @@ async def test_a6_wait_for_at_random_points(postgres: PostgresServer, driver: st
 async def test_a7_cancelled_is_not_broken(postgres: PostgresServer, driver: str) -> None:
     """Connections that end because their tasks were cancelled have a reason of their own."""
     with quiet():
-        async with watched_async(postgres, driver, pool_size=3, max_overflow=5) as pool:
+        async with instrumented_async(postgres, driver, pool_size=3, max_overflow=5) as pool:
 
             async def stream() -> None:
                 async with pool.engine.connect() as connection:
@@ -132,7 +132,7 @@ class Passing(BaseHTTPMiddleware):
 async def test_a4_clients_that_leave_behind_middleware(postgres: PostgresServer, driver: str) -> None:
     """Clients that disconnect while their query runs, behind two middlewares, leave nothing used."""
     with quiet():
-        async with watched_async(postgres, driver, pool_size=5) as pool:
+        async with instrumented_async(postgres, driver, pool_size=5) as pool:
 
             async def work(_: Request) -> Response:
                 async with pool.engine.connect() as connection:
@@ -170,7 +170,7 @@ async def test_a4_clients_that_leave_behind_middleware(postgres: PostgresServer,
 async def test_a15_cancelled_in_a_listener(postgres: PostgresServer) -> None:
     """The connection of a task that was cancelled in a listener's statement is closed, and none is idle in the pool."""
     with quiet():
-        async with watched_async(postgres, "asyncpg", pool_size=1) as pool:
+        async with instrumented_async(postgres, "asyncpg", pool_size=1) as pool:
 
             def slow(connection: sa.Connection) -> None:
                 connection.exec_driver_sql("select pg_sleep(30)")

@@ -10,16 +10,16 @@ from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
 from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer, postgres_server
+from tests.integration.instrumented import begin, closes, failures, fill, instrumented, take
 from tests.integration.load import run_threads
 from tests.integration.marks import DROPPED
 from tests.integration.reports.replays import replay
-from tests.integration.watched import begin, closes, failures, fill, take, watched
 
 
 @replay("A22")
 def test_a22_unlimited_overflow(postgres: PostgresServer) -> None:
     """A pool without a limit has no `max`, and its connections are the server's before and after."""
-    with watched(postgres, pool_size=2, max_overflow=-1) as pool:
+    with instrumented(postgres, pool_size=2, max_overflow=-1) as pool:
         with ExitStack() as stack:
             for _ in range(5):
                 take(stack, pool.engine)
@@ -33,7 +33,7 @@ def test_a22_unlimited_overflow(postgres: PostgresServer) -> None:
 @replay("A24")
 def test_a24_null_pool_at_the_servers_limit() -> None:
     """Used is how many backends the server allowed; each other caller is a failure of the type connect."""
-    with postgres_server(max_connections=20) as server, watched(server, poolclass=NullPool) as pool:
+    with postgres_server(max_connections=20) as server, instrumented(server, poolclass=NullPool) as pool:
         refused = 0
         with ExitStack() as stack:
             for _ in range(25):
@@ -53,7 +53,7 @@ def test_a24_null_pool_at_the_servers_limit() -> None:
 @replay("A28")
 def test_a28_server_ends_a_held_connection(postgres: PostgresServer) -> None:
     """A held and an idle connection that the server ends are closed at their next use, each with its reason."""
-    with watched(postgres, pool_size=2, pool_pre_ping=True, pool_recycle=3600) as pool:
+    with instrumented(postgres, pool_size=2, pool_pre_ping=True, pool_recycle=3600) as pool:
         fill(pool.engine, 2)
         connection = pool.engine.connect()
         pool.backends.kill_all()
@@ -70,7 +70,7 @@ def test_a28_server_ends_a_held_connection(postgres: PostgresServer) -> None:
 @replay("A29")
 def test_a29_server_crashes_under_pre_ping() -> None:
     """Three idle connections die with the server, five callers are refused, and then one is open."""
-    with postgres_server() as server, watched(server, pool_size=3, pool_pre_ping=True) as pool:
+    with postgres_server() as server, instrumented(server, pool_size=3, pool_pre_ping=True) as pool:
         fill(pool.engine, 3)
         server.stop("immediate")
         for _ in range(5):
@@ -88,7 +88,7 @@ def test_a29_server_crashes_under_pre_ping() -> None:
 @DROPPED
 def test_a30_static_pool(postgres: PostgresServer) -> None:
     """Each of 120 checkouts of the one connection is counted, and one connection is open."""
-    with watched(postgres, poolclass=StaticPool) as pool:
+    with instrumented(postgres, poolclass=StaticPool) as pool:
 
         def work(_: int) -> None:
             for _ in range(20):
@@ -108,7 +108,7 @@ def test_a31_creator_that_shares_one_connection(postgres: PostgresServer) -> Non
     url = postgres.url("psycopg").set(drivername="postgresql")
     with psycopg.connect(url.render_as_string(), application_name="shared") as shared:
         sql = "select count(*) from pg_stat_activity where application_name = 'shared'"
-        with watched(postgres, creator=lambda: shared) as pool, ExitStack() as stack:
+        with instrumented(postgres, creator=lambda: shared) as pool, ExitStack() as stack:
             take(stack, pool.engine)
             take(stack, pool.engine)
 
@@ -121,7 +121,7 @@ def test_a31_creator_that_shares_one_connection(postgres: PostgresServer) -> Non
 def test_a37_lifo_recycle_and_pre_ping(postgres: PostgresServer) -> None:
     """The connections beyond the pool's size are closed, and one that is too old when it is checked out again."""
     options = {"pool_use_lifo": True, "pool_recycle": 1, "pool_pre_ping": True}
-    with watched(postgres, pool_size=1, max_overflow=2, **options) as pool:
+    with instrumented(postgres, pool_size=1, max_overflow=2, **options) as pool:
         fill(pool.engine, 3)
         pool.agree()
         assert {"overflow": 2} == closes(pool.now())

@@ -9,8 +9,8 @@ from pool_exporter import instrument
 from pool_exporter.runtime.all_pools import instrument_all
 from pool_exporter.runtime.instrumentation import snapshot
 from tests.fixtures.postgres import postgres_server
+from tests.integration.instrumented import begin, instrumented
 from tests.integration.reports.replays import replay
-from tests.integration.watched import begin, watched
 from tests.pools import Database
 
 
@@ -36,7 +36,7 @@ def test_a17_engine_for_each_request() -> None:
 @replay("A38")
 def test_a38_option_engine_and_two_phase() -> None:
     """An engine with options is the same pool, and a two-phase transaction one checkout."""
-    with postgres_server(max_prepared_transactions=5) as server, watched(server) as pool:
+    with postgres_server(max_prepared_transactions=5) as server, instrumented(server) as pool:
         copy = pool.engine.execution_options(isolation_level="AUTOCOMMIT")
         assert pool.monitor is instrument(copy)
         with copy.connect() as connection:

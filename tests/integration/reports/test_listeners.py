@@ -11,9 +11,9 @@ from sqlalchemy.pool import QueuePool
 
 from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer
+from tests.integration.instrumented import closes, failures, instrumented
 from tests.integration.marks import DROPPED
 from tests.integration.reports.replays import replay
-from tests.integration.watched import closes, failures, watched
 
 
 class ListenerError(Exception):
@@ -33,7 +33,7 @@ def disconnect(*_: object) -> None:
 @replay("A9")
 def test_a9_connect_listener_raises(postgres: PostgresServer) -> None:
     """Each caller fails, no connection is left, and the type of the failure is not that of a server that refuses."""
-    with watched(postgres) as pool:
+    with instrumented(postgres) as pool:
         sa.event.listen(pool.engine, "connect", fail)
         for _ in range(4):
             with pytest.raises(ListenerError):
@@ -49,7 +49,7 @@ def test_a10_checkout_listener_raises(
     postgres: PostgresServer, listener: Callable[..., None], error: type[Exception]
 ) -> None:
     """Seven callers fail; of what was opened for them, nothing is used, and what is open is the server's."""
-    with watched(postgres) as pool:
+    with instrumented(postgres) as pool:
         sa.event.listen(pool.engine, "checkout", listener)
         for _ in range(7):
             with pytest.raises(error):
@@ -65,7 +65,7 @@ def test_a10_checkout_listener_raises(
 @DROPPED
 def test_a11_lost_places(postgres: PostgresServer) -> None:
     """While SQLAlchemy's pool has lost its places, it reads as saturated, and the lost places are a number."""
-    with watched(postgres, pool_size=3, max_overflow=0, pool_timeout=0.3) as pool:
+    with instrumented(postgres, pool_size=3, max_overflow=0, pool_timeout=0.3) as pool:
         sa.event.listen(pool.engine, "checkin", fail)
         for _ in range(3):
             with suppress(ListenerError), pool.engine.connect():

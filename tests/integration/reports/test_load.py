@@ -15,9 +15,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tests.fixtures.deadlines import eventually, until
 from tests.fixtures.postgres import PostgresServer
+from tests.integration.instrumented import begin, closes, failures, instrumented
 from tests.integration.load import run_threads
 from tests.integration.reports.replays import replay
-from tests.integration.watched import begin, closes, failures, watched
 
 WAITING = "select count(*) from pg_stat_activity where application_name = %s and state = 'idle in transaction'"
 
@@ -33,7 +33,7 @@ async def statuses(app: FastAPI, requests: int, path: str = "/") -> Counter[int]
 @replay("A1")
 def test_a1_more_requests_than_threads(postgres: PostgresServer) -> None:
     """150 requests in 40 threads all get one of 15 connections; what is beyond the pool's size is closed."""
-    with watched(postgres, pool_size=5, max_overflow=10) as pool:
+    with instrumented(postgres, pool_size=5, max_overflow=10) as pool:
         app = FastAPI()
 
         @app.get("/")
@@ -52,7 +52,7 @@ def test_a1_more_requests_than_threads(postgres: PostgresServer) -> None:
 @replay("A2")
 def test_a2_requests_that_need_two_connections(postgres: PostgresServer) -> None:
     """Each request that failed is one timeout; meanwhile all that is used is idle in a transaction on the server."""
-    with watched(postgres, pool_size=5, max_overflow=0, pool_timeout=1) as pool:
+    with instrumented(postgres, pool_size=5, max_overflow=0, pool_timeout=1) as pool:
         app = FastAPI()
 
         def session() -> Iterator[sa.Connection]:
@@ -82,7 +82,7 @@ def test_a2_requests_that_need_two_connections(postgres: PostgresServer) -> None
 @replay("A3")
 def test_a3_streams_that_keep_their_session(postgres: PostgresServer) -> None:
     """Ten streams hold ten connections in a transaction; seven more requests time out."""
-    with watched(postgres, pool_size=5, max_overflow=5, pool_timeout=0.5) as pool:
+    with instrumented(postgres, pool_size=5, max_overflow=5, pool_timeout=0.5) as pool:
         app = FastAPI()
         ended = asyncio.Event()
 
@@ -117,7 +117,7 @@ def test_a20_unfair_queue(postgres: PostgresServer) -> None:
     """Every caller of 40 hot threads is counted as granted or as timed out."""
     outcomes: Counter[str] = Counter()
     lock = threading.Lock()
-    with watched(postgres, pool_size=5, max_overflow=0, pool_timeout=0.05) as pool:
+    with instrumented(postgres, pool_size=5, max_overflow=0, pool_timeout=0.05) as pool:
 
         def work(_: int) -> None:
             for _ in range(40):
@@ -144,7 +144,7 @@ def test_a23_forgotten_row_lock(postgres: PostgresServer) -> None:
     postgres.admin("insert into report values (0)")
     postgres.admin("grant all on report to app")
     update = sa.text("update report set n = n + 1")
-    with watched(postgres, pool_size=5, max_overflow=0, pool_timeout=0.5) as pool:
+    with instrumented(postgres, pool_size=5, max_overflow=0, pool_timeout=0.5) as pool:
 
         def work() -> None:
             with pool.engine.begin() as connection:

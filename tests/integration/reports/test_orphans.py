@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from tests.fixtures.deadlines import eventually, until
 from tests.fixtures.postgres import PostgresServer
+from tests.integration.instrumented import instrumented, instrumented_async, use_async
 from tests.integration.marks import DROPPED
 from tests.integration.reports.replays import replay
-from tests.integration.watched import use_async, watched, watched_async
 
 SELECT = sa.text("select 1")
 LOST = pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up")
@@ -36,7 +36,7 @@ def timeouts(engine: sa.Engine, callers: int) -> int:
 @LOST
 def test_a26_scoped_session_without_remove(postgres: PostgresServer) -> None:
     """Of five threads two end without remove(): their connections are orphaned, and the pool is full."""
-    with watched(postgres, pool_size=5, max_overflow=0, pool_timeout=0.2) as pool:
+    with instrumented(postgres, pool_size=5, max_overflow=0, pool_timeout=0.2) as pool:
         registry = scoped_session(sessionmaker(pool.engine))
         kept: list[Session] = []
         working, ending = threading.Semaphore(0), threading.Event()
@@ -73,7 +73,7 @@ def test_a26_scoped_session_without_remove(postgres: PostgresServer) -> None:
 @LOST
 def test_a27_kept_exceptions(postgres: PostgresServer) -> None:
     """What the traceback of a kept exception holds is used, and leaked when the exception is dropped."""
-    with watched(postgres, pool_size=3, max_overflow=0, pool_timeout=0.2) as pool:
+    with instrumented(postgres, pool_size=3, max_overflow=0, pool_timeout=0.2) as pool:
         kept: list[Exception] = []
 
         def work() -> None:
@@ -101,7 +101,7 @@ def test_a27_kept_exceptions(postgres: PostgresServer) -> None:
 @pytest.mark.asyncio
 async def test_a33_session_shared_by_gathered_tasks(postgres: PostgresServer) -> None:
     """What tasks that share a session have left out is used until it is collected, and then leaked and closed."""
-    async with watched_async(postgres, "asyncpg", pool_size=3, max_overflow=0, pool_timeout=0.3) as pool:
+    async with instrumented_async(postgres, "asyncpg", pool_size=3, max_overflow=0, pool_timeout=0.3) as pool:
         outcomes: list[object] = []
         for _ in range(3):
             session = AsyncSession(pool.engine)
@@ -127,7 +127,7 @@ async def test_a33_session_shared_by_gathered_tasks(postgres: PostgresServer) ->
 @pytest.mark.asyncio
 async def test_a34_async_scoped_session_without_remove(postgres: PostgresServer) -> None:
     """Three tasks that end without remove() leave three orphaned connections; two callers time out."""
-    async with watched_async(postgres, "asyncpg", pool_size=3, max_overflow=0, pool_timeout=0.3) as pool:
+    async with instrumented_async(postgres, "asyncpg", pool_size=3, max_overflow=0, pool_timeout=0.3) as pool:
         registry = async_scoped_session(async_sessionmaker(pool.engine), scopefunc=asyncio.current_task)
 
         async def work() -> AsyncSession:
@@ -150,7 +150,7 @@ async def test_a34_async_scoped_session_without_remove(postgres: PostgresServer)
 @LOST
 def test_a35_session_used_after_close(postgres: PostgresServer) -> None:
     """A closed session that is used again takes a connection, which leaks with the session."""
-    with watched(postgres) as pool:
+    with instrumented(postgres) as pool:
         sessions = [Session(pool.engine) for _ in range(2)]
         for session in sessions:
             session.execute(SELECT)

@@ -25,7 +25,7 @@ _numbers = count(1)
 
 
 @dataclass(frozen=True)
-class Watched(Generic[E, B]):
+class InstrumentedEngine(Generic[E, B]):
     """An engine, its monitor, and its server's view of it."""
 
     engine: E
@@ -38,15 +38,15 @@ class Watched(Generic[E, B]):
 
     def agree(self) -> None:
         """Wait until the server has as many idle and used backends as we say, and see that our numbers add up."""
-        ours = self.now()
-        until(ours.count, self.backends.count)
-        assert [] == faults_at_rest(ours)
+        own = self.now()
+        until(own.count, self.backends.count)
+        assert [] == faults_at_rest(own)
 
     async def agree_eventually(self) -> None:
         """Do what `agree` does while the event loop runs."""
-        ours = self.now()
-        await eventually(ours.count, self.backends.count)
-        assert [] == faults_at_rest(ours)
+        own = self.now()
+        await eventually(own.count, self.backends.count)
+        assert [] == faults_at_rest(own)
 
 
 def closes(snapshot: PoolSnapshot) -> dict[str, int]:
@@ -92,44 +92,46 @@ def name_application() -> str:
 
 
 @contextmanager
-def watching(engine: sa.Engine, name: str, backends: B) -> Iterator[Watched[sa.Engine, B]]:
+def instrumenting(engine: sa.Engine, name: str, backends: B) -> Iterator[InstrumentedEngine[sa.Engine, B]]:
     """Instrument the engine, and dispose of it at the end."""
     with instrument(engine, name=name) as monitor:
         try:
-            yield Watched(engine, monitor, backends)
+            yield InstrumentedEngine(engine, monitor, backends)
         finally:
             engine.dispose()
 
 
 @asynccontextmanager
-async def watching_async(engine: AsyncEngine, name: str, backends: B) -> AsyncIterator[Watched[AsyncEngine, B]]:
-    """Do what `watching` does."""
+async def instrumenting_async(
+    engine: AsyncEngine, name: str, backends: B
+) -> AsyncIterator[InstrumentedEngine[AsyncEngine, B]]:
+    """Do what `instrumenting` does."""
     with instrument(engine, name=name) as monitor:
         try:
-            yield Watched(engine, monitor, backends)
+            yield InstrumentedEngine(engine, monitor, backends)
         finally:
             await engine.dispose()
 
 
 @contextmanager
-def watched(server: PostgresServer, **arguments: Any) -> Iterator[Watched[sa.Engine, PostgresBackends]]:
+def instrumented(server: PostgresServer, **arguments: Any) -> Iterator[InstrumentedEngine[sa.Engine, PostgresBackends]]:
     """Make an engine on psycopg with *arguments* of create_engine(), and dispose of it at the end."""
     application = name_application()
     arguments = {"connect_args": connect_args("psycopg", application), **arguments}
     engine = sa.create_engine(server.url("psycopg"), **arguments)
-    with watching(engine, application, PostgresBackends(server, application)) as pool:
+    with instrumenting(engine, application, PostgresBackends(server, application)) as pool:
         yield pool
 
 
 @asynccontextmanager
-async def watched_async(
+async def instrumented_async(
     server: PostgresServer, driver: str, **arguments: Any
-) -> AsyncIterator[Watched[AsyncEngine, PostgresBackends]]:
+) -> AsyncIterator[InstrumentedEngine[AsyncEngine, PostgresBackends]]:
     """Make an async engine on *driver* with *arguments* of create_async_engine(), and dispose of it at the end."""
     application = name_application()
     arguments = {"connect_args": connect_args(driver, application), **arguments}
     engine = create_async_engine(server.url(driver), **arguments)
-    async with watching_async(engine, application, PostgresBackends(server, application)) as pool:
+    async with instrumenting_async(engine, application, PostgresBackends(server, application)) as pool:
         yield pool
 
 
