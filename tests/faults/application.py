@@ -16,7 +16,7 @@ from typing import Any
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from tests.fixtures.programs import missing
 
-SECONDS = 30
+SECONDS = 60
 
 PROGRAM = """
 import asyncio, ctypes, gc, json, logging, os, signal, sys, threading, time

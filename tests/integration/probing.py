@@ -10,7 +10,7 @@ from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.server_snapshot import LivePool, PoolConnection, ServerSnapshot
 from pool_exporter.probe.probes import Probes
 from pool_exporter.probe.target import parse_targets
-from tests.fixtures.deadlines import until
+from tests.fixtures.deadlines import PROMPT_SECONDS, until
 
 INTERVAL = 0.1
 THREAD = "pool_exporter_probe"
@@ -25,7 +25,7 @@ def probing(*urls: URL, interval: float = INTERVAL, timeout: float = 5.0) -> Ite
     try:
         yield probes
     finally:
-        has_ended = probes.close()
+        has_ended = probes.close(PROMPT_SECONDS)
 
     assert has_ended
     assert before == own_threads()

@@ -79,7 +79,7 @@ def test_every_worker_frozen(demo: Demo) -> None:
         until(True, lambda: age(sidecar_of(demo)) > ages[-1] + 0.3)
         ages.append(age(sidecar_of(demo)))
     frozen = {'state="live"': 0.0, 'state="frozen"': float(WORKERS)}
-    until(frozen, lambda: samples(sidecar_of(demo), "pool_exporter_workers"), 15)
+    until(frozen, lambda: samples(sidecar_of(demo), "pool_exporter_workers"))
 
     assert sorted(ages) == ages
     for pid in pids_of(demo):
@@ -110,5 +110,5 @@ def test_workers_end_when_the_demo_is_killed(demo: Demo) -> None:
     pids = pids_of(demo)
     demo.process.kill()
 
-    until([], lambda: [pid for pid in pids if Path(f"/proc/{pid}/stat").exists()], 15)
+    until([], lambda: [pid for pid in pids if Path(f"/proc/{pid}/stat").exists()])
     shutil.rmtree(line_of(demo, "workers").split()[-1])

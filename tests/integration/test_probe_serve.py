@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ import sqlalchemy as sa
 
 from pool_exporter import Monitor, instrument
 from pool_exporter.state.layout import SERVER_PIDS, TRACKED_MAX
-from tests.fixtures.deadlines import until
+from tests.fixtures.deadlines import PROMPT_SECONDS, until
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.processes import Process, free_port, is_listening
 from tests.integration.backends import PostgresBackends
@@ -106,21 +105,19 @@ def numbers(monitor: Monitor) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_sidecar_with_a_probe_ends_at_once(number: signal.Signals, postgres: PostgresServer, tmp_path: Path) -> None:
-    """A signal ends it within two seconds and with exit code 0, while a probe waits for a server that says nothing."""
+    """A signal ends it at once and with exit code 0, while a probe waits a minute for a server that says nothing."""
     port = free_port()
     main = "import sys; from pool_exporter.cli import main; sys.exit(main(sys.argv[1:]))"
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        urls = [f"--database-url=postgresql://u@127.0.0.1:{silent.getsockname()[1]}/x"]
+        urls = ["--database-timeout=60", f"--database-url=postgresql://u@127.0.0.1:{silent.getsockname()[1]}/x"]
         urls += [f"--database-url={postgres.url('asyncpg').render_as_string()}"]
         command = [sys.executable, "-c", main, "serve", f"--dir={tmp_path}", f"--web.listen-address=127.0.0.1:{port}"]
         with subprocess.Popen([*command, *urls], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}) as running:
             until(True, lambda: is_listening(port))
             until(2, lambda: len(shown_values(port)))
-            begun = time.monotonic()
             running.send_signal(number)
 
-            assert 0 == running.wait(10)
-            assert time.monotonic() - begun < 2
+            assert 0 == running.wait(PROMPT_SECONDS)
 
 
 def shown_values(port: int) -> list[str]:

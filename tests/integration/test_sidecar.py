@@ -18,7 +18,7 @@ import bcrypt
 import pytest
 
 from tests.fixtures.certificates import Authority, Pair
-from tests.fixtures.deadlines import until
+from tests.fixtures.deadlines import PROMPT_SECONDS, until
 from tests.fixtures.prometheus import prometheus_server
 from tests.fixtures.sidecar import (
     PROGRAM,
@@ -45,7 +45,7 @@ def _directory(tmp_path: Path) -> Path:
 
 @pytest.fixture(name="plain", scope="module")
 def _plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
-    """One sidecar with one worker, for tests that change nothing."""
+    """One sidecar with one worker, which is frozen after a while, for tests that change nothing."""
     directory = tmp_path_factory.mktemp("plain") / "shared"
     directory.mkdir()
     with worker(directory), sidecar(directory) as running:
@@ -102,7 +102,7 @@ def test_pages(plain: Sidecar) -> None:
 
     assert [200, 200, 200, 200, 404] == [answer.status for answer in answers.values()]
     assert {7.0} == set(samples(page, "sqlalchemy_pool_connects_total").values())
-    assert {'state="live"': 1.0, 'state="frozen"': 0.0} == samples(page, "pool_exporter_workers")
+    assert 1 == sum(samples(page, "pool_exporter_workers").values())
     assert {"": 0.0} == samples(page, "pool_exporter_web_config_stale")
     assert "orders" in answers["/"].body
 
@@ -233,14 +233,19 @@ def test_it_is_light() -> None:
 
 
 def test_it_is_ready_soon(directory: Path) -> None:
-    """It answers soon after its start: within a second on a machine that has one to spare."""
-    started = time.perf_counter()
+    """It answers after less than a second of computing; a fifth of that is usual."""
     with sidecar(directory) as running:
         status = running.ask("/-/ready").status
-        seconds = time.perf_counter() - started
+        seconds = cpu_seconds(running.process.pid)
 
     assert 200 == status
-    assert seconds < 5
+    assert seconds < 1
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return how long a process has computed: unlike the time since its start, not longer when others do too."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 # What it refuses to start with.
@@ -435,6 +440,13 @@ def test_prometheus_scrapes_it(directory: Path, authority: Authority, server: Pa
 # Slow clients.
 
 
+PATIENT = """
+from pool_exporter.sidecar import connection_limits
+connection_limits.REQUEST_SECONDS = 60.0
+"""
+"""A sidecar that gives each client a minute: if its end waits for one, that is seen, however busy the machine is."""
+
+
 def test_scraper_that_never_reads_stops_nobody(plain: Sidecar) -> None:
     """Twenty scrapers that ask a hundred times each and never read an answer stop no other."""
     deaf = [plain.dial() for _ in range(20)]
@@ -470,7 +482,7 @@ def test_clients_that_say_nothing_stop_nobody(plain: Sidecar) -> None:
 def test_tls_handshakes_that_are_not_made_stop_nobody(directory: Path, authority: Authority, server: Pair) -> None:
     """More connections than there are places that never begin with TLS do not keep out a scraper that does."""
     file = web_config(directory, f"tls_server_config: {{cert_file: {server.cert}, key_file: {server.key}}}")
-    with sidecar(directory, "--web.config.file", file) as running:
+    with sidecar(directory, "--web.config.file", file, program=PATIENT + PROGRAM) as running:
         silent = [running.dial() for _ in range(60)]
         status = running.ask("/-/healthy", tls=scraper(authority)).status
         code, seconds = running.end()
@@ -478,17 +490,17 @@ def test_tls_handshakes_that_are_not_made_stop_nobody(directory: Path, authority
             connection.close()
 
     assert (200, 0) == (status, code)
-    assert seconds < 5
+    assert seconds < PROMPT_SECONDS
 
 
 def test_slow_header_is_cut_off(plain: Sidecar) -> None:
     """A client that takes too long for a request's headers is disconnected, however often it sends a byte."""
+    started = time.perf_counter()
     with plain.dial() as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
-        started = time.perf_counter()
         connection.settimeout(0.5)
         closed = False
-        while not closed and time.perf_counter() - started < 20:
+        while not closed and time.perf_counter() - started < 60:
             try:
                 connection.sendall(b"x")
                 closed = connection.recv(1) == b""
@@ -499,7 +511,7 @@ def test_slow_header_is_cut_off(plain: Sidecar) -> None:
         seconds = time.perf_counter() - started
 
     assert closed
-    assert 4 < seconds < 10
+    assert seconds > 4
 
 
 @pytest.mark.parametrize(
@@ -523,9 +535,9 @@ def test_what_is_too_much_is_refused(plain: Sidecar, request_: bytes, status: by
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_ends_it_within_a_second(directory: Path, number: signal.Signals) -> None:
-    """SIGTERM and SIGINT end it in a second, with connections open that rest, ask slowly or never read."""
-    with worker(directory), sidecar(directory) as running:
+def test_signal_ends_it_at_once(directory: Path, number: signal.Signals) -> None:
+    """SIGTERM and SIGINT end it at once, with connections open that rest, ask slowly or never read."""
+    with worker(directory), sidecar(directory, program=PATIENT + PROGRAM) as running:
         resting, slow, deaf = running.connection(), running.dial(), running.dial()
         ask(resting)
         slow.sendall(b"GET /met")
@@ -537,7 +549,7 @@ def test_signal_ends_it_within_a_second(directory: Path, number: signal.Signals)
         log = running.log.read_text()
 
     assert 0 == code
-    assert seconds < 1
+    assert seconds < PROMPT_SECONDS
     assert "Traceback" not in log
 
 
@@ -560,5 +572,5 @@ def test_stuck_snapshot_is_503_in_the_scrapers_time(directory: Path) -> None:
         code, ending = running.end()
 
     assert (503, "no snapshot within 0.7 s\n", 200) == (answer.status, answer.body, healthy)
-    assert 0.6 < seconds < 1.2
-    assert (0, True) == (code, ending < 1)
+    assert 0.6 < seconds < PROMPT_SECONDS
+    assert (0, True) == (code, ending < PROMPT_SECONDS)
