@@ -12,6 +12,7 @@ if _TYPE_CHECKING:
     from pool_exporter.runtime.all_pools import instrument_all
     from pool_exporter.runtime.instrumentation import instrument
     from pool_exporter.runtime.monitor import Monitor
+    from pool_exporter.units import unit
     from pool_exporter.web.asgi_app import make_asgi_app, metrics_endpoint
     from pool_exporter.web.prometheus_collector import PoolCollector
     from pool_exporter.web.thread_server import start_http_server
@@ -26,6 +27,7 @@ __all__ = [
     "make_wsgi_app",
     "metrics_endpoint",
     "start_http_server",
+    "unit",
 ]
 
 _LAZY = {
@@ -37,6 +39,7 @@ _LAZY = {
     "make_wsgi_app": "pool_exporter.web.wsgi_app",
     "metrics_endpoint": "pool_exporter.web.asgi_app",
     "start_http_server": "pool_exporter.web.thread_server",
+    "unit": "pool_exporter.units",
 }
 
 

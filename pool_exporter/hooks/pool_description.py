@@ -14,22 +14,10 @@ from pool_exporter.database_url import database_of, server_of
 from pool_exporter.hooks.sqlalchemy_private import dialect_name, limit_of, settings_of
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state.pool_slots import UNLIMITED
+from pool_exporter.units import label
 
 _SYSTEMS: Final = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
 """The conventions' `db.system.name` where SQLAlchemy's dialect has another name."""
-
-
-LABEL_LENGTH_MAX: Final = 200
-"""Characters of a label; the rest is cut."""
-
-
-def label(value: object) -> str:
-    """Return any object as the text of a label: with `?` for a surrogate; the type's name where `__str__` raises."""
-    try:
-        text = str.__str__(str(value))  # Not an instance of a subclass of str: its methods may do anything.
-    except Exception:  # noqa: BLE001  # it is the application's
-        text = type(value).__name__
-    return text[:LABEL_LENGTH_MAX].encode("utf-8", "replace").decode()
 
 
 def identity_of(engine: Engine | None, pool: Pool, name: object = None, service: object = "") -> PoolIdentity:

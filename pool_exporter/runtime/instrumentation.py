@@ -12,13 +12,14 @@ from sqlalchemy.pool import Pool
 from pool_exporter.environment import Environment
 from pool_exporter.hook_errors import errors, result_or_none
 from pool_exporter.hooks.compatibility import is_supported
-from pool_exporter.hooks.pool_description import identity_of, label
+from pool_exporter.hooks.pool_description import identity_of
 from pool_exporter.hooks.sqlalchemy_private import engine_behind
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.registry import registry
+from pool_exporter.units import label
 from pool_exporter.version import build
 
 if TYPE_CHECKING:

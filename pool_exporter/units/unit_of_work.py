@@ -1,0 +1,157 @@
+"""One unit of work from its begin to its end, and the variable that has the one of the present context.
+
+The rules are those of `pool_exporter.units`.
+"""
+
+from asyncio import current_task
+from asyncio.events import _get_running_loop
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar, Token
+from types import CodeType
+from typing import Final, NamedTuple, Protocol, TypeAlias
+from weakref import ref
+
+from pool_exporter.hook_errors import errors
+
+LABEL_LENGTH_MAX: Final = 200
+"""Characters of a label; the rest is cut."""
+
+NO_UNIT: Final = "none"
+"""The name of what has no unit, and of a unit with an empty name."""
+
+
+def label(value: object) -> str:
+    """Return any object as the text of a label: with `?` for a surrogate; the type's name where `__str__` raises."""
+    try:
+        text = str.__str__(str(value))  # Not an instance of a subclass of str: its methods may do anything.
+    except Exception:  # noqa: BLE001  # it is the application's
+        text = type(value).__name__
+    return text[:LABEL_LENGTH_MAX].encode("utf-8", "replace").decode()
+
+
+class Resolved(NamedTuple):
+    """What is known of a unit at a moment.
+
+    Attributes:
+        name: Its name so far.
+        code: The function that it runs; None if unknown.
+        is_final: Whether neither will change.
+    """
+
+    name: str
+    code: CodeType | None
+    is_final: bool
+
+
+Origin: TypeAlias = Callable[[], Resolved]
+"""A request or the like, of which the name is known later than its begin. Called from any thread; it may raise."""
+
+
+class UsesByUnit(Protocol):
+    """What a unit needs of the table of a pool's uses."""
+
+    def add(self, unit: "Unit", ns: int, /) -> None:
+        """Add a use of *ns* nanoseconds."""
+
+
+class Unit:
+    """One unit of work, from its begin to its end.
+
+    Attributes:
+        final_name: Its name once that cannot change any more; "" before.
+        held: The state of the pool of each connection that it holds now, one entry a connection.
+        is_done: Whether it has ended.
+        is_long: Whether it may hold connections for long.
+        task: Returns the task in which it began; None without one, and when the task was collected.
+        unnamed: The uses that ended before its name was final, each with the table that counts it.
+    """
+
+    __slots__ = ("__weakref__", "_code", "_origin", "final_name", "held", "is_done", "is_long", "task", "unnamed")
+
+    def __init__(
+        self, name: object = "", code: CodeType | None = None, *, origin: Origin | None = None, is_long: bool = False
+    ) -> None:
+        """Begin.
+
+        Args:
+            name: Its name; it becomes a label.
+            code: The function that it runs.
+            origin: Says both later, in place of *name* and *code*.
+            is_long: Whether it may hold connections for long.
+        """
+        self.final_name = "" if origin is not None else label(name) or NO_UNIT
+        self.held: list[object] = []
+        self.is_done, self.is_long = False, is_long
+        self.task = _running_task()
+        self.unnamed: tuple[tuple[UsesByUnit, int], ...] = ()
+        self._code, self._origin = code, origin
+
+    def __repr__(self) -> str:
+        return f"<Unit {self.name!r}{' done' if self.is_done else ''}>"
+
+    @property
+    def name(self) -> str:
+        """Its name as it is known now."""
+        return self.final_name or label(self._resolve().name)
+
+    @property
+    def code(self) -> CodeType | None:
+        """The function that it runs, as it is known now: an endpoint, a task or a decorated function."""
+        return self._code if self.final_name else self._resolve().code
+
+    def settled_name(self) -> str:
+        """Return its name if that is final; "" before."""
+        if not self.final_name:
+            self._resolve()
+        return self.final_name
+
+    def end(self) -> None:
+        """Keep name and code, and let go of the application's objects. Ending twice does nothing; it never raises."""
+        if not self.final_name:
+            self._settle(self._resolve())
+        self.is_done, self._origin = True, None
+        unnamed, self.unnamed = self.unnamed, ()
+        for uses, ns in unnamed:
+            uses.add(self, ns)
+
+    def _resolve(self) -> Resolved:
+        origin = self._origin
+        if origin is None:  # Ended by another thread meanwhile.
+            return Resolved(self.final_name or NO_UNIT, self._code, is_final=True)
+        try:
+            found = origin()
+        except Exception as error:  # noqa: BLE001  # the application's objects may do anything
+            errors.report(error)
+            return Resolved(NO_UNIT, None, is_final=False)
+        if found.is_final:
+            self._settle(found)
+        return found
+
+    def _settle(self, found: Resolved) -> None:
+        self._code, self.final_name = found.code, label(found.name) or NO_UNIT
+
+
+current_unit: Final[ContextVar[Unit | None]] = ContextVar("pool_exporter_unit", default=None)
+"""The unit that runs in the present context."""
+
+
+def leave(unit: Unit, token: "Token[Unit | None]") -> None:
+    """End *unit*, and put back the unit around it, if this is the context in which *token* was made."""
+    unit.end()
+    with suppress(ValueError):  # A generator or coroutine that is dropped is closed in any context.
+        current_unit.reset(token)
+
+
+def _running_task() -> Callable[[], object]:
+    """Return a weak reference to the running task; outside of one, a function that returns None."""
+    loop = _get_running_loop()
+    task = None if loop is None else current_task(loop)
+    try:
+        return _no_task if task is None else ref(task)
+    except TypeError:  # A task factory may make objects of any kind.
+        return _no_task
+
+
+def _no_task() -> None:
+    """Stand in for the weak reference to a task."""

@@ -1,0 +1,172 @@
+"""A unit has a name and a code object, at the latest when it ends, and keeps nothing of the application then."""
+
+import asyncio
+import gc
+from types import CodeType
+from weakref import ref
+
+import pytest
+
+from pool_exporter.hook_errors import errors
+from pool_exporter.units import NO_UNIT, Resolved, Unit, current_unit, label, leave
+
+
+class Request:
+    """A request whose route becomes known."""
+
+    def __init__(self) -> None:
+        self.route = ""
+
+    def __call__(self) -> Resolved:
+        """Return the route so far."""
+        return Resolved(self.route or "GET (no route)", Request.__call__.__code__, bool(self.route))
+
+
+class Uses:
+    """A table that keeps what is added to it."""
+
+    def __init__(self) -> None:
+        self.added: list[tuple[str, int]] = []
+
+    def add(self, unit: Unit, ns: int) -> None:
+        """Keep the unit's name at this moment."""
+        self.added.append((unit.final_name, ns))
+
+
+def test_name_is_a_label() -> None:
+    """A name is text of bounded length that can be encoded, whatever object it was."""
+    assert "7" == Unit(7).name
+    assert 200 == len(Unit("x" * 1000).name)
+    assert "a?b" == Unit("a\ud800b").name
+    assert NO_UNIT == Unit("").name
+
+
+def test_label_of_an_object_without_text() -> None:
+    """An object that has no text is labelled by its type."""
+
+    class Broken:
+        def __str__(self) -> str:
+            raise ValueError
+
+    assert "Broken" == label(Broken())
+
+
+def test_name_given_is_final() -> None:
+    """A unit that has a name from its begin has it for good."""
+    unit = Unit("nightly", is_long=True)
+
+    assert ("nightly", "nightly", True, False) == (unit.name, unit.settled_name(), unit.is_long, unit.is_done)
+
+
+def test_name_is_resolved_late() -> None:
+    """A request's name changes until its route is known, and then no more."""
+    request = Request()
+    unit = Unit(origin=request)
+    before = unit.name, unit.settled_name()
+    request.route = "GET /orders"
+    found = unit.settled_name()
+    request.route = "GET /other"
+
+    assert ("GET (no route)", "") == before
+    assert ("GET /orders", "GET /orders") == (found, unit.name)
+
+
+def test_end_keeps_the_name_that_there_is() -> None:
+    """A request without a route keeps the name that says so, and its code."""
+    unit = Unit(origin=Request())
+    unit.end()
+
+    assert ("GET (no route)", True) == (unit.final_name, unit.is_done)
+    assert isinstance(unit.code, CodeType)
+
+
+def test_end_lets_go_of_the_request() -> None:
+    """Nothing of the application is alive for a unit that has ended."""
+    request = Request()
+    weak, unit = ref(request), Unit(origin=request)
+    del request
+    is_alive_before = weak() is not None
+    unit.end()
+
+    assert (True, None) == (is_alive_before, weak())
+
+
+def test_uses_before_the_name_are_added_at_the_end() -> None:
+    """A use that ended before the route was known counts for the name that was found, once."""
+    request, uses = Request(), Uses()
+    unit = Unit(origin=request)
+    unit.unnamed += ((uses, 5),)
+    request.route = "GET /orders"
+    unit.end()
+    unit.end()
+
+    assert [("GET /orders", 5)] == uses.added
+
+
+def test_error_of_the_application_stays_inside() -> None:
+    """A route object that raises costs the name, and raises nowhere."""
+
+    def broken() -> Resolved:
+        raise LookupError("no route")
+
+    before = errors.count
+    try:
+        unit = Unit(origin=broken)
+        name = unit.name
+        unit.end()
+
+        assert (NO_UNIT, NO_UNIT, None) == (name, unit.final_name, unit.code)
+        assert errors.count > before
+    finally:
+        errors.count = before
+
+
+def test_task_is_held_weakly() -> None:
+    """A unit leads to the task in which it began while that exists, and to None outside of one."""
+
+    async def begin() -> tuple[Unit, bool]:
+        unit = Unit("a")
+        return unit, unit.task() is asyncio.current_task()
+
+    unit, is_own = asyncio.run(begin())
+    gc.collect()
+
+    assert (True, None, None) == (is_own, unit.task(), Unit("b").task())
+
+
+def test_leaving_puts_the_outer_unit_back() -> None:
+    """After the inner unit, the outer one is current again."""
+    outer, inner = Unit("outer"), Unit("inner")
+    outer_token = current_unit.set(outer)
+    inner_token = current_unit.set(inner)
+    leave(inner, inner_token)
+    between = current_unit.get()
+    leave(outer, outer_token)
+
+    assert (outer, None, True) == (between, current_unit.get(), inner.is_done)
+
+
+def test_leaving_in_another_context_changes_nothing_there() -> None:
+    """A unit that is left in a context where it was not entered ends, and the unit of that context stays."""
+    unit, own = Unit("a"), Unit("b")
+
+    async def enter() -> object:
+        return current_unit.set(unit)
+
+    token = asyncio.run(enter())
+    own_token = current_unit.set(own)
+    leave(unit, token)  # type: ignore[arg-type]  # a token that has passed through a task
+    found = current_unit.get()
+    leave(own, own_token)
+
+    assert (True, own) == (unit.is_done, found)
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_repr_says_whether_it_is_done(is_done: bool) -> None:
+    """A developer sees name and state."""
+    unit = Unit("a")
+    if is_done:
+        unit.end()
+
+    assert f"<Unit 'a'{' done' if is_done else ''}>" == repr(unit)
