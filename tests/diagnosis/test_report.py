@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from pool_exporter.diagnosis.cures import CURES
 from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.examination import Examination
-from pool_exporter.diagnosis.report import GROUPS_MAX, WAITERS_MAX, diagnosis, note
+from pool_exporter.diagnosis.texts.cures import CURES
+from pool_exporter.diagnosis.texts.report import GROUPS_MAX, WAITERS_MAX, diagnosis, note
+from pool_exporter.diagnosis.texts.wording import WIDTH
 from pool_exporter.diagnosis.values import Holder, Waiter
 from pool_exporter.diagnosis.verdict import VERDICTS
-from pool_exporter.diagnosis.wording import WIDTH
 
 EACH_VERDICT = pytest.mark.parametrize("name", VERDICTS)
 PLACE = "orders/export.py:88 in export_row < orders/api.py:41 in post_export"

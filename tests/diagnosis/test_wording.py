@@ -2,7 +2,7 @@
 
 import pytest
 
-from pool_exporter.diagnosis.wording import counted, duration, kept, kept_frames, listed, paragraph
+from pool_exporter.diagnosis.texts.wording import counted, duration, kept, kept_frames, listed, paragraph
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Final
 
 from pool_exporter import cli
 from pool_exporter.diagnosis import verdict
-from pool_exporter.diagnosis.cures import CURES
+from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.metrics.metric import Kind, Label, Metric
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metrics.server_metrics import SERVER_METRICS

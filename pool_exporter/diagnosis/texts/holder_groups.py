@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pool_exporter.diagnosis.texts.wording import LABEL, counted, duration, kept, kept_frames, paragraph
 from pool_exporter.diagnosis.values import BETWEEN_FRAMES, Holder
-from pool_exporter.diagnosis.wording import LABEL, counted, duration, kept, kept_frames, paragraph
 
 SHOWN_MAX: Final = 3
 """Most names or process ids that are shown of one group."""

@@ -7,13 +7,13 @@ is HELD and what waits. Nothing here may read a pool, a frame or a clock.
 from collections.abc import Iterator
 from typing import Final
 
-from pool_exporter.diagnosis.cures import CURES
 from pool_exporter.diagnosis.examination import Examination
-from pool_exporter.diagnosis.holder_groups import groups, lines, rest, short
-from pool_exporter.diagnosis.reasons import situation, where, why
+from pool_exporter.diagnosis.texts.cures import CURES
+from pool_exporter.diagnosis.texts.holder_groups import groups, lines, rest, short
+from pool_exporter.diagnosis.texts.reasons import situation, where, why
+from pool_exporter.diagnosis.texts.wording import WIDTH, counted, duration, kept, listed, moment, paragraph
 from pool_exporter.diagnosis.values import Diagnosis, Waiter
 from pool_exporter.diagnosis.verdict import verdict
-from pool_exporter.diagnosis.wording import WIDTH, counted, duration, kept, listed, moment, paragraph
 
 GROUPS_MAX: Final = 5
 """Most groups of holders on the screen."""

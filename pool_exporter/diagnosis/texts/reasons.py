@@ -10,9 +10,9 @@ from typing import Final, TypeAlias
 
 from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.examination import Examination
-from pool_exporter.diagnosis.holder_groups import kept_place
+from pool_exporter.diagnosis.texts.holder_groups import kept_place
+from pool_exporter.diagnosis.texts.wording import counted, duration, kept, kept_frames
 from pool_exporter.diagnosis.values import Holder
-from pool_exporter.diagnosis.wording import counted, duration, kept, kept_frames
 
 Reason: TypeAlias = Callable[[Evidence], str]
 
