@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import tracemalloc
 from dataclasses import replace
 from uuid import UUID
 
@@ -158,6 +159,24 @@ def test_gzip_holds_the_same_page() -> None:
 def test_gzip_of_the_same_page_is_the_same() -> None:
     """The gzip header contains no time, so that an unchanged page has unchanged bytes."""
     assert packed_time(ask(accept_encoding="gzip").body) == 0
+
+
+@pytest.mark.parametrize("accept", ["", OPENMETRICS])
+def test_compressed_page_is_never_in_memory_as_a_whole(accept: str) -> None:
+    """A sidecar of a thousand pools stays within the memory of the manifests: each family is encoded by itself."""
+    pools = tuple(
+        replace(SNAPSHOT.pools[0], identity=PoolIdentity(f"{number}-{'x' * 200}", "postgresql", "shop", "db", "5432"))
+        for number in range(100)
+    )
+    request = Request("GET", METRICS, "", accept, "gzip")
+    snapshot = replace(SNAPSHOT, pools=pools)
+    page = len(respond(replace(request, accept_encoding=""), lambda: snapshot).body)
+    tracemalloc.start()
+    respond(request, lambda: snapshot)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < page
 
 
 def packed_time(body: bytes) -> int:
