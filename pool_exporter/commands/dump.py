@@ -101,11 +101,12 @@ def _totals(directory: Path) -> tuple[Totals, str | None]:
 
 
 def _by_process(scanned: DirectoryScan, totals: Totals) -> list[list[ReadFile]]:
-    """Return the files that are not in the totals, those of one process together."""
+    """Return the files that are not in the totals, those of one process together, and each that was left alone."""
     files: dict[bytes, list[ReadFile]] = defaultdict(list)
     for found in scanned.files:
         if found.name not in totals.compacted:
-            files[found.file.writer.process_uuid].append(found)
+            writer = found.file.writer
+            files[writer.process_uuid if found.file.is_owned else writer.file_uuid].append(found)
     return list(files.values())
 
 
@@ -123,7 +124,7 @@ def _process(files: Sequence[ReadFile]) -> Json:
         "boot": writer.boot.hex(),
         "version": writer.version.rstrip(b"\0").decode("utf-8", "replace"),
         "started": datetime.fromtimestamp(writer.created // SECOND, timezone.utc).isoformat(),
-        "state": state_of(files, now),
+        "state": state_of(files, now) if files[0].file.is_owned else "left",
         "heartbeat_age_seconds": (now - heartbeat) / SECOND,
         "hook_errors": max(found.file.hook_errors for found in files),
         "pools_dropped": max(found.file.dropped for found in files),

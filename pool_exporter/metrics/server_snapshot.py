@@ -133,13 +133,16 @@ class LivePool:
         identity: The pool's identity.
         max: Its limit; None if it has none.
         connections: Its tracked connections; an idle one of unknown pid is not among them.
-        process: What distinguishes its process from others.
+        process: What distinguishes its process from others, also after the process has begun a new worker file.
+        is_worker: False for the pool of a process that forked and has left its file: it is no capacity and has no
+            series, but its idle connections are open.
     """
 
     identity: PoolIdentity
     max: int | None
     connections: tuple[PoolConnection, ...] = ()
     process: str = ""
+    is_worker: bool = True
 
     @property
     def pids(self) -> frozenset[int]:

@@ -7,6 +7,8 @@ Pure functions; the time is an argument. The rules:
   leads to that alone: the pids that PgBouncer reports to its clients are no backends of the database server.
 - A backend is *owned* once a living pool has had its pid. Nothing else makes it owned: an application_name is free
   text, and the same service on another machine has the same. (A pid and a start time together are never used again.)
+- The parent of workers (of gunicorn with `--preload`, for example) has left its worker file, and is no worker: its
+  pools do not count, and no fault of its connections does. But its idle connections are open, so it owns them.
 - An owned backend is *orphaned* if a query shows it `GRACE_SECONDS` or later after its pool no longer had it. So a
   connection that was just closed is not orphaned, however old the query or rare the scrapes. The usual causes: the
   worker was killed while the server was busy with its statement, the network is down, or the application detached the
@@ -99,15 +101,14 @@ def match_backends(
         The numbers of both sides, and the memory for the next call.
     """
     own = [pool for pool in pools if leads_to(pool, server)]
-    budget = sum((math.inf if pool.max is None else pool.max for pool in own), start=0.0)
-    if result is None:
-        return MatchedBackends(len(own), budget), memory
-    if server.system == PGBOUNCER:
-        return MatchedBackends(len(own), budget, None, {}), memory
+    workers = [pool for pool in own if pool.is_worker]
+    budget = sum((math.inf if pool.max is None else pool.max for pool in workers), start=0.0)
+    if result is None or server.system == PGBOUNCER:
+        return MatchedBackends(len(workers), budget), memory
     faults, connections = find_faults(result, own, memory.connections, now)
     lost_at = _lost(result, own, memory.lost_at, now)
     orphaned = sum(lost is not None and result.taken >= lost + GRACE_SECONDS for lost in lost_at.values())
-    matched = MatchedBackends(len(own), budget, orphaned, _held(own, result, now), faults)
+    matched = MatchedBackends(len(workers), budget, orphaned, _held(workers, result, now), faults)
     return matched, BackendMemory(lost_at, connections)
 
 

@@ -12,6 +12,8 @@ Pure functions; the time is an argument. The rules:
 - A connection is *gone* if it is idle in its pool, and its backend, which an earlier query has shown, was missing in a
   query made `GRACE_SECONDS` ago or earlier. A backend that no query has shown does not count: a proxy that pools
   connections reports pids of its own, and a name may lead to several servers.
+- A connection of a process that has left its worker file counts nowhere, and its backend is not shared with it. What
+  was found of it is kept for the time when the process is a worker again.
 - Every fault is found twice before it is counted: in two queries (shared), at two moments with a query between them
   (idle in a transaction), in a query and in the slots `GRACE_SECONDS` later (gone).
 
@@ -78,6 +80,7 @@ class _Connection(NamedTuple):
     key: Key
     connection: PoolConnection
     backend: Backend | None
+    is_worker: bool
 
 
 def names_of(pool: LivePool) -> LabelValues:
@@ -100,24 +103,25 @@ def find_faults(
         The faults, and the observations for the next call.
     """
     found = [
-        _Connection(names_of(pool), (pool.process, each.pid, each.opened), each, result.backend_of(each, now))
+        _Connection(
+            names_of(pool), (pool.process, each.pid, each.opened), each, result.backend_of(each, now), pool.is_worker
+        )
         for pool in pools
         for each in pool.connections
         if each.pid
     ]
-    shared_pids = _shared_pids(found)
-    seen = [
-        (each.names, each.key, _updated(each, before.get(each.key, _UNSEEN), result, now, shared_pids))
-        for each in found
-    ]
-    none = dict.fromkeys(map(names_of, pools), 0)
+    shared_pids = _shared_pids([each for each in found if each.is_worker])
+    histories = [_updated(each, before.get(each.key, _UNSEEN), result, now, shared_pids) for each in found]
+    after = {each.key: history for each, history in zip(found, histories, strict=True)}
+    seen = [(each.names, each.key, history) for each, history in zip(found, histories, strict=True) if each.is_worker]
+    none = {names_of(pool): 0 for pool in pools if pool.is_worker}
     shared = {(names, pid) for names, (_, pid, _), each in seen if each.is_shared}
     faults = ConnectionFaults(
         shared={**none, **Counter(names for names, _ in shared)},
         idle_in_transaction={**none, **Counter(names for names, _, each in seen if each.is_idle_in_transaction)},
         gone={**none, **Counter(names for names, _, each in seen if each.is_gone)},
     )
-    return faults, {key: each for _, key, each in seen}
+    return faults, after
 
 
 def _shared_pids(found: Sequence[_Connection]) -> set[int]:

@@ -220,12 +220,12 @@ class Registry:
         """Write the heartbeat into this process's file, and end the file when it is not needed any more."""
         is_busy = self.storage.pools_in_file > 0 and not is_idle(self._pools(), self.storage)
         need = self._need.at_heartbeat(has_pools=bool(self._entries), is_busy=is_busy)
+        if need is Need.PRESENT or self.storage.is_shared:  # Also before the file is left: it may have been deleted.
+            self.storage.beat(sum(not pool.is_in_file for pool in self._pools()))
+            self._move_slots(self._sentinel.byte if need is Need.PRESENT else _WAITING)
         if need is Need.OVER:
             leave_files(self._pools(), self.storage)
             self._end_unused(wait=False)
-        elif need is Need.PRESENT or self.storage.is_shared:
-            self.storage.beat(sum(not pool.is_in_file for pool in self._pools()))
-            self._move_slots(self._sentinel.byte if need is Need.PRESENT else _WAITING)
 
     def _pools(self) -> list[InstrumentedPool]:
         return [entry for _, entry in self._living()]

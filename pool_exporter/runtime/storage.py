@@ -46,6 +46,10 @@ class Storage:
         self._in_file: set[int] = set()
         self._reader = None if directory is None else _reader(directory)
         self._reading = threading.Lock()
+        #: The files that this process has left, while it has no other: mapped, they show which connections it has.
+        self._left: WorkerFiles | None = None
+        #: The hook errors and failures of the directory that are in files which this process has left.
+        self._errors_left = (0, 0)
         if directory is not None:
             # Not at the first event: a child that is forked while another thread imports it would wait for it for ever.
             with suppress(ImportError, AttributeError):
@@ -83,6 +87,7 @@ class Storage:
             from pool_exporter.workers.file_writer import WorkerFiles  # An application in memory never loads it.
 
             self._worker, self.is_usable = WorkerFiles(self.directory, build()["version"]), True
+            self._left = None
         except (OSError, ImportError, AttributeError) as error:  # The latter two where a system call does not exist.
             self.is_usable = False
             self.errors += 1
@@ -129,7 +134,7 @@ class Storage:
         self.start()
         if self._worker is not None:
             self._worker.dropped = dropped
-            self._worker.write_heartbeat(time.monotonic_ns(), errors.count, self.errors)
+            self._write_heartbeat(self._worker)
 
     def compact(self) -> None:
         """Compact what other workers have left in the directory, if that is due."""
@@ -139,16 +144,20 @@ class Storage:
     def leave(self) -> None:
         """End this process's files although it goes on: readers keep their counters and count no worker for them.
 
-        No slots in them may be written afterwards. They are unmapped when no reference to their slots is left.
+        No slots in them may be written afterwards. They are unmapped when no reference to their slots is left; if they
+        have connections that a probe knows by their pids, not before this process has another file.
         """
         if self._worker is not None:
-            self._worker.leave()
+            self._write_heartbeat(self._worker)
+            self._errors_left = errors.count, self.errors
+            self._left = self._worker if self._worker.leave() else None
             self._worker, self._in_file = None, set()
 
     def restart_after_fork(self) -> Callable[[], None]:
         """Begin without files in a forked child; return what unmaps the parent's when no pool uses them any more."""
-        parent, self._worker = self._worker, None
-        self._in_file, self.errors, self._reading = set(), 0, threading.Lock()
+        parent, self._worker, self._left = self._worker, None, None
+        self._in_file, self.errors, self._errors_left = set(), 0, (0, 0)
+        self._reading = threading.Lock()
         self.is_usable = self.directory is not None
         return (lambda: None) if parent is None else parent.unmap
 
@@ -156,6 +165,10 @@ class Storage:
         """Write into its files that this process ends in order."""
         if self._worker is not None:
             self._worker.mark_ended()
+
+    def _write_heartbeat(self, worker: "WorkerFiles") -> None:
+        hook_errors, own_errors = self._errors_left
+        worker.write_heartbeat(time.monotonic_ns(), errors.count - hook_errors, self.errors - own_errors)
 
     def _allocated(self, worker: "WorkerFiles", identity: PoolIdentity, config: PoolConfig) -> Slots | None:
         try:

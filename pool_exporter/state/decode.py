@@ -122,11 +122,17 @@ def _seconds(nanoseconds: int) -> float:
     return nanoseconds / layout.SECOND
 
 
-def live_pool(
-    slots: Sequence[int], now: int, identity: PoolIdentity, config: PoolConfig, process: str = ""
+def live_pool(  # noqa: PLR0913  # what the slots do not say of a `LivePool`
+    slots: Sequence[int],
+    now: int,
+    identity: PoolIdentity,
+    config: PoolConfig,
+    process: str = "",
+    *,
+    is_worker: bool = True,
 ) -> LivePool:
     """Return what the pool of a living process holds, as of the process's monotonic time *now* in nanoseconds."""
-    return LivePool(identity, config.max, tuple(_connections(slots, now)), process)
+    return LivePool(identity, config.max, tuple(_connections(slots, now)), process, is_worker)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from pool_exporter.state.layout import Slots
 from pool_exporter.version import build
 from pool_exporter.workers.compaction import Compactor
 from pool_exporter.workers.dead_worker_totals import OTHER_POOL, POOLS_MAX
-from pool_exporter.workers.file_format import OPEN, PoolEntry
+from pool_exporter.workers.file_format import OPEN, PoolEntry, WorkerFile
 from pool_exporter.workers.file_memory import FileMemory
 from pool_exporter.workers.file_reader import ReadFile, scan
 from pool_exporter.workers.last_shown import note_shown, read_last_shown
@@ -141,20 +141,20 @@ class DirectoryReader:
             instrumented, is_open = entry.slots[layout.INSTRUMENTED], found.is_alive and entry.state == OPEN
             scrape.pools_instrumented += instrumented
             scrape.pools_ended += max(0, instrumented - is_open)
+            if self._for_servers and found.is_alive and (is_open or not file.is_owned):
+                scrape.live.append(_live_pool(entry, now, file))
             if is_open:
-                self._add_living(scrape, entry, identity, now, file.writer.process_uuid)
+                self._add_living(scrape, entry, identity, now)
                 if is_busy(entry.slots):
                     scrape.shown[file.writer.file_uuid] = now
             else:
                 final = as_final_counters(entry.slots, until)
                 self._parts(scrape, replace(identity, instance=""))[0].append((final, now))
 
-    def _add_living(self, scrape: _Scrape, entry: PoolEntry, identity: PoolIdentity, now: int, process: bytes) -> None:
+    def _add_living(self, scrape: _Scrape, entry: PoolEntry, identity: PoolIdentity, now: int) -> None:
         parts, configs = self._parts(scrape, identity)
         parts.append(at_one_moment(entry.slots, now))
         configs.append(entry.config)
-        if self._for_servers:
-            scrape.live.append(live_pool(entry.slots, now, entry.identity, entry.config, process.hex()))
 
     def _parts(self, scrape: _Scrape, identity: PoolIdentity) -> tuple[list[ProcessSlots], list[PoolConfig]]:
         """Return the parts of a pool; of a pool for which there is no series left, those of OTHER_POOL."""
@@ -213,6 +213,11 @@ class DirectoryReader:
         pool = never_falling(pool, self._shown.get(pool.identity, (0.0, 0.0, 0.0)))
         self._shown[pool.identity] = integrals_of(pool)
         return pool
+
+
+def _live_pool(entry: PoolEntry, now: int, file: WorkerFile) -> LivePool:
+    process, is_worker = file.writer.process, file.is_owned
+    return live_pool(entry.slots, now, entry.identity, entry.config, process, is_worker=is_worker)
 
 
 def at_one_moment(slots: Slots, now: int) -> tuple[Slots, int]:

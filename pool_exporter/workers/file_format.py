@@ -117,6 +117,11 @@ class Writer:
     pid_namespace: int
     time_namespace: int
 
+    @property
+    def process(self) -> str:
+        """What identifies the process in all files that it has written, also after it has left some or lost them."""
+        return f"{self.boot.hex()}-{self.pid_namespace}-{self.pid}-{self.pid_start}"
+
 
 @dataclass(frozen=True, slots=True)
 class PoolEntry:

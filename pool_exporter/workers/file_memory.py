@@ -16,7 +16,7 @@ from typing import Final
 
 from pool_exporter.errors import CorruptFile
 from pool_exporter.state import layout
-from pool_exporter.workers.file_format import PoolEntry, Writer
+from pool_exporter.workers.file_format import PoolEntry
 from pool_exporter.workers.file_reader import DirectoryScan, ReadFile
 
 REPLACED_SECONDS: Final = 10.0
@@ -70,7 +70,7 @@ class FileMemory:
         files = [found for found in scanned.files if found.name not in compacted]
         names = {found.name for found in files}
         set_aside = {fault.path.rpartition("/")[2] for fault in scanned.set_aside}
-        alive = {_process(found.file.writer) for found in files if found.is_alive}
+        alive = {found.file.writer.process for found in files if found.is_alive}
         self._remembered = {
             name: remembered
             for name, remembered in self._remembered.items()
@@ -83,9 +83,9 @@ class FileMemory:
         }
         return files + [remembered.found for name, remembered in self._remembered.items() if name not in names]
 
-    def _is_missing(self, remembered: _Remembered, alive: set[tuple[object, ...]]) -> bool:
+    def _is_missing(self, remembered: _Remembered, alive: set[str]) -> bool:
         """Return whether a file was deleted a moment ago, and its living process has no new one yet."""
-        if _process(remembered.found.file.writer) in alive or not remembered.found.is_alive:
+        if remembered.found.file.writer.process in alive or not remembered.found.is_alive:
             return False
         now = self._clock()
         remembered.missing_since = now if remembered.missing_since is None else remembered.missing_since
@@ -102,11 +102,6 @@ class FileMemory:
         if found.name not in self._replaced_since:
             self._remembered[found.name] = _Remembered(found, counters)
         return entries, None
-
-
-def _process(writer: Writer) -> tuple[object, ...]:
-    """Return what identifies a process, in all files that it has written one after the other."""
-    return writer.boot, writer.pid_namespace, writer.pid, writer.pid_start
 
 
 def _have_fallen(before: Sequence[tuple[int, ...]], now: Sequence[tuple[int, ...]]) -> bool:

@@ -119,8 +119,14 @@ class MappedFile:
         for view in self._views[1:]:
             view[layout.OPEN_COUNT] = view[layout.DETACHED_COUNT] = 0
             self.set_state(view, CLOSED)
+        self._slots[DROPPED] = 0
         self._slots[PROCESS_UUID] = self._slots[PROCESS_UUID + 1] = 0
         self.mark_ended()
+
+    @property
+    def has_server_pids(self) -> bool:
+        """Whether the file has a connection of which the database server's pid is known."""
+        return any(any(view[layout.SERVER_PIDS : layout.OWNER_NAMES]) for view in self._views[1:])
 
     def is_linked(self) -> bool:
         """Return whether readers find this file under its name.
@@ -267,10 +273,16 @@ class WorkerFiles:
         for file in self._files:
             file.mark_ended()
 
-    def leave(self) -> None:
-        """Store in every file that this process goes on without it."""
+    def leave(self) -> bool:
+        """Store in every file that this process goes on without it.
+
+        Returns:
+            Whether the files have connections of known server pid: while they are mapped, a probe sees that the
+            process has these connections.
+        """
         for file in self._files:
             file.mark_left()
+        return any(file.has_server_pids for file in self._files)
 
     def unmap(self) -> None:
         """Close all mappings, as a forked child does with its parent's. No slots may be used afterwards."""

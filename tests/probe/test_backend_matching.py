@@ -26,10 +26,14 @@ ORDERS = PoolIdentity("orders", "postgresql", "shop", "db", "5432", "checkout")
 
 
 def pool(
-    *pids: int, limit: int | None = 10, held: Iterable[PoolConnection] = (), identity: PoolIdentity = ORDERS
+    *pids: int,
+    limit: int | None = 10,
+    held: Iterable[PoolConnection] = (),
+    identity: PoolIdentity = ORDERS,
+    is_worker: bool = True,
 ) -> LivePool:
     """Return a pool that has these connections: idle ones by their pids, and used ones."""
-    return LivePool(identity, limit, (*map(PoolConnection, pids), *held))
+    return LivePool(identity, limit, (*map(PoolConnection, pids), *held), is_worker=is_worker)
 
 
 def at(time: float, stats: ServerStats) -> QueryResult:
@@ -117,6 +121,15 @@ def test_budget_is_the_sum_over_the_servers_pools() -> None:
     assert (3, 35.0) == (joined.pools, joined.budget)
 
 
+def test_process_that_is_no_worker_is_no_capacity() -> None:
+    """The parent of workers has left its file: its pool has no part in the number of pools and in the budget."""
+    joined, _ = match_backends(
+        SERVER, at(9.0, result()), [pool(limit=15), pool(7, limit=15, is_worker=False)], BackendMemory(), 9.0
+    )
+
+    assert (1, 15.0) == (joined.pools, joined.budget)
+
+
 def test_one_pool_without_a_limit_makes_the_budget_infinite() -> None:
     """A rule that compares it with the server's limit fires."""
     joined, _ = match_backends(SERVER, None, [pool(limit=15), pool(limit=None)], BackendMemory(), 0.0)
@@ -172,6 +185,19 @@ def test_backend_of_a_worker_that_is_gone_is_an_orphan() -> None:
             (46.0, 45.0, result(), []),
         ]
     )
+
+
+def test_backend_of_a_parent_that_left_its_file_is_no_orphan() -> None:
+    """A process that forked while idle keeps its connections; they are orphans once it is gone, and they are not."""
+    steps = [
+        (10.0, 10.0, result(backend(7)), [pool(7)]),
+        (20.0, 20.0, result(backend(7)), [pool(7, is_worker=False)]),
+        (30.0, 30.0, result(backend(7)), [pool(7, is_worker=False)]),
+        (40.0, 40.0, result(backend(7)), []),
+        (50.0, 50.0, result(backend(7)), []),
+    ]
+
+    assert [0, 0, 0, 0, 1] == orphans(steps)
 
 
 def test_connection_just_closed_is_no_orphan() -> None:

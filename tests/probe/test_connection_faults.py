@@ -28,9 +28,11 @@ def used(pid: int, opened: int = 1) -> PoolConnection:
     return PoolConnection(pid, 1.0, opened)
 
 
-def pool(process: str, *connections: PoolConnection, identity: PoolIdentity = ORDERS) -> LivePool:
-    """Return a pool of a process."""
-    return LivePool(identity, 10, connections, process)
+def pool(
+    process: str, *connections: PoolConnection, identity: PoolIdentity = ORDERS, is_worker: bool = True
+) -> LivePool:
+    """Return a pool of a process, which is a worker or has left its file."""
+    return LivePool(identity, 10, connections, process, is_worker)
 
 
 def query(taken: float, *backends: Backend, began: float | None = None) -> QueryResult:
@@ -228,6 +230,28 @@ def test_idle_connection_whose_backend_ended_is_gone() -> None:
 def test_backend_that_no_query_has_shown_is_not_gone() -> None:
     """It was just opened; or a proxy reports pids of its own."""
     assert [0, 0, 0] == gone((t, query(t), [pool("p", idle(7))]) for t in (10.0, 25.0, 40.0))
+
+
+def test_connection_that_died_while_its_process_was_no_worker_is_gone() -> None:
+    """A parent that forked leaves its file, in which nothing counts; it is the same process when it comes back."""
+    at_rest, back = [pool("p", idle(7), is_worker=False)], [pool("p", idle(7))]
+    found = faults(
+        [
+            (10.0, query(9.0, backend(7)), back),
+            (25.0, query(24.0, backend(7)), at_rest),
+            (40.0, query(39.0), at_rest),
+            (55.0, query(54.0), back),
+        ]
+    )
+
+    assert [{NAMES: 0}, {}, {}, {NAMES: 1}] == [each.gone for each in found]
+
+
+def test_connection_is_not_shared_with_a_process_that_is_no_worker() -> None:
+    """The parent that forked does not use its connection as long as it is no worker."""
+    pools = [pool("p", idle(7), is_worker=False), pool("a", idle(7, 0))]
+
+    assert [0, 0] == shared((t, query(t, backend(7)), pools) for t in (10.0, 25.0))
 
 
 def test_used_connection_is_not_gone() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.runtime.storage import Storage
@@ -13,6 +14,7 @@ from pool_exporter.state import layout
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import CLOSED, OPEN
 from pool_exporter.workers.file_reader import scan
+from tests.fixtures.health import health
 
 POOL = (PoolIdentity("orders"), PoolConfig())
 
@@ -117,6 +119,51 @@ def test_left_file_keeps_its_counters_and_no_worker(tmp_path: Path) -> None:
 
     assert [(3, 0, 0)] * 2 == [(pool.connects, pool.idle, sum(pool.closes.values())) for (pool,) in pools_of(snapshots)]
     assert [({"live": 0, "frozen": 0}, {0})] * 2 == [(e.workers, set(e.workers_ended.values())) for e in health if e]
+
+
+def test_left_file_is_mapped_while_its_connections_are_open(tmp_path: Path) -> None:
+    """A probe sees the connections of a process that is no worker, until the process has another file."""
+    storage = started(tmp_path)
+    slots = storage.new_slots(*POOL)
+    slots[layout.CONNECTS], slots[layout.OPEN_COUNT], slots[layout.SERVER_PIDS] = 3, 1, 77
+    reader = DirectoryReader(tmp_path, for_servers=True)
+    before = reader()
+    storage.leave()
+    del slots
+    left = reader()
+    storage.start()
+    back = reader()
+
+    assert [[(True, {77})], [(False, {77})], []] == [
+        [(pool.is_worker, set(pool.pids)) for pool in snapshot.live] for snapshot in (before, left, back)
+    ]
+    assert before.live[0].process == left.live[0].process
+    assert [(3, 1), (3, 0), (3, 0)] == [(pool.connects, pool.idle) for (pool,) in pools_of([before, left, back])]
+    assert [1, 0, 1] == [health(snapshot).workers["live"] for snapshot in (before, left, back)]
+
+
+def test_child_unmaps_the_file_that_its_parent_has_left(tmp_path: Path) -> None:
+    """Otherwise the connections would seem open for as long as the child lives."""
+    storage = started(tmp_path)
+    storage.new_slots(*POOL)[layout.SERVER_PIDS] = 77
+    storage.leave()
+    [left] = [found.is_alive for found in scan(tmp_path).files]
+    storage.restart_after_fork()
+
+    assert (True, [False]) == (left, [found.is_alive for found in scan(tmp_path).files])
+
+
+def test_errors_of_a_left_file_count_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next file has only the errors since then, because readers add up all files."""
+    storage = started(tmp_path)
+    monkeypatch.setattr(errors, "count", 2)
+    storage.errors = 1
+    storage.leave()
+    monkeypatch.setattr(errors, "count", 3)
+    storage.beat()
+    snapshot = DirectoryReader(tmp_path)()
+
+    assert (3, 1) == (snapshot.hook_errors, snapshot.transport_errors)
 
 
 def test_child_has_files_of_its_own(tmp_path: Path) -> None:
