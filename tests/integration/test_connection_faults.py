@@ -8,17 +8,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pytest
 import sqlalchemy as sa
 
+from pool_exporter.metrics.server_snapshot import ServerSnapshot
+from pool_exporter.probe.connection_faults import GRACE_SECONDS
 from pool_exporter.probe.probes import Probes
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from tests.fixtures.deadlines import PAUSE_SECONDS, until
 from tests.fixtures.mariadb import MariaDBServer, mariadb_server
 from tests.fixtures.postgres import PostgresServer
 from tests.integration.probing import INTERVAL, probing, until_up
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,6 +96,22 @@ if not child:
     time.sleep(3600)
 step("forked")
 os.kill(child, 9)
+"""
+
+PARENT = """
+engine = sa.create_engine(URL)
+other = sa.create_engine(URL)
+pool_exporter.instrument(engine, name="orders")
+pool_exporter.instrument(other, name="reports")
+engine.connect().close()
+step("opened")
+child = os.fork()
+if not child:
+    os._exit(0)
+os.waitpid(child, 0)
+step("forked")
+connection = other.connect()
+step("worker again")
 """
 
 ASYNCIO_RUN_TWICE = """
@@ -251,9 +271,9 @@ def faults(read: DirectoryReader, probes: Probes) -> Faults:
     )
 
 
-def for_some_time(scrape: Callable[[], Faults], seconds: float = 3.5, pause: float = PAUSE_SECONDS) -> set[Faults]:
-    """Return all different faults of the scrapes of some seconds."""
-    deadline, found = time.monotonic() + seconds, set()
+def for_some_time(scrape: Callable[[], T], seconds: float = 3.5, pause: float = PAUSE_SECONDS) -> set[T]:
+    """Return all different results of the scrapes of some seconds."""
+    deadline, found = time.monotonic() + seconds, set[T]()
     while time.monotonic() < deadline:
         found.add(scrape())
         time.sleep(pause)
@@ -334,6 +354,39 @@ def test_child_disposes(directory: Path, postgres: PostgresServer) -> None:
         running.go_on()
         running.reach("noticed")
         until(NONE, scrape)
+
+
+def test_parent_that_is_no_worker_keeps_its_connection(directory: Path, postgres: PostgresServer) -> None:
+    """After the fork its backend has an owner, and is no orphan; when it dies, the parent's connection is gone."""
+    read = DirectoryReader(directory, for_servers=True)
+
+    def joined() -> ServerSnapshot:
+        [server] = probes.joined(read()).servers
+        return server
+
+    def backends() -> int:
+        return sum(sum(states.values()) for (_, database), states in joined().connections.items() if database == "app")
+
+    with (
+        probing(monitor_of(postgres)) as probes,
+        application(PARENT, directory, postgres.url("psycopg")) as running,
+    ):
+        until_up(probes)
+        running.reach("opened")
+        until((2, 1), lambda: (joined().pools, backends()))
+        running.go_on()
+        running.reach("forked")
+        until(0, lambda: joined().pools)
+
+        assert {0} == for_some_time(lambda: joined().orphaned, GRACE_SECONDS + 1.5)
+
+        postgres.admin(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'app' and pid <> pg_backend_pid()"
+        )
+        until(0, backends)
+        running.go_on()
+        running.reach("worker again")
+        until(Faults(0, 0, 1), lambda: faults(read, probes))
 
 
 def test_asyncio_run_twice(directory: Path, postgres: PostgresServer) -> None:
