@@ -39,7 +39,7 @@ What a reader may rely on, and what not:
 
 Limits: `MAX_FILE_BYTES` for a file, `ENTRIES_READ_MAX` pools in it, `IDENTITY_READ_MAX` bytes for the JSON of a pool.
 
-Nothing here may open, map or lock a file: file_reader.py reads files and file_writer.py writes them. What is read is
+Nothing here may open, map or lock a file: file_reader.py reads files and mapped_file.py writes them. What is read is
 checked in file_parser.py.
 """
 

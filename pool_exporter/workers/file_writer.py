@@ -1,155 +1,32 @@
-"""Writes this process's worker files: creates and maps them, and hands out the slots of its pools in them.
+"""Hands out the slots of this process's pools in its worker files, and makes a further file where one is full.
 
-A file is created under a temporary name, gets its blocks (a store into a hole is a SIGBUS on a full volume), is locked,
-mapped and filled, and only then renamed to `w-<uuid>.pool`. Then its descriptor is closed. The mapping keeps the lock
-for as long as a process has the file mapped, and readers see by the lock that the writer is alive. Therefore a forked
-child closes the mapping that it inherited and never unlocks it: that would free the parent's lock.
-
-The format is in file_format.py. Creating a file fails with OSError when the volume is full, or the directory read-only
-or gone; the caller then goes on in memory. It makes system calls, so no hook may do it but that of an event before
-which the process has no file.
+The format is in file_format.py. Creating a file (mapped_file.py) fails with OSError when the volume is full, or the
+directory read-only or gone; the caller then goes on in memory. It makes system calls, so no hook may do it but that of
+an event before which the process has no file.
 """
 
-import mmap
-import os
 import sys
 import time
 from array import array
-from contextlib import suppress
-from errno import EACCES, EAGAIN, EIO, ENOTSUP, EPERM, ESTALE
+from errno import ENOTSUP
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 from uuid import uuid4
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.state import layout
 from pool_exporter.state.aggregate import as_final_counters
-from pool_exporter.state.layout import SLOT_COUNT, Slots
+from pool_exporter.state.layout import Slots
 from pool_exporter.workers.compaction import compact_if_due, make_space
-from pool_exporter.workers.file_format import (
-    CLOSED,
-    DROPPED,
-    ENTRIES,
-    ENTRIES_MAX,
-    ENTRY_BYTES,
-    FILE_BYTES,
-    HEARTBEAT,
-    HOOK_ERRORS,
-    IDENTITY_BYTES,
-    OPEN,
-    PROCESS_UUID,
-    STATE,
-    TRANSPORT_ERRORS,
-    Writer,
-    entries_at,
-    new_entry,
-    new_file,
-)
-from pool_exporter.workers.file_reader import MODE, TEMPORARY, name_of, try_lock
+from pool_exporter.workers.file_format import CLOSED, OPEN
+from pool_exporter.workers.mapped_file import MappedFile
 from pool_exporter.workers.process_info import this_process
-from pool_exporter.workers.volume import CREATE, FULL, allocate, keep_reserve
+from pool_exporter.workers.volume import FULL, keep_reserve
 
 FILES_MAX: Final = 256
 """Files of one process: space for 3,584 pools that live at once."""
 
 MAKE_SPACE_SECONDS: Final = 0.02
 """How long a process that finds the volume full may compact, before it goes on in memory."""
-
-_UNKNOWN: Final = frozenset({EACCES, EIO, EPERM, ESTALE})
-"""Errors that say nothing about whether a file is there."""
-
-
-class MappedFile:
-    """One mapped worker file of this process.
-
-    Mutable: the number of pool entries, and the views of slots that were handed out. The caller serializes calls.
-    """
-
-    def __init__(self, directory: Path, writer: Writer) -> None:
-        """Create the file.
-
-        Raises:
-            OSError: It could not be created. Nothing is left behind.
-        """
-        self.path = directory / name_of(writer.file_uuid)
-        self._map, self._inode = _create(
-            directory / f"{TEMPORARY}{writer.file_uuid.hex()}", self.path, new_file(writer)
-        )
-        self._slots = memoryview(self._map).cast("q")
-        self._entries_at = entries_at(memoryview(self._map))
-        self._views = [self._slots]
-
-    def allocate(self, identity: PoolIdentity, config: PoolConfig) -> Slots | None:
-        """Return the slots of a new pool entry, or None if the file has no space for one."""
-        count = len(self._views) - 1  # Not read from the file: another program may have written there.
-        if count == ENTRIES_MAX:
-            return None
-        start = self._entries_at + count * ENTRY_BYTES
-        self._map[start : start + IDENTITY_BYTES] = new_entry(identity, config)
-        first = (start + IDENTITY_BYTES) // 8
-        view = self._slots[first : first + SLOT_COUNT]
-        self._views.append(view)
-        self._slots[ENTRIES] = count + 1  # Last: readers see the entry from here on.
-        return cast("Slots", view)
-
-    def set_state(self, slots: object, state: int) -> None:
-        """Set the state of the pool entry that has these slots to OPEN or CLOSED."""
-        entry = next(i for i, view in enumerate(self._views) if id(view) == id(slots)) - 1
-        self._slots[(self._entries_at + entry * ENTRY_BYTES) // 8 + 1] = state
-
-    def write_heartbeat(self, now: int) -> None:
-        """Store the time of a heartbeat: *now* of the monotonic clock, in nanoseconds."""
-        self._slots[HEARTBEAT] = now
-
-    def write_errors(self, hook_errors: int, dropped: int, transport_errors: int) -> None:
-        """Store the process's error counts."""
-        self._slots[HOOK_ERRORS] = hook_errors
-        self._slots[DROPPED] = dropped
-        self._slots[TRANSPORT_ERRORS] = transport_errors
-
-    def mark_ended(self) -> None:
-        """Store that the process ended in order."""
-        self._slots[STATE] = CLOSED
-
-    def mark_left(self) -> None:
-        """Store that the process goes on without this file, which then counts neither as a worker nor as an end.
-
-        The process keeps its open connections, so none of them is to be counted as closed with the file.
-        """
-        for view in self._views[1:]:
-            view[layout.OPEN_COUNT] = view[layout.DETACHED_COUNT] = 0
-            self.set_state(view, CLOSED)
-        self._slots[DROPPED] = 0
-        self._slots[PROCESS_UUID] = self._slots[PROCESS_UUID + 1] = 0
-        self.mark_ended()
-
-    @property
-    def has_server_pids(self) -> bool:
-        """Whether the file has a connection of which the database server's pid is known."""
-        return any(any(view[layout.SERVER_PIDS : layout.OWNER_NAMES]) for view in self._views[1:])
-
-    def is_linked(self) -> bool:
-        """Return whether readers find this file under its name.
-
-        False if it was deleted, or replaced by a copy. True if the directory cannot be looked into (no permission, an
-        I/O error): the mapping goes on working, and the file may well be there.
-        """
-        try:
-            return self.path.lstat().st_ino == self._inode
-        except OSError as error:
-            return error.errno in _UNKNOWN
-
-    def remove_copy(self) -> None:
-        """Remove the file of this name if it is a copy: its counters will be in this process's next file."""
-        with suppress(OSError):
-            if not self.is_linked():
-                self.path.unlink(missing_ok=True)
-
-    def unmap(self) -> None:
-        """Close the mapping without unlocking the file. No slots of it may be used afterwards."""
-        for view in reversed(self._views):
-            view.release()
-        self._map.close()
 
 
 class WorkerFiles:
@@ -288,23 +165,3 @@ class WorkerFiles:
         """Close all mappings, as a forked child does with its parent's. No slots may be used afterwards."""
         for file in self._files:
             file.unmap()
-
-
-def _create(temporary: Path, path: Path, content: bytes) -> tuple[mmap.mmap, int]:
-    """Create a file with this content, and return its mapping and its inode number."""
-    descriptor = os.open(temporary, CREATE, MODE)
-    try:
-        allocate(descriptor, FILE_BYTES)
-        with suppress(OSError):  # With a umask of 077, no sidecar of another user could read it.
-            os.fchmod(descriptor, MODE)
-        if not try_lock(descriptor):
-            raise OSError(EAGAIN, "another process has locked a file that this one created")  # noqa: TRY301  # one clean-up
-        mapped = mmap.mmap(descriptor, FILE_BYTES)
-        mapped[:] = content
-        temporary.rename(path)
-        return mapped, os.fstat(descriptor).st_ino
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(descriptor)

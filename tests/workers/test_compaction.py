@@ -221,7 +221,7 @@ def test_worker_that_finds_the_volume_full_makes_space(tmp_path: Path, monkeypat
             full()
         create(descriptor, size)
 
-    monkeypatch.setattr("pool_exporter.workers.file_writer.allocate", limited)
+    monkeypatch.setattr("pool_exporter.workers.mapped_file.allocate", limited)
     worker = started(tmp_path)
     names = files(tmp_path)
     worker.unmap()

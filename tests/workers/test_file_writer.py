@@ -13,7 +13,8 @@ from pool_exporter.workers import file_writer
 from pool_exporter.workers.compaction import Compactor
 from pool_exporter.workers.file_format import CLOSED, ENTRIES, ENTRIES_MAX, FILE_BYTES, OPEN
 from pool_exporter.workers.file_reader import scan
-from pool_exporter.workers.file_writer import MappedFile, WorkerFiles
+from pool_exporter.workers.file_writer import WorkerFiles
+from pool_exporter.workers.mapped_file import MappedFile
 
 CONFIG = PoolConfig(15, 5, {"driver": "asyncpg"})
 
