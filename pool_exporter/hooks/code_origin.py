@@ -38,11 +38,17 @@ _FOLDERS: Final = (
     (_folder(Path(sqlalchemy.__file__).parent), Origin.SQLALCHEMY),
     (_folder(Path(__file__).parent.parent), Origin.OWN),
 )
+_DEMO: Final = _folder(Path(__file__).parent.parent / "demo")
+"""An application that comes with the package."""
+_SCRIPTS: Final = frozenset({Path(sys.executable).parent, Path(sys.prefix, "bin"), Path(sys.prefix, "Scripts")})
+"""Folders of the scripts that start gunicorn, celery and the like."""
 _STANDARD: Final = _folder(Path(os.__file__).parent)
 _INSTALLED: Final = ("/site-packages/", "/dist-packages/")
 _LOOPS: Final = tuple(f"{_STANDARD}asyncio/{name}.py" for name in ("events", "base_events", "unix_events", "runners"))
 _UVLOOP: Final = "/uvloop/__init__.py"
 """The only module of uvloop that has frames; its loop is compiled."""
+_COMPILED: Final = (".pyx", ".pxd", ".pxi")
+"""Code that Cython has compiled has the path it had when it was built."""
 _TYPED: Final = ("<stdin>", "<console>", "<ipython-input", "<python-input")
 """File names of what is typed at a prompt."""
 
@@ -105,12 +111,18 @@ def _origin(file: str) -> Origin:
     path = Path(file).as_posix()
     for folder, origin in _FOLDERS:
         if path.startswith(folder):
-            return origin
+            return Origin.APPLICATION if path.startswith(_DEMO) else origin
     if path in _LOOPS or path.endswith(_UVLOOP):
         return Origin.LOOP
-    if any(folder in path for folder in _INSTALLED):  # These may be inside the standard library's folder.
+    if _is_installed(path):  # It may be inside the standard library's folder.
         return Origin.LIBRARY
     return Origin.STANDARD_LIBRARY if path.startswith(_STANDARD) else Origin.APPLICATION
+
+
+def _is_installed(path: str) -> bool:
+    if path.endswith(_COMPILED) or any(folder in path for folder in _INSTALLED):
+        return True
+    return not path.endswith(".py") and Path(path).parent in _SCRIPTS
 
 
 def _is_in(module: str, packages: tuple[str, ...]) -> bool:

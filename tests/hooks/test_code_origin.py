@@ -4,6 +4,7 @@ import asyncio
 import collections
 import json
 import os
+import sys
 import sysconfig
 from pathlib import Path
 from types import CodeType
@@ -34,6 +35,10 @@ def code_in(file: str) -> CodeType:
         (pytest.__file__, Origin.LIBRARY),
         (f"{STANDARD}/site-packages/fastapi/routing.py", Origin.LIBRARY),
         ("/usr/lib/python3/dist-packages/flask/app.py", Origin.LIBRARY),
+        ("asyncmy/connection.pyx", Origin.LIBRARY),
+        (f"{sys.prefix}/bin/gunicorn", Origin.LIBRARY),
+        (f"{Path(sys.executable).parent}/celery", Origin.LIBRARY),
+        (f"{sys.prefix}/bin/main.py", Origin.APPLICATION),
         (json.__file__, Origin.STANDARD_LIBRARY),
         ("<string>", Origin.STANDARD_LIBRARY),
         ("<frozen importlib._bootstrap>", Origin.STANDARD_LIBRARY),
@@ -45,6 +50,7 @@ def code_in(file: str) -> CodeType:
         ("/srv/asyncio/events.py", Origin.APPLICATION),
         (sqlalchemy.pool.base.__file__, Origin.SQLALCHEMY),
         (pool_exporter.hooks.checkout_patches.__file__, Origin.OWN),
+        (str(Path(pool_exporter.__file__).parent / "demo" / "service.py"), Origin.APPLICATION),
     ],
 )
 def test_origin(file: str, expected: Origin) -> None:

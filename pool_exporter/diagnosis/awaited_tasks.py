@@ -1,0 +1,82 @@
+"""The tasks for which a suspended task waits: by `await`, gather, wait, wait_for, shield, or a task group.
+
+A task that was started and is not waited for is none of them: so only the functions of asyncio and anyio that wait are
+searched, not the local variables of the application.
+"""
+
+import gc
+from asyncio import Future, Task
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from types import FunctionType
+from typing import Final, TypeAlias
+
+from pool_exporter.diagnosis.awaiting import Awaiting
+
+AnyFuture: TypeAlias = "Future[object]"
+AnyTask: TypeAlias = "Task[object]"
+
+_WAITING: Final = frozenset(
+    {
+        ("asyncio/tasks.py", "_wait"),
+        ("asyncio/tasks.py", "wait_for"),
+        ("asyncio/taskgroups.py", "__aexit__"),
+        ("asyncio/taskgroups.py", "_aexit"),
+        ("_backends/_asyncio.py", "__aexit__"),
+    }
+)
+"""Coroutines that wait for the tasks which they refer to: the last two parts of their file, and their name."""
+_GROUPS: Final = frozenset({"asyncio.taskgroups", "anyio._backends._asyncio"})
+_SHIELD: Final = "_outer_done_callback"
+"""The function inside `asyncio.shield()` that refers to the shielded task."""
+
+_TASKS_MAX: Final = 100
+_INNERMOST: Final = 4
+"""How many of the innermost awaitables may be one that waits: below it are only futures and their iterators."""
+_NESTED_MAX: Final = 4
+
+
+def awaited_tasks(task: AnyTask, awaiting: Awaiting) -> tuple[AnyTask, ...]:
+    """Return the tasks for which *task* waits, those that have ended left out; at most 100.
+
+    Args:
+        task: A suspended task.
+        awaiting: What it awaits.
+    """
+    waited_for = [getattr(task, "_fut_waiter", None), *_in_waiting(awaiting)]
+    found = dict.fromkeys(islice(_tasks_behind(waited_for, _NESTED_MAX), _TASKS_MAX))
+    return tuple(each for each in found if each is not task and not each.done())
+
+
+def _in_waiting(awaiting: Awaiting) -> Iterator[object]:
+    """Yield what the coroutines that wait refer to, and the content of sets and task groups among it."""
+    for (code, _), awaitable in awaiting.awaitables[-_INNERMOST:]:
+        file = "/".join(code.co_filename.replace("\\", "/").split("/")[-2:])
+        if (file, code.co_name) in _WAITING:
+            for each in gc.get_referents(awaitable):
+                yield each
+                yield from _content(each)
+
+
+def _content(value: object) -> list[object]:
+    kind = type(value)
+    if kind.__name__ == "TaskGroup" and kind.__module__ in _GROUPS:
+        value = getattr(value, "_tasks", None)
+    # Copied at once, while no other thread can change it.
+    return list(islice(value, _TASKS_MAX)) if isinstance(value, set | frozenset | list | tuple) else []
+
+
+def _tasks_behind(values: Iterable[object], nested_max: int) -> Iterator[AnyTask]:
+    """Yield the tasks among *values*, and those whose results the futures among them wait for."""
+    for value in values if nested_max else ():
+        if isinstance(value, Task):
+            yield value
+        elif isinstance(value, Future):
+            yield from _tasks_behind(getattr(value, "_children", ()), nested_max - 1)
+            yield from _tasks_behind(_shielded(value), nested_max - 1)
+
+
+def _shielded(future: AnyFuture) -> Iterator[object]:
+    for callback, _ in getattr(future, "_callbacks", None) or ():
+        if isinstance(callback, FunctionType) and callback.__name__ == _SHIELD:
+            yield from (cell.cell_contents for cell in callback.__closure__ or ())
