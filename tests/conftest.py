@@ -56,7 +56,7 @@ def dispose_engines() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector from visiting five thousand collected tests each time that a test calls it."""
+    """Keep the garbage collector from going through five thousand collected tests each time that a test calls it."""
     gc.collect()
     gc.freeze()
 
@@ -87,7 +87,7 @@ def _no_ended_pools() -> None:
 
 @pytest.fixture(name="_no_degraded_pools", autouse=True)
 def _no_degraded_pools() -> None:
-    """Forget that an earlier test had a pool that could not be instrumented: a snapshot would say so for ever."""
+    """Forget that an earlier test had a degraded pool: later snapshots would be degraded too."""
     degraded_pools.is_used = False
 
 

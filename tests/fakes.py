@@ -1,11 +1,11 @@
-"""Stand-ins for what a unit test must control; each has tests of its own in test_fakes.py.
+"""Fakes of what a unit test must control; each has tests in test_fakes.py.
 
-No stand-in for SQLAlchemy, a driver or a server may stand here: those are real in every test.
+No fake of SQLAlchemy, a driver or a server may be here: those are real in every test.
 """
 
 
 class FakeClock:
-    """A monotonic clock in integer nanoseconds that stands still until it is told to move.
+    """A monotonic clock in integer nanoseconds that stands still until a test moves it.
 
     Call it to read it, as one calls `time.monotonic_ns`.
     """

@@ -1,4 +1,4 @@
-"""Processes that a failed test has left are killed: with their ports and files they would fail the next tests."""
+"""Kills the processes that a failed test has left: their ports and files would make the next tests fail."""
 
 from collections.abc import Generator
 

@@ -1,7 +1,7 @@
-"""Real pools over SQLite, and what is true of them: the oracle that a monitor's numbers are held against.
+"""Real pools over SQLite, and what is true of them: the oracle for a monitor's numbers.
 
-The driver is the real one. `Database` only keeps count of the connections that it opened, and refuses new ones while
-it is down, as a server does that is being restarted.
+The driver is the real one. `Database` only counts the connections that it has opened, and refuses new ones while it is
+down, as a server does while it restarts.
 """
 
 import gc
@@ -24,7 +24,7 @@ from pool_exporter.runtime.registry import registry
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that can be asked if it is open; like a socket, it is closed when nobody has it any more."""
+    """A connection that knows whether it is open; like a socket, it is closed when nothing refers to it any more."""
 
     is_open = True
 
@@ -54,7 +54,7 @@ class Database:
     async def connect_async(self) -> aiosqlite.Connection:
         """Open a connection by aiosqlite."""
         connection = aiosqlite.Connection(self.connect, 64)
-        # The thread of one that is never closed may not keep the tests from ending.
+        # The thread of a connection that is never closed must not keep the tests from ending.
         thread: Any = getattr(connection, "_thread", connection)
         thread.daemon = True
         return await connection
@@ -65,7 +65,7 @@ class Database:
         return sum(connection.is_open for connection in self._connections)
 
     def kill(self) -> None:
-        """Close all connections behind the pool's back: the next ping fails."""
+        """Close all connections without the pool's knowledge: the next ping fails."""
         for connection in self._connections:
             connection.close()
 
@@ -80,10 +80,10 @@ class Database:
 
 
 def checked(monitor: Monitor) -> PoolSnapshot:
-    """Return the monitor's snapshot, if all is true of it that is true of every snapshot."""
+    """Return the monitor's snapshot, after checking what is true of every snapshot."""
     hooks = monitor._hooks()
     if hooks is not None:
-        hooks.drift.settled_ns = 0  # Nothing happens on other threads: the drift is what it is.
+        hooks.drift.settled_ns = 0  # Nothing happens on other threads, so the drift needs no time to settle.
     snapshot = monitor.snapshot()
 
     assert 0 == errors.count
@@ -115,7 +115,7 @@ def collector_stopped() -> Iterator[None]:
 
 
 def uninstrument_all() -> None:
-    """Close what other tests have left, and put back the methods that a `PoolHooks` without a monitor has replaced."""
+    """Close the monitors that other tests have left, and remove the patches of a `PoolHooks` without a monitor."""
     gc.collect()
     for monitor in monitors():
         monitor.close()

@@ -1,4 +1,4 @@
-"""For the tests of servers: a source that blocks, clients that send given bytes, and a program."""
+"""Helpers for the tests of servers: a source that blocks, clients that send given bytes, and a program."""
 
 import http.client
 import socket

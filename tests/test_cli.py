@@ -1,4 +1,4 @@
-"""The command line: what is wrong is one line on stderr and exit code 2, and nothing is listed that is not there."""
+"""The command line: each error is one line on stderr and exit code 2, and every listed command exists."""
 
 import socket
 import sys
@@ -31,7 +31,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 
 def is_one_line(text: str) -> bool:
-    """Tell whether *text* is a single line, ended as one."""
+    """Return whether *text* is a single line with its line break."""
     return text.endswith("\n") and text.count("\n") == 1
 
 
@@ -81,7 +81,7 @@ def test_wrong_arguments_are_one_line(capsys: pytest.CaptureFixture[str], argume
 def test_wrong_settings_are_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str], expected: str
 ) -> None:
-    """A setting that cannot be used, or leads to nothing, ends the demo before it says that it runs."""
+    """A setting that cannot be used ends the demo before it prints its banner."""
     for key, value in environ.items():
         monkeypatch.setenv(key, value)
     code, out, err = run(capsys, "demo", "--port", "0")
@@ -92,7 +92,7 @@ def test_wrong_settings_are_one_line(
 
 
 def test_missing_driver_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database whose driver is not installed is named, with what to install."""
+    """The error of a driver that is not installed names the database and what to install."""
     monkeypatch.setitem(sys.modules, "aiomysql", None)
     monkeypatch.setenv("DATABASE_URL", "mysql://u:hidden@127.0.0.1:1/d")
     url = "mysql+aiomysql://u:***@127.0.0.1:1/d"
@@ -118,7 +118,7 @@ def test_foreign_address_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_scene_that_cannot_be_played_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """There is no server behind an SQLite file that could be restarted, and nothing is played in its place."""
+    """An SQLite file has no server to restart, so the scene is refused."""
     code, out, err = run(capsys, "demo", "--scene", "restart", "--port", "0")
 
     assert (2, "", True) == (code, out, is_one_line(err))
@@ -126,7 +126,7 @@ def test_scene_that_cannot_be_played_is_one_line(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("command", ["demo", "dump", "healthcheck", "serve"])
-def test_wrong_variables_are_told_at_once(
+def test_wrong_variables_are_reported_at_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """A command ends with 2 on wrong variables of the package, and names all of them in one message."""
@@ -147,5 +147,5 @@ def test_defaults_are_those_of_the_design() -> None:
 
 
 def test_scenes_are_those_of_the_demo() -> None:
-    """The command line has the scenes' names without importing the demo, and has them right."""
+    """The command line has the scenes' names without importing the demo, and they are the demo's."""
     assert tuple(scene.name for scene in SCENES) == cli.SCENES

@@ -34,7 +34,7 @@ def test_place(text: str, expected: tuple[str, str, str]) -> None:
 @pytest.mark.parametrize("place", ["db:7/shop", "db/shop"])
 @pytest.mark.parametrize("driver", ["postgresql+asyncpg", "mysql+pymysql"])
 def test_no_part_of_a_password_is_a_place(driver: str, login: str, place: str) -> None:
-    """An unescaped @ in the password, which SQLAlchemy takes for its end, puts none of it into a name."""
+    """After an unescaped @ in a password, which ends it for SQLAlchemy, no part of the password is in a name."""
     url = make_url(f"{driver}://{login}@{place}")
     host, port = server_of(url)
 
@@ -43,7 +43,7 @@ def test_no_part_of_a_password_is_a_place(driver: str, login: str, place: str) -
 
 
 def test_a_url_that_was_not_parsed() -> None:
-    """It is the same for a URL that was made of its parts."""
+    """A URL that was made from its parts gives the same."""
     url = URL.create("postgresql", "u", "p", host="SECRET@db", database="shop")
 
     assert (("db", "5432"), "shop") == (server_of(url), database_of(url))

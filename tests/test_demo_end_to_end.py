@@ -1,6 +1,6 @@
-"""The demo as a user runs it: a process, a port, scenes that show in /metrics as they promise, and nothing left behind.
+"""The demo as a user runs it: a process, a port, scenes that /metrics shows, and nothing left behind.
 
-One round is played for each database, and followed by scraping it; the tests are about what was seen.
+One round is played for each database and scraped all the time; the tests check these pages.
 """
 
 import os
@@ -96,7 +96,7 @@ class Demo:
         return self.process.stderr.read()
 
     def is_gone(self) -> bool:
-        """Tell whether no process of its group is left."""
+        """Return whether no process of its group is left."""
         try:
             os.killpg(self.process.pid, 0)
         except ProcessLookupError:
@@ -106,7 +106,7 @@ class Demo:
 
 @contextmanager
 def running(directory: Path, *arguments: str, **environ: str) -> Iterator[Demo]:
-    """Run a demo whose temporary files go to *directory*, with nothing in its environment but what is given."""
+    """Run a demo with its temporary files in *directory* and no other environment than what is given."""
     environment = {"PATH": os.environ["PATH"], "TMPDIR": str(directory), **environ}
     with subprocess.Popen(
         [*COMMAND, *arguments],
@@ -133,7 +133,7 @@ class Page:
         self.samples = [sample for family in families for sample in family.samples]
 
     def sum(self, name: str, **labels: str) -> float:
-        """Return the sum of the samples of that name whose labels include *labels*; there must be one."""
+        """Return the sum of the samples of that name with these *labels*; there must be one."""
         samples = [sample for sample in self.samples if sample.name == name]
         found = [float(sample.value) for sample in samples if labels.items() <= sample.labels.items()]
         assert found, (name, labels)
@@ -166,7 +166,7 @@ class Round:
 
 
 def follow(directory: Path, **environ: str) -> Round:
-    """Play one round and scrape it all the time; a page counts only if one scene was on while it was requested."""
+    """Play one round and scrape it all the time; a page counts only if one scene was played during its request."""
     seen = Round()
     with running(directory, "--duration", str(ROUND_SECONDS), **environ) as demo:
         demo.wait_for(lambda: demo.scene)
@@ -202,7 +202,7 @@ def _played(request: pytest.FixtureRequest) -> Any:
 
 
 def test_the_round_ends_by_itself_and_leaves_nothing(played: Round) -> None:
-    """After its duration the demo ends as it should, in time, with nothing to complain of and no file."""
+    """After its duration the demo ends in time, with exit code 0, no output on stderr and no file."""
     assert (0, "", []) == (played.exit_code, played.errors, played.files_left)
     assert ROUND_SECONDS - 1 < played.seconds < 2 * ROUND_SECONDS
 
@@ -237,7 +237,7 @@ def test_slow_shows_long_uses_and_timeouts(played: Round) -> None:
 
 
 def test_leak_shows_both_kinds(played: Round) -> None:
-    """What the garbage collector returns is counted as leaked, what a finished task holds is orphaned and grows old."""
+    """What the garbage collector returns is leaked; what a finished task holds is orphaned and gets older."""
     ages = played.seen("leak", "sqlalchemy_pool_oldest_use_seconds")
 
     assert played.grown("leak", "sqlalchemy_pool_leaked_total") > 0
@@ -255,7 +255,7 @@ def test_restart_shows_connections_that_end_and_begin(postgres_round: Round) -> 
 
 
 def test_restart_is_skipped_without_a_server(sqlite_round: Round) -> None:
-    """SQLite has no server to restart, which is said and not made up."""
+    """SQLite has no server to restart: the scene is skipped, and the output says so."""
     assert "restart" not in sqlite_round.pages
     assert 1 == len([line for line in sqlite_round.lines if line.startswith("restart   skipped: needs PostgreSQL")])
 
@@ -279,8 +279,8 @@ def test_the_numbers_are_exact_all_the_time(played: Round) -> None:
     assert opened == present
 
 
-def test_promtool_has_nothing_to_say(played: Round, promtool: Path) -> None:
-    """In every scene, Prometheus' own check finds no fault."""
+def test_promtool_finds_no_fault(played: Round, promtool: Path) -> None:
+    """In every scene, `promtool check metrics` finds no fault."""
     said = {
         scene: subprocess.run(
             [promtool, "check", "metrics"], input=pages[-1].text, capture_output=True, text=True, check=False
@@ -291,7 +291,7 @@ def test_promtool_has_nothing_to_say(played: Round, promtool: Path) -> None:
     assert {scene: [] for scene in played.pages} == said
 
 
-def test_the_terminal_tells_each_scene(played: Round) -> None:
+def test_the_terminal_has_each_scene(played: Round) -> None:
     """Each scene that is played has a line with what to watch and one with its numbers, and none is forgotten."""
     announced = [line.split()[0] for line in played.lines if ": watch " in line]
     numbers = [line for line in played.lines if re.match(r" +\d+ requests +\d+ failed   used +\d", line)]
@@ -313,7 +313,7 @@ def test_nothing_is_left_on_the_server(postgres_round: Round, postgres: Postgres
     ("number", "scene"), [(signal.SIGINT, "slow"), (signal.SIGTERM, "leak"), (signal.SIGTERM, "burst")]
 )
 def test_a_signal_ends_it_in_the_middle_of_a_scene(number: int, scene: str, tmp_path: Path) -> None:
-    """Ctrl-C and `kill` end the demo with exit code 0, whatever is under way; no word, process or file is left."""
+    """Ctrl-C and `kill` end the demo with exit code 0, whatever is under way; no output, process or file is left."""
     with running(tmp_path, "--scene", scene) as demo:
         demo.wait_for(lambda: demo.scene == scene)
         demo.wait_for(lambda: demo.metrics().sum("db_client_connection_use_time_seconds_count") > 50)
@@ -334,7 +334,7 @@ def test_a_signal_ends_it_although_callers_would_wait_long(tmp_path: Path) -> No
 
 
 def test_a_signal_ends_it_while_it_starts(tmp_path: Path) -> None:
-    """Before the database has answered, a signal ends the demo too: this server takes connections and says nothing."""
+    """A signal also ends the demo before the database answers: this server accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/d"
         with running(tmp_path, DATABASE_URL=url) as demo, silent.accept()[0]:
@@ -344,7 +344,7 @@ def test_a_signal_ends_it_while_it_starts(tmp_path: Path) -> None:
 
 
 def test_the_pages_of_the_banner_are_there(tmp_path: Path) -> None:
-    """Where the first lines say to look, there is something to see."""
+    """Each URL of the banner leads to a page."""
     with running(tmp_path, "--scene", "calm") as demo:
         page, docs = demo.get("/"), demo.get("/docs")
 

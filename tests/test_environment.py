@@ -56,7 +56,7 @@ def test_read(environ: dict[str, str], expected: Environment) -> None:
     ],
 )
 def test_wrong(key: str, value: str, message: str) -> None:
-    """A wrong value and a variable that does not exist are errors that say what is right."""
+    """A wrong value and an unknown variable are errors that say what is allowed."""
     with pytest.raises(SettingsError, match=message):
         Environment.strict({key: value})
 

@@ -1,4 +1,4 @@
-"""The errors say which, what and what instead, on their own lines; and no password gets into one."""
+"""The errors name the key, its value and what is allowed, a line each; no password is in one."""
 
 import pickle
 import traceback
@@ -18,7 +18,7 @@ from pool_exporter.errors import (
 
 SECRET = "Zq9"
 
-# What a password in a URL must not have in it, and does. Every piece between them is the secret, to be found again.
+# Characters that a password in a URL must not have, and has. The secret is between them, to be found again.
 passwords = st.lists(st.sampled_from("@:/?#&=%[] +'\"\\\n"), max_size=4).map(
     lambda marks: SECRET + SECRET.join(["", *marks, ""])
 )
@@ -54,7 +54,7 @@ def test_long_value_is_cut() -> None:
 
 
 def test_settings_error_needs_a_problem() -> None:
-    """An error that has nothing to say cannot be made."""
+    """An error without a problem cannot be made."""
     with pytest.raises(TypeError, match="at least one problem"):
         SettingsError()
 
@@ -70,7 +70,7 @@ def test_errors_survive_pickling(error: PoolExporterError) -> None:
 
 
 def test_corrupt_file_names_path_and_fault() -> None:
-    """The reader of a file learns which one it was and what is wrong with it."""
+    """The error names the file and what is wrong with it."""
     error = CorruptFile("/run/pool/w-1.pool", "is 12 bytes long, its header alone has 64")
 
     assert "/run/pool/w-1.pool: is 12 bytes long, its header alone has 64" == str(error)
@@ -151,5 +151,5 @@ def test_url_under_a_wrong_key_is_masked(password: str) -> None:
 
 
 def test_shown_password_would_be_found() -> None:
-    """The search above finds what it looks for: under a key that is no URL's, a text that is none is shown."""
+    """The search above would find a secret: a text under a key that is not a URL's is shown."""
     assert SECRET in str(Problem("DB_POOL_SIZE", SECRET, "must be a number"))

@@ -27,7 +27,7 @@ def test_all_is_sorted() -> None:
 
 
 def test_nothing_else_is_public() -> None:
-    """What was imported for use within has an underscore, so that it is not public by accident."""
+    """What is imported for use in the module has an underscore, so that it is not public by accident."""
     assert set() == visible_names() - set(pool_exporter.__all__)
 
 

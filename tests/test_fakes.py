@@ -1,4 +1,4 @@
-"""The fakes do what the tests that rely on them believe."""
+"""The fakes do what the tests that use them rely on."""
 
 from collections.abc import Callable
 
@@ -8,14 +8,14 @@ from tests.fakes import FakeClock
 
 
 def test_clock_stands_still() -> None:
-    """However often it is read, a clock that nobody moves shows the time that it was made with."""
+    """However often it is read, a clock that is not moved shows the time that it was made with."""
     clock = FakeClock(7)
 
     assert [7, 7, 7] == [clock(), clock(), clock()]
 
 
 def test_clock_starts_at_zero() -> None:
-    """A clock that is not told a time starts at 0."""
+    """A clock without a given time starts at 0."""
     assert 0 == FakeClock()()
 
 

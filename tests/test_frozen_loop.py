@@ -1,4 +1,4 @@
-"""The loop whose clock a test moves: timers wait for the clock, sockets do not, and a test that hangs is ended."""
+"""The event loop with a clock that a test moves: timers wait for it, sockets do not, and a test that hangs is ended."""
 
 import asyncio
 import socket

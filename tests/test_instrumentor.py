@@ -101,7 +101,7 @@ def test_it_is_found_by_its_entry_point() -> None:
     assert issubclass(PoolInstrumentor, BaseInstrumentor)
 
 
-def test_it_is_for_every_sqlalchemy_that_we_support() -> None:
+def test_it_is_for_every_supported_sqlalchemy() -> None:
     """F1: what decides whether it is loaded, the extra and the method, says the same, and takes this SQLAlchemy."""
     extras = [Requirement(line) for line in requires("pool-exporter") or () if "extra" in line]
     (extra,) = (found for found in extras if found.marker and found.marker.evaluate({"extra": "instruments"}))
@@ -147,8 +147,8 @@ ORDERS = pytest.mark.parametrize(
 
 
 @ORDERS
-def test_their_metric_is_taken_over(telemetry: Telemetry, tmp_path: Path, order: list[str]) -> None:
-    """Whichever comes first, connections are counted by us alone, and the other's spans are all there."""
+def test_the_other_metric_is_taken_over(telemetry: Telemetry, tmp_path: Path, order: list[str]) -> None:
+    """Whichever comes first, only this package counts connections, and all spans of the other are there."""
     getattr(telemetry, order[0])()
     before = engine(tmp_path)
     use(before)
@@ -162,7 +162,7 @@ def test_their_metric_is_taken_over(telemetry: Telemetry, tmp_path: Path, order:
 
     is_first = order[0] == "instrument_pools"
     assert (4 if is_first else 3) == sum(telemetry.checkouts(tmp_path))
-    # What it counted before we came stays as it was in the SDK.
+    # What it counted before stays as it was in the SDK.
     assert (0 if is_first else 2) == (len(points(found[OTHER_METRIC])) if OTHER_METRIC in found else 0)
     # An engine that was made before the other instrumentation has no spans of statements, as without this package.
     statements = [name for name in telemetry.span_names if name.startswith("select")]
@@ -170,7 +170,7 @@ def test_their_metric_is_taken_over(telemetry: Telemetry, tmp_path: Path, order:
 
 
 @ORDERS
-def test_their_listeners_are_gone(telemetry: Telemetry, tmp_path: Path, order: list[str]) -> None:
+def test_the_other_listeners_are_gone(telemetry: Telemetry, tmp_path: Path, order: list[str]) -> None:
     """A pool has no listener of the other, also after a dispose: a checkout costs what this package costs."""
     getattr(telemetry, order[0])()
     made = engine(tmp_path)
@@ -183,7 +183,7 @@ def test_their_listeners_are_gone(telemetry: Telemetry, tmp_path: Path, order: l
 
 
 def test_taken_over_while_a_checkout_is_under_way(telemetry: Telemetry, tmp_path: Path) -> None:
-    """A thread that is running through their listeners goes on: the list it runs through does not change under it."""
+    """A thread that iterates over the other's listeners goes on: the list that it iterates over does not change."""
     telemetry.instrument_sqlalchemy()
     made = engine(tmp_path)
     event.listen(made, "checkout", lambda *_: telemetry.instrument_pools(), insert=True)
@@ -192,7 +192,7 @@ def test_taken_over_while_a_checkout_is_under_way(telemetry: Telemetry, tmp_path
     assert [1] == [len(telemetry.checkouts(tmp_path))]
 
 
-def test_theirs_can_be_left(telemetry: Telemetry, tmp_path: Path) -> None:
+def test_the_other_metric_can_stay(telemetry: Telemetry, tmp_path: Path) -> None:
     """`take_over=False` leaves the other metric."""
     telemetry.instrument_pools(take_over=False)
     telemetry.instrument_sqlalchemy()
@@ -201,8 +201,8 @@ def test_theirs_can_be_left(telemetry: Telemetry, tmp_path: Path) -> None:
     assert {OTHER_METRIC, CHECKOUTS} <= set(collected(telemetry.reader))
 
 
-def test_their_own_end_still_works(telemetry: Telemetry, tmp_path: Path) -> None:
-    """The other instrumentation can be ended after we took its listeners away."""
+def test_the_other_can_still_be_ended(telemetry: Telemetry, tmp_path: Path) -> None:
+    """The other instrumentation can be ended after its listeners were removed."""
     telemetry.instrument_sqlalchemy()
     made = engine(tmp_path)
     telemetry.instrument_pools()
@@ -279,7 +279,7 @@ def test_it_begins_again(telemetry: Telemetry, tmp_path: Path) -> None:
         assert [1] == found
 
 
-def test_another_version_of_theirs(
+def test_another_version_of_the_other(
     telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A version of the other with unknown internals is left alone, with one warning; pools are instrumented."""
@@ -287,13 +287,13 @@ def test_another_version_of_theirs(
     telemetry.instrument_pools()
     use(engine(tmp_path))
 
-    assert ["its pool metric stays, beside those of pool_exporter"] == [
+    assert ["its pool metric stays, in addition to those of pool_exporter"] == [
         text.rpartition(": ")[2] for text in caplog.messages
     ]
     assert [1] == telemetry.checkouts(tmp_path)
 
 
-def test_theirs_is_not_installed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_other_is_not_installed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Without the other package there is nothing to take over, and nothing to warn of."""
     monkeypatch.setattr(other_instrumentation, "find_spec", lambda _: None)
     other_instrumentation.take_over()()
@@ -308,7 +308,7 @@ def test_the_configuration_is_a_dataclass() -> None:
 
 
 def test_the_global_provider_by_default() -> None:
-    """Without options, as opentelemetry-instrument does it, the global provider is meant, be it set later."""
+    """Without options, as under opentelemetry-instrument, the global provider is used, even if it is set later."""
     printed = run("""
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider

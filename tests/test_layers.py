@@ -78,7 +78,7 @@ def modules() -> dict[str, Path]:
 
 
 def first(name: str) -> str:
-    """Return the first part of a dotted name: of a module of ours, its wing."""
+    """Return the first part of a dotted name: for a module of the package, its wing."""
     return name.partition(".")[0]
 
 
@@ -151,7 +151,7 @@ def parse(path: Path) -> ast.Module:
 
 
 def graph() -> dict[str, set[str]]:
-    """Return what each module imports of the package, without the entrances that the demo uses as any program does."""
+    """Return what each module imports of the package, without the public names that the demo uses."""
     found = {name: set(own(parse(path))) - {name} for name, path in modules().items()}
     for name in found:
         found[name] -= DEMO_MAY_IMPORT if first(name) == "demo" else set()
@@ -195,7 +195,7 @@ def test_there_is_no_circle() -> None:
 
 
 def test_the_longest_chain_of_wings() -> None:
-    """From an entrance to the ground an import passes at most as many wings as there are levels."""
+    """An import passes at most as many wings as there are levels."""
     wings: dict[str, set[str]] = {}
     for name, targets in graph().items():
         wings.setdefault(_row(name), set()).update(_row(target) for target in targets)
@@ -213,7 +213,7 @@ def _row(module: str) -> str:
 
 
 def test_folders_are_small() -> None:
-    """A reader takes in the root, and any wing, at one sight."""
+    """The root and each wing have few enough modules to be read at a glance."""
     root = [path.name for path in PACKAGE.glob("*.py")]
     wings = {path.name: len(list(path.glob("*.py"))) for path in PACKAGE.iterdir() if path.is_dir()}
 
@@ -266,7 +266,7 @@ def test_wrong_direction_is_found(module: str, line: str, expected: str) -> None
     ],
 )
 def test_right_direction_is_let_through(module: str, line: str) -> None:
-    """Imports that go down, within a wing or out of the package are no finding."""
+    """Imports that go down, within a wing or out of the package are not reported."""
     assert [] == wrong_directions(module, ast.parse(line))
 
 
@@ -282,7 +282,7 @@ def test_pure_wings_import_pure_wings(module: str) -> None:
 
 
 def test_reaching_out_is_found() -> None:
-    """A module of the ground, which may read the environment, is a finding in a pure wing."""
+    """The import of a root module, which may read the environment, is reported in a pure wing."""
     assert ["state.layout imports environment"] == reaches_out(
         "state.layout", ast.parse("from pool_exporter import environment")
     )
@@ -298,19 +298,19 @@ def test_reaching_out_is_found() -> None:
     ],
 )
 def test_impurity_is_found(module: str, line: str, expected: str) -> None:
-    """A clock, a file, a thread or a third party's code is a finding in a pure wing."""
+    """A clock, a file, a thread or a third party's code is reported in a pure wing."""
     assert [expected] == impurities(module, ast.parse(line))
 
 
 def test_stranger_is_found() -> None:
-    """A library that is another wing's matter is a finding."""
+    """The import of a library that only another wing may use is reported."""
     assert ["workers.compaction imports starlette"] == strangers(
         "workers.compaction", ast.parse("import starlette.routing")
     )
 
 
 def test_relative_imports_are_refused() -> None:
-    """An import that does not say where it leads cannot be held against the table."""
+    """A relative import is refused, because the table has full names."""
     with pytest.raises(AssertionError, match="not relative"):
         list(imported(ast.parse("from . import catalog")))
 

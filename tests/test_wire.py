@@ -1,4 +1,4 @@
-"""The wire of the tests carries bytes both ways, or none, and lets go of what is closed."""
+"""The tests' wire carries bytes both ways, or none, and closes the other side of what is closed."""
 
 import socket
 
@@ -9,12 +9,12 @@ from tests.fixtures.wire import wire
 
 
 def dial(port: int) -> socket.socket:
-    """Connect, with patience for a moment only."""
+    """Connect, with a short timeout."""
     return socket.create_connection(("127.0.0.1", port), timeout=0.2)
 
 
 def test_bytes_go_both_ways_until_it_is_dead() -> None:
-    """What goes in on one side comes out on the other; from a dead wire nothing comes, and later it does again."""
+    """What is sent on one side arrives on the other; on a dead wire nothing arrives, until it is alive again."""
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         wire(server.getsockname()[1]) as line,
@@ -50,8 +50,8 @@ def test_end_of_one_side_is_the_others() -> None:
             until(0, lambda: line.open)
 
 
-def test_wire_to_nobody_takes_connections_and_says_nothing() -> None:
-    """It is dead from the start, and notices who hangs up."""
+def test_wire_without_a_server_accepts_and_sends_nothing() -> None:
+    """It is dead from the start, and notices a client that hangs up."""
     with wire() as line:
         with dial(line.port) as client:
             client.sendall(b"ask")

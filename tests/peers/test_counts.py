@@ -28,7 +28,7 @@ def test_b1_failed_reconnects() -> None:
             engine.connect()
 
     assert (0, 0) == levels(monitor)
-    # With 0 seconds to live, the first connection was replaced as soon as it was there, and its successor by nothing.
+    # With 0 seconds to live, the first connection was replaced at once, and opening its successor failed.
     assert {"recycle": 2} == closes(monitor)
     assert 5 == checked(monitor).acquire_failures["connect"]
 
@@ -70,7 +70,7 @@ def test_b2_dispose_without_close() -> None:
 
 
 def test_b4_warm_pool() -> None:
-    """B-4: of a pool that has three connections when it is instrumented, the first snapshot is the truth."""
+    """B-4: the first snapshot of a pool that has three connections when it is instrumented is right."""
     engine = Database().engine()
     connections = [engine.connect() for _ in range(3)]
     connections.pop().close()
@@ -184,7 +184,7 @@ def test_b18_follows_the_engine() -> None:
 
 
 def test_b20_nothing_used_without_traffic() -> None:
-    """B-20: with no traffic nothing is used, at the first look after the last return."""
+    """B-20: without traffic nothing is used, at the first snapshot after the last return."""
     engine = Database().engine()
     monitor = instrument(engine)
     engine.connect().close()
@@ -205,7 +205,7 @@ def test_b20_first_acquire_after_dispose() -> None:
 
 
 def test_b26_saturated() -> None:
-    """B-26: with the pool exhausted and fifty threads waiting, every gauge says so, and all ends at rest."""
+    """B-26: with the pool exhausted and fifty threads waiting, every gauge shows that; at the end all are at rest."""
     engine = Database().engine(pool_size=2, max_overflow=1)
     monitor = instrument(engine)
     held = [engine.connect() for _ in range(3)]

@@ -73,7 +73,7 @@ def test_b9_any_number_of_times() -> None:
 
 
 def test_b10_version_of_sqlalchemy() -> None:
-    """B-10: which SQLAlchemy is monitor stands among the metrics; these tests run on 2.0 and 2.1."""
+    """B-10: a metric has the version of SQLAlchemy; these tests run on 2.0 and 2.1."""
     assert version("sqlalchemy") == pool_exporter.runtime.instrumentation.snapshot().build["sqlalchemy_version"]
 
 
@@ -146,8 +146,8 @@ def test_b35_name_in_the_url() -> None:
     assert "b35" == instrument(engine).identity.name
 
 
-def test_b37_collecting_waits_for_nobody() -> None:
-    """B-37: a scrape asks no pool for a connection, so it is answered while the pool is exhausted."""
+def test_b37_collecting_never_waits() -> None:
+    """B-37: a scrape takes no connection from a pool, so it is answered while the pool is exhausted."""
     engine = Database().engine(pool_size=1, max_overflow=0, pool_timeout=60)
     monitor = instrument(engine)
 

@@ -1,4 +1,4 @@
-"""B-33, on real pools: each exposed series changes when what it says happens, and none is ever negative."""
+"""B-33, on real pools: each exposed series changes when what it counts happens, and none is ever negative."""
 
 import gc
 import sqlite3
@@ -28,7 +28,7 @@ _ZERO_WHILE_WE_ARE_RIGHT = {
 
 
 class Application:
-    """An application to which everything happens that can happen in a pool, and a scrape after each of its steps."""
+    """An application with everything that can happen in a pool, and a scrape after each step."""
 
     def __init__(self) -> None:
         self.database = Database()
@@ -62,7 +62,7 @@ class Application:
         self.scrape()
 
     def open_slowly(self) -> None:
-        """Have a caller pending while somebody looks."""
+        """Let a caller be pending during a scrape."""
         self.use()
         self.engine.dispose()
         event.listen(self.engine, "connect", self.scrape)
@@ -103,7 +103,7 @@ class Application:
         self.scrape()
         held.pop().close()
         self.engine.dispose(close=False)
-        for _ in range(2):  # What a failed checkout has left behind holds the pool until it is collected itself.
+        for _ in range(2):  # The garbage of a failed checkout refers to the pool until it is collected.
             gc.collect()
         self.scrape()
 
@@ -121,7 +121,7 @@ class Application:
 
 
 def test_b33_every_series_changes() -> None:
-    """B-33: each exposed series is above 0 at some time, but for the one that is so only when we are wrong."""
+    """B-33: each exposed series is above 0 at some time, but for the drift, which is 0 unless a count is wrong."""
     application = Application()
 
     application.open_slowly()

@@ -1,4 +1,4 @@
-"""Statements about times and limits: in seconds, summed exactly, and visible however seldom somebody looks."""
+"""Statements about times and limits: in seconds, summed exactly, and visible however rare the scrapes are."""
 
 import gc
 import threading
@@ -20,14 +20,14 @@ from tests.pools import Database, checked, levels
 
 @pytest.fixture(name="clock")
 def _clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    """Let the monotonic clock of all that is instrumented stand still until it is told to move."""
+    """Let the monotonic clock of all instrumented pools stand still until a test moves it."""
     clock = FakeClock(1_000_000_000)
     monkeypatch.setattr(time, "monotonic_ns", clock)
     return clock
 
 
 def test_b19_swallowed_timeouts() -> None:
-    """B-19: every timeout is counted with its pool, also when the application says nothing of it."""
+    """B-19: every timeout is counted with its pool, also if the application catches the error."""
     engines = [Database().engine(pool_size=1, max_overflow=0, pool_timeout=0) for _ in range(2)]
     monitors = [instrument(engine) for engine in engines]
 
@@ -74,7 +74,7 @@ def test_b22_max_is_size_and_overflow() -> None:
 
 
 def test_b22_uses_do_not_overwrite_each_other(clock: FakeClock) -> None:
-    """B-22: of two uses at once, each has its own beginning."""
+    """B-22: two uses at once have times of their own."""
     engine = Database().engine()
     monitor = instrument(engine)
 
@@ -92,7 +92,7 @@ def test_b22_uses_do_not_overwrite_each_other(clock: FakeClock) -> None:
 
 @pytest.mark.parametrize("options", [{"pool_size": 0}, {"max_overflow": -1}], ids=str)
 def test_b23_unlimited(options: dict[str, Any]) -> None:
-    """B-23: `pool_size=0` and `max_overflow=-1` are no limit, never 0, and can be told by the pool's info."""
+    """B-23: `pool_size=0` and `max_overflow=-1` are no limit, never 0, and the pool's info has them."""
     snapshot = instrument(Database().engine(**options)).snapshot()
 
     assert snapshot.max is None
@@ -110,7 +110,7 @@ def test_b24_buckets() -> None:
 
 
 def test_b29_short_exhaustion(clock: FakeClock) -> None:
-    """B-29: 200 ms without a connection, long over when somebody looks, are in the peaks, the wait, the integrals."""
+    """B-29: 200 ms without a free connection, long before the scrape, are in the peaks, the wait and the integrals."""
     engine = Database().engine(pool_size=1, max_overflow=0)
     monitor = instrument(engine)
     held = engine.connect()
@@ -131,7 +131,7 @@ def test_b29_short_exhaustion(clock: FakeClock) -> None:
 
 
 def test_b31_waiting_is_queueing(clock: FakeClock) -> None:
-    """B-31: checkouts from a pool that has connections add nothing to the waiting, a queue its length x its time."""
+    """B-31: checkouts from a pool with free connections add no waiting; a queue adds its length x its time."""
     engine = Database().engine(pool_size=1, max_overflow=0)
     monitor = instrument(engine)
     for _ in range(1000):
@@ -157,7 +157,7 @@ def test_b31_waiting_is_queueing(clock: FakeClock) -> None:
 
 
 def test_b34_one_leak_is_one() -> None:
-    """B-34: one lost connection is one leak, however often somebody looks and collects."""
+    """B-34: one lost connection is one leak, however often it is scraped and the garbage is collected."""
     engine = Database().engine()
     monitor = instrument(engine)
     connection = engine.raw_connection()

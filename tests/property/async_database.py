@@ -1,4 +1,4 @@
-"""The same for asyncio: a driver like aiosqlite without its threads, so that everything happens when the loop is run.
+"""The counting database for asyncio: a driver like aiosqlite without threads, so that all happens while the loop runs.
 
 Each of its operations can be made to wait: the machine decides which waits, and when it goes on.
 """
@@ -49,7 +49,7 @@ class AsyncDriverConnection:
             self._real.close()
 
     def stop(self) -> None:
-        """Close it at once, without the loop; outside of any task it is the garbage collector that does."""
+        """Close it at once, without the loop; outside of any task the garbage collector calls this."""
         self.database.terminated += self.is_open and not in_greenlet()
         self._end()
         self._real.close()
@@ -110,7 +110,7 @@ class AsyncDatabase:
         self.opened = self.closed = self.dropped = self.terminated = 0
         self._connections: WeakValueDictionary[int, AsyncDriverConnection] = WeakValueDictionary()
         self.is_refusing = False
-        #: The operations that have to wait from now on, and those that do.
+        #: The operations that have to wait from now on, and those that are waiting.
         self.barred: set[str] = set()
         self.waiting: list[asyncio.Future[None]] = []
 

@@ -1,7 +1,7 @@
 """One async engine with a real AsyncAdaptedQueuePool over a counted database, and the tasks that use it.
 
-What a task comes to is not foretold, for it may be cancelled anywhere: it is read off the task when it is done. What is
-open, and so what is used, is read off the driver's connections.
+The result of a task is not predicted, because the task may be cancelled anywhere: it is read when the task is done. The
+driver's connections show what is open, and so what is used.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from tests.property.strategies import TIMEOUT_SECONDS, Shape
 
 
 @dataclass(eq=False)
-class Asking:
-    """A task that asks for a connection, since a time of the clock, and what came of it."""
+class Acquiring:
+    """A task that has called connect(), when it did, and its result."""
 
     since: int
     #: Set when the task may end; a task that waits for it still runs when its connection is in use.
@@ -43,7 +43,7 @@ class Asking:
 
 @dataclass(eq=False)
 class Held:
-    """A connection that a task checked out, since a time of the clock. Nobody else refers to the driver's."""
+    """A connection that a task has checked out, and when. Nothing else refers to the driver's connection."""
 
     fairy: PoolProxiedConnection | None
     #: The same, while it exists: the traceback of an error may keep what is dropped until the garbage is collected.
@@ -51,13 +51,13 @@ class Held:
     pool: Callable[[], AsyncAdaptedQueuePool | None]
     driver: Callable[[], AsyncDriverConnection | None]
     since: int
-    #: The task that asked for it; None when it was checked out before the pool was instrumented.
-    asking: Asking | None = None
-    #: The task that gives it back, when there is one.
+    #: The task that checked it out; None if that was before the pool was instrumented.
+    acquiring: Acquiring | None = None
+    #: The task that returns it, if there is one.
     leaving: asyncio.Task[None] | None = None
 
     def take(self) -> PoolProxiedConnection:
-        """Give the connection to who is going to end its use."""
+        """Give the connection to the caller that is going to end its use."""
         fairy, self.fairy = self.fairy, None
         assert fairy is not None
         return fairy
@@ -70,14 +70,14 @@ class Held:
 
     @property
     def is_let_go(self) -> bool:
-        """Whether SQLAlchemy has let go of it without closing it, and only the garbage collector has it still."""
+        """Whether SQLAlchemy has dropped it without closing it, and the garbage collector has not freed it yet."""
         remains = self.remains()
         return self.is_open and (remains is None or remains.dbapi_connection is None)
 
     @property
     def is_orphaned(self) -> bool:
-        """Whether the task that asked for it has ended."""
-        return self.asking is not None and self.asking.task.done()
+        """Whether the task that checked it out has ended."""
+        return self.acquiring is not None and self.acquiring.task.done()
 
     @property
     def is_lost(self) -> bool:
@@ -91,13 +91,13 @@ class Held:
 
 
 class AsyncSide(PoolSide[AsyncAdaptedQueuePool, Held]):
-    """An asynchronous engine, whose callers are tasks."""
+    """An asynchronous engine; its callers are tasks."""
 
     def __init__(self, loop: StillLoop, clock: FakeClock, shape: Shape, *, has_terminate: bool) -> None:
         super().__init__(clock, shape)
         self.loop = loop
         self.database = AsyncDatabase()
-        self.asking: list[Asking] = []
+        self.acquiring: list[Acquiring] = []
         self.let_go: list[Held] = []
         self.leaving: list[asyncio.Task[None]] = []
         self.disposing: list[asyncio.Task[None]] = []
@@ -123,12 +123,12 @@ class AsyncSide(PoolSide[AsyncAdaptedQueuePool, Held]):
         else:
             self.engine.dispose()
 
-    def hold(self, fairy: Any, asking: Asking | None = None) -> Held:
-        """Return what is kept of a checkout, and of the task that it was for."""
-        return Held(fairy, ref(fairy), ref(fairy._pool), ref(fairy.driver_connection), self.clock(), asking)
+    def hold(self, fairy: Any, acquiring: Acquiring | None = None) -> Held:
+        """Return what is noted of a checkout and its task."""
+        return Held(fairy, ref(fairy), ref(fairy._pool), ref(fairy.driver_connection), self.clock(), acquiring)
 
     def usable(self, held: list[Held]) -> list[Held]:
-        """Return those whose use no task is ending."""
+        """Return the connections that no task is returning."""
         return [each for each in held if each.fairy is not None]
 
     def acquire_one(self, n: int) -> None:
@@ -145,34 +145,34 @@ class AsyncSide(PoolSide[AsyncAdaptedQueuePool, Held]):
     def running(self) -> list[asyncio.Task[None]]:
         """Return the tasks that wait for the pool or the database.
 
-        A dispose() is not among them: when it is cancelled, the pool takes a record for checked out that nobody has.
+        A dispose() is not among them: when it is cancelled, the pool counts a record as checked out that no caller has.
         """
-        return [*(asking.task for asking in self.asking), *self.leaving]
+        return [*(acquiring.task for acquiring in self.acquiring), *self.leaving]
 
     # What the application does. Each begins a task; `settle` runs it as far as it goes.
 
     def acquire(self, *, stays: bool) -> None:
-        """Ask for a connection, in a task that ends when it has it, or *stays*."""
-        asking = Asking(self.clock())
+        """Call connect() in a task that ends when it has a connection, or *stays*."""
+        acquiring = Acquiring(self.clock())
         if stays:
-            self.stays.append(asking.may_end)
+            self.stays.append(acquiring.may_end)
         else:
-            asking.may_end.set()
-        asking.task = self.loop.create_task(self._acquire(asking))
-        self.asking.append(asking)
-        self.note(len(self.asking))
+            acquiring.may_end.set()
+        acquiring.task = self.loop.create_task(self._acquire(acquiring))
+        self.acquiring.append(acquiring)
+        self.note(len(self.acquiring))
 
-    async def _acquire(self, asking: Asking) -> None:
+    async def _acquire(self, acquiring: Acquiring) -> None:
         try:
-            asking.fairy = await greenlet_spawn(self.engine.raw_connection)
+            acquiring.fairy = await greenlet_spawn(self.engine.raw_connection)
         except exc.TimeoutError:
-            asking.failure = "timeout"
+            acquiring.failure = "timeout"
         except sqlite3.OperationalError:
-            asking.failure = "connect"
+            acquiring.failure = "connect"
         except asyncio.CancelledError:
-            asking.failure = "cancelled"
+            acquiring.failure = "cancelled"
         else:
-            await asking.may_end.wait()
+            await acquiring.may_end.wait()
 
     def give_back(self, held: Held, how: str) -> None:
         """Begin to end a use, by a method of the connection: close, invalidate or detach."""
@@ -216,14 +216,14 @@ class AsyncSide(PoolSide[AsyncAdaptedQueuePool, Held]):
         """Replace the pool."""
         self.disposing.append(self._begin(lambda: self.engine.dispose(close=close)))
 
-    # What came of it.
+    # What has happened.
 
     def settle(self) -> None:
-        """Run the loop as far as it goes, and note what has changed."""
+        """Run the loop until all wait, and note what has changed."""
         self.loop.settle()
-        for asking in [asking for asking in self.asking if asking.is_answered]:
-            self.asking.remove(asking)
-            self._answered(asking)
+        for acquiring in [acquiring for acquiring in self.acquiring if acquiring.is_answered]:
+            self.acquiring.remove(acquiring)
+            self._answered(acquiring)
         for held in [held for held in self.held if held.is_left]:
             self.held.remove(held)
             self.truth.uses.append(self.clock() - held.since)
@@ -232,19 +232,19 @@ class AsyncSide(PoolSide[AsyncAdaptedQueuePool, Held]):
         self.detached = [held for held in self.detached if held.is_open and not held.is_let_go]
         self.leaving = [task for task in self.leaving if not task.done()]
         self.disposing = [task for task in self.disposing if not task.done()]
-        self.note(len(self.asking))
+        self.note(len(self.acquiring))
 
-    def _answered(self, asking: Asking) -> None:
-        if asking.failure in (None, "timeout"):
-            self.truth.waits.append(self.clock() - asking.since)
-        if asking.failure is not None:
-            self.truth.failures[asking.failure] += 1
+    def _answered(self, acquiring: Acquiring) -> None:
+        if acquiring.failure in (None, "timeout"):
+            self.truth.waits.append(self.clock() - acquiring.since)
+        if acquiring.failure is not None:
+            self.truth.failures[acquiring.failure] += 1
         else:
-            self.held.append(self.hold(asking.fairy, asking))
-            asking.fairy = None
+            self.held.append(self.hold(acquiring.fairy, acquiring))
+            acquiring.fairy = None
 
     def note(self, pending: int) -> None:
-        """Keep the levels of now."""
+        """Note the present levels."""
         current = sum(held.pool() is self.pool for held in self.held)
         self.note_level(len(self.held), current, pending)
 
@@ -270,14 +270,14 @@ class AsyncSide(PoolSide[AsyncAdaptedQueuePool, Held]):
     # What has to hold at any time.
 
     def check(self) -> None:
-        """Compare everything that the snapshot says with what was done, and with what the driver says."""
+        """Compare every number of the snapshot with what was done, and with the driver's connections."""
         self.truth.connects = self.truth.adopted + self.database.opened - self.seen
         actual = self.read()
         dropped = self.database.dropped + sum(held.is_open for held in self.let_go)
         others = {
             "open": self.database.opened - self.database.closed - dropped - len(self.detached),
             "detached": len(self.detached),
-            "pending": len(self.asking),
+            "pending": len(self.acquiring),
             "orphaned": sum(held.is_orphaned for held in self.held),
         }
 

@@ -1,4 +1,4 @@
-"""What the machines stand on: garbage is collected when they say so, so that a run is the same each time."""
+"""The garbage collector runs only when a machine calls it, so that a run is the same each time."""
 
 import gc
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(name="_no_garbage_collection", scope="module", autouse=True)
 def _no_garbage_collection() -> Iterator[None]:
-    """Have the garbage collector run only when it is told to, and let it not look at what is there already."""
+    """Let the garbage collector run only when it is called, and ignore the objects that exist already."""
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -1,6 +1,6 @@
-"""A database that counts its connections itself: SQLite in memory, whose connections tell it when they open and end.
+"""A database that counts its connections: SQLite in memory, with connections that report their begin and end.
 
-It is the oracle for what is open. It knows no pool, and nothing of what is measured.
+It is the oracle for what is open. It does not know pools, or what is measured.
 """
 
 import sqlite3
@@ -13,13 +13,13 @@ from tests.fakes import FakeClock
 class DriverConnection:
     """One connection of the driver. It ends by close(), or when nothing refers to it any more.
 
-    It wraps SQLite's own, which is part of a reference cycle and would end only when the garbage collector runs.
+    It wraps SQLite's connection, which is part of a reference cycle and would end only when the garbage collector runs.
     """
 
     def __init__(self, database: "Database") -> None:
         self.database = database
         self.is_open = True
-        #: Whether the present hooks count it; not so after other hooks have replaced those that did.
+        #: Whether the present hooks count it; False after other hooks have replaced those that did.
         self.is_counted = True
         self._real = sqlite3.connect(":memory:", check_same_thread=False)
 
@@ -34,7 +34,7 @@ class DriverConnection:
         self._real.close()
 
     def kill(self) -> None:
-        """End it as the server does: the client finds out when it next uses it, and has it open until it closes it."""
+        """End it as a server does: the client notices at the next use, and has it open until it closes it."""
         self._real.close()
 
     @property
@@ -59,7 +59,7 @@ class Database:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.opened = self.closed = self.dropped = 0
-        #: Of the dropped ones, those that the present hooks count.
+        #: How many of the dropped ones the present hooks count.
         self.lost = 0
         self.connections: WeakSet[DriverConnection] = WeakSet()
         #: How long opening a connection takes, and whether it then fails.

@@ -1,4 +1,4 @@
-"""What both machines do to two real pools, synchronous or asynchronous: the rules and the invariants they share."""
+"""The rules and invariants that the machines for synchronous and asynchronous pools share."""
 
 import gc
 from collections.abc import Callable
@@ -18,7 +18,7 @@ sides = st.sampled_from([0, 0, 1])
 
 
 class PairMachine(RuleBasedStateMachine, Generic[S]):
-    """Two engines; an act on one must not be seen on the other."""
+    """Two engines; an action on one must not change the numbers of the other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class PairMachine(RuleBasedStateMachine, Generic[S]):
         self.sides: list[S] = []
 
     def settle(self) -> None:
-        """Let what was begun go on as far as it can by itself."""
+        """Let all that was begun go on as far as it can."""
 
     def with_held(self, side: int, n: int, act: Callable[[S, Any], object]) -> None:
         """Act on the n-th connection in use; if there is none, on one that is checked out for it, if it can be."""

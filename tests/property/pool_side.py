@@ -1,6 +1,6 @@
 """One engine with a real pool over a counted database: what synchronous and asynchronous pools have in common.
 
-The expected values come from truth.py, from the database and from the real pool, never from the package.
+Expected values come from truth.py, the database and the real pool, never from the package.
 """
 
 from abc import ABC, abstractmethod
@@ -24,7 +24,7 @@ H = TypeVar("H")
 
 
 class PoolSide(ABC, Generic[P, H]):
-    """An engine, its instrumented pool of class P, and what the application holds, as values of class H."""
+    """An engine, its instrumented pool of class P, and the connections that the application holds, of class H."""
 
     engine: Engine
 
@@ -60,7 +60,7 @@ class PoolSide(ABC, Generic[P, H]):
         self.held = [self.hold(fairy) for fairy in out]
 
     def count_anew(self) -> None:
-        """Begin a state and a truth in which nothing has happened."""
+        """Begin with a new state and a new truth."""
         self.state = PoolState(self.clock, limit_of(self.pool))
         self.truth = Truth(self.clock)
         self.hooks = PoolHooks(self.pool, self.state)
@@ -72,7 +72,7 @@ class PoolSide(ABC, Generic[P, H]):
         return decode(self.state.copy_slots(), self.clock(), PoolIdentity("side"), PoolConfig())
 
     def note_level(self, used: int, current: int, pending: int) -> None:
-        """Keep the present level; *current* is how many connections of the current pool are checked out."""
+        """Note the present level; *current* is how many connections of the current pool are checked out."""
         limit = self.shape.limit
         self.truth.timeline.note(used, pending, is_saturated=limit is not None and current >= limit)
 
@@ -82,7 +82,7 @@ class PoolSide(ABC, Generic[P, H]):
             record.starttime -= 2 * RECYCLE_SECONDS
 
     def idle(self) -> list[Any]:
-        """Return the connection records in the pool that have a connection, the first of its queue first."""
+        """Return the records in the pool that have a connection, in the order of the queue."""
         return [record for record in self.queue() if record.dbapi_connection is not None]
 
     @abstractmethod
@@ -91,11 +91,11 @@ class PoolSide(ABC, Generic[P, H]):
 
     @abstractmethod
     def hold(self, fairy: Any) -> H:
-        """Return what is kept of a connection that was checked out just now."""
+        """Return what is noted of a connection that was checked out just now."""
 
     @abstractmethod
     def usable(self, held: list[H]) -> list[H]:
-        """Return those of *held* that the application can still do something with."""
+        """Return those of *held* that the application can still use."""
 
     @abstractmethod
     def acquire_one(self, n: int) -> None:

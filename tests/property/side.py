@@ -1,6 +1,6 @@
-"""One engine with a real pool over a counted database, what the application holds, and what must come of each act.
+"""One engine with a real pool over a counting database, what the application holds, and what each action must do.
 
-Before each act the forecast is read off the real pool's records; afterwards it has to have come true.
+Before each checkout its result is predicted from the real pool's records, and compared afterwards.
 """
 
 import time
@@ -27,12 +27,12 @@ class ListenerError(Exception):
 
 @dataclass(eq=False)
 class Held:
-    """A connection that the application has, since a time of the clock."""
+    """A connection that the application has checked out, and when."""
 
     fairy: PoolProxiedConnection
     pool: Callable[[], QueuePool | None]
     since: int
-    #: Not so for a connection of an older pool that was checked out before the present hooks.
+    #: False for a connection of an older pool that was checked out before the present hooks.
     is_known: bool = True
 
     @property
@@ -42,7 +42,7 @@ class Held:
 
 
 @dataclass
-class Forecast:
+class Prediction:
     """What the next checkout has to do."""
 
     closes: Counter[str] = field(default_factory=Counter)
@@ -57,7 +57,7 @@ class Forecast:
 
 
 class Side(PoolSide[QueuePool, Held]):
-    """A synchronous engine, whose acquires are foretold."""
+    """A synchronous engine; the results of its acquires are predicted."""
 
     def __init__(self, clock: FakeClock, shape: Shape) -> None:
         super().__init__(clock, shape)
@@ -72,11 +72,11 @@ class Side(PoolSide[QueuePool, Held]):
         self.instrument()
 
     def hold(self, fairy: PoolProxiedConnection) -> Held:
-        """Return what is kept of a checkout."""
+        """Return what is noted of a checkout."""
         return Held(fairy, ref(self.pool), self.clock())
 
     def usable(self, held: list[Held]) -> list[Held]:
-        """Return all of them: each has its connection until it is given up."""
+        """Return all of them: each has its connection until its use is ended."""
         return held
 
     def acquire_one(self, n: int) -> None:
@@ -86,7 +86,7 @@ class Side(PoolSide[QueuePool, Held]):
     # Instrumenting.
 
     def instrument(self) -> None:
-        """Instrument the pool: everything counts from now, and the connections that it has are found."""
+        """Instrument the pool: all counts begin, and its connections are found."""
         self.count_anew()
         for connection in list(self.database.connections):
             connection.is_counted = False
@@ -117,7 +117,7 @@ class Side(PoolSide[QueuePool, Held]):
         return [each for each in (*pools, *records) if each is not None and ATTRIBUTE in vars(each)]
 
     def note(self, pending: int = 0) -> None:
-        """Keep the present level."""
+        """Note the present levels."""
         self.note_level(len(self.known()), self.pool.checkedout(), pending)
 
     def known(self) -> list[Held]:
@@ -128,29 +128,29 @@ class Side(PoolSide[QueuePool, Held]):
         """Return all connection records in the pool."""
         return list(self.pool._pool.queue)  # type: ignore[attr-defined]  # the real pool is the oracle
 
-    # What has to come of a checkout.
+    # What a checkout must do.
 
-    def foretell(self) -> Forecast:
-        """Read off the real pool what its next checkout has to do."""
-        forecast, queue = Forecast(), self.queue()
+    def predict(self) -> Prediction:
+        """Predict from the real pool what its next checkout has to do."""
+        prediction, queue = Prediction(), self.queue()
         if not queue and self.shape.limit is not None and self.pool.overflow() >= self.shape.max_overflow:
-            forecast.failure = "timeout"
-            return forecast
+            prediction.failure = "timeout"
+            return prediction
         record: Any = queue[-1 if self.shape.is_lifo else 0] if queue else None
         is_open = bool(queue) and record.dbapi_connection is not None
         if is_open and (reason := self._outdated(record)):
-            forecast.closes[reason] += 1
+            prediction.closes[reason] += 1
             is_open = False
         attempts = 2
-        if not is_open and not self._opens(forecast):
-            return forecast
+        if not is_open and not self._opens(prediction):
+            return prediction
         if is_open and self.shape.has_pre_ping and not record.fresh and record.dbapi_connection.is_killed:
-            forecast.invalidate("pre_ping")
+            prediction.invalidate("pre_ping")
             attempts -= 1
-            if not self._opens(forecast):
-                return forecast
-        self._trouble(forecast, attempts)
-        return forecast
+            if not self._opens(prediction):
+                return prediction
+        self._trouble(prediction, attempts)
+        return prediction
 
     def _outdated(self, record: Any) -> str:
         if self.shape.has_recycle and time.time() - record.starttime > RECYCLE_SECONDS:
@@ -159,25 +159,25 @@ class Side(PoolSide[QueuePool, Held]):
             return "pool_invalidate"
         return "soft_invalidate" if record._soft_invalidate_time > record.starttime else ""
 
-    def _opens(self, forecast: Forecast) -> bool:
+    def _opens(self, prediction: Prediction) -> bool:
         if self.database.is_refusing or self.connect_trouble:
-            forecast.failure = "connect" if self.database.is_refusing else "other"
+            prediction.failure = "connect" if self.database.is_refusing else "other"
         else:
-            forecast.opens += 1
-        return forecast.failure is None
+            prediction.opens += 1
+        return prediction.failure is None
 
-    def _trouble(self, forecast: Forecast, attempts: int) -> None:
+    def _trouble(self, prediction: Prediction, attempts: int) -> None:
         for trouble in self.checkout_trouble:
-            forecast.invalidate("invalidate")
+            prediction.invalidate("invalidate")
             if not isinstance(trouble, exc.DisconnectionError):
-                forecast.failure = "other"
+                prediction.failure = "other"
                 return
             attempts -= 1
-            if not self._opens(forecast):
+            if not self._opens(prediction):
                 return
             if not attempts:
-                forecast.invalidate("invalidate")
-                forecast.failure = "other"
+                prediction.invalidate("invalidate")
+                prediction.failure = "other"
                 return
 
     # The application's own listeners.
@@ -194,18 +194,18 @@ class Side(PoolSide[QueuePool, Held]):
     # What the application does.
 
     def acquire(self) -> None:
-        """Check a connection out, and compare with the forecast."""
-        forecast, asked = self.foretell(), self.clock()
+        """Check a connection out, and compare with the prediction."""
+        prediction, asked = self.predict(), self.clock()
         self.note(pending=1)
         fairy, failure = self._connect()
         self.connect_trouble, self.checkout_trouble = 0, []
 
-        assert forecast.failure == failure
+        assert prediction.failure == failure
 
         truth = self.truth
-        truth.connects += forecast.opens
-        truth.closes += forecast.closes
-        truth.invalidations["hard"] += forecast.hard
+        truth.connects += prediction.opens
+        truth.closes += prediction.closes
+        truth.invalidations["hard"] += prediction.hard
         if failure in (None, "timeout"):
             truth.waits.append(self.clock() - asked)
         if failure is not None:
@@ -234,7 +234,7 @@ class Side(PoolSide[QueuePool, Held]):
         self.note()
 
     def drop(self, held: Held) -> None:
-        """Lose a connection without returning it, as a program does that forgets to."""
+        """Drop a connection without returning it, as a program with a leak does."""
         self._expect_return(held)
         self.truth.leaked += held.is_known
         self.held.remove(held)
@@ -261,13 +261,13 @@ class Side(PoolSide[QueuePool, Held]):
         self.truth.uses.append(self.clock() - held.since)
 
     def invalidate(self, held: Held, *, whole_pool: bool) -> None:
-        """Give a connection up at once; and, when the server is seen to have gone, all of its age."""
+        """Invalidate a connection; and, if the server has gone, all that are as old."""
         if held.is_known:
             self._end_use(held)
             self._expect_invalidation()
         self.held.remove(held)
         if whole_pool:
-            # As Connection does, when the driver says that the server has gone.
+            # As `Connection` does when the driver reports that the server has gone.
             held.fairy._pool._invalidate(held.fairy, ListenerError("gone"))
         else:
             held.fairy.invalidate()
@@ -301,13 +301,13 @@ class Side(PoolSide[QueuePool, Held]):
         del held.fairy
 
     def invalidate_detached(self, held: Held) -> None:
-        """Give a detached connection up: SQLAlchemy drops it, as `Connection.invalidate()` drops what holds it."""
+        """Invalidate a detached connection: SQLAlchemy drops it, as `Connection.invalidate()` drops what holds it."""
         self.detached.remove(held)
         held.fairy.invalidate()
         del held.fairy
 
     def dispose(self, *, close: bool) -> None:
-        """Replace the pool; with *close*, the idle connections are closed, without it they are left to their fate."""
+        """Replace the pool; with *close*, the idle connections are closed, else dropped."""
         if close:
             self.truth.closes["dispose"] += len(self.idle())
         self.engine.dispose(close=close)
@@ -339,7 +339,7 @@ class Side(PoolSide[QueuePool, Held]):
     # What has to hold at any time.
 
     def check(self) -> None:
-        """Compare everything that the snapshot says with what was done, and with what the database and the pool say."""
+        """Compare every number of the snapshot with what was done, with the database and with the pool."""
         self.truth.closes["discarded"] += self.database.lost - self.seen_lost
         self.seen_lost = self.database.lost
         actual = self.read()

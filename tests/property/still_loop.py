@@ -1,4 +1,4 @@
-"""An event loop whose time is a FakeClock's: timeouts of half a minute pass in no time, and not before they are due."""
+"""An event loop with the time of a FakeClock: timeouts of half a minute take no time, and end when they are due."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ class StillLoop(asyncio.SelectorEventLoop):
         return self._fake() / 1_000_000_000
 
     def settle(self) -> None:
-        """Run until every task waits for what only the machine can do; AssertionError if that never happens."""
+        """Run until every task waits for the machine; AssertionError if that never happens."""
         self.run_until_complete(self._quiet())
 
     async def _quiet(self) -> None:

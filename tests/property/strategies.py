@@ -1,4 +1,4 @@
-"""What the machines draw: pools of every shape that differ in what they do, times, and which connection is meant."""
+"""What the machines draw: shapes of pools that behave differently, durations, and which connection is meant."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ TIMEOUT_SECONDS = 30
 
 @dataclass(frozen=True)
 class Shape:
-    """How a pool is set up, and what is attached to it beside us."""
+    """How a pool is set up, and what else is attached to it."""
 
     size: int
     max_overflow: int
@@ -39,7 +39,7 @@ class Shape:
 
 
 def shapes() -> st.SearchStrategy[Shape]:
-    """Draw small pools, because what is interesting happens at the limit; 0 and -1 are no limits."""
+    """Draw small pools, because faults show at the limit; 0 and -1 are no limits."""
     return st.builds(
         Shape,
         size=st.sampled_from([1, 1, 2, 3, 0]),

@@ -1,7 +1,7 @@
 """Any bytes as a worker file, or as the totals, give a snapshot or a CorruptFile, and nothing else.
 
-Bytes that are merely random are refused at the first eight; so most of these are files as workers write them, with
-something in them changed. `make fuzz` reads more of them, as FUZZ_FACTOR says.
+Random bytes are refused at the first eight; so most of these are files as workers write them, with a part changed.
+`make fuzz` reads more of them, as FUZZ_FACTOR says.
 """
 
 import json
@@ -74,7 +74,7 @@ JSON = st.recursive(
 
 
 def replaced(draw: st.DrawFn, *where: Any) -> None:  # any part of any JSON
-    """Replace one value of one of these by anything, or remove it."""
+    """Replace one value of any JSON by another, or remove it."""
     part = draw(st.sampled_from([each for each in where if each]))
     keys = st.sampled_from(sorted(part)) if isinstance(part, dict) else st.integers(0, len(part) - 1)
     key = draw(keys)
@@ -86,7 +86,7 @@ def replaced(draw: st.DrawFn, *where: Any) -> None:  # any part of any JSON
 
 @st.composite
 def schemas(draw: st.DrawFn) -> Any:  # JSON
-    """Return our schema with some of its values replaced by anything."""
+    """Return the package's schema with some of its values replaced."""
     schema = json.loads(json.dumps(SCHEMA))
     parts = [*[schema] * 8, *(part for part in schema.values() if isinstance(part, dict)), *schema["labelled"].values()]
     for _ in range(draw(st.integers(1, 2))):
@@ -97,7 +97,7 @@ def schemas(draw: st.DrawFn) -> Any:  # JSON
 
 
 class File(bytes):
-    """The bytes of a file, which prints as how it differs from the valid one."""
+    """The bytes of a file; its `repr` shows how it differs from the valid one."""
 
     def __repr__(self) -> str:
         changed = {at: new for at, (new, old) in enumerate(zip(self, valid(), strict=False)) if new != old}
@@ -105,7 +105,7 @@ class File(bytes):
 
 
 def with_schema(schema: object) -> bytes:
-    """Return a valid file with another schema, which its header describes truly, if there is room for it."""
+    """Return a valid file with another schema and a header that fits it, if there is space."""
     text, data = json.dumps(schema, separators=(",", ":")).encode(), bytearray(valid())
     text = text[: SCHEMA_END - HEADER_BYTES]
     data[HEADER_BYTES : HEADER_BYTES + len(text)] = text

@@ -1,7 +1,7 @@
-"""Whatever tasks do to a real AsyncAdaptedQueuePool, and wherever they are cancelled, every number is what it must be.
+"""Whatever tasks do to a real AsyncAdaptedQueuePool, and wherever they are cancelled, every number is right.
 
 As test_pool_machine.py, with asyncio. Each operation of the driver can be made to wait, so that a task is cancelled or
-times out in the queue, while connecting, in a ping, in a rollback or in a close. The loop's time is the machine's.
+times out in the queue, while connecting, in a ping, in a rollback or in a close. The machine moves the loop's time.
 """
 
 import pytest
@@ -15,7 +15,7 @@ from tests.property.pair_machine import PairMachine, sides
 from tests.property.still_loop import StillLoop
 from tests.property.strategies import Shape, shapes, which
 
-# SQLAlchemy says so when an async connection is lost, which is what this does.
+# SQLAlchemy warns when an async connection is lost, which this machine does.
 pytestmark = pytest.mark.filterwarnings("ignore:The garbage collector is trying:sqlalchemy.exc.SAWarning")
 
 
@@ -40,7 +40,7 @@ class AsyncPoolMachine(PairMachine[AsyncSide]):
 
     @rule(side=sides, stays=st.booleans(), callers=st.integers(1, 3))
     def acquire(self, side: int, stays: bool, callers: int) -> None:
-        """Ask for a connection, or for several."""
+        """Call connect() in one task or in several."""
         for _ in range(callers):
             self.sides[side].acquire(stays=stays)
             self.settle()
@@ -49,21 +49,21 @@ class AsyncPoolMachine(PairMachine[AsyncSide]):
     def finish(self, side: int, n: int) -> None:
         """Let a task end that has a connection in use."""
         held = self.sides[side].held
-        asking = held[n % len(held)].asking if held else None
-        if asking is not None:
-            asking.may_end.set()
+        task = held[n % len(held)].acquiring if held else None
+        if task is not None:
+            task.may_end.set()
             self.settle()
 
     @rule(side=sides, n=which(), how=st.sampled_from(["close", "close", "invalidate"]))
     def give_back(self, side: int, n: int, how: str) -> None:
-        """Return a connection, or give it up."""
+        """Return, invalidate or detach a connection."""
         self.with_held(side, n, lambda found, held: found.give_back(held, how))
 
-    # What takes long, and what goes wrong.
+    # Slow operations and faults.
 
     @rule(side=sides, operations=st.sets(st.sampled_from(OPERATIONS)))
     def bar(self, side: int, operations: set[str]) -> None:
-        """Have some of the driver's operations wait from now on."""
+        """Let some of the driver's operations wait from now on."""
         self.sides[side].database.barred = operations
 
     @rule(side=sides, n=which())

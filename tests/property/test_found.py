@@ -1,4 +1,4 @@
-"""What the machines have found, replayed step by step: a run that is drawn anew each time may not find it again."""
+"""Faults that the machines have found, replayed step by step: random runs may not find them again."""
 
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -27,7 +27,7 @@ Step: TypeAlias = tuple[str, dict[str, Any]]
 
 
 def replay(machine: PoolMachine | AsyncPoolMachine, *steps: Step) -> None:
-    """Take the steps on the first of a machine's pools, and ask the invariants after each."""
+    """Take the steps on the first of a machine's pools, and check the invariants after each."""
     try:
         for name, arguments in steps:
             getattr(machine, name)(**{"side": 0, **arguments})
@@ -38,7 +38,7 @@ def replay(machine: PoolMachine | AsyncPoolMachine, *steps: Step) -> None:
 
 
 def started(shape: Shape) -> PoolMachine:
-    """Return a machine whose pools have that shape."""
+    """Return a machine with pools of that shape."""
     machine = PoolMachine()
     machine.start(shape, shape)
     return machine
@@ -53,22 +53,22 @@ def started_async(shape: Shape) -> AsyncPoolMachine:
 
 @pytest.mark.parametrize("close", [True, False])
 def test_pool_without_a_limit_is_replaced_while_connections_are_out(close: bool) -> None:
-    """Connections of the old pool are used, and not missed in the new one: there is no drift."""
+    """Connections of the old pool are used, and do not count in the new one: there is no drift."""
     steps: list[Step] = [("acquire", {"callers": 2}), ("dispose", {"close": close}), ("acquire", {"callers": 1})]
 
     replay(started(replace(SHAPE, max_overflow=-1)), *steps)
 
 
 def test_caller_waits_while_the_pool_is_replaced() -> None:
-    """Who waits in the old pool is served by it, which does not saturate the new one."""
+    """A caller that waits in the old pool gets its connection there, which does not saturate the new one."""
     ask: Step = ("acquire", {"stays": True, "callers": 1})
     steps: list[Step] = [ask, ask, ("dispose", {"close": True}), ("give_back", {"n": 0, "how": "close"}), ask]
 
     replay(started_async(SHAPE), *steps)
 
 
-def test_old_pool_opens_a_connection_for_who_waits_there() -> None:
-    """A connection that the old pool opens, for a caller who waited there, is not the new one's either."""
+def test_old_pool_opens_a_connection_for_a_waiting_caller() -> None:
+    """A connection that the old pool opens for a caller that waited there does not belong to the new one either."""
     ask: Step = ("acquire", {"stays": True, "callers": 1})
     steps: list[Step] = [ask, ask, ("dispose", {"close": True}), ("give_back", {"n": 0, "how": "invalidate"}), ask]
 
@@ -96,7 +96,7 @@ def test_pre_ping_fails_and_the_server_refuses() -> None:
 
 
 def test_connect_listener_raises_at_a_reconnect() -> None:
-    """A connection of which the application's listener complained was never opened; its record goes on without it."""
+    """A connection for which the application's listener raised was never opened; its record goes on without it."""
     steps: list[Step] = [
         ("age", {}),
         ("fail_connect_event", {}),
@@ -120,7 +120,7 @@ def test_checkout_listener_disconnects_until_there_are_no_attempts() -> None:
 
 
 def test_checkout_listener_raises() -> None:
-    """The connection is invalidated, and the caller failed for another reason than the database."""
+    """The connection is invalidated, and the acquire has failed with the type `other`."""
     replay(
         started(SHAPE),
         ("fail_checkout_event", {"kinds": [ListenerError]}),
@@ -130,7 +130,7 @@ def test_checkout_listener_raises() -> None:
 
 
 def test_connection_is_lost_after_an_acquire_has_failed() -> None:
-    """A failed acquire, whose traceback is garbage, keeps no connection open that is dropped later."""
+    """A failed acquire with a traceback that is garbage keeps no connection open that is dropped later."""
     steps: list[Step] = [
         ("acquire", {"callers": 2}),
         ("change_server", {"is_refusing": True, "opening_ns": 0}),

@@ -1,8 +1,8 @@
-"""Whatever an application does to a real QueuePool, every number of its snapshot is what it has to be.
+"""Whatever an application does to a real QueuePool, every number of its snapshot is right.
 
-Two engines with pools of their own are driven at once: what is done to one must not be seen on the other. The oracles
-are the database's own count of its connections, the real pool's count of those that are out, and a list of what was
-done and when (truth.py, timeline.py). The clock stands still but for the machine.
+Two engines with pools of their own are used at once: what is done to one must not change the other. The oracles are the
+database's count of its connections, the real pool's count of those that are checked out, and a list of what was done
+and when (truth.py, timeline.py). Only the machine moves the clock.
 """
 
 from hypothesis import settings
@@ -34,7 +34,7 @@ class PoolMachine(PairMachine[Side]):
 
     @rule(side=sides, callers=st.integers(1, 3))
     def acquire(self, side: int, callers: int) -> None:
-        """Check connections out, or be refused."""
+        """Check connections out, or fail."""
         for _ in range(callers):
             self.sides[side].acquire()
 
@@ -48,15 +48,15 @@ class PoolMachine(PairMachine[Side]):
 
     @rule(side=sides, n=which(), whole_pool=st.booleans())
     def invalidate(self, side: int, n: int, whole_pool: bool) -> None:
-        """Give a connection up, or all of the pool."""
+        """Invalidate a connection, or all of the pool."""
         self.with_held(side, n, lambda found, held: found.invalidate(held, whole_pool=whole_pool))
 
     @rule(side=sides, n=which())
     def invalidate_detached(self, side: int, n: int) -> None:
-        """Give up a connection that has left its pool."""
+        """Invalidate a connection that has left its pool."""
         self.with_detached(side, n, lambda found, held: found.invalidate_detached(held))
 
-    # What goes wrong.
+    # Faults.
 
     @rule(side=sides, is_refusing=st.booleans(), opening_ns=durations())
     def change_server(self, side: int, is_refusing: bool, opening_ns: int) -> None:

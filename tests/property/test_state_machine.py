@@ -1,6 +1,6 @@
-"""Whatever transitions come in whatever order, the slots have the numbers that a list of all events has.
+"""For any transitions in any order, the slots have the numbers that a list of all events has.
 
-Here the machine is alone: no pool, no hooks. The order of transitions is any, also one that no pool would give.
+The state machine is tested alone, without pool and hooks, also with transitions in an order that no pool makes.
 """
 
 from dataclasses import dataclass
@@ -32,20 +32,20 @@ def any_of() -> st.SearchStrategy[int]:
 
 
 class Checkout:
-    """What a connection is handed out as."""
+    """Stands for the proxy of a checkout."""
 
 
 @dataclass(eq=False)
 class Thing:
-    """A connection and what is known of it without asking it."""
+    """A connection, and what the test knows of it."""
 
     connection: Connection
-    #: The pool that opened it, of those that came one after the other.
+    #: The number of the pool that opened it.
     pool: int
     is_detached: bool = False
     #: Since when it is used; None when it is not.
     since: int | None = None
-    #: What it was last handed out as, where that is known and not lost.
+    #: The proxy of its last checkout, if it is known and not lost.
     checkout: Checkout | None = None
     is_lost: bool = False
 
@@ -82,7 +82,7 @@ class StateMachine(RuleBasedStateMachine):
 
     @rule(callers=st.sampled_from([1, 1, 2, TRACKED_MAX + 1]))
     def begin_acquires(self, callers: int) -> None:
-        """Begin acquires; now and then more than there are slots."""
+        """Begin acquires, sometimes more than there are slots."""
         for _ in range(callers if len(self.tokens) <= 2 * TRACKED_MAX else 1):
             self.tokens.append((self.state.acquire_started(), self.clock()))
             self._note()
@@ -97,7 +97,7 @@ class StateMachine(RuleBasedStateMachine):
 
     @rule(n=any_of(), m=any_of(), is_known=st.booleans())
     def grant(self, n: int, m: int, is_known: bool) -> None:
-        """Give a caller a connection, be it used already or detached, handed out as something or nothing."""
+        """End an acquire with a connection, also with a used or detached one, with a proxy or without."""
         self._grant(self._pick(m), self._answer(n, is_wait=True), is_known=is_known)
 
     @rule(m=any_of())
@@ -114,7 +114,7 @@ class StateMachine(RuleBasedStateMachine):
 
     @rule(n=any_of(), error_type=st.sampled_from(ERROR_TYPES.values))
     def fail(self, n: int, error_type: str) -> None:
-        """Give a caller nothing."""
+        """End an acquire without a connection."""
         self.state.acquire_failed(self._answer(n, is_wait=error_type == "timeout"), error_type)
         self.truth.failures[error_type] += 1
         self._note()
@@ -123,7 +123,7 @@ class StateMachine(RuleBasedStateMachine):
 
     @rule(took=st.none() | durations(), number=st.sampled_from([1, 1, 2, TRACKED_MAX + 1]))
     def open(self, took: int | None, number: int) -> None:
-        """Open connections, or find some open; now and then more than there are slots."""
+        """Open connections, or find some open, sometimes more than there are slots."""
         for _ in range(number if len(self.things) <= 2 * TRACKED_MAX else 1):
             self.things.append(Thing(self.state.opened(took), self.pool))
             self.truth.connects += 1
@@ -149,7 +149,7 @@ class StateMachine(RuleBasedStateMachine):
 
     @rule(m=any_of())
     def lose(self, m: int) -> None:
-        """Have the application lose what a connection was handed out as."""
+        """Drop the proxy of a checkout, as an application with a leak does."""
         thing = self._pick(m)
         if thing.checkout is not None:
             thing.checkout, thing.is_lost = None, True
@@ -181,7 +181,7 @@ class StateMachine(RuleBasedStateMachine):
 
     @rule(m=any_of())
     def forget(self, m: int) -> None:
-        """Let nothing refer to a connection any more."""
+        """Drop the last reference to a connection."""
         thing = self._pick(m)
         self._close(thing, "discarded")
         del thing.connection
@@ -196,7 +196,7 @@ class StateMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.gone)
     @rule(m=any_of(), what=st.sampled_from(["released", "detached", "closed", "acquired"]))
     def do_to_the_gone(self, m: int, what: str) -> None:
-        """Say something of a connection that was closed, which changes nothing."""
+        """Call a transition of a closed connection, which changes nothing."""
         connection = self.gone[m % len(self.gone)]
         if what == "acquired":
             self.state.acquired(None, connection, None, None)
@@ -224,7 +224,7 @@ class StateMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.things) > TRACKED_MAX)
     @rule(limit=limits)
     def reset(self, limit: int) -> None:
-        """Start anew, now and then, and have the parent's connections say something still."""
+        """Sometimes begin anew, as after a fork, and call transitions of the parent's connections."""
         before = [thing.connection for thing in self.things]
         self.state.forget_connections()
         self.state = type(self.state)(self.clock, limit)
@@ -233,7 +233,7 @@ class StateMachine(RuleBasedStateMachine):
 
     @rule(orphaned=st.integers(0, 3))
     def refresh(self, orphaned: int) -> None:
-        """Write what was seen."""
+        """Write the results of a refresh."""
         self.state.set_refreshed(orphaned, 0)
         self.orphaned = orphaned
 
@@ -246,7 +246,7 @@ class StateMachine(RuleBasedStateMachine):
 
     @invariant()
     def numbers_are_true(self) -> None:
-        """Every number is what the list says, also a moment later."""
+        """Every number is that of the list, also a moment later."""
         self.clock.advance_ns(A_MOMENT)
         used = [thing.since for thing in self.things if thing.since is not None]
         detached = sum(thing.is_detached for thing in self.things)

@@ -1,6 +1,6 @@
-"""What was used, pending and saturated, moment by moment, kept in full: the oracle for integrals and peaks.
+"""All levels (used, pending, saturated) with their times: the oracle for integrals and peaks.
 
-Nothing here is clever. All that ever happened stays in one list, and every question goes through all of it.
+It is simple on purpose: all that ever happened stays in one list, and each method goes through the whole list.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ WINDOWS = 12
 
 @dataclass(frozen=True)
 class Level:
-    """What holds from a time on."""
+    """The levels from one time on."""
 
     since: int
     used: int
@@ -36,7 +36,7 @@ class Timeline:
         self.note(0, 0, is_saturated=False)
 
     def note(self, used: int, pending: int, *, is_saturated: bool) -> None:
-        """Say what holds from now on."""
+        """Note the levels from now on."""
         self.levels.append(Level(self.clock(), used, pending, is_saturated))
 
     def seconds(self, name: str) -> float:

@@ -1,6 +1,6 @@
-"""What a pool's snapshot has to say, number by number, kept by those who did it all; the other side of every assertion.
+"""The expected numbers of a pool's snapshot, noted by the code that acts on the pool.
 
-Durations are kept in lists, one integer each. Nothing is derived as the code under test derives it.
+Durations are kept in lists, one integer each. Nothing is derived in the way of the code under test.
 """
 
 from collections import Counter
@@ -34,10 +34,10 @@ class Truth:
         others: Mapping[str, int],
         unknown: AbstractSet[str] = frozenset(),
     ) -> dict[str, tuple[object, object]]:
-        """Return each number that is not as it has to be, with both values.
+        """Return each number that is wrong, with both values.
 
-        *used* is since when each used connection is used; *others* are what only the caller knows, *unknown* is what
-        even the caller does not.
+        *used* has the begin of each present use; *others* are expected numbers that only the caller knows, *unknown*
+        the names of numbers that it does not know either.
         """
         expected = self._counters() | self._gauges(used) | dict(others)
         expected = {name: value for name, value in expected.items() if name not in unknown}
