@@ -53,7 +53,8 @@ def config_of(pool: Pool) -> PoolConfig:
     """Return the pool's limits and settings."""
     limit = limit_of(pool)
     if isinstance(pool, QueuePool):
-        most, idle = (None if limit == UNLIMITED else limit), pool.size() or None
+        # SQLAlchemy accepts a negative pool_size: it keeps every idle connection.
+        most, idle = (None if limit == UNLIMITED else max(0, limit)), max(0, pool.size()) or None
     else:
         most = idle = 1 if isinstance(pool, StaticPool | AssertionPool) else None
     labels = {key: _text(value) for key, value in settings_of(pool) if value is not None}

@@ -1,67 +1,45 @@
-"""The snapshot of a pool when SQLAlchemy cannot be measured: how many connections are used, and nothing else.
+"""A pool of a process whose SQLAlchemy cannot be measured: how many connections are used, and nothing else.
 
 Pure values, as in `snapshot`.
 """
 
-from dataclasses import fields
-from types import MappingProxyType
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot, Value
+from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.validation import Count, validate
 
 
-class DegradedPoolSnapshot(PoolSnapshot):
-    """A `PoolSnapshot` of which only `used` is known: every other number is None, and no output has it.
+@dataclass(frozen=True, slots=True)
+class DegradedPoolSnapshot:
+    """What is shown in the place of a `PoolSnapshot`, of which it has the attributes: all but *used* are None.
 
     Attributes:
+        identity: The pool's identity.
         used: Used connections now; None for a pool that has no public count.
     """
 
-    __slots__ = ()
+    identity: PoolIdentity
+    used: Count | None
 
-    used: int | None  # type: ignore[assignment]  # the base class always has it
+    idle = pending = open = max = idle_max = detached = used_peak = pending_peak = orphaned = lost_places = None
+    accounting_drift = connects = leaked = timeouts = checkouts = acquire_failures = closes = invalidations = None
+    wait_time = create_time = use_time = used_seconds = pending_seconds = saturated_seconds = oldest_use_seconds = None
+    info = None
 
-    def __init__(self, identity: PoolIdentity, used: int | None) -> None:
-        known = {"identity": identity, "config": PoolConfig(), "used": used, "counters": MappingProxyType({})}
-        for field in fields(PoolSnapshot):
-            object.__setattr__(self, field.name, known.get(field.name))
-
-    def value(self, field: str) -> Value:
-        """Return what a metric of this *field* shows: the used connections, and None for all others."""
-        return {"used": self.used} if field == "count" and self.used is not None else None
+    def __post_init__(self) -> None:
+        validate(self, repr(self.name))
 
     @property
-    def open(self) -> None:  # type: ignore[override]  # not known
-        """Not known."""
+    def name(self) -> str:
+        """The pool's name."""
+        return self.identity.name
 
     @property
-    def connects(self) -> None:  # type: ignore[override]  # likewise
-        """Not known."""
+    def count(self) -> Mapping[str, int] | None:
+        """The used connections; None where they are not known."""
+        return None if self.used is None else {"used": self.used}
 
-    @property
-    def leaked(self) -> None:  # type: ignore[override]  # likewise
-        """Not known."""
-
-    @property
-    def acquire_failures(self) -> None:  # type: ignore[override]  # likewise
-        """Not known."""
-
-    @property
-    def closes(self) -> None:  # type: ignore[override]  # likewise
-        """Not known."""
-
-    @property
-    def invalidations(self) -> None:  # type: ignore[override]  # likewise
-        """Not known."""
-
-    @property
-    def timeouts(self) -> None:  # type: ignore[override]  # likewise
-        """Not known."""
-
-    @property
-    def checkouts(self) -> None:  # type: ignore[override]  # likewise
-        """Not known."""
-
-    @property
-    def info(self) -> None:  # type: ignore[override]  # likewise
-        """Not known."""
+    def value(self, field: str) -> Mapping[str, int] | None:
+        """Return what a metric of this *field* shows: nothing, but for the used connections."""
+        return self.count if field == "count" else None

@@ -6,7 +6,7 @@ Pure values; nothing here may know SQLAlchemy, a file or an output format.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pool_exporter.metrics.frozen import frozen
+from pool_exporter.metrics.validation import Count, validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class PoolConfig:
         labels: The labels of `sqlalchemy_pool_info`.
     """
 
-    max: int | None = None
-    idle_max: int | None = None
+    max: Count | None = None
+    idle_max: Count | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", frozen(self.labels))
+        validate(self)

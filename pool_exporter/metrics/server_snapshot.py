@@ -7,11 +7,9 @@ clock, or match the two sides: `probe.backend_matching` does that.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
-from pool_exporter.metrics.frozen import check_numbers, closed, frozen, number_fields
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.metric import Label
 from pool_exporter.metrics.server_metrics import (
     BACKEND_STATES,
     BOUNCER_CLIENTS,
@@ -19,6 +17,7 @@ from pool_exporter.metrics.server_metrics import (
     HELD_STATES,
     SERVER_ERRORS,
 )
+from pool_exporter.metrics.validation import Count, Flag, Seconds, Unbounded, validate
 
 PGBOUNCER: Final = "pgbouncer"
 """The system of a PgBouncer's console, in the place of a database system."""
@@ -28,16 +27,16 @@ LabelValues = tuple[str, ...]
 
 Counts = Mapping[LabelValues, Mapping[str, int]]
 """Numbers by names, and by the values of a closed label set."""
+CountsByBackendState: TypeAlias = Mapping[LabelValues, Annotated[Mapping[str, int], BACKEND_STATES]]
+CountsByHeldState: TypeAlias = Mapping[LabelValues, Annotated[Mapping[str, int], HELD_STATES]]
+CountsOfClients: TypeAlias = Mapping[LabelValues, Annotated[Mapping[str, int], BOUNCER_CLIENTS]]
+CountsOfServers: TypeAlias = Mapping[LabelValues, Annotated[Mapping[str, int], BOUNCER_SERVERS]]
 
-PoolCounts = Mapping[LabelValues, int]
+PoolCounts = Mapping[LabelValues, Count]
 """Numbers by the names of a pool and its service."""
 
 ServerValue: TypeAlias = float | Mapping[str, int] | Counts | PoolCounts | None
 """What a metric of a server shows."""
-
-
-def _closed_by_names(label: Label, counts: Counts, what: str) -> Counts:
-    return frozen({names: closed(label, states, what) for names, states in counts.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,40 +70,43 @@ class Backend:
         age_seconds_max: It is at most this old; infinity if nothing is known of its age.
     """
 
-    pid: int
-    started: float
+    pid: Count
+    started: Seconds
     application: str
     database: str
     state: str
-    transaction_seconds: float | None = None
-    age_seconds_max: float = math.inf
+    transaction_seconds: Seconds | None = None
+    age_seconds_max: Unbounded = math.inf
+
+    def __post_init__(self) -> None:
+        validate(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Bouncer:
     """What a PgBouncer's console shows: by database and user, and pool sizes by database."""
 
-    clients: Counts
-    servers: Counts
-    maxwait_seconds: Mapping[LabelValues, float]
-    pool_size: Mapping[LabelValues, int]
+    clients: CountsOfClients
+    servers: CountsOfServers
+    maxwait_seconds: Mapping[LabelValues, Seconds]
+    pool_size: Mapping[LabelValues, Count]
 
     def __post_init__(self) -> None:
-        for name, label in (("clients", BOUNCER_CLIENTS), ("servers", BOUNCER_SERVERS)):
-            object.__setattr__(self, name, _closed_by_names(label, getattr(self, name), f"PgBouncer: {name}"))
-        for name in ("maxwait_seconds", "pool_size"):
-            object.__setattr__(self, name, frozen(getattr(self, name)))
+        validate(self)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerStats:
     """One query of a server: its limit (None: unknown), and its backends, or counts where it does not list them."""
 
-    limit: int | None
+    limit: Count | None
     backends: tuple[Backend, ...] = ()
-    connections: Counts = field(default_factory=dict)
+    connections: CountsByBackendState = field(default_factory=dict)
     has_transactions: bool = True
     bouncer: Bouncer | None = None
+
+    def __post_init__(self) -> None:
+        validate(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +121,13 @@ class PoolConnection:
         age_seconds: Since it was opened; None if it was found open.
     """
 
-    pid: int
-    use_seconds: float | None = None
-    opened: int = 0
-    age_seconds: float | None = None
+    pid: Count
+    use_seconds: Seconds | None = None
+    opened: Count = 0
+    age_seconds: Seconds | None = None
+
+    def __post_init__(self) -> None:
+        validate(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +144,13 @@ class LivePool:
     """
 
     identity: PoolIdentity
-    max: int | None
+    max: Count | None
     connections: tuple[PoolConnection, ...] = ()
     process: str = ""
     is_worker: bool = True
+
+    def __post_init__(self) -> None:
+        validate(self, repr(self.identity.name))
 
     @property
     def pids(self) -> frozenset[int]:
@@ -155,29 +163,24 @@ class ServerSnapshot:
     """One server at one moment, as `SERVER_METRICS` show it. None stands for what is unknown, and is not shown."""
 
     identity: ServerIdentity
-    up: int
-    errors: Mapping[str, int]
-    pools: int
-    budget: float
-    last_success_timestamp: float | None = None
-    connections_max: int | None = None
-    connections: Counts = field(default_factory=dict)
-    oldest_transaction_seconds: float | None = None
-    oldest_idle_transaction_seconds: float | None = None
-    orphaned: int | None = None
-    held: Counts = field(default_factory=dict)
+    up: Flag
+    errors: Annotated[Mapping[str, int], SERVER_ERRORS]
+    pools: Count
+    budget: Unbounded
+    last_success_timestamp: Seconds | None = None
+    connections_max: Count | None = None
+    connections: CountsByBackendState = field(default_factory=dict)
+    oldest_transaction_seconds: Seconds | None = None
+    oldest_idle_transaction_seconds: Seconds | None = None
+    orphaned: Count | None = None
+    held: CountsByHeldState = field(default_factory=dict)
     shared: PoolCounts = field(default_factory=dict)
     idle_in_transaction: PoolCounts = field(default_factory=dict)
     gone: PoolCounts = field(default_factory=dict)
     bouncer: Bouncer | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "errors", closed(SERVER_ERRORS, self.errors, f"{self.identity}: errors"))
-        for name, label in (("connections", BACKEND_STATES), ("held", HELD_STATES)):
-            object.__setattr__(self, name, _closed_by_names(label, getattr(self, name), f"{self.identity}: {name}"))
-        for name in ("shared", "idle_in_transaction", "gone"):
-            object.__setattr__(self, name, frozen(getattr(self, name)))
-        check_numbers(self, _NUMBERS_OF_SERVER, f"{self.identity}: ", flags=("up",))
+        validate(self, str(self.identity))
 
     def value(self, field: str) -> ServerValue:
         """Return what a metric of this *field* shows; None where there is nothing to show."""
@@ -203,6 +206,3 @@ class ServerSnapshot:
     def bouncer_pool_size(self) -> Mapping[LabelValues, int]:
         """The size of a PgBouncer's pools of a database."""
         return self.bouncer.pool_size if self.bouncer else {}
-
-
-_NUMBERS_OF_SERVER: Final = number_fields(ServerSnapshot)

@@ -6,13 +6,13 @@ this module may know SQLAlchemy, an output format, a file or a clock.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
-from typing import Final, TypeAlias, cast
+from typing import Annotated, Final, TypeAlias, cast
 
-from pool_exporter.metrics.exporter_metrics import PUSH_RESULTS, SET_ASIDE, WORKER_ENDS, WORKER_STATES
-from pool_exporter.metrics.frozen import check_numbers, closed, frozen, number_fields
+from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
+from pool_exporter.metrics.health import DirectoryHealth, PushHealth
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.metric import Kind, Label
 from pool_exporter.metrics.pool_metrics import (
@@ -21,8 +21,9 @@ from pool_exporter.metrics.pool_metrics import (
     POOL_METRICS,
 )
 from pool_exporter.metrics.server_snapshot import LivePool, ServerSnapshot
+from pool_exporter.metrics.validation import Allowed, Count, Flag, Seconds, Signed, validate
 
-Count: TypeAlias = int | Mapping[str, int]
+Counter: TypeAlias = int | Mapping[str, int]
 """A counter: a number, or one for each value of a closed label set."""
 
 _DERIVED: Final = frozenset({"timeouts", "checkouts", "used_seconds", "pending_seconds", "saturated_seconds"})
@@ -46,10 +47,13 @@ class Exemplar:
         span_id: The span.
     """
 
-    seconds: float
-    at: int
-    trace_id: int
-    span_id: int
+    seconds: Seconds
+    at: Count
+    trace_id: Count
+    span_id: Count
+
+    def __post_init__(self) -> None:
+        validate(self)
 
     @property
     def bucket(self) -> int:
@@ -67,15 +71,14 @@ class Histogram:
         exemplars: At most one for each bucket that is not empty.
     """
 
-    buckets: tuple[int, ...]
-    sum: float
+    buckets: Annotated[tuple[int, ...], Allowed.FINITE]
+    sum: Seconds
     exemplars: tuple[Exemplar, ...] = ()
 
     def __post_init__(self) -> None:
+        validate(self)
         if len(self.buckets) != BUCKETS:
-            raise ValueError(f"a histogram has {BUCKETS} buckets, got {len(self.buckets)}")
-        if min(self.buckets) < 0 or not 0 <= self.sum < float("inf"):
-            raise ValueError(f"a histogram holds no negative or infinite value, got {self.buckets}, sum {self.sum}")
+            raise ValueError(f"Histogram: buckets must be {BUCKETS}, got {self.buckets!r}")
 
     @property
     def count(self) -> int:
@@ -101,40 +104,26 @@ class PoolSnapshot:
 
     identity: PoolIdentity
     config: PoolConfig
-    used: int
-    idle: int
-    pending: int
+    used: Count
+    idle: Count
+    pending: Count
     wait_time: Histogram
     create_time: Histogram
     use_time: Histogram
-    counters: Mapping[str, Count]
-    detached: int
-    used_peak: int
-    pending_peak: int
-    used_seconds: float
-    pending_seconds: float
-    saturated_seconds: float
-    oldest_use_seconds: float
-    orphaned: int
-    accounting_drift: int
-    lost_places: int
+    counters: Annotated[Mapping[str, Counter], COUNTERS]
+    detached: Count
+    used_peak: Count
+    pending_peak: Count
+    used_seconds: Seconds
+    pending_seconds: Seconds
+    saturated_seconds: Seconds
+    oldest_use_seconds: Seconds
+    orphaned: Count
+    accounting_drift: Signed
+    lost_places: Count
 
     def __post_init__(self) -> None:
-        check_numbers(self, _OF_POOL, f"pool {self.name!r}: ")
-        if self.counters.keys() != COUNTERS.keys():
-            raise ValueError(f"pool {self.name!r} has the counters {', '.join(COUNTERS)}, got {[*self.counters]}")
-        counters = {name: self._counter(name, label) for name, label in COUNTERS.items()}
-        object.__setattr__(self, "counters", frozen(counters))
-
-    def _counter(self, name: str, label: Label | None) -> Count:
-        value = self.counters[name]
-        if label is not None and isinstance(value, Mapping):
-            return closed(label, value, f"pool {self.name!r}: {name}")
-        if label is not None or isinstance(value, Mapping):
-            raise ValueError(f"pool {self.name!r}: {name} cannot be {value!r}")
-        if value < 0:
-            raise ValueError(f"pool {self.name!r}: {name} is never negative, got {value!r}")
-        return value
+        validate(self, repr(self.name))
 
     def value(self, field: str) -> Value:
         """Return what a metric of this *field* shows; None where there is nothing to show."""
@@ -206,43 +195,10 @@ class PoolSnapshot:
         return self.config.labels
 
 
-_OF_POOL: Final = tuple(name for name in number_fields(PoolSnapshot) if name != "accounting_drift")
+AnyPoolSnapshot: TypeAlias = PoolSnapshot | DegradedPoolSnapshot
+"""One pool, whether it is measured or not."""
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryHealth:
-    """What only a reader of the shared directory knows: its workers and files, as `EXPORTER_METRICS` show them."""
-
-    workers: Mapping[str, int]
-    workers_ended: Mapping[str, int]
-    files: int
-    files_set_aside: Mapping[str, int]
-    torn_reads: int
-    fold_errors: int
-    pools_dropped: int
-    pools_folded_together: int
-    scrape_duration_seconds: float
-    last_fold_timestamp_seconds: float | None
-
-    def __post_init__(self) -> None:
-        for name, label in (("workers", WORKER_STATES), ("workers_ended", WORKER_ENDS), ("files_set_aside", SET_ASIDE)):
-            object.__setattr__(self, name, closed(label, getattr(self, name), name))
-        check_numbers(self, _NUMBERS_OF_DIRECTORY)
-
-
-@dataclass(frozen=True, slots=True)
-class PushHealth:
-    """What only a process that pushes over OTLP knows, as `EXPORTER_METRICS` show it."""
-
-    otlp_pushes: Mapping[str, int]
-    otlp_push_age_seconds: float
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "otlp_pushes", closed(PUSH_RESULTS, self.otlp_pushes, "otlp_pushes"))
-        check_numbers(self, ("otlp_push_age_seconds",))
-
-
-_NUMBERS_OF_DIRECTORY: Final = number_fields(DirectoryHealth)
 _OF_DIRECTORY: Final = frozenset(field.name for field in fields(DirectoryHealth))
 _OF_PUSH: Final = frozenset(field.name for field in fields(PushHealth))
 
@@ -252,7 +208,7 @@ class Snapshot:
     """All pools at one moment, ordered by their identities, and the exporter's own health.
 
     Attributes:
-        pools: The instrumented pools.
+        pools: The instrumented pools that are measured.
         hook_errors: Errors inside the hooks.
         build: Versions, as labels.
         degraded: 1 if this process cannot measure its SQLAlchemy, else 0; None from a reader of a shared directory.
@@ -264,25 +220,33 @@ class Snapshot:
         push: What a process that pushes over OTLP adds.
         live: What each pool of a living process holds, for a probe.
         servers: What a probe found at the database servers.
+        degraded_pools: The instrumented pools that are not measured.
     """
 
     pools: tuple[PoolSnapshot, ...] = ()
-    hook_errors: int = 0
+    hook_errors: Count = 0
     build: Mapping[str, str] = field(default_factory=dict)
-    degraded: int | None = None
-    pools_instrumented: int | None = None
-    pools_ended: int | None = None
-    transport_errors: int | None = None
+    degraded: Flag | None = None
+    pools_instrumented: Count | None = None
+    pools_ended: Count | None = None
+    transport_errors: Count | None = None
     directory: DirectoryHealth | None = None
-    web_config_stale: int | None = None
+    web_config_stale: Flag | None = None
     push: PushHealth | None = None
     live: tuple[LivePool, ...] = ()
     servers: tuple[ServerSnapshot, ...] = ()
+    degraded_pools: tuple[DegradedPoolSnapshot, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "pools", tuple(sorted(self.pools, key=lambda pool: pool.identity.values())))
-        object.__setattr__(self, "build", frozen(self.build))
-        check_numbers(self, _NUMBERS_OF_ALL, flags=("degraded", "web_config_stale"))
+        validate(self)
+        object.__setattr__(self, "pools", tuple(sorted(self.pools, key=_by_identity)))
+
+    @property
+    def shown_pools(self) -> tuple[AnyPoolSnapshot, ...]:
+        """All instrumented pools, measured or not, ordered by their identities."""
+        return (
+            tuple(sorted((*self.pools, *self.degraded_pools), key=_by_identity)) if self.degraded_pools else self.pools
+        )
 
     def value(self, field: str) -> Value:
         """Return what a metric of this *field* shows; None where there is nothing to show."""
@@ -294,7 +258,18 @@ class Snapshot:
         return shown
 
 
-_NUMBERS_OF_ALL: Final = number_fields(Snapshot)
+def by_kind(
+    pools: Iterable[AnyPoolSnapshot],
+) -> tuple[tuple[PoolSnapshot, ...], tuple[DegradedPoolSnapshot, ...]]:
+    """Return the measured pools of *pools*, and those that are not measured."""
+    found = tuple(pools)
+    measured = tuple(pool for pool in found if isinstance(pool, PoolSnapshot))
+    return measured, tuple(pool for pool in found if isinstance(pool, DegradedPoolSnapshot))
+
+
+def _by_identity(pool: AnyPoolSnapshot) -> tuple[str, ...]:
+    return pool.identity.values()
+
 
 Source: TypeAlias = Callable[[], Snapshot]
 """Returns a new snapshot at each call."""

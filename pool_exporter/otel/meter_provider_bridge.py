@@ -26,11 +26,10 @@ from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, NoOpMet
 from opentelemetry.metrics import get_meter_provider as global_provider
 
 from pool_exporter.hook_errors import errors, result_or_none
-from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
 from pool_exporter.metrics.metric import Kind, Metric
 from pool_exporter.metrics.parts import OPENTELEMETRY, parts
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
-from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot, Snapshot
+from pool_exporter.metrics.snapshot import AnyPoolSnapshot, Histogram, Snapshot, by_kind
 from pool_exporter.otel.histogram_replay import HistogramReplay
 from pool_exporter.otel.points import METRICS, SCHEMA_URL, SCOPE, Attributes, attributes_of, unit_of
 from pool_exporter.version import build
@@ -48,7 +47,7 @@ _log = logging.getLogger("pool_exporter")
 class PoolMonitor(Protocol):
     """What the bridge needs of a monitor."""
 
-    def snapshot(self) -> PoolSnapshot:
+    def snapshot(self) -> AnyPoolSnapshot:
         """Return the pool's numbers as they are now."""
 
 
@@ -94,12 +93,19 @@ class MeterProviderBridge:
         """Return a snapshot of the pools that are reported to the provider; None if there are none."""
         monitors = [monitor for monitor in self._all_monitors() if self.is_of_all or monitor in self.chosen]
         pools = [result_or_none(monitor.snapshot) for monitor in monitors]
-        found = tuple(pool for pool in pools if pool is not None)
-        degraded = any(isinstance(pool, DegradedPoolSnapshot) for pool in found)
-        if not found:
+        measured, degraded = by_kind(pool for pool in pools if pool is not None)
+        if not measured and not degraded:
             return None
         instrumented, ended = self._counts()
-        return Snapshot(found, errors.count, build(), int(degraded), instrumented, ended)
+        return Snapshot(
+            measured,
+            errors.count,
+            build(),
+            degraded=int(bool(degraded)),
+            pools_instrumented=instrumented,
+            pools_ended=ended,
+            degraded_pools=degraded,
+        )
 
     def restart_after_fork(self) -> None:
         """Begin anew in a forked child, where a thread of the parent may hold the lock."""
@@ -255,9 +261,9 @@ def _make_instrument(meter: Meter, metric: Metric, callback: Callable[[CallbackO
 
 def _observations(metric: Metric, snapshot: Snapshot) -> Iterator[Observation]:
     if metric.name in _OF_POOLS:
-        for pool in snapshot.pools:
+        for pool in snapshot.shown_pools:
             yield from _parts(metric, pool.value(metric.field), attributes_of(pool.identity))
-    elif snapshot.pools:
+    elif snapshot.shown_pools:
         yield from _parts(metric, snapshot.value(metric.field), {})
 
 

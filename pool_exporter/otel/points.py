@@ -19,7 +19,7 @@ from pool_exporter.metrics.parts import OPENTELEMETRY, Part, labels_of, parts
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_LABELS, POOL_METRICS
 from pool_exporter.metrics.server_metrics import SERVER_LABELS, SERVER_METRICS
 from pool_exporter.metrics.server_snapshot import ServerIdentity, ServerSnapshot
-from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot, Snapshot
+from pool_exporter.metrics.snapshot import AnyPoolSnapshot, Histogram, Snapshot
 
 Attributes: TypeAlias = dict[str, str | int]
 
@@ -37,7 +37,7 @@ ALL_METRICS: Final = (*METRICS, *SERVER_METRICS)
 GROWING: Final = frozenset({Kind.COUNTER, Kind.HISTOGRAM})
 """The kinds of metrics with values that never fall. Only these are ever reported as deltas."""
 
-_Measured: TypeAlias = PoolSnapshot | ServerSnapshot | Snapshot
+_Measured: TypeAlias = AnyPoolSnapshot | ServerSnapshot | Snapshot
 _Key: TypeAlias = PoolIdentity | ServerIdentity | None
 _PORT: Final = "server.port"
 
@@ -87,7 +87,7 @@ class PointStream:
         """Return the points of each metric by its name, as of *now*; metrics without points are left out."""
         found: dict[str, list[Point]] = {}
         self._read = {}
-        for pool in snapshot.pools:
+        for pool in snapshot.shown_pools:
             self._add(found, POOL_METRICS, pool, pool.identity, now)
         self._add(found, EXPORTER_METRICS, snapshot, None, now)
         for server in snapshot.servers:

@@ -46,7 +46,9 @@ def _bouncer(pools: Iterable[Row], databases: Iterable[Row]) -> Bouncer:
             names: {state: row[f"sv_{state}"] for state in BOUNCER_SERVERS.values} for names, row in by_names.items()
         },
         maxwait_seconds={
-            names: row["maxwait"] + row.get("maxwait_us", 0) / _MICROSECONDS for names, row in by_names.items()
+            # A clock that was set back must not cost the other numbers.
+            names: max(0.0, row["maxwait"] + row.get("maxwait_us", 0) / _MICROSECONDS)
+            for names, row in by_names.items()
         },
         pool_size={(row["name"],): row["pool_size"] for row in databases if row["name"] != PGBOUNCER},
     )

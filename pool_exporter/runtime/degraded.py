@@ -16,7 +16,6 @@ from sqlalchemy.pool import Pool
 from pool_exporter.environment import wait_threshold_ns
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_names import PoolNames
 from pool_exporter.state.pool_state import PoolState
@@ -32,10 +31,10 @@ class DegradedMonitor(Monitor):
         """Keep *target* weakly; *remove* is called when the monitor is closed. `DegradedPools` makes monitors."""
         self.identity, self.config = identity, PoolConfig()
         self._target, self._remove = ref(target), remove
-        self._last: PoolSnapshot | None = None
+        self._last: DegradedPoolSnapshot | None = None  # type: ignore[assignment]  # likewise
         self._is_closed = False
 
-    def snapshot(self) -> PoolSnapshot:
+    def snapshot(self) -> DegradedPoolSnapshot:  # type: ignore[override]  # a measured pool has more
         """Return how many connections are used now; from a closed monitor, when it was closed."""
         if self._last is not None:
             return self._last

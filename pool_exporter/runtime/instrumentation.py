@@ -15,7 +15,7 @@ from pool_exporter.hooks.compatibility import is_supported
 from pool_exporter.hooks.pool_description import identity_of
 from pool_exporter.hooks.sqlalchemy_private import engine_behind
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.metrics.snapshot import Snapshot, by_kind
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.registry import registry
@@ -119,14 +119,16 @@ def snapshot() -> Snapshot:
     instrumented, ended = registry.pool_counts()
     failed = registry.storage.errors if registry.storage.directory else None
     pools = [result_or_none(monitor.snapshot) for monitor in shown_monitors()]
+    measured, degraded = by_kind(pool for pool in pools if pool is not None)
     return Snapshot(
-        tuple(pool for pool in pools if pool is not None),
+        measured,
         errors.count,
         build(),
         degraded=int(degraded_pools.is_used),
         pools_instrumented=instrumented,
         pools_ended=ended,
         transport_errors=failed,
+        degraded_pools=degraded,
     )
 
 

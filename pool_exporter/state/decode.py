@@ -11,7 +11,7 @@ from typing import Final
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import BUCKETS
 from pool_exporter.metrics.server_snapshot import LivePool, PoolConnection
-from pool_exporter.metrics.snapshot import Count, Histogram, PoolSnapshot
+from pool_exporter.metrics.snapshot import Counter, Histogram, PoolSnapshot
 from pool_exporter.state import layout
 from pool_exporter.state.checkout_details import read_owner, read_server_pid
 from pool_exporter.state.layout import Slots
@@ -85,8 +85,8 @@ def _histogram(slots: Sequence[int], start: int) -> Histogram:
     return Histogram(tuple(slots[start:end]), _seconds(slots[end]))
 
 
-def _counters(slots: Sequence[int]) -> dict[str, Count]:
-    counters: dict[str, Count] = {name: slots[slot] for name, slot in _SINGLE}
+def _counters(slots: Sequence[int]) -> dict[str, Counter]:
+    counters: dict[str, Counter] = {name: slots[slot] for name, slot in _SINGLE}
     for name, values, run in _LABELLED:
         counters[name] = dict(zip(values, slots[run], strict=True))
     return counters

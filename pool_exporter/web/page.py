@@ -10,7 +10,7 @@ from typing import Final
 
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.snapshot import AnyPoolSnapshot, Snapshot
 
 SECURITY_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -83,8 +83,8 @@ _DETAILS: Final = {
 def render(snapshot: Snapshot, metrics: str = "/metrics") -> str:
     """Return the page for all pools of *snapshot*; *metrics* is the path of the metrics."""
     links = ((metrics.lstrip("/"), "the metrics, for Prometheus"), *_LINKS)
-    differing = _differing(pool.identity for pool in snapshot.pools)
-    rows = [_row(pool, differing[pool.name]) for pool in snapshot.pools]
+    differing = _differing(pool.identity for pool in snapshot.shown_pools)
+    rows = [_row(pool, differing[pool.name]) for pool in snapshot.shown_pools]
     return _PAGE.format(
         style=_STYLE,
         version=escape(snapshot.build.get("version", "")),
@@ -106,7 +106,7 @@ def _differing(identities: Iterable[PoolIdentity]) -> Mapping[str, list[str]]:
     }
 
 
-def _row(pool: PoolSnapshot, differing: list[str]) -> str:
+def _row(pool: AnyPoolSnapshot, differing: list[str]) -> str:
     limit = "unknown" if isinstance(pool, DegradedPoolSnapshot) else "no limit" if pool.max is None else str(pool.max)
     is_full = pool.max is not None and pool.used >= pool.max
     numbers = (

@@ -38,7 +38,7 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
 
     What only the reader of a shared directory, a probe or a push knows is left out where there is none.
     """
-    pools = [(pool, labels_of(POOL_LABELS, pool.identity.values(), PROMETHEUS)) for pool in snapshot.pools]
+    pools = [(pool, labels_of(POOL_LABELS, pool.identity.values(), PROMETHEUS)) for pool in snapshot.shown_pools]
     for metric in POOL_METRICS:
         yield _family(metric, [(labels, pool.value(metric.field)) for pool, labels in pools])
     for metric in EXPORTER_METRICS:

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.exporter_metrics import SET_ASIDE, WORKER_ENDS, WORKER_STATES
+from pool_exporter.metrics.health import DirectoryHealth
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.server_snapshot import LivePool
-from pool_exporter.metrics.snapshot import DirectoryHealth, PoolSnapshot, Snapshot
+from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.state import layout
 from pool_exporter.state.aggregate import ProcessSlots, aggregate, aggregate_config, as_final_counters, is_busy
 from pool_exporter.state.decode import decode, integrals_of, live_pool, never_falling

@@ -12,9 +12,10 @@ from prometheus_client import parser
 from prometheus_client.core import Metric as Family
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
+from pool_exporter.metrics.health import DirectoryHealth, PushHealth
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import BUCKETS, EXPORTER_METRICS, POOL_METRICS
-from pool_exporter.metrics.snapshot import COUNTERS, DirectoryHealth, Histogram, PoolSnapshot, PushHealth, Snapshot
+from pool_exporter.metrics.snapshot import COUNTERS, Histogram, PoolSnapshot, Snapshot
 from pool_exporter.web import responses
 
 METRICS: Final = (*POOL_METRICS, *EXPORTER_METRICS)

@@ -94,6 +94,8 @@ def test_password_of_every_kind() -> None:
         (QueuePool(Database().connect, pool_size=5, max_overflow=0), 5, 5),
         (QueuePool(Database().connect, pool_size=0, max_overflow=10), None, None),
         (QueuePool(Database().connect, pool_size=5, max_overflow=-1), None, 5),
+        (QueuePool(Database().connect, pool_size=-5, max_overflow=7), 2, None),
+        (QueuePool(Database().connect, pool_size=-5, max_overflow=2), 0, None),
         (NullPool(Database().connect), None, None),
         (StaticPool(Database().connect), 1, 1),
         (AssertionPool(Database().connect), 1, 1),

@@ -221,7 +221,7 @@ def test_pool_with_impossible_numbers_says_so(directory: Path) -> None:
 
     [fault] = pools.keys() - {None}
 
-    assert fault.startswith("pool 'bad': pending_seconds is never negative")
+    assert fault.startswith("PoolSnapshot of 'bad': pending_seconds must be finite and not negative")
     assert (None, 7) == (pools[fault], pools[None]["connects"])
 
 

@@ -109,7 +109,7 @@ def test_prometheus_tells_a_dead_target_and_a_bad_query(prometheus_binary: Path)
     [
         ({"counters": {**snapshot().counters, "connects": 3}}, "3 connects - 0 closes are not 1 open + 0 detached"),
         ({"accounting_drift": -1}, "drift -1"),
-        ({"used": 16, "idle": -15}, "idle is never negative"),
+        ({"used": 16, "idle": -15}, "idle must be finite and not negative"),
     ],
     ids=["connects", "drift", "negative"],
 )

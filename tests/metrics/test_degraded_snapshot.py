@@ -24,18 +24,20 @@ def test_used_is_all_that_prometheus_gets() -> None:
     """One sample says how many connections are used."""
     labels = {"db_client_connection_pool_name": "orders", "db_client_connection_state": "used"}
 
-    assert [("db_client_connection_count", labels, 3)] == samples(Snapshot((DegradedPoolSnapshot(ORDERS, 3),)))
+    assert [("db_client_connection_count", labels, 3)] == samples(
+        Snapshot(degraded_pools=(DegradedPoolSnapshot(ORDERS, 3),))
+    )
 
 
 def test_without_a_public_count_there_is_nothing() -> None:
     """A pool that does not count its connections has no sample."""
-    assert [] == samples(Snapshot((DegradedPoolSnapshot(ORDERS, None),)))
+    assert [] == samples(Snapshot(degraded_pools=(DegradedPoolSnapshot(ORDERS, None),)))
 
 
 @pytest.mark.parametrize("reads", [1, 2])
 def test_used_is_all_that_opentelemetry_gets(reads: int) -> None:
     """The first read and the next ones have one point, also when they are compared with what was sent before."""
-    stream, snapshot = PointStream(0), Snapshot((DegradedPoolSnapshot(ORDERS, 3),))
+    stream, snapshot = PointStream(0), Snapshot(degraded_pools=(DegradedPoolSnapshot(ORDERS, 3),))
     for now in range(reads - 1):
         stream.read(snapshot, now)
         stream.commit(now)
@@ -48,6 +50,6 @@ def test_used_is_all_that_opentelemetry_gets(reads: int) -> None:
 
 def test_page_says_what_is_unknown() -> None:
     """The page shows the used connections, and that the rest is unknown."""
-    page = render(Snapshot((DegradedPoolSnapshot(ORDERS, 3),)))
+    page = render(Snapshot(degraded_pools=(DegradedPoolSnapshot(ORDERS, 3),)))
 
     assert "<td>3</td><td>unknown</td><td>unknown</td><td>unknown</td>" in page

@@ -1,6 +1,5 @@
 """What a pool's slots say of its connections on the server, and what a snapshot of a server may hold."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,55 +76,6 @@ def test_server_names_itself() -> None:
     """A server is called by what it is and where."""
     assert "postgresql at db:5432" == str(ServerIdentity("postgresql", "db", "5432"))
     assert "postgresql at /run/postgresql" == str(ServerIdentity("postgresql", "/run/postgresql"))
-
-
-@pytest.mark.parametrize(
-    ("changes", "what"),
-    [
-        ({"errors": {"connect": 1}}, "errors"),
-        ({"errors": {**DATABASE.errors, "nonsense": 0}}, "errors"),
-        ({"errors": {**DATABASE.errors, "connect": -1}}, "errors"),
-        ({"connections": {("shop", "shop"): {"idle": 1}}}, "connections"),
-        ({"held": {("orders", "shop"): {"gone": 1}}}, "held"),
-    ],
-    ids=["incomplete", "unknown", "negative", "connections", "held"],
-)
-def test_server_has_its_closed_sets(changes: dict[str, Any], what: str) -> None:
-    """A server's numbers have every value of their label sets, nothing else, and none below 0."""
-    with pytest.raises(ValueError, match=f"postgresql at db.example.com:5432: {what}"):
-        replace(DATABASE, **changes)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("pools", "budget", "last_success_timestamp", "connections_max", "orphaned"),
-        *("oldest_transaction_seconds", "oldest_idle_transaction_seconds"),
-    ],
-)
-def test_server_has_no_negative_number(name: str) -> None:
-    """Nothing on a server is fewer than none, and no age is below 0."""
-    changes: dict[str, Any] = {name: -1}
-
-    with pytest.raises(ValueError, match=f"postgresql at db.example.com:5432: {name} is never negative, got -1"):
-        replace(DATABASE, **changes)
-
-
-@pytest.mark.parametrize("up", [-1, 2])
-def test_server_is_up_or_not(up: int) -> None:
-    """A server was queried or not: 1 or 0."""
-    with pytest.raises(ValueError, match="up is "):
-        replace(DATABASE, up=up)
-
-
-@pytest.mark.parametrize("what", ["clients", "servers"])
-def test_bouncer_has_its_closed_sets(what: str) -> None:
-    """A PgBouncer's numbers have every value of their label sets."""
-    assert BOUNCER.bouncer is not None
-    changes: dict[str, Any] = {what: {("shop", "app"): {"active": 1}}}
-
-    with pytest.raises(ValueError, match=f"PgBouncer: {what}"):
-        replace(BOUNCER.bouncer, **changes)
 
 
 @pytest.mark.parametrize(

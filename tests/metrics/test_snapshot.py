@@ -1,7 +1,6 @@
 """A snapshot refuses a value that no pool can have, and cannot be changed."""
 
 import dataclasses
-import math
 from collections import ChainMap
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -19,16 +18,13 @@ from pool_exporter.metrics.pool_metrics import (
     POOL_LABELS,
     POOL_METRICS,
 )
-from pool_exporter.metrics.snapshot import COUNTERS, Count, Histogram, PoolSnapshot, PushHealth, Snapshot
+from pool_exporter.metrics.snapshot import COUNTERS, Counter, Histogram, PoolSnapshot, Snapshot
 from pool_exporter.state.decode import decode
 from tests.fixtures.health import health, push_health
 from tests.golden import SNAPSHOT
 from tests.state.test_decode import CONFIG, IDENTITY, ORIGIN, read, slots_with
 
 NO_DURATIONS = Histogram((0,) * BUCKETS, 0.0)
-
-NO_NUMBERS = {"identity", "config", "wait_time", "create_time", "use_time", "counters", "accounting_drift"}
-NUMBERS = sorted({field.name for field in dataclasses.fields(PoolSnapshot)} - NO_NUMBERS)
 
 
 # Histograms.
@@ -44,24 +40,6 @@ def test_histogram_cumulates() -> None:
     histogram = Histogram((1,) * BUCKETS, 1.0)
 
     assert tuple(range(1, BUCKETS + 1)) == histogram.cumulative()
-
-
-@pytest.mark.parametrize(
-    ("buckets", "total"),
-    [
-        ((0,) * (BUCKETS - 1), 0.0),
-        ((0,) * (BUCKETS + 1), 0.0),
-        ((-1,) + (0,) * (BUCKETS - 1), 0.0),
-        ((0,) * BUCKETS, -0.5),
-        ((0,) * BUCKETS, math.inf),
-        ((0,) * BUCKETS, math.nan),
-    ],
-    ids=["too-few", "too-many", "negative-count", "negative-sum", "infinite-sum", "no-number"],
-)
-def test_impossible_histogram_is_refused(buckets: tuple[int, ...], total: float) -> None:
-    """A histogram that no durations can give is an error when it is built."""
-    with pytest.raises(ValueError, match="a histogram"):
-        Histogram(buckets, total)
 
 
 # Pools.
@@ -110,15 +88,6 @@ def test_pool_without_events_is_all_zeros() -> None:
     assert expected == read({})
 
 
-@pytest.mark.parametrize("name", NUMBERS)
-def test_negative_value_is_refused(name: str) -> None:
-    """No number of a pool is negative."""
-    changes: dict[str, Any] = {name: -1}
-
-    with pytest.raises(ValueError, match=f"'orders': {name} is never negative"):
-        dataclasses.replace(read({}), **changes)
-
-
 @pytest.mark.parametrize("kind", [dict, MappingProxyType, ChainMap], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("name", COUNTERS)
 def test_negative_counter_is_refused(name: str, kind: Callable[[dict[str, int]], Mapping[str, int]]) -> None:
@@ -126,79 +95,22 @@ def test_negative_counter_is_refused(name: str, kind: Callable[[dict[str, int]],
     label = COUNTERS[name]
     value = kind(dict.fromkeys(label.values, -1)) if label is not None else -1
 
-    with pytest.raises(ValueError, match=f"'orders': {name} is never negative"):
+    with pytest.raises(ValueError, match=f"'orders': counters.*{name}.* must be finite"):
         dataclasses.replace(read({}), counters={**read({}).counters, name: value})
 
 
 @pytest.mark.parametrize("wrong", [{"nonsense": 1}, {}, 1], ids=["unknown value", "none", "no mapping"])
-def test_labelled_counter_has_its_closed_set(wrong: Count) -> None:
+def test_labelled_counter_has_its_closed_set(wrong: Counter) -> None:
     """A labelled counter has every value of its label set and nothing else."""
-    with pytest.raises(ValueError, match=r"'orders'.* closes"):
+    with pytest.raises(ValueError, match=r"'orders': counters\['closes'\] must have"):
         dataclasses.replace(read({}), counters={**read({}).counters, "closes": wrong})
 
 
 @pytest.mark.parametrize("counters", [{}, {**read({}).counters, "novelties": 1}, {**read({}).counters, "leaked": {}}])
-def test_counters_are_the_catalogues(counters: Mapping[str, Count]) -> None:
+def test_counters_are_the_catalogues(counters: Mapping[str, Counter]) -> None:
     """A snapshot has each counter of the catalogue, as a number or by label as declared there, and no other."""
     with pytest.raises(ValueError, match="'orders'"):
         dataclasses.replace(read({}), counters=counters)
-
-
-@pytest.mark.parametrize("name", ["workers", "workers_ended", "files_set_aside"])
-def test_directory_health_has_closed_sets(name: str) -> None:
-    """What is said of the directory has every value of each label set and nothing else."""
-    changes: dict[str, Any] = {name: {"nonsense": 1}}
-
-    with pytest.raises(ValueError, match=name):
-        dataclasses.replace(health(SNAPSHOT), **changes)
-
-
-NUMBERS_OF_HEALTH = [
-    *("files", "torn_reads", "fold_errors", "pools_dropped", "pools_folded_together"),
-    *("scrape_duration_seconds", "last_fold_timestamp_seconds"),
-]
-
-
-@pytest.mark.parametrize("name", NUMBERS_OF_HEALTH)
-def test_directory_health_has_no_negative_number(name: str) -> None:
-    """Nothing in the directory is fewer than none, and no time is before its origin."""
-    changes: dict[str, Any] = {name: -1}
-
-    with pytest.raises(ValueError, match=f"{name} is never negative, got -1"):
-        dataclasses.replace(health(SNAPSHOT), **changes)
-
-
-@pytest.mark.parametrize("age", [-0.5, math.nan])
-def test_push_health_has_no_negative_age(age: float) -> None:
-    """The last push that arrived was in the past."""
-    with pytest.raises(ValueError, match="otlp_push_age_seconds is never negative"):
-        PushHealth({"arrived": 1, "failed": 0}, age)
-
-
-@pytest.mark.parametrize("name", ["hook_errors", "transport_errors", "pools_instrumented", "pools_ended"])
-def test_snapshot_has_no_negative_number(name: str) -> None:
-    """The exporter's own counts are none or more."""
-    changes: dict[str, Any] = {name: -1}
-
-    with pytest.raises(ValueError, match=f"{name} is never negative, got -1"):
-        Snapshot(**changes)
-
-
-@pytest.mark.parametrize("name", ["degraded", "web_config_stale"])
-def test_snapshot_has_flags(name: str) -> None:
-    """What is so or not so is 0 or 1, or None where it is unknown."""
-    values: list[dict[str, Any]] = [{name: value} for value in (0, 1, None)]
-    changes: dict[str, Any] = {name: 2}
-
-    assert [0, 1, None] == [Snapshot(**value).value(name) for value in values]
-    with pytest.raises(ValueError, match=f"{name} is 0 or 1, got 2"):
-        Snapshot(**changes)
-
-
-def test_push_health_has_a_closed_set() -> None:
-    """Pushes arrived or failed."""
-    with pytest.raises(ValueError, match="otlp_pushes"):
-        PushHealth({"arrived": 1}, 0.0)
 
 
 @pytest.mark.parametrize(

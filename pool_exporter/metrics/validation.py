@@ -1,0 +1,158 @@
+"""Validates a frozen dataclass when it is built, so that no output checks a value and none can change one.
+
+The annotation of a field says what it may hold: `Count`, `Seconds`, `Flag`, `Unbounded`, `Signed`, each of them also
+`| None`. A mapping that is annotated with a `Label` has each value of that closed set; one that is annotated with names
+of counters has each of these. `validate(self)` in `__post_init__` is the only check. A number without one of these
+annotations is a TypeError at the first instance, so that no field is left unchecked by mistake.
+
+Nothing here may know a metric, or what the values are used for.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from enum import Enum
+from functools import cache, partial
+from math import inf
+from types import MappingProxyType, UnionType
+from typing import Annotated, Final, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+from pool_exporter.metrics.metric import Label
+
+
+class Allowed(Enum):
+    """Which numbers a field may have."""
+
+    FINITE = "finite and not negative"
+    UNBOUNDED = "not negative"
+    FLAG = "0 or 1"
+    SIGNED = "finite"
+
+
+Count: TypeAlias = Annotated[int, Allowed.FINITE]
+"""So many of something, at least 0."""
+Seconds: TypeAlias = Annotated[float, Allowed.FINITE]
+"""A duration, an age or a Unix time in seconds, at least 0."""
+Unbounded: TypeAlias = Annotated[float, Allowed.UNBOUNDED]
+"""A number of at least 0; infinity stands for "no limit" or "unknown"."""
+Flag: TypeAlias = Annotated[int, Allowed.FLAG]
+Signed: TypeAlias = Annotated[int, Allowed.SIGNED]
+
+Check: TypeAlias = Callable[[object], object]
+"""Returns the value, a mapping as a copy that cannot be changed. Raises ValueError with the text after the name."""
+
+
+def validate(instance: object, of: str = "") -> None:
+    """Check the fields of a frozen dataclass that is being built, and make its mappings unchangeable.
+
+    Args:
+        instance: The dataclass instance, from its `__post_init__`.
+        of: What it is of, such as the name of a pool, for the message of an error.
+
+    Raises:
+        ValueError: A field has a value that its annotation does not allow. The error names class, field and value.
+        TypeError: A field is annotated as a number, without which numbers are allowed.
+    """
+    kind: type = type(instance)
+    for name, check in _checks_of(kind):
+        value = getattr(instance, name)
+        try:
+            checked = check(value)
+        except ValueError as error:
+            raise ValueError(f"{kind.__name__}{of and f' of {of}'}: {name}{error}") from None
+        if checked is not value:
+            object.__setattr__(instance, name, checked)
+
+
+@cache
+def _checks_of(kind: type) -> tuple[tuple[str, Check], ...]:
+    """Return the checks of a class by field. Type hints are resolved, so that postponed ones are checked as well."""
+    found = ((name, _check_of(hint)) for name, hint in get_type_hints(kind, include_extras=True).items())
+    return tuple((name, check) for name, check in found if check is not None)
+
+
+def _check_of(hint: object) -> Check | None:
+    """Return the check of a value with this type hint; None where there is nothing to check."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _marked(inner[0], inner[1])
+    if origin in (Union, UnionType):
+        (present,) = (each for each in inner if each is not type(None))
+        check = _check_of(present)
+        return None if check is None else partial(_unless_none, check)
+    if origin is Mapping:
+        return partial(_mapping, _check_of(inner[1]))
+    if hint in (int, float) or (origin is tuple and inner[0] in (int, float)):
+        raise TypeError(f"{hint!r} does not say which numbers are allowed")
+    return None
+
+
+def _marked(base: object, mark: object) -> Check:
+    """Return the check of a value of the type *base* that is annotated with *mark*."""
+    if isinstance(mark, Allowed):
+        return _finite_tuple if get_origin(base) is tuple else partial(_number, mark)
+    if isinstance(mark, Label):
+        return partial(_closed, mark)
+    if isinstance(mark, Mapping):
+        return partial(_counters, {name: _counter(label) for name, label in mark.items()})
+    raise TypeError(f"{mark!r} does not say which values are allowed")
+
+
+def _counter(label: Label | None) -> Check:
+    return partial(_number, Allowed.FINITE) if label is None else partial(_closed, label)
+
+
+def _unless_none(check: Check, value: object) -> object:
+    return None if value is None else check(value)
+
+
+def _number(allowed: Allowed, value: object) -> object:
+    if not isinstance(value, (int, float)) or not _RANGES[allowed](value):
+        raise ValueError(f" must be {allowed.value}, got {value!r}")
+    return value
+
+
+_RANGES: Final[Mapping[Allowed, Callable[[float], bool]]] = {
+    Allowed.FINITE: lambda number: 0 <= number < inf,
+    Allowed.UNBOUNDED: lambda number: number >= 0,
+    Allowed.FLAG: lambda number: number in (0, 1),
+    Allowed.SIGNED: lambda number: -inf < number < inf,
+}
+
+
+def _are_finite(numbers: Collection[float]) -> bool:
+    # One pass in C for each of the two: the sum is infinite or no number if one of them is.
+    return not numbers or (min(numbers) >= 0 and sum(numbers) < inf)
+
+
+def _finite_tuple(value: object) -> object:
+    if not isinstance(value, tuple) or not _are_finite(value):
+        raise ValueError(f" must be {Allowed.FINITE.value}, got {value!r}")
+    return value
+
+
+def _closed(label: Label, value: object) -> object:
+    """Check numbers by the values of a closed label set; return them in the order of the set."""
+    # Nearly all counts are in the order of the set, and comparing tuples is cheap.
+    if not isinstance(value, Mapping) or (tuple(value) != label.values and value.keys() != set(label.values)):
+        raise ValueError(f" must have the values {', '.join(label.values)}, got {value!r}")
+    if not _are_finite(value.values()):
+        raise ValueError(f" must be {Allowed.FINITE.value}, got {dict(value)!r}")
+    return MappingProxyType({each: value[each] for each in label.values})
+
+
+def _counters(checks: Mapping[str, Check], value: object) -> object:
+    """Check the counters of a pool: each by its own check, and no other."""
+    if not isinstance(value, Mapping) or value.keys() != checks.keys():
+        raise ValueError(f" must have the values {', '.join(checks)}, got {value!r}")
+    return MappingProxyType({name: _item(check, name, value[name]) for name, check in checks.items()})
+
+
+def _mapping(check: Check | None, value: Mapping[object, object]) -> object:
+    """Check each value of a mapping with any keys."""
+    return MappingProxyType({key: each if check is None else _item(check, key, each) for key, each in value.items()})
+
+
+def _item(check: Check, key: object, value: object) -> object:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ValueError(f"[{key!r}]{error}") from None

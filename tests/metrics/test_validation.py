@@ -1,0 +1,211 @@
+"""No value of a snapshot can be built with a number that cannot be; the error names the class, the field and the value.
+
+The numbers are found in examples of all dataclasses of the wing, not by what `validation` knows of them.
+"""
+
+import dataclasses
+import inspect
+import pkgutil
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from math import inf, nan
+from typing import Annotated, Any, TypeAlias, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pool_exporter import metrics
+from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
+from pool_exporter.metrics.health import DirectoryHealth, PushHealth
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.metric import Label, Metric
+from pool_exporter.metrics.pool_metrics import BUCKETS
+from pool_exporter.metrics.server_snapshot import (
+    Backend,
+    Bouncer,
+    LivePool,
+    PoolConnection,
+    ServerIdentity,
+    ServerSnapshot,
+    ServerStats,
+)
+from pool_exporter.metrics.snapshot import Exemplar, Histogram, PoolSnapshot, Snapshot
+from pool_exporter.metrics.validation import Allowed, Seconds, validate
+from tests.fixtures.health import health, push_health
+from tests.golden import ORDERS, SNAPSHOT
+from tests.web.test_server_families import BOUNCER, DATABASE
+
+Path: TypeAlias = tuple[Any, ...]
+"""A field's name, then the keys or indices that lead to a number in it."""
+
+NAMES = ("shop", "app")
+assert BOUNCER.bouncer is not None
+
+EXAMPLES: tuple[Any, ...] = (
+    PoolIdentity("orders"),
+    PoolConfig(15, 5),
+    Exemplar(0.5, 1, 2, 3),
+    Histogram((1,) * BUCKETS, 1.5),
+    ORDERS,
+    DegradedPoolSnapshot(PoolIdentity("orders"), 3),
+    health(SNAPSHOT),
+    push_health(SNAPSHOT),
+    SNAPSHOT,
+    ServerIdentity("postgresql"),
+    Backend(7, 1.0, "shop", "shop", "idle", 0.5, 2.0),
+    BOUNCER.bouncer,
+    ServerStats(100, connections=DATABASE.connections),
+    PoolConnection(7, 1.0, 1, 2.0),
+    LivePool(PoolIdentity("orders"), 15),
+    dataclasses.replace(DATABASE, shared={NAMES: 1}, gone={NAMES: 1}, idle_in_transaction={NAMES: 1}),
+)
+"""One instance of each dataclass of the wing, with a value in each mapping that can have any keys."""
+
+SIGNED = {("PoolSnapshot", "accounting_drift")}
+UNBOUNDED = {("Backend", "age_seconds_max"), ("ServerSnapshot", "budget")}
+FLAGS = {("ServerSnapshot", "up"), ("Snapshot", "degraded"), ("Snapshot", "web_config_stale")}
+NO_SNAPSHOTS = {Label, Metric}
+
+
+def number_paths(example: Any) -> Iterator[Path]:
+    """Yield the path of every number in the fields of *example*, also of one that is None here."""
+    hints = get_type_hints(type(example))
+    for field in dataclasses.fields(example):
+        value = getattr(example, field.name)
+        if value is None and hints[field.name] in (int | None, float | None):
+            yield (field.name,)
+        yield from ((field.name, *rest) for rest in _inside(value))
+
+
+def _inside(value: Any) -> Iterator[Path]:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield ()
+    elif isinstance(value, Mapping):
+        yield from ((key, *rest) for key, each in value.items() for rest in _inside(each))
+    elif isinstance(value, tuple):
+        yield from ((at, *rest) for at, each in enumerate(value) for rest in _inside(each))
+
+
+def changed(value: Any, path: Path, number: Any) -> Any:
+    """Return *value* with *number* at the path."""
+    if not path:
+        return number
+    if isinstance(value, tuple):
+        return (*value[: path[0]], changed(value[path[0]], path[1:], number), *value[path[0] + 1 :])
+    return {**value, path[0]: changed(value[path[0]], path[1:], number)}
+
+
+def wrong_numbers(place: tuple[str, str], negative: float) -> set[float]:
+    """Return numbers that cannot be in this field of this class."""
+    if place in SIGNED:
+        return {nan, inf, -inf}
+    return {negative, -inf, nan} | ({2} if place in FLAGS else set()) | (set() if place in UNBOUNDED else {inf})
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
+@given(st.integers(max_value=-1) | st.floats(max_value=0, exclude_max=True))
+def test_wrong_number_is_refused(example: Any, negative: float) -> None:
+    """Each number of each class is refused where it is negative, infinite or no number, and the error says where."""
+    name = type(example).__name__
+    for field, *rest in number_paths(example):
+        for number in wrong_numbers((name, field), negative):
+            changes = {field: changed(getattr(example, field), tuple(rest), number)}
+
+            with pytest.raises(ValueError, match=rf"^{name}( of .+)?: {field}") as raised:
+                dataclasses.replace(example, **changes)
+
+            assert repr(number) in str(raised.value)
+
+
+def test_every_class_has_an_example() -> None:
+    """Each dataclass of the wing is among the examples."""
+    modules = [import_module(f"{metrics.__name__}.{each.name}") for each in pkgutil.iter_modules(metrics.__path__)]
+    found = {
+        each
+        for module in modules
+        for _, each in inspect.getmembers(module, inspect.isclass)
+        if dataclasses.is_dataclass(each)
+    }
+
+    assert found - NO_SNAPSHOTS == set(map(type, EXAMPLES))
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        *((Histogram, name) for name in ("buckets", "sum")),
+        *((Bouncer, name) for name in ("clients", "servers", "maxwait_seconds", "pool_size")),
+        *((ServerSnapshot, name) for name in ("shared", "gone", "idle_in_transaction", "held", "connections")),
+        *((PoolSnapshot, name) for name in ("counters", "used_seconds")),
+        (DirectoryHealth, "workers"),
+        (PushHealth, "otlp_pushes"),
+        (Snapshot, "transport_errors"),
+    ],
+)
+def test_numbers_inside_are_among_the_places(kind: type, field: str) -> None:
+    """The property above reaches the numbers in mappings and tuples as well."""
+    assert (kind, field) in {(type(example), path[0]) for example in EXAMPLES for path in number_paths(example)}
+
+
+@pytest.mark.parametrize("values", [{}, {"nonsense": 1}, {"live": 1}, {"live": 1, "frozen": 0, "nonsense": 0}, 1, None])
+def test_label_set_is_closed(values: Any) -> None:
+    """Numbers by a label have each value of its set and nothing else."""
+    with pytest.raises(ValueError, match=r"^DirectoryHealth: workers must have the values live, frozen, got "):
+        dataclasses.replace(health(SNAPSHOT), workers=values)
+
+
+def test_labelled_numbers_are_in_the_order_of_the_set() -> None:
+    """Two snapshots of the same numbers print the same."""
+    shown = dataclasses.replace(health(SNAPSHOT), workers={"frozen": 1, "live": 2})
+
+    assert ["live", "frozen"] == list(shown.workers)
+
+
+@pytest.mark.parametrize("buckets", [(), (0,) * (BUCKETS - 1), (0,) * (BUCKETS + 1)])
+def test_histogram_has_all_buckets(buckets: tuple[int, ...]) -> None:
+    """A histogram has one bucket more than there are bounds."""
+    with pytest.raises(ValueError, match=f"^Histogram: buckets must be {BUCKETS}"):
+        Histogram(buckets, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Postponed:
+    """A class of a module whose annotations are text."""
+
+    seconds: "Seconds"
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+def test_annotations_may_be_text() -> None:
+    """A postponed annotation is checked like any other."""
+    with pytest.raises(ValueError, match=r"^Postponed: seconds must be finite and not negative, got -1"):
+        Postponed(-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unchecked:
+    """A class that does not say which numbers it may have."""
+
+    number: Any
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@pytest.mark.parametrize("hint", [int, float, int | None, tuple[int, ...], Mapping[str, int], Annotated[int, "small"]])
+def test_number_without_a_range_is_no_annotation(hint: object) -> None:
+    """A field cannot be left unchecked by mistake: its class cannot be used."""
+    kind = dataclasses.make_dataclass("Loose", [("number", hint)], bases=(Unchecked,), frozen=True)
+
+    with pytest.raises(TypeError, match="does not say which"):
+        kind(1)
+
+
+@pytest.mark.parametrize("number", ["1", None, (1,), {"a": 1}])
+def test_what_is_no_number_is_refused(number: Any) -> None:
+    """A number is neither text nor None nor several."""
+    with pytest.raises(ValueError, match=f"^PoolSnapshot of 'orders': used must be {Allowed.FINITE.value}, got "):
+        dataclasses.replace(ORDERS, used=number)
