@@ -144,7 +144,7 @@ def test_a_report_uses_the_database_as_long_as_it_is_told(client: TestClient, mo
     before = monitor.snapshot().use_time.sum
     client.get("/report?seconds=0.05")
 
-    assert 0.05 <= monitor.snapshot().use_time.sum - before < 5
+    assert 0.05 <= monitor.snapshot().use_time.sum - before < 60
 
 
 def test_every_request_takes_one_connection_and_returns_it(client: TestClient, monitor: Monitor) -> None:

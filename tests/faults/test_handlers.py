@@ -49,7 +49,7 @@ def interrupted(count):
     # Bare threads, each interrupted once: what Python's own are made of does not bear it either.
     import _thread
     sys.unraisablehook = lambda _: None  # One that had not begun, or had ended.
-    caught, others, end = 0, _thread._count(), time.monotonic() + 60
+    caught, others, end = 0, _thread._count(), time.monotonic() + 150
     while caught < count and time.monotonic() < end:
         idents, ended = [], []
         _thread.start_new_thread(work, (idents, ended))

@@ -37,16 +37,19 @@ class InstrumentedEngine(Generic[E, B]):
         return self.monitor.snapshot()
 
     def agree(self) -> None:
-        """Wait until the server has as many idle and used backends as we say, and see that our numbers add up."""
-        own = self.now()
-        until(own.count, self.backends.count)
-        assert [] == faults_at_rest(own)
+        """Wait until the server has as many idle and used backends as the monitor; its numbers must add up."""
+        until(None, self._difference)
+        assert [] == faults_at_rest(self.now())
 
     async def agree_eventually(self) -> None:
         """Do what `agree` does while the event loop runs."""
-        own = self.now()
-        await eventually(own.count, self.backends.count)
-        assert [] == faults_at_rest(own)
+        await eventually(None, self._difference)
+        assert [] == faults_at_rest(self.now())
+
+    def _difference(self) -> tuple[dict[str, int], dict[str, int]] | None:
+        """Return what the monitor and the server count, None if it is the same."""
+        counted, backends = self.now().count, self.backends.count()
+        return None if counted == backends else (counted, backends)
 
 
 def closes(snapshot: PoolSnapshot) -> dict[str, int]:

@@ -59,13 +59,13 @@ def test_several_workers(tmp_path: Path, number: int) -> None:
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     with subprocess.Popen(["bash", "-ec", texts[number]], cwd=tmp_path, env=environ, **quiet) as shell:
         try:
-            until(True, lambda: is_listening(port), 30)
-            until({'state="live"': 4.0, 'state="frozen"': 0.0}, lambda: workers_on(port), 30)
+            until(True, lambda: is_listening(port))
+            until({'state="live"': 4.0, 'state="frozen"': 0.0}, lambda: workers_on(port))
             page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
         finally:
             os.killpg(shell.pid, signal.SIGTERM)
             shell.wait()
-            until(True, lambda: has_ended(shell.pid), 30)
+            until(True, lambda: has_ended(shell.pid))
 
     assert 'db_client_connection_max{db_client_connection_pool_name="orders"' in page
 

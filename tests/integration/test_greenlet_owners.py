@@ -121,7 +121,7 @@ def application(environ, start_response):
 
 def ask(port: int, path: str) -> list[int]:
     """Return what the service answers: used and orphaned connections, and hook errors."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as response:
         found: list[int] = json.load(response)
         return found
 

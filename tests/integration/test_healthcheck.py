@@ -24,7 +24,7 @@ def _directory(tmp_path: Path) -> Path:
 
 def check(*arguments: str | Path) -> tuple[int, str]:
     """Run the health check; return its exit code and what it says."""
-    done = command("healthcheck", *arguments)
+    done = command("healthcheck", "--timeout=30", *arguments)
 
     assert "" == done.stdout
     return done.returncode, done.stderr

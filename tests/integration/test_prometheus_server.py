@@ -6,7 +6,7 @@ Each test has a pool of its own in the service, and asks SQLAlchemy's pool, the 
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -105,7 +105,8 @@ def test_gauges_are_the_pools(scraped: Scraped, job: str) -> None:
     """Used, idle, pending and the limits are those of the pool, through each endpoint."""
     name = f"gauges-{job}"
     scraped.open(name, size=3, overflow=1)
-    scraped.do(f"/{name}/use/3", seconds=0.05)
+    scraped.do(f"/{name}/hold/3")
+    scraped.do(f"/{name}/release")
     scraped.do(f"/{name}/hold/2")
     assert {"used": 2, "idle": 1} == scraped.service.get(f"/{name}").json()
     limits = {"max": 4, "idle_max": 3}
@@ -142,19 +143,25 @@ def test_rates_of_the_integrals_are_exact_means(scraped: Scraped) -> None:
         "sqlalchemy_pool_pending_seconds_total",
         "sqlalchemy_pool_saturated_seconds_total",
     )
-    for _ in range(4):
-        scraped.wait_for_scrape()
-    rates = [scraped.rate(metric, "rates", 3) for metric in metrics]
-    assert [2, 3, 1] == pytest.approx(rates, rel=0.03)
+    # A page that a busy machine renders late moves a single rate, until three seconds without such a page have passed.
+    until([2, 3, 1], lambda: rounded(scraped.rate(metric, "rates", 3) for metric in metrics))
 
     assert 3 == scraped.do("/rates/release")
 
 
+def rounded(rates: Iterable[float]) -> list[float]:
+    """Return rates as whole numbers, if they are at most 3 % from them; a rate that is not known yet is NaN."""
+    return [round(rate) if rate > 0 and rate == pytest.approx(round(rate), rel=0.03) else rate for rate in rates]
+
+
 def test_quantiles_of_the_histograms(scraped: Scraped) -> None:
-    """Of eight uses of 0.3 s, half of them behind the other half, quantiles and means are where they must be."""
+    """Of eight uses of 3 s, half of them behind the other half, quantiles and means are where they must be.
+
+    The buckets end at 2.5 s and 5 s, so that the machine may be two seconds late.
+    """
     scraped.open("quantiles", size=4)
     scraped.wait_for_scrape()
-    assert 8 == scraped.do("/quantiles/use/8", seconds=0.3)
+    assert 8 == scraped.do("/quantiles/use/8", seconds=3)
     until(8, lambda: scraped.value("db_client_connection_use_time_seconds_count", "quantiles"))
     assert 8 == scraped.value("db_client_connection_wait_time_seconds_count", "quantiles")
 
@@ -162,13 +169,13 @@ def test_quantiles_of_the_histograms(scraped: Scraped) -> None:
         buckets = selected(f"db_client_connection_{metric}_time_seconds_bucket", "quantiles")
         return scraped.prometheus.value(f"histogram_quantile({of}, sum by (le) (rate({buckets}[30s])))")
 
-    assert 0.25 < quantile(0.1, "use") < quantile(0.9, "use") <= 0.5
-    assert quantile(0.4, "wait") <= 0.25 < quantile(0.6, "wait") <= 0.5
+    assert 2.5 < quantile(0.1, "use") < quantile(0.9, "use") <= 5
+    assert quantile(0.4, "wait") <= 2.5 < quantile(0.6, "wait") <= 5
     use_sum, wait_sum = (
         scraped.value(f"db_client_connection_{m}_time_seconds_sum", "quantiles") for m in ("use", "wait")
     )
-    assert (8 * 0.3, 4 * 0.3) <= (use_sum, wait_sum)
-    assert use_sum < 8 * 0.5
+    assert 8 * 3 <= use_sum < 8 * 5
+    assert 4 * 3 <= wait_sum < 8 * 5
 
 
 def test_timeouts_and_their_failures(scraped: Scraped) -> None:
@@ -203,7 +210,7 @@ def test_exhaustion_between_two_scrapes_is_seen(scraped: Scraped) -> None:
 
 def exhaust_between_scrapes(scraped: Scraped) -> str:
     """Exhaust a pool after a scrape and before the next, and return its name; a slow machine may need some tries."""
-    for attempt in range(10):
+    for attempt in range(20):
         name = f"burst-{attempt}"
         scraped.open(name, size=1)
         scrape = scraped.wait_for_scrape()

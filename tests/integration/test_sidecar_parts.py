@@ -32,7 +32,7 @@ except SettingsError:
         pass_fds=[terminal],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=True,
     )
     os.close(main)

@@ -90,7 +90,7 @@ def test_a_slow_wait_is_a_span(tracing: Tracing) -> None:
     assert span.parent is not None
     assert request.get_span_context().span_id == span.parent.span_id
     assert (SpanKind.INTERNAL, StatusCode.UNSET) == (span.kind, span.status.status_code)
-    assert SLOW <= ((span.end_time or 0) - (span.start_time or 0)) / 1e9 < 5
+    assert SLOW <= ((span.end_time or 0) - (span.start_time or 0)) / 1e9 < 60
     assert {
         "db.client.connection.pool.name": "orders",
         "db.system.name": "sqlite",

@@ -138,9 +138,9 @@ def test_duration_and_time_of_a_scrape(tmp_path: Path) -> None:
     """Each snapshot has the time that it took, and the wall clock time of the last look for dead workers."""
     found = health(DirectoryReader(tmp_path)())
 
-    assert 0 < found.scrape_duration_seconds < 5
+    assert 0 < found.scrape_duration_seconds < 60
     assert found.last_fold_timestamp_seconds is not None
-    assert abs(time.time() - found.last_fold_timestamp_seconds) < 5
+    assert abs(time.time() - found.last_fold_timestamp_seconds) < 60
 
 
 # No counter falls and none counts twice: issue 10, item 21.
