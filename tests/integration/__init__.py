@@ -1,1 +1,1 @@
-"""Pools on real servers, where the server itself says what is true."""
+"""Pools on real servers; the server is the oracle."""

@@ -1,6 +1,6 @@
-"""What a server says of the connections that one application has to it: the oracle of these tests.
+"""The connections of one application as the server reports them: the oracle of these tests.
 
-Nothing here may know SQLAlchemy's pools or our numbers.
+Nothing here may know SQLAlchemy's pools or the package's numbers.
 """
 
 import re
@@ -20,7 +20,7 @@ class Backends(ABC):
         """Return whether each is in a transaction, by the server's id of the connection."""
 
     def count(self) -> dict[str, int]:
-        """Return the numbers of those in no transaction, and in one: idle and used, for who begins one at each use."""
+        """Return how many are in no transaction, and in one: idle and used, if each use begins a transaction."""
         busy = list(self.look().values())
         return {"idle": busy.count(False), "used": busy.count(True)}
 
@@ -41,7 +41,7 @@ class PostgresBackends(Backends):
         self._application = application
 
     def look(self) -> dict[int, bool]:
-        """Ask pg_stat_activity; a backend that is just starting has no state."""
+        """Query pg_stat_activity; a backend that is just starting has no state."""
         sql = "select pid, state is distinct from 'idle' from pg_stat_activity where application_name = %s"
         return dict(self._server.admin(sql, self._application))
 
@@ -74,7 +74,7 @@ class MariaDBSessions(Backends):
         self._server = server
 
     def look(self) -> dict[int, bool]:
-        """Ask the process list and InnoDB, by its report: its table of transactions is as old as the last question."""
+        """Query the process list, and InnoDB's report: its table of transactions may be from an earlier query."""
         ((_, _, report),) = self._server.admin("show engine innodb status")
         active = [part for part in report.split("---TRANSACTION")[1:] if ", ACTIVE" in part.splitlines()[0]]
         busy = {int(pid) for part in active for pid in re.findall(r"thread id (\d+)", part)[:1]}
@@ -82,7 +82,7 @@ class MariaDBSessions(Backends):
         return {pid: pid in busy for (pid,) in pids}
 
     def kill(self, pid: int) -> None:
-        """Have the server end one connection; it does so in its own time."""
+        """Let the server end one connection; that takes it some time."""
         self._server.admin(f"kill {pid}")
 
     def kill_all(self) -> None:
@@ -99,6 +99,6 @@ class PgBouncerClients(Backends):
         self._server = server
 
     def look(self) -> dict[int, bool]:
-        """Ask the console."""
+        """Query the console."""
         clients = [client for client in self._server.admin("SHOW CLIENTS") if client["database"] == "app"]
         return {int(client["ptr"], 16): bool(client["link"]) or client["state"] == "waiting" for client in clients}

@@ -1,4 +1,4 @@
-"""A Celery application whose task uses one connection of a pool; its broker is a directory."""
+"""A Celery application; its task uses one connection of a pool, and its broker is a directory."""
 
 import os
 

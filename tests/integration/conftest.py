@@ -1,4 +1,4 @@
-"""What every test on a real server stands on."""
+"""Fixtures of all tests on real servers."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from pool_exporter.hook_errors import errors
 
 @pytest.fixture(name="_no_error_in_a_hook", autouse=True)
 def _no_error_in_a_hook() -> Iterator[None]:
-    """Fail the test in which a hook raised, though the application did not notice."""
+    """Fail a test in which a hook raised, although the application did not notice."""
     before = errors.count
     yield
 

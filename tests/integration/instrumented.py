@@ -1,6 +1,6 @@
-"""One instrumented engine on a real server, beside what that server itself says of the engine's connections.
+"""One instrumented engine on a real server, and what the server reports of the engine's connections.
 
-The server is the oracle: nothing here may look into SQLAlchemy's pool, and nothing is asserted but that both agree.
+The server is the oracle: nothing here may read SQLAlchemy's pool, and only the agreement of both is asserted.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -33,7 +33,7 @@ class InstrumentedEngine(Generic[E, B]):
     backends: B
 
     def now(self) -> PoolSnapshot:
-        """Return our numbers."""
+        """Return the package's numbers."""
         return self.monitor.snapshot()
 
     def agree(self) -> None:
@@ -53,17 +53,17 @@ class InstrumentedEngine(Generic[E, B]):
 
 
 def closes(snapshot: PoolSnapshot) -> dict[str, int]:
-    """Return the closes of the reasons that there were."""
+    """Return the closes by reason, without zeros."""
     return {reason: number for reason, number in snapshot.closes.items() if number}
 
 
 def failures(snapshot: PoolSnapshot) -> dict[str, int]:
-    """Return the failed callers of the types that there were."""
+    """Return the failed acquires by type, without zeros."""
     return {error_type: number for error_type, number in snapshot.acquire_failures.items() if number}
 
 
 def faults(snapshot: PoolSnapshot) -> list[str]:
-    """Return what cannot be true of any pool at any moment; that nothing is negative, the snapshot sees itself."""
+    """Return what cannot be true of any pool at any moment; the snapshot itself checks that nothing is negative."""
     closes = sum(snapshot.closes.values())
     found = {
         f"{snapshot.connects} connects - {closes} closes are not {snapshot.open} open + {snapshot.detached} detached": (
@@ -84,7 +84,7 @@ def faults_at_rest(snapshot: PoolSnapshot) -> list[str]:
 
 
 def connect_args(driver: str, application: str) -> dict[str, Any]:
-    """Return what gives a connection its application_name."""
+    """Return the arguments that give a connection its application_name."""
     name = {"application_name": application}
     return {"server_settings": name} if driver == "asyncpg" else name
 
@@ -139,18 +139,18 @@ async def instrumented_async(
 
 
 def begin(connection: sa.Connection) -> None:
-    """Be in a transaction, as the server sees it."""
+    """Begin a transaction on the server."""
     connection.execute(sa.text("select 1"))
 
 
 async def use_async(engine: AsyncEngine) -> None:
-    """Check out, be in a transaction, and return."""
+    """Check out, begin a transaction, and return."""
     async with engine.connect() as connection:
         await connection.run_sync(begin)
 
 
 def take(stack: ExitStack, engine: sa.Engine) -> None:
-    """Have a connection in a transaction until *stack* is left."""
+    """Keep a connection in a transaction until *stack* ends."""
     begin(stack.enter_context(engine.connect()))
 
 
@@ -161,7 +161,7 @@ async def take_async(stack: AsyncExitStack, engine: AsyncEngine) -> None:
 
 
 def fill(engine: sa.Engine, number: int) -> None:
-    """Have *number* connections in use at once, and return them."""
+    """Use *number* connections at once, and return them."""
     with ExitStack() as stack:
         for _ in range(number):
             take(stack, engine)

@@ -1,4 +1,4 @@
-"""Random, seeded and bounded load: what applications do with connections, the wrong things included.
+"""Random, seeded and bounded load: what applications do with connections, mistakes included.
 
 A worker is a thread or a task. Each action is a function of one checked-out `Connection`; an async worker runs the same
 ones through `run_sync`. Nothing is asserted here.
@@ -20,7 +20,7 @@ STEPS = 8
 
 
 def commit(connection: sa.Connection) -> None:
-    """Do what all do."""
+    """Commit, as most uses do."""
     begin(connection)
     connection.commit()
 
@@ -37,11 +37,11 @@ def fail(connection: sa.Connection) -> None:
 
 
 def nothing(connection: sa.Connection) -> None:
-    """Check out for no reason."""
+    """Check out and do nothing."""
 
 
 def invalidate(connection: sa.Connection) -> None:
-    """Give the connection up, and go on with another."""
+    """Invalidate the connection, and go on with another."""
     begin(connection)
     connection.invalidate()
 
@@ -65,7 +65,7 @@ QUERIES = (begin, commit, wait)
 
 
 def random_of(seed: int, worker: int) -> random.Random:
-    """Return a worker's own source of choices, which other workers cannot disturb."""
+    """Return a worker's own random numbers, which do not depend on other workers."""
     return random.Random(seed * 1000 + worker)
 
 
@@ -79,7 +79,7 @@ def run_threads(work: Callable[[int], None], workers: int = WORKERS) -> None:
 
 
 def run_load(engine: sa.Engine, seed: int, keep: int) -> list[sa.Connection]:
-    """Run the load in threads; return what the first *keep* workers have kept, a connection in a transaction each."""
+    """Run the load in threads; return a connection in a transaction of each of the first *keep* workers."""
     kept: list[sa.Connection] = []
 
     def work(number: int) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of several modules are marked with."""
+"""Marks of the tests in several modules."""
 
 import pytest
 

@@ -1,6 +1,6 @@
 """Copies of the installed SQLAlchemy with one change each, and the application that is run on them.
 
-As a program it is that application: it prints as JSON what it saw. A copy consists of links, but for what differs.
+As a program it is that application, which prints its results as JSON. A copy has links, except for what differs.
 """
 
 import json
@@ -21,7 +21,7 @@ Changes = list[tuple[str, str]]
 
 
 def make_copy(package: Path, texts: Mapping[Path, str], target: Path, changes: Changes) -> None:
-    """Make a copy of *package*, whose sources are *texts*, with *changes* and a version of its own."""
+    """Make a copy of *package*, which has the sources *texts*, with *changes* and a version of its own."""
     changed = {path: text for path, text in _changed(texts, [*changes, VERSION]).items() if text != texts[path]}
     unmade = [pattern for pattern, _ in changes if not any(re.search(pattern, text) for text in texts.values())]
     assert [] == unmade, "nothing of SQLAlchemy matches"
@@ -63,7 +63,7 @@ def _run(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Use three pools, instrumented in the three ways, and print their numbers beside the truth."""
+    """Use three pools, instrumented in the three ways, and print their numbers and the truth."""
     from sqlalchemy import create_engine
     from sqlalchemy.pool import QueuePool
 

@@ -1,4 +1,4 @@
-"""Probes of real servers, and what they say, as tests want it: quick, and one number at a time."""
+"""Probes of real servers for tests: with a short interval, and functions that return one number."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ THREAD = "pool_exporter_probe"
 
 @contextmanager
 def probing(*urls: URL, interval: float = INTERVAL, timeout: float = 5.0) -> Iterator[Probes]:
-    """Probe servers until the end, and make sure that nothing of the probe is left then."""
+    """Probe servers for the time of the block, and check that nothing of the probe is left then."""
     before = own_threads()
     probes = Probes(parse_targets([url.render_as_string(hide_password=False) for url in urls]), interval, timeout)
     probes.start()
@@ -54,13 +54,13 @@ def failures(probes: Probes) -> set[str]:
 
 
 def until_up(probes: Probes) -> ServerSnapshot:
-    """Wait for a look that succeeds, and return what it saw."""
+    """Wait for a query that succeeds, and return its result."""
     until(1, lambda: server(probes).up)
     return server(probes)
 
 
 def look_again(probes: Probes, live: Sequence[LivePool] = ()) -> ServerSnapshot:
-    """Wait for a look that began after this call, and return what it saw, joined with the living pools."""
+    """Wait for a query that began after this call, and return its result, joined with the living pools."""
     for _ in range(2):
         last = server(probes).last_success_timestamp
         until(True, lambda last=last: server(probes).last_success_timestamp != last)  # type: ignore[misc]  # a default

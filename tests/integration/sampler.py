@@ -1,4 +1,4 @@
-"""A thread that looks at a pool all the time, as a scrape might at any moment, and notes whatever cannot be."""
+"""A thread that takes snapshots of a pool all the time, as a scrape may, and notes impossible numbers."""
 
 import threading
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Sampler(threading.Thread):
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Look; a snapshot that holds something negative is a ValueError."""
+        """Take a snapshot; one with a negative number raises ValueError."""
         before = self._monitor.snapshot()
         while not self._stopped.wait(INTERVAL_SECONDS):
             try:
@@ -60,7 +60,7 @@ def _counters(snapshot: PoolSnapshot) -> dict[str, float]:
 
 @contextmanager
 def sampled(monitor: Monitor) -> Iterator[Sampler]:
-    """Look at the monitor's pool while the block runs; at its end AssertionError with all that was wrong."""
+    """Take snapshots of the monitor's pool during the block; AssertionError at its end with all that was wrong."""
     sampler = Sampler(monitor)
     sampler.start()
     try:

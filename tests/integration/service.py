@@ -1,7 +1,7 @@
-"""A service as Prometheus meets one: a process of its own, with pools that do what its callers say.
+"""A service that Prometheus scrapes: a process of its own, with pools that its callers control.
 
-It serves its numbers in three ways: the endpoint in the FastAPI application, the server in threads of its own, the
-collector in a registry of prometheus_client. Nothing here looks at the numbers.
+It serves its numbers in three ways: the endpoint in the FastAPI application, the server in threads, and the collector
+in a registry of prometheus_client. Nothing here reads the numbers.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Pool:
-    """One pool, the connections that it was told to hold, and the tasks that wait for more."""
+    """One pool, the connections that it holds for a caller, and the tasks that wait for more."""
 
     def __init__(self, engine: AsyncEngine, name: str) -> None:
         self.engine = engine
@@ -39,7 +39,7 @@ class Pool:
         self.held.append(connection)
 
     async def use(self, seconds: float) -> bool:
-        """Use one connection for a while; return False when there was none."""
+        """Use one connection for a while; return False if there is none."""
         try:
             async with self.engine.connect() as connection:
                 await connection.run_sync(begin)
@@ -80,7 +80,7 @@ app.add_route("/metrics", pool_exporter.metrics_endpoint)
 
 @app.middleware("http")
 async def note_content_type(request: Request, call_next: Handler) -> Response:
-    """Remember what Prometheus was answered with."""
+    """Note the Content-Type of an answer to Prometheus."""
     response = await call_next(request)
     if request.headers.get("user-agent", "").startswith("Prometheus/"):
         content_types.add(response.headers["content-type"])
@@ -89,7 +89,7 @@ async def note_content_type(request: Request, call_next: Handler) -> Response:
 
 @app.get("/content-types")
 async def get_content_types() -> list[str]:
-    """Return the types that Prometheus was answered with."""
+    """Return the Content-Types of the answers to Prometheus."""
     return sorted(content_types)
 
 
@@ -103,7 +103,7 @@ async def open_pool(name: str, size: int, overflow: int = 0, seconds: float = 30
 
 @app.post("/{name}/hold/{number}")
 async def hold(name: str, number: int) -> None:
-    """Hold so many connections more."""
+    """Hold so many more connections."""
     for _ in range(number):
         await pools[name].hold()
 
@@ -147,7 +147,7 @@ async def truth(name: str) -> dict[str, int]:
 
 
 def main(app_port: int, thread_port: int, registry_port: int) -> None:
-    """Start the three ways, and serve until the process is asked to end."""
+    """Start the three ways, and serve until SIGTERM."""
     registry = prometheus_client.CollectorRegistry()
     registry.register(pool_exporter.PoolCollector())
     prometheus_client.start_http_server(registry_port, "127.0.0.1", registry)

@@ -55,7 +55,7 @@ def _collector() -> Iterator[Collector]:
 
 
 @pytest.mark.parametrize("preference", ["CUMULATIVE", "DELTA"])
-def test_each_worker_tells_its_own(collector: Collector, preference: str) -> None:
+def test_each_worker_reports_its_own(collector: Collector, preference: str) -> None:
     """Cumulative, each instance ends with its own count; as deltas, they add up to it, and none is ever negative."""
     environ = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": preference, "PYTHONPATH": ":".join(sys.path)}
     command = [sys.executable, "-W", IGNORED, "-c", PRELOADED, collector.endpoint]

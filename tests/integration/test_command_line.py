@@ -1,4 +1,4 @@
-"""The command line as a process: without its extras, as a module, and with a reader that goes away."""
+"""The command line as a process: without its extras, as a module, and with a reader that closes the pipe."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def test_missing_extra_is_one_line(command: str, missing: list[str], extra: str)
 
 @pytest.mark.parametrize("command", ["dump", "healthcheck", "--version"])
 def test_commands_of_the_base_need_no_extra(command: str) -> None:
-    """What reads the directory or asks a sidecar runs with what the base installs."""
+    """Commands that read the directory or check a sidecar need no extra."""
     names = ("anyio", "bcrypt", "fastapi", "httpx", "pydantic", "pydantic_settings", "starlette", "uvicorn", "yaml")
     hidden = f"import sys; sys.modules.update(dict.fromkeys({names})); "
     done = subprocess.run(
@@ -54,7 +54,7 @@ def test_the_module_is_the_program() -> None:
 
 @pytest.mark.parametrize("library", ["fastapi", "httpx", "starlette", "uvicorn"])
 def test_help_imports_no_server(library: str) -> None:
-    """A command costs no start-up time but its own."""
+    """A command imports only what it needs."""
     code = f"import sys, pool_exporter.cli; print({library!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
@@ -62,7 +62,7 @@ def test_help_imports_no_server(library: str) -> None:
 
 
 def test_reader_that_goes_away_ends_the_demo() -> None:
-    """`pool-exporter demo | head -1` ends at the demo's next line, and says nothing."""
+    """`pool-exporter demo | head -1` ends at the demo's next line, without an error."""
     command = [sys.executable, "-c", PROGRAM, "demo", "--port", "0", "--duration", "3"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)) as demo:
         assert demo.stdout is not None

@@ -231,7 +231,7 @@ class Application:
         assert step == self.process.stdout.readline().strip()
 
     def go_on(self) -> None:
-        """Have it go on after a step."""
+        """Let it go on after a step."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
@@ -289,7 +289,7 @@ def _directory(tmp_path: Path) -> Path:
 
 @pytest.fixture(name="mariadb", scope="module")
 def _mariadb() -> Iterator[MariaDBServer]:
-    """One MariaDB, with a user who may see what all do, and a table."""
+    """One MariaDB, with a user with the privilege to see all threads, and a table."""
     with mariadb_server() as made:
         made.admin("create user monitor@127.0.0.1")
         made.admin("grant process on *.* to monitor@127.0.0.1")
@@ -298,7 +298,7 @@ def _mariadb() -> Iterator[MariaDBServer]:
 
 
 def monitor_of(server: PostgresServer) -> sa.URL:
-    """Return the URL of the probe, who may see what all do."""
+    """Return the URL of the probe's user, who may see all backends."""
     return server.url("psycopg").set(username="postgres", database="postgres")
 
 
@@ -323,7 +323,7 @@ def test_fork_without_dispose(directory: Path, postgres: PostgresServer) -> None
 
 
 def test_fork_with_dispose(directory: Path, postgres: PostgresServer) -> None:
-    """A child that drops the parent's connections without closing them is as it should be."""
+    """A child that drops the parent's connections without closing them has no fault."""
     with (
         seen(directory, monitor_of(postgres)) as scrape,
         application(CHILD_DISPOSES_WITHOUT_CLOSING, directory, postgres.url("psycopg")) as running,
@@ -357,7 +357,7 @@ def test_child_disposes(directory: Path, postgres: PostgresServer) -> None:
 
 
 def test_parent_that_is_no_worker_keeps_its_connection(directory: Path, postgres: PostgresServer) -> None:
-    """After the fork its backend has an owner, and is no orphan; when it dies, the parent's connection is gone."""
+    """After the fork its backend has an owner, and is not orphaned; if it dies, the parent's connection is gone."""
     read = DirectoryReader(directory, for_servers=True)
 
     def joined() -> ServerSnapshot:
@@ -404,7 +404,7 @@ def test_asyncio_run_twice(directory: Path, postgres: PostgresServer) -> None:
 
 
 def test_no_reset_on_return(directory: Path, postgres: PostgresServer) -> None:
-    """A connection that goes back into the pool with its transaction, until somebody rolls back."""
+    """A connection goes back into the pool with its transaction, until a later use rolls it back."""
     with (
         seen(directory, monitor_of(postgres)) as scrape,
         application(NO_RESET, directory, postgres.url("psycopg"), "select 1") as running,
@@ -442,7 +442,7 @@ def test_server_restarts_under_an_idle_pool(directory: Path, postgres: PostgresS
 
 
 def test_healthy_pools(directory: Path, postgres: PostgresServer) -> None:
-    """Two busy workers: in many scrapes and queries nothing is at fault, whatever they do at the moment."""
+    """Two busy workers: many scrapes and queries find no fault, whatever the workers do at the moment."""
     tasks = postgres.url("asyncpg").render_as_string(hide_password=False)
     with (
         seen(directory, monitor_of(postgres)) as scrape,
@@ -457,7 +457,7 @@ def test_healthy_pools(directory: Path, postgres: PostgresServer) -> None:
 
 
 def test_fork_without_dispose_on_mariadb(directory: Path, mariadb: MariaDBServer) -> None:
-    """The number of the thread tells as well."""
+    """A thread's number identifies a connection as well."""
     with (
         seen(directory, monitor_of_mariadb(mariadb)) as scrape,
         application(FORK_WITHOUT_DISPOSE, directory, mariadb.url("pymysql")) as running,
@@ -485,7 +485,7 @@ def test_child_disposes_on_mariadb(directory: Path, mariadb: MariaDBServer) -> N
 
 
 def test_no_reset_on_return_on_mariadb(directory: Path, mariadb: MariaDBServer) -> None:
-    """A transaction that has changed something is InnoDB's."""
+    """InnoDB shows a transaction that has changed something."""
     with (
         seen(directory, monitor_of_mariadb(mariadb)) as scrape,
         application(NO_RESET, directory, mariadb.url("pymysql"), "insert into t values (1)") as running,

@@ -1,6 +1,6 @@
-"""Every panel of every board answers from a real Prometheus that has scraped the demo, and evaluated our rules.
+"""Every panel of every board has data from a real Prometheus that has scraped the demo and evaluated the rules.
 
-What Grafana does to an expression before it asks, filling in the variables, is done here; nothing else stands between.
+The test fills in an expression's variables as Grafana does; otherwise the expression is sent as it is.
 """
 
 import json
@@ -67,7 +67,7 @@ def _recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
 
 @pytest.mark.parametrize("panel", panels(), ids=str)
 def test_panel_has_data(recorded: Recorded, panel: Panel) -> None:
-    """Each query of the panel gives numbers for what was played."""
+    """Each query of the panel gives numbers for the scenes that were played."""
     numbers = {
         target["refId"]: [series for series in recorded.ask(target) if has_number(series)]
         for target in panel.model["targets"]
@@ -84,7 +84,7 @@ def has_number(series: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("panel", panels(), ids=str)
 def test_legends_have_their_labels(recorded: Recorded, panel: Panel) -> None:
-    """What a legend puts between braces is a label of each series that it names."""
+    """Each label in a legend's braces is a label of each series of the query."""
     for target in panel.model["targets"]:
         wanted = {part.partition("}}")[0] for part in target.get("legendFormat", "").split("{{")[1:]}
         for series in recorded.ask(target):
@@ -92,7 +92,7 @@ def test_legends_have_their_labels(recorded: Recorded, panel: Panel) -> None:
 
 
 def test_series_and_labels_are_in_the_scrape(recorded: Recorded) -> None:
-    """Each series that a board asks for was scraped or recorded, with each label that it is asked by."""
+    """Each series that a board queries was scraped or recorded, with each label of the query."""
     span = {"start": recorded.begin, "end": recorded.end}
     missing = set()
     for expression in {expression for panel in panels() for expression in panel.expressions}:
@@ -106,7 +106,7 @@ def test_series_and_labels_are_in_the_scrape(recorded: Recorded) -> None:
 
 
 def test_alerts_fire_on_what_was_played(recorded: Recorded) -> None:
-    """Leak, restart and kill have fired their alerts, slow ones are pending, and none is of our own faults."""
+    """Leak, restart and kill have fired their alerts, slow ones are pending, none is about the exporter itself."""
     span = {"start": recorded.begin, "end": recorded.end}
     found = recorded.get("series", **{"match[]": "ALERTS", **span})
     firing = {series["alertname"] for series in found if series["alertstate"] == "firing"}

@@ -21,7 +21,7 @@ from tests.fixtures.postgres import PostgresServer
     [("", "pool_exporter_demo"), ("?application_name=own", "own"), ("?sslmode=prefer", "pool_exporter_demo")],
 )
 async def test_server_sees_the_name(postgres: PostgresServer, driver: str, query: str, expected: str) -> None:
-    """PostgreSQL itself says under which name it is connected to, for a URL as a hosting service gives it."""
+    """PostgreSQL shows the demo's application_name, for a URL as a hosting service gives it."""
     text = postgres.url(driver).render_as_string(hide_password=False) + query
     settings = DatabaseSettings.load({"DATABASE_URL": text}, None)
     url = async_url(text)
@@ -38,7 +38,7 @@ async def test_server_sees_the_name(postgres: PostgresServer, driver: str, query
 async def test_a_restart_ends_all_connections_of_the_service_and_no_others(
     postgres: PostgresServer, driver: str, tmp_path: Path
 ) -> None:
-    """After it the service has another backend, and a bystander of the same user has the one it had."""
+    """After it the service has another backend, and another client of the same user still has its own."""
     settings = DatabaseSettings(database_url=SecretStr(postgres.url(driver).render_as_string()))
     database = Database.choose(settings, tmp_path)
     service, bystander = database.engine(), create_async_engine(postgres.url(driver))

@@ -1,4 +1,4 @@
-"""The demo with workers and a sidecar: what the sidecar is for, seen from outside."""
+"""The demo with workers and a sidecar, as processes."""
 
 import os
 import re
@@ -54,7 +54,7 @@ def sidecar_of(demo: Demo) -> str:
 
 
 def used(page: str) -> float:
-    """Return how many connections the page says are used."""
+    """Return the number of used connections on the page."""
     return sum(
         value for labels, value in samples(page, "db_client_connection_count").items() if 'state="used"' in labels
     )
@@ -71,7 +71,7 @@ def counters(page: str) -> dict[str, float]:
 
 
 def test_every_worker_frozen(demo: Demo) -> None:
-    """With every worker stopped by SIGSTOP the sidecar answers, says so, and shows ages that grow."""
+    """With every worker stopped by SIGSTOP the sidecar responds, counts them as frozen, and shows ages that grow."""
     for pid in pids_of(demo):
         os.kill(pid, signal.SIGSTOP)
     ages = [age(sidecar_of(demo))]
@@ -106,7 +106,7 @@ def test_every_worker_killed(demo: Demo, tmp_path: Path) -> None:
 
 
 def test_workers_end_when_the_demo_is_killed(demo: Demo) -> None:
-    """Nothing is left of a demo that was killed, its workers least of all: they hold the port."""
+    """Nothing is left of a demo that was killed, not even its workers, which hold the port."""
     pids = pids_of(demo)
     demo.process.kill()
 

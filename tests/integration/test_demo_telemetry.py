@@ -1,4 +1,4 @@
-"""The demo service with OpenTelemetry, as a user runs it: with a collector's address, or with no word about it."""
+"""The demo service with OpenTelemetry, as a user runs it: with a collector's address, or without any option."""
 
 import os
 import signal
@@ -60,8 +60,8 @@ def test_demo_pushes_what_it_shows(tmp_path: Path, collector: Collector) -> None
     assert 0 == demo.process.returncode
 
 
-def test_demo_ends_although_nobody_listens(tmp_path: Path) -> None:
-    """A collector that is not there holds nothing up, though the exporter would try again for a minute."""
+def test_demo_ends_without_a_collector(tmp_path: Path) -> None:
+    """A missing collector does not delay the demo's end, although the exporter tries again for a minute."""
     arguments = ("--scene", "calm", "--otlp", f"http://127.0.0.1:{free_port()}")
     with running(tmp_path, *arguments, OTEL_EXPORTER_OTLP_TIMEOUT="60") as demo:
         demo.wait_for(lambda: demo.metrics().sum(CHECKOUTS) > 0)
@@ -72,7 +72,7 @@ def test_demo_ends_although_nobody_listens(tmp_path: Path) -> None:
 
 
 def test_demo_names_a_bad_endpoint(tmp_path: Path) -> None:
-    """What is no URL is one line, and nothing was started."""
+    """For a bad endpoint one line is printed, and nothing is started."""
     with running(tmp_path, "--otlp", "localhost:4318") as demo:
         demo.process.wait(30)
 
@@ -95,7 +95,7 @@ def instrumented(collector: Collector, **more: str) -> dict[str, str]:
 
 
 def test_opentelemetry_instrument(tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a word in the code the demo's pool arrives, as the service that the environment names, beside spans."""
+    """Without code for it the demo's pool arrives, as the service that the environment names, in addition to spans."""
     instrument = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
     command = [sys.executable, "-c", instrument, *test_demo_end_to_end.COMMAND]
     monkeypatch.setattr(test_demo_end_to_end, "COMMAND", command)

@@ -1,4 +1,4 @@
-"""Commands of the documentation that start servers, run as a reader would run them."""
+"""Commands of the documentation that start servers, run as a reader runs them."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ def test_opentelemetry_without_code(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [0, 1], ids=["in-process", "sidecar"])
 def test_several_workers(tmp_path: Path, number: int) -> None:
-    """Either set-up for several workers shows all four of them, on the port that it names."""
+    """Both set-ups for several workers show all four workers, on the documented port."""
     texts = [block.text for block in blocks(WORKERS, "sh") if "POOL_EXPORTER_DIR=" in block.text]
     (tmp_path / "service.py").write_text(SERVICE)
     ports = {"PORT": str(free_port()), "SIDECAR_PORT": str(free_port())}
@@ -91,7 +91,7 @@ def test_sidecar_pushes(tmp_path: Path) -> None:
 
 
 def has_ended(group: int) -> bool:
-    """Tell whether no process of the group is left."""
+    """Return whether no process of the group is left."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:

@@ -46,7 +46,7 @@ def one(dumped: dict[str, Any]) -> dict[str, Any]:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the paths and values of all that a dump says."""
+    """Yield the path and the value of each leaf of a dump."""
     if isinstance(value, dict) and path.rpartition(".")[2] not in OPEN_OBJECTS:
         for key, inner in value.items():
             yield from leaves(inner, f"{path}.{key}".lstrip("."))
@@ -121,7 +121,7 @@ def test_frozen_worker(directory: Path) -> None:
 
 
 def test_crashed_worker_is_as_it_was(directory: Path) -> None:
-    """A killed worker is shown as it was when it last stirred, and time goes on only for its heartbeat."""
+    """A killed worker is shown as of its last heartbeat; only the age of the heartbeat grows."""
     with worker(directory) as running:
         running.beat()
         running.kill()
@@ -133,7 +133,7 @@ def test_crashed_worker_is_as_it_was(directory: Path) -> None:
 
 
 def test_owner_is_cut_between_characters(tmp_path: Path) -> None:
-    """An owner's name that has no place is cut, and no broken character is left of one that was cut in two."""
+    """An owner's name that is too long is cut, and no half of a character is left."""
     worker = WorkerFiles(tmp_path, "1.2.3")
     slots = worker.allocate(PoolIdentity("orders"), PoolConfig())
     assert slots is not None
@@ -145,7 +145,7 @@ def test_owner_is_cut_between_characters(tmp_path: Path) -> None:
 
 
 def test_stopped_worker(directory: Path) -> None:
-    """A worker that ended by itself differs from one that was killed."""
+    """A worker that ended in order differs from one that was killed."""
     with worker(directory) as running:
         running.stop()
 
@@ -196,7 +196,7 @@ def test_folded_file_that_is_still_there_is_not_shown_twice(directory: Path) -> 
 
 
 def test_what_is_set_aside(directory: Path) -> None:
-    """A file that makes no sense is named with its reason; an accumulator that makes none says so."""
+    """A damaged file is named with its reason; a damaged accumulator has a fault."""
     (directory / "w-a.pool").write_text("nonsense")
     (directory / "acc.json").write_text("nonsense")
     dumped = dump(directory)
@@ -208,7 +208,7 @@ def test_what_is_set_aside(directory: Path) -> None:
 
 
 def test_pool_with_impossible_numbers_says_so(directory: Path) -> None:
-    """A pool with invalid slots has a fault instead of numbers, and the others are shown."""
+    """A pool with invalid slots has a fault instead of numbers; the other pools are shown."""
     with worker(directory, "good"), worker(directory, "bad") as running:
         [path] = [path for path in directory.glob("w-*.pool") if b"bad" in path.read_bytes()]
         content = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The real servers answer, and what is missing is skipped by a person and failed by CI."""
+"""The real servers respond; a test that needs a missing one is skipped, and fails in CI."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from tests.fixtures.programs import missing, require
 def outcome(
     function: Callable[[str, Mapping[str, str]], object], what: str, environ: Mapping[str, str]
 ) -> tuple[type[BaseException] | None, str]:
-    """Return how *function* ended, and what it said: skipping the test that looks at skipping would hide a fault."""
+    """Return how *function* ended, and its message: if the test of skipping were skipped, that would hide a fault."""
     try:
         return None, str(function(what, environ))
     except (pytest.skip.Exception, pytest.fail.Exception) as ended:
@@ -113,7 +113,7 @@ def test_postgres_binaries_of_choice_come_first(tmp_path: Path) -> None:
     assert tmp_path / "none" != find_binaries({"PG_BIN": str(tmp_path / "none")})
 
 
-def test_what_is_missing_is_skipped_by_a_person() -> None:
+def test_missing_program_skips_outside_of_ci() -> None:
     """Without CI=true the test is skipped, with the reason."""
     assert (pytest.skip.Exception, "no toaster") == outcome(missing, "no toaster", {})
 
@@ -124,7 +124,7 @@ def test_ci_is_only_ci_when_it_is_true(value: str) -> None:
     assert (pytest.skip.Exception, "no toaster") == outcome(missing, "no toaster", {"CI": value})
 
 
-def test_what_is_missing_fails_in_ci() -> None:
+def test_missing_program_fails_in_ci() -> None:
     """With CI=true the test fails, with the reason."""
     expected = "no toaster (CI=true: nothing may be missing)"
 

@@ -1,4 +1,4 @@
-"""Processes: each counts what is its own, from its beginning, and all of them together count what is there."""
+"""Forked processes: each counts its own connections from its beginning, and the sum is what is open."""
 
 import json
 import multiprocessing
@@ -100,7 +100,7 @@ def test_child_counts_its_own() -> None:
 
 
 def test_child_that_uses_what_it_inherited() -> None:
-    """A child that goes on with its parent's pool, as it should not, has what it uses counted and nothing else."""
+    """A child that wrongly goes on with its parent's pool counts what it uses, and nothing else."""
     engine = Database().engine()
     monitor = instrument(engine)
     engine.connect().close()
@@ -163,7 +163,7 @@ def test_grandchild() -> None:
 
 
 def test_errors_start_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What went wrong in the parent is not reported by the child."""
+    """A child does not report its parent's hook errors."""
     monkeypatch.setattr(errors, "count", 3)
 
     assert 0 == in_child(lambda: snapshot().hook_errors)
@@ -194,7 +194,7 @@ def test_one_pool_that_cannot_be_restarted(monkeypatch: pytest.MonkeyPatch) -> N
     assert [1, 1] == [monitor.snapshot().checkouts for monitor in monitors]
 
 
-def test_lock_that_nobody_gives_back() -> None:
+def test_lock_that_is_never_released() -> None:
     """A fork while another thread is instrumenting leaves the child able to instrument, close and connect."""
     engine = Database().engine()
     instrument(engine)
@@ -250,7 +250,7 @@ def test_everywhere_goes_on_in_the_child() -> None:
 
 
 def of_a_new_process(_: int) -> Numbers:
-    """Instrument and use an engine, in whatever process this is called."""
+    """Instrument and use an engine, in the process of the caller."""
     engine = create_engine("sqlite://", poolclass=QueuePool)
     monitor = instrument(engine)
     with engine.connect():
@@ -270,7 +270,7 @@ def of_the_module(_: int) -> Numbers:
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.parametrize("work", [of_a_new_process, of_the_module])
 def test_multiprocessing(method: str, work: Callable[[int], Numbers]) -> None:
-    """However multiprocessing starts its workers, each counts its own from zero."""
+    """However multiprocessing starts its workers, each counts its own connections from zero."""
     instrument(_module_engine)  # Another test may have closed what the module began.
     with _module_engine.connect():
         context = multiprocessing.get_context(method)

@@ -1,4 +1,4 @@
-"""The health check: 0 when a sidecar answers at the address, however it does, and 1 with a reason when none does."""
+"""The health check: exit code 0 if a sidecar responds at the address, with any status, else 1 and a reason."""
 
 import socket
 import subprocess
@@ -23,7 +23,7 @@ def _directory(tmp_path: Path) -> Path:
 
 
 def check(*arguments: str | Path) -> tuple[int, str]:
-    """Run the health check; return its exit code and what it says."""
+    """Run the health check; return its exit code and its output."""
     done = command("healthcheck", "--timeout=30", *arguments)
 
     assert "" == done.stdout
@@ -127,7 +127,7 @@ def test_no_response() -> None:
     ],
 )
 def test_something_else_is_there(words: bytes, expected: str) -> None:
-    """What answers and is no healthy sidecar is 1, with one line that says what it was."""
+    """For a response of something else it is 1, with one line that describes the response."""
     with saying(words) as port:
         code, line = check(f"127.0.0.1:{port}")
 
@@ -136,7 +136,7 @@ def test_something_else_is_there(words: bytes, expected: str) -> None:
 
 
 def test_bad_address() -> None:
-    """What is no address is exit code 2, as for every command."""
+    """A malformed address is exit code 2, as for every command."""
     code, line = check("nonsense")
 
     assert (2, True) == (code, "--web.listen-address='nonsense': must be an address such as" in line)

@@ -1,4 +1,4 @@
-"""MariaDB through a sync and two async drivers: our numbers are those of its own list of processes and transactions."""
+"""MariaDB through a sync and two async drivers: the numbers are those of its lists of threads and transactions."""
 
 import gc
 from collections.abc import AsyncIterator, Iterator
@@ -57,12 +57,12 @@ async def instrumented_async(server: MariaDBServer, driver: str, **arguments: An
 
 
 def change(connection: sa.Connection) -> None:
-    """Be in a transaction, as the server sees it."""
+    """Begin a transaction on the server."""
     connection.execute(sa.text("insert into changed values (1)"))
 
 
 def fill(engine: sa.Engine, number: int) -> None:
-    """Have *number* connections in use at once, and return them."""
+    """Use *number* connections at once, and return them."""
     with ExitStack() as stack:
         for _ in range(number):
             change(stack.enter_context(engine.connect()))
@@ -77,7 +77,7 @@ async def fill_async(engine: AsyncEngine, number: int) -> None:
 
 
 def test_sync_driver_and_server_agree(mariadb: MariaDBServer) -> None:
-    """Idle, used, overflowing, invalidated and detached connections are what the server says of PyMySQL's."""
+    """Idle, used, overflowing, invalidated and detached connections are those that the server shows for PyMySQL."""
     with instrumented(mariadb, pool_size=2, max_overflow=1) as pool, sampled(pool.monitor):
         fill(pool.engine, 3)
         pool.agree()

@@ -1,7 +1,7 @@
-"""On a SQLAlchemy that differs in what the hooks rely on, the application sees no error and no number is wrong.
+"""On a SQLAlchemy that differs in what the hooks rely on, the application gets no error and no number is wrong.
 
-The oracle: every number is as on the installed SQLAlchemy, or the process says that it is degraded; then the used
-connections are right and all else is absent.
+The oracle: every number is as on the installed SQLAlchemy, or the process is degraded; then the used connections are
+right and all else is absent.
 """
 
 from pathlib import Path

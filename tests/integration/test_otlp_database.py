@@ -1,4 +1,4 @@
-"""The same run by scrape, by a MeterProvider and by the pusher, in real databases: one query, one answer."""
+"""The same run by scrape, by a MeterProvider and by the pusher, in real databases: each query has the same result."""
 
 import threading
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from tests.fixtures.victoria import Victoria, victoria_server
 from tests.pools import Database, uninstrument_all
 
 EXPORTERS = '{__name__=~"db_client_connection_.*|sqlalchemy_pool_.*|pool_exporter_.*"}'
-INSTANCE = "service_instance_id"  # Over OTLP it is the resource's, and of every push; a scrape has it for --per-worker.
+INSTANCE = "service_instance_id"  # Over OTLP every resource has it; a scrape has it with --per-worker.
 OWN_LABELS = {
     "__name__",
     "le",
@@ -59,12 +59,12 @@ class Databases:
 
 
 def answers(database: Victoria, query: str) -> Series:
-    """Return what a query gives, by the labels that are ours: each way adds labels of where it came from."""
+    """Return a query's result by the package's labels: each way adds labels of its origin."""
     return {key(found["metric"]): float(found["value"][1]) for found in database.series(query)}
 
 
 def key(labels: dict[str, str]) -> frozenset[tuple[str, str]]:
-    """Return the labels that are ours, with bounds as numbers: over OTLP the database writes 5 for 5.0."""
+    """Return the package's labels, with bounds as numbers: over OTLP the database writes 5 for 5.0."""
     if labels.get("__name__", "").startswith("pool_exporter_"):
         labels = {**labels, "service_name": ""}  # Over OTLP it is the resource's.
     own = {name: text for name, text in labels.items() if name in OWN_LABELS and text}
@@ -103,7 +103,7 @@ KEPT: list[object] = []
 def _databases() -> Iterator[Databases]:
     """Three databases that hold the same run, which is at rest."""
     binary = require("victoria-metrics")
-    uninstrument_all()  # What other tests have left has no service, and each way finds another one for it.
+    uninstrument_all()  # Pools that other tests have left have no service, and each way would give them another one.
     with ExitStack() as stack:
         server = stack.enter_context(pool_exporter.start_http_server(0))
         scraped, embedded, pushed = (
@@ -136,7 +136,7 @@ def test_every_series_is_the_same(databases: Databases, way: str) -> None:
 
 
 def is_pushers(labels: frozenset[tuple[str, str]]) -> bool:
-    """Tell whether a series is the pusher's own, which the others have not."""
+    """Return whether a series is one of the pusher's own, which the other ways do not have."""
     return any(name == "__name__" and text.startswith("pool_exporter_otlp_") for name, text in labels)
 
 

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode, between our pools and PostgreSQL: our numbers are those of its clients."""
+"""PgBouncer in transaction mode, between pools and PostgreSQL: the numbers are those of its clients."""
 
 import asyncio
 import gc
@@ -65,7 +65,7 @@ async def instrumented(server: PgBouncer, driver: str, **arguments: Any) -> Asyn
 @ASYNC_DRIVERS
 @pytest.mark.asyncio
 async def test_pool_and_clients_agree(pgbouncer: PgBouncer, driver: str) -> None:
-    """After each round of random load PgBouncer has as many clients, in and out of transactions, as we say."""
+    """After each round of random load PgBouncer has as many clients, in and out of transactions, as the snapshot."""
     async with instrumented(pgbouncer, driver, pool_size=3, max_overflow=1) as pool:
         with sampled(pool.monitor):
             for seed in (1, 2):
@@ -85,9 +85,9 @@ async def test_pool_and_clients_agree(pgbouncer: PgBouncer, driver: str) -> None
 async def test_wait_for_a_server_is_use_and_no_wait(
     pgbouncer: PgBouncer, postgres: PostgresServer, driver: str
 ) -> None:
-    """A client that PgBouncer keeps waiting has got its connection from our pool: it is used, and nobody is pending.
+    """A client that PgBouncer keeps waiting has its connection from the pool: it is used, and no caller is pending.
 
-    PostgreSQL itself sees fewer connections than we have, all of them PgBouncer's.
+    PostgreSQL has fewer connections than the pool, all of them PgBouncer's.
     """
     async with instrumented(pgbouncer, driver, pool_size=5) as pool:
         async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""PostgreSQL under random load: at each moment of rest, our numbers are those of the server's own pg_stat_activity."""
+"""PostgreSQL under random load: at each moment of rest, the numbers are those of the server's pg_stat_activity."""
 
 import gc
 
@@ -18,9 +18,9 @@ KEPT = 2
 
 @SEEDS
 def test_threads_and_server_agree(postgres: PostgresServer, seed: int) -> None:
-    """After each round of threads that query, fail, invalidate and detach, the server has what we say is idle and used.
+    """After each round of threads that query, fail, invalidate and detach, the numbers agree with the server's.
 
-    What is used is held by threads that have ended: each is an orphan.
+    The used connections belong to threads that have ended: each is orphaned.
     """
     with instrumented(postgres, pool_size=2, max_overflow=2) as pool, sampled(pool.monitor):
         for number in range(ROUNDS):
@@ -55,7 +55,7 @@ async def test_tasks_and_server_agree(postgres: PostgresServer, driver: str, see
 
 
 def test_null_pool_and_server_agree(postgres: PostgresServer) -> None:
-    """A NullPool has open what is used, and nothing else."""
+    """Only the used connections of a NullPool are open."""
     with instrumented(postgres, poolclass=sa.NullPool) as pool, sampled(pool.monitor):
         run_threads(lambda _: _use_once(pool.engine))
         with pool.engine.connect() as first, pool.engine.connect() as second:

@@ -1,4 +1,4 @@
-"""PostgreSQL, and how connections leave a pool: disposed of, detached, lost. The server says when they are gone."""
+"""PostgreSQL, and how connections leave a pool: disposed of, detached, lost. The server shows when they are gone."""
 
 import gc
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ async def checked_out(engine: AsyncEngine) -> AsyncConnection:
 
 @DROPPED
 def test_dispose_with_connections_out(postgres: PostgresServer) -> None:
-    """What is out stays used until it is returned; then it is idle in the old pool, until that is collected."""
+    """A checkout stays used until it is returned; then it is idle in the old pool, until that is collected."""
     with instrumented(postgres, pool_size=3) as pool:
         first, second = pool.engine.connect(), pool.engine.connect()
         begin(first)
@@ -75,7 +75,7 @@ def test_dispose_with_connections_out(postgres: PostgresServer) -> None:
 
 @DROPPED
 def test_disposed_pool_is_no_longer_saturated(postgres: PostgresServer) -> None:
-    """What is out of the old pool takes no place in the new one: that is saturated by connections of its own only."""
+    """A checkout from the old pool takes no place in the new one, which only its own connections saturate."""
     with instrumented(postgres, pool_size=1, max_overflow=0) as pool:
         first = pool.engine.connect()
         until(True, lambda: pool.now().saturated_seconds > 0.05)
@@ -118,7 +118,7 @@ async def test_async_dispose_with_connections_out(postgres: PostgresServer, driv
 
 @DROPPED
 def test_dispose_without_closing(postgres: PostgresServer) -> None:
-    """After dispose(close=False) the server keeps them, and so do we; both let go when they are collected."""
+    """After dispose(close=False) the connections are open on both sides, until they are collected."""
     with instrumented(postgres, pool_size=3) as pool:
         with pool.engine.connect() as first, pool.engine.connect() as second:
             begin(first)
@@ -219,7 +219,7 @@ async def test_lost_async_connection_is_ended(postgres: PostgresServer, driver: 
 
 
 def test_one_lost_connection_is_one_leak(postgres: PostgresServer) -> None:
-    """However often it is looked at and collected, a leak is counted once; what was returned properly never (B-34)."""
+    """However many snapshots and collections there are, a leak counts once, a returned connection never (B-34)."""
     with instrumented(postgres, pool_size=1) as pool:
         connection = pool.engine.connect()
         begin(connection)
@@ -235,7 +235,7 @@ def test_one_lost_connection_is_one_leak(postgres: PostgresServer) -> None:
 
 @DROPPED
 def test_dropped_engine_leaves_nothing(postgres: PostgresServer) -> None:
-    """An engine that is dropped takes its idle connection along, on the server too; its counters alone remain."""
+    """With a dropped engine its idle connection is closed, on the server too; only its counters remain."""
     application = name_application()
     engine = sa.create_engine(postgres.url("psycopg"), connect_args=connect_args("psycopg", application))
     monitor = instrument(engine, name=application)

@@ -1,6 +1,6 @@
-"""PostgreSQL that ends backends, stops, is full or is not there: each fault is counted once, then all is right again.
+"""PostgreSQL ends backends, stops, is full or is not there: each fault is counted once, then all is right again.
 
-SQLAlchemy's own `invalidate` event and the errors that reach the application are the oracle of what has to be counted.
+SQLAlchemy's `invalidate` event and the errors that reach the application are the oracle.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ PRE_PING = pytest.mark.parametrize("pre_ping", [True, False], ids=["pre_ping", "
 
 
 class Invalidations:
-    """What SQLAlchemy's own event says."""
+    """Counts SQLAlchemy's own event."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self.count = 0
@@ -110,12 +110,12 @@ class Tasks:
 
 
 def has_granted(pool: Pool, checkouts: int) -> bool:
-    """Tell whether there were at least so many checkouts."""
+    """Return whether there were at least so many checkouts."""
     return pool.now().checkouts >= checkouts
 
 
 def kill_some(pool: Pool, seed: int) -> Iterator[int]:
-    """End one backend after the other, chosen at random; yield how many checkouts there shall be before the next."""
+    """End one backend after the other, chosen at random; yield how many checkouts to wait for before the next."""
     choices = random.Random(seed)
     for _ in range(KILLS):
         pids = pool.backends.pids()
@@ -125,7 +125,7 @@ def kill_some(pool: Pool, seed: int) -> Iterator[int]:
 
 
 def faults_of_kills(pool: Pool, invalidations: Invalidations) -> list[str]:
-    """Return what is not as it must be after nothing but kills: the event's count is own, and each was one close."""
+    """Return what is wrong after kills only: there are as many invalidations as events, and each was one close."""
     own = pool.now()
     by_kill = own.closes["invalidate"] + own.closes["pre_ping"]
     expected = {*("invalidate", "pre_ping", "pool_invalidate", "overflow")}
@@ -137,7 +137,7 @@ def faults_of_kills(pool: Pool, invalidations: Invalidations) -> list[str]:
         f"{KILLS} kills, {invalidations.count} events": not 0 < invalidations.count <= KILLS,
         f"other closes: {own.closes}": any(own.closes[reason] for reason in own.closes.keys() - expected),
         f"failures: {own.acquire_failures}": (
-            # One that was only just being opened fails its caller.
+            # A kill during the opening is a failed acquire.
             sum(own.acquire_failures.values()) != own.acquire_failures["connect"]
         ),
     }

@@ -1,4 +1,4 @@
-"""PostgreSQL, and the times of its connections: how long one takes to open, and how long it has been held."""
+"""PostgreSQL, and times of connections: how long one takes to open, and how long it has been used."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ ASYNC_CONNECT: dict[str, Callable[..., Awaitable[Any]]] = {
 
 
 class Creator:
-    """Opens connections as an application's own function does, and takes the time that it takes."""
+    """Opens connections as an application's own function does, and measures the time."""
 
     def __init__(self, server: PostgresServer, driver: str = "psycopg") -> None:
         self.took = 0.0
@@ -30,14 +30,14 @@ class Creator:
         self._driver = driver
 
     def connect(self) -> psycopg.Connection[Any]:
-        """Stand as `creator`."""
+        """Be the `creator`."""
         began = time.monotonic()
         connection = psycopg.connect(dbname="app", **self._address)  # type: ignore[arg-type]  # of mixed types
         self.took += time.monotonic() - began
         return connection
 
     async def connect_async(self) -> Any:
-        """Stand as `async_creator`."""
+        """Be the `async_creator`."""
         began = time.monotonic()
         connection = await ASYNC_CONNECT[self._driver](**self._address)
         self.took += time.monotonic() - began

@@ -36,14 +36,14 @@ WAITING = 50
 
 @contextmanager
 def deaf_server() -> Iterator[int]:
-    """Give the port of a server that takes connections and never says a word."""
+    """Yield the port of a server that accepts connections and never sends anything."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """Keep one backend of the test's own server from running, as a network that swallows everything does."""
+    """Stop one backend of the test's own server, which then does not respond, as if the network were down."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -102,7 +102,7 @@ def test_fifty_threads_wait_at_a_full_pool(postgres: PostgresServer) -> None:
 
 
 async def use_or_give_up(engine: AsyncEngine) -> None:
-    """Use a connection, and say nothing when there is none, as some applications do."""
+    """Use a connection, and ignore the error if there is none, as some applications do."""
     with suppress(sa.exc.TimeoutError):
         await use_async(engine)
 
@@ -110,7 +110,7 @@ async def use_or_give_up(engine: AsyncEngine) -> None:
 @ASYNC_DRIVERS
 @pytest.mark.asyncio
 async def test_every_timeout_is_counted(postgres: PostgresServer, driver: str) -> None:
-    """A caller that gives up after pool_timeout is one timeout and one wait, also when it says nothing (B-19)."""
+    """A caller that gives up after pool_timeout is one timeout and one wait, also if it ignores the error (B-19)."""
     async with (
         instrumented_async(postgres, driver, pool_size=1, max_overflow=0, pool_timeout=0.1) as pool,
         pool.engine.connect() as connection,
@@ -210,7 +210,7 @@ async def pid_of(connection: AsyncConnection) -> int:
 
 @pytest.mark.asyncio
 async def test_task_cancelled_while_it_pings(postgres: PostgresServer) -> None:
-    """A task that is cancelled in the ping before its checkout has cost the pool that connection, and is not used."""
+    """After a task was cancelled in the ping before its checkout, that connection is closed and not used."""
     async with instrumented_async(postgres, "asyncpg", pool_size=1, pool_pre_ping=True) as pool:
         await use_async(pool.engine)
         (pid,) = pool.backends.pids()

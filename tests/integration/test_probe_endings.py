@@ -1,4 +1,4 @@
-"""Silent servers, wires that are cut, endings at any moment: a probe waits for none of them, and leaves nothing."""
+"""Silent servers, dead networks, an end at any moment: a probe waits for none of them, and leaves nothing."""
 
 import gc
 import threading
@@ -38,7 +38,7 @@ def _mariadb() -> Iterator[MariaDBServer]:
 
 @contextmanager
 def port_behind(drivername: str, postgres: PostgresServer, mariadb: MariaDBServer) -> Iterator[int]:
-    """Return the port of a server that speaks what *drivername* speaks."""
+    """Return the port of a server for *drivername*."""
     if drivername == "pgbouncer":
         with pgbouncer_server(postgres, 1) as pgbouncer:
             yield pgbouncer.port
@@ -55,7 +55,7 @@ def url_of(drivername: str, port: int) -> sa.URL:
 
 @pytest.fixture(name="_no_warnings_later", autouse=True)
 def _no_warnings_later() -> Iterator[None]:
-    """Fail where something was dropped while it was open, or a task was never awaited: collected, it would warn."""
+    """Fail if something was dropped while it was open, or a task was never awaited: its collection warns."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
@@ -67,7 +67,7 @@ def _no_warnings_later() -> Iterator[None]:
 
 @EACH
 def test_server_that_says_nothing(drivername: str) -> None:
-    """It accepts, and that is all: a timeout is counted, nobody waits, and the sockets are closed again."""
+    """It accepts and sends nothing: a timeout is counted, nothing blocks, and the sockets are closed."""
     with wire() as dead:
         with probing(url_of(drivername, dead.port), timeout=TIMEOUT) as probes:
             assert 0 == server(probes).up
@@ -78,7 +78,7 @@ def test_server_that_says_nothing(drivername: str) -> None:
 
 @EACH
 def test_close_while_connecting(drivername: str) -> None:
-    """A server that says nothing keeps no close waiting, whatever the time-out is."""
+    """A server that sends nothing does not delay close(), whatever the timeout is."""
     with wire() as dead:
         probes = Probes(parse_targets([url_of(drivername, dead.port).render_as_string()]), timeout=60.0)
         probes.start()
@@ -90,7 +90,7 @@ def test_close_while_connecting(drivername: str) -> None:
 
 @EACH
 def test_wire_goes_dead(drivername: str, postgres: PostgresServer, mariadb: MariaDBServer) -> None:
-    """The connection is open and no byte comes: a timeout; when the wire is mended, the numbers are back."""
+    """The connection is open and no byte arrives: a timeout; when the network works again, the numbers are back."""
     with ExitStack() as stack:
         line = stack.enter_context(wire(stack.enter_context(port_behind(drivername, postgres, mariadb))))
         probes = stack.enter_context(probing(url_of(drivername, line.port), timeout=TIMEOUT))
@@ -104,7 +104,7 @@ def test_wire_goes_dead(drivername: str, postgres: PostgresServer, mariadb: Mari
 
 
 @EACH
-def test_close_while_asking(drivername: str, postgres: PostgresServer, mariadb: MariaDBServer) -> None:
+def test_close_while_querying(drivername: str, postgres: PostgresServer, mariadb: MariaDBServer) -> None:
     """A probe that waits for an answer that never comes ends at once, too."""
     with port_behind(drivername, postgres, mariadb) as port, wire(port) as line:
         probes = Probes(parse_targets([url_of(drivername, line.port).render_as_string()]), 0.05, 60.0)
@@ -117,7 +117,7 @@ def test_close_while_asking(drivername: str, postgres: PostgresServer, mariadb: 
 
 
 def is_looking(probes: Probes, line: Wire) -> bool:
-    """Whether looks still succeed, three intervals long."""
+    """Return whether queries still succeed, for three intervals."""
     last = server(probes).last_success_timestamp
     time.sleep(0.15)
     return line.open == 0 or last != server(probes).last_success_timestamp
@@ -134,7 +134,7 @@ def test_one_dead_server_stops_no_other(postgres: PostgresServer) -> None:
         assert time.monotonic() - begun < PROMPT_SECONDS
 
 
-def test_stale_look_is_no_look(postgres: PostgresServer) -> None:
+def test_stale_result_is_not_shown(postgres: PostgresServer) -> None:
     """If the thread does not go on, its last query is not shown as the present."""
     probes = Probes([parse_target(postgres.url("asyncpg").render_as_string())], interval=0.05, timeout=0.25)
     probes.start()
@@ -163,7 +163,7 @@ def test_close_leaves_nothing(drivername: str, postgres: PostgresServer, mariadb
 
 
 def test_never_started() -> None:
-    """Probes that never began say that nothing is up, and close."""
+    """Probes that were never started show no server as up, and can be closed."""
     probes = Probes([parse_target("postgresql://app@127.0.0.1:1/app")])
 
     assert probes.close()
@@ -182,7 +182,7 @@ def test_start_twice_is_one_thread(postgres: PostgresServer) -> None:
 
 
 def test_no_target_is_no_thread() -> None:
-    """Without a server there is nothing to look at, and nothing to show."""
+    """Without a server there is no thread, and nothing to show."""
     probes = Probes([])
     probes.start()
 

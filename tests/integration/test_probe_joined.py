@@ -1,4 +1,4 @@
-"""The two sides together, on a real PostgreSQL: whose its backends are, what they do for us, what a scrape shows."""
+"""Both sides on a real PostgreSQL: which pools its backends belong to, what they do, what a scrape shows."""
 
 import json
 import signal
@@ -28,7 +28,7 @@ from tests.integration.probing import failures, look_again, pool_of, probing, se
 
 PASSWORD = "geheim@:/%#"
 
-# A worker that waits for its server; its end is not noticed there before the answer is ready.
+# A worker that waits for its server, which does not notice the worker's end before the answer is ready.
 WORKER = """
 import sys, psycopg
 with psycopg.connect(sys.argv[1]) as connection:
@@ -39,7 +39,7 @@ with psycopg.connect(sys.argv[1]) as connection:
 
 @contextmanager
 def worker(postgres: PostgresServer, application: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Run a process that asks the server something long; yield it and its backend's number."""
+    """Run a process with a long query; yield it and its backend's number."""
     address = f"host=127.0.0.1 port={postgres.port} user=app dbname=app application_name={application}"
     command = [sys.executable, "-c", WORKER, address]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -61,7 +61,7 @@ def held_states(seen: ServerSnapshot) -> dict[str, int]:
 
 
 def test_backend_of_a_killed_worker_is_orphaned(postgres: PostgresServer) -> None:
-    """The server goes on for a worker that was killed: its backend is nobody's, until it ends."""
+    """The server goes on for a worker that was killed: its backend is orphaned, until it ends."""
     name = name_application()
     with probing(postgres.url("asyncpg")) as probes, worker(postgres, name) as (process, pid):
         look_again(probes)
@@ -97,7 +97,7 @@ async def pid_of(connection: AsyncConnection) -> int:
 
 
 def pids(probes: Probes) -> set[int]:
-    """Return the numbers of the backends that the last look saw."""
+    """Return the numbers of the backends of the last query."""
     look = probes._pollers[0].state.stats
     return set() if look is None else {backend.pid for backend in look.backends}
 
@@ -129,7 +129,7 @@ async def test_what_the_backend_of_a_held_connection_does(postgres: PostgresServ
 
 
 def test_working_backend_of_a_held_connection(postgres: PostgresServer) -> None:
-    """A slow query is the server's to answer for, and shows as active."""
+    """The backend of a slow query is active."""
     name = name_application()
     with probing(postgres.url("psycopg").set(username="postgres")) as probes, worker(postgres, name) as (_, pid):
         pool = replace(pool_of(postgres.url("asyncpg")), connections=(PoolConnection(pid, 60.0),))
@@ -141,7 +141,7 @@ def test_working_backend_of_a_held_connection(postgres: PostgresServer) -> None:
 
 @FORMATS
 def test_page_has_the_servers(accept: str, parse: Parse, postgres: PostgresServer) -> None:
-    """A scrape with probes of all kinds is one page that the parsers take, with the pools' numbers as before."""
+    """A scrape with probes of all kinds is one page that the parsers accept, with the pools' numbers as before."""
     with mariadb_server() as mariadb, pgbouncer_server(postgres, 1) as pgbouncer:
         console = sa.URL.create("postgresql", "admin", None, "127.0.0.1", pgbouncer.port, "pgbouncer")
         with probing(postgres.url("asyncpg"), mariadb.url("aiomysql"), console) as probes:
@@ -160,7 +160,7 @@ def test_without_servers_the_page_is_as_before() -> None:
     assert SNAPSHOT == Probes([]).joined(SNAPSHOT)
 
 
-def test_fault_of_ours_costs_the_servers_side_only(caplog: pytest.LogCaptureFixture) -> None:
+def test_error_in_matching_hides_only_the_servers(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever is wrong with the join, the pools' numbers are served."""
     broken = replace(SNAPSHOT, live=(None,))  # type: ignore[arg-type]  # that is the point
     with probing(sa.make_url("postgresql://app@127.0.0.1:1/app")) as probes:
@@ -174,7 +174,7 @@ def test_fault_of_ours_costs_the_servers_side_only(caplog: pytest.LogCaptureFixt
 
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 def test_wrong_password(driver: str, caplog: pytest.LogCaptureFixture) -> None:
-    """It is one kind of error and one line, and no password is in the log, the page or what debugging prints."""
+    """It is counted as authentication and logged once; no password is in the log, the page or a `repr`."""
     caplog.set_level(0)
     with postgres_server() as postgres:
         postgres.admin(f"create user secretive password '{PASSWORD.replace('%', '%%')}'")
@@ -194,7 +194,7 @@ def test_wrong_password(driver: str, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def ask_for_passwords(postgres: PostgresServer, user: str) -> None:
-    """Have the server ask this user for a password."""
+    """Let the server require a password of this user."""
     ((path,),) = postgres.admin("show hba_file")
     rules = Path(path)
     rules.write_text(f"host all {user} 127.0.0.1/32 scram-sha-256\n" + rules.read_text())

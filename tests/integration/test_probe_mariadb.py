@@ -1,4 +1,4 @@
-"""A probe of a real MariaDB sees what the server itself says, with few privileges, and changes nothing."""
+"""A probe of a real MariaDB shows the server's own numbers, with few privileges, and changes nothing."""
 
 import logging
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ PASSWORD = "geheim@:/%#"
 
 @pytest.fixture(name="mariadb", scope="module")
 def _mariadb() -> Iterator[MariaDBServer]:
-    """One MariaDB, with a user who may see what all do, and a user who may nothing; both have a password."""
+    """One MariaDB, with a user who may see all threads, and one without privileges; both have a password."""
     with mariadb_server() as made:
         for name in ("monitor", "low"):
             made.admin(f"create user {name}@127.0.0.1 identified by '{PASSWORD}'")
@@ -101,7 +101,7 @@ def test_without_process_only_the_limit_and_oneself(mariadb: MariaDBServer, driv
 
 @DRIVERS
 def test_limit_is_how_many_fit(mariadb: MariaDBServer, driver: str) -> None:
-    """So many connections fit as the metric says; a probe that comes late says why it cannot see."""
+    """As many connections fit as the metric shows; a probe that comes late counts why it was refused."""
     mariadb.admin("set global max_connections = 12")
     try:
         with probing(url_of(mariadb, "monitor", driver)) as early, ExitStack() as stack:
@@ -131,7 +131,7 @@ def test_grants_of_the_page_are_enough(mariadb: MariaDBServer) -> None:
 
 @DRIVERS
 def test_wrong_password(mariadb: MariaDBServer, driver: str, caplog: pytest.LogCaptureFixture) -> None:
-    """It is one kind of error and one line, and the password is in neither."""
+    """It is counted as authentication and logged once, without the password."""
     with probing(url_of(mariadb, "monitor", driver, "falsch@:/%#")) as probes:
         until({"authentication"}, lambda: failures(probes))
         shown = repr(probes.servers()) + caplog.text
@@ -142,7 +142,7 @@ def test_wrong_password(mariadb: MariaDBServer, driver: str, caplog: pytest.LogC
 
 @DRIVERS
 def test_connection_that_was_closed_is_no_failure(mariadb: MariaDBServer, driver: str) -> None:
-    """An administrator, or wait_timeout, ends the idle connection: the next look makes another."""
+    """An administrator, or wait_timeout, ends the idle connection: the next query opens another."""
     with probing(url_of(mariadb, "monitor", driver)) as probes:
         until_up(probes)
         ((before,),) = mariadb.admin("select id from information_schema.processlist where user = 'monitor'")
@@ -157,7 +157,7 @@ def test_connection_that_was_closed_is_no_failure(mariadb: MariaDBServer, driver
 
 @DRIVERS
 def test_server_restarts(driver: str, caplog: pytest.LogCaptureFixture) -> None:
-    """While it is down the metric says so; when it is back, so are the numbers, and the log has one line for each."""
+    """While it is down `up` is 0; then the numbers are back, and the log has one line for each change."""
     caplog.set_level(logging.INFO, "pool_exporter")
     with mariadb_server() as mariadb, probing(mariadb.url(driver)) as probes:
         until_up(probes)
@@ -175,8 +175,8 @@ def test_server_restarts(driver: str, caplog: pytest.LogCaptureFixture) -> None:
 
 @DRIVERS
 @pytest.mark.asyncio
-async def test_connection_is_read_only_and_short_of_breath(mariadb: MariaDBServer, driver: str) -> None:
-    """What a poller does to its connection makes the server refuse to write, and end what takes too long."""
+async def test_connection_is_read_only_and_has_timeouts(mariadb: MariaDBServer, driver: str) -> None:
+    """On a poller's connection the server refuses to write, and ends a statement that takes too long."""
     from pool_exporter.probe import mysql
 
     async with connected_to(parse_target(mariadb.url(driver).render_as_string()), 5.0) as link:

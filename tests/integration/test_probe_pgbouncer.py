@@ -1,4 +1,4 @@
-"""A probe of a real PgBouncer, by its console, sees the clients that wait and the servers that are there."""
+"""A probe of a real PgBouncer's console shows waiting clients and server connections."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -51,8 +51,8 @@ def test_clients_and_servers_are_the_consoles(pgbouncer: PgBouncer) -> None:
         assert 100 == first.connections_max
 
 
-def test_when_nobody_waits_the_wait_is_nothing(pgbouncer: PgBouncer) -> None:
-    """All is at rest: zeros, and not absence."""
+def test_without_waiting_clients_the_wait_is_zero(pgbouncer: PgBouncer) -> None:
+    """At rest the numbers are 0, and not absent."""
     address = f"host=127.0.0.1 port={pgbouncer.port} user=app dbname=app"
     with probing(console(pgbouncer)) as probes, psycopg.connect(address) as connection:
         connection.execute("select 1")
@@ -74,7 +74,7 @@ def test_budget_of_the_pools_that_lead_to_it(pgbouncer: PgBouncer, postgres: Pos
 
 
 def test_pgbouncer_restarts(postgres: PostgresServer) -> None:
-    """A console that is gone is a metric, and comes back."""
+    """While the console is gone `up` is 0; then the numbers are back."""
     with pgbouncer_server(postgres, SERVERS) as pgbouncer, probing(console(pgbouncer)) as probes:
         until_up(probes)
         pgbouncer.stop()
@@ -87,7 +87,7 @@ def test_pgbouncer_restarts(postgres: PostgresServer) -> None:
 
 
 def test_stats_user_is_enough(postgres: PostgresServer, caplog: pytest.LogCaptureFixture) -> None:
-    """Who may look and nothing else sees all; who has the wrong password, or no business there, is told apart."""
+    """A stats user sees everything; a wrong password and a missing permission are different errors."""
     passwords = {"stats": "geheim", "app": "x"}
     with pgbouncer_server(postgres, SERVERS, passwords) as pgbouncer:
         stats = console(pgbouncer).set(username="stats", password="geheim")

@@ -1,4 +1,4 @@
-"""A probe of a real PostgreSQL sees what the server itself says, with few privileges, and changes nothing."""
+"""A probe of a real PostgreSQL shows the server's own numbers, with few privileges, and changes nothing."""
 
 import logging
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def _monitor(postgres: PostgresServer) -> sa.URL:
 
 
 def user(postgres: PostgresServer, name: str, *roles: str) -> sa.URL:
-    """Make a user who may do what *roles* may, and nothing else; return a URL of it."""
+    """Make a user with the *roles* and no other privileges; return its URL."""
     if not postgres.admin("select 1 from pg_roles where rolname = %s", name):
         postgres.admin(f"create user {name}")
         for role in roles:
@@ -62,7 +62,7 @@ def probes_backends(postgres: PostgresServer) -> int:
     return PostgresBackends(postgres, APPLICATION).open()
 
 
-# What it sees.
+# What it shows.
 
 
 @DRIVERS
@@ -95,7 +95,7 @@ def test_states_are_the_servers(postgres: PostgresServer, monitor: sa.URL, drive
 
 
 def test_limit_is_how_many_fit() -> None:
-    """So many ordinary connections can be opened as the metric says, the probe's own included, and not one more."""
+    """As many ordinary connections can be opened as the metric shows, the probe's own included, and not one more."""
     with postgres_server(max_connections=9, superuser_reserved_connections=2) as postgres:
         with probing(user(postgres, "monitor")) as probes, ExitStack() as stack:
             limit = until_up(probes).connections_max
@@ -108,7 +108,7 @@ def test_limit_is_how_many_fit() -> None:
 
 
 def test_ages_are_the_servers(postgres: PostgresServer, monitor: sa.URL) -> None:
-    """The ages lie between what the server said before the look and what it says after."""
+    """The ages are between those that the server shows before and after the query."""
     name = name_application()
     backends = PostgresBackends(postgres, name)
     with probing(monitor) as probes, client(postgres, name) as connection:
@@ -136,7 +136,7 @@ def test_transaction_at_work_is_not_an_idle_one(postgres: PostgresServer, monito
 
 
 def test_no_transaction_has_no_age(postgres: PostgresServer, monitor: sa.URL) -> None:
-    """The probe's own question does not count."""
+    """The probe's own query does not count."""
     with probing(monitor) as probes:
         seen = until_up(probes)
 
@@ -185,7 +185,7 @@ def test_many_application_names_are_few_series(postgres: PostgresServer, monitor
 
 
 def test_one_connection_and_no_more(postgres: PostgresServer, monitor: sa.URL) -> None:
-    """However many looks there are, the server has one backend of the probe, and none when it is closed."""
+    """However many queries there are, the server has one backend of the probe, and none after close()."""
     with probing(monitor, interval=0.02) as probes:
         until_up(probes)
         for _ in range(20):
@@ -208,7 +208,7 @@ async def test_connection_is_read_only(postgres: PostgresServer, driver: str) ->
 @DRIVERS
 @pytest.mark.asyncio
 async def test_statement_has_a_limit(postgres: PostgresServer, driver: str) -> None:
-    """The server itself ends a statement of the probe that takes too long: nothing goes on after we have gone."""
+    """The server ends a statement of the probe that takes too long, also if the probe has gone."""
     target = parse_target(postgres.url(driver).render_as_string())
     async with connected_to(target, 0.3) as link:
         with pytest.raises((sa.exc.DBAPIError, TimeoutError)) as caught:
@@ -218,12 +218,12 @@ async def test_statement_has_a_limit(postgres: PostgresServer, driver: str) -> N
     until(0, lambda: probes_backends(postgres))
 
 
-# Trouble.
+# Faults.
 
 
 @DRIVERS
 def test_server_is_killed_and_comes_back(driver: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The metric tells it, one line tells each change, what was seen is not shown any more, and all returns."""
+    """`up` is 0, each change is one line in the log, old numbers are not shown, and then all are back."""
     caplog.set_level(logging.INFO, "pool_exporter")
     with postgres_server() as postgres, probing(user(postgres, "monitor").set(drivername=f"postgresql+{driver}")) as p:
         before = until_up(p)
@@ -246,7 +246,7 @@ def test_server_is_killed_and_comes_back(driver: str, caplog: pytest.LogCaptureF
 
 @DRIVERS
 def test_connection_that_was_closed_is_no_failure(postgres: PostgresServer, monitor: sa.URL, driver: str) -> None:
-    """An administrator or a firewall ends the idle connection: the next look makes another, and nothing was down."""
+    """An administrator or a firewall ends the idle connection: the next query opens another, without an error."""
     with probing(monitor.set(drivername=f"postgresql+{driver}")) as probes:
         until_up(probes)
         before = PostgresBackends(postgres, APPLICATION).pids()
@@ -259,7 +259,7 @@ def test_connection_that_was_closed_is_no_failure(postgres: PostgresServer, moni
 
 @DRIVERS
 def test_server_that_is_full(driver: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A probe that comes too late says why; one that was there goes on seeing; both see again when there is room."""
+    """A new probe counts why it was refused; a connected one goes on; both work again when there is space."""
     with postgres_server(max_connections=8, superuser_reserved_connections=3) as postgres, ExitStack() as all_:
         url = user(postgres, "monitor", "pg_read_all_stats").set(drivername=f"postgresql+{driver}")
         early = all_.enter_context(probing(url))
@@ -277,7 +277,7 @@ def test_server_that_is_full(driver: str, caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_reserved_connections_are_for_the_probe(postgres: PostgresServer) -> None:
-    """docs/how-to/probe-servers.md: with the grants of the page, the probe gets in where everybody else is refused."""
+    """docs/how-to/probe-servers.md: with the grants of the page, the probe can connect when other users are refused."""
     if postgres.admin("show server_version_num") < [("160000",)]:
         pytest.skip("PostgreSQL reserves connections since 16")
     settings = {"max_connections": 8, "superuser_reserved_connections": 3, "reserved_connections": 2}
@@ -293,7 +293,7 @@ def test_reserved_connections_are_for_the_probe(postgres: PostgresServer) -> Non
 
 
 def test_database_that_is_not_there(postgres: PostgresServer, monitor: sa.URL) -> None:
-    """Whatever the server has against us is counted."""
+    """An unknown error of the server is counted as `other`."""
     with probing(monitor.set(database="no_such")) as probes:
         until({"other"}, lambda: failures(probes))
 

@@ -1,4 +1,4 @@
-"""`pool-exporter serve --database-url`: a service, its sidecar and its server, as processes; one page joins them."""
+"""`pool-exporter serve --database-url`: a service, its sidecar and its server, as processes; one page shows all."""
 
 import os
 import re
@@ -48,7 +48,7 @@ def process(directory: Path, *command: str) -> Iterator[Process]:
 
 
 def shown(port: int, name: str) -> dict[str, float]:
-    """Return what the page says of a metric of the server, by its state, or "" where it has none."""
+    """Return the values of a server's metric on the page, by state, or "" where it has none."""
     page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
     found = re.findall(rf"^sqlalchemy_pool_server_{name}{{(.*)}} (\S+)$", page, re.MULTILINE)
     return {"".join(re.findall('state="(.*?)"', labels)): float(value) for labels, value in found}
@@ -98,14 +98,14 @@ def test_closed_connection_leaves_no_number(postgres: PostgresServer) -> None:
 
 
 def numbers(monitor: Monitor) -> int:
-    """Return how many server's numbers stand in a pool's words."""
+    """Return how many server pids are in a pool's slots."""
     slots = monitor._state.slots
     return sum(map(bool, slots[SERVER_PIDS : SERVER_PIDS + TRACKED_MAX]))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_sidecar_with_a_probe_ends_at_once(number: signal.Signals, postgres: PostgresServer, tmp_path: Path) -> None:
-    """A signal ends it at once and with exit code 0, while a probe waits a minute for a server that says nothing."""
+    """A signal ends it at once and with exit code 0, while a probe waits a minute for a server that sends nothing."""
     port = free_port()
     main = "import sys; from pool_exporter.cli import main; sys.exit(main(sys.argv[1:]))"
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -1,6 +1,6 @@
 """A real Prometheus scrapes a service every second, and answers PromQL with the values that its pools had.
 
-Each test has a pool of its own in the service, and asks SQLAlchemy's pool, the clock or itself for what is true.
+Each test has a pool of its own in the service; the truth comes from SQLAlchemy's pool, a clock or the test itself.
 """
 
 import os
@@ -36,7 +36,7 @@ class Scraped:
     prometheus: Prometheus
 
     def do(self, path: str, **parameters: float) -> Any:
-        """Have the service do something; return what it says."""
+        """Let the service do something; return its response."""
         answer = self.service.post(path, params=parameters)
         answer.raise_for_status()
         return answer.json()
@@ -89,7 +89,7 @@ def _scraped(
         yield Scraped(service, prometheus)
 
 
-def test_every_door_is_healthy(scraped: Scraped) -> None:
+def test_every_endpoint_is_healthy(scraped: Scraped) -> None:
     """Prometheus reads the answer of each endpoint without an error; the app's is the OpenMetrics that it requests."""
     health = {
         target["labels"]["job"]: (target["health"], target["lastError"]) for target in scraped.prometheus.targets()
@@ -179,7 +179,7 @@ def test_quantiles_of_the_histograms(scraped: Scraped) -> None:
 
 
 def test_timeouts_and_their_failures(scraped: Scraped) -> None:
-    """Callers that give up, and whose service says nothing of it, are counted as timeouts in both metrics (B-19)."""
+    """Callers that give up are counted as timeouts in both metrics, also if the service ignores the error (B-19)."""
     scraped.open("impatient", size=1, seconds=0.1)
     scraped.do("/impatient/hold/1")
     assert 0 == scraped.do("/impatient/use/3")
@@ -192,7 +192,7 @@ def test_timeouts_and_their_failures(scraped: Scraped) -> None:
 
 
 def test_exhaustion_between_two_scrapes_is_seen(scraped: Scraped) -> None:
-    """A pool that is exhausted for 200 ms, while nobody scrapes, shows in peaks, integrals and histogram (B-29)."""
+    """A pool that is exhausted for 200 ms between two scrapes shows in peaks, integrals and histogram (B-29)."""
     name = exhaust_between_scrapes(scraped)
     until(2, lambda: scraped.value("sqlalchemy_pool_checkouts_total", name))
 
@@ -221,7 +221,7 @@ def exhaust_between_scrapes(scraped: Scraped) -> str:
 
 
 def test_counters_never_fall(scraped: Scraped) -> None:
-    """No counter, of any pool and endpoint, has fallen, though engines were disposed of with connections out."""
+    """No counter, of any pool and endpoint, has fallen, although engines were disposed of during uses."""
     scraped.open("disposed", size=3)
     for _ in range(2):
         scraped.do("/disposed/hold/2")

@@ -1,4 +1,4 @@
-"""What the other tests here stand on: waiting gives up, processes end, servers come back, wrong numbers are noticed."""
+"""The helpers of the other tests work: waiting gives up, processes end, servers restart, wrong numbers are noticed."""
 
 import asyncio
 import sys
@@ -38,7 +38,7 @@ def test_until_looks_until_it_is_so() -> None:
 
 
 def test_until_gives_up() -> None:
-    """After the deadline it fails, with what it saw last."""
+    """After the deadline it fails, with the last value."""
     with pytest.raises(AssertionError, match="1 == 2"):
         until(1, lambda: 2, seconds=0.05)
 
@@ -64,7 +64,7 @@ def test_process_ends_with_its_block(tmp_path: Path, is_failing: bool) -> None:
 
 
 def test_process_that_will_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that does not listen to the request to end is killed after a while."""
+    """A process that ignores SIGTERM is killed after a while."""
     monkeypatch.setattr("tests.fixtures.processes.END_SECONDS", 0.2)
     deaf = ["sh", "-c", "trap '' TERM; echo here; while :; do sleep 1; done"]
     log = tmp_path / "log"
@@ -75,7 +75,7 @@ def test_process_that_will_not_end_is_killed(tmp_path: Path, monkeypatch: pytest
 
 
 def test_process_that_ends_at_once_says_why(tmp_path: Path) -> None:
-    """A program that ends before it is ready is an error with its own words."""
+    """A program that ends before it is ready is an error with its output."""
     process = Process([sys.executable, "-c", "raise SystemExit('no such thing')"], tmp_path / "log")
     with pytest.raises(RuntimeError, match="no such thing"):
         process.wait_until(lambda: False)
@@ -94,7 +94,7 @@ def test_mariadb_starts_again() -> None:
             assert 0 == connection.scalar(sa.text("select count(*) from kept"))
 
 
-def test_prometheus_tells_a_dead_target_and_a_bad_query(prometheus_binary: Path) -> None:
+def test_prometheus_reports_a_dead_target_and_a_bad_query(prometheus_binary: Path) -> None:
     """A target that does not answer is down, with a reason; a query that is wrong is an error."""
     with prometheus_server(prometheus_binary, {"nobody": free_port()}) as server:
         until(["down"], lambda: [target["health"] for target in server.targets()])
@@ -139,7 +139,7 @@ def test_counter_that_falls_is_noticed() -> None:
 
 
 def test_sampler_fails_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the thread has seen is raised where its block ends."""
+    """The faults that the thread has found are raised at the end of its block."""
     engine = sa.create_engine("sqlite://", poolclass=sa.QueuePool)
     with instrument(engine) as monitor:
         wrong = replace(monitor.snapshot(), accounting_drift=1)

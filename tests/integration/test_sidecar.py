@@ -1,4 +1,4 @@
-"""The sidecar as a process: it serves what workers wrote, whatever becomes of them, to those it may, and ends."""
+"""The sidecar as a process: it serves what workers have written, whatever happens to them, to permitted clients."""
 
 import http.client
 import json
@@ -78,15 +78,15 @@ def scraper(authority: Authority, pair: Pair | None = None) -> ssl.SSLContext:
 
 
 def name_of_server(connection: http.client.HTTPConnection) -> str:
-    """Return the common name of the certificate that the server has shown."""
+    """Return the common name of the server's certificate."""
     assert isinstance(connection.sock, ssl.SSLSocket)
     shown: Any = connection.sock.getpeercert()
     name: str = shown["subject"][0][0][1]
     return name
 
 
-def say_and_hear_nothing(connection: socket.socket, words: bytes) -> None:
-    """Say as much as the other side takes, and read nothing."""
+def send_and_read_nothing(connection: socket.socket, words: bytes) -> None:
+    """Send as much as the other side accepts, and read nothing."""
     connection.setblocking(False)
     with suppress(BlockingIOError):
         connection.sendall(words)
@@ -197,7 +197,7 @@ def test_keep_alive(plain: Sidecar) -> None:
     assert [200, 200, 200] == statuses
 
 
-# What it is without.
+# What it does not need.
 
 
 def test_missing_directory_is_not_ready(directory: Path) -> None:
@@ -233,7 +233,7 @@ def test_it_is_light() -> None:
 
 
 def test_it_is_ready_soon(directory: Path) -> None:
-    """It answers after less than a second of computing; a fifth of that is usual."""
+    """It responds after less than a second of processor time; a fifth of that is usual."""
     with sidecar(directory) as running:
         status = running.ask("/-/ready").status
         seconds = cpu_seconds(running.process.pid)
@@ -243,12 +243,12 @@ def test_it_is_ready_soon(directory: Path) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return how long a process has computed: unlike the time since its start, not longer when others do too."""
+    """Return a process's processor time: unlike the time since its start, it does not grow with the load of others."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-# What it refuses to start with.
+# Errors at the start.
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(directory: Path, arguments: l
 
 
 def test_no_directory_is_one_line(directory: Path) -> None:
-    """Without a directory it says where one is taken from."""
+    """Without a directory the error names the option and the variable."""
     done = command("serve")
 
     assert (2, 1) == (done.returncode, done.stderr.count("\n"))
@@ -298,7 +298,7 @@ def test_web_config_that_is_wrong_is_one_line(directory: Path, text: str, expect
     assert expected in done.stderr
 
 
-# The web config, by what a scraper sees.
+# The web config, as a scraper sees it.
 
 
 def test_password(directory: Path) -> None:
@@ -447,12 +447,12 @@ connection_limits.REQUEST_SECONDS = 60.0
 """A sidecar that gives each client a minute: if its end waits for one, that is seen, however busy the machine is."""
 
 
-def test_scraper_that_never_reads_stops_nobody(plain: Sidecar) -> None:
-    """Twenty scrapers that ask a hundred times each and never read an answer stop no other."""
+def test_scrapers_that_never_read_block_no_other(plain: Sidecar) -> None:
+    """Twenty scrapers that send a hundred requests each and never read an answer block no other."""
     deaf = [plain.dial() for _ in range(20)]
     try:
         for connection in deaf:
-            say_and_hear_nothing(connection, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            send_and_read_nothing(connection, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
         statuses = {plain.ask("/metrics").status for _ in range(5)}
     finally:
         for connection in deaf:
@@ -461,7 +461,7 @@ def test_scraper_that_never_reads_stops_nobody(plain: Sidecar) -> None:
     assert {200} == statuses
 
 
-def test_clients_that_say_nothing_stop_nobody(plain: Sidecar) -> None:
+def test_silent_clients_block_no_other(plain: Sidecar) -> None:
     """More silent or slow connections than there are places do not keep out a scraper."""
     silent = []
     try:
@@ -479,7 +479,7 @@ def test_clients_that_say_nothing_stop_nobody(plain: Sidecar) -> None:
     assert 200 == status
 
 
-def test_tls_handshakes_that_are_not_made_stop_nobody(directory: Path, authority: Authority, server: Pair) -> None:
+def test_clients_without_a_tls_handshake_block_no_other(directory: Path, authority: Authority, server: Pair) -> None:
     """More connections than there are places that never begin with TLS do not keep out a scraper that does."""
     file = web_config(directory, f"tls_server_config: {{cert_file: {server.cert}, key_file: {server.key}}}")
     with sidecar(directory, "--web.config.file", file, program=PATIENT + PROGRAM) as running:
@@ -524,7 +524,7 @@ def test_slow_header_is_cut_off(plain: Sidecar) -> None:
     ],
 )
 def test_what_is_too_much_is_refused(plain: Sidecar, request_: bytes, status: bytes) -> None:
-    """A body, a header without end, or what is no HTTP is refused, and the connection ended."""
+    """A body, an endless header and bytes that are not HTTP are refused, and the connection is closed."""
     with plain.dial() as connection:
         with suppress(OSError):
             connection.sendall(request_)
@@ -536,12 +536,12 @@ def test_what_is_too_much_is_refused(plain: Sidecar, request_: bytes, status: by
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_it_at_once(directory: Path, number: signal.Signals) -> None:
-    """SIGTERM and SIGINT end it at once, with connections open that rest, ask slowly or never read."""
+    """SIGTERM and SIGINT end it at once, with open connections that are idle, send slowly or never read."""
     with worker(directory), sidecar(directory, program=PATIENT + PROGRAM) as running:
         resting, slow, deaf = running.connection(), running.dial(), running.dial()
         ask(resting)
         slow.sendall(b"GET /met")
-        say_and_hear_nothing(deaf, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        send_and_read_nothing(deaf, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
         running.ask()
         code, seconds = running.end(number)
         for each in (resting, slow, deaf):

@@ -1,4 +1,4 @@
-"""`pool-exporter serve --otlp`: workers' numbers arrive at a collector, and one that fails costs the pages nothing."""
+"""`pool-exporter serve --otlp`: workers' numbers arrive at a collector; one that fails does not affect the pages."""
 
 import signal
 import time
@@ -35,14 +35,14 @@ def pushed(collector: Collector) -> list[float]:
 
 
 def instances(collector: Collector) -> set[str]:
-    """Return the instances of the service whose pools were pushed last."""
+    """Return the instances of the service in the last push."""
     resources = [attributes(of.resource.attributes) for of in collector.exports[-1].request.resource_metrics]
     return {of["service_instance_id"] for of in resources if of["service_name"] == "checkout"}
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 def test_workers_are_pushed(directory: Path, protocol: str) -> None:
-    """A living, a frozen and a killed worker are one service's, by HTTP and by gRPC, until the very end."""
+    """A living, a frozen and a killed worker are pushed as one service, by HTTP and by gRPC, up to the last push."""
     with (grpc_collector if protocol == "grpc" else http_collector)() as collector:
         arguments = ["--otlp", collector.endpoint, "--otlp.protocol", protocol, "--otlp.interval", "0.2"]
         with worker(directory), worker(directory) as frozen, sidecar(directory, *arguments) as running:
@@ -95,7 +95,7 @@ def test_a_collector_that_fails(
 
 
 def test_a_bad_endpoint_is_named(directory: Path) -> None:
-    """What is no URL is one line, and nothing is served."""
+    """For a bad endpoint one line is printed, and nothing is served."""
     done = command("serve", f"--dir={directory}", "--web.listen-address=127.0.0.1:0", "--otlp", "localhost:4318")
 
     assert 2 == done.returncode

@@ -45,7 +45,7 @@ except SettingsError:
     ("level", "expected"),
     [("debug", "debug info warn error"), ("info", "info warn error"), ("warn", "warn error"), ("error", "error")],
 )
-def test_level_is_what_was_asked_for(level: str, expected: str) -> None:
+def test_level_is_the_option(level: str, expected: str) -> None:
     """Events below the level are not written; the others are, on stderr."""
     code = f"""
 import logging

@@ -1,4 +1,4 @@
-"""The thread server in a program of its own: it does not keep it from ending, and no forked child inherits it."""
+"""The thread server in a program: it does not keep the program from ending, and no forked child inherits it."""
 
 import json
 import subprocess
@@ -132,7 +132,7 @@ print(spent < 0.1, waiting.recv(15))
 
 
 def test_server_waits_when_descriptors_run_out() -> None:
-    """Without a free file descriptor the server neither ends nor spins, and answers when there is one again."""
+    """Without a free file descriptor the server neither ends nor loops, and responds when there is one again."""
     assert "True b'HTTP/1.0 200 OK'" == run(OUT_OF_DESCRIPTORS)
 
 

@@ -1,6 +1,6 @@
-"""Web configs that promtool, which has the exporter-toolkit in it, takes and refuses are taken and refused by us.
+"""The sidecar accepts and refuses the same web configs as promtool, which contains the exporter-toolkit.
 
-promtool is the oracle: `promtool check web-config FILE`. Where we differ on purpose, a second list says so, and why.
+promtool is the oracle: `promtool check web-config FILE`. A second list has the differences on purpose, with reasons.
 """
 
 import subprocess
@@ -73,7 +73,7 @@ DIFFERENT = {
     # Python cannot do it.
     tls(", client_auth_type: RequireAnyClientCert"): False,
     tls(", curve_preferences: [CurveP256, X25519]"): False,
-    # It makes no sense, and with Go would show at the first scrape.
+    # It is contradictory; in Go it would fail at the first scrape.
     tls(", min_version: TLS13, max_version: TLS12"): False,
     tls(", max_version: TLS11"): False,
     tls(", client_auth_type: RequireAndVerifyClientCert, client_ca_file: server.key"): False,
@@ -83,7 +83,7 @@ DIFFERENT = {
     # More than one document, of which Go reads the first.
     "{}\n---\n{}": False,
     "{}\n{}": False,
-    # The toolkit's documentation has it ("unset if blank"); its code has not.
+    # The toolkit's documentation says so ("unset if blank"); its code differs.
     "http_server_config: {headers: {X-Frame-Options: ''}}": True,
 }
 """Whether we take it; promtool does the opposite."""
@@ -100,7 +100,7 @@ def _directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def is_taken(file: Path) -> bool:
-    """Whether we take the file."""
+    """Whether the package accepts the file."""
     try:
         ReloadedConfig(file)
     except SettingsError:
@@ -109,7 +109,7 @@ def is_taken(file: Path) -> bool:
 
 
 def verdicts(promtool: Path, directory: Path, texts: Sequence[str]) -> dict[str, tuple[bool, bool]]:
-    """Return of each text whether we take it, and whether promtool does."""
+    """Return for each text whether the package accepts it, and whether promtool does."""
     files = [directory / f"{number}.yml" for number in range(len(texts))]
     for file, text in zip(files, texts, strict=True):
         file.write_text(text)
@@ -123,7 +123,7 @@ def verdicts(promtool: Path, directory: Path, texts: Sequence[str]) -> dict[str,
 
 
 def test_same_verdict(directory: Path, promtool: Path) -> None:
-    """What promtool takes is taken, and what it refuses is refused."""
+    """A text is accepted if promtool accepts it, and refused if it refuses it."""
     found = verdicts(promtool, directory, SAME)
 
     assert {} == {text: accepted for text, (accepted, by_promtool) in found.items() if accepted != by_promtool}
@@ -131,7 +131,7 @@ def test_same_verdict(directory: Path, promtool: Path) -> None:
 
 
 def test_other_verdict(directory: Path, promtool: Path) -> None:
-    """What is on the second list is really judged otherwise."""
+    """The texts of the second list are judged differently."""
     found = verdicts(promtool, directory, list(DIFFERENT))
 
     assert {text: (accepted, not accepted) for text, accepted in DIFFERENT.items()} == found

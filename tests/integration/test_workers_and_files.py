@@ -1,6 +1,6 @@
 """Which processes are workers: one has a file from its first pool event, or a second after it has a pool.
 
-Processes that only start workers, and those without a pool, have none: they are no capacity and are never frozen.
+Processes that only start workers, and those without a pool, have none: they are no capacity and never frozen.
 """
 
 import os
@@ -105,7 +105,7 @@ def test_last_pool_ends_the_file(tmp_path: Path, end: str) -> None:
 
 
 def test_idle_worker_is_capacity(tmp_path: Path) -> None:
-    """A process whose pool no caller has used is a worker after a second."""
+    """A process with a pool that no caller has used is a worker after a second."""
     with running("e = engine(); pool_exporter.instrument(e)", tmp_path):
         until((1, 5, 0), lambda: numbers(tmp_path))
 

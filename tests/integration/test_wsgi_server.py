@@ -1,4 +1,4 @@
-"""`make_wsgi_app()` under gunicorn, whose workers are processes with several threads."""
+"""`make_wsgi_app()` under gunicorn with worker processes of several threads."""
 
 import http.client
 import os

@@ -75,7 +75,7 @@ EXPORTER_ROWS: Final = (
     Row(
         "B8",
         "prometheus/client_python#127, open-telemetry/opentelemetry-python#3885",
-        "`gunicorn --preload` with 2 workers, whose 2 connections are used.",
+        "`gunicorn --preload` with 2 workers; 2 of their connections are used.",
         "2 workers, 2 of 2 connections used",
         "2 workers, 2 used of at most 2",
         here("servers", "b8_preload"),
@@ -130,14 +130,14 @@ EXPORTER_ROWS: Final = (
         "the process ends soon",
         "it ends within its time limit, with one log line",
         (
-            f"{_INTEGRATION}/test_demo_telemetry.py::test_demo_ends_although_nobody_listens",
+            f"{_INTEGRATION}/test_demo_telemetry.py::test_demo_ends_without_a_collector",
             f"{_INTEGRATION}/test_sidecar_otlp.py::test_a_collector_that_fails",
         ),
     ),
     Row(
         "B15",
         "prometheus/client_python#823, #654, #572",
-        "Containers whose processes all have the pid 1 share one directory; one is killed, one is restarted.",
+        "Containers share one directory, and each process has the pid 1; one is killed, one is restarted.",
         "every worker's numbers",
         "the same",
         (f"{_FAULTS}/test_processes.py::test_two_workers_with_pid_1_share_a_directory",),
@@ -258,7 +258,7 @@ EXPORTER_ROWS: Final = (
         "each worker's numbers",
         "one series with its own `service.instance.id` for each worker",
         (
-            f"{_INTEGRATION}/test_bridge_fork.py::test_each_worker_tells_its_own",
+            f"{_INTEGRATION}/test_bridge_fork.py::test_each_worker_reports_its_own",
             f"{_INTEGRATION}/test_demo_telemetry.py::test_opentelemetry_instrument",
         ),
     ),
@@ -307,8 +307,8 @@ EXPORTER_ROWS: Final = (
         "the scraper is served",
         "the scraper gets 200 in time",
         (
-            f"{_INTEGRATION}/test_sidecar.py::test_scraper_that_never_reads_stops_nobody",
-            f"{_INTEGRATION}/test_sidecar.py::test_clients_that_say_nothing_stop_nobody",
+            f"{_INTEGRATION}/test_sidecar.py::test_scrapers_that_never_read_block_no_other",
+            f"{_INTEGRATION}/test_sidecar.py::test_silent_clients_block_no_other",
         ),
     ),
     Row(

@@ -63,7 +63,7 @@ async def cancel_at_random(
                     await end(query(pool.engine, counts), chance.random() * 0.04)
 
             await asyncio.gather(*(attempt() for _ in range(CALLERS)))
-            gc.collect()  # A connection whose opening was cancelled is in a cycle of its driver, and open until then.
+            gc.collect()  # If its opening was cancelled, a connection is in a cycle of its driver, and open until then.
             await pool.agree_eventually()
             now = pool.now()
 

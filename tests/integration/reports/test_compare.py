@@ -1,4 +1,4 @@
-"""readings.json is what the four tools read today."""
+"""readings.json has what the four installed tools read."""
 
 import json
 from collections.abc import Iterator

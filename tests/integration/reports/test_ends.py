@@ -1,4 +1,4 @@
-"""How workers end: in order, though their server does not let Python end them."""
+"""How workers end: in order, although their server ends them without Python's exit."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ PYTHONS_EXIT = {
     "hypercorn": ("hypercorn", ASGI, ("hypercorn", "--bind", "127.0.0.1:{port}", "--workers", "2", "service:app")),
     "uwsgi": ("uwsgi", WSGI, (*UWSGI, "--callable", "app", "--enable-threads", "--die-on-term")),
 }
-"""Servers whose workers end by Python's exit."""
+"""Servers with workers that end by Python's exit."""
 
 FORKS = """
 import multiprocessing, subprocess
