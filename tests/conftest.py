@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from pool_exporter import Monitor
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.ended_pools import EndedPools
+from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.registry import registry
 from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.fixtures.programs import require
@@ -29,7 +30,7 @@ class _OfThisTest(EndedPools):
         super().__init__()
         self._earlier = WeakSet(earlier)
 
-    def add(self, monitor: Monitor) -> None:
+    def add(self, monitor: PoolMonitor) -> None:
         if monitor not in self._earlier:
             super().add(monitor)
 

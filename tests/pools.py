@@ -20,6 +20,7 @@ from pool_exporter import Monitor
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.instrumentation import monitors
+from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.registry import registry
 
 
@@ -79,12 +80,18 @@ class Database:
         return create_async_engine("sqlite+aiosqlite://", async_creator=creator, poolclass=poolclass, **options)
 
 
+def measured(monitor: Monitor) -> PoolMonitor:
+    """Return the monitor, which is one of a pool that is measured."""
+    assert isinstance(monitor, PoolMonitor)
+    return monitor
+
+
 def checked(monitor: Monitor) -> PoolSnapshot:
     """Return the monitor's snapshot, after checking what is true of every snapshot."""
-    hooks = monitor._hooks()
+    hooks = measured(monitor)._hooks()
     if hooks is not None:
         hooks.drift.settled_ns = 0  # Nothing happens on other threads, so the drift needs no time to settle.
-    snapshot = monitor.snapshot()
+    snapshot = measured(monitor).snapshot()
 
     assert 0 == errors.count
     assert (0, 0) == (snapshot.accounting_drift, snapshot.lost_places)

@@ -12,13 +12,13 @@ from weakref import WeakKeyDictionary, finalize, ref
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
+from typing_extensions import override
 
 from pool_exporter.environment import wait_threshold_ns
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_names import PoolNames
-from pool_exporter.state.pool_state import PoolState
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -31,10 +31,11 @@ class DegradedMonitor(Monitor):
         """Keep *target* weakly; *remove* is called when the monitor is closed. `DegradedPools` makes monitors."""
         self.identity, self.config = identity, PoolConfig()
         self._target, self._remove = ref(target), remove
-        self._last: DegradedPoolSnapshot | None = None  # type: ignore[assignment]  # likewise
+        self._last: DegradedPoolSnapshot | None = None
         self._is_closed = False
 
-    def snapshot(self) -> DegradedPoolSnapshot:  # type: ignore[override]  # a measured pool has more
+    @override
+    def snapshot(self) -> DegradedPoolSnapshot:
         """Return how many connections are used now; from a closed monitor, when it was closed."""
         if self._last is not None:
             return self._last
@@ -42,14 +43,13 @@ class DegradedMonitor(Monitor):
         pool = target.pool if isinstance(target, Engine) else target
         return DegradedPoolSnapshot(self.identity, _used(pool))
 
-    def restart_after_fork(self, state: PoolState) -> None:
-        """Do nothing: the pool's own count goes on in the child, and *state* is not used."""
-
+    @override
     def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:
         """Check *seconds*, and make no span with *tracer_provider*: no acquire is seen."""
         wait_threshold_ns(seconds)
         del tracer_provider
 
+    @override
     def close(self) -> None:
         """End the pool's series. Closing twice does nothing."""
         if not self._is_closed:

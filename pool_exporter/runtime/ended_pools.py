@@ -13,15 +13,21 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from typing_extensions import override
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.bounded_lock import LOCK_SECONDS, taken_within
 from pool_exporter.runtime.monitor import Monitor
+from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.state.aggregate import added, only_counters
 from pool_exporter.state.decode import decode
 from pool_exporter.state.layout import Slots
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 NAMES_MAX: Final = 4096
 """The most ended pools with counters of their own: an application with a name per engine must not fill the memory."""
@@ -37,12 +43,17 @@ class EndedMonitor(Monitor):
         """Begin with the sum of *parts*."""
         self.identity, self.config = identity, PoolConfig()
         self.final_counters: Sequence[int] = array("q", added(parts))
-        self._is_closed = True
 
+    @override
     def snapshot(self) -> PoolSnapshot:
         """Return the sum of the counters."""
         return decode(self.final_counters, 0, self.identity, self.config)
 
+    @override
+    def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:
+        """Do nothing: no acquire ends any more."""
+
+    @override
     def close(self) -> None:
         """Do nothing: the pools have ended."""
 
@@ -52,11 +63,11 @@ class EndedPools:
 
     def __init__(self) -> None:
         #: Pools that were collected and are not in `_kept` yet, and when, in nanoseconds of the monotonic clock.
-        self._collected: deque[tuple[Monitor, int]] = deque()
-        self._kept: dict[PoolIdentity, Monitor] = {}
+        self._collected: deque[tuple[PoolMonitor, int]] = deque()
+        self._kept: dict[PoolIdentity, PoolMonitor | EndedMonitor] = {}
         self._lock = RLock()
 
-    def add(self, monitor: Monitor) -> None:
+    def add(self, monitor: PoolMonitor) -> None:
         """Note that the pool of *monitor* was garbage-collected."""
         self._collected.append((monitor, time.monotonic_ns()))
 
@@ -80,7 +91,7 @@ class EndedPools:
         monitor = self._kept.pop(identity, None)
         return None if monitor is None else only_counters(monitor.final_counters)
 
-    def give_back(self, monitor: Monitor) -> None:
+    def give_back(self, monitor: PoolMonitor) -> None:
         """Keep again what *monitor* has taken, because its pool gets another name."""
         if monitor.before is not None:
             self._keep(EndedMonitor(monitor.identity, monitor.before))
@@ -91,7 +102,7 @@ class EndedPools:
         taken, self._kept = self._kept, {}
         return [(identity, only_counters(monitor.final_counters)) for identity, monitor in taken.items()]
 
-    def drop(self, monitor: Monitor) -> None:
+    def drop(self, monitor: PoolMonitor) -> None:
         """Drop the counters of this ended pool: its monitor was closed."""
         self._end_collected()
         if self._kept.get(monitor.identity) is monitor:
@@ -103,7 +114,7 @@ class EndedPools:
             monitor.end(ended)
             self._keep(monitor)
 
-    def _keep(self, monitor: Monitor) -> None:
+    def _keep(self, monitor: PoolMonitor | EndedMonitor) -> None:
         if len(self._kept) < NAMES_MAX or monitor.identity in self._kept:
             self._kept[monitor.identity] = monitor
             return

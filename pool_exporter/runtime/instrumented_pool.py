@@ -9,7 +9,7 @@ from weakref import finalize, ref
 
 from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks.pool_hooks import PoolHooks
-from pool_exporter.runtime.monitor import Monitor
+from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.state.aggregate import only_counters
 from pool_exporter.state.layout import Slots, new_slots
@@ -19,7 +19,7 @@ from pool_exporter.state.pool_state import PoolState
 class InstrumentedPool:
     """A pool by its hooks, which are held weakly, and its monitor."""
 
-    def __init__(self, hooks: ref[PoolHooks], monitor: Monitor, storage: Storage) -> None:
+    def __init__(self, hooks: ref[PoolHooks], monitor: PoolMonitor, storage: Storage) -> None:
         self.hooks, self.monitor, self._storage = hooks, monitor, storage
         self._free_slots: finalize[[Slots], PoolState] | None = None
         self._set_finalizer()

@@ -1,53 +1,24 @@
-"""`Monitor`: one instrumented pool, its snapshots and its end.
+"""`Monitor`: what `instrument()` returns, for a pool that is measured and for one that is not.
 
-A monitor holds its hooks weakly: it keeps no pool and no engine alive. Nothing here may count or render.
+This is the interface that applications use. Nothing here may know hooks, slots or a registry: `pool_monitor`,
+`degraded` and `ended_pools` have the classes that implement it.
 """
 
-import time
-from array import array
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
-from operator import add
+from abc import abstractmethod
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol
-from weakref import ref
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from typing_extensions import Self
 
-from pool_exporter.hook_errors import errors
-from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
-from pool_exporter.state.aggregate import added, as_final_counters, only_counters
-from pool_exporter.state.decode import decode, integrals_of, never_falling
-from pool_exporter.state.layout import Slots
-from pool_exporter.state.pool_state import PoolState
+from pool_exporter.metrics.snapshot import AnyPoolSnapshot
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
-    from pool_exporter.otel.wait_spans import WaitSpans
 
-
-_NO_POOL: Final = PoolState(time.monotonic_ns)
-"""Replaces the state of a pool that has ended, so that this can be freed."""
-
-
-class MonitorRegistry(Protocol):
-    """What a monitor needs of the registry that made it."""
-
-    def changing(self) -> AbstractContextManager[None]:
-        """Return a context in which no other thread adds or removes a pool."""
-
-    def remove(self, hooks: PoolHooks) -> None:
-        """Uninstrument the pool of these hooks."""
-
-    def drop(self, monitor: "Monitor") -> None:
-        """Drop the counters of a pool that was garbage-collected."""
-
-
-class Monitor:
+@runtime_checkable
+class Monitor(Protocol):
     """One instrumented pool: an engine's, through all pools that `dispose()` replaces it by, or one without an engine.
 
     It is a context manager, which closes it. Dropping it changes nothing: the pool stays instrumented.
@@ -61,81 +32,19 @@ class Monitor:
         ...     print(monitor.snapshot().used)
     """
 
-    def __init__(self, hooks: PoolHooks, identity: PoolIdentity, config: PoolConfig, registry: MonitorRegistry) -> None:
-        """Belong to the registry; `instrument()` makes monitors."""
-        self.identity, self.config = identity, config
-        self._hooks, self._state, self._registry = ref(hooks), hooks.state, registry
-        self._last: PoolSnapshot | None = None
-        self._is_closed = False
-        self._highest = (0.0, 0.0, 0.0)
-        #: What was counted in files that this process has left.
-        self._left: Sequence[int] | None = None
-        self._wait_spans: WaitSpans | None = None
-        #: The counters of ended pools of the same identity, with which this one goes on; all else is 0.
-        self.before: Sequence[int] | None = None
-        #: All counters, once the pool was garbage-collected.
-        self.final_counters: Sequence[int] = ()
+    identity: PoolIdentity
+    config: PoolConfig
 
-    def __repr__(self) -> str:
-        return f"<Monitor {self.identity.name!r}{' closed' if self._is_closed else ''}>"
-
-    @property
-    def slots(self) -> Slots:
-        """The slots in which the pool counts."""
-        return self._state.slots
-
-    def snapshot(self) -> PoolSnapshot:
+    @abstractmethod
+    def snapshot(self) -> AnyPoolSnapshot:
         """Return the pool's numbers now.
 
         Returns:
-            A frozen snapshot, durations in seconds. From a closed monitor, that of the moment when it was closed.
+            A frozen snapshot, durations in seconds. From a closed monitor, that of the moment when it was closed. Where
+                the installed SQLAlchemy is not supported, a `DegradedPoolSnapshot`.
         """
-        if self._last is not None:
-            return self._last
-        if self.final_counters:  # As in a shared directory, a pool that has ended has no limit and no configuration.
-            return self._never_falling(decode(self.final_counters, 0, self.identity, PoolConfig()))
-        hooks, state = self._hooks(), self._state
-        if hooks is not None:
-            hooks.refresh()
-        slots = self._with_before(state.copy_slots())
-        if self._left is not None:
-            slots = list(map(add, slots, self._left))
-        pool = decode(slots, state.clock(), self.identity, self.config)
-        if self._wait_spans is not None:
-            pool = replace(pool, wait_time=self._wait_spans.shown(pool.wait_time))
-        return self._never_falling(pool)
 
-    def keep_counters(self) -> None:
-        """Keep what was counted in a file that this process leaves: snapshots go on with the sum."""
-        counters = only_counters(self._state.copy_slots())
-        self._left = counters if self._left is None else list(map(add, counters, self._left))
-
-    def _never_falling(self, pool: PoolSnapshot) -> PoolSnapshot:
-        """Keep the time integrals from falling."""
-        pool = never_falling(pool, self._highest)
-        self._highest = integrals_of(pool)
-        return pool
-
-    def end(self, now: int) -> None:
-        """Keep the counters of the pool, which was garbage-collected at *now* of its clock, in nanoseconds."""
-        final = as_final_counters(self._state.copy_slots(), now)
-        self.final_counters = array("q", added([self._with_before(final)]))
-        self._state = _NO_POOL
-
-    def _with_before(self, slots: list[int]) -> list[int]:
-        return slots if self.before is None else list(map(add, slots, self.before))
-
-    def restart_after_fork(self, state: PoolState) -> None:
-        """Go on with *state* in a forked child, from zero: the parent's connections and callers are not its own."""
-        self.before = self._left = None
-        self._highest = (0.0, 0.0, 0.0)
-        self._state = state
-        hooks = self._hooks()
-        if hooks is not None:
-            hooks.restart_after_fork(state)
-        if self._wait_spans is not None:
-            self._wait_spans.restart_after_fork(state)
-
+    @abstractmethod
     def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:
         """Make a span of each acquire that takes *seconds* or longer, or fails; see `instrument()`.
 
@@ -146,28 +55,13 @@ class Monitor:
         Raises:
             ValueError: *seconds* is negative, infinite or not a number.
         """
-        from pool_exporter.otel.wait_spans import WaitSpans
 
-        self._wait_spans = WaitSpans(self, self._state, seconds, tracer_provider)
-
+    @abstractmethod
     def close(self) -> None:
         """Uninstrument the pool and end its series. Closing the last one restores SQLAlchemy's methods.
 
         Closing twice does nothing.
         """
-        with self._registry.changing():
-            if self._is_closed:
-                return
-            self._is_closed = True
-            try:
-                self._last = self.snapshot()
-            except Exception as error:  # noqa: BLE001  # the application may be ending, and monitoring may not stop it
-                errors.report(error)
-            hooks = self._hooks()
-            if hooks is not None:
-                self._registry.remove(hooks)
-            else:
-                self._registry.drop(self)
 
     def __enter__(self) -> Self:
         return self

@@ -31,6 +31,7 @@ from pool_exporter.runtime.fork_detection import ForkSentinel
 from pool_exporter.runtime.heartbeat import Heartbeat
 from pool_exporter.runtime.instrumented_pool import InstrumentedPool, is_idle, leave_files, move_to_files
 from pool_exporter.runtime.monitor import Monitor
+from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.pool_names import PoolNames
 from pool_exporter.runtime.process_end import ProcessEnd
 from pool_exporter.runtime.storage import Storage
@@ -91,14 +92,14 @@ class Registry:
             if directory is not None:
                 self._register_end()
 
-    def add(self, pool: Pool, identity: PoolIdentity) -> Monitor:
+    def add(self, pool: Pool, identity: PoolIdentity) -> PoolMonitor:
         """Instrument a pool, and return its monitor; its name becomes unique in this process.
 
         The caller is inside `changing()`.
         """
         identity, config = self._unique(identity), config_of(pool)
         hooks = PoolHooks(pool, self._new_state(limit_of(pool), self.storage.new_slots(identity, config)))
-        monitor = Monitor(hooks, identity, config, self)
+        monitor = PoolMonitor(hooks, identity, config, self)
         key = id(hooks)
         entry = InstrumentedPool(ref(hooks, lambda _: self._collected(key)), monitor, self.storage)
         with self._ended.serialized():
@@ -125,11 +126,11 @@ class Registry:
         """Return how many pools were instrumented, and how many of them have been dropped or uninstrumented since."""
         return self._instrumented, max(0, self._instrumented - len(self._entries))
 
-    def drop(self, monitor: Monitor) -> None:
+    def drop(self, monitor: PoolMonitor) -> None:
         """Drop the counters of an ended pool. The caller is inside `changing()`."""
         self._ended.drop(monitor)
 
-    def rename(self, monitor: Monitor, identity: PoolIdentity) -> None:
+    def rename(self, monitor: PoolMonitor, identity: PoolIdentity) -> None:
         """Give a pool that is in memory another name, and the counters of the ended pools of that name."""
         with self._ended.serialized():
             self._ended.give_back(monitor)
@@ -137,13 +138,13 @@ class Registry:
             monitor.identity = self._unique(identity)
             monitor.before = self._ended.take(monitor.identity)
 
-    def monitor_of(self, pool: Pool) -> Monitor | None:
+    def monitor_of(self, pool: Pool) -> PoolMonitor | None:
         """Return the monitor of *pool*, None if it is not instrumented."""
         hooks = hooks_of(pool)
         entry = None if hooks is None else self._entries.get(id(hooks))
         return None if entry is None else entry.monitor
 
-    def monitors(self) -> list[Monitor]:
+    def monitors(self) -> list[PoolMonitor]:
         """Return the monitors of the pools that are alive."""
         return [entry.monitor for _, entry in self._living()]
 

@@ -26,6 +26,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from tests.pools import measured
+
 Reading = tuple[int, int]
 Attach = Callable[[sa.Engine], Callable[[], Reading]]
 
@@ -71,7 +73,7 @@ def attach_pool_exporter(engine: sa.Engine) -> Callable[[], Reading]:
     from pool_exporter import instrument
 
     monitor = instrument(engine)
-    return lambda: (monitor.snapshot().used, monitor.snapshot().idle)
+    return lambda: (measured(monitor).snapshot().used, measured(monitor).snapshot().idle)
 
 
 def attach_otel(engine: sa.Engine) -> Callable[[], Reading]:

@@ -27,6 +27,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
 from tests.bench.worker import Job
+from tests.pools import measured
 
 WARM_UP: Final = 3000
 
@@ -64,7 +65,7 @@ def ours() -> Subject:
 
     engine = _engine()
     monitor = instrument(engine)
-    return Subject(engine, lambda: monitor.snapshot().checkouts > 0)
+    return Subject(engine, lambda: measured(monitor).snapshot().checkouts > 0)
 
 
 def provider() -> Subject:
@@ -201,7 +202,7 @@ def async_ours() -> Subject:
 
     engine = _async_engine()
     monitor = instrument(engine)
-    return Subject(engine, lambda: monitor.snapshot().checkouts > 0)
+    return Subject(engine, lambda: measured(monitor).snapshot().checkouts > 0)
 
 
 VARIANTS: Final[dict[str, tuple[str, Callable[[], Subject]]]] = {

@@ -34,6 +34,7 @@ from pool_exporter.errors import SettingsError
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
 from tests.fixtures.frozen_loop import advance, frozen, turns
 from tests.golden import SNAPSHOT
+from tests.pools import measured
 
 ANNA = {"name": "Anna", "email": "anna@example.org"}
 TEA = {"user_id": 1, "item": "tea", "quantity": 3, "price_cents": 250}
@@ -141,19 +142,19 @@ def test_nonsense_is_refused(client: TestClient, method: str, path: str, body: d
 
 def test_a_report_uses_the_database_as_long_as_it_is_told(client: TestClient, monitor: Monitor) -> None:
     """The slow query is slow in the database, while a connection is used."""
-    before = monitor.snapshot().use_time.sum
+    before = measured(monitor).snapshot().use_time.sum
     client.get("/report?seconds=0.05")
 
-    assert 0.05 <= monitor.snapshot().use_time.sum - before < 60
+    assert 0.05 <= measured(monitor).snapshot().use_time.sum - before < 60
 
 
 def test_every_request_takes_one_connection_and_returns_it(client: TestClient, monitor: Monitor) -> None:
     """Beside the two bugs, the service is what it should be: one checkout for a request, none kept."""
-    before = monitor.snapshot().checkouts
+    before = measured(monitor).snapshot().checkouts
     for path in ("/users", "/users/1", "/orders/1", "/report?seconds=0"):
         client.get(path)
 
-    assert (4, 0) == (monitor.snapshot().checkouts - before, monitor.snapshot().used)
+    assert (4, 0) == (measured(monitor).snapshot().checkouts - before, measured(monitor).snapshot().used)
 
 
 def test_an_exhausted_pool_is_unavailable(no_wait: TestClient) -> None:
@@ -193,7 +194,7 @@ def test_the_pages_are_there(client: TestClient) -> None:
 def test_an_export_keeps_its_connection_until_it_is_ended(client: TestClient, monitor: Monitor) -> None:
     """The request that began an export is finished and holds a connection: an orphan, until it is ended."""
     export = client.post("/exports").json()
-    held = monitor.snapshot()
+    held = measured(monitor).snapshot()
     ended = client.delete(f"/exports/{export['id']}").status_code
     after = monitor.snapshot()
 
@@ -206,7 +207,7 @@ def test_the_end_of_the_service_ends_its_exports(app: FastAPI, monitor: Monitor)
     with TestClient(app) as client:
         client.post("/exports")
         client.post("/exports")
-    after = monitor.snapshot()
+    after = measured(monitor).snapshot()
 
     assert (0, 2) == (after.open, after.closes["dispose"])
 

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 import pool_exporter
 from pool_exporter.runtime import instrumentation
 from tests.docs.pages import DOCS, README, pages, programs, title
+from tests.pools import measured
 from tests.telemetry import collected, value
 
 PROGRAMS = {f"{title(page)} {number}": text for page in pages() for number, text in enumerate(programs(page))}
@@ -103,4 +104,4 @@ def test_global_meter_provider_gets_the_pool(run: Any, monkeypatch: pytest.Monke
         found = collected(reader)
 
     assert 1 == value(found, "sqlalchemy.pool.checkouts", db_client_connection_pool_name="orders")
-    assert 100_000_000 == pool_exporter.instrument(engine)._state.slow_acquire.threshold_ns
+    assert 100_000_000 == measured(pool_exporter.instrument(engine))._state.slow_acquire.threshold_ns

@@ -18,7 +18,7 @@ from pool_exporter.runtime.instrumentation import snapshot
 from pool_exporter.state.locked_pool_state import LockedPoolState
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.slow_acquire import SlowAcquireHook
-from tests.pools import Database, checked, levels
+from tests.pools import Database, checked, levels, measured
 
 
 class Fault(Exception):
@@ -137,7 +137,7 @@ def test_fault_in_a_transition(monkeypatch: pytest.MonkeyPatch, name: str) -> No
     assert errors.count > 0
 
     monkeypatch.undo()
-    assert (name == "acquire_abandoned") == (monitor._state.pending > 0)
+    assert (name == "acquire_abandoned") == (measured(monitor)._state.pending > 0)
     monitor.close()
 
 
@@ -173,7 +173,7 @@ def test_fault_in_a_handler(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert bare == live(engine)
 
     monkeypatch.undo()
-    assert 0 == monitor._state.pending
+    assert 0 == measured(monitor)._state.pending
     monitor.close()
 
 
@@ -205,7 +205,7 @@ def test_fault_below(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     assert bare == live(engine)
 
     monkeypatch.undo()
-    assert 0 == monitor._state.pending
+    assert 0 == measured(monitor)._state.pending
     monitor.close()
 
 
@@ -215,20 +215,20 @@ def test_fault_of_the_clock(times: int) -> None:
     bare = live(new_engine())
     engine = new_engine()
     monitor = instrument(engine)
-    clock, reads = monitor._state.clock, iter(range(10**6))
+    clock, reads = measured(monitor)._state.clock, iter(range(10**6))
 
     def failing() -> int:
         if next(reads) % 12 == times:
             raise Fault
         return clock()
 
-    monitor._state.clock = failing
+    measured(monitor)._state.clock = failing
 
     assert bare == live(engine)
     assert errors.count > 0
 
-    monitor._state.clock = clock
-    assert 0 == monitor._state.pending == monitor.snapshot().pending
+    measured(monitor)._state.clock = clock
+    assert 0 == measured(monitor)._state.pending == measured(monitor).snapshot().pending
 
 
 def test_fault_of_the_callback_of_slow_acquires() -> None:
@@ -240,12 +240,12 @@ def test_fault_of_the_callback_of_slow_acquires() -> None:
         engine = new_engine()
         monitor = instrument(engine)
         errors.count = 0
-        monitor._state.slow_acquire = slow_acquire  # type: ignore[assignment]
+        measured(monitor)._state.slow_acquire = slow_acquire  # type: ignore[assignment]
 
         assert bare == live(engine)
         assert errors.count > 5
 
-        assert 0 == monitor._state.pending
+        assert 0 == measured(monitor)._state.pending
         monitor.close()
 
 

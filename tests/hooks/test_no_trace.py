@@ -22,7 +22,7 @@ from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.runtime.instrumentation import monitors, snapshot
 from pool_exporter.state.connection import Connection
 from pool_exporter.state.pool_state import PoolState
-from tests.pools import Database, checked, collector_stopped
+from tests.pools import Database, checked, collector_stopped, measured
 
 POOLS = [QueuePool, NullPool, StaticPool, SingletonThreadPool, AssertionPool]
 
@@ -348,7 +348,7 @@ def test_ours_is_freed_with_the_pool() -> None:
     with collector_stopped():
         pool = QueuePool(Database().connect)
         monitor = instrument(pool)
-        hooks, state = ref(vars(pool)["_pool_exporter"].hooks), ref(monitor._state)
+        hooks, state = ref(vars(pool)["_pool_exporter"].hooks), ref(measured(monitor)._state)
 
         del pool
 

@@ -7,7 +7,7 @@ from pool_exporter import Monitor, instrument
 from pool_exporter.hooks import pool_hooks
 from pool_exporter.state.checkout_details import read_server_pid
 from pool_exporter.state.layout import SECOND
-from tests.pools import Database
+from tests.pools import Database, measured
 
 
 @pytest.fixture(name="_server_pid", autouse=True)
@@ -18,8 +18,8 @@ def _server_pid(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def opened_times(monitor: Monitor) -> list[int]:
     """Return when each tracked connection was opened, in the order of opening."""
-    slots = monitor._state.slots
-    found = [each for each in monitor._state.live_connections() if each.slot]
+    slots = measured(monitor)._state.slots
+    found = [each for each in measured(monitor)._state.live_connections() if each.slot]
     return [read_server_pid(slots, each.slot)[1] for each in found]
 
 
@@ -27,7 +27,7 @@ def test_connection_that_was_opened_has_the_time() -> None:
     """A connection that the pool opens has the time of it, on the pool's clock, also while it is idle."""
     pool = QueuePool(Database().connect)
     monitor = instrument(pool)
-    monitor._state.origin -= 3600 * SECOND
+    measured(monitor)._state.origin -= 3600 * SECOND
     pool.connect().close()
     [opened] = opened_times(monitor)
 

@@ -14,7 +14,7 @@ from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import INFO_LABELS
 from pool_exporter.runtime.instrumentation import snapshot
 from pool_exporter.web import responses
-from tests.pools import Database
+from tests.pools import Database, measured
 
 # psycopg is installed for the tests, and no server is asked.
 URLS = {
@@ -154,7 +154,7 @@ def test_no_timeout() -> None:
     pool = QueuePool(Database().connect, timeout=None)  # type: ignore[arg-type]  # SQLAlchemy's own tests do it
 
     assert "timeout_seconds" not in config_of(pool).labels
-    assert "timeout_seconds" not in instrument(pool).snapshot().info
+    assert "timeout_seconds" not in measured(instrument(pool)).snapshot().info
 
 
 def test_reading_changes_nothing() -> None:

@@ -12,7 +12,7 @@ from pool_exporter.hooks.checkout_patches import patched_connect, uninstrumented
 from pool_exporter.hooks.pool_binding import ATTRIBUTE, binding_of
 from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
 from pool_exporter.state.layout import SATURATED, SECOND, USE_SUM, WAIT_SUM
-from tests.pools import Database, levels
+from tests.pools import Database, levels, measured
 
 
 def test_instrumented_again_during_an_acquire() -> None:
@@ -20,7 +20,7 @@ def test_instrumented_again_during_an_acquire() -> None:
     engine, monitors = Database().engine(), list[Monitor]()
     engine.connect().close()
     first = instrument(engine)
-    state = first._state
+    state = measured(first)._state
 
     @event.listens_for(engine, "checkout")
     def listener(*_: object) -> None:
@@ -89,7 +89,7 @@ def test_time_integrals_never_fall() -> None:
     found = []
     for seconds in (5, 4, 6):
         for slot in (USE_SUM, WAIT_SUM, SATURATED):
-            monitor._state.slots[slot] = seconds * SECOND
+            measured(monitor)._state.slots[slot] = seconds * SECOND
         pool = monitor.snapshot()
         found.append((pool.used_seconds, pool.pending_seconds, pool.saturated_seconds))
 
@@ -107,7 +107,7 @@ def test_no_drift_while_a_connection_is_closed() -> None:
 
     @event.listens_for(engine, "close")
     def listener(*_: object) -> None:
-        drifts.extend(monitor.snapshot().accounting_drift for _ in range(2))
+        drifts.extend(measured(monitor).snapshot().accounting_drift for _ in range(2))
 
     engine.pool.dispose()
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from pool_exporter import Monitor, instrument
 from pool_exporter.hook_errors import errors
 from pool_exporter.state.layout import TRACKED_MAX
-from tests.pools import Database
+from tests.pools import Database, measured
 
 
 @pytest.fixture(name="_quiet")
@@ -46,7 +46,7 @@ def acquire_at_each_depth(engine: Engine) -> int:
 def numbers(monitor: Monitor) -> tuple[int, int, int]:
     """Return the pending callers, as they are counted and as a snapshot has them, and the used connections."""
     gc.collect()
-    return monitor._state.pending, monitor.snapshot().pending, monitor.snapshot().used
+    return measured(monitor)._state.pending, measured(monitor).snapshot().pending, measured(monitor).snapshot().used
 
 
 @pytest.mark.usefixtures("_quiet")
@@ -56,12 +56,12 @@ def test_no_caller_stays_pending(tracked: int) -> None:
     engine = Database().engine()
     monitor = instrument(engine)
     engine.connect().close()
-    others = [monitor._state.acquire_started() for _ in range(tracked)]
+    others = [measured(monitor)._state.acquire_started() for _ in range(tracked)]
 
     assert acquire_at_each_depth(engine) > 5
     assert (tracked, tracked, 0) == numbers(monitor)
 
     for token in others:
-        monitor._state.acquire_abandoned(token)
+        measured(monitor)._state.acquire_abandoned(token)
 
     assert (0, 0, 0) == numbers(monitor)

@@ -21,7 +21,7 @@ from pool_exporter.hooks.open_records import open_records
 from pool_exporter.hooks.sqlalchemy_private import engine_behind, limit_of, pool_of, verify
 from pool_exporter.metrics.pool_metrics import CLOSE_REASONS, ERROR_TYPES
 from pool_exporter.state.pool_slots import UNLIMITED
-from tests.pools import Database, closes, levels
+from tests.pools import Database, closes, levels, measured
 
 # Why connections are closed: for each reason, what an application does.
 
@@ -226,7 +226,7 @@ def test_failure_of_the_ping() -> None:
     with pytest.raises(OperationalError):
         engine.connect()
 
-    assert 1 == monitor.snapshot().acquire_failures["connect"]
+    assert 1 == measured(monitor).snapshot().acquire_failures["connect"]
 
 
 def _raise(*_: object) -> None:
@@ -248,7 +248,7 @@ def test_failure_of_a_listener(name: str, options: dict[str, bool]) -> None:
     with pytest.raises(ValueError, match="application"):
         engine.connect()
 
-    assert {"other": 1} == {reason: n for reason, n in monitor.snapshot().acquire_failures.items() if n}
+    assert {"other": 1} == {reason: n for reason, n in measured(monitor).snapshot().acquire_failures.items() if n}
 
 
 def test_failure_of_a_listener_without_a_frame() -> None:
@@ -260,7 +260,7 @@ def test_failure_of_a_listener_without_a_frame() -> None:
     with pytest.raises(TypeError):
         engine.connect()
 
-    assert 1 == monitor.snapshot().acquire_failures["other"]
+    assert 1 == measured(monitor).snapshot().acquire_failures["other"]
 
 
 def test_failure_of_the_first_queries(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +272,7 @@ def test_failure_of_the_first_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="application"):
         engine.connect()
 
-    assert 1 == monitor.snapshot().acquire_failures["connect"]
+    assert 1 == measured(monitor).snapshot().acquire_failures["connect"]
 
 
 # What is there.

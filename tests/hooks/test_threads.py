@@ -15,7 +15,7 @@ from pool_exporter import instrument, instrument_all
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.instrumentation import snapshot
-from tests.pools import Database, checked, levels
+from tests.pools import Database, checked, levels, measured
 
 THREADS = 8
 ROUNDS = 400
@@ -138,7 +138,7 @@ def test_connections_closed_by_other_threads() -> None:
                 engine.raw_connection().close()
 
     together(work)
-    snapshot = monitor.snapshot()
+    snapshot = measured(monitor).snapshot()
 
     assert 0 == errors.count
     assert snapshot.connects - sum(snapshot.closes.values()) == snapshot.open
@@ -258,7 +258,7 @@ def test_reading_while_they_work() -> None:
 
     def work() -> None:
         if next(turns) == 0:
-            seen.extend(monitor.snapshot() for _ in range(300))
+            seen.extend(measured(monitor).snapshot() for _ in range(300))
             done.set()
         else:
             while not done.is_set():

@@ -17,6 +17,7 @@ from pool_exporter.metrics.snapshot import PoolSnapshot
 from tests.fixtures.deadlines import eventually, until
 from tests.fixtures.postgres import PostgresServer
 from tests.integration.backends import Backends, PostgresBackends
+from tests.pools import measured
 
 E = TypeVar("E", sa.Engine, AsyncEngine)
 B = TypeVar("B", bound=Backends)
@@ -34,7 +35,7 @@ class InstrumentedEngine(Generic[E, B]):
 
     def now(self) -> PoolSnapshot:
         """Return the package's numbers."""
-        return self.monitor.snapshot()
+        return measured(self.monitor).snapshot()
 
     def agree(self) -> None:
         """Wait until the server has as many idle and used backends as the monitor; its numbers must add up."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pool_exporter import Monitor
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from tests.integration.instrumented import faults
+from tests.pools import measured
 
 INTERVAL_SECONDS = 0.002
 
@@ -23,10 +24,10 @@ class Sampler(threading.Thread):
 
     def run(self) -> None:
         """Take a snapshot; one with a negative number raises ValueError."""
-        before = self._monitor.snapshot()
+        before = measured(self._monitor).snapshot()
         while not self._stopped.wait(INTERVAL_SECONDS):
             try:
-                now = self._monitor.snapshot()
+                now = measured(self._monitor).snapshot()
             except ValueError as error:
                 self.faults.append(str(error))
             else:

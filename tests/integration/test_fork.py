@@ -21,7 +21,7 @@ from pool_exporter.runtime.instrumentation import snapshot
 from pool_exporter.runtime.registry import registry
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.pool_state import PoolState
-from tests.pools import Database, checked, levels
+from tests.pools import Database, checked, levels, measured
 
 Numbers = dict[str, Any]
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"
 
 def numbers(monitor: Monitor) -> Numbers:
     """Return the numbers of a pool in this process."""
-    found = monitor.snapshot()
+    found = measured(monitor).snapshot()
     return {
         "used": found.used,
         "idle": found.idle,
@@ -188,7 +188,7 @@ def test_one_pool_that_cannot_be_restarted(monkeypatch: pytest.MonkeyPatch) -> N
         for engine in engines:
             engine.dispose(close=False)
             engine.connect().close()
-        return [errors.count, monitors[1].snapshot().checkouts]
+        return [errors.count, measured(monitors[1]).snapshot().checkouts]
 
     assert [1, 1] == in_child(use_them)
     assert [1, 1] == [monitor.snapshot().checkouts for monitor in monitors]
@@ -217,7 +217,7 @@ def test_lock_that_is_never_released() -> None:
         engine.dispose()
         engine.connect().close()
         instrument(engine).close()
-        return [monitor.snapshot().checkouts]
+        return [measured(monitor).snapshot().checkouts]
 
     assert [1] == in_child(work)
     go_on.set()

@@ -29,6 +29,7 @@ from tests.integration.instrumented import (
 from tests.integration.load import run_threads
 from tests.integration.marks import ASYNC_DRIVERS
 from tests.integration.sampler import sampled
+from tests.pools import measured
 
 SIZE = 5
 WAITING = 50
@@ -158,10 +159,14 @@ async def test_task_cancelled_while_it_connects(driver: str) -> None:
             task = asyncio.ensure_future(use_async(engine))
             await eventually(1, lambda: monitor.snapshot().pending)
             for _ in range(3):
-                assert (1, 0, []) == (monitor.snapshot().pending, monitor.snapshot().open, faults(monitor.snapshot()))
+                assert (1, 0, []) == (
+                    measured(monitor).snapshot().pending,
+                    measured(monitor).snapshot().open,
+                    faults(measured(monitor).snapshot()),
+                )
 
             await cancel(task)
-            own = monitor.snapshot()
+            own = measured(monitor).snapshot()
             assert ({"cancelled": 1}, 0, 0) == (failures(own), own.pending, own.connects)
             assert (0, 0) == (own.create_time.count, own.wait_time.count)
         await engine.dispose()
@@ -176,7 +181,7 @@ def test_thread_that_cannot_connect_for_long() -> None:
             with pytest.raises(sa.exc.OperationalError, match="timeout"):
                 engine.connect()
 
-            assert ({"connect": 1}, 0) == (failures(monitor.snapshot()), monitor.snapshot().pending)
+            assert ({"connect": 1}, 0) == (failures(measured(monitor).snapshot()), measured(monitor).snapshot().pending)
 
 
 @pytest.mark.asyncio
@@ -188,7 +193,7 @@ async def test_close_that_takes_long(postgres: PostgresServer) -> None:
             pid = await pid_of(closing)
         with stopped(pid):
             task = asyncio.ensure_future(closing.close())
-            hooks = pool.monitor._hooks()
+            hooks = measured(pool.monitor)._hooks()
             assert hooks is not None
             await eventually(1, lambda: len(hooks._closing))
             for _ in range(3):

@@ -21,6 +21,7 @@ from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.processes import Process, free_port, is_listening
 from tests.integration.backends import PostgresBackends
 from tests.integration.instrumented import name_application
+from tests.pools import measured
 
 ROOT = Path(__file__).parents[2]
 # It holds one connection for a long statement, and keeps another.
@@ -99,7 +100,7 @@ def test_closed_connection_leaves_no_number(postgres: PostgresServer) -> None:
 
 def numbers(monitor: Monitor) -> int:
     """Return how many server pids are in a pool's slots."""
-    slots = monitor._state.slots
+    slots = measured(monitor)._state.slots
     return sum(map(bool, slots[SERVER_PIDS : SERVER_PIDS + TRACKED_MAX]))
 
 

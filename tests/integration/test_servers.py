@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pool_exporter import Monitor, instrument
+from pool_exporter import instrument
 from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.runtime.pool_monitor import PoolMonitor
 from tests.fixtures.deadlines import eventually, until
 from tests.fixtures.mariadb import mariadb_server
 from tests.fixtures.processes import Process, free_port, is_listening, running
 from tests.fixtures.prometheus import prometheus_server
 from tests.integration.instrumented import faults, faults_at_rest
 from tests.integration.sampler import fallen, sampled
+from tests.pools import measured
 
 SLEEPER = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(60)"]
 
@@ -26,7 +28,7 @@ def snapshot() -> PoolSnapshot:
     """Return the numbers of a real pool that has been used."""
     engine = sa.create_engine("sqlite://", poolclass=sa.QueuePool)
     with instrument(engine) as monitor, engine.connect():
-        return monitor.snapshot()
+        return measured(monitor).snapshot()
 
 
 def test_until_looks_until_it_is_so() -> None:
@@ -142,8 +144,8 @@ def test_sampler_fails_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """The faults that the thread has found are raised at the end of its block."""
     engine = sa.create_engine("sqlite://", poolclass=sa.QueuePool)
     with instrument(engine) as monitor:
-        wrong = replace(monitor.snapshot(), accounting_drift=1)
-        monkeypatch.setattr(Monitor, "snapshot", lambda _: wrong)
+        wrong = replace(measured(monitor).snapshot(), accounting_drift=1)
+        monkeypatch.setattr(PoolMonitor, "snapshot", lambda _: wrong)
         with pytest.raises(AssertionError, match="drift 1"), sampled(monitor) as sampler:
             until(True, lambda: bool(sampler.faults))
 

@@ -28,7 +28,7 @@ from pool_exporter.runtime import instrumentation
 from pool_exporter.runtime.all_pools import started
 from pool_exporter.state.slow_acquire import NEVER_NS
 from tests.golden import OPENMETRICS, TEXT, parse_openmetrics, scrape
-from tests.pools import Database, collector_stopped
+from tests.pools import Database, collector_stopped, measured
 from tests.telemetry import collected, points
 
 SLOW = 0.2
@@ -285,7 +285,7 @@ def test_telling_raises_nothing(tracing: Tracing) -> None:
     tracing.provider.add_span_processor(Broken())
     instrumented, before = pool_exporter.instrument(tracing.engine(0)), errors.count
     with trace.use_span(trace.NonRecordingSpan(REMOTE)):
-        instrumented._state.slow_acquire.on_slow_acquire(1, None, None)
+        measured(instrumented)._state.slow_acquire.on_slow_acquire(1, None, None)
     counted, errors.count = errors.count - before, before
 
     assert 1 == counted
@@ -295,7 +295,7 @@ def test_without_it_nothing_is_slow(tracing: Tracing) -> None:
     """Without trace_waits no wait makes a span."""
     instrumented = pool_exporter.instrument(tracing.database.engine())
 
-    assert NEVER_NS == instrumented._state.slow_acquire.threshold_ns
+    assert NEVER_NS == measured(instrumented)._state.slow_acquire.threshold_ns
 
 
 def test_it_can_be_asked_for_later(tracing: Tracing) -> None:
@@ -336,7 +336,7 @@ def test_nothing_is_kept_alive(tracing: Tracing) -> None:
     """A pool that is dropped is freed at once, without the garbage collector: tracing makes no circle."""
     with collector_stopped():
         pool = QueuePool(tracing.database.connect)
-        state = ref(pool_exporter.instrument(pool, trace_waits=0, tracer_provider=tracing.provider)._state)
+        state = ref(measured(pool_exporter.instrument(pool, trace_waits=0, tracer_provider=tracing.provider))._state)
         assert state() is not None
         del pool  # Used, SQLAlchemy's own circle of pool and record would keep it.
 

@@ -15,7 +15,7 @@ from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, POOL_METRICS
 from tests.fakes import FakeClock
 from tests.fixtures.deadlines import until
-from tests.pools import Database, checked, levels
+from tests.pools import Database, checked, levels, measured
 
 
 @pytest.fixture(name="clock")
@@ -93,7 +93,7 @@ def test_b22_uses_do_not_overwrite_each_other(clock: FakeClock) -> None:
 @pytest.mark.parametrize("options", [{"pool_size": 0}, {"max_overflow": -1}], ids=str)
 def test_b23_unlimited(options: dict[str, Any]) -> None:
     """B-23: `pool_size=0` and `max_overflow=-1` are no limit, never 0, and the pool's info has them."""
-    snapshot = instrument(Database().engine(**options)).snapshot()
+    snapshot = measured(instrument(Database().engine(**options))).snapshot()
 
     assert snapshot.max is None
     assert "-1" == snapshot.info["max_overflow"]

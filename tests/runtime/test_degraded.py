@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,11 +13,9 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.hooks import compatibility, sqlalchemy_private
 from pool_exporter.hooks.pool_binding import ATTRIBUTE
 from pool_exporter.hooks.sqlalchemy_private import RECORD, places
-from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
-from pool_exporter.runtime.degraded import DegradedPools, degraded_pools
+from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.instrumentation import monitors, snapshot
-from pool_exporter.state.pool_state import PoolState
 from tests.pools import Database, uninstrument_all
 
 
@@ -186,14 +183,3 @@ def test_count_that_is_none(answer: object) -> None:
 
     assert instrument(engine).snapshot().value("count") is None
     assert 0 == errors.count
-
-
-def test_degraded_monitor_in_a_forked_child() -> None:
-    """A degraded monitor takes a restart after a fork, and goes on with the pool's own count."""
-    engine = Database().engine()
-    monitor = DegradedPools().add(engine, PoolIdentity("orders"))
-
-    with engine.connect():
-        monitor.restart_after_fork(PoolState(time.monotonic_ns))
-
-        assert 1 == monitor.snapshot().used

@@ -1,6 +1,7 @@
 """`instrument()` and the monitor that it returns."""
 
 import gc
+import inspect
 import os
 import subprocess
 import sys
@@ -19,7 +20,10 @@ from sqlalchemy.pool import NullPool, QueuePool
 import pool_exporter
 from pool_exporter import Monitor, instrument
 from pool_exporter.hook_errors import errors
+from pool_exporter.runtime.degraded import DegradedMonitor
+from pool_exporter.runtime.ended_pools import EndedMonitor
 from pool_exporter.runtime.instrumentation import monitors, snapshot
+from pool_exporter.runtime.pool_monitor import PoolMonitor
 from tests.pools import Database, checked, levels
 
 
@@ -47,6 +51,18 @@ def test_same_monitor_for_an_asynchronous_engine() -> None:
     engine = create_async_engine("sqlite+aiosqlite://")
 
     assert instrument(engine) is instrument(engine.sync_engine) is instrument(engine.pool)
+
+
+@pytest.mark.parametrize("kind", [PoolMonitor, DegradedMonitor, EndedMonitor])
+def test_each_kind_has_the_whole_interface(kind: type[Monitor]) -> None:
+    """Each class implements all of `Monitor`, with the same parameters."""
+    methods = ("snapshot", "trace_waits", "close", "__enter__", "__exit__")
+
+    assert Monitor in kind.__mro__
+    assert [list(inspect.signature(getattr(Monitor, name)).parameters) for name in methods] == [
+        list(inspect.signature(getattr(kind, name)).parameters) for name in methods
+    ]
+    assert frozenset() == getattr(kind, "__abstractmethods__", frozenset())
 
 
 def test_monitor_need_not_be_kept(engine: Engine) -> None:
