@@ -100,7 +100,7 @@ METRICS = (
         "pool_exporter.pools_folded_together",
         Kind.GAUGE,
         "{pool}",
-        "Pools of ended workers that were added to the pool named other, because there are too many names.",
+        "Pools, living or ended, that are counted in the pool named other, because there are too many names.",
         "pools_folded_together",
     ),
     Metric(

@@ -22,20 +22,22 @@ from pool_exporter.workers.schema_translation import SCHEMA, translator
 from pool_exporter.workers.volume import replace_file
 
 TOTALS_FILE: Final = "acc.json"
-BYTES_MAX: Final = 64 * 1024 * 1024
+BYTES_MAX: Final = 32 * 1024 * 1024
 """A larger file is refused without being read."""
 COMPACTED_MAX: Final = 20_000
 """Maximum number of remembered names of compacted files. A compacted file is removed long before its name is."""
-POOLS_MAX: Final = 4096
+POOLS_MAX: Final = 2048
 """The most pools with counters of their own: an application with a name per engine must not fill the volume."""
 COUNT_MAX: Final = 2**80
 """No sum of counters reaches it, and a float can hold it."""
 OTHER_POOL: Final = PoolIdentity("other")
 """The pool to which all pools beyond POOLS_MAX are added."""
 
-_BRACKETS_MAX: Final = 4 * POOLS_MAX + 10_000
+_POOLS_READ_MAX: Final = 2 * POOLS_MAX + 1
+"""Earlier releases kept 4,096 pools, and OTHER_POOL."""
+_BRACKETS_MAX: Final = 2 * _POOLS_READ_MAX + 10_000
 """More lists and objects than any totals have: `[]` 30 million times would be 1.6 GB in memory."""
-_COMMAS_MAX: Final = 2048 * POOLS_MAX
+_COMMAS_MAX: Final = 1024 * POOLS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +185,22 @@ def _decoded(stored: Mapping[str, object]) -> Totals:
         if len(counters) != schema["words"]:
             raise ValueError(f"a pool has {len(counters)} slots")
         slots[PoolIdentity(*map(str, _list(identity)))] = translate(counters)
+    if len(slots) > _POOLS_READ_MAX:
+        raise ValueError(f"it has {len(slots)} pools")
     ends = _mapping(stored["ended"])
     ended = dict(zip(ends, _counts(list(ends.values())), strict=True))
-    if len(slots) > POOLS_MAX + 1:
-        raise ValueError(f"it has {len(slots)} pools")
     hook_errors, transport_errors, merged = _counts(stored["counts"])
     compacted = dict.fromkeys(map(str, _list(stored["folded"])))
-    return Totals(slots, compacted, ended, hook_errors, transport_errors, merged)
+    return Totals(slots, compacted, ended, hook_errors, transport_errors, merged + _merge_surplus(slots))
+
+
+def _merge_surplus(slots: dict[PoolIdentity, list[int]]) -> int:
+    """Add the pools beyond POOLS_MAX, which an earlier release has kept, to OTHER_POOL; return how many they are."""
+    surplus = [identity for identity in slots if identity != OTHER_POOL][POOLS_MAX:]
+    if surplus:
+        parts = [slots.pop(identity) for identity in surplus]
+        slots[OTHER_POOL] = added([*parts, slots[OTHER_POOL]] if OTHER_POOL in slots else parts)
+    return len(surplus)
 
 
 def _list(value: object) -> list[object]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.exporter_metrics import SET_ASIDE, WORKER_ENDS, WORKER_STATES
@@ -27,13 +28,18 @@ from pool_exporter.state.decode import decode, integrals_of, live_pool, never_fa
 from pool_exporter.state.layout import Slots
 from pool_exporter.version import build
 from pool_exporter.workers.compaction import Compactor
-from pool_exporter.workers.dead_worker_totals import OTHER_POOL, POOLS_MAX
+from pool_exporter.workers.dead_worker_totals import OTHER_POOL
 from pool_exporter.workers.file_format import OPEN, PoolEntry, WorkerFile
 from pool_exporter.workers.file_memory import FileMemory
 from pool_exporter.workers.file_reader import ReadFile, scan
 from pool_exporter.workers.last_shown import note_shown, read_last_shown
 from pool_exporter.workers.process_info import monotonic_of
 from pool_exporter.workers.worker_state import state_of
+
+SHOWN_MAX: Final = 4096
+"""So many pools, living or ended, have series of their own: the memory and the time of a scrape grow with them."""
+LABEL_CHARACTERS_MAX: Final = 192 * SHOWN_MAX
+"""So many characters all their labels have together: a page repeats the labels of a pool a hundred times."""
 
 _log = logging.getLogger("pool_exporter")
 
@@ -56,6 +62,8 @@ class _Scrape:
     transport_errors: int = 0
     pools_instrumented: int = 0
     pools_ended: int = 0
+    #: The pools that have no series of their own, only a part in OTHER_POOL.
+    merged: set[PoolIdentity] = field(default_factory=set)
     dropped: int = 0
     files: int = 0
 
@@ -79,7 +87,9 @@ class DirectoryReader:
         self._compactor = Compactor(directory)
         self._highest = (0, 0, 0, 0)
         self._memory = FileMemory()
+        #: The pools that have series of their own, for as long as this reader lives.
         self._identities: set[PoolIdentity] = set()
+        self._label_characters = 0
         self._shown: dict[PoolIdentity, tuple[float, float, float]] = {}
 
     def __call__(self) -> Snapshot:
@@ -159,10 +169,13 @@ class DirectoryReader:
 
     def _parts(self, scrape: _Scrape, identity: PoolIdentity) -> tuple[list[ProcessSlots], list[PoolConfig]]:
         """Return the parts of a pool; of a pool for which there is no series left, those of OTHER_POOL."""
-        if identity not in self._identities:
-            if len(self._identities) >= 2 * POOLS_MAX:
+        if identity != OTHER_POOL and identity not in self._identities:
+            characters = self._label_characters + sum(map(len, identity.values()))
+            if len(self._identities) >= SHOWN_MAX or characters > LABEL_CHARACTERS_MAX:
+                scrape.merged.add(identity)
                 return scrape.pools[OTHER_POOL]
             self._identities.add(identity)
+            self._label_characters = characters
         return scrape.pools[identity]
 
     def _snapshot(self, scrape: _Scrape, started: float) -> Snapshot:
@@ -183,7 +196,7 @@ class DirectoryReader:
             torn_reads=self.torn_reads,
             fold_errors=self.fold_errors + self._compactor.times_behind,
             pools_dropped=scrape.dropped,
-            pools_folded_together=self._compactor.totals.pools_merged,
+            pools_folded_together=self._compactor.totals.pools_merged + len(scrape.merged),
             last_fold_timestamp_seconds=self._compactor.last_success,
             scrape_duration_seconds=time.perf_counter() - started,
         )

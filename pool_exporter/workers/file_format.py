@@ -69,7 +69,10 @@ MAX_FILE_BYTES: Final = 1024 * 1024
 """A larger file is refused without being read."""
 ENTRIES_READ_MAX: Final = 256
 """A file that claims more pool entries is refused."""
-IDENTITY_READ_MAX: Final = 8 * 1024
+ENTRY_BYTES_MIN: Final = 2 * 1024
+"""A file with more entries for its size is refused: so the size of the volume bounds what its content takes in memory.
+Every release has used larger entries."""
+IDENTITY_READ_MAX: Final = 2 * IDENTITY_BYTES
 """A file with a longer identity is refused: the identity becomes label values."""
 
 HEADER: Final = struct.Struct("<8sIHHIIII16sIIII6q6q16s16s16s16s")

@@ -33,7 +33,6 @@ class _Remembered:
     """The last good content of a file."""
 
     found: ReadFile
-    counters: list[tuple[int, ...]]
     missing_since: float | None = None
 
 
@@ -96,13 +95,15 @@ class FileMemory:
         entries, remembered = found.file.entries, self._remembered.get(found.name)
         if remembered is not None and found is remembered.found:
             return entries, None
-        counters = [_counters_of(entry.slots) for entry in entries]
-        if remembered is not None and _have_fallen(remembered.counters, counters):
+        if remembered is not None and _have_fallen(remembered.found.file.entries, entries):
             return remembered.found.file.entries, CorruptFile(found.name, "a counter has fallen", "shrunk")
         if found.name not in self._replaced_since:
-            self._remembered[found.name] = _Remembered(found, counters)
+            self._remembered[found.name] = _Remembered(found)
         return entries, None
 
 
-def _have_fallen(before: Sequence[tuple[int, ...]], now: Sequence[tuple[int, ...]]) -> bool:
-    return len(now) < len(before) or not all(all(map(le, *pair)) for pair in zip(before, now, strict=False))
+def _have_fallen(before: Sequence[PoolEntry], now: Sequence[PoolEntry]) -> bool:
+    if len(now) < len(before):
+        return True
+    pairs = ((_counters_of(old.slots), _counters_of(new.slots)) for old, new in zip(before, now, strict=False))
+    return not all(all(map(le, *pair)) for pair in pairs)

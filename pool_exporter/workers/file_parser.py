@@ -18,6 +18,7 @@ from pool_exporter.workers.file_format import (
     BYTE_ORDER,
     CLOSED,
     ENTRIES_READ_MAX,
+    ENTRY_BYTES_MIN,
     ENTRY_HEAD,
     HEADER,
     HEADER_BYTES,
@@ -90,8 +91,8 @@ def _content(data: bytes, fields: Sequence[int], digest: bytes, *ids: bytes) -> 
     state, heartbeat, hook_errors, dropped, transport_errors = fields[14:19]
     if not 0 <= count <= entries_max or first % 8 or entry_bytes % 8 or slots_at % 8:
         raise ValueError(f"its {count} entries of {entry_bytes} bytes do not fit its space for {entries_max}")
-    if count > ENTRIES_READ_MAX:
-        raise ValueError(f"it has {count} entries, at most {ENTRIES_READ_MAX} are read")
+    if count > ENTRIES_READ_MAX or count * ENTRY_BYTES_MIN > fields[5]:
+        raise ValueError(f"it has {count} entries, at most {ENTRIES_READ_MAX} are read, and one in 2 KiB")
     if first + count * entry_bytes > len(data):
         raise ValueError("its entries reach beyond its end")
     if min(heartbeat, hook_errors, dropped, transport_errors, *fields[19:25]) < 0:

@@ -101,11 +101,16 @@ def scan(directory: Path, *, is_dead_only: bool = False, until: float = math.inf
         results = [_read(descriptor, str(directory), name, is_dead_only=is_dead_only) for name in in_time]
     finally:
         os.close(descriptor)
+    results += [_beyond_the_bound(directory / name) for name in names[FILES_READ_MAX:]]
     return DirectoryScan(
         tuple(result for result in results if isinstance(result, ReadFile)),
         tuple(result for result in results if isinstance(result, CorruptFile)),
         tuple(name for name in listed if name.startswith(TEMPORARY)),
     )
+
+
+def _beyond_the_bound(path: Path) -> CorruptFile:
+    return CorruptFile(str(path), f"of a directory, {FILES_READ_MAX} files are read", "irregular")
 
 
 def _read(directory: int, path: str, name: str, *, is_dead_only: bool) -> ReadFile | CorruptFile | None:

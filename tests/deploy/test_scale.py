@@ -1,0 +1,161 @@
+"""What docs/how-to/scale.md says of the shared directory and the sidecar is true, and fits the manifests."""
+
+import re
+import time
+import tracemalloc
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.state import layout
+from pool_exporter.web.responses import METRICS, Request, respond
+from pool_exporter.workers.dead_worker_totals import POOLS_MAX
+from pool_exporter.workers.directory_snapshot import SHOWN_MAX, DirectoryReader
+from pool_exporter.workers.file_format import ENTRIES_MAX, FILE_BYTES
+from pool_exporter.workers.file_writer import WorkerFiles
+from tests.dashboards.boards import ROOT
+
+MIB = 1024 * 1024
+PAGE = (ROOT / "docs" / "how-to" / "scale.md").read_text()
+
+
+def said(pattern: str) -> float:
+    """Return the number that the page has in the place of the group."""
+    found = re.findall(pattern, " ".join(PAGE.split()))
+
+    assert 1 == len(found), pattern
+    return float(found[0].replace(",", ""))
+
+
+BASE, POOL, PART, TOTALS = (
+    said(r"Sidecar\*\*: ([\d.]+) MiB"),
+    said(r"for each pool on the page, living or ended, ([\d.]+) MiB"),
+    said(r"for each pool of each worker ([\d.]+) MiB"),
+    said(r"the totals of ended workers, ([\d.]+) kB a pool") / 1000,
+)
+
+
+def memory(pools: int, workers: int, ended: int) -> float:
+    """Return the MiB of a sidecar for so many pools in each worker, and names of ended ones."""
+    return BASE + POOL * (pools + ended) + PART * pools * workers
+
+
+def files(pools: int, workers: int) -> int:
+    """Return how many files so many workers have."""
+    return workers * -(-pools // ENTRIES_MAX)
+
+
+def directory(pools: int, workers: int, ended: int) -> float:
+    """Return the MiB of a directory: the files, the totals, and the reserve of twice their size."""
+    return files(pools, workers) * FILE_BYTES / MIB + 3 * max(TOTALS * ended, 0.0625)
+
+
+def mebibytes(quantity: str) -> int:
+    """Return a quantity of Kubernetes, systemd or mount."""
+    number, unit = re.fullmatch(r"(\d+)(Mi|M|m)", quantity).groups()  # type: ignore[union-attr]  # else it fails
+
+    assert unit
+    return int(number)
+
+
+def kubernetes() -> dict[str, tuple[int, int]]:
+    """Return the limit of the sidecar's memory and the size of its volume in each component."""
+    found = {}
+    for path in (ROOT / "deploy" / "kubernetes" / "components").glob("sidecar-*/patch*.yaml"):
+        pod = yaml.safe_load(path.read_text())["spec"]["template"]["spec"]
+        containers = [*pod.get("initContainers", ()), *pod["containers"]]
+        [limit] = [each["resources"]["limits"]["memory"] for each in containers if each["name"] == "pool-exporter"]
+        [volume] = [each["emptyDir"]["sizeLimit"] for each in pod["volumes"]]
+        found[f"{path.parent.name}/{path.name}"] = (mebibytes(limit), mebibytes(volume))
+    return found
+
+
+def systemd_limit() -> int:
+    """Return the limit of the unit's memory."""
+    unit = (ROOT / "deploy" / "systemd" / "pool-exporter.service").read_text()
+    return mebibytes(re.findall(r"^MemoryMax=(\w+)$", unit, re.MULTILINE)[0])
+
+
+def compose_volume() -> int:
+    """Return the size of the volume that all services of the compose file share."""
+    compose = yaml.safe_load((ROOT / "deploy" / "compose" / "compose.yaml").read_text())
+    return mebibytes(re.findall(r"size=(\w+)", compose["volumes"]["pools"]["driver_opts"]["o"])[0])
+
+
+SIZES = ((20, 1), (220, 1), (20, 21))
+
+LIMITS = [*(limit for limit, _ in kubernetes().values()), systemd_limit()]
+VOLUMES = [*(volume for _, volume in kubernetes().values()), compose_volume()]
+
+
+def test_every_manifest_is_found() -> None:
+    """Three components with a sidecar, the compose file and the unit of systemd; all have the same sizes."""
+    assert (4, {256}) == (len(LIMITS), set(LIMITS))
+    assert (4, {64}) == (len(VOLUMES), set(VOLUMES))
+
+
+def test_thousand_pools_in_four_workers_fit_the_manifests() -> None:
+    """With as many names of ended pools as are kept."""
+    assert memory(1000, 4, POOLS_MAX) <= min(LIMITS)
+    assert directory(1000, 4, POOLS_MAX) <= min(VOLUMES)
+
+
+def test_whatever_a_volume_of_the_manifests_holds_fits_their_memory() -> None:
+    """As many pools as have series, and a volume full of files."""
+    entries = min(VOLUMES) * MIB // FILE_BYTES * ENTRIES_MAX
+
+    assert BASE + POOL * SHOWN_MAX + PART * entries <= min(LIMITS)
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_volume_holds_what_the_page_says(size: int) -> None:
+    """The files, and the space that compaction needs beside them when none but a few pools has ended."""
+    count = int(said(rf"{size} MiB hold ([\d,]+) files"))
+
+    assert count * FILE_BYTES / MIB + directory(0, 0, 14) <= size
+    assert (count * 1.1) * FILE_BYTES / MIB > size
+
+
+def test_small_volume_holds_the_example() -> None:
+    """Four workers with as many pools as the page says."""
+    assert directory(int(said(r"such as 4 workers with (\d+) pools")), 4, 14) <= 16
+
+
+def test_bounds_are_as_the_page_says() -> None:
+    """How many pools have series of their own, and how many names of ended pools are kept."""
+    assert said(r"([\d,]+) pools, living or ended, have series of their own") == SHOWN_MAX
+    assert said(r"([\d,]+) names of ended pools") == POOLS_MAX
+
+
+def peak(directory: Path, pools: int, workers: int) -> float:
+    """Return the MiB of the scrapes of so many pools in each worker, by a new reader."""
+    directory.mkdir()
+    made = [WorkerFiles(directory, "1") for _ in range(workers)]
+    for worker, number in product(made, range(pools)):
+        identity = PoolIdentity(f"pool-{number:05}", "postgresql", "orders", "db.example.org", "5432", "checkout")
+        slots = worker.allocate(identity, PoolConfig(15, 5, {}))
+        assert slots is not None
+        for slot in range(layout.WAIT, layout.CHECKOUT_TIMES):
+            slots[slot] = 1000 + slot  # No two numbers are one object, as small ones are.
+        slots[layout.ORIGIN] = time.monotonic_ns()
+    tracemalloc.start()
+    reader = DirectoryReader(directory)
+    statuses = [respond(Request("GET", METRICS, "", "", "gzip"), reader).status for _ in range(3)]
+    _, found = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    for worker in made:
+        worker.unmap()
+
+    assert [200] * 3 == statuses
+    return found / MIB
+
+
+def test_memory_is_as_the_page_says(tmp_path: Path) -> None:
+    """What Python allocates for a pool, and for a pool of one worker more, is not more than the page says."""
+    few, many, crowded = (peak(tmp_path / f"{pools}x{workers}", pools, workers) for pools, workers in SIZES)
+
+    assert 0 < (many - few) / 200 <= POOL + PART
+    assert 0 < (crowded - few) / (20 * 20) <= PART
