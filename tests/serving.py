@@ -38,14 +38,14 @@ def ask(server: MetricsServer, path: str = "/metrics", method: str = "GET", **he
     connection = http.client.HTTPConnection(server.addr, server.port, timeout=30)
     connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     response = connection.getresponse()
-    response.body = response.read()  # type: ignore[attr-defined]
+    response.body = response.read()  # type: ignore[attr-defined]  # an attribute of the tests
     connection.close()
     return response
 
 
 def body(response: http.client.HTTPResponse) -> bytes:
     """Return the body that `ask` has read."""
-    content: bytes = response.body  # type: ignore[attr-defined]
+    content: bytes = response.body  # type: ignore[attr-defined]  # set above
     return content
 
 

@@ -62,7 +62,7 @@ def test_settings_error_needs_a_problem() -> None:
 @pytest.mark.parametrize("error", [SettingsError(PROBLEM, ANOTHER), CorruptFile("/run/pool/w-1.pool", "bad magic")])
 def test_errors_survive_pickling(error: PoolExporterError) -> None:
     """An error that a worker process raised arrives in its parent with all that it carries."""
-    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 -- it was made on the line itself.
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301  # of the line itself
 
     assert type(error) is type(copy)
     assert vars(error) == vars(copy)

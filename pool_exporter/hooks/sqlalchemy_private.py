@@ -166,7 +166,7 @@ def _missing_on_classes() -> Iterator[str]:
 def _wrong_on_objects() -> Iterator[str]:
     # A dialect of its own: pools that are given none share one object, which the application may have changed.
     dialect = type(QueuePool._dialect)()
-    pool = QueuePool(lambda: None, pool_size=1, max_overflow=2, timeout=3, dialect=dialect)  # type: ignore[arg-type]
+    pool = QueuePool(lambda: None, pool_size=1, max_overflow=2, timeout=3, dialect=dialect)  # type: ignore[arg-type]  # nothing is connected
     record = RECORD(pool, connect=False)  # type: ignore[call-arg]  # as `_ConnectionRecord` takes it
     for name, expected in _VALUES_OF_A_POOL.items():
         yield from _wrong(f"QueuePool.{name}", partial(attrgetter(name), pool), expected)
@@ -176,7 +176,7 @@ def _wrong_on_objects() -> Iterator[str]:
         yield from _wrong(f"_ConnectionRecord.{name}", partial(attrgetter(name), record), expected)
     first_run = partial(attrgetter("_exec_w_sync_once"), pool.dispatch.connect.for_modify(pool.dispatch))
     yield from _wrong("Pool.dispatch.connect._exec_w_sync_once", first_run, expected=False)
-    yield from _wrong("QueuePool._pool.queue", lambda: has_back(pool, record), expected=False)  # type: ignore[arg-type]
+    yield from _wrong("QueuePool._pool.queue", lambda: has_back(pool, record), expected=False)  # type: ignore[arg-type]  # SQLAlchemy's own class of records
     yield from _wrong("_ConnectionRecord.__pool", lambda: pool_of(record), pool)
     yield from _wrong("_ConnectionRecord.__dict__ and __weakref__", lambda: [vars(record), ref(record)()], [{}, record])
     yield from _wrong("Pool.__dict__ and _invoke_creator", lambda: [is_complete(pool), ref(pool)()], [True, pool])

@@ -53,7 +53,7 @@ def run(tests: Iterable[str], database: str, source: Path, *options: str) -> Out
         subprocess.run(command, cwd=source, env=environ, stdout=output, stderr=output, check=False)
     if not report.exists():
         sys.exit(f"pytest wrote no report:\n{log.read_text()}")
-    cases = ET.parse(report).iter("testcase")  # pytest has just written it  # noqa: S314
+    cases = ET.parse(report).iter("testcase")  # noqa: S314  # pytest has just written it
     outcomes = {f"{case.get('classname')}::{case.get('name')}": outcome(case) for case in cases}
     report.unlink()
     return outcomes

@@ -312,7 +312,7 @@ def test_password_is_nowhere(password: str, form: str) -> None:
         url = settings.url
         arguments = engine_arguments(settings)
         texts = [repr(settings), str(settings), repr(url), str(url), str(arguments), settings.model_dump_json()]
-        texts += [repr(settings.model_dump()), str(async_url(text)), repr(pickle.loads(pickle.dumps(settings)))]  # noqa: S301
+        texts += [repr(settings.model_dump()), str(async_url(text)), repr(pickle.loads(pickle.dumps(settings)))]  # noqa: S301  # of the line itself
     except SettingsError as error:
         texts = [str(error), repr(error), repr(vars(error)), *traceback.format_exception(error)]
         texts += [repr(error.__cause__), repr(error.__context__)]

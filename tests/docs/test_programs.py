@@ -31,7 +31,7 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     def run(source: str) -> dict[str, Any]:
         code = compile(source.replace("port=10042", "port=0"), "documentation", "exec")
-        exec(code, names)  # running it is the test  # noqa: S102  # running it is the test
+        exec(code, names)  # noqa: S102  # running it is the test
         return names
 
     yield run

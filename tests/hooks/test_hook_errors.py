@@ -240,7 +240,7 @@ def test_fault_of_the_callback_of_slow_acquires() -> None:
         engine = new_engine()
         monitor = instrument(engine)
         errors.count = 0
-        measured(monitor)._state.slow_acquire = slow_acquire  # type: ignore[assignment]
+        measured(monitor)._state.slow_acquire = slow_acquire  # type: ignore[assignment]  # a stand-in that fails
 
         assert bare == live(engine)
         assert errors.count > 5

@@ -780,7 +780,7 @@ def test_waiting_when_it_is_instrumented(database: Database) -> None:
     second: list[PoolProxiedConnection] = []
     waiter = threading.Thread(target=lambda: second.append(engine.raw_connection()))
     assert isinstance(engine.pool, QueuePool)
-    waiting: Callable[[], int] = engine.pool._pool.not_empty._waiters.__len__  # type: ignore[attr-defined]
+    waiting: Callable[[], int] = engine.pool._pool.not_empty._waiters.__len__  # type: ignore[attr-defined]  # a QueuePool's
     waiter.start()
     until(1, waiting)
 

@@ -43,7 +43,7 @@ def test_no_address(address: str) -> None:
 def connects(family: socket.AddressFamily, address: object) -> bool:
     """Whether a server listens there."""
     with socket.socket(family) as probe:
-        return probe.connect_ex(address) == 0  # type: ignore[arg-type]
+        return probe.connect_ex(address) == 0  # type: ignore[arg-type]  # a host and a port, or a path
 
 
 def test_no_host_is_every_address() -> None:

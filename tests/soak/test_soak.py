@@ -140,7 +140,7 @@ def services(directory: Path, logs: Path, postgres: PostgresServer) -> Iterator[
         for service in (wsgi, asgi):
             command = [sys.executable, "-m", *commands[service.name]]
             process = stack.enter_context(
-                running(command, logs / service.name, lambda: is_listening(service.port), ROOT, environ)  # noqa: B023
+                running(command, logs / service.name, lambda: is_listening(service.port), ROOT, environ)  # noqa: B023  # it is called in the same round
             )
             service.master = process.pid
         yield [wsgi, asgi]

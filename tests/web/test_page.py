@@ -90,7 +90,7 @@ def test_pools_of_one_name_are_told_apart(changes: dict[str, str], shown: list[s
 
 def test_label_that_is_no_text_does_not_cost_the_page() -> None:
     """A name or a service that is a UUID or a number is shown as its text."""
-    identities = [PoolIdentity(7, service=service) for service in (UUID(int=1), UUID(int=2))]  # type: ignore[arg-type]
+    identities = [PoolIdentity(7, service=service) for service in (UUID(int=1), UUID(int=2))]  # type: ignore[arg-type]  # an application may give any object
     page = Page(render(Snapshot(tuple(replace(ORDERS, identity=identity) for identity in identities))))
 
     assert ["7 ", f"service {UUID(int=1)}"] == page.rows[1][:2]

@@ -343,7 +343,7 @@ def test_name_that_has_no_utf_8_costs_one_character(path: str, accept: str) -> N
 @pytest.mark.parametrize("accept", ["text/plain", OPENMETRICS])
 def test_label_that_is_not_text_is_shown_as_its_text(path: str, accept: str) -> None:
     """A name that is a UUID, as `name=` may get it, does not cost the page of all pools."""
-    pool = replace(FRESH, identity=PoolIdentity(UUID(int=7)))  # type: ignore[arg-type]
+    pool = replace(FRESH, identity=PoolIdentity(UUID(int=7)))  # type: ignore[arg-type]  # an application may give any object
     response = respond(Request("GET", path, accept=accept), lambda: Snapshot((pool,)))
 
     assert 200 == response.status
