@@ -71,6 +71,21 @@ def test_process_ends_although_it_serves() -> None:
     assert "True" == run(DAEMON)
 
 
+WITHOUT_STARLETTE = """
+import sys, urllib.request
+sys.modules["starlette"] = None
+import pool_exporter
+
+with pool_exporter.start_http_server(0) as server:
+    print(urllib.request.urlopen(server.url + "metrics").status)
+"""
+
+
+def test_starlette_is_not_needed() -> None:
+    """A Flask service is scraped without Starlette."""
+    assert "200" == run(WITHOUT_STARLETTE)
+
+
 PRELOAD = """
 import logging, os, sys, urllib.request
 import pool_exporter

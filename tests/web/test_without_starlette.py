@@ -1,4 +1,4 @@
-"""Without Starlette, an extra: the pages are there over WSGI and in a thread, and ASGI says what to install."""
+"""Without Starlette, an extra: the other modules of the web wing work, and ASGI says what to install."""
 
 import importlib
 import sys
@@ -6,8 +6,6 @@ import sys
 import pytest
 
 import pool_exporter.web
-from tests.golden import SNAPSHOT
-from tests.serving import ask
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +33,3 @@ def test_asgi_says_what_to_install(name: str) -> None:
 def test_other_modules_do_not_need_it(module: str) -> None:
     """Only the ASGI app imports Starlette."""
     assert importlib.import_module(f"pool_exporter.web.{module}") is not None
-
-
-def test_thread_server_does_not_need_it() -> None:
-    """A Flask service scrapes without Starlette."""
-    with pool_exporter.start_http_server(0, source=lambda: SNAPSHOT) as server:
-        assert 200 == ask(server).status

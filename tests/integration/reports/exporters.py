@@ -60,7 +60,7 @@ EXPORTER_ROWS: Final = (
         "the service runs",
         "one worker has the port, each other one logs a warning; a preloaded server says why its page shows zeros",
         (
-            "tests/web/test_thread_server_lifecycle.py::test_taken_port_is_one_warning",
+            "tests/integration/test_thread_server_lifecycle.py::test_taken_port_is_one_warning",
             "tests/integration/test_thread_server_processes.py::test_preloaded_server_says_why_its_page_shows_zeros",
         ),
     ),
