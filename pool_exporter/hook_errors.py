@@ -59,7 +59,11 @@ def result_or_none(call: Callable[[], T]) -> T | None:
 
 
 def guarded(hook: Callable[P, None]) -> Callable[P, None]:
-    """Wrap *hook* so that no Exception that it raises reaches its caller."""
+    """Wrap *hook* so that no Exception that it raises reaches its caller, and so that no interrupt leaves it half done.
+
+    A signal handler or another thread may raise anything between two bytecodes of it. What it has to note happens all
+    the same, so it is called once more after any exception, and must allow for that.
+    """
 
     @wraps(hook)
     def guard(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -67,5 +71,16 @@ def guarded(hook: Callable[P, None]) -> Callable[P, None]:
             hook(*args, **kwargs)
         except Exception as error:  # noqa: BLE001  # any error of a hook is the package's, not the application's
             errors.report(error)
+            _call_again(hook, *args, **kwargs)
+        except BaseException:
+            _call_again(hook, *args, **kwargs)
+            raise
 
     return guard
+
+
+def _call_again(hook: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    try:  # noqa: SIM105  # near the recursion limit `suppress` itself fails
+        hook(*args, **kwargs)
+    except Exception:  # noqa: BLE001, S110  # as above; the first error is counted
+        pass

@@ -81,23 +81,13 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # eac
         except Exception as error:  # noqa: BLE001  # as in `guarded`, which would cost another call
             errors.report(error)
             return connect_of(self)
+        proxied, wait, threshold = None, -1, 0
         try:
             proxied = connect_of(self)
-        except BaseException as error:
-            try:
-                if not _fail(state, token, error):
-                    state.acquire_abandoned(token)  # Called here, it needs no deeper a stack than `acquire_started`.
-            except Exception as own_error:  # noqa: BLE001  # as in `guarded`; the application gets SQLAlchemy's error
-                errors.report(own_error)
-            raise
-        wait, threshold = -1, 0
-        try:
             record: Record = proxied._connection_record  # type: ignore[assignment]  # a new one has its record
             try:
-                connection = record._pool_exporter
+                connection = record._pool_exporter or binding.hooks.adopt(record)
             except AttributeError:  # The patches were removed meanwhile.
-                connection = None
-            if connection is None:
                 connection = binding.hooks.adopt(record)
             if connection.pool is state:
                 threshold = state.slow_acquire.threshold_ns
@@ -105,8 +95,18 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # eac
                 wait = state.acquired(token, connection, record.fairy_ref, owner)
             else:  # The monitor was closed, and the pool instrumented again, meanwhile: others count the connection.
                 state.acquire_abandoned(token)
-        except BaseException as error:  # noqa: BLE001  # as in `guarded`; an interrupt is raised again
-            _abandon(state, token, error)
+        except BaseException as error:
+            try:
+                try:
+                    failure = _fail(state, token, error, proxied)
+                except BaseException:
+                    state.acquire_abandoned(token)  # Called here, it needs no deeper a stack than `acquire_started`.
+                    raise
+                _report_slow(state, *failure, error)
+            except Exception as own_error:  # noqa: BLE001  # as in `guarded`; the application gets SQLAlchemy's error
+                errors.report(own_error)
+            if proxied is None:
+                raise
         if wait >= threshold:
             _report_slow(state, wait, None, None)
         return proxied
@@ -159,6 +159,7 @@ def _return(return_of: Return) -> Return:
                 connection = None
             if connection is not None:
                 checkout = connection.checkout
+                connection.is_lost = checkout is not None and checkout() is None
                 connection.is_returning = True
         except Exception as error:  # noqa: BLE001  # as in `guarded`
             errors.report(error)
@@ -197,33 +198,19 @@ def _binding_counted_at(pool: Pool, patch: Patch) -> PoolBinding | None:
         return binding if binding.patch is patch else None
 
 
-def _fail(state: PoolState, token: int, error: BaseException) -> bool:
-    """Count a failed acquire. Return False if that fails, as near the recursion limit: then it has not ended."""
-    try:
-        error_type = failure_type(error)
-        wait = state.acquire_failed(token, error_type)
-    except RecursionError:
-        errors.count += 1
-        return False
-    except Exception as own_error:  # noqa: BLE001  # as in `guarded`, which returns nothing
-        errors.report(own_error)
-        return False
-    except BaseException:
-        state.acquire_abandoned(token)
-        raise
-    _report_slow(state, wait, error_type, error)
-    return True
+def _fail(state: PoolState, token: int, error: BaseException, proxied: Proxied | None) -> tuple[int, str]:
+    """Count a failed acquire.
 
+    Returns:
+        Its wait in nanoseconds, and one of `ERROR_TYPES`.
 
-def _abandon(state: PoolState, token: int, error: BaseException) -> None:
-    """End an acquire in which a hook raised *error*, without a result; report an Exception, raise anything else."""
-    try:
-        state.acquire_abandoned(token)
-    except Exception as own_error:  # noqa: BLE001  # as in `guarded`
-        errors.report(own_error)
-    if not isinstance(error, Exception):
+    Raises:
+        BaseException: *error*, if there is a connection: then it comes from a hook or is an interrupt.
+    """
+    if proxied is not None:
         raise error
-    errors.report(error)
+    error_type = failure_type(error)
+    return state.acquire_failed(token, error_type), error_type
 
 
 def _report_slow(state: PoolState, wait: int, error_type: str | None, error: BaseException | None) -> None:

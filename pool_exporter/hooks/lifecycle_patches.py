@@ -45,8 +45,8 @@ def patched_open(open_of: Method, patch: Patch) -> Method:
         if binding is None:
             return open_of(record, *arguments, **options)
         began = _now(binding)
-        binding.hooks.opening(record)
         try:
+            binding.hooks.opening(record)
             result: object = open_of(record, *arguments, **options)
         except BaseException:
             binding.hooks.not_opened(record)
@@ -64,7 +64,11 @@ def patched_close(close_of: Method, patch: Patch) -> Method:
         binding = _binding_behind(record, pool_of, patch)
         if binding is None:
             return close_of(record, *arguments, **options)
-        binding.hooks.closing(record)
+        try:
+            binding.hooks.closing(record)
+        except BaseException:
+            binding.hooks.not_closed(record)
+            raise
         try:
             return close_of(record, *arguments, **options)
         finally:
@@ -98,9 +102,12 @@ def patched_detach(detach_of: Method, patch: Patch) -> Method:
 
     def detach(proxied: Proxied, *arguments: object, **options: object) -> object:
         binding = _binding_behind(proxied, pool_of_proxied, patch)
-        if binding is not None:
-            binding.hooks.detaching(proxied)
-        return detach_of(proxied, *arguments, **options)
+        try:
+            if binding is not None:
+                binding.hooks.detaching(proxied)
+        finally:  # After an interrupt, too: it counts as detached.
+            result = detach_of(proxied, *arguments, **options)
+        return result
 
     return detach
 

@@ -69,6 +69,9 @@ class Hooks(Protocol):
     def closing(self, record: Record) -> None:
         """Note that the record's connection is about to be closed."""
 
+    def not_closed(self, record: Record) -> None:
+        """Note that this will not happen: an exception has come before it."""
+
     def closed(self, record: Record) -> None:
         """Count the close of the record's connection."""
 

@@ -18,7 +18,7 @@ from weakref import ref
 
 from sqlalchemy.pool import Pool
 
-from pool_exporter.hook_errors import errors, guarded
+from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks import checkout_patches
 from pool_exporter.hooks.call_stack import close_reason, invalidation_reason, is_dispose
 from pool_exporter.hooks.checkout_owner import up_to_date
@@ -30,14 +30,7 @@ from pool_exporter.hooks.method_patches import PatchSet, patches
 from pool_exporter.hooks.open_records import open_records
 from pool_exporter.hooks.pool_binding import ATTRIBUTE, Hooks, PoolBinding, Proxied, Record, binding_of
 from pool_exporter.hooks.server_pids import server_pid_of
-from pool_exporter.hooks.sqlalchemy_private import (
-    has_terminate,
-    is_async,
-    is_failed_ping,
-    limit_of,
-    pool_of,
-    record_of,
-)
+from pool_exporter.hooks.sqlalchemy_private import has_terminate, is_async, is_failed_ping, limit_of, pool_of, record_of
 from pool_exporter.state.checkout_details import write_server_pid
 from pool_exporter.state.connection import CLOSED, DETACHED, Connection
 from pool_exporter.state.pool_state import PoolState
@@ -143,13 +136,6 @@ class PoolHooks:
     @guarded
     def pool_recreated(self, pool: Pool, caller: FrameType) -> None:
         """Instrument the pool that `recreate()` made: at once for `dispose()`, else at its first checkout."""
-        try:
-            self._follow(pool, caller)
-        except MemoryError as error:  # Mostly only for a moment; no later event would instrument this pool.
-            errors.report(error)
-            self._follow(pool, caller)
-
-    def _follow(self, pool: Pool, caller: FrameType) -> None:
         with self._lock:
             if not self._is_removed and hooks_of(pool) is None:
                 self._bind(pool)
@@ -198,10 +184,10 @@ class PoolHooks:
             return
         if not self.state.sentinel[0]:
             self.state.before_event()
-        self.state.invalidated("soft" if is_soft else "hard")
         connection = self._tracked(record)
         if connection is not None and not is_soft:
             connection.close_reason = "pre_ping" if is_failed_ping(record, error) else invalidation_reason(error)
+        self.state.invalidated("soft" if is_soft else "hard")
 
     @guarded
     def closing(self, record: Record) -> None:
@@ -210,6 +196,11 @@ class PoolHooks:
         if connection is not None:
             self._closing.add(id(record))
             connection.close_reason = close_reason(record, connection.close_reason)
+
+    @guarded
+    def not_closed(self, record: Record) -> None:
+        """Note that this will not happen."""
+        self._closing.discard(id(record))
 
     @guarded
     def closed(self, record: Record) -> None:
@@ -224,19 +215,21 @@ class PoolHooks:
     def detaching(self, proxied: Proxied) -> None:
         """Note that the connection of *proxied* is about to leave the pool."""
         record = record_of(proxied)
-        connection = self._tracked(record)
-        if record is None or connection is None:
+        connection: Connection | None = getattr(record, ATTRIBUTE, None)
+        if record is None or connection is None or connection.pool is not self.state or connection.state == CLOSED:
             return
-        _unset(record)
-        is_lost = connection.checkout is None or connection.checkout() is None
-        connection.close_reason = "discarded" if is_lost else "detached"
-        self.state.detached(connection)
+        if connection.state != DETACHED:
+            is_lost = connection.checkout is None or connection.checkout() is None
+            connection.close_reason = "discarded" if is_lost else "detached"
+            self.state.detached(connection)
         self._detached[connection.identity] = connection
-        if not is_lost:
+        if connection.close_reason == "detached":
             connection.checkout = ref(proxied, partial(_collected, ref(self), connection.identity))
         elif not has_terminate(pool_of(record)):
             # The garbage collector detached it and its driver cannot close it here: no further event will come.
             self._close_detached(connection.identity, "discarded")
+        if getattr(record, ATTRIBUTE, None) is connection:
+            _unset(record)
 
     @guarded
     def detached_closed(self, dbapi_connection: object) -> None:
@@ -244,9 +237,10 @@ class PoolHooks:
         self._close_detached(id(dbapi_connection))
 
     def _close_detached(self, identity: int, reason: str = "") -> None:
-        connection = self._detached.pop(identity, None)
+        connection = self._detached.get(identity)
         if connection is not None:
             self.state.closed(connection, reason or connection.close_reason)
+            self._detached.pop(identity, None)
 
     # Correction by polling, once for each scrape or heartbeat.
 
@@ -256,6 +250,7 @@ class PoolHooks:
         if not self.state.sentinel[0]:
             self.state.before_refresh()
         checkout_patches.threads = up_to_date(checkout_patches.threads)
+        self.state.end_lost_acquires()
         connections = self.state.live_connections()
         for connection in connections:
             record = connection.record()

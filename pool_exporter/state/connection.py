@@ -39,8 +39,8 @@ class ConnectionTransitions(Protocol):
 class Connection:
     """One opened connection.
 
-    Only `PoolState` and its base change `state`, `since`, `slot` and `owner`. They and the hooks change `checkout` and
-    `is_returning`. Only the hooks set the rest.
+    Only `PoolState` and its base change `state`, `since`, `slot` and `owner`. They and the hooks change `checkout`,
+    `is_returning` and `is_lost`. Only the hooks set the rest.
     """
 
     __slots__ = (
@@ -48,6 +48,7 @@ class Connection:
         "checkout",
         "close_reason",
         "identity",
+        "is_lost",
         "is_returning",
         "owner",
         "pool",
@@ -64,10 +65,13 @@ class Connection:
         self.since = 0
         #: Index of the slot that holds that time while it is used; 0 for an untracked connection.
         self.slot = 0
-        #: SQLAlchemy's proxy of the current use; collected before the return when the application lost it.
+        #: SQLAlchemy's proxy of the current use.
         self.checkout: Reference = None
         #: Whether the current use is being returned; it ends when the pool has the record back.
         self.is_returning = False
+        #: Whether its proxy had been collected when the return or close began: then the garbage collector returns it.
+        #: Later the proxy of a connection that the application returns may be gone as well.
+        self.is_lost = False
         #: The task, thread or greenlet that checked out.
         self.owner: Reference = None
         #: SQLAlchemy's connection record, and the id() of the driver's connection, which finds a detached one again.

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from functools import update_wrapper
 from threading import RLock
 from typing import Concatenate, ParamSpec, TypeVar
+from weakref import ref
 
+from pool_exporter.state import layout
+from pool_exporter.state.connection import Connection, Reference
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.pool_slots import UNLIMITED
 from pool_exporter.state.pool_state import PoolState
@@ -19,17 +22,111 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class _Caller:
+    """Exists for as long as a call of `connect()` has its token: it is how a lost token is found."""
+
+    __slots__ = ("__weakref__",)
+
+
+class _Token(int):
+    """The token of an acquire."""
+
+    caller: _Caller
+
+
 class LockedPoolState(PoolState):
-    """A PoolState that runs one public method at a time."""
+    """A PoolState that runs one public method at a time.
+
+    CPython 3.10 lets a signal handler raise after any call and at any jump that is taken. So the methods that begin and
+    end an acquire have neither between their stores. And the caller's token may be lost before it is stored: then
+    `end_lost_acquires` ends the acquire.
+    """
 
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, slots: Slots | None = None) -> None:
         self.lock = RLock()
+        #: The token of each pending caller, without the reference to it.
+        self._tokens: dict[ref[_Caller] | None, int] = {}
         super().__init__(clock, limit, slots)
 
     def abandon_slots(self) -> None:
         """Replace the lock, then abandon the slots: a thread that does not exist here may hold the old one."""
         self.lock = RLock()
         super().abandon_slots()
+
+    def acquire_started(self) -> int:
+        """Note that a caller wants a connection, and return its token, as `PoolState` does."""
+        with self.lock:
+            slots, now, free = self.slots, self.clock() - self.origin, self._free_pending_slots
+            peak, at = max(self.pending_peak, self.pending + 1), len(free) - 1
+            plain = free[at] if free else -now
+            token, caller = _Token(plain), _Caller()
+            token.caller, reference = caller, ref(caller)
+            if plain > 0:
+                at = free.index(plain, at)  # The garbage collector may have ended an acquire since, and freed a slot.
+                del free[at]
+                slots[plain] = now
+            else:
+                slots[layout.UNTRACKED_PENDING] += 1
+                slots[layout.UNTRACKED_PENDING_SINCE] += now
+            self._tokens[reference] = plain
+            self.pending += 1
+            self.pending_peak = slots[layout.PENDING_PEAK] = peak
+            return token
+
+    def acquired(
+        self, token: int | None, connection: Connection, checkout: Reference, owner: Reference, since: int | None = None
+    ) -> int:
+        """End the acquire of *token* with *connection*, and begin its use, as `PoolState` does."""
+        with self.lock:
+            reference, untracked = _reference(token), self.slots[layout.UNTRACKED_PENDING]
+            try:
+                wait = super().acquired(token, connection, checkout, owner, since)
+            except BaseException:
+                self._end_interrupted(reference, untracked)
+                raise
+            if reference is not None:
+                del self._tokens[reference]
+            return wait
+
+    def acquire_abandoned(self, token: int) -> None:
+        """End an acquire without counting a result, unless it has ended."""
+        with self.lock:
+            self._end(_reference(token))
+
+    def end_lost_acquires(self) -> None:
+        """End the acquires whose token is gone: an interrupt came before `connect()` had it, and ended the call."""
+        with self.lock:
+            for reference in list(self._tokens):
+                if reference is not None and reference() is None:
+                    self._end(reference)
+
+    def _end(self, reference: "ref[_Caller] | None") -> None:
+        token, slots = self._tokens.get(reference), self.slots
+        if token is not None and token > 0:
+            self.pending -= 1
+            slots[token] = 0
+            del self._tokens[reference]
+            self._free_pending_slots.append(token)
+        elif token is not None:
+            self.pending -= 1
+            slots[layout.UNTRACKED_PENDING] -= 1
+            slots[layout.UNTRACKED_PENDING_SINCE] += token
+            del self._tokens[reference]
+
+    def _end_interrupted(self, reference: "ref[_Caller] | None", untracked: int) -> None:
+        """End what is left of an acquire after an error in `acquired`, before which there were *untracked* callers."""
+        token = self._tokens.get(reference)
+        if token is None or (self.slots[token] if token > 0 else self.slots[layout.UNTRACKED_PENDING] == untracked):
+            self._end(reference)
+            return
+        del self._tokens[reference]
+        if token > 0 and token not in self._free_pending_slots:
+            self._free_pending_slots.append(token)
+
+
+def _reference(token: int | None) -> "ref[_Caller] | None":
+    """Return the reference to the caller of *token*, which is a `_Token`; None if there is no token."""
+    return None if token is None else ref(token.caller)  # type: ignore[attr-defined]  # a `_Token` has it
 
 
 def _locked(method: Callable[Concatenate[LockedPoolState, P], R]) -> Callable[Concatenate[LockedPoolState, P], R]:

@@ -83,6 +83,9 @@ class PoolSlots:
             connection.state = CLOSED
         self.connections.clear()
 
+    def end_lost_acquires(self) -> None:
+        """End the acquires whose tokens are lost. There are none: with a GIL, CPython 3.11 and later lose no token."""
+
     def abandon_slots(self) -> None:
         """After a fork: switch to private slots. Calls still in progress write there and are discarded."""
         self.slots, self.sentinel = new_slots(), b"\1"

@@ -178,8 +178,11 @@ class PoolState(PoolSlots):
         return connection
 
     def released(self, connection: Connection) -> None:
-        """End the connection's use, if there is one."""
-        self.returned(connection, connection.checkout)
+        """End the connection's use, if there is one, before or without its return."""
+        checkout = connection.checkout
+        if checkout is not None and checkout() is None:
+            connection.is_lost = True
+        self.returned(connection, checkout)
 
     def returned(self, connection: Connection, checkout: Reference) -> None:
         """End the connection's use, if it is the one of *checkout*: another thread may have begun the next one."""
@@ -191,7 +194,6 @@ class PoolState(PoolSlots):
             self._start_peak_window(now)
         use = max(0, now - connection.since)
         bucket = USE if use <= FIRST_BOUND_NS else USE + bisect_left(BOUNDS_NS, use)
-        lost = checkout is not None and checkout() is None
         state = connection.state  # Read after the last call: StaticPool lends one connection to several threads.
         if (state != USED and state != USED_IN_OLD_POOL) or connection.checkout is not checkout:
             return
@@ -208,7 +210,8 @@ class PoolState(PoolSlots):
             slots[layout.UNTRACKED_CHECKOUTS_SINCE] -= connection.since
         used = self.used
         self.used = used - 1
-        if lost:
+        if connection.is_lost:
+            connection.is_lost = False
             slots[layout.LEAKED] += 1
         if state == USED_IN_OLD_POOL:
             self.used_in_old_pool -= 1

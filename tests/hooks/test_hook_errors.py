@@ -105,7 +105,15 @@ TRANSITIONS = (
     "replaced",
 )
 MOVES = ("abandon_slots", "move_to", "leave_counters")
-READERS = ("set_lost_places", "live_connections", "copy_slots", "fingerprint", "set_refreshed", "has_twin")
+READERS = (
+    "end_lost_acquires",
+    "set_lost_places",
+    "live_connections",
+    "copy_slots",
+    "fingerprint",
+    "set_refreshed",
+    "has_twin",
+)
 
 
 def break_transition(patch: pytest.MonkeyPatch, name: str) -> None:
@@ -152,6 +160,7 @@ def test_handlers_are_found() -> None:
         "opened",
         "invalidated",
         "closing",
+        "not_closed",
         "closed",
         "detaching",
         "detached_closed",
