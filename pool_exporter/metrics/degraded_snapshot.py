@@ -1,4 +1,4 @@
-"""A pool of a process whose SQLAlchemy cannot be measured: how many connections are used, and nothing else.
+"""The snapshot of a pool when SQLAlchemy cannot be measured: how many connections are used, and nothing else.
 
 Pure values, as in `snapshot`.
 """

@@ -132,7 +132,7 @@ CREATE_SUM: Final = CREATE + BUCKETS
 USE_SUM: Final = USE + BUCKETS
 
 COUNTER_SLOTS: Final = TABLE.slots_of({Merge.COUNTER})
-"""The slots whose numbers never fall."""
+"""The slots with numbers that never fall."""
 SIGNED_SLOTS: Final = frozenset(field.start for field in TABLE.fields if field.is_signed)
 """The slots in which a number below 0 is possible."""
 

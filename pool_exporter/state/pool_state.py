@@ -88,7 +88,7 @@ class PoolState(PoolSlots):
         A connection that was found used has no *token*. Then *since* is when its last known use began, and nothing is
         done if another use has begun since.
         """
-        # The pool has it back from its last user, whose `returned` is still to come.
+        # The pool has it back from its last user; the call of `returned` for that is still to come.
         if connection.is_returning:
             self.returned(connection, connection.checkout)
         slots, now, wait = self.slots, self.clock() - self.origin, 0

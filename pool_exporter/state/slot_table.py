@@ -107,7 +107,7 @@ class SlotTable:
         return self._add(key, Shape.SINGLE, Merge.GAUGE, is_signed=is_signed)
 
     def computed(self, key: str, *, is_signed: bool = False) -> int:
-        """Declare a number whose sum over processes means nothing."""
+        """Declare a number of which a sum over processes means nothing."""
         return self._add(key, Shape.SINGLE, Merge.COMPUTED, is_signed=is_signed)
 
     def peaks(self, key: str) -> int:

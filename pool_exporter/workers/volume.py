@@ -1,6 +1,6 @@
 """Allocates files of the shared directory, and replaces files even if its volume is full.
 
-A *reserve* is a file whose blocks are allocated in advance. When the volume is full, the new totals are written into
+A *reserve* is a file with blocks allocated in advance. When the volume is full, the new totals are written into
 its blocks, so that dead workers' files can always be compacted and removed, which frees space again. Without it a full
 volume could never be emptied.
 

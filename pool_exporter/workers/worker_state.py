@@ -11,7 +11,7 @@ from pool_exporter.workers.dead_worker_totals import end_reason
 from pool_exporter.workers.file_reader import ReadFile
 
 FROZEN_NS: Final = 5 * layout.SECOND
-"""A living worker whose heartbeat is older is frozen: it writes one every second."""
+"""A living worker with an older heartbeat is frozen: it writes one every second."""
 
 
 def state_of(files: Sequence[ReadFile], now: int) -> str:

@@ -1,4 +1,4 @@
-"""Benchmarks of the budgets in docs/explanation/overhead.md, beside the alternatives.
+"""Benchmarks of the budgets in docs/explanation/overhead.md, with the alternatives for comparison.
 
 Run them by `make bench`; `python -m tests.bench --help` has the options.
 

@@ -82,7 +82,7 @@ def _scrape(pythons: Mapping[str, str], rounds: int) -> Measured:
     for size in SIZES:
         commands: dict[Key, list[str]] = {
             (version, side, str(size)): [python, "scrape", side, str(size)]
-            for side in ("ours", "native")
+            for side in ("pool_exporter", "native")
             for version, python in pythons.items()
         }
         counts = {"samples": 1, "scrape": max(1, _POOLS_A_ROUND // size)}
@@ -96,7 +96,7 @@ def _directories(python: str, rounds: int) -> Measured:
     for size in DIRECTORIES:
         arguments = tuple(map(str, size))
         commands: dict[Key, list[str]] = {
-            (side, *arguments): [python, "directory", side, *arguments] for side in ("ours", "multiprocess")
+            (side, *arguments): [python, "directory", side, *arguments] for side in ("pool_exporter", "multiprocess")
         }
         measured |= measure(commands, {"scrape": 1}, rounds)
     return measured
@@ -111,7 +111,7 @@ def _memory(pythons: Mapping[str, str]) -> Measured:
     measured: Measured = {}
     for version, python in pythons.items():
         for connections in ("0", "1", str(MOST_CONNECTIONS)):
-            for side in ("bare", "ours"):
+            for side in ("bare", "pool_exporter"):
                 command = [python, "memory", side, connections]
                 measured |= measure({(version, side, connections): command}, {"bytes": 1}, 1)
     return measured

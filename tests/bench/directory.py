@@ -1,7 +1,7 @@
-"""What a scrape of many workers costs: reading, adding up and printing, beside prometheus_client's multiprocess mode.
+"""What a scrape of many workers costs: reading, adding up and printing; and prometheus_client's multiprocess mode.
 
 Both sides have the same workers with the same pools, series and values, in files that their own writers made, in a
-directory in memory. All of the files are written by this process, which makes no difference to who reads them: ours are
+directory in memory. This process writes all files, which makes no difference to the reader: the package's files are
 locked, and so alive, for as long as they are mapped.
 """
 
@@ -35,7 +35,7 @@ def jobs(side: str, workers: str, pools: str, dead: str = "0") -> dict[str, Job]
     """
     place = tempfile.TemporaryDirectory(prefix="pool_exporter_bench_", dir=_MEMORY if _MEMORY.is_dir() else None)
     atexit.register(place.cleanup)
-    make = {"ours": ours, "multiprocess": multiprocess}[side]
+    make = {"pool_exporter": worker_files, "multiprocess": multiprocess}[side]
     scrape = make(Path(place.name), int(workers), int(pools), int(dead))
     scrape()
     return {"scrape": partial(_timed, scrape), "samples": lambda _: scrape().count(b"\n") - scrape().count(b"\n#")}
@@ -49,8 +49,8 @@ def _timed(scrape: Callable[[], bytes], count: int) -> float:
     return (time.thread_time_ns() - start) / count
 
 
-def ours(directory: Path, workers: int, pools: int, dead: int) -> Callable[[], bytes]:
-    """Return a scrape of the sidecar's: everything but the socket."""
+def worker_files(directory: Path, workers: int, pools: int, dead: int) -> Callable[[], bytes]:
+    """Return the sidecar's scrape: everything but the socket."""
     from pool_exporter.web.responses import Request, respond
     from pool_exporter.workers.directory_snapshot import DirectoryReader
     from pool_exporter.workers.file_writer import WorkerFiles
@@ -84,7 +84,7 @@ def fill(worker: Any, pools: int) -> None:  # imported where it is used
 
 
 def multiprocess(directory: Path, workers: int, pools: int, dead: int) -> Callable[[], bytes]:
-    """Return a scrape of prometheus_client's; a dead worker's files stay, but for those of its gauges."""
+    """Return prometheus_client's scrape; a dead worker's files stay, but for those of its gauges."""
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
     from prometheus_client import CollectorRegistry, generate_latest, values
     from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -101,7 +101,7 @@ def multiprocess(directory: Path, workers: int, pools: int, dead: int) -> Callab
 
 
 def _write(pools: int) -> None:
-    """Write what `fill` writes, as the metrics of our own catalogue."""
+    """Write what `fill` writes, as the metrics of the package's catalogue."""
     from prometheus_client import Counter, Gauge, Histogram
 
     from pool_exporter.metrics.metric import Kind

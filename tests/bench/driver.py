@@ -1,4 +1,4 @@
-"""The side that asks: worker processes, and the loop that gives each its turn.
+"""The driver: worker processes, and the loop that gives each its turn.
 
 The machine is shared and its speed changes, so variants take turns round by round, in an order that is turned around
 each time, and only one worker runs at any moment. A process may be lucky with its memory's layout; that is why each
@@ -31,7 +31,7 @@ class BenchProcess:
         self.jobs: list[str] = ready.get("jobs", [])
 
     def ask(self, job: str, count: int = 1) -> Any:
-        """Do *job* that many times and return what was measured."""
+        """Do *job* that many times and return the measured values."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{job} {count}\n")
         return self._reply()
@@ -44,7 +44,7 @@ class BenchProcess:
         return json.loads(line)
 
     def close(self) -> None:
-        """End the process, which has been asked all that it can be asked."""
+        """End the process."""
         self._process.communicate()
 
 
@@ -71,7 +71,7 @@ def interleave(workers: Mapping[Key, BenchProcess], counts: Mapping[str, int], r
 
 
 def measure(commands: Mapping[Key, Sequence[str]], counts: Mapping[str, int], rounds: int) -> Measured:
-    """Start a worker for each of *commands*, a Python and what to tell it, and interleave them."""
+    """Start a worker for each of *commands*, a Python and its arguments, and interleave them."""
     with ExitStack() as stack:
         workers = {key: stack.enter_context(closing(BenchProcess(*command))) for key, command in commands.items()}
         return interleave(workers, counts, rounds)

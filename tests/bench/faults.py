@@ -1,8 +1,8 @@
-"""What each tool says after an ordinary fault, beside what is true: `python -m tests.bench.faults`.
+"""What each tool reports after an ordinary fault, and the truth: `python -m tests.bench.faults`.
 
 Every fault runs on a fresh engine for each tool, in a process of its own, and ends with a reading (used, idle). The
-truth is a count of the connections that the driver has open and of those that the fault's code still holds; nobody
-looks at it but this script. The table goes to standard output as Markdown.
+truth is a count of the connections that the driver has open and of those that the fault's code still holds. The table
+goes to standard output as Markdown.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class Database:
 
 
 def attach_pool_exporter(engine: sa.Engine) -> Callable[[], Reading]:
-    """Ours."""
+    """This package."""
     from pool_exporter import instrument
 
     monitor = instrument(engine)
@@ -107,7 +107,7 @@ def attach_collectd(engine: sa.Engine) -> Callable[[], Reading]:
 
 
 def attach_gauges(engine: sa.Engine) -> Callable[[], Reading]:
-    """Gauges as projects write them by hand: the pool's own two methods, of the pool that there was at the start."""
+    """Gauges as projects write them by hand: two methods of the pool that the engine had at the start."""
     pool: Any = engine.pool
     return lambda: (pool.checkedout(), pool.checkedin())
 
@@ -119,7 +119,7 @@ TOOLS: dict[str, Attach] = {
     "pool's own gauges": attach_gauges,
 }
 
-# The faults: each takes the database and a tool, and returns what the tool says and how many connections are held.
+# The faults: each takes the database and a tool, and returns the tool's reading and how many connections are held.
 
 Fault = Callable[[Database, Attach], tuple[Reading, int]]
 

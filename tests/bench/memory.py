@@ -1,4 +1,4 @@
-"""What Python allocates for each of a thousand engines, bare or instrumented; the difference is ours."""
+"""What Python allocates for each of a thousand engines, bare or instrumented; the difference is the package's."""
 
 import gc
 import tracemalloc
@@ -13,15 +13,15 @@ POOLS: Final = 1000
 
 def jobs(side: str, connections: str) -> dict[str, Job]:
     """Return the bytes that one engine takes which has had so many *connections* checked out at once."""
-    return {"bytes": lambda _: _bytes(is_original_process=side == "ours", connections=int(connections))}
+    return {"bytes": lambda _: _bytes(is_instrumented=side == "pool_exporter", connections=int(connections))}
 
 
-def _bytes(*, is_original_process: bool, connections: int) -> float:
-    warm_up = [_engine(is_original_process, connections) for _ in range(10)]  # Caches fill, modules are imported.
+def _bytes(*, is_instrumented: bool, connections: int) -> float:
+    warm_up = [_engine(is_instrumented, connections) for _ in range(10)]  # Caches fill, modules are imported.
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    engines = [_engine(is_original_process, connections) for _ in range(POOLS)]
+    engines = [_engine(is_instrumented, connections) for _ in range(POOLS)]
     gc.collect()
     after = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
@@ -29,9 +29,9 @@ def _bytes(*, is_original_process: bool, connections: int) -> float:
     return (after - before) / POOLS
 
 
-def _engine(is_original_process: bool, connections: int) -> Any:
+def _engine(is_instrumented: bool, connections: int) -> Any:
     made = engine()
-    monitor = instrument(made) if is_original_process else None
+    monitor = instrument(made) if is_instrumented else None
     use(made, connections)
     if monitor is not None:
         monitor.snapshot()  # A scrape may leave something behind, too.

@@ -1,4 +1,4 @@
-"""What OpenTelemetry costs: one collection and one push of 1, 100 and 1,000 pools, in the thread that does it.
+"""What OpenTelemetry costs: one collection and one push of 1, 100 and 1,000 pools, in their own thread.
 
 `python -m tests.bench.otel` prints a table and, with --output, writes it. What a checkout costs with a provider
 attached is a row of `python -m tests.bench`.
@@ -40,7 +40,7 @@ WAYS: Final = {
 
 
 class _Encoder(MetricExporter):
-    """An exporter that encodes, and sends to nobody."""
+    """An exporter that encodes and does not send."""
 
     def __init__(self) -> None:
         super().__init__()

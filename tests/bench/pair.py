@@ -2,8 +2,8 @@
 
 The database is SQLite in memory, because its driver costs next to nothing: what is left is the pool. Two jobs are
 timed: `pool`, which is `pool.connect().close()`, and `engine`, which is `with engine.connect(): pass`, for context. The
-asynchronous variants do the same in an AsyncAdaptedQueuePool whose reset on return is off, because aiosqlite's rollback
-is a visit to another thread, ten times as long as all that is measured here.
+asynchronous variants do the same in an AsyncAdaptedQueuePool without reset on return, because aiosqlite's rollback runs
+in another thread and takes ten times as long as all that is measured here.
 
 The clock is the thread's own processor time, which stands still while another process has the processor. The garbage
 collector is on, as in an application; each round begins after a collection, and what was allocated before the first
@@ -47,7 +47,7 @@ def _engine() -> Engine:
 
 
 def bare() -> Subject:
-    """Return an engine that nobody watches."""
+    """Return an engine without any monitoring."""
     return Subject(_engine())
 
 
@@ -59,7 +59,7 @@ def listeners() -> Subject:
     return Subject(engine)
 
 
-def ours() -> Subject:
+def instrumented() -> Subject:
     """Return an engine that is instrumented: every metric of the catalogue."""
     from pool_exporter import instrument
 
@@ -80,8 +80,8 @@ def provider() -> Subject:
     return Subject(engine, lambda: reader.get_metrics_data() is not None)
 
 
-def beside() -> Subject:
-    """Return an engine that nobody watches, in a process where another one is instrumented."""
+def with_another_instrumented() -> Subject:
+    """Return an engine without monitoring, in a process where another one is instrumented."""
     from pool_exporter import instrument
 
     instrumented = _engine()
@@ -89,12 +89,12 @@ def beside() -> Subject:
     return Subject(_engine(), lambda: hasattr(instrumented.pool, "_pool_exporter"))
 
 
-def ours_shared() -> Subject:
-    """Return an engine that is instrumented, its words in a worker's file, as a sidecar wants them."""
+def instrumented_in_file() -> Subject:
+    """Return an engine that is instrumented, with its slots in a worker file."""
     directory = tempfile.TemporaryDirectory(prefix="pool_exporter_bench_", dir=_MEMORY if _MEMORY.is_dir() else None)
     atexit.register(directory.cleanup)
     os.environ["POOL_EXPORTER_DIR"] = directory.name
-    subject = ours()
+    subject = instrumented()
     assert list(Path(directory.name).glob("w-*.pool"))
     return subject
 
@@ -165,7 +165,7 @@ def _share() -> None:
 
 
 def collectd() -> Subject:
-    """Return an engine with sqlalchemy-collectd's plugin, which sends to a port where nobody listens."""
+    """Return an engine with sqlalchemy-collectd's plugin, which sends to a port without a listener."""
     engine = create_engine("sqlite://?plugin=collectd", poolclass=QueuePool)
     from sqlalchemy_collectd.client.collector import CollectionTarget
 
@@ -192,11 +192,11 @@ def _async_engine() -> Any:
 
 
 def async_bare() -> Subject:
-    """Return an asynchronous engine that nobody watches."""
+    """Return an asynchronous engine without any monitoring."""
     return Subject(_async_engine())
 
 
-def async_ours() -> Subject:
+def async_instrumented() -> Subject:
     """Return an asynchronous engine that is instrumented; the owner of each checkout is a task."""
     from pool_exporter import instrument
 
@@ -209,10 +209,10 @@ VARIANTS: Final[dict[str, tuple[str, Callable[[], Subject]]]] = {
     "bare": ("nothing", bare),
     "bare_again": ("nothing, measured once more: the noise", bare),
     "listeners": ("two empty listeners", listeners),
-    "ours": ("**pool_exporter**, everything", ours),
+    "pool_exporter": ("**pool_exporter**, everything", instrumented),
     "provider": ("**pool_exporter**, in a MeterProvider and with `trace_waits`", provider),
-    "beside": ("nothing, beside a pool that pool_exporter instruments", beside),
-    "ours_shared": ("**pool_exporter**, everything, in a worker's file", ours_shared),
+    "beside": ("nothing, beside a pool that pool_exporter instruments", with_another_instrumented),
+    "pool_exporter_file": ("**pool_exporter**, everything, in a worker's file", instrumented_in_file),
     "prometheus": ("prometheus_client by hand, 3 metrics, `labels()` at each event", prometheus),
     "prometheus_cached": ("prometheus_client by hand, 3 metrics, series looked up once", prometheus_cached),
     "multiprocess": ("prometheus_client, multiprocess mode, 3 metrics, `labels()` at each event", multiprocess),
@@ -223,7 +223,7 @@ VARIANTS: Final[dict[str, tuple[str, Callable[[], Subject]]]] = {
     "collectd": ("sqlalchemy-collectd", collectd),
     "opentelemetry": ("opentelemetry-instrumentation-sqlalchemy, 1 metric", opentelemetry),
     "async_bare": ("asynchronous: nothing", async_bare),
-    "async_ours": ("asynchronous: **pool_exporter**, everything", async_ours),
+    "async_pool_exporter": ("asynchronous: **pool_exporter**, everything", async_instrumented),
 }
 """By key, a variant's title and what makes it."""
 

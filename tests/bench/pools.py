@@ -1,4 +1,4 @@
-"""Many engines, cheaply: for what is measured of a process with a thousand pools. Nothing may be measured here."""
+"""Many cheap engines, to measure a process with a thousand pools. Nothing may be measured here."""
 
 import sqlite3
 from functools import cache
@@ -9,7 +9,7 @@ from sqlalchemy.pool import QueuePool
 
 @cache
 def _database() -> sqlite3.Connection:
-    """Return the one connection of all pools: SQLite's own memory, 100 KiB for each, is none of ours."""
+    """Return the one connection of all pools: so SQLite's own memory, 100 KiB for each, is not measured."""
     return sqlite3.connect(":memory:", check_same_thread=False)
 
 

@@ -1,7 +1,7 @@
 """The results as Markdown: budgets first, then every table that they were read from. Functions of the samples alone.
 
 Factors and differences are of minima: on a shared machine, everything but the work itself only ever adds time. The
-medians stand beside them, and the second bare line shows how much two measurements of the same thing differ.
+medians are given too, and the second bare line shows how much two measurements of the same thing differ.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ class Budget:
     is_least: bool = False
 
     def verdict(self, value: Cell) -> bool:
-        """Tell whether *value* keeps within the limit; what could not be measured does not."""
+        """Return whether *value* is within the limit; what could not be measured is not."""
         return isinstance(value, float) and (value >= self.limit if self.is_least else value <= self.limit)
 
 
@@ -93,7 +93,7 @@ def _added(results: Results, version: str, variant: str, job: str = "pool") -> C
 
 
 def _added_by(peer: str) -> Callable[[Results, str], Cell]:
-    return lambda results, version: _over(_added(results, version, peer), _added(results, version, "ours"))
+    return lambda results, version: _over(_added(results, version, peer), _added(results, version, "pool_exporter"))
 
 
 def _scraped(results: Results, version: str, side: str, size: int) -> Cell:
@@ -105,16 +105,16 @@ def _gathered(results: Results, side: str, workers: int, pools: int, dead: int) 
 
 
 def _growth(results: Results, version: str) -> Cell:
-    """Return what a pool costs among the most, over what it costs among a tenth of them."""
+    """Return what a pool costs among the most pools, over its cost among a tenth of them."""
     few, many = SIZES[-2:]
     return _over(
-        _over(_scraped(results, version, "ours", many), float(many)),
-        _over(_scraped(results, version, "ours", few), float(few)),
+        _over(_scraped(results, version, "pool_exporter", many), float(many)),
+        _over(_scraped(results, version, "pool_exporter", few), float(few)),
     )
 
 
 def _memory(results: Results, version: str, connections: int) -> Cell:
-    sides = [_least(results.memory, version, side, str(connections), job="bytes") for side in ("ours", "bare")]
+    sides = [_least(results.memory, version, side, str(connections), job="bytes") for side in ("pool_exporter", "bare")]
     return _over(_less(*sides), 1024.0)
 
 
@@ -123,8 +123,8 @@ def _import_ms(results: Results, version: str, job: str) -> Cell:
 
 
 BUDGETS: Final = (
-    Budget("checkout + checkin, over bare", 1.45, "{:.2f}x", lambda r, v: _factor(r, v, "ours")),
-    Budget("the same in a worker's file", 1.45, "{:.2f}x", lambda r, v: _factor(r, v, "ours_shared")),
+    Budget("checkout + checkin, over bare", 1.45, "{:.2f}x", lambda r, v: _factor(r, v, "pool_exporter")),
+    Budget("the same in a worker's file", 1.45, "{:.2f}x", lambda r, v: _factor(r, v, "pool_exporter_file")),
     Budget("time added by OpenTelemetry, over pool_exporter", 10, "{:.1f}x", _added_by("opentelemetry"), is_least=True),
     Budget(
         "time added by prometheus_client by hand (cached), over pool_exporter",
@@ -137,13 +137,13 @@ BUDGETS: Final = (
         f"scrape of {SIZES[-1]} pools, over prometheus_client printing the same samples",
         1.3,
         "{:.2f}x",
-        lambda r, v: _over(_scraped(r, v, "ours", SIZES[-1]), _scraped(r, v, "native", SIZES[-1])),
+        lambda r, v: _over(_scraped(r, v, "pool_exporter", SIZES[-1]), _scraped(r, v, "native", SIZES[-1])),
     ),
     Budget(
         f"prometheus_client's multiprocess scrape of {BUDGET[0]} workers x {BUDGET[1]} pools, over pool_exporter",
         20,
         "{:.1f}x",
-        lambda r, _: _over(_gathered(r, "multiprocess", *BUDGET), _gathered(r, "ours", *BUDGET)),
+        lambda r, _: _over(_gathered(r, "multiprocess", *BUDGET), _gathered(r, "pool_exporter", *BUDGET)),
         is_least=True,
     ),
     Budget(f"a pool's part of it, over its part among {SIZES[-2]} pools (linear: 1)", 1.25, "{:.2f}x", _growth),
@@ -158,7 +158,7 @@ BUDGETS: Final = (
 
 
 def is_kept(results: Results) -> bool:
-    """Tell whether every budget is kept on every version."""
+    """Return whether every budget is kept on every version."""
     return all(budget.verdict(budget.value(results, version)) for budget in BUDGETS for version in results.versions)
 
 
@@ -232,10 +232,13 @@ def _scrapes(results: Results) -> Iterator[str]:
     yield ""
     head = ["pools", "samples"]
     for version in results.versions:
-        head += [f"{version} ours", "prometheus_client", "x", "µs a pool"]
+        head += [f"{version} pool_exporter", "prometheus_client", "x", "µs a pool"]
     rows = []
     for size in map(str, SIZES):
-        row = [size, _text(_least(results.scrape, results.versions[0], "ours", size, job="samples"), "{:,.0f}")]
+        row = [
+            size,
+            _text(_least(results.scrape, results.versions[0], "pool_exporter", size, job="samples"), "{:,.0f}"),
+        ]
         for version in results.versions:
             row += _scrape(results, version, size)
         rows.append(row)
@@ -243,9 +246,11 @@ def _scrapes(results: Results) -> Iterator[str]:
 
 
 def _scrape(results: Results, version: str, size: str) -> list[str]:
-    cells = [_span(results.scrape, (version, side, size), "scrape", 1e6, "{:.2f}") for side in ("ours", "native")]
-    ours, native = (_scraped(results, version, side, int(size)) for side in ("ours", "native"))
-    return [*cells, _text(_over(ours, native), "{:.2f}"), _text(_over(ours, float(size) * 1e3), "{:.0f}")]
+    cells = [
+        _span(results.scrape, (version, side, size), "scrape", 1e6, "{:.2f}") for side in ("pool_exporter", "native")
+    ]
+    own, native = (_scraped(results, version, side, int(size)) for side in ("pool_exporter", "native"))
+    return [*cells, _text(_over(own, native), "{:.2f}"), _text(_over(own, float(size) * 1e3), "{:.0f}")]
 
 
 def _directories(results: Results) -> Iterator[str]:
@@ -254,11 +259,11 @@ def _directories(results: Results) -> Iterator[str]:
     yield ""
     rows = []
     for size in DIRECTORIES:
-        keys = [(side, *map(str, size)) for side in ("ours", "multiprocess")]
+        keys = [(side, *map(str, size)) for side in ("pool_exporter", "multiprocess")]
         cells = [_span(results.directory, key, "scrape", 1e6, "{:.1f}") for key in keys]
-        factor = _over(_gathered(results, "multiprocess", *size), _gathered(results, "ours", *size))
+        factor = _over(_gathered(results, "multiprocess", *size), _gathered(results, "pool_exporter", *size))
         rows.append([*map(str, size), *cells, _text(factor, "{:.1f}")])
-    yield from _table(["workers", "pools", "ended workers", "ours", "prometheus_client", "x"], rows)
+    yield from _table(["workers", "pools", "ended workers", "pool_exporter", "prometheus_client", "x"], rows)
 
 
 def _span(measured: Measured, key: tuple[str, ...], job: str, unit: float, form: str) -> str:

@@ -1,7 +1,7 @@
-"""What a scrape costs in a process with many pools, beside prometheus_client printing the very same samples.
+"""What a scrape costs in a process with many pools; and prometheus_client printing the same samples.
 
-Both sides are a registry that `generate_latest` prints. On ours, the one collector of it takes a snapshot of all pools;
-on the other, its metrics are prometheus_client's own objects, which do no more than print what they hold.
+Both sides are a registry that `generate_latest` prints. On the package's side, its collector takes a snapshot of all
+pools; on the other, its metrics are prometheus_client's own objects, which only print what they have.
 """
 
 import gc
@@ -50,7 +50,7 @@ def jobs(side: str, pools: str) -> dict[str, Job]:
 
 
 def native(source: CollectorRegistry) -> CollectorRegistry:
-    """Return a registry whose own objects print the samples of *source*."""
+    """Return a registry with objects of prometheus_client that print the samples of *source*."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves it so
     registry = CollectorRegistry()
     for family in source.collect():

@@ -90,7 +90,7 @@ def report() -> str:
 
 
 def main() -> None:
-    """Measure, print, and write to the file that is asked for."""
+    """Measure, print, and write to the file of `--output`."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.sidecar", description=__doc__)
     parser.add_argument("--output", type=Path, help="the file that the report is written to")
     output: Path | None = parser.parse_args().output

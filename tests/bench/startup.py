@@ -17,7 +17,7 @@ print(time.process_time_ns() - start)
 
 
 def jobs() -> dict[str, Job]:
-    """Return the nanoseconds that our import takes, alone and with what /metrics needs."""
+    """Return the nanoseconds that the package's import takes, alone and with what /metrics needs."""
     return {
         "import": lambda _: _run("from pool_exporter import instrument"),  # The package itself imports nothing.
         "collector": lambda _: _run("from pool_exporter import PoolCollector"),

@@ -1,7 +1,7 @@
-"""The process of one variant: `python -m tests.bench.worker pair ours` prepares it and does what it is told.
+"""The process of one variant: `python -m tests.bench.worker pair pool_exporter` prepares it and serves requests.
 
-A subject is a module of this package with a function `jobs`, which takes the further arguments and returns what can be
-asked for by name. A request is a line `name count`, the reply a line of JSON. Nothing may be measured here.
+A subject is a module of this package with a function `jobs`, which takes the further arguments and returns the jobs by
+name. A request is a line `name count`, the reply a line of JSON. Nothing may be measured here.
 """
 
 import json
@@ -16,9 +16,9 @@ Job = Callable[[int], object]
 
 
 def main() -> None:
-    """Prepare the subject, say what it can do or why it cannot, and serve requests until the driver has no more."""
+    """Prepare the subject, print its jobs or why there are none, and serve requests until the driver has no more."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # What a library prints is no reply.
+    os.dup2(2, 1)  # Output of a library must not be taken for a reply.
     subject, *arguments = sys.argv[1:]
     try:
         jobs: Mapping[str, Job] = import_module(f"tests.bench.{subject}").jobs(*arguments)

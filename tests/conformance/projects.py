@@ -134,7 +134,7 @@ def run(python: Path, folder: Path, project: Project, *options: str) -> Outcomes
 
 
 def compare(project: Project) -> bool:
-    """Print the project's line, and each test whose outcome differs; return whether none does."""
+    """Print the project's line, and each test with another outcome; return whether there is none."""
     with tempfile.TemporaryDirectory() as directory:
         python, folder = prepared(project, Path(directory))
         bare = run(python, folder, project)

@@ -1,4 +1,4 @@
-"""The rules of Grafana's dashboard-linter, which is a Go program and cannot be had here, and a few of our own.
+"""The rules of Grafana's dashboard-linter, a Go program that is not installed here, and a few more.
 
 What is left out on purpose is in EXCEPTIONS, and in grafana/dashboards' .lint for those who have the linter.
 """

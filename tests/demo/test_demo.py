@@ -140,7 +140,7 @@ def test_nonsense_is_refused(client: TestClient, method: str, path: str, body: d
     assert (422, []) == (status, client.get("/users").json())
 
 
-def test_a_report_uses_the_database_as_long_as_it_is_told(client: TestClient, monitor: Monitor) -> None:
+def test_a_report_uses_the_database_for_the_requested_time(client: TestClient, monitor: Monitor) -> None:
     """The slow query is slow in the database, while a connection is used."""
     before = measured(monitor).snapshot().use_time.sum
     client.get("/report?seconds=0.05")
@@ -344,7 +344,7 @@ async def _loaded(app: FastAPI) -> AsyncIterator[Load]:
 
 
 @pytest.mark.asyncio
-async def test_signing_up_twice_adds_nobody(app: FastAPI) -> None:
+async def test_signing_up_twice_adds_no_user(app: FastAPI) -> None:
     """Users that an earlier demo left are used again, and what that took is not counted."""
     async with _loaded(app) as load:
         await sign_up(load)

@@ -70,7 +70,7 @@ def test_mounted_files_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUILT)
-def test_commands_are_ours(name: str) -> None:
+def test_commands_exist(name: str) -> None:
     """The containers are started with arguments that the command line accepts."""
     stated = STACK["services"][name].get("command")
     (given,) = re.findall(

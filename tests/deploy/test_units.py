@@ -74,7 +74,7 @@ def test_what_is_dropped_or_kept_exists(path: Path) -> None:
         assert any(known.startswith(base) for known in names)
 
 
-def test_thinned_bounds_are_ours() -> None:
+def test_thinned_bounds_are_the_packages() -> None:
     """The dropped bounds exist; the objective's bound, and enough for quantiles, are kept."""
     text = (ROOT / "deploy" / "scrape" / "prometheus-thinned.yml").read_text()
     (found,) = re.findall(r"bucket;\(([^)]*)\)", text)

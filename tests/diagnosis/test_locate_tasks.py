@@ -195,7 +195,7 @@ def test_task_that_waits_for_the_pool(tmp_path: Path, loop: str, look: Look) -> 
 @LOOPS
 @FROM
 def test_task_that_opens_a_connection(tmp_path: Path, loop: str, look: Look) -> None:
-    """A task whose pool opens a connection for it is opening, whatever the application's creator does then."""
+    """A task is opening while its pool opens a connection for it, whatever the application's creator does then."""
 
     async def main() -> None:
         async def create() -> aiosqlite.Connection:

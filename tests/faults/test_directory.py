@@ -334,7 +334,7 @@ def test_file_truncated_while_it_is_read(directory: Path) -> None:
 
 
 def test_counter_that_shrinks(directory: Path) -> None:
-    """A file whose counters have fallen is set aside, and its last good content counts."""
+    """A file with a counter that has fallen is set aside, and its last good content counts."""
     worker = WorkerFiles(directory, "1")
     slots = worker.allocate(PoolIdentity("orders"), PoolConfig(3, 2))
     assert slots is not None

@@ -1,4 +1,4 @@
-"""What may happen in the middle of a handler: the collector, an exception from outside, one of our own; with files."""
+"""What may happen in the middle of a handler: the garbage collector, an exception from outside, one of the hook's."""
 
 from pathlib import Path
 

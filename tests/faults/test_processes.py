@@ -249,7 +249,7 @@ def test_frozen_application_is_served(directory: Path, freeze: str, *, is_frozen
         assert 1 == reader().pools[0].used
 
 
-def test_killed_worker_that_nobody_has_waited_for_is_dead(directory: Path) -> None:
+def test_killed_worker_that_was_not_waited_for_is_dead(directory: Path) -> None:
     """A zombie counts as dead: its gauges are gone, its counters are there."""
     with application(directory) as zombie:
         zombie.ask("use(2)")

@@ -106,7 +106,7 @@ def test_pickled_pool_is_a_bare_pool(poolclass: type[Pool]) -> None:
     instrumented = poolclass(create)
     monitor = instrument(instrumented)
 
-    copied = pickle.loads(pickle.dumps(instrumented))  # noqa: S301  # it is our own
+    copied = pickle.loads(pickle.dumps(instrumented))  # noqa: S301  # made by this test
     copied.connect().close()
 
     assert vars(copied)["_pool_exporter"] is None

@@ -1,4 +1,4 @@
-"""Nothing that goes wrong in our hooks reaches the application: faults are put into every one of them."""
+"""No error in a hook reaches the application: faults are put into every hook."""
 
 import gc
 import logging

@@ -124,7 +124,7 @@ def test_lost_places_are_found_while_callers_wait(side: Side) -> None:
 
 @pytest.mark.parametrize("name", ["do_connect", "do_ping", "close"])
 def test_occupied_place_is_not_lost(name: str) -> None:
-    """A place whose connection is being opened, pinged or closed for a caller is not lost."""
+    """A place is not lost while its connection is being opened, pinged or closed for a caller."""
     side = Side()
     found: list[int] = []
 

@@ -50,7 +50,7 @@ def test_bare_methods_are_sqlalchemy_s(bare: dict[str, Any]) -> None:
     assert not any(hasattr(function, "__wrapped__") for function in functions)
 
 
-def test_open_while_one_is_watched(bare: dict[str, Any]) -> None:
+def test_patched_while_one_is_instrumented(bare: dict[str, Any]) -> None:
     """The first instrumented pool opens them, the last one that is closed puts everything back."""
     first, second = instrument(Database().engine(NullPool)), instrument(pool := QueuePool(Database().connect))
 
@@ -127,7 +127,7 @@ def test_replaced_methods_look_the_same(bare: dict[str, Any], poolclass: type[Po
     assert pool.connect.__self__ is pool  # type: ignore[attr-defined]  # a method has it
 
 
-def test_watched_pool_has_no_method_of_its_own() -> None:
+def test_instrumented_pool_has_no_method_of_its_own() -> None:
     """An instrumented pool differs from another one by one attribute only."""
     engine = Database().engine()
     before = set(vars(engine.pool))
@@ -185,7 +185,7 @@ def test_patched_class_is_left_alone(bare: dict[str, Any]) -> None:
 
 
 class Outer(QueuePool):
-    """A user's own pool, whose methods call those of its parent."""
+    """A user's own pool with methods that call those of its parent."""
 
     def connect(self) -> Any:
         """Pass on."""
@@ -218,7 +218,7 @@ def test_overridden_methods_are_passed_once(bare: dict[str, Any]) -> None:
 
 
 class Alone(NullPool):
-    """A user's own pool, whose `connect` does not call its parent's."""
+    """A user's own pool with a `connect` that does not call its parent's."""
 
     def connect(self) -> Any:
         """Connect as the parent does."""

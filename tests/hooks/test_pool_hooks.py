@@ -40,7 +40,7 @@ class OwnPool(QueuePool):
 
 
 class OwnConnect(QueuePool):
-    """A user's own pool, whose `connect` does something first."""
+    """A user's own pool with a `connect` that does something first."""
 
     asked = 0
 
@@ -813,7 +813,7 @@ def test_timeout(database: Database) -> None:
 
 
 def test_more_than_there_are_rows(database: Database) -> None:
-    """More connections than a pool has rows for are counted all the same."""
+    """More connections than a pool has slots for are counted all the same."""
     engine = database.engine(pool_size=0)
     monitor = instrument(engine)
 

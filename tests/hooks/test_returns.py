@@ -51,7 +51,7 @@ def _latch() -> Latch:
 
 
 def slowly_closing(latch: Latch, poolclass: type[Pool] = QueuePool, **options: Any) -> Engine:
-    """Return an engine whose connections wait at the latch when they are closed."""
+    """Return an engine with connections that wait at the latch when they are closed."""
 
     class Slow(sqlite3.Connection):
         def close(self) -> None:

@@ -154,7 +154,7 @@ def test_every_reason_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", ["invalidate", "get_connection", "dispose", "_do_return_conn"])
-def test_reason_is_not_told_by_the_application(name: str) -> None:
+def test_reason_does_not_depend_on_the_application(name: str) -> None:
     """Functions of the application's own that happen to have such a name are not taken for SQLAlchemy's."""
     engine = Database().engine(pool_size=1, max_overflow=1)
     monitor = instrument(engine)

@@ -24,7 +24,7 @@ from tests.fixtures.sidecar import command, sidecar, worker
 DOCS = Path(__file__).parents[2] / "docs/reference/dump.md"
 
 OPEN_OBJECTS = ("identity", "labels", "ended", "numbers")
-"""Objects whose keys are the data's."""
+"""Objects with keys that come from the data."""
 
 
 @pytest.fixture(name="directory")

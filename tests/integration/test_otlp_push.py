@@ -172,7 +172,7 @@ def test_a_collector_that_hangs(kind: str, collector: Collector, monkeypatch: py
 
 
 @pytest.mark.usefixtures("_one_try")
-def test_nobody_listens(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_collector(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """A collector that is not there is a failed push and one line."""
     nowhere = Collector(f"http://127.0.0.1:{free_port()}")
     pushing = OtlpPush(Source(), target(kind, nowhere))

@@ -147,7 +147,10 @@ def test_no_transaction_has_no_age(postgres: PostgresServer, monitor: sa.URL) ->
 def test_without_privileges_connections_are_counted(postgres: PostgresServer, driver: str) -> None:
     """A user without any grant sees who is connected to what, how many, and the limit; not what they do."""
     name = name_application()
-    with client(postgres, name), probing(user(postgres, "nobody").set(drivername=f"postgresql+{driver}")) as probes:
+    with (
+        client(postgres, name),
+        probing(user(postgres, "unprivileged").set(drivername=f"postgresql+{driver}")) as probes,
+    ):
         until({"unknown": 1}, lambda: states(probes, name))
         seen = server(probes)
 

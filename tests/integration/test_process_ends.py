@@ -60,7 +60,7 @@ def checkouts(directory: Path) -> int:
 
 
 def need(server: str) -> None:
-    """Skip a test whose server is not installed."""
+    """Skip a test if its server is not installed."""
     module = NEEDS.get(server, server)
     if module in NEEDS.values() and importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not installed")

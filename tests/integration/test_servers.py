@@ -98,7 +98,7 @@ def test_mariadb_starts_again() -> None:
 
 def test_prometheus_reports_a_dead_target_and_a_bad_query(prometheus_binary: Path) -> None:
     """A target that does not answer is down, with a reason; a query that is wrong is an error."""
-    with prometheus_server(prometheus_binary, {"nobody": free_port()}) as server:
+    with prometheus_server(prometheus_binary, {"absent": free_port()}) as server:
         until(["down"], lambda: [target["health"] for target in server.targets()])
         assert "refused" in server.targets()[0]["lastError"]
         with pytest.raises(ValueError, match="parse error"):

@@ -103,7 +103,7 @@ def test_merely_dropped_server_goes_on() -> None:
 
 
 def test_taken_port_is_one_warning(server: MetricsServer, caplog: pytest.LogCaptureFixture) -> None:
-    """A worker whose port is taken goes on: one WARNING names the port and says what to do, and no thread is left."""
+    """If its port is taken, a worker goes on: one WARNING names the port and what to do, and no thread is left."""
     before = threading.active_count()
     with start_http_server(port_of(server)) as second:
         [record] = caplog.records

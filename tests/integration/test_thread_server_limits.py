@@ -44,7 +44,7 @@ def test_oldest_silent_connection_gives_way(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_connection_that_is_answered_does_not_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While every connection waits for its answer, one more is told that the server is busy."""
+    """While every connection waits for its answer, one more gets a 503."""
     monkeypatch.setattr(wsgi_server, "CONNECTIONS_MAX", 2)
     source = BlockedSource()
     with start_http_server(0, source=source) as server, ExitStack() as stack:

@@ -86,7 +86,7 @@ DIFFERENT = {
     # The toolkit's documentation says so ("unset if blank"); its code differs.
     "http_server_config: {headers: {X-Frame-Options: ''}}": True,
 }
-"""Whether we take it; promtool does the opposite."""
+"""Whether the package accepts it; promtool does the opposite."""
 
 
 @pytest.fixture(name="directory", scope="module")

@@ -76,7 +76,7 @@ def test_units_are_declared() -> None:
     }
 
 
-# OpenMetrics by its own rules (specification 1.0, the MUSTs that concern what we send).
+# OpenMetrics by its own rules (specification 1.0, the MUSTs that concern a response).
 
 
 def test_openmetrics_ends_with_eof() -> None:
@@ -113,7 +113,7 @@ def test_no_timestamps_and_no_created() -> None:
     assert not [sample.name for sample in samples if sample.name.endswith("_created")]
 
 
-def test_labels_prometheus_sets_are_not_ours() -> None:
+def test_labels_that_prometheus_sets_are_not_used() -> None:
     """No label that scraping sets or reserves is on a series, and none begins with an underscore."""
     names = {
         name for family in families(SNAPSHOT) for sample in family.samples for name in sample.labels if name != "le"

@@ -190,6 +190,6 @@ def test_bounds_reach_from_a_tenth_of_a_millisecond_past_the_timeout() -> None:
 
 
 def test_metric_is_frozen() -> None:
-    """Nobody can change the table at run time."""
+    """The table cannot be changed at run time."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         POOL_METRICS[0].name = "other"  # type: ignore[misc]  # that is the point

@@ -171,7 +171,7 @@ def test_histogram_has_all_buckets(buckets: tuple[int, ...]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Postponed:
-    """A class of a module whose annotations are text."""
+    """A class of a module with annotations as text."""
 
     seconds: "Seconds"
 

@@ -47,7 +47,7 @@ def test_restarted_sidecar_goes_on(tmp_path: Path) -> None:
 
 
 def test_counters_that_began_anew_are_pushed_whole(tmp_path: Path) -> None:
-    """A pool whose counters are lower than the stored ones is another pool, and all its counts are new."""
+    """A pool with lower counters than the stored ones is another pool, and all its counts are new."""
     DeltaMemory(tmp_path, "collector").save(snapshot(11), 2_000)
 
     assert 5 == deltas(restarted(tmp_path), snapshot(5), 3_000)[0]

@@ -63,7 +63,7 @@ def test_a_sum_that_cannot_be() -> None:
 
 
 def test_what_is_new_is_recorded(replay: HistogramReplay, reader: InMemoryMetricReader) -> None:
-    """Each telling records what came since the one before, in real histograms with our bounds."""
+    """Each replay records what was added since the one before, in real histograms with the package's bounds."""
     replay.replay(waits(0.2, 0.02), 2)
     replay.replay(waits(0.2, 0.02, 0.02, 7.0), 3)
     replay.replay(waits(0.2, 0.02, 0.02, 7.0), 4)

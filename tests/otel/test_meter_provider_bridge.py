@@ -211,7 +211,7 @@ def test_several_providers_have_their_own_pools(database: Database) -> None:
 
 
 def test_every_pool_of_the_process(database: Database) -> None:
-    """`instrument_all(meter_provider=...)` reports all that is instrumented, by whomever, until it is closed."""
+    """`instrument_all(meter_provider=...)` reports all instrumented pools until it is closed."""
     reader, before, later = InMemoryMetricReader(), database.engine(), database.engine()
     own = pool_exporter.instrument(before, name="before")
     with pool_exporter.instrument_all(meter_provider=provider("finished", reader)):
@@ -272,7 +272,7 @@ def test_nothing_is_kept_alive(database: Database) -> None:
 
 
 def test_views_apply_to_scalars(database: Database) -> None:
-    """The application's Views rename and drop our scalars as they do its own; histograms are there all the same."""
+    """The application's Views rename and drop the package's scalars as its own; histograms are there all the same."""
     views = [
         View(instrument_name=CHECKOUTS, name="checkouts"),
         View(instrument_name=MAX, aggregation=DropAggregation()),
@@ -376,7 +376,7 @@ with pool_exporter.instrument_all():
 
 
 def test_our_failure_costs_the_application_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Were our snapshot to fail, the application's metrics are collected, and our failure is counted."""
+    """If the package's snapshot fails, the application's metrics are collected, and a hook error is counted."""
     reader, engine = InMemoryMetricReader(), database.engine()
     shared = sdk.MeterProvider([reader], shutdown_on_exit=False)
     shared.get_meter("shop").create_counter("orders").add(3)
@@ -424,7 +424,7 @@ def test_shutdown_exports_what_there_is(database: Database) -> None:
 
 
 def test_prometheus_by_opentelemetry(database: Database) -> None:
-    """OpenTelemetry's own Prometheus exporter shows the names and labels that we show: one dashboard serves both."""
+    """OpenTelemetry's Prometheus exporter shows the same names and labels as a scrape: one dashboard serves both."""
     gc.collect()  # The collector shows the pools of engines that earlier tests have left, too.
     registry, own, engine = CollectorRegistry(), CollectorRegistry(), database.engine()
     reader = PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=registry)

@@ -164,7 +164,7 @@ def test_only_the_fallen_pool_begins_anew() -> None:
     assert {START, THEN} == {point.start for point in found[WAITS]}
 
 
-def test_servers_are_told_as_pools_are() -> None:
+def test_servers_are_reported_as_pools_are() -> None:
     """A server's errors are deltas when these are asked for, also when a name that pools know it under has gone."""
     stream, name = PointStream(START, GROWING), "sqlalchemy.pool.server.errors"
     stream.read(Snapshot(servers=(DATABASE,)), THEN)
@@ -177,7 +177,7 @@ def test_servers_are_told_as_pools_are() -> None:
     assert set(more) == {point.attributes["error.type"] for point in found}
 
 
-def test_exemplars_are_told_once() -> None:
+def test_exemplars_are_reported_once() -> None:
     """An exemplar that has been reported is not reported again; one that is new is."""
     old, new = Exemplar(0.3, THEN, 1, 2), Exemplar(0.7, NOW, 3, 4)
     stream = PointStream(START)

@@ -38,7 +38,7 @@ def test_they_say_what_a_scrape_says() -> None:
 
 
 def test_they_say_it_of_servers_too() -> None:
-    """A probe's numbers have every label, also those whose values come from clients."""
+    """A probe's numbers have every label, also those with values from clients."""
     assert scraped(SERVERS) == series(metrics(SERVERS))
 
 

@@ -35,7 +35,7 @@ def test_each_reader_is_asked_about() -> None:
     assert [{metric.name for metric in ADDED}] * 3 == [set(collected(reader)) for reader in readers]
 
 
-def test_who_adds_is_told_what_there_is() -> None:
+def test_added_metrics_get_what_was_collected() -> None:
     """The reader, what it collected and the provider's resource are given."""
     reader, asked = InMemoryMetricReader(), []
     real = provider(reader)

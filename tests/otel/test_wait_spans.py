@@ -49,7 +49,7 @@ class Tracing:
         self.tracer = self.provider.get_tracer("shop")
 
     def engine(self, seconds: float = SLOW, **options: Any) -> Any:
-        """Return an engine with one connection whose slow waits are traced."""
+        """Return an engine with one connection and traced waits."""
         engine = self.database.engine(pool_size=1, max_overflow=0, **options)
         options = {"trace_waits": seconds, "tracer_provider": self.provider}
         pool_exporter.instrument(engine, name="orders", service="shop", **options)
@@ -165,7 +165,7 @@ def unsampled(_: Tracing, use: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("where", [outside_of_a_trace, suppressed, unsampled])
-def test_nothing_is_told_where_nobody_listens(
+def test_nothing_is_reported_without_a_tracer(
     tracing: Tracing, where: Callable[[Tracing, Callable[[], None]], None]
 ) -> None:
     """Outside of a sampled trace, or where instrumentation is suppressed, there is no span and no exemplar."""

@@ -258,7 +258,7 @@ def test_memory_is_as_large_as_the_look() -> None:
         max_size=20,
     )
 )
-def test_orphans_are_backends_that_were_ours(steps: list[tuple[set[int], set[int], float, bool]]) -> None:
+def test_orphans_are_backends_that_pools_had(steps: list[tuple[set[int], set[int], float, bool]]) -> None:
     """Whatever happens: an orphan is on the server, was owned before, and is not owned now."""
     memory, now, taken, seen, ever = BackendMemory(), 0.0, 0.0, result(), set[int]()
     for present, owned, passed, is_new_look in steps:

@@ -138,7 +138,7 @@ def test_connections_without_a_pid_are_not_shared() -> None:
 
 
 def test_connection_from_before_a_restart_shares_nothing() -> None:
-    """Two processes share a backend whose pid was that of a dead connection of another pool."""
+    """Two processes share a backend; a dead connection of another pool had the same pid."""
     dead = pool("old", idle(7, age=3600.0), identity=REPORTS)
     pools = [dead, pool("p", idle(7, age=10.0)), pool("a", used(7, 0))]
     found = faults((t, query(t, backend(7, age=20.0)), pools) for t in (100.0, 115.0))
@@ -277,7 +277,7 @@ def test_connection_that_was_opened_again_with_the_same_pid_is_not_gone() -> Non
 
 
 def test_backend_that_is_younger_than_the_connection_is_another_one() -> None:
-    """The server was restarted: the pid belongs to somebody else, so the connection is gone and not shared."""
+    """The server was restarted: the pid belongs to another client, so the connection is gone and not shared."""
     pools = [pool("p", idle(7, age=3600.0)), pool("a", idle(7, 0), identity=REPORTS)]
     found = faults((t, query(t, backend(7, age=30.0)), pools) for t in (100.0, 115.0))
 

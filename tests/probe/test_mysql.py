@@ -64,7 +64,7 @@ def test_state_of_a_thread(command: str, state: str, transaction: str | None, ex
     assert (None if transaction is None else 2.5) == backend.transaction_seconds
 
 
-def test_transaction_of_nobody_is_left_out() -> None:
+def test_transaction_without_a_thread_is_left_out() -> None:
     """One that was recovered at a start, or has just ended, belongs to no thread."""
     look_ = seen([thread("Sleep")], [{"id": 0, "state": "RUNNING", "seconds": 99}])
 

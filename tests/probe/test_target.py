@@ -85,7 +85,7 @@ def test_url_that_no_probe_can_use(url: str, expected: str) -> None:
     assert str(caught.value).startswith("--database-url")
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_that_is_wrong_is_reported_at_once() -> None:
     """Two wrong URLs and one server twice are three problems."""
     with pytest.raises(SettingsError) as caught:
         parse_targets(["nonsense", "postgresql://u@db/x", "sqlite://", "postgresql://v@db:5432/y"])
@@ -117,7 +117,7 @@ def test_password_is_in_no_error() -> None:
     """A URL that is refused is shown without it, also after pickling."""
     with pytest.raises(SettingsError) as caught:
         parse_targets([f"oracle://u:{QUOTED}@db/x", f"postgresql://u:{QUOTED}@db/x", f"postgresql://u:{QUOTED}@db/y"])
-    copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # our own
+    copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # made by this test
 
     assert "geheim" not in repr(caught.value) + str(caught.value) + repr(copy)
     assert 2 == len(copy.problems)
@@ -131,7 +131,7 @@ def test_text_of_a_server_is_one_short_line() -> None:
 
 
 @pytest.mark.parametrize("url", ["postgresql://u@db/x", "postgresql+psycopg://u@db/x"])
-def test_postgresql_is_told_to_be_read_only(url: str) -> None:
+def test_postgresql_session_is_read_only(url: str) -> None:
     """The session is read-only, has a limit for its statements in milliseconds, and a name of its own."""
     arguments = str(engine_arguments(parse_target(url), 2.5))
 

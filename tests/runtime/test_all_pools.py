@@ -99,7 +99,7 @@ def test_engine_with_execution_options() -> None:
 
 
 class OwnConnect(QueuePool):
-    """A user's own pool, whose `connect` must not be entered twice."""
+    """A user's own pool with a `connect` that must not be entered twice."""
 
     entered = 0
 
@@ -144,7 +144,7 @@ def test_wrapper_is_entered_once() -> None:
 
 
 def test_caller_does_not_wait_for_a_lock_that_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A first `connect()` whose lock is held connects after a moment: the holder may be in a finalizer that waits."""
+    """A first `connect()` goes on after a moment if the lock is held: its holder may be in a finalizer that waits."""
     monkeypatch.setattr(registry_module, "LOCK_SECONDS", 0.01)
     with instrument_all():
         engine = Database().engine()
@@ -302,7 +302,7 @@ def test_one_that_cannot_be_instrumented(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_proxies_are_not_asked() -> None:
-    """An object whose `__class__` raises does no harm."""
+    """An object with a `__class__` that raises does no harm."""
 
     def unbound(_: object) -> Any:
         raise RuntimeError("working outside of application context")

@@ -234,7 +234,7 @@ def test_forked_child_begins_at_zero(database: Database) -> None:
     assert {"orders": 1} == shown()
 
 
-def test_finalizer_that_instruments_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finalizer_that_instruments_blocks_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that waits for one that waits for it, in a finalizer of the application, goes on after a moment."""
     monkeypatch.setattr(ended_pools, "LOCK_SECONDS", 0.01)
     ended, is_inside, may_end = EndedPools(), Event(), Event()

@@ -105,7 +105,7 @@ def test_any_name(tmp_path: Path, name: str) -> None:
 
 
 def test_a_finalizer_that_waits_for_the_first_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A first event whose lock is held goes on after a moment: its holder may be in a finalizer that waits for it."""
+    """A first event goes on after a moment if the lock is held: its holder may be in a finalizer that waits for it."""
     monkeypatch.setattr(registry_module, "LOCK_SECONDS", 0.01)
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(atexit, "register", lambda _: None)
@@ -124,7 +124,7 @@ def test_a_finalizer_that_waits_for_the_first_event(tmp_path: Path, monkeypatch:
 
 
 class Waiting:
-    """Garbage whose finalizer waits for a thread that connects."""
+    """Garbage with a finalizer that waits for a thread that connects."""
 
     def __init__(self, connect: Callable[[], None]) -> None:
         self.itself, self.connect = self, connect

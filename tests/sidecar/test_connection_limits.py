@@ -44,7 +44,7 @@ def _limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Pages:
-    """An app whose response has any length, and waits to be released if a test wants that."""
+    """An app with a response of any length, which waits to be released if a test wants that."""
 
     def __init__(self) -> None:
         self.length = 5
@@ -84,7 +84,7 @@ class Server:
         return list(self.limiter._connections)[-1]
 
     async def dial(self, tls: ssl.SSLContext | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Return a new connection, whose reader takes no more than is read from it."""
+        """Return a new connection with a reader that takes no more than is read from it."""
         name = None if tls is None else "localhost"
         return await asyncio.open_connection("127.0.0.1", self.port, limit=1024, ssl=tls, server_hostname=name)
 
@@ -301,7 +301,7 @@ async def test_unread_response_is_not_evicted() -> None:
 
 @frozen
 async def test_new_connection_is_not_evicted() -> None:
-    """A connection whose request is on its way is not closed for the next one, which waits until it is older."""
+    """A new connection is not closed for the next one, which waits until the first is older."""
     async with server() as running:
         new = [await running.accepted() for _ in range(3)]
         next_one = asyncio.ensure_future(running.request())

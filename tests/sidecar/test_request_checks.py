@@ -205,7 +205,7 @@ async def test_unchanged_rate_limit_goes_on() -> None:
 
 
 async def chunks() -> AsyncIterator[bytes]:
-    """Yield a body whose length is not known."""
+    """Yield a body of unknown length."""
     yield b"x"
 
 

@@ -1,4 +1,4 @@
-"""Services under load whose workers and sidecars are killed at random, and the truth beside what the sidecars say.
+"""Services under load, with workers and sidecars killed at random; the truth is compared with the sidecars' numbers.
 
 `make soak` runs it for ten minutes, `make check` for two: SOAK_SECONDS is for how long.
 """

@@ -52,7 +52,7 @@ class Service:
         return [int(pid) for pid in children if b"resource_tracker" not in _command(pid)]
 
     def call(self) -> None:
-        """Make one request and note how it went. One whose connection is refused never was one."""
+        """Make one request and note its result. A refused connection is no request."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.connect()
@@ -85,7 +85,7 @@ class Reading:
     seconds: list[float] = field(default_factory=list)
 
     def scrape(self) -> None:
-        """Scrape, and keep every counter; nothing, when nobody listens."""
+        """Scrape, and keep every counter; do nothing if no sidecar responds."""
         started = time.perf_counter()
         try:
             page = page_of(self.port)

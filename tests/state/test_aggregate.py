@@ -21,7 +21,7 @@ KEPT: list[Connection] = []
 
 
 def worker(start: int, uses: int = 1, pending: int = 0, limit: int = -1) -> tuple[FakeClock, PoolState]:
-    """Return a process whose clock began at *start*: it has used one connection for 2 s, and uses and waits since."""
+    """Return a process with a clock that began at *start*: it used one connection for 2 s, and uses and waits since."""
     clock = FakeClock(start)
     state = PoolState(clock, limit)
     first = state.opened(1)

@@ -42,7 +42,7 @@ def runs(start: int, values: Iterable[int]) -> dict[int, int]:
 
 
 def test_drift_may_be_negative() -> None:
-    """The drift says by how much we are wrong, to either side."""
+    """The drift is the difference of the two counts, with its sign."""
     assert -1 == read({layout.DRIFT: -1}).accounting_drift
 
 

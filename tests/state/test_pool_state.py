@@ -150,7 +150,7 @@ def test_each_state_is_counted_where_it_belongs(clock: FakeClock, name: str) -> 
 
 
 def test_opening_is_counted_and_observed(state: PoolState) -> None:
-    """A connection that was opened under our eyes counts as opened, and the time that it took is observed."""
+    """A connection that is opened after instrumenting counts as opened, and its opening time is observed."""
     kept = state.opened(3 * SECOND)
 
     pool = read(state)
@@ -789,7 +789,7 @@ def test_acquire_ends_once(state: PoolState) -> None:
 
 
 def replaced_while_released(state: PoolState, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let another pool take over, and have *connection* released just before `replaced` visits the connections."""
+    """Let another pool take over, and release *connection* just before `replaced` goes through the connections."""
     find = state.live_connections
 
     def released() -> list[Connection]:

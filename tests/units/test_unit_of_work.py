@@ -12,7 +12,7 @@ from pool_exporter.units import NO_UNIT, Resolved, Unit, current_unit, label, le
 
 
 class Request:
-    """A request whose route becomes known."""
+    """A request with a route that becomes known later."""
 
     def __init__(self) -> None:
         self.route = ""

@@ -80,7 +80,7 @@ MAIN = PoolIdentity("main", "postgresql", "shop", "db1", "5432", "checkout", "a1
         ({"name": "other"}, ["main", "other"]),
     ],
 )
-def test_pools_of_one_name_are_told_apart(changes: dict[str, str], shown: list[str]) -> None:
+def test_pools_of_one_name_are_distinguished(changes: dict[str, str], shown: list[str]) -> None:
     """Where two pools have one name, each row adds what differs: the service, as a rule."""
     identities = (MAIN, replace(MAIN, **changes))
     page = Page(render(Snapshot(tuple(replace(ORDERS, identity=identity) for identity in identities))))

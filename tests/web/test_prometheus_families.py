@@ -115,7 +115,7 @@ def buckets_of(page: list[Family], histogram: str, pool: str) -> dict[float, flo
 
 @pytest.mark.parametrize("name", FILES)
 def test_page_is_the_golden_one(name: str) -> None:
-    """Every byte of a scrape is as it was when somebody last looked at it."""
+    """Every byte of a scrape is as in the golden file."""
     assert path_of(name).read_text(encoding="utf-8") == scrape(FILES[name])
 
 
@@ -224,7 +224,7 @@ def test_every_metric_is_on_every_page(accept: str, parse: Parse, snapshot: Snap
 
 
 def test_zeros_are_there() -> None:
-    """A pool that nobody has used has every series but those of its limits, all 0 apart from the info."""
+    """An unused pool has every series but those of its limits, all 0 except the info."""
     values = values_of(parse_openmetrics(scrape(OPENMETRICS)), FRESH.name)
     limits = {("db_client_connection_max", ""), ("db_client_connection_idle_max", "")}
 

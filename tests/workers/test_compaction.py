@@ -69,7 +69,7 @@ def test_compacted_file_that_still_exists_is_only_removed(tmp_path: Path) -> Non
 
 
 def test_held_files_are_left_alone(tmp_path: Path) -> None:
-    """A file whose name is held is not compacted."""
+    """A file with an excluded name is not compacted."""
     for _ in range(3):
         started(tmp_path).unmap()
     names = files(tmp_path)
@@ -115,7 +115,7 @@ def test_damaged_totals_stop_it(tmp_path: Path) -> None:
 
 
 def test_temporary_file_that_is_being_created_stays(tmp_path: Path) -> None:
-    """A temporary file whose lock is held stays, however old; any other is removed after its time, links included."""
+    """A temporary file stays while its lock is held, however old; others are removed after a time, links included."""
     now = [0.0]
     compactor = Compactor(tmp_path, lambda: now[0])
     for name in (".tmp-held", ".tmp-left"):
@@ -245,7 +245,7 @@ def test_heartbeats_compact_once_a_second(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_heartbeats_leave_copies_of_running_workers_alone(tmp_path: Path) -> None:
-    """An unlocked file whose process is running is a copy: a worker does not compact it."""
+    """An unlocked file of a running process is a copy: a worker does not compact it."""
     started(tmp_path).unmap()
     compact_if_due(tmp_path)
 

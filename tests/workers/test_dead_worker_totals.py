@@ -18,7 +18,7 @@ from pool_exporter.workers.volume import RESERVE
 
 
 def dead(directory: Path, *pools: str, ended: bool = False) -> ReadFile:
-    """Return a dead worker whose pools have 7 connects each, with one hook error and two failures of the directory."""
+    """Return a dead worker with pools of 7 connects each, one hook error and two failures of the directory."""
     worker = WorkerFiles(directory, "1")
     for name in pools:
         slots = worker.allocate(PoolIdentity(name), PoolConfig())

@@ -121,7 +121,7 @@ def test_impossible_limit_is_refused(identity: bytes) -> None:
 
 
 def with_schema(schema: dict[str, object]) -> bytes:
-    """Return a file whose schema is another one, with the right digest."""
+    """Return a file with another schema, and the right digest."""
     text = json.dumps(schema, separators=(",", ":")).encode()
     fields = list(HEADER.unpack_from(filled()))
     data, old = filled(), entries_at(filled())
@@ -190,7 +190,7 @@ def test_damaged_header_is_refused(at: int, value: bytes, fault: str) -> None:
 
 @pytest.mark.parametrize("identity", [b"", b"{}", b"[1]", b'{"identity": [1], "max": 1, "idle_max": 1, "labels": {}}'])
 def test_damaged_identity_is_refused(identity: bytes) -> None:
-    """An entry whose pool has no readable name is refused."""
+    """An entry is refused if its pool has no readable name."""
     data = filled()
     at = entries_at(data)
     data[at : at + 16 + len(identity)] = len(identity).to_bytes(8, "little") + data[at + 8 : at + 16] + identity

@@ -20,14 +20,14 @@ def test_it_is_this_process() -> None:
     assert made.pid_start > 0
 
 
-def test_clock_of_the_same_boot_is_ours() -> None:
-    """A process of this boot and time namespace has our clock, whatever the wall clock says."""
+def test_clock_of_the_same_boot_is_the_same() -> None:
+    """A process of this boot and time namespace has this process's clock, whatever the wall clock says."""
     made = replace(this_process(b"", "", b""), created=0)
 
     assert abs(time.monotonic_ns() - monotonic_of(made)) < 10**9
 
 
-def test_clock_of_another_namespace_is_told_by_the_wall_clock() -> None:
+def test_clock_of_another_namespace_is_estimated() -> None:
     """Of another one, it has gone on for as long as the wall clock has since the file was made."""
     made = this_process(b"", "", b"")
     other = replace(made, time_namespace=1, monotonic=5 * DAY, created=made.created - DAY)

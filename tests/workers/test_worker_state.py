@@ -12,7 +12,7 @@ NOW = 100 * FROZEN_NS
 
 
 def file(name: str, *, is_alive: bool = False, age: int = 0, state: int = OPEN, at: int = 0) -> ReadFile:
-    """Return a file of one process, whose first file is named "first"; the slot *at* of its pool is taken."""
+    """Return a file of one process, with a first file named "first"; the slot *at* of its pool is taken."""
     slots = [0] * layout.SLOT_COUNT
     slots[at] = 1
     entry = PoolEntry(PoolIdentity("orders"), PoolConfig(), OPEN, slots)

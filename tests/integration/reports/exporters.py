@@ -352,10 +352,10 @@ EXPORTER_ROWS: Final = (
         "two services in one directory",
         "A web service and a worker service with the same database share one directory.",
         "1 used of 5, 20 used of 20",
-        "with service names, two series, and the page tells them apart; without, one series with the sums",
+        "with service names, two series, which the page distinguishes; without, one series with the sums",
         (
             "tests/web/test_prometheus_families.py::test_pools_that_differ_in_one_label_do_not_mix",
-            "tests/web/test_page.py::test_pools_of_one_name_are_told_apart",
+            "tests/web/test_page.py::test_pools_of_one_name_are_distinguished",
         ),
     ),
     Row(

@@ -195,7 +195,7 @@ async def test_no_password_is_kept() -> None:
 
 
 @pytest.mark.asyncio
-async def test_known_password_waits_for_nobody() -> None:
+async def test_known_password_does_not_wait() -> None:
     """A known password is accepted at once, also while another one is being compared."""
     users = {"alice": USERS["alice"], "carol": hashed(b"slow", 11)}
     known = BasicAuth()

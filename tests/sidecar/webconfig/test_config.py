@@ -91,7 +91,7 @@ def test_whole_file(file: Path) -> None:
 
 
 def test_defaults_are_the_toolkits(file: Path) -> None:
-    """What is not set is as in the exporter-toolkit: TLS 1.2 and 1.3, no client's certificate, our order of ciphers."""
+    """The defaults are the exporter-toolkit's: TLS 1.2 and 1.3, no client certificate, the server's cipher order."""
     found = tls(file, "")
 
     assert ("TLS12", "TLS13", "NoClientCert") == (found.min_version, found.max_version, found.client_auth_type)
@@ -251,7 +251,7 @@ def test_tls_without_certificate_is_an_error(file: Path, text: str) -> None:
     assert "tls_server_config.cert_file: is missing: TLS needs" in refusal(file, f"tls_server_config: {{{text}}}")
 
 
-def test_everything_wrong_is_told_at_once(file: Path) -> None:
+def test_everything_wrong_is_reported_at_once(file: Path) -> None:
     """One reading finds everything that is wrong."""
     lines = refusal(file, "a: b\nrate_limit: {burst: x}\nbasic_auth_users: {alice: x, bob: y}\n").splitlines()
 
@@ -324,7 +324,7 @@ def test_missing_file(file: Path) -> None:
 
 
 def test_pipe_is_no_file(file: Path) -> None:
-    """A pipe is one line: reading it would block the event loop until somebody writes to it."""
+    """A pipe is one line: reading it would block the event loop until another process writes to it."""
     os.mkfifo(file)
     with pytest.raises(SettingsError) as caught:
         read(file)
