@@ -25,7 +25,7 @@ class DegradedPoolSnapshot:
     idle = pending = open = max = idle_max = detached = used_peak = pending_peak = orphaned = lost_places = None
     accounting_drift = connects = leaked = timeouts = checkouts = acquire_failures = closes = invalidations = None
     wait_time = create_time = use_time = used_seconds = pending_seconds = saturated_seconds = oldest_use_seconds = None
-    info = None
+    info = unit_connections = unit_used_seconds = None
 
     def __post_init__(self) -> None:
         validate(self, repr(self.name))

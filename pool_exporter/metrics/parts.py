@@ -29,7 +29,7 @@ def parts(metric: Metric, value: object, name_of: LabelName) -> Iterator[tuple[d
     """
     if metric.open_labels and isinstance(value, Mapping):
         for names, inner in value.items():
-            labels = labels_of(metric.open_labels, names, name_of)
+            labels = labels_of(metric.open_labels, (names,) if isinstance(names, str) else names, name_of)
             yield from (({**labels, **own}, part) for own, part in _closed(metric, inner, name_of))
     else:
         yield from _closed(metric, value, name_of)

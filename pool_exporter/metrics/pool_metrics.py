@@ -26,6 +26,9 @@ POOL_LABELS = (
 )
 """The labels of every series of a pool. One without a value is left out, as both data models prescribe."""
 
+UNIT = Label("unit")
+"""The name of a unit of work: a bounded set, see `unit_use`."""
+
 STATES = Label("db.client.connection.state", ("idle", "used"))
 ERROR_TYPES = Label("error.type", ("timeout", "connect", "cancelled", "other"))
 INVALIDATIONS = Label("kind", ("hard", "soft"))
@@ -196,6 +199,22 @@ POOL_METRICS = (
         "s",
         "Total time that connections were used. Its rate is the exact mean number of used connections.",
         "used_seconds",
+    ),
+    Metric(
+        _POOL + "unit.connections",
+        Kind.GAUGE,
+        "{connection}",
+        "Used connections by unit of work, such as a request's route; none: without a unit. The sum is the pool's.",
+        "unit_connections",
+        open_labels=(UNIT,),
+    ),
+    Metric(
+        _POOL + "unit.used",
+        Kind.COUNTER,
+        "s",
+        "Total time that connections were used, by unit of work. Its rate is the mean number that the unit holds.",
+        "unit_used_seconds",
+        open_labels=(UNIT,),
     ),
     Metric(
         _POOL + "pending",

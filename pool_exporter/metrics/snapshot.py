@@ -21,12 +21,15 @@ from pool_exporter.metrics.pool_metrics import (
     POOL_METRICS,
 )
 from pool_exporter.metrics.server_snapshot import LivePool, ServerSnapshot
+from pool_exporter.metrics.unit_use import UnitUse, shares
 from pool_exporter.metrics.validation import Allowed, Count, Flag, Seconds, Signed, validate
 
 Counter: TypeAlias = int | Mapping[str, int]
 """A counter: a number, or one for each value of a closed label set."""
 
-_DERIVED: Final = frozenset({"timeouts", "checkouts", "used_seconds", "pending_seconds", "saturated_seconds"})
+_DERIVED: Final = frozenset(
+    {"timeouts", "checkouts", "used_seconds", "pending_seconds", "saturated_seconds", "unit_used_seconds"}
+)
 
 COUNTERS: Final[Mapping[str, Label | None]] = {
     metric.field: metric.label
@@ -90,7 +93,7 @@ class Histogram:
         return tuple(accumulate(self.buckets))
 
 
-Value: TypeAlias = float | Histogram | Mapping[str, int] | Mapping[str, str] | None
+Value: TypeAlias = float | Histogram | Mapping[str, int] | Mapping[str, float] | Mapping[str, str] | None
 """What a metric shows: a number, durations, a number for each value of its label, or the labels of an info metric."""
 
 
@@ -100,6 +103,7 @@ class PoolSnapshot:
 
     Attributes:
         counters: Each of `COUNTERS`; a labelled one has every value of its closed label set.
+        units: What units of work use, by name; by default everything is without a unit.
     """
 
     identity: PoolIdentity
@@ -121,6 +125,7 @@ class PoolSnapshot:
     orphaned: Count
     accounting_drift: Signed
     lost_places: Count
+    units: Mapping[str, UnitUse] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         validate(self, repr(self.name))
@@ -188,6 +193,16 @@ class PoolSnapshot:
     def checkouts(self) -> int:
         """Successful acquires: the waits that did not end in a timeout."""
         return max(0, self.wait_time.count - self.timeouts)
+
+    @property
+    def unit_connections(self) -> Mapping[str, int]:
+        """Used connections by unit of work; the sum is `used`."""
+        return shares({name: use.connections for name, use in self.units.items()}, self.used)
+
+    @property
+    def unit_used_seconds(self) -> Mapping[str, float]:
+        """Time that connections were used, by unit of work; the sum is `used_seconds`."""
+        return shares({name: use.used_seconds for name, use in self.units.items()}, self.used_seconds)
 
     @property
     def info(self) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ counters are needed, inside `serialized()`.
 import time
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING, Final
@@ -21,10 +21,11 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.bounded_lock import LOCK_SECONDS, taken_within
 from pool_exporter.runtime.monitor import Monitor
-from pool_exporter.runtime.pool_monitor import PoolMonitor
-from pool_exporter.state.aggregate import added, only_counters
-from pool_exporter.state.decode import decode
-from pool_exporter.state.layout import Slots
+from pool_exporter.runtime.pool_monitor import PoolMonitor, ended_pool
+from pool_exporter.state.aggregate import Counted, added, only_counters
+from pool_exporter.state.layout import new_slots
+from pool_exporter.state.shown_pool import ShownPool
+from pool_exporter.state.unit_uses import summed
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -39,15 +40,16 @@ OTHER: Final = PoolIdentity("other")
 class EndedMonitor(Monitor):
     """The counters of pools of which there is no monitor any more."""
 
-    def __init__(self, identity: PoolIdentity, *parts: Sequence[int]) -> None:
+    def __init__(self, identity: PoolIdentity, *parts: Counted) -> None:
         """Begin with the sum of *parts*."""
         self.identity, self.config = identity, PoolConfig()
-        self.final_counters: Sequence[int] = array("q", added(parts))
+        slots = array("q", added(part.slots for part in parts))
+        self.final = Counted(slots, summed(*(part.units for part in parts)))
 
     @override
     def snapshot(self) -> PoolSnapshot:
         """Return the sum of the counters."""
-        return decode(self.final_counters, 0, self.identity, self.config)
+        return ended_pool(self.identity, self.final, ShownPool())
 
     @override
     def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:
@@ -85,22 +87,22 @@ class EndedPools:
         self._end_collected()
         return list(self._kept.values())
 
-    def take(self, identity: PoolIdentity) -> Slots | None:
+    def take(self, identity: PoolIdentity) -> Counted | None:
         """Return the counters of the ended pool of this identity, if there is one, and drop it."""
         self._end_collected()
         monitor = self._kept.pop(identity, None)
-        return None if monitor is None else only_counters(monitor.final_counters)
+        return None if monitor is None else _only_counters(monitor)
 
     def give_back(self, monitor: PoolMonitor) -> None:
         """Keep again what *monitor* has taken, because its pool gets another name."""
         if monitor.before is not None:
             self._keep(EndedMonitor(monitor.identity, monitor.before))
 
-    def take_all(self) -> list[tuple[PoolIdentity, Slots]]:
+    def take_all(self) -> list[tuple[PoolIdentity, Counted]]:
         """Return the counters of all ended pools, and drop them."""
         self._end_collected()
         taken, self._kept = self._kept, {}
-        return [(identity, only_counters(monitor.final_counters)) for identity, monitor in taken.items()]
+        return [(identity, _only_counters(monitor)) for identity, monitor in taken.items()]
 
     def drop(self, monitor: PoolMonitor) -> None:
         """Drop the counters of this ended pool: its monitor was closed."""
@@ -118,5 +120,11 @@ class EndedPools:
         if len(self._kept) < NAMES_MAX or monitor.identity in self._kept:
             self._kept[monitor.identity] = monitor
             return
-        parts = [self._kept[OTHER].final_counters] if OTHER in self._kept else []
-        self._kept[OTHER] = EndedMonitor(OTHER, *parts, monitor.final_counters)
+        ended = [self._kept[OTHER], monitor] if OTHER in self._kept else [monitor]
+        self._kept[OTHER] = EndedMonitor(OTHER, *map(_only_counters, ended))
+
+
+def _only_counters(monitor: PoolMonitor | EndedMonitor) -> Counted:
+    """Return what a pool that has ended has counted."""
+    final = monitor.final or Counted(new_slots(), {})
+    return Counted(only_counters(final.slots), final.units)

@@ -52,7 +52,10 @@ class InstrumentedPool:
         if self._storage.has(slots) or not isinstance(state.slots, list):
             self._cancel_finalizer()
             before = only_counters(slots)
-            state.move_to(slots, before if monitor.before is None else list(map(add, before, monitor.before)))
+            if monitor.before is not None:
+                before = list(map(add, before, monitor.before.slots))
+                state.unit_uses.add_all(monitor.before.units)
+            state.move_to(slots, before)
             monitor.before = None
             self._set_finalizer()
 

@@ -5,7 +5,6 @@ A monitor holds its hooks weakly: it keeps no pool and no engine alive. Nothing 
 
 import time
 from array import array
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from operator import add
@@ -19,10 +18,12 @@ from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.monitor import Monitor
-from pool_exporter.state.aggregate import added, as_final_counters, only_counters
-from pool_exporter.state.decode import decode, integrals_of, never_falling
+from pool_exporter.state.aggregate import Counted, added, as_final_counters, only_counters
+from pool_exporter.state.decode import decode
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.pool_state import PoolState
+from pool_exporter.state.shown_pool import ShownPool
+from pool_exporter.state.unit_uses import ended_totals, summed
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -56,14 +57,14 @@ class PoolMonitor(Monitor):
         self._hooks, self._state, self._registry = ref(hooks), hooks.state, registry
         self._last: PoolSnapshot | None = None
         self._is_closed = False
-        self._highest = (0.0, 0.0, 0.0)
+        self._shown = ShownPool()
         #: What was counted in files that this process has left.
-        self._left: Sequence[int] | None = None
+        self._left: Counted | None = None
         self._wait_spans: WaitSpans | None = None
         #: The counters of ended pools of the same identity, with which this one goes on; all else is 0.
-        self.before: Sequence[int] | None = None
+        self.before: Counted | None = None
         #: All counters, once the pool was garbage-collected.
-        self.final_counters: Sequence[int] = ()
+        self.final: Counted | None = None
 
     def __repr__(self) -> str:
         return f"<Monitor {self.identity.name!r}{' closed' if self._is_closed else ''}>"
@@ -77,43 +78,44 @@ class PoolMonitor(Monitor):
     def snapshot(self) -> PoolSnapshot:
         if self._last is not None:
             return self._last
-        if self.final_counters:  # As in a shared directory, a pool that has ended has no limit and no configuration.
-            return self._never_falling(decode(self.final_counters, 0, self.identity, PoolConfig()))
+        if self.final is not None:
+            return ended_pool(self.identity, self.final, self._shown)
         hooks, state = self._hooks(), self._state
         if hooks is not None:
             hooks.refresh()
         slots = self._with_before(state.copy_slots())
         if self._left is not None:
-            slots = list(map(add, slots, self._left))
+            slots = list(map(add, slots, self._left.slots))
         pool = decode(slots, state.clock(), self.identity, self.config)
         if self._wait_spans is not None:
             pool = replace(pool, wait_time=self._wait_spans.shown(pool.wait_time))
-        return self._never_falling(pool)
+        earlier = [ended_totals(counted.units) for counted in (self.before, self._left) if counted is not None]
+        return self._shown.next(pool, [*earlier, state.unit_totals()])
 
     def keep_counters(self) -> None:
         """Keep what was counted in a file that this process leaves: snapshots go on with the sum."""
-        counters = only_counters(self._state.copy_slots())
-        self._left = counters if self._left is None else list(map(add, counters, self._left))
-
-    def _never_falling(self, pool: PoolSnapshot) -> PoolSnapshot:
-        """Keep the time integrals from falling."""
-        pool = never_falling(pool, self._highest)
-        self._highest = integrals_of(pool)
-        return pool
+        slots, units = only_counters(self._state.copy_slots()), self._state.unit_uses.take()
+        if self._left is not None:
+            slots, units = list(map(add, slots, self._left.slots)), summed(self._left.units, units)
+        self._left = Counted(slots, units)
 
     def end(self, now: int) -> None:
         """Keep the counters of the pool, which was garbage-collected at *now* of its clock, in nanoseconds."""
-        final = as_final_counters(self._state.copy_slots(), now)
-        self.final_counters = array("q", added([self._with_before(final)]))
-        self._state = _NO_POOL
+        slots, units = as_final_counters(self._state.copy_slots(), now), self._state.unit_uses.take()
+        if self.before is not None:
+            slots, units = self._with_before(slots), summed(self.before.units, units)
+        self.final, self._state = Counted(array("q", added([slots])), units), _NO_POOL
+        if any(units.values()):  # What was shown of them stays, also when the next pool goes on with it.
+            ended_pool(self.identity, self.final, self._shown)
+            self.final = self.final._replace(units=self._shown.ns_by_unit())
 
     def _with_before(self, slots: list[int]) -> list[int]:
-        return slots if self.before is None else list(map(add, slots, self.before))
+        return slots if self.before is None else list(map(add, slots, self.before.slots))
 
     def restart_after_fork(self, state: PoolState) -> None:
         """Go on with *state* in a forked child, from zero: the parent's connections and callers are not its own."""
         self.before = self._left = None
-        self._highest = (0.0, 0.0, 0.0)
+        self._shown = ShownPool()
         self._state = state
         hooks = self._hooks()
         if hooks is not None:
@@ -142,3 +144,8 @@ class PoolMonitor(Monitor):
                 self._registry.remove(hooks)
             else:
                 self._registry.drop(self)
+
+
+def ended_pool(identity: PoolIdentity, counted: Counted, shown: ShownPool) -> PoolSnapshot:
+    """Return the snapshot of a pool that has ended: as in a shared directory, without limit and configuration."""
+    return shown.next(decode(counted.slots, 0, identity, PoolConfig()), [ended_totals(counted.units)])

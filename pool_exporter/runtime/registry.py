@@ -236,7 +236,7 @@ class Registry:
             move_to_files(self._pools(), self.storage, sentinel)
             if self.storage.is_shared:
                 for identity, counters in self._ended.take_all():
-                    self.storage.keep(identity, counters)
+                    self.storage.keep(identity, counters.slots)
 
     @guarded
     def _before_event(self) -> None:

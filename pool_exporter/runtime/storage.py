@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from operator import add
@@ -110,7 +110,7 @@ class Storage:
         """Return whether these slots are in a file, which keeps their counters when their pool has ended."""
         return id(slots) in self._in_file
 
-    def keep(self, identity: PoolIdentity, counters: Slots) -> None:
+    def keep(self, identity: PoolIdentity, counters: Sequence[int]) -> None:
         """Add the counters of an ended pool to the file, if there is space for them."""
         slots = self.new_slots(identity, PoolConfig())
         slots[:] = array("q", map(add, slots, counters))

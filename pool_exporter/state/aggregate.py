@@ -8,9 +8,9 @@ The table in `layout` says what adds up: counters and gauges do, limits too (`ag
 is the most that can have been used at once. The oldest use is the oldest of all.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from pool_exporter.metrics.identity import PoolConfig
 from pool_exporter.state import layout
@@ -116,6 +116,18 @@ def as_final_counters(slots: Slots, heartbeat: int) -> list[int]:
         dead[slot] = 0
     dead[layout.LIMIT] = -1
     return dead
+
+
+class Counted(NamedTuple):
+    """What pools have counted that end, or that leave their file.
+
+    Attributes:
+        slots: Their slots, in which all that is no counter is 0.
+        units: Nanoseconds of their uses by unit of work.
+    """
+
+    slots: Slots
+    units: Mapping[str, int]
 
 
 def only_counters(slots: Slots) -> list[int]:

@@ -5,7 +5,7 @@ current time is an argument. Nothing here may know SQLAlchemy, a file or an outp
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
@@ -207,14 +207,3 @@ def _pid(connection: PoolConnection) -> int:
 
 def _age(slots: Sequence[int], now: int, began: int) -> float:
     return max(0, now - slots[layout.ORIGIN] - began) / layout.SECOND
-
-
-def integrals_of(pool: PoolSnapshot) -> tuple[float, float, float]:
-    """Return the time integrals: used, pending and saturated seconds."""
-    return pool.used_seconds, pool.pending_seconds, pool.saturated_seconds
-
-
-def never_falling(pool: PoolSnapshot, before: tuple[float, float, float]) -> PoolSnapshot:
-    """Return *pool* with no time integral below *before*: between two stores, a duration counts twice or not yet."""
-    used, pending, saturated = map(max, integrals_of(pool), before)
-    return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated)

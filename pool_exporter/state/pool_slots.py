@@ -14,6 +14,7 @@ from pool_exporter.state import layout
 from pool_exporter.state.connection import CLOSED, Connection, nothing
 from pool_exporter.state.layout import Slots, new_slots
 from pool_exporter.state.slow_acquire import SlowAcquireHook
+from pool_exporter.state.unit_uses import UnitTotals, UnitUses, add_open, ended_totals
 
 UNLIMITED: Final = -1
 """The limit of a pool that is never saturated."""
@@ -42,7 +43,7 @@ class PoolSlots:
         #: Called instead by a refresh, which is no event: it only detects the fork.
         self.before_refresh: Callable[[], None] = nothing
         self.slots = new_slots() if slots is None else slots
-        self.slow_acquire = SlowAcquireHook()
+        self.slow_acquire, self.unit_uses = SlowAcquireHook(), UnitUses()
         self.slots[layout.WINDOW] = self.slots[layout.USED_PEAK] = self.slots[layout.PENDING_PEAK] = 0
         self.slots[layout.INSTRUMENTED] += 1
         self.origin = self.slots[layout.ORIGIN] = clock() - 1
@@ -93,6 +94,15 @@ class PoolSlots:
     def copy_slots(self) -> list[int]:
         """Return a copy of the slots at one moment."""
         return list(self.slots)
+
+    def unit_totals(self) -> UnitTotals:
+        """Return what units of work hold now, and what they have used so far, open uses included."""
+        now, totals = self.clock() - self.origin, ended_totals(self.unit_uses.ns_by_name.copy())
+        for each in self.live_connections():
+            unit = getattr(each, "unit", None)
+            if unit is not None and each.is_used:
+                add_open(totals, unit.name, max(0, now - each.since))
+        return totals
 
     def fingerprint(self) -> int:
         """Return a number that changes with every transition."""

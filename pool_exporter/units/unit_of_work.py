@@ -64,10 +64,9 @@ class Unit:
         is_done: Whether it has ended.
         is_long: Whether it may hold connections for long.
         task: Returns the task in which it began; None without one, and when the task was collected.
-        unnamed: The uses that ended before its name was final, each with the table that counts it.
     """
 
-    __slots__ = ("__weakref__", "_code", "_origin", "final_name", "held", "is_done", "is_long", "task", "unnamed")
+    __slots__ = ("__weakref__", "_code", "_kept", "_origin", "final_name", "held", "is_done", "is_long", "task")
 
     def __init__(
         self, name: object = "", code: CodeType | None = None, *, origin: Origin | None = None, is_long: bool = False
@@ -84,8 +83,9 @@ class Unit:
         self.held: list[object] = []
         self.is_done, self.is_long = False, is_long
         self.task = _running_task()
-        self.unnamed: tuple[tuple[UsesByUnit, int], ...] = ()
         self._code, self._origin = code, origin
+        #: The uses that ended before its name was final, each with the table that counts it.
+        self._kept: tuple[tuple[UsesByUnit, int], ...] = ()
 
     def __repr__(self) -> str:
         return f"<Unit {self.name!r}{' done' if self.is_done else ''}>"
@@ -106,13 +106,17 @@ class Unit:
             self._resolve()
         return self.final_name
 
+    def keep(self, uses: UsesByUnit, ns: int) -> None:
+        """Keep a use of *ns* nanoseconds, and add it to *uses* at the end, when the name is final."""
+        self._kept += ((uses, ns),)
+
     def end(self) -> None:
         """Keep name and code, and let go of the application's objects. Ending twice does nothing; it never raises."""
         if not self.final_name:
             self._settle(self._resolve())
         self.is_done, self._origin = True, None
-        unnamed, self.unnamed = self.unnamed, ()
-        for uses, ns in unnamed:
+        kept, self._kept = self._kept, ()
+        for uses, ns in kept:
             uses.add(self, ns)
 
     def _resolve(self) -> Resolved:

@@ -24,8 +24,9 @@ from pool_exporter.metrics.server_snapshot import LivePool
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.state import layout
 from pool_exporter.state.aggregate import ProcessSlots, aggregate, aggregate_config, as_final_counters, is_busy
-from pool_exporter.state.decode import decode, integrals_of, live_pool, never_falling
+from pool_exporter.state.decode import decode, live_pool
 from pool_exporter.state.layout import Slots
+from pool_exporter.state.shown_pool import ShownPool
 from pool_exporter.version import build
 from pool_exporter.workers.compaction import Compactor
 from pool_exporter.workers.dead_worker_totals import OTHER_POOL
@@ -90,7 +91,7 @@ class DirectoryReader:
         #: The pools that have series of their own, for as long as this reader lives.
         self._identities: set[PoolIdentity] = set()
         self._label_characters = 0
-        self._shown: dict[PoolIdentity, tuple[float, float, float]] = {}
+        self._shown: dict[PoolIdentity, ShownPool] = defaultdict(ShownPool)
 
     def __call__(self) -> Snapshot:
         """Read the directory, compact what is dead, and add up.
@@ -221,12 +222,7 @@ class DirectoryReader:
                 scrape.set_aside += [fault] * (len(parts) - len(possible))
                 pool = _decoded(possible, identity, config)
             if pool is not None:
-                yield self._never_falling(pool)
-
-    def _never_falling(self, pool: PoolSnapshot) -> PoolSnapshot:
-        pool = never_falling(pool, self._shown.get(pool.identity, (0.0, 0.0, 0.0)))
-        self._shown[pool.identity] = integrals_of(pool)
-        return pool
+                yield self._shown[identity].next(pool)
 
 
 def _live_pool(entry: PoolEntry, now: int, file: WorkerFile) -> LivePool:

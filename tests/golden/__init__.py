@@ -16,6 +16,7 @@ from pool_exporter.metrics.health import DirectoryHealth, PushHealth
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import BUCKETS, EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metrics.snapshot import COUNTERS, Histogram, PoolSnapshot, Snapshot
+from pool_exporter.metrics.unit_use import UnitUse
 from pool_exporter.web import responses
 
 METRICS: Final = (*POOL_METRICS, *EXPORTER_METRICS)
@@ -82,6 +83,12 @@ ORDERS = PoolSnapshot(
     orphaned=1,
     accounting_drift=-1,
     lost_places=2,
+    units={
+        "none": UnitUse(2, 4.5571),
+        "other": UnitUse(0, 60.125),
+        "GET /orders/{id}": UnitUse(4, 98700.25),
+        "nightly": UnitUse(1, 0.5),
+    },
 )
 """A pool that has been through everything."""
 

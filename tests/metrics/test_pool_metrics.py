@@ -91,7 +91,7 @@ def test_own_metrics_stand_in_our_namespaces() -> None:
     pools = {name.rpartition(".")[0] for name in (metric.name for metric in POOL_METRICS) if name not in CONVENTIONS}
     exporters = {metric.name.rpartition(".")[0] for metric in EXPORTER_METRICS}
 
-    assert {"sqlalchemy.pool"} == pools
+    assert {"sqlalchemy.pool", "sqlalchemy.pool.unit"} == pools
     assert {"pool_exporter"} == exporters
     assert {"sqlalchemy.pool.server"} == {metric.name.rpartition(".")[0] for metric in SERVER_METRICS}
 

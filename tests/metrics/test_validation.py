@@ -31,6 +31,7 @@ from pool_exporter.metrics.server_snapshot import (
     ServerStats,
 )
 from pool_exporter.metrics.snapshot import Exemplar, Histogram, PoolSnapshot, Snapshot
+from pool_exporter.metrics.unit_use import UnitUse
 from pool_exporter.metrics.validation import Allowed, Seconds, validate
 from tests.fixtures.health import health, push_health
 from tests.golden import ORDERS, SNAPSHOT
@@ -47,6 +48,7 @@ EXAMPLES: tuple[Any, ...] = (
     PoolConfig(15, 5),
     Exemplar(0.5, 1, 2, 3),
     Histogram((1,) * BUCKETS, 1.5),
+    UnitUse(1, 2.5),
     ORDERS,
     DegradedPoolSnapshot(PoolIdentity("orders"), 3),
     health(SNAPSHOT),

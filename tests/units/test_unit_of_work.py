@@ -95,7 +95,7 @@ def test_uses_before_the_name_are_added_at_the_end() -> None:
     """A use that ended before the route was known counts for the name that was found, once."""
     request, uses = Request(), Uses()
     unit = Unit(origin=request)
-    unit.unnamed += ((uses, 5),)
+    unit.keep(uses, 5)
     request.route = "GET /orders"
     unit.end()
     unit.end()

@@ -11,8 +11,9 @@ from prometheus_client.core import Metric as Family
 
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.metric import Label, Metric
-from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, INFO_LABELS, POOL_LABELS, POOL_METRICS
+from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, INFO_LABELS, POOL_LABELS, POOL_METRICS, UNIT
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.unit_use import NONE, OTHER
 from pool_exporter.web.prometheus_families import families
 from tests.golden import (
     FILES,
@@ -79,6 +80,14 @@ ORDERS_VALUES: Mapping[tuple[str, str], float] = {
     ("sqlalchemy_pool_used_peak", ""): 15,
     ("sqlalchemy_pool_pending_peak", ""): 9,
     ("sqlalchemy_pool_used_seconds_total", ""): 98765.4321,
+    ("sqlalchemy_pool_unit_connections", "none"): 2,
+    ("sqlalchemy_pool_unit_connections", "other"): 0,
+    ("sqlalchemy_pool_unit_connections", "GET /orders/{id}"): 4,
+    ("sqlalchemy_pool_unit_connections", "nightly"): 1,
+    ("sqlalchemy_pool_unit_used_seconds_total", "none"): 4.5571,
+    ("sqlalchemy_pool_unit_used_seconds_total", "other"): 60.125,
+    ("sqlalchemy_pool_unit_used_seconds_total", "GET /orders/{id}"): 98700.25,
+    ("sqlalchemy_pool_unit_used_seconds_total", "nightly"): 0.5,
     ("sqlalchemy_pool_pending_seconds_total", ""): 1234.5,
     ("sqlalchemy_pool_saturated_seconds_total", ""): 0.001,
     ("sqlalchemy_pool_oldest_use_seconds", ""): 3600.5,
@@ -87,7 +96,7 @@ ORDERS_VALUES: Mapping[tuple[str, str], float] = {
     ("sqlalchemy_pool_lost_places", ""): 2,
     ("sqlalchemy_pool_info", ""): 1,
 }
-OWN_LABELS = {metric.label.prometheus for metric in METRICS if metric.label is not None}
+OWN_LABELS = {metric.label.prometheus for metric in METRICS if metric.label is not None} | {UNIT.prometheus}
 
 
 def values_of(page: list[Family], pool: str) -> dict[tuple[str, str], float]:
@@ -228,7 +237,9 @@ def test_zeros_are_there() -> None:
     values = values_of(parse_openmetrics(scrape(OPENMETRICS)), FRESH.name)
     limits = {("db_client_connection_max", ""), ("db_client_connection_idle_max", "")}
 
-    assert ORDERS_VALUES.keys() - limits == values.keys()
+    assert {key for key in ORDERS_VALUES.keys() - limits if key[1] not in ORDERS.units.keys() - {NONE, OTHER}} == (
+        values.keys()
+    )
     assert {("sqlalchemy_pool_info", "")} == {key for key, value in values.items() if value}
 
 
