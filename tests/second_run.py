@@ -1,21 +1,22 @@
 """`pytest --second-run`: a test of real processes that has failed is run once more, after all others, in a new process.
 
-This is what CPython's `regrtest --rerun` does. Alone and in a new process, a test has new servers and new fixtures of
-every scope, an idle machine, and its time limit. The first failure is printed at the end. A unit test is never run
-again: it depends on no other process, so a failure is a fault.
+This is what CPython's `regrtest --rerun` does. In a new process, which runs only the failed tests of one file, a test
+has new servers and new fixtures of every scope, an idle machine, and its time limit. The first failure is printed at
+the end. A unit test is never run again: it depends on no other process, so a failure is a fault.
 
 A test that needed its second run is a fault to mend, in the test or in the package; see CONTRIBUTING.md.
 """
 
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import pytest
 
 from tests.time_limits import has_real_processes
 
-TESTS_MAX = 10
-"""If more have failed, it is not by chance, and a second run would only take long."""
+FILES_MAX = 5
+"""If tests of more files have failed, it is not by chance, and a second run would only take long."""
 
 NEEDED = "passed at the second run"
 """The outcome, as the last line of pytest counts it."""
@@ -34,13 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(SecondRun(config))
 
 
-def passes(config: pytest.Config, nodeid: str) -> bool:
-    """Run one test in a process of its own, which prints to the terminal if the test fails again."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", nodeid]
-    done = subprocess.run(command, cwd=config.rootpath, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.stdout.write(done.stdout + done.stderr)
-    return not done.returncode
+def by_file(nodeids: Iterable[str]) -> list[list[str]]:
+    """Return the tests of each file: they share fixtures, which may be what has failed."""
+    files: dict[str, list[str]] = {}
+    for nodeid in nodeids:
+        files.setdefault(nodeid.partition("::")[0], []).append(nodeid)
+    return list(files.values())
 
 
 class SecondRun:
@@ -59,13 +59,22 @@ class SecondRun:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Run what has failed once more, and let the run pass if everything passes then."""
-        again = [nodeid for nodeid in self._failures if has_real_processes(nodeid)]
-        if exitstatus != pytest.ExitCode.TESTS_FAILED or len(again) > TESTS_MAX:
+        files = by_file(filter(has_real_processes, self._failures))
+        if exitstatus != pytest.ExitCode.TESTS_FAILED or len(files) > FILES_MAX:
             return
-        self._passed = {nodeid for nodeid in again if passes(self._config, nodeid)}
+        self._passed = {nodeid for nodeids in files if self._passes(nodeids) for nodeid in nodeids}
         self._move_reports()
         if self._passed == set(self._failures):
             session.exitstatus = pytest.ExitCode.OK
+
+    def _passes(self, nodeids: Iterable[str]) -> bool:
+        """Run tests in a process of their own; print what it has printed if one fails again."""
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *nodeids]
+        done = subprocess.run(command, cwd=self._config.rootpath, capture_output=True, text=True, check=False)
+        if done.returncode:
+            self._reporter.section("the second run", "!")
+            self._reporter.write_line(done.stdout + done.stderr)
+        return not done.returncode
 
     def _move_reports(self) -> None:
         """Count what passed at the second run under its own name, no longer as failed."""

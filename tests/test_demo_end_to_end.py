@@ -77,7 +77,7 @@ class Demo:
 
     def get(self, path: str) -> str:
         """Return a page."""
-        with urllib.request.urlopen(self.url(path), timeout=10) as response:  # noqa: S310  # of the banner
+        with urllib.request.urlopen(self.url(path), timeout=60) as response:  # noqa: S310  # of the banner
             return str(response.read().decode())
 
     def metrics(self) -> "Page":

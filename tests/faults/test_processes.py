@@ -325,6 +325,7 @@ def test_fork_while_another_thread_is_in_a_handler(directory: Path) -> None:
         assert 0 == parent.ask("errors.count")
 
 
+@pytest.mark.timeout(900)
 def test_thousands_of_short_lived_workers(directory: Path) -> None:
     """Each of many workers that come and go is counted once; files, names and the time of a scrape stay as they are."""
     count = int(os.environ.get("SHORT_LIVED_WORKERS", "2000"))  # `make slow` runs it with 10,000.

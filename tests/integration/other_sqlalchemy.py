@@ -54,7 +54,7 @@ def run_all(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
 def _run(folder: Path) -> dict[str, Any]:
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [sys.executable, __file__], env=environ, capture_output=True, text=True, check=False, timeout=60, cwd=folder
+        [sys.executable, __file__], env=environ, capture_output=True, text=True, check=False, timeout=120, cwd=folder
     )
     if done.returncode != 0:
         return {"exceptions": done.stderr.splitlines()[-3:]}

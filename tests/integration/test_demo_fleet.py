@@ -49,7 +49,7 @@ def pids_of(demo: Demo) -> list[int]:
 def sidecar_of(demo: Demo) -> str:
     """Scrape the sidecar."""
     [url] = re.findall(r"http://\S+", line_of(demo, "sidecar"))
-    with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310  # of the banner
+    with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310  # of the banner
         return str(response.read().decode())
 
 

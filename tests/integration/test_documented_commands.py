@@ -61,7 +61,7 @@ def test_several_workers(tmp_path: Path, number: int) -> None:
         try:
             until(True, lambda: is_listening(port))
             until({'state="live"': 4.0, 'state="frozen"': 0.0}, lambda: workers_on(port))
-            page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+            page = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
         finally:
             os.killpg(shell.pid, signal.SIGTERM)
             shell.wait()
@@ -101,4 +101,4 @@ def has_ended(group: int) -> bool:
 
 def workers_on(port: int) -> dict[str, float]:
     """Return the workers by state that a page shows."""
-    return samples(httpx.get(f"http://127.0.0.1:{port}/metrics").text, "pool_exporter_workers")
+    return samples(httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text, "pool_exporter_workers")

@@ -12,6 +12,9 @@ import sqlalchemy
 
 from tests.integration.other_sqlalchemy import Changes, make_copy, run_all
 
+pytestmark = pytest.mark.timeout(900)
+"""The first test runs some forty programs, one after the other."""
+
 PACKAGE = Path(sqlalchemy.__file__).parent
 FOLDERS = ("pool", "engine", "event", "ext/asyncio", "connectors", "dialects")
 
