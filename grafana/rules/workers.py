@@ -84,6 +84,18 @@ def _compaction() -> Alert:
     )
 
 
+def _compaction_age() -> Alert:
+    return Alert(
+        "PoolExporterCompactionOverdue",
+        f"time() - {by(BY_TARGET, ALL.series('last_fold_timestamp_seconds'), 'max')} > 600",
+        "5m",
+        "warning",
+        f"Files of ended workers were not compacted for long: {TARGET_TEXT}.",
+        "The last success was {{ $value | humanizeDuration }} ago. The files stay, and the shared directory fills up.",
+        dashboard=BOARD,
+    )
+
+
 def _pushes() -> Alert:
     failed = by(BY_TARGET, increase(ALL.series("otlp_pushes", equal(PUSH_RESULTS, "failed")), "15m"))
     arrived = by(BY_TARGET, increase(ALL.series("otlp_pushes", equal(PUSH_RESULTS, "arrived")), "15m"))
@@ -101,6 +113,15 @@ def _pushes() -> Alert:
 GROUPS: Final = (
     Group(
         "pool-exporter-workers",
-        (_frozen(), _crashed(), _set_aside(), _transport(), _dropped(), _compaction(), _pushes()),
+        (
+            _frozen(),
+            _crashed(),
+            _set_aside(),
+            _transport(),
+            _dropped(),
+            _compaction(),
+            _compaction_age(),
+            _pushes(),
+        ),
     ),
 )

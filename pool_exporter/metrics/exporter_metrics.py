@@ -107,7 +107,8 @@ METRICS = (
         "pool_exporter.last_fold_timestamp",
         Kind.GAUGE,
         "s",
-        "Unix time of the last successful search for files of ended workers, which adds them to the totals.",
+        "Unix time of the last successful search for files of ended workers, which adds them to the totals; before the "
+        "first, of the start.",
         "last_fold_timestamp_seconds",
     ),
     Metric(

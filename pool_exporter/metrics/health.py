@@ -21,7 +21,7 @@ class DirectoryHealth:
     pools_dropped: Count
     pools_folded_together: Count
     scrape_duration_seconds: Seconds
-    last_fold_timestamp_seconds: Seconds | None
+    last_fold_timestamp_seconds: Seconds
 
     def __post_init__(self) -> None:
         validate(self)

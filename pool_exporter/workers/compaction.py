@@ -51,19 +51,27 @@ class Compactor:
 
     Attributes:
         totals: The totals as this process has read or written them last. No counter in them ever falls.
-        last_success: When `compact` last succeeded, also with nothing to do: seconds of the wall clock; None before.
         times_behind: How often the totals on disk were found to be deleted or older than those known.
     """
 
     def __init__(self, directory: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.totals = Totals()
-        self.last_success: float | None = None
         self.times_behind = 0
         self._directory = directory
         self._clock = clock
+        self._succeeded = clock()
         self._file_id: object = None
         self._is_ahead = False
         self._temporary: dict[str, float] = {}
+
+    @property
+    def seconds_since_success(self) -> float:
+        """Seconds since `compact` last succeeded, also with nothing to do; before that, since this object was made.
+
+        A process that is stopped while it compacts holds the directory's lock: then no other one fails, and none
+        succeeds.
+        """
+        return self._clock() - self._succeeded
 
     def compact(self, scanned: DirectoryScan, excluded: Collection[str] = ()) -> int:
         """Compact the dead workers' files, unless another process is compacting.
@@ -89,7 +97,7 @@ class Compactor:
                 count = self._add(dead, is_still_leader)
                 for name in left_behind:
                     (self._directory / name).unlink(missing_ok=True)
-        self.last_success = time.time()
+        self._succeeded = self._clock()
         return count
 
     def refresh(self) -> None:

@@ -198,7 +198,8 @@ class DirectoryReader:
             fold_errors=self.fold_errors + self._compactor.times_behind,
             pools_dropped=scrape.dropped,
             pools_folded_together=self._compactor.totals.pools_merged + len(scrape.merged),
-            last_fold_timestamp_seconds=self._compactor.last_success,
+            # From an age, so that a step of the wall clock moves it too.
+            last_fold_timestamp_seconds=time.time() - self._compactor.seconds_since_success,
             scrape_duration_seconds=time.perf_counter() - started,
         )
         return Snapshot(

@@ -83,25 +83,27 @@ def test_another_process_compacts(tmp_path: Path) -> None:
     started(tmp_path).unmap()
     holder = os.open(tmp_path / LEADER, os.O_RDWR | os.O_CREAT)
     flock(holder, LOCK_EX)
-    compactor = Compactor(tmp_path)
-    found = [compact(tmp_path, compactor), compactor.last_success, len(files(tmp_path))]
+    now = [0.0]
+    compactor = Compactor(tmp_path, lambda: now[0])
+    now[0] = 600.0
+    found = [compact(tmp_path, compactor), compactor.seconds_since_success, len(files(tmp_path))]
     os.close(holder)
 
-    assert [0, None, 1] == found
-    assert 1 == compact(tmp_path, compactor)
-    assert compactor.last_success is not None
+    assert [0, 600, 1] == found
+    assert (1, 0) == (compact(tmp_path, compactor), compactor.seconds_since_success)
 
 
 def test_without_a_dead_worker_nothing_is_opened(tmp_path: Path) -> None:
     """With living workers only, no lock is taken and no file is made; the look counts as a success."""
     living = started(tmp_path)
-    compactor = Compactor(tmp_path)
+    now = [0.0]
+    compactor = Compactor(tmp_path, lambda: now[0])
+    now[0] = 600.0
     compact(tmp_path, compactor)
     left = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("w-"))
     living.unmap()
 
-    assert [RESERVE] == left
-    assert compactor.last_success is not None
+    assert ([RESERVE], 0) == (left, compactor.seconds_since_success)
 
 
 def test_damaged_totals_stop_it(tmp_path: Path) -> None:
