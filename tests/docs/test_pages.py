@@ -180,6 +180,19 @@ def test_every_page_is_in_the_navigation() -> None:
     assert {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} == listed
 
 
+@pytest.mark.parametrize(
+    ("page", "line"),
+    [("docs/explanation/architecture.md", "| `{}` | "), ("CONTRIBUTING.md", "  {}/ ")],
+    ids=["table", "layout"],
+)
+def test_every_wing_is_described(page: str, line: str) -> None:
+    """The table of the wings and the layout have each folder of the package."""
+    text = (ROOT / page).read_text()
+    wings = [path.parent.name for path in (ROOT / "pool_exporter").glob("*/__init__.py")]
+
+    assert [] == [wing for wing in wings if line.format(wing) not in text]
+
+
 def test_header_of_a_worker_file_is_as_documented() -> None:
     """The rows of the header's table follow each other without a gap, and each has the value that its text says."""
     sizes = {"uint16": 2, "uint32": 4, "int64": 8, "8 bytes": 8, "16 bytes": 16}
