@@ -142,3 +142,19 @@ def test_connection_is_lost_after_an_acquire_has_failed() -> None:
     ]
 
     replay(started(replace(SHAPE, size=2, has_pre_ping=True)), *steps)
+
+
+@pytest.mark.parametrize("waiting", [0, 2])
+def test_close_is_cancelled_after_a_failed_reset(waiting: int) -> None:
+    """SQLAlchemy's pool never gets the place back, whether callers wait for it or not: it is lost, and no drift."""
+    machine = started_async(SHAPE)
+    machine.acquire(side=0, stays=True, callers=1 + waiting)
+    machine.kill(side=0, n=0)
+    machine.bar(side=0, operations={"close"})
+    machine.give_back(side=0, n=0, how="close")
+    machine.cancel(side=0, n=waiting)
+    machine.numbers_are_true()
+    snapshot = machine.sides[0].read()
+
+    assert (1, 1, 0, 0) == (machine.sides[0].lost, snapshot.lost_places, snapshot.accounting_drift, snapshot.used)
+    machine.teardown()
