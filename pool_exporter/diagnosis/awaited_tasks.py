@@ -1,6 +1,6 @@
 """The tasks for which a suspended task waits: by `await`, gather, wait, wait_for, shield, or a task group.
 
-A task that was started and is not waited for is none of them: so only the functions of asyncio and anyio that wait are
+A task that was started and is not waited for does not count. So only the functions of asyncio and anyio that wait are
 searched, not the local variables of the application.
 """
 
@@ -67,7 +67,7 @@ def _content(value: object) -> list[object]:
 
 
 def _tasks_behind(values: Iterable[object], nested_max: int) -> Iterator[AnyTask]:
-    """Yield the tasks among *values*, and those whose results the futures among them wait for."""
+    """Yield the tasks among *values*, and the tasks for which the futures among them wait."""
     for value in values if nested_max else ():
         if isinstance(value, Task):
             yield value

@@ -105,7 +105,7 @@ class Evidence:
 
     @property
     def is_late(self) -> bool:
-        """Whether a time-out came late, by 0.5 s or 5 %, while nothing was granted: something stood still."""
+        """Whether a time-out came late, by 0.5 s or 5 %, while no caller got a connection: something was blocked."""
         over = self.wait_seconds - self.timeout_seconds
         return self.at_timeout and self.is_stuck and over >= max(0.5, 0.05 * self.timeout_seconds)
 
@@ -128,6 +128,6 @@ class Evidence:
 
     @property
     def are_opens_failing(self) -> bool:
-        """Whether the server lets no connection be opened: three failures, one if many pools ask a full server."""
+        """Whether no connection can be opened: three failures, or one if many pools connect to a full server."""
         are_many = self.is_server_full and self.pools_made >= MANY_POOLS
         return self.failed_opens >= (1 if are_many else FAILED_OPENS_MIN)

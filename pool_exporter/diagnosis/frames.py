@@ -32,7 +32,7 @@ def is_application(code: CodeType) -> bool:
 
 
 def shown_frames(frames: Frames, start: int = 0) -> Frames:
-    """Return the frames that tell a developer where the code stands.
+    """Return the frames that show a developer where the code is.
 
     Args:
         frames: A stack, innermost first.

@@ -1,8 +1,9 @@
 """Worker threads that wait for work: their stacks, and anyio's threads and their limiter.
 
-A worker that waits for work has nothing of the application on its stack, so what it did before is unknown. A connection
-that such a thread has checked out long ago was left behind by a job; only a worker thread of anyio lawfully waits while
-the request goes on that checked out in it. Nothing here may import anyio, or raise for an unknown kind of thread.
+A worker that waits for work has nothing of the application on its stack, so what it did before is unknown. If such a
+thread has checked out a connection long ago, a job has not returned it. Worker threads of anyio are an exception: they
+wait for work while the request that checked out in them goes on. Nothing here may import anyio, or raise for an unknown
+kind of thread.
 """
 
 import threading
@@ -56,7 +57,7 @@ def anyio_workers() -> list[threading.Thread]:
 
 
 def loop_of_worker(thread: object) -> AbstractEventLoop | None:
-    """Return the event loop whose synchronous code the *thread* of anyio runs; None for another thread."""
+    """Return the event loop for which the *thread* of anyio runs synchronous code; None for another thread."""
     return cast("AbstractEventLoop | None", getattr(thread, "loop", None)) if is_anyio_worker(thread) else None
 
 

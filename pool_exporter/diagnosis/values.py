@@ -14,7 +14,7 @@ ACTIVITIES: Final = ("executing", "opening", "waiting_for_pool", "own_code", "en
 BETWEEN_FRAMES: Final = " < "
 """What separates the frames of a place, the innermost of which is first."""
 TRANSACTIONS: Final = ("idle", "active", "in_transaction", "unknown")
-"""What a driver says of its connection: see `Holder.transaction`."""
+"""The states of a connection that a driver reports: see `Holder.transaction`."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Holder:
         now: Up to four frames of the application where its owner is now, innermost first.
         owner: The name of the task, thread or greenlet that checked out.
         is_owner_alive: Whether that has not ended.
-        transaction: What the driver says of the connection, one of `TRANSACTIONS`.
+        transaction: The connection's state as the driver reports it, one of `TRANSACTIONS`.
         server_pid: The server's process or thread id of the connection; None if it is unknown.
         is_lost: Whether no code is left that would return it.
         is_long: Whether its unit was declared with `long=True`; then it is in none of the counts.
@@ -57,7 +57,7 @@ class Waiter:
 
     Attributes:
         seconds: For how long it has waited.
-        place: Where it asks for a connection, as `Holder.place`.
+        place: Where it called `connect()`, as `Holder.place`.
         unit: The unit of work that it runs for, "" without one.
         owner: The name of the task, thread or greenlet that waits.
         holds: How many connections of this pool its unit, or its owner, has already.

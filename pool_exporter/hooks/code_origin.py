@@ -1,8 +1,8 @@
-"""Tells from a code object's file which part of the process it belongs to: the application, a library, an event loop.
+"""Classifies a code object by its file: as the application's, a library's, an event loop's and so on.
 
-The answer is kept by file name, because a string keeps its hash and a code object computes it each time. Nothing here
-may keep a frame, or know a pool. A checkout reads `ORIGINS` for each frame above it, so that finding a known file is
-one look into a dictionary.
+The result is kept by file name, because a string keeps its hash and a code object computes it each time. Nothing here
+may keep a frame, or know a pool. A checkout reads `ORIGINS` for each frame above it: of a known file, that is one
+lookup in a dictionary.
 """
 
 import os
@@ -25,7 +25,7 @@ class Origin(Enum):
     STANDARD_LIBRARY = "standard library"
     """Also code that has no file, as generated code."""
     LOOP = "event loop"
-    """What runs the handles of an event loop: the frames further out did not ask for what runs in them."""
+    """What runs the handles of an event loop: the frames further out have not called what runs in them."""
     SQLALCHEMY = "sqlalchemy"
     OWN = "pool_exporter"
 
@@ -57,7 +57,7 @@ _FILES_MAX: Final = 10_000
 
 
 class Origins(dict[str, Origin]):
-    """The origin of each file by the `co_filename` of its code, worked out at the first look.
+    """The origin of each file by the `co_filename` of its code, found when it is first read.
 
     Args:
         skipped_modules: Modules and packages of the application to treat as a library, as "orders.db".
@@ -84,7 +84,7 @@ class Origins(dict[str, Origin]):
 
 
 ORIGINS: Final = Origins()
-"""Those of this process."""
+"""The origins of this process."""
 
 
 def origin_of(code: CodeType) -> Origin:

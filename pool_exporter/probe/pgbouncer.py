@@ -46,7 +46,7 @@ def _bouncer(pools: Iterable[Row], databases: Iterable[Row]) -> Bouncer:
             names: {state: row[f"sv_{state}"] for state in BOUNCER_SERVERS.values} for names, row in by_names.items()
         },
         maxwait_seconds={
-            # A clock that was set back must not cost the other numbers.
+            # After a clock was set back, the other numbers must still be shown.
             names: max(0.0, row["maxwait"] + row.get("maxwait_us", 0) / _MICROSECONDS)
             for names, row in by_names.items()
         },
