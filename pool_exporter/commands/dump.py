@@ -48,13 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_directory(parser)
 
 
-def run(asked: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Print the dump.
 
     Raises:
         SettingsError: The directory cannot be read.
     """
-    directory = directory_of(asked)
+    directory = directory_of(arguments)
     try:
         dumped = dump(directory)
     except OSError as error:

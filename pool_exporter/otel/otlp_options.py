@@ -69,11 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def create_push(asked: argparse.Namespace, source: Source, directory: Path | None = None) -> "OtlpPush | None":
+def create_push(arguments: argparse.Namespace, source: Source, directory: Path | None = None) -> "OtlpPush | None":
     """Create what pushes snapshots over OTLP, as the arguments say.
 
     Args:
-        asked: The parsed arguments of `add_arguments`.
+        arguments: The parsed arguments of `add_arguments`.
         source: Returns the snapshot to push.
         directory: Where deltas that arrived are noted for a restart.
 
@@ -83,9 +83,9 @@ def create_push(asked: argparse.Namespace, source: Source, directory: Path | Non
     Raises:
         SettingsError: An argument or a variable is wrong.
     """
-    if asked.otlp is None:
+    if arguments.otlp is None:
         return None
-    target = push_target(asked.otlp, asked.otlp_protocol, asked.otlp_interval)
+    target = push_target(arguments.otlp, arguments.otlp_protocol, arguments.otlp_interval)
     from pool_exporter.otel.delta_memory import DeltaMemory
     from pool_exporter.otel.otlp_push import OtlpPush
 

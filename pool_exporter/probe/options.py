@@ -45,11 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def from_arguments(asked: argparse.Namespace, environ: Mapping[str, str] | None = None) -> "Probes | None":
+def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str] | None = None) -> "Probes | None":
     """Create the configured probes.
 
     Args:
-        asked: The parsed arguments of `add_arguments`.
+        arguments: The parsed arguments of `add_arguments`.
         environ: Where a URL of the form `env:NAME` is read; by default `os.environ`.
 
     Returns:
@@ -58,13 +58,13 @@ def from_arguments(asked: argparse.Namespace, environ: Mapping[str, str] | None 
     Raises:
         SettingsError: A URL is wrong, or cannot be read.
     """
-    if not asked.database_urls:
+    if not arguments.database_urls:
         return None
-    urls = _urls(asked.database_urls, os.environ if environ is None else environ)
+    urls = _urls(arguments.database_urls, os.environ if environ is None else environ)
     from pool_exporter.probe.probes import Probes
     from pool_exporter.probe.target import parse_targets
 
-    return Probes(parse_targets(urls), asked.database_interval, asked.database_timeout)
+    return Probes(parse_targets(urls), arguments.database_interval, arguments.database_timeout)
 
 
 def _urls(given: Sequence[str], environ: Mapping[str, str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 uWSGI and others fork in C, where no `os.register_at_fork` hook runs. Such a child has its parent's file mapped and
 would write to it. The kernel wipes a page of memory in each child on request, and reading a byte of that page
-takes a fortieth of the time of asking for the process id.
+takes a fortieth of the time of `os.getpid()`.
 
 Nothing here may know pools or files.
 """

@@ -73,7 +73,7 @@ class _Pages:
 
 
 async def _response(request: StarletteRequest, path: str, source: Source, metrics: str = METRICS) -> StarletteResponse:
-    asked = Request(
+    parsed = Request(
         method=request.method,
         path=path,
         query=request.scope.get("query_string", b"").decode("latin-1"),
@@ -82,9 +82,9 @@ async def _response(request: StarletteRequest, path: str, source: Source, metric
         metrics=metrics,
     )
     if takes_snapshot(path, metrics):
-        answer = await asyncio.get_running_loop().run_in_executor(_thread(), respond, asked, source)
+        answer = await asyncio.get_running_loop().run_in_executor(_thread(), respond, parsed, source)
     else:
-        answer = respond(asked, source)
+        answer = respond(parsed, source)
     return StarletteResponse(answer.body, answer.status, dict(answer.headers))
 
 

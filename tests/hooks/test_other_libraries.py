@@ -13,7 +13,7 @@ from sqlalchemy.pool import Pool, QueuePool
 
 from pool_exporter import Monitor, instrument
 from pool_exporter.hook_errors import errors
-from pool_exporter.hooks.compatibility import TESTED_VERSIONS, misfits, self_test
+from pool_exporter.hooks.compatibility import TESTED_VERSIONS, incompatibilities, self_test
 from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.server_pids import server_pid
 from pool_exporter.hooks.sqlalchemy_private import RECORD, places, verify
@@ -170,7 +170,7 @@ def test_installed_sqlalchemy_fits() -> None:
     """What the tests run on passes every check, as a version that CI has not run too."""
     assert [] == verify()
     assert [] == self_test.failures()
-    assert [] == misfits("2.99.0")
+    assert [] == incompatibilities("2.99.0")
 
 
 def test_self_test_is_seen_by_no_listener() -> None:
@@ -199,8 +199,8 @@ def test_self_test_finds_what_differs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(QueuePool, "dispose", lambda _: None)
 
     assert any("after recreate() and dispose()" in found for found in self_test.failures())
-    assert misfits("2.99.0")
-    assert [] == misfits(next(iter(TESTED_VERSIONS)))
+    assert incompatibilities("2.99.0")
+    assert [] == incompatibilities(next(iter(TESTED_VERSIONS)))
 
 
 def test_self_test_is_quick() -> None:

@@ -20,7 +20,7 @@ TESTED_VERSIONS: Final = frozenset({"2.0.58", "2.1.9"})
 _log = logging.getLogger("pool_exporter")
 
 
-def misfits(version: str = __version__) -> list[str]:
+def incompatibilities(version: str = __version__) -> list[str]:
     """Return what does not fit in the installed SQLAlchemy, which is of this *version*; [] if everything fits."""
     found = verify()
     return found if found or version in TESTED_VERSIONS else failures()
@@ -29,7 +29,7 @@ def misfits(version: str = __version__) -> list[str]:
 @cache
 def is_supported() -> bool:
     """Return whether the hooks can measure the installed SQLAlchemy; if not, log one WARNING."""
-    found = misfits()
+    found = incompatibilities()
     if found:
         _log.warning(
             "SQLAlchemy %s works in another way than this version of pool_exporter knows: only the number of used "
