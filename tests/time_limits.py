@@ -20,7 +20,7 @@ UNLIMITED = ("tests/integration/reports/", "tests/soak/")
 
 LONG = (*REAL_PROCESSES, "tests/property/")
 
-UNIT_SECONDS = 60
+UNIT_SECONDS = 120
 LONG_SECONDS = 180
 GRACE_SECONDS = 60
 """From the first limit to the second."""

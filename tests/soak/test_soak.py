@@ -53,7 +53,7 @@ class Service:
 
     def call(self) -> None:
         """Make one request and note its result. A refused connection is no request."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.connect()
         except OSError:
@@ -100,7 +100,7 @@ class Reading:
 
 def page_of(port: int) -> str:
     """Return the sidecar's page."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/metrics")
         return connection.getresponse().read().decode()
@@ -131,7 +131,8 @@ def services(directory: Path, logs: Path, postgres: PostgresServer) -> Iterator[
     }
     wsgi, asgi = Service("wsgi", free_port()), Service("asgi", free_port())
     gunicorn = ("gunicorn", "--preload", "--threads=2", "--no-control-socket", f"--bind=127.0.0.1:{wsgi.port}")
-    uvicorn = ("uvicorn", "--log-level=warning", "--lifespan=off", f"--port={asgi.port}")
+    patient = "--timeout-worker-healthcheck=60"  # Otherwise it kills a worker that responds late on a busy machine.
+    uvicorn = ("uvicorn", "--log-level=warning", "--lifespan=off", patient, f"--port={asgi.port}")
     commands = {
         "wsgi": [*gunicorn, f"--workers={WORKERS}", "tests.soak.services:wsgi()"],
         "asgi": [*uvicorn, f"--workers={WORKERS}", "tests.soak.services:asgi"],
@@ -179,7 +180,7 @@ def _sidecars(tmp_path: Path) -> Iterator[Sidecars]:
     directory.mkdir()
     sidecars = Sidecars(directory, tmp_path)
     try:
-        until([True, True], lambda: [is_listening(port) for port in sidecars.ports], 30)
+        until([True, True], lambda: [is_listening(port) for port in sidecars.ports])
         yield sidecars
     finally:
         sidecars.end()
