@@ -18,29 +18,37 @@ WAITS: Final = BY_INSTANCE.series("wait_time", part="bucket")
 OPENED: Final = f"sum({rate(BY_INSTANCE.series('connects'))})"
 
 
+def _connections() -> Panel:
+    card = Card(
+        "Connections",
+        "Open connections by state on all selected instances, the places that SQLAlchemy's pool has lost, and the sum "
+        "of the limits. The thin line is the highest use of the last minute, which no scrape can miss.",
+        "used stays well below the limit; idle is what the pool keeps ready; no place is lost.",
+        "at the limit, callers wait: see the row Diagnosis. A lost place counts as used, and comes back only with a "
+        "restart or dispose(): see the runbook of SQLAlchemyPoolLostPlaces.",
+        width=12,
+    )
+    return graph(
+        card,
+        Line(queries.used(BY_INSTANCE), "used"),
+        Line(queries.idle(BY_INSTANCE), "idle"),
+        Line(f"sum({BY_INSTANCE.series('lost_places')})", "lost places"),
+        Line(f"sum({BY_INSTANCE.series('used_peak')})", "used, peak"),
+        Line(f"sum({BY_INSTANCE.series('max')})", "limit"),
+        overrides={
+            "used": [color(ORANGE)],
+            "idle": [color("blue")],
+            "lost places": [color(RED)],
+            "used, peak": thin_line(YELLOW),
+            "limit": limit_line(),
+        },
+        is_stacked=True,
+    )
+
+
 def _saturation() -> list[Panel]:
     return [
-        graph(
-            Card(
-                "Connections",
-                "Open connections by state on all selected instances, and the sum of their limits. "
-                "The thin line is the highest use of the last minute, which no scrape can miss.",
-                "used stays well below the limit; idle is what the pool keeps ready.",
-                "at the limit, callers wait: see the row Diagnosis.",
-                width=12,
-            ),
-            Line(queries.used(BY_INSTANCE), "used"),
-            Line(queries.idle(BY_INSTANCE), "idle"),
-            Line(f"sum({BY_INSTANCE.series('used_peak')})", "used, peak"),
-            Line(f"sum({BY_INSTANCE.series('max')})", "limit"),
-            overrides={
-                "used": [color(ORANGE)],
-                "idle": [color("blue")],
-                "used, peak": thin_line(YELLOW),
-                "limit": limit_line(),
-            },
-            is_stacked=True,
-        ),
+        _connections(),
         graph(
             Card(
                 "Time exhausted",

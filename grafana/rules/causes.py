@@ -56,7 +56,8 @@ def _near_capacity() -> Alert:
         "30m",
         "info",
         f"Nearly all connections are used at peaks: {POOL_TEXT}.",
-        "For half an hour, {{ $value | humanizePercentage }} of the limit was used at the peak of each minute.",
+        "At the peak of the last minute, {{ $value | humanizePercentage }} of the limit was used. "
+        f"For half an hour, each minute's peak was above {UTILIZATION_MAX:.0%}.",
     )
 
 
@@ -75,13 +76,15 @@ def _wait_high() -> Alert:
 def _leak() -> Alert:
     held = f"({queries.unreturned(ALL, BY_INSTANCE, '30m')})"
     share = f"{UNRETURNED_SHARE_MAX} * {queries.limit(ALL, BY_INSTANCE)}"
+    # Not the mean of half an hour: while a leak goes on, that is the number of a quarter of an hour ago.
+    now = f"clamp_min(round({queries.unreturned(ALL, BY_INSTANCE, '5m')}), 1)"
     return Alert(
         "SQLAlchemyPoolLeakSuspected",
-        f"{held} > {UNRETURNED_MAX}\nunless {held} <= {share}",
+        f"{now}\nand {held} > {UNRETURNED_MAX}\nunless {held} <= {share}",
         "15m",
         "warning",
         f"Connections are checked out and not returned: {INSTANCE_TEXT}.",
-        'On average {{ $value | printf "%.1f" }} connections were used in the last 30 minutes and not returned.',
+        'Connections that are used now and that the returned ones do not explain: about {{ $value | printf "%.0f" }}.',
     )
 
 

@@ -79,7 +79,8 @@ def _compaction() -> Alert:
         "10m",
         "warning",
         f"Files of ended workers cannot be compacted: {TARGET_TEXT}.",
-        '{{ $value | printf "%.0f" }} attempts failed in 5 minutes. The files stay, and the shared directory fills up.',
+        'About {{ $value | printf "%.0f" }} attempts failed in 5 minutes. '
+        "The files stay, and the shared directory fills up.",
         dashboard=BOARD,
     )
 
@@ -105,7 +106,7 @@ def _pushes() -> Alert:
         "5m",
         "warning",
         f"Pushes to the OpenTelemetry collector fail: {TARGET_TEXT}.",
-        'In 15 minutes {{ $value | printf "%.0f" }} pushes failed and none arrived.',
+        'In 15 minutes about {{ $value | printf "%.0f" }} pushes failed and none arrived.',
         dashboard=BOARD,
     )
 

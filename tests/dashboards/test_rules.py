@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from grafana.promql import name as name_of
 from grafana.rules import ALERTS
-from tests.dashboards.boards import BOARDS, ROOT
+from grafana.rules.model import Alert
+from tests.dashboards.boards import BOARDS, ROOT, panels
 from tests.dashboards.expressions import kept_labels, parsed, selectors
 
 DIRECTORY = ROOT / "deploy" / "prometheus"
@@ -71,6 +73,16 @@ def test_runbook(name: str) -> None:
     assert f"# {name}" == sections[0].strip()
     assert SECTIONS == sections[1::2]
     assert all(len(section.split()) > 4 for section in sections[2::2])
+
+
+@EACH_ALERT
+def test_alert_leads_to_a_board_with_its_metrics(alert: Alert) -> None:
+    """An alert that links to the pool's board is about metrics that the board shows."""
+    # The board shows timeouts as failures by type; a name with a colon is a recorded one.
+    names = {name for name, _, _ in selectors(alert.expression) if ":" not in name} - {name_of("timeouts")}
+    shown = {name for each in panels() if each.board == "pool" for e in each.expressions for name, _, _ in selectors(e)}
+
+    assert "sqla-pool-detail" not in alert.dashboard or names <= shown
 
 
 def test_every_runbook_is_of_an_alert() -> None:
