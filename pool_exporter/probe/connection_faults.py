@@ -14,8 +14,9 @@ Pure functions; the time is an argument. The rules:
   connections reports pids of its own, and a name may lead to several servers.
 - A connection of a process that has left its worker file counts nowhere, and its backend is not shared with it. What
   was found of it is kept for the time when the process is a worker again.
-- Every fault is found twice before it is counted: in two queries (shared), at two moments with a query between them
-  (idle in a transaction), in a query and in the slots `GRACE_SECONDS` later (gone).
+- Every fault is found twice before it is counted: in two queries (shared), in two queries after a moment at which the
+  connection was idle (idle in a transaction), in a query and in the slots `GRACE_SECONDS` later (gone). InnoDB, for
+  one, may list a transaction that ended 0.1 s before.
 
 The slots were read up to `GRACE_SECONDS` before the time that is passed.
 """
@@ -44,6 +45,7 @@ class ConnectionHistory(NamedTuple):
         shared_at: The time of the first query in which the backend was shared.
         idle_at: The last time at which the connection was idle, if it was not seen used since.
         idle_before: The last such time before the last query began.
+        in_transaction_at: The time of the first query that showed it idle in a transaction, as all since then did.
         is_shared: Whether it counts as shared.
         is_idle_in_transaction: Whether it counts as idle in a transaction.
         is_gone: Whether it counts as gone.
@@ -54,6 +56,7 @@ class ConnectionHistory(NamedTuple):
     shared_at: float | None = None
     idle_at: float | None = None
     idle_before: float | None = None
+    in_transaction_at: float | None = None
     is_shared: bool = False
     is_idle_in_transaction: bool = False
     is_gone: bool = False
@@ -139,14 +142,17 @@ def _updated(
     shared_at = _since(before.shared_at, result.taken) if pid in shared_pids and backend is not None else None
     is_earlier = before.idle_at is not None and before.idle_at <= result.began
     idle_before = (before.idle_at if is_earlier else before.idle_before) if is_idle else None
+    is_in_transaction = shared_at is None and _was_in_transaction(backend, result, idle_before)
+    in_transaction_at = _since(before.in_transaction_at, result.taken) if is_in_transaction else None
     return ConnectionHistory(
         was_there=before.was_there or backend is not None,
         missing_at=missing_at,
         shared_at=shared_at,
         idle_at=now if is_idle else None,
         idle_before=idle_before,
+        in_transaction_at=in_transaction_at,
         is_shared=shared_at is not None and shared_at < result.taken,
-        is_idle_in_transaction=shared_at is None and _was_in_transaction(backend, result, idle_before),
+        is_idle_in_transaction=in_transaction_at is not None and in_transaction_at < result.taken,
         is_gone=is_idle and missing_at is not None and now >= missing_at + GRACE_SECONDS,
     )
 

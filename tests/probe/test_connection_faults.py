@@ -150,14 +150,30 @@ def test_connection_from_before_a_restart_shares_nothing() -> None:
 
 
 def test_connection_returned_within_its_transaction() -> None:
-    """It is idle at two moments, and the transaction is older than the first one."""
+    """It is idle at a moment, and two queries after that show a transaction that is older."""
     pools = [pool("p", idle(7))]
 
-    assert [0, 1, 1] == in_transaction(
+    assert [0, 0, 0, 1, 1] == in_transaction(
         [
             (10.0, query(9.0, backend(7, 5.0)), pools),
             (25.0, query(24.0, backend(7, 20.0)), pools),
             (26.0, query(24.0, backend(7, 20.0)), pools),
+            (40.0, query(39.0, backend(7, 35.0)), pools),
+            (41.0, query(39.0, backend(7, 35.0)), pools),
+        ]
+    )
+
+
+def test_transaction_that_one_query_shows_too_late() -> None:
+    """InnoDB lists transactions as of an earlier reading: the next query does not show it any more."""
+    pools = [pool("p", idle(7))]
+
+    assert [0, 0, 0, 0] == in_transaction(
+        [
+            (10.0, query(9.9, backend(7, 5.0)), [pool("p", used(7))]),
+            (10.1, query(10.05, backend(7, 5.2)), pools),
+            (10.3, query(10.25, backend(7, 5.4), began=10.15), pools),
+            (10.4, query(10.35), pools),
         ]
     )
 
@@ -173,7 +189,9 @@ def test_transaction_that_is_a_little_older_than_the_idle_moment() -> None:
     """The slots may have been read a little earlier than the moment: that proves nothing."""
     steps = [(10.0, query(9.0), [pool("p", idle(7))])]
     found = [
-        in_transaction([*steps, (25.0, query(24.0, backend(7, 14.0 + grace)), [pool("p", idle(7))])])[-1]
+        in_transaction(
+            [*steps, *((t + 1, query(t, backend(7, t - 10.0 + grace)), [pool("p", idle(7))]) for t in (24.0, 25.0))]
+        )[-1]
         for grace in (GRACE_SECONDS - 0.01, GRACE_SECONDS)
     ]
 
