@@ -10,7 +10,7 @@ counters are needed, inside `serialized()`.
 import time
 from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING, Final
@@ -98,11 +98,18 @@ class EndedPools:
         if monitor.before is not None:
             self._keep(EndedMonitor(monitor.identity, monitor.before))
 
-    def take_all(self) -> list[tuple[PoolIdentity, Counted]]:
-        """Return the counters of all ended pools, and drop them."""
+    def put(self, identity: PoolIdentity, slots: Sequence[int]) -> None:
+        """Keep the counters of an ended pool, in addition to those of an earlier one of its identity."""
+        ended, kept = Counted(slots, {}), self._kept.get(identity)
+        self._keep(EndedMonitor(identity, *([ended] if kept is None else [_only_counters(kept), ended])))
+
+    def move(self, keep: Callable[[PoolIdentity, Counted], bool]) -> None:
+        """Move the counters of the ended pools to a place that has *keep*, until it returns False: they stay here."""
         self._end_collected()
-        taken, self._kept = self._kept, {}
-        return [(identity, _only_counters(monitor)) for identity, monitor in taken.items()]
+        for identity, monitor in list(self._kept.items()):
+            if not keep(identity, _only_counters(monitor)):
+                return
+            del self._kept[identity]
 
     def drop(self, monitor: PoolMonitor) -> None:
         """Drop the counters of this ended pool: its monitor was closed."""

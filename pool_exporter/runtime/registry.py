@@ -234,9 +234,10 @@ class Registry:
     def _move_slots(self, sentinel: Sequence[int]) -> None:
         with self._ended.serialized():
             move_to_files(self._pools(), self.storage, sentinel)
+            for identity, slots in self.storage.take_ended():
+                self._ended.put(identity, slots)
             if self.storage.is_shared:
-                for identity, counters in self._ended.take_all():
-                    self.storage.keep(identity, counters.slots)
+                self._ended.move(lambda identity, counted: self.storage.keep(identity, counted.slots))
 
     @guarded
     def _before_event(self) -> None:

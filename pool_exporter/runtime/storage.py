@@ -46,6 +46,8 @@ class Storage:
         self._in_file: set[int] = set()
         self._reader = None if directory is None else _reader(directory)
         self._reading = threading.Lock()
+        #: The ended pools of files that were deleted.
+        self._ended: list[tuple[PoolIdentity, Sequence[int]]] = []
         #: The files that this process has left, while it has no other: mapped, they show which connections it has.
         self._left: WorkerFiles | None = None
         #: The hook errors and failures of the directory that are in files which this process has left.
@@ -87,7 +89,8 @@ class Storage:
             from pool_exporter.workers.file_writer import WorkerFiles  # An application in memory never loads it.
 
             self._worker, self.is_usable = WorkerFiles(self.directory, build()["version"]), True
-            self._left = None
+            left, self._left = self._left, None
+            self._ended += [] if left is None else left.deleted()
         except (OSError, ImportError, AttributeError) as error:  # The latter two where a system call does not exist.
             self.is_usable = False
             self.errors += 1
@@ -110,11 +113,19 @@ class Storage:
         """Return whether these slots are in a file, which keeps their counters when their pool has ended."""
         return id(slots) in self._in_file
 
-    def keep(self, identity: PoolIdentity, counters: Sequence[int]) -> None:
-        """Add the counters of an ended pool to the file, if there is space for them."""
+    def keep(self, identity: PoolIdentity, counters: Sequence[int]) -> bool:
+        """Add the counters of an ended pool to the file, and return whether there was space for them."""
         slots = self.new_slots(identity, PoolConfig())
+        if not self.has(slots):
+            return False
         slots[:] = array("q", map(add, slots, counters))
         self.free(slots)
+        return True
+
+    def take_ended(self) -> list[tuple[PoolIdentity, Sequence[int]]]:
+        """Return the counters of ended pools that were in a file which was deleted, and forget them."""
+        taken, self._ended = self._ended, []
+        return taken
 
     def free(self, slots: Slots) -> None:
         """Note that the pool of *slots* has ended; its file keeps the counters."""
@@ -129,7 +140,8 @@ class Storage:
             dropped: How many pools have no slots in a file.
         """
         if self._worker is not None and not self._worker.is_linked():
-            self._worker.remove_copies()
+            self._worker.remove()
+            self._ended += self._worker.ended()
             self._worker, self._in_file = None, set()
         self.start()
         if self._worker is not None:
@@ -157,7 +169,7 @@ class Storage:
         """Begin without files in a forked child; return what unmaps the parent's when no pool uses them any more."""
         parent, self._worker, self._left = self._worker, None, None
         self._in_file, self.errors, self._errors_left = set(), 0, (0, 0)
-        self._reading = threading.Lock()
+        self._reading, self._ended = threading.Lock(), []
         self.is_usable = self.directory is not None
         return (lambda: None) if parent is None else parent.unmap
 

@@ -6,7 +6,7 @@ file is. compaction.py decides when files are added to it.
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import gt
 from pathlib import Path
@@ -173,6 +173,14 @@ def load(directory: Path) -> Totals:
         return _decoded(json.loads(text))
     except Exception as error:  # noqa: BLE001  # whatever the bytes are, the result is totals or a CorruptFile
         raise CorruptFile(str(path), f"it does not hold totals: {error!r:.200}") from None
+
+
+def compacted_names(directory: Path) -> Collection[str]:
+    """Return the names of the files that are in the totals of *directory*, as far as these can be read."""
+    try:
+        return load(directory).compacted
+    except (CorruptFile, OSError):
+        return ()
 
 
 def _decoded(stored: Mapping[str, object]) -> Totals:

@@ -69,7 +69,8 @@ class FileMemory:
         files = [found for found in scanned.files if found.name not in compacted]
         names = {found.name for found in files}
         set_aside = {fault.path.rpartition("/")[2] for fault in scanned.set_aside}
-        alive = {found.file.writer.process for found in files if found.is_alive}
+        # A new file of a process has no entry yet at the moment at which it appears.
+        alive = {found.file.writer.process for found in files if found.is_alive and found.file.entries}
         self._remembered = {
             name: remembered
             for name, remembered in self._remembered.items()

@@ -14,9 +14,10 @@ from typing import Final
 from uuid import uuid4
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.state.aggregate import as_final_counters
+from pool_exporter.state.aggregate import as_final_counters, only_counters
 from pool_exporter.state.layout import Slots
 from pool_exporter.workers.compaction import compact_if_due, make_space
+from pool_exporter.workers.dead_worker_totals import compacted_names
 from pool_exporter.workers.file_format import CLOSED, OPEN
 from pool_exporter.workers.mapped_file import MappedFile
 from pool_exporter.workers.process_info import this_process
@@ -49,7 +50,7 @@ class WorkerFiles:
         self._process_uuid = uuid4().bytes
         self._files: list[MappedFile] = []
         self._free: dict[PoolIdentity, tuple[MappedFile, Slots]] = {}
-        self._allocated: dict[int, tuple[MappedFile, PoolIdentity]] = {}
+        self._allocated: dict[int, tuple[MappedFile, PoolIdentity, Slots]] = {}
         self.dropped = 0
         self._errors = 0
         self._add_file()
@@ -69,7 +70,7 @@ class WorkerFiles:
             slots[:] = array("q", as_final_counters(slots, time.monotonic_ns()))
             file.set_state(slots, OPEN)
         if slots is not None:
-            self._allocated[id(slots)] = (file, identity)
+            self._allocated[id(slots)] = (file, identity, slots)
         return slots
 
     def _new_slots(self, identity: PoolIdentity, config: PoolConfig) -> "tuple[MappedFile, Slots | None]":
@@ -93,7 +94,7 @@ class WorkerFiles:
 
         The first file stays: it stands for the process.
         """
-        living = {id(file) for file, _ in list(self._allocated.values())} | {id(self._files[0])}
+        living = {id(file) for file, _, _ in list(self._allocated.values())} | {id(self._files[0])}
         for file in [file for file in self._files if id(file) not in living]:
             file.mark_left()
             self._files.remove(file)
@@ -116,9 +117,26 @@ class WorkerFiles:
 
     def free(self, slots: Slots) -> None:
         """Mark the pool with these slots as ended. The next pool of its identity goes on with its counters."""
-        file, identity = self._allocated.pop(id(slots))
+        file, identity, _ = self._allocated.pop(id(slots))
         file.set_state(slots, CLOSED)
         self._free[identity] = (file, slots)
+
+    def ended(self) -> list[tuple[PoolIdentity, list[int]]]:
+        """Return the counters of the ended pools that are in the files, by identity."""
+        now = time.monotonic_ns()
+        return [(identity, as_final_counters(slots, now)) for identity, (_, slots) in list(self._free.items())]
+
+    def deleted(self) -> list[tuple[PoolIdentity, list[int]]]:
+        """Return the counters of all pools in files that were left, and then deleted before they were compacted."""
+        lost = [file for file in self._files if not file.is_linked()]
+        if not lost:
+            return []
+        self.remove()
+        compacted = compacted_names(self._directory)
+        ids = {id(file) for file in lost if file.path.name not in compacted}
+        entries = [(file, identity, slots) for identity, (file, slots) in self._free.items()]
+        entries += self._allocated.values()
+        return [(identity, only_counters(slots)) for file, identity, slots in entries if id(file) in ids]
 
     def write_heartbeat(self, now: int, hook_errors: int, transport_errors: int = 0) -> None:
         """Store a heartbeat in every file, and the error counts in the first.
@@ -140,10 +158,13 @@ class WorkerFiles:
         """Return whether readers find all files of this process."""
         return all(file.is_linked() for file in self._files)
 
-    def remove_copies(self) -> None:
-        """Remove copies of this process's files, before it goes on in new ones with all that it has counted."""
+    def remove(self) -> None:
+        """Remove this process's files, and copies of them, because all that they count goes into new ones.
+
+        Otherwise those that were not deleted would be compacted, and count twice.
+        """
         for file in self._files:
-            file.remove_copy()
+            file.remove()
 
     def mark_ended(self) -> None:
         """Store in every file that this process ended in order."""

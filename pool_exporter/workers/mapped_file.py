@@ -123,11 +123,10 @@ class MappedFile:
         except OSError as error:
             return error.errno in _UNKNOWN
 
-    def remove_copy(self) -> None:
-        """Remove the file of this name if it is a copy: its counters will be in this process's next file."""
+    def remove(self) -> None:
+        """Remove the file of this name, also if it is a copy: its counters will be in this process's next file."""
         with suppress(OSError):
-            if not self.is_linked():
-                self.path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
 
     def unmap(self) -> None:
         """Close the mapping without unlocking the file. No slots of it may be used afterwards."""

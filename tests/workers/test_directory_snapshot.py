@@ -241,13 +241,31 @@ def test_restored_directory_counts_once(tmp_path: Path, pair: tuple[Worker, Work
         shutil.copy(backup / path.name, path)
     shown.append(connects(reader))
     for process in pair:
-        process.worker.remove_copies()
+        process.worker.remove()
     moved = [Worker(directory), Worker(directory, 5)]
     shown.append(connects(reader))
     for worker in moved:
         worker.worker.unmap()
 
     assert [12, 12, 12] == shown
+
+
+def test_deleted_file_counts_until_the_pools_are_in_the_new_one(tmp_path: Path) -> None:
+    """A scrape that finds the new file before any pool is in it shows what the deleted file has counted."""
+    worker = Worker(tmp_path)
+    reader = DirectoryReader(tmp_path)
+    shown = [connects(reader)]
+    path_of(tmp_path, worker).unlink()
+    new = WorkerFiles(tmp_path, "1")
+    shown.append(connects(reader))
+    slots = new.allocate(PoolIdentity("orders"), PoolConfig(3, 2))
+    assert slots is not None
+    slots[:] = worker.slots
+    shown.append(connects(reader))
+    worker.worker.unmap()
+    new.unmap()
+
+    assert [7, 7, 7] == shown
 
 
 def test_deleted_file_counts_until_its_worker_has_a_new_one(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:

@@ -150,19 +150,10 @@ def test_file_replaced_by_a_copy_is_noticed(tmp_path: Path) -> None:
     path.unlink()
     path.write_bytes(content)
     is_linked = worker.is_linked()
-    worker.remove_copies()
+    worker.remove()
     worker.unmap()
 
     assert (False, []) == (is_linked, list(tmp_path.glob("w-*")))
-
-
-def test_own_file_is_no_copy(tmp_path: Path) -> None:
-    """Removing copies leaves the process's own file alone."""
-    worker = WorkerFiles(tmp_path, "1")
-    worker.remove_copies()
-    worker.unmap()
-
-    assert 1 == len(list(tmp_path.glob("w-*")))
 
 
 def test_directory_without_permission_leaves_the_file_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

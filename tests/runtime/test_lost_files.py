@@ -1,0 +1,153 @@
+"""What a process counts when its worker file is deleted, or has no space: nothing is lost, and nothing counts twice."""
+
+import atexit
+import gc
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.pool import Pool, QueuePool
+
+from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
+from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.runtime import registry as registry_module
+from pool_exporter.runtime.file_need import FileNeed
+from pool_exporter.runtime.registry import Registry
+from pool_exporter.workers import file_writer
+from pool_exporter.workers.directory_snapshot import DirectoryReader
+from pool_exporter.workers.file_format import ENTRIES_MAX
+from pool_exporter.workers.mapped_file import MappedFile
+
+
+class NoHeartbeat:
+    """In the place of the thread: a test beats itself."""
+
+    def __init__(self, _: Callable[[], None]) -> None:
+        """Start nothing."""
+
+    def stop(self, *, wait: bool = True) -> None:
+        """Do nothing."""
+
+
+class Process:
+    """A registry with pools, whose heartbeats come when a test says so."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.registry = directory, Registry()
+        self.registry.prepare(directory)
+        self.pools: list[Pool] = []
+
+    def pool(self, name: str) -> Pool:
+        """Return a new instrumented pool."""
+        pool = QueuePool(lambda: sqlite3.connect(":memory:"))  # type: ignore[arg-type]  # it is a driver connection
+        with self.registry.changing():
+            self.registry.add(pool, PoolIdentity(name))
+        self.pools.append(pool)
+        return pool
+
+    def use(self, name: str) -> None:
+        """Make a pool, use it once, and drop it."""
+        pool = self.pool(name)
+        pool.connect().close()
+        self.pools.remove(pool)
+        pool.dispose()
+        del pool
+        gc.collect()
+
+    def beat(self) -> None:
+        """Have a heartbeat."""
+        self.registry._beat()
+
+    def leave(self) -> None:
+        """Leave the files, as after a fork."""
+        self.registry._need = FileNeed(lambda: next(times))
+        times = iter((0.0, 0.0, 10.0, 10.0))
+        self.registry._need.note_fork()
+        self.beat()
+        self.beat()
+
+    def end(self) -> None:
+        """Uninstrument all pools, and unmap the files."""
+        with self.registry.changing():
+            for pool in self.pools:
+                hooks = hooks_of(pool)
+                assert isinstance(hooks, PoolHooks)
+                self.registry.remove(hooks)
+        self.registry.storage.restart_after_fork()()
+
+
+@pytest.fixture(name="process")
+def _process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
+    monkeypatch.setattr(registry_module, "Heartbeat", NoHeartbeat)
+    monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
+    monkeypatch.setattr(atexit, "register", lambda _: None)
+    process = Process(tmp_path)
+    yield process
+    process.end()
+
+
+def checkouts(directory: Path) -> dict[str, int]:
+    """Return the checkouts of each pool, as a new reader finds them."""
+    return {pool.name: pool.checkouts for pool in DirectoryReader(directory)().pools}
+
+
+def test_ended_pools_of_a_deleted_file(process: Process) -> None:
+    """Their counters are in the next file, as those of living pools are."""
+    process.use("ended")
+    process.pool("living").connect().close()
+    before = checkouts(process.directory)
+    [path] = process.directory.glob("w-*")
+    path.unlink()
+    process.beat()
+
+    assert before == checkouts(process.directory) == {"ended": 1, "living": 1}
+
+
+def test_one_of_two_files_is_deleted(process: Process) -> None:
+    """All pools go on in new files, and the file that was left over counts no second time."""
+    for number in range(ENTRIES_MAX + 1):
+        process.pool(f"p{number:02}").connect().close()
+    paths = list(process.directory.glob("w-*"))
+    paths[0].unlink()
+    process.beat()
+    gc.collect()
+    counted = [checkouts(process.directory) for _ in range(2)]
+
+    assert 2 == len(paths)
+    assert [{f"p{number:02}": 1 for number in range(ENTRIES_MAX + 1)}] * 2 == counted
+
+
+def test_ended_pools_for_which_there_is_no_space(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stay in memory until there is."""
+    for number in range(ENTRIES_MAX):
+        process.pool(f"p{number:02}").connect().close()
+    monkeypatch.setattr(file_writer, "FILES_MAX", 1)
+    process.use("ended")
+    process.beat()
+    before = checkouts(process.directory)
+    monkeypatch.undo()
+    process.beat()
+
+    assert "ended" not in before
+    assert 1 == checkouts(process.directory)["ended"]
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_file_that_was_left_is_deleted(process: Process, monkeypatch: pytest.MonkeyPatch, is_compacted: bool) -> None:
+    """It is mapped because of its connections; its counters go into the next file, unless the totals have them."""
+    process.use("ended")
+    pool = process.pool("orders")
+    pool.connect().close()
+    monkeypatch.setattr(MappedFile, "has_server_pids", True)
+    process.leave()
+    [path] = process.directory.glob("w-*")
+    content = path.read_bytes()
+    path.unlink()
+    if is_compacted:  # A copy of it was, as after a restore from a backup.
+        path.write_bytes(content)
+        checkouts(process.directory)
+    pool.connect().close()
+
+    assert {"ended": 1, "orders": 2} == checkouts(process.directory)
