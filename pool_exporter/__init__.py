@@ -14,13 +14,19 @@ if _TYPE_CHECKING:
     from pool_exporter.runtime.monitor import Monitor
     from pool_exporter.units import unit
     from pool_exporter.web.asgi_app import make_asgi_app, metrics_endpoint
+    from pool_exporter.web.flask_units import FlaskUnits
     from pool_exporter.web.prometheus_collector import PoolCollector
     from pool_exporter.web.thread_server import start_http_server
+    from pool_exporter.web.unit_middleware import UnitMiddleware
     from pool_exporter.web.wsgi_app import make_wsgi_app
+    from pool_exporter.web.wsgi_units import WsgiUnitMiddleware
 
 __all__ = [
+    "FlaskUnits",
     "Monitor",
     "PoolCollector",
+    "UnitMiddleware",
+    "WsgiUnitMiddleware",
     "instrument",
     "instrument_all",
     "make_asgi_app",
@@ -31,8 +37,11 @@ __all__ = [
 ]
 
 _LAZY = {
+    "FlaskUnits": "pool_exporter.web.flask_units",
     "Monitor": "pool_exporter.runtime.monitor",
     "PoolCollector": "pool_exporter.web.prometheus_collector",
+    "UnitMiddleware": "pool_exporter.web.unit_middleware",
+    "WsgiUnitMiddleware": "pool_exporter.web.wsgi_units",
     "instrument": "pool_exporter.runtime.instrumentation",
     "instrument_all": "pool_exporter.runtime.all_pools",
     "make_asgi_app": "pool_exporter.web.asgi_app",

@@ -1,0 +1,23 @@
+"""The name of a request's unit: its method and its route, never its path.
+
+A path may have anything in it, of any number of values; a route is one of the few that the application declares.
+Nothing here may know a framework.
+"""
+
+from typing import Final
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+"""The methods of HTTP; any other one is shown as `other`."""
+
+NO_ROUTE: Final = "(no route)"
+"""In the place of the route where none has matched."""
+
+
+def request_name(method: object, route: str | None) -> str:
+    """Return the name of a request's unit, such as `GET /orders/{id}`.
+
+    Args:
+        method: The request's method.
+        route: The route that has matched; None for none.
+    """
+    return f"{method if method in METHODS else 'other'} {NO_ROUTE if route is None else route or '/'}"

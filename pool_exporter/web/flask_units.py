@@ -1,0 +1,75 @@
+"""FlaskUnits: each request of a Flask application is a unit of work, named by its URL rule.
+
+The unit is the whole call of the application: functions before and after the request, teardown functions, and a
+streamed response until the server has closed it. Flask's request, which is in the environ, has the rule once the URL
+was matched.
+
+Nothing here may import Flask: the application is given.
+"""
+
+from collections.abc import Iterable, Mapping
+from types import CodeType
+from typing import Final, Protocol
+
+from pool_exporter.units import code_of
+from pool_exporter.web.wsgi_units import Environ, StartResponse, WSGIApp, WsgiUnitMiddleware
+
+_REQUEST: Final = "werkzeug.request"
+"""Under this key Werkzeug, on which Flask is built, has its request in the environ."""
+
+
+class Flask(Protocol):
+    """What is needed of an application of Flask."""
+
+    @property
+    def view_functions(self) -> Mapping[str, object]:
+        """The function of each endpoint."""
+
+    def wsgi_app(self, environ: Environ, start_response: StartResponse, /) -> Iterable[bytes]:
+        """Answer one request."""
+
+
+class FlaskUnits:
+    """Makes each request of a Flask application a unit of work, as `GET /orders/<int:id>`.
+
+    Args:
+        app: The application; None for an application factory, which calls `init_app`.
+
+    Example:
+        >>> pool_exporter.FlaskUnits(app)
+    """
+
+    def __init__(self, app: Flask | None = None) -> None:
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Make the requests of *app* units; for one application, the second call does nothing.
+
+        Args:
+            app: The application, whose `wsgi_app` is wrapped.
+        """
+        if isinstance(app.wsgi_app, _Middleware):
+            return
+        app.wsgi_app = _Middleware(app.wsgi_app, app.view_functions)  # type: ignore[method-assign]  # as Flask's documentation does it
+
+
+class _Middleware(WsgiUnitMiddleware):
+    def __init__(self, app: WSGIApp, views: Mapping[str, object]) -> None:
+        super().__init__(app)
+        self._views, self.route_of = views, self._rule_of
+
+    def _rule_of(self, environ: Environ) -> tuple[str | None, CodeType | None]:
+        request = environ.get(_REQUEST)
+        rule = getattr(request, "url_rule", None)
+        if rule is None:
+            return None, None
+        view = self._views.get(rule.endpoint)
+        method = str(environ.get("REQUEST_METHOD", "")).lower()
+        return rule.rule, _code_of_view(view, method)
+
+
+def _code_of_view(view: object, method: str) -> CodeType | None:
+    """Return the code of a view; of a class-based one, that of the method that answers."""
+    of_class = getattr(view, "view_class", None)
+    return code_of(view) if of_class is None else code_of(of_class, method) or code_of(of_class, "dispatch_request")
