@@ -87,7 +87,7 @@ def sizes() -> list[Panel]:
         "For each pool: what an instance needed at most in the last 7 days, as a mean of five minutes and at its "
         "peaks; the size that suffices for one instance; and its configuration. With a sidecar, an instance is "
         "all of its workers together. Needs the recording rules.",
-        "the suggestion lies between size and limit.",
+        "the suggestion is between size and limit.",
         "above the limit: raise it, if the server has room. Far below the size: lower it, idle ones cost memory.",
         width=24,
         height=7,

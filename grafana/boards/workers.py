@@ -13,7 +13,7 @@ LEGEND = f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}"
 
 def panels() -> list[Panel]:
     """Return the panels of the row."""
-    return [_workers(), _ended(), _reading(), _lost(), _errors(), _fold()]
+    return [_workers(), _ended(), _reading(), _lost(), _errors(), _compaction()]
 
 
 def _workers() -> Panel:
@@ -54,7 +54,7 @@ def _reading() -> Panel:
         "Time of reading",
         "How long it took to read the workers' files and to add them up for a scrape.",
         "below 10 ms for tens of workers.",
-        "it grows with the number of files; if dead workers' files are not folded, see the panel Last fold.",
+        "it grows with the number of files; if dead workers' files are not compacted, see the panel Last compaction.",
         units.Seconds,
     )
     return graph(card, Line(BY_TARGET.series("scrape_duration_seconds"), LEGEND))
@@ -74,15 +74,15 @@ def _lost() -> Panel:
         card,
         Line(by(reason, BY_TARGET.series("files_set_aside")), f"{{{{{reason}}}}}"),
         Line(f"sum({BY_TARGET.series('pools_dropped')})", "pools without a place"),
-        Line(f"sum({BY_TARGET.series('pools_folded_together')})", "pools folded together"),
+        Line(f"sum({BY_TARGET.series('pools_folded_together')})", "pools in the pool other"),
     )
 
 
 def _errors() -> Panel:
     card = Card(
         "Errors",
-        "Failed attempts per second, of workers to write to the directory and of folding; and files that were written "
-        "during every attempt to read them.",
+        "Failed attempts per second, of workers to write to the directory, and of compaction; and files that were "
+        "written during every attempt to read them.",
         "0; a torn read now and then in a busy fleet.",
         "transport: the volume is full, read-only or gone. Those workers keep their numbers in memory; the sidecar "
         "does not have them.",
@@ -91,18 +91,18 @@ def _errors() -> Panel:
     return graph(
         card,
         Line(f"sum({rate(BY_TARGET.series('transport_errors'))})", "transport"),
-        Line(f"sum({rate(BY_TARGET.series('fold_errors'))})", "fold"),
+        Line(f"sum({rate(BY_TARGET.series('fold_errors'))})", "compaction"),
         Line(f"sum({rate(BY_TARGET.series('torn_reads'))})", "torn reads"),
-        overrides={"transport": [color(RED)], "fold": [color(ORANGE)]},
+        overrides={"transport": [color(RED)], "compaction": [color(ORANGE)]},
     )
 
 
-def _fold() -> Panel:
+def _compaction() -> Panel:
     card = Card(
-        "Last fold",
-        "Time since dead workers' files were last looked for without an error.",
+        "Last compaction",
+        "Time since a compaction last succeeded, also one that found no files of dead workers.",
         "seconds to a minute.",
-        "no process folds: check that a sidecar runs, and that it may write to the directory.",
+        "no process compacts: check that a sidecar runs, and that it may write to the directory.",
         units.Seconds,
     )
     return graph(card, Line(f"time() - {BY_TARGET.series('last_fold_timestamp_seconds')}", LEGEND))

@@ -87,7 +87,9 @@ class DeltaMemory:
     def _warn(self, error: Exception) -> None:
         if not self._is_failing:
             self._is_failing = True
-            _log.warning("%s cannot be used (%s): a restarted sidecar may push deltas twice", self._path, error)
+            _log.warning(
+                "%s cannot be used (%s): until it can, a restarted sidecar pushes deltas twice", self._path, error
+            )
 
 
 def _encoded_fields(source: Values, fields: Sequence[str]) -> dict[str, object]:

@@ -80,7 +80,7 @@ def _url(given: str, environ: Mapping[str, str]) -> str | Problem:
     if given.startswith(FROM_ENVIRONMENT):
         name = given.removeprefix(FROM_ENVIRONMENT)
         if not environ.get(name, "").strip():
-            return Problem(ARGUMENT, given, f"the environment has no {name}")
+            return Problem(ARGUMENT, given, f"needs the environment variable {name}, which is not set")
         return environ[name].strip()
     if given.startswith(FROM_FILE):
         try:

@@ -74,7 +74,7 @@ class Probes:
         try:
             return replace(snapshot, servers=self.servers(snapshot.live))
         except Exception as error:  # noqa: BLE001  # the pools' numbers matter more than the servers'
-            _log.error("the database servers' numbers are missing from this scrape", exc_info=error)
+            _log.error("an error in the probe: the database servers are missing from this scrape", exc_info=error)
             return snapshot
 
     def _server(self, at: int, live: Sequence[LivePool], now: float) -> ServerSnapshot:
@@ -97,7 +97,7 @@ class Probes:
         try:
             asyncio.run(self._main())
         except Exception as error:  # noqa: BLE001  # the thread ends with a log line, not with the interpreter's traceback
-            _log.error("the probes have ended", exc_info=error)
+            _log.error("the probes have ended by an error: restart the sidecar, and report it", exc_info=error)
         finally:
             self._is_ready.set()
 

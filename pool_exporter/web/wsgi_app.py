@@ -62,7 +62,7 @@ class _Pages:
             return respond(request, self._source)
         lock = self._turn.lock()
         if not lock.acquire(timeout=TURN_SECONDS):
-            return line(503, "busy: the answer to an earlier request has not ended; see the log")
+            return line(503, "busy: an earlier request is still being answered; try again later")
         try:
             return respond(request, self._source)
         finally:

@@ -55,7 +55,7 @@ def test_url_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ("env:NO_SUCH_VARIABLE", "the environment has no NO_SUCH_VARIABLE"),
+        ("env:NO_SUCH_VARIABLE", "needs the environment variable NO_SUCH_VARIABLE, which is not set"),
         ("file:/no/such/file", "cannot be read: No such file or directory"),
         ("file:/", "cannot be read: Is a directory"),
         ("", "must be a database URL"),
