@@ -4,14 +4,13 @@ A task that was started and is not waited for does not count. So only the functi
 searched, not the local variables of the application.
 """
 
-import gc
 from asyncio import Future, Task
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from types import FunctionType
 from typing import Final, TypeAlias
 
-from pool_exporter.diagnosis.awaiting import Awaiting
+from pool_exporter.diagnosis.awaiting import Awaiting, referents_of
 
 AnyFuture: TypeAlias = "Future[object]"
 AnyTask: TypeAlias = "Task[object]"
@@ -53,7 +52,7 @@ def _in_waiting(awaiting: Awaiting) -> Iterator[object]:
     for (code, _), awaitable in awaiting.awaitables[-_INNERMOST:]:
         file = "/".join(code.co_filename.replace("\\", "/").split("/")[-2:])
         if (file, code.co_name) in _WAITING:
-            for each in gc.get_referents(awaitable):
+            for each in referents_of(awaitable):
                 yield each
                 yield from _content(each)
 

@@ -6,6 +6,7 @@ the garbage collector's list of what they refer to; an awaitable of the applicat
 """
 
 import gc
+import sys
 from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Final
@@ -52,6 +53,14 @@ def frame_of(awaitable: object) -> FrameType | None:
     return frame
 
 
+def referents_of(awaitable: object) -> list[object]:
+    """Return what a coroutine or generator refers to, its local variables included."""
+    found: list[object] = gc.get_referents(awaitable)
+    if sys.version_info < (3, 11):  # There, the frame has the local variables.
+        found.extend(gc.get_referents(*(each for each in found if isinstance(each, FrameType))))
+    return found
+
+
 def _inwards(awaitable: object) -> Iterator[tuple[Frame, object]]:
     for _ in range(DEPTH_MAX):
         name = type(awaitable).__name__
@@ -72,7 +81,7 @@ def _greenlet_frames(code: CodeType, awaitable: object) -> Frames:
     """Return the frames of the greenlet that *awaitable* has switched to, outermost first; () if it is another one."""
     if code.co_name != "greenlet_spawn" or origin_of(code) is not Origin.SQLALCHEMY:
         return ()
-    for each in gc.get_referents(awaitable):
+    for each in referents_of(awaitable):
         if hasattr(type(each), "gr_frame"):
             return tuple(reversed(greenlet_stack(each)))
     return ()

@@ -30,14 +30,21 @@ _DRIVERS: Final[dict[str, tuple[str, Callable[[object], object]]]] = {
 def server_pid(connection: object) -> int:
     """Return the server's number of the driver's *connection*; 0 if the driver is not known or does not say."""
     with suppress(Exception):
-        if hasattr(type(connection), "__wrapped__"):  # A proxy, as tracing libraries put around a connection.
-            connection = connection.__wrapped__  # type: ignore[attr-defined]  # its type has it
+        connection = unwrapped(connection)
         for cls in type(connection).__mro__:
             name, read = _DRIVERS.get(cls.__module__.partition(".")[0], ("", None))
             if read is not None and hasattr(cls, name):
                 # Taken from the driver's class: a subclass of the application may override it.
                 return int(str(read(getattr(cls, name).__get__(connection))))
     return 0
+
+
+def unwrapped(connection: object) -> object:
+    """Return the driver's connection inside a proxy, as tracing libraries put around it; else *connection* itself."""
+    if not hasattr(type(connection), "__wrapped__"):
+        return connection
+    found: object = connection.__wrapped__  # type: ignore[attr-defined]  # its type has it
+    return found
 
 
 def server_pid_of(record: "Record") -> int:
