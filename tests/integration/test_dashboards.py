@@ -4,7 +4,6 @@ The test fills in an expression's variables as Grafana does; otherwise the expre
 """
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from tests.dashboards.boards import Panel, panels
 from tests.dashboards.expressions import filled, selectors
+from tests.fixtures.deadlines import until
 from tests.fixtures.processes import free_port
 from tests.pictures.record import prometheus, record
 
@@ -59,9 +59,7 @@ def _recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     config.write_text("scrape_configs: []\n")
     port = free_port()
     with prometheus(directory, port, config), httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        deadline = time.monotonic() + 30
-        while not client.get("/-/ready").is_success and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(True, lambda: client.get("/-/ready").is_success)
         yield Recorded(client, span["from"], span["to"])
 
 

@@ -127,3 +127,12 @@ def test_hanging_teardown_ends_the_process(tmp_path: Path) -> None:
     assert 1 == code
     assert "Timeout (0:00:02)!" in said
     assert f'{tmp_path}/tests/integration/test_sample.py", line 9 in server' in said
+
+
+def test_ended_process_is_one_failure(tmp_path: Path) -> None:
+    """Under pytest-xdist, a process that ends so fails its test, and the tests after it run in another."""
+    code, said = run(tmp_path, HANGS_IN_TEARDOWN + "def test_other(): pass\n", "tests/integration", "-n1")
+
+    assert 1 == code
+    assert "crashed while running 'tests/integration/test_sample.py::test_it'" in said
+    assert "1 passed" in said
