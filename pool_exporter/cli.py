@@ -1,6 +1,8 @@
 """The command line: `pool-exporter COMMAND`. It parses arguments and reports errors; commands/ and demo/ do the work.
 
-A wrong argument, a wrong POOL_EXPORTER_* variable and a missing extra are each one message on stderr and exit code 2.
+All wrong values of arguments and variables, and wrong files that they name, are one message on stderr. So is an unknown
+argument or a missing extra. The exit code is then 2.
+
 A command that runs until it is stopped exits with 0 on SIGINT and SIGTERM. What only one command needs and takes long
 to import (a web server, the demo) is imported when that command runs, so that the others start fast.
 """
@@ -8,16 +10,26 @@ to import (a web server, the demo) is imported when that command runs, so that t
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import NoReturn
 
 from typing_extensions import override
 
 import pool_exporter
+from pool_exporter.arguments import (
+    AllSettings,
+    CheckedValue,
+    at_least_seconds,
+    http_url,
+    one_of,
+    problems_of,
+    whole_number,
+)
 from pool_exporter.commands import dump, healthcheck, serve
-from pool_exporter.environment import DEFAULT_PORT, PORT_MAX, Environment, seconds_argument
+from pool_exporter.environment import DEFAULT_PORT, PORT_MAX, Environment, process_environ
 from pool_exporter.errors import PoolExporterError
 
 EXIT_USAGE = 2
@@ -41,7 +53,7 @@ class Command:
         name: What is typed after `pool-exporter`.
         help: One sentence for `--help`.
         add_arguments: Adds the command's arguments to its parser.
-        run: Does the work. It raises PoolExporterError for an error that is the user's.
+        prepare: Reads all settings and returns what does the work. Both raise PoolExporterError for a user's error.
         extra: The extra that installs *packages*.
         packages: The importable packages that the command needs beyond the base.
     """
@@ -49,7 +61,7 @@ class Command:
     name: str
     help: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], None]
+    prepare: Callable[[argparse.Namespace, Mapping[str, str]], Callable[[], None]]
     extra: str = ""
     packages: tuple[str, ...] = ()
 
@@ -72,8 +84,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
     if missing := command.missing():
         return _fail(command, f"needs {', '.join(missing)}: pip install 'pool-exporter[{command.extra}]'")
     try:
-        Environment.strict()
-        command.run(arguments)
+        _prepared(command, arguments)()
     except PoolExporterError as error:
         return _fail(command, str(error))
     except KeyboardInterrupt:
@@ -82,6 +93,16 @@ def main(command_line: Sequence[str] | None = None) -> int:
         # The reader of stdout has closed it. Python flushes stdout at exit, and would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _prepared(command: Command, arguments: argparse.Namespace) -> Callable[[], None]:
+    """Return what runs the command. Raises SettingsError with every wrong argument, variable and file."""
+    environ = process_environ()
+    settings = AllSettings(*problems_of(arguments))
+    settings.read(lambda: Environment.strict(environ))
+    run = settings.read(lambda: command.prepare(arguments, environ))
+    settings.check()
+    return run.value
 
 
 def _fail(command: Command, message: str) -> int:
@@ -103,52 +124,58 @@ def _parser() -> argparse.ArgumentParser:
 def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=_port, default=DEFAULT_PORT, help="port to listen on, 0 for any free one (default: %(default)s)"
+        "--port",
+        action=CheckedValue,
+        convert=whole_number(0, PORT_MAX),
+        default=DEFAULT_PORT,
+        help="port to listen on, 0 for any free one (default: %(default)s)",
     )
     parser.add_argument(
         "--duration",
-        type=seconds_argument(DURATION_SECONDS_MIN),
+        action=CheckedValue,
+        convert=at_least_seconds(DURATION_SECONDS_MIN),
         metavar="SECONDS",
         help="play all scenes once in this time (default: again and again until Ctrl-C)",
     )
-    parser.add_argument("--scene", choices=SCENES, help="play only this scene")
+    parser.add_argument(
+        "--scene",
+        metavar="SCENE",
+        action=CheckedValue,
+        convert=one_of(*SCENES),
+        help=f"play only this scene: {', '.join(SCENES)}",
+    )
     parser.add_argument(
         "--workers",
-        type=_workers,
+        action=CheckedValue,
+        convert=whole_number(1, WORKERS_MAX),
         default=0,
         metavar="N",
         help="run the service in N worker processes (default: in this process)",
     )
     parser.add_argument("--sidecar", action="store_true", help="also run a sidecar, on the next port")
-    parser.add_argument("--otlp", metavar="URL", help="also push to the OpenTelemetry collector at this URL, by HTTP")
-
-
-def _run_demo(arguments: argparse.Namespace) -> None:
-    from pool_exporter.demo.run import DemoOptions, run
-
-    run(
-        DemoOptions(
-            host=arguments.host,
-            port=arguments.port,
-            duration_seconds=arguments.duration,
-            scene=arguments.scene,
-            workers=arguments.workers,
-            has_sidecar=arguments.sidecar,
-            otlp=arguments.otlp,
-        )
+    parser.add_argument(
+        "--otlp",
+        metavar="URL",
+        action=CheckedValue,
+        convert=http_url,
+        help="also push to the OpenTelemetry collector at this URL, by HTTP",
     )
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > PORT_MAX:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {PORT_MAX}, not {text!r}")
-    return int(text)
+def _prepare_demo(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callable[[], None]:
+    from pool_exporter.demo.database_settings import DatabaseSettings
+    from pool_exporter.demo.run import DemoOptions, run
 
-
-def _workers(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= WORKERS_MAX:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {WORKERS_MAX}, not {text!r}")
-    return int(text)
+    options = DemoOptions(
+        host=arguments.host,
+        port=arguments.port,
+        duration_seconds=arguments.duration,
+        scene=arguments.scene,
+        workers=arguments.workers,
+        has_sidecar=arguments.sidecar,
+        otlp=arguments.otlp,
+    )
+    return partial(run, options, DatabaseSettings.load(environ))
 
 
 SCENES = ("calm", "burst", "slow", "leak", "restart", "recovery")
@@ -159,7 +186,7 @@ COMMANDS = (
         "demo",
         "Run an example service under load, and watch its pool in the metrics.",
         _add_demo_arguments,
-        _run_demo,
+        _prepare_demo,
         extra="demo",
         packages=("aiosqlite", "fastapi", "greenlet", "httpx", "pydantic_settings", "sqlmodel", "uvicorn"),
     ),
@@ -167,10 +194,10 @@ COMMANDS = (
         serve.NAME,
         serve.HELP,
         serve.add_arguments,
-        serve.run,
+        serve.prepare,
         extra="sidecar",
         packages=("bcrypt", "starlette", "uvicorn", "yaml"),
     ),
-    Command(healthcheck.NAME, healthcheck.HELP, healthcheck.add_arguments, healthcheck.run),
-    Command(dump.NAME, dump.HELP, dump.add_arguments, dump.run),
+    Command(healthcheck.NAME, healthcheck.HELP, healthcheck.add_arguments, healthcheck.prepare),
+    Command(dump.NAME, dump.HELP, dump.add_arguments, dump.prepare),
 )

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import inf, nan
@@ -60,7 +60,7 @@ class Environment:
         Raises:
             SettingsError: A variable is unknown or has a wrong value. The error names all of them.
         """
-        settings, problems = cls._read(os.environ if environ is None else environ)
+        settings, problems = cls.read(process_environ() if environ is None else environ)
         if problems:
             raise SettingsError(*problems)
         return settings
@@ -71,7 +71,7 @@ class Environment:
 
         All that is wrong is logged in one line of level ERROR, once in a process, and the defaults are used instead.
         """
-        settings, problems = cls._read(os.environ if environ is None else environ)
+        settings, problems = cls.read(process_environ() if environ is None else environ)
         text = "; ".join(map(str, problems))
         if problems and text not in _already_logged:
             _already_logged.add(text)
@@ -79,8 +79,8 @@ class Environment:
         return settings
 
     @classmethod
-    def _read(cls, environ: Mapping[str, str]) -> tuple[Environment, list[Problem]]:
-        """Return the settings, with the default for each wrong value, and everything that is wrong."""
+    def read(cls, environ: Mapping[str, str]) -> tuple[Environment, list[Problem]]:
+        """Return the settings, with the default for each wrong value, and everything that is wrong; never raise."""
         values = {key: environ[key].strip() for key in environ if key == OTEL_SERVICE or key.upper().startswith(PREFIX)}
         problems = [Problem(key, None, _suggestion(key)) for key in values if _is_unknown(key, values)]
         directory, waits = values.get(DIRECTORY), values.get(TRACE_WAITS)
@@ -92,6 +92,11 @@ class Environment:
                 problems.append(Problem(TRACE_WAITS, waits, "must be seconds, at least 0"))
         service = values.get(SERVICE) or values.get(OTEL_SERVICE) or ""
         return cls(Path(directory) if directory else None, service, trace_waits), problems
+
+
+def process_environ() -> Mapping[str, str]:
+    """Return the environment variables of this process. No other module of the package reads them itself."""
+    return os.environ
 
 
 def seconds(value: str | float, least: float) -> float:
@@ -131,19 +136,6 @@ def wait_threshold_ns(trace_waits: float) -> int:
 def address_text(host: str, port: int) -> str:
     """Return host and port as in a URL: an IPv6 address is in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def seconds_argument(least: float) -> Callable[[str], float]:
-    """Return the `type` of a command line argument that is a duration of at least *least* seconds."""
-    from argparse import ArgumentTypeError  # An application never loads it.
-
-    def parse(text: str) -> float:
-        try:
-            return seconds(text, least)
-        except ValueError as error:
-            raise ArgumentTypeError(str(error)) from None
-
-    return parse
 
 
 def _is_unknown(key: str, values: Mapping[str, str]) -> bool:

@@ -11,6 +11,7 @@ import pool_exporter
 from pool_exporter import cli
 from pool_exporter.demo.scenes import SCENES
 
+ADDRESSES = "must be an address such as :10042, 127.0.0.1:10042, [::1]:10042 or unix:/run/pool_exporter.sock"
 PROGRAM = "import sys; from pool_exporter.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -46,12 +47,12 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
         ([], "COMMAND"),
         (["unknown"], "'unknown'"),
         (["demo", "--unknown"], "--unknown"),
-        (["demo", "--duration", "soon"], "--duration: must be seconds, at least 1, not 'soon'"),
+        (["demo", "--duration", "soon"], "--duration='soon': must be seconds, at least 1"),
         (["demo", "--duration", "0.9"], "at least 1"),
         (["demo", "--duration", "-5"], "at least 1"),
         (["demo", "--duration", "nan"], "at least 1"),
         (["demo", "--duration", "inf"], "at least 1"),
-        (["demo", "--port", "65536"], "--port: must be a whole number from 0 to 65535, not '65536'"),
+        (["demo", "--port", "65536"], "--port='65536': must be a whole number from 0 to 65535"),
         (["demo", "--port", "-1"], "--port"),
         (["demo", "--port", "http"], "--port"),
         (["demo", "--scene", "war"], "'war'"),
@@ -137,6 +138,63 @@ def test_wrong_variables_are_reported_at_once(
     assert (2, "") == (code, out)
     assert "POOL_EXPORTER_DIRR: is not a setting of pool_exporter; did you mean POOL_EXPORTER_DIR?" in err
     assert "POOL_EXPORTER_TRACE_WAITS='soon': must be seconds, at least 0" in err
+
+
+def test_everything_wrong_is_one_message(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`serve` names every wrong argument, variable and file in one run, each with what is allowed."""
+    (tmp_path / "web.yml").write_text("rate_limit: {interval: soon, burst: 1}\nnonsense: 1\n")
+    for key, value in {
+        "POOL_EXPORTER_DIRR": "/x",
+        "OTEL_METRIC_EXPORT_INTERVAL": "often",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "both",
+    }.items():
+        monkeypatch.setenv(key, value)
+    code, out, err = run(
+        capsys,
+        "serve",
+        *("--database-url=oracle://u:hidden@db/x", "--database-url=env:NOWHERE", "--database-interval=0"),
+        *("--otlp=localhost:4318", "--otlp.protocol=json", "--web.listen-address=10042", "--web.listen-address=:99999"),
+        *("--web.telemetry-path=metrics", f"--web.config.file={tmp_path}/web.yml", "--log.level=loud"),
+    )
+    found = [line.strip() for line in err.splitlines()]
+
+    assert (2, "") == (code, out)
+    assert f"pool-exporter serve: {len(found) - 1} settings are wrong:" == found[0]
+    assert "hidden" not in err
+    assert [
+        "--database-interval='0': must be seconds, at least 0.1",
+        "--database-url='env:NOWHERE': needs the environment variable NOWHERE, which is not set",
+        "--database-url='oracle://u:***@db/x': must be of PostgreSQL, PgBouncer, MySQL or MariaDB, not of oracle",
+        "--dir: is needed, or POOL_EXPORTER_DIR: the directory that the workers share",
+        "--log.level='loud': must be debug, info, warn or error",
+        "--otlp.protocol='json': must be http/protobuf or grpc",
+        "--otlp='localhost:4318': must be a URL such as http://localhost:4318",
+        f"--web.listen-address='10042': {ADDRESSES}",
+        f"--web.listen-address=':99999': {ADDRESSES}",
+        "--web.telemetry-path='metrics': must be a path such as /metrics, and not under /-/",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE='both': must be one of cumulative, delta, lowmemory",
+        "OTEL_METRIC_EXPORT_INTERVAL='often': must be milliseconds, at least 1",
+        "POOL_EXPORTER_DIRR: is not a setting of pool_exporter; did you mean POOL_EXPORTER_DIR?",
+    ] == sorted(line for line in found[1:] if not line.startswith(str(tmp_path)))
+    assert {"nonsense", "rate_limit.interval"} <= {
+        line.partition(": ")[2].partition("=")[0].partition(":")[0] for line in found if line.startswith(str(tmp_path))
+    }
+
+
+def test_everything_wrong_with_the_demo_is_one_message(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`demo` names wrong arguments, variables of the package and variables of the database in one run."""
+    for key, value in {"POOL_EXPORTER_DIRR": "/x", "DATABASE_URL": "postgres", "DB_POOL_SIZE": "many"}.items():
+        monkeypatch.setenv(key, value)
+    code, out, err = run(capsys, "demo", "--port=http", "--workers=0", "--otlp=localhost", "--scene=war")
+
+    assert (2, "") == (code, out)
+    assert ["--otlp", "--port", "--scene", "--workers", "DATABASE_URL", "DB_POOL_SIZE", "POOL_EXPORTER_DIRR"] == sorted(
+        line.strip().partition("=")[0].partition(":")[0] for line in err.splitlines()[1:]
+    )
 
 
 def test_defaults_are_those_of_the_design() -> None:

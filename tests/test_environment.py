@@ -1,10 +1,12 @@
 """The settings in the environment: what is read, and what is wrong."""
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
 
+import pool_exporter
 from pool_exporter.environment import Environment
 from pool_exporter.errors import SettingsError
 
@@ -80,6 +82,15 @@ def test_lenient(caplog: pytest.LogCaptureFixture) -> None:
     assert ("pool_exporter", logging.ERROR, 1) == (logger, level, len(line.splitlines()))
     assert "POOL_EXPORTER_SERVIC: is not a setting of pool_exporter; did you mean POOL_EXPORTER_SERVICE?" in line
     assert "POOL_EXPORTER_TRACE_WAITS='once': must be seconds, at least 0" in line
+
+
+def test_only_one_module_reads_the_environment() -> None:
+    """Every other module is given a mapping."""
+    package = Path(pool_exporter.__file__).parent
+    reads = re.compile(r"\bos\.environ|\bgetenv|^ *from os import .*\benviron", re.MULTILINE)
+    found = {str(path.relative_to(package)) for path in package.rglob("*.py") if reads.search(path.read_text())}
+
+    assert {"environment.py"} == found
 
 
 def test_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:

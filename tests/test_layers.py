@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "pool_exporter"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "version", "environment", "database_url", "hook_errors", "units"),
+    ("errors", "version", "environment", "arguments", "database_url", "hook_errors", "units"),
     ("metrics",),
     ("state",),
     ("hooks", "workers", "otel", "probe"),

@@ -1,6 +1,7 @@
 """The `--dir` argument of the commands that read the shared directory. POOL_EXPORTER_DIR is its default."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from pool_exporter.environment import DIRECTORY, Environment
@@ -14,13 +15,13 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def directory_of(arguments: argparse.Namespace) -> Path:
+def directory_of(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Path:
     """Return the directory of the argument, or else of the environment.
 
     Raises:
-        SettingsError: Neither names a directory, or a variable of the environment is wrong.
+        SettingsError: Neither names a directory.
     """
-    directory: Path | None = arguments.dir or Environment.strict().directory
+    directory: Path | None = arguments.dir or Environment.read(environ)[0].directory
     if directory is None:
         raise SettingsError(Problem("--dir", None, f"is needed, or {DIRECTORY}: the directory that the workers share"))
     return directory

@@ -10,9 +10,10 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -48,13 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_directory(parser)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Print the dump.
+def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callable[[], None]:
+    """Return what prints the dump. Raises SettingsError without a directory."""
+    return partial(_print, directory_of(arguments, environ))
 
-    Raises:
-        SettingsError: The directory cannot be read.
-    """
-    directory = directory_of(arguments)
+
+def _print(directory: Path) -> None:
+    """Print the dump. Raises SettingsError for a directory that cannot be read."""
     try:
         dumped = dump(directory)
     except OSError as error:

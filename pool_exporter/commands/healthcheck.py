@@ -9,12 +9,18 @@ import http.client
 import socket
 import ssl
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
-from pool_exporter.environment import DEFAULT_PORT, seconds_argument
+from pool_exporter.arguments import CheckedValue, at_least_seconds
+from pool_exporter.environment import DEFAULT_PORT
 from pool_exporter.sidecar.listen_addresses import parse
+
+Place: TypeAlias = tuple[str, int] | Path
+"""Host and port, or the path of a unix socket."""
 
 NAME: Final = "healthcheck"
 HELP: Final = "Check that a sidecar responds: exit code 0 if it does, else 1 and the reason."
@@ -41,36 +47,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=seconds_argument(SECONDS_MIN),
+        action=CheckedValue,
+        convert=at_least_seconds(SECONDS_MIN),
         default=SECONDS,
         metavar="SECONDS",
         help="how long to wait for a response (default: %(default)s)",
     )
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Check, and exit with the result.
+def prepare(arguments: argparse.Namespace, _: Mapping[str, str]) -> Callable[[], None]:
+    """Return what checks, and exits with the result.
 
     Raises:
         SettingsError: The address is malformed.
     """
-    fault = fault_of(arguments.address, arguments.timeout)
+    return partial(_check, arguments.address, parse(arguments.address), arguments.timeout)
+
+
+def _check(address: str, place: Place, seconds: float) -> None:
+    fault = fault_of(place, seconds)
     if fault is not None:
-        print(f"{arguments.address}: {fault}", file=sys.stderr)  # noqa: T201  # Docker shows it in its health log
+        print(f"{address}: {fault}", file=sys.stderr)  # noqa: T201  # Docker shows it in its health log
     raise SystemExit(0 if fault is None else 1)
 
 
-def fault_of(address: str, seconds: float = SECONDS) -> str | None:
+def fault_of(place: Place, seconds: float = SECONDS) -> str | None:
     """Return what is wrong with a sidecar, or None.
 
     Args:
-        address: Where it listens, as `listen_addresses.parse` reads it.
+        place: Where it listens: host and port, or the path of a unix socket.
         seconds: How long HTTP may take, and then HTTPS.
-
-    Raises:
-        SettingsError: The address is malformed.
     """
-    place = parse(address)
     try:
         return _answer(_Connection(place, seconds))
     except (http.client.HTTPException, ConnectionResetError):  # The sidecar may use TLS.
@@ -91,7 +98,7 @@ def _answer(connection: http.client.HTTPConnection) -> str | None:
     return None if status == http.client.OK or status in _REFUSALS else f"responds with status {status}"
 
 
-def _starts_handshake(place: tuple[str, int] | Path, seconds: float) -> bool:
+def _starts_handshake(place: Place, seconds: float) -> bool:
     """Return whether the server answers the first TLS message of a client."""
     outgoing = ssl.MemoryBIO()
     with suppress(ssl.SSLWantReadError):
@@ -106,7 +113,7 @@ def _starts_handshake(place: tuple[str, int] | Path, seconds: float) -> bool:
 class _Connection(http.client.HTTPConnection):
     """An HTTP connection to a port or a unix socket."""
 
-    def __init__(self, place: tuple[str, int] | Path, seconds: float) -> None:
+    def __init__(self, place: Place, seconds: float) -> None:
         super().__init__("localhost", timeout=seconds)
         self._place = place
         self._seconds = seconds
@@ -130,7 +137,7 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _connected(place: tuple[str, int] | Path, seconds: float) -> socket.socket:
+def _connected(place: Place, seconds: float) -> socket.socket:
     if not isinstance(place, Path):
         host, port = place
         return socket.create_connection((_LOCAL.get(host, host), port), seconds)

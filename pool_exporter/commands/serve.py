@@ -1,10 +1,13 @@
 """`pool-exporter serve`: the sidecar's arguments, named as those of Prometheus' exporters. The server is sidecar/."""
 
 import argparse
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from pool_exporter import probe
+from pool_exporter.arguments import AllSettings, CheckedValue, one_of
 from pool_exporter.commands.directory_argument import add_directory, directory_of
 from pool_exporter.environment import DEFAULT_PORT
 from pool_exporter.otel import otlp_options
@@ -23,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--per-worker", action="store_true", help="export each worker as series of its own, with service.instance.id"
     )
+    _add_web_arguments(parser)
+    _add_log_arguments(parser)
+
+
+def _add_web_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--web.listen-address",
         dest="addresses",
@@ -40,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--web.telemetry-path",
         dest="metrics",
         metavar="PATH",
-        type=_path,
+        action=CheckedValue,
+        convert=_path,
         default="/metrics",
         help="path of the metrics (default: %(default)s)",
     )
@@ -51,40 +60,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="file with TLS, passwords, headers and rate limit, in the format of Prometheus' exporter-toolkit",
     )
+
+
+def _add_log_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log.level",
         dest="log_level",
-        choices=log_format.LEVELS,
+        metavar="LEVEL",
+        action=CheckedValue,
+        convert=one_of(*log_format.LEVELS),
         default="info",
-        help="the least important messages to log (default: %(default)s)",
+        help=f"the least important messages to log: {', '.join(log_format.LEVELS)} (default: %(default)s)",
     )
     parser.add_argument(
         "--log.format",
         dest="log_format",
-        choices=log_format.FORMATS,
+        metavar="FORMAT",
+        action=CheckedValue,
+        convert=one_of(*log_format.FORMATS),
         default="logfmt",
-        help="format of the log (default: %(default)s)",
+        help=f"format of the log: {' or '.join(log_format.FORMATS)} (default: %(default)s)",
     )
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Serve until SIGINT or SIGTERM.
+def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callable[[], None]:
+    """Read all settings, and return what serves until SIGINT or SIGTERM.
 
     Raises:
-        SettingsError: An argument or a variable is wrong or cannot be used.
+        SettingsError: Arguments, variables or files are wrong or cannot be used. The error names all of them.
     """
+    from pool_exporter.sidecar import listen_addresses
     from pool_exporter.sidecar.server import SidecarOptions, serve
+    from pool_exporter.sidecar.webconfig.reload import ReloadedConfig
 
-    directory = directory_of(arguments)
     log_format.configure(arguments.log_level, arguments.log_format)
+    settings = AllSettings()
+    directory = settings.read(lambda: directory_of(arguments, environ))
     addresses = () if arguments.systemd else tuple(arguments.addresses or (ADDRESS,))
-    options = SidecarOptions(directory, addresses, arguments.metrics, arguments.per_worker, arguments.config_file)
-    serve(
-        options, probe.from_arguments(arguments), lambda source: otlp_options.create_push(arguments, source, directory)
+    for address in addresses:
+        settings.read(partial(listen_addresses.parse, address))
+    passed = settings.read(lambda: listen_addresses.passed_by_systemd(environ) if arguments.systemd else [])
+    config = settings.read(lambda: ReloadedConfig(arguments.config_file))
+    probes = settings.read(lambda: probe.from_arguments(arguments, environ))
+    target = settings.read(lambda: otlp_options.from_arguments(arguments, environ))
+    settings.check()
+    options = SidecarOptions(
+        directory.value,
+        config.value,
+        addresses,
+        passed.value,
+        metrics=arguments.metrics,
+        per_worker=arguments.per_worker,
+        probes=probes.value,
+        push_target=target.value,
     )
+    return partial(serve, options)
 
 
 def _path(text: str) -> str:
     if not text.startswith("/") or text.startswith("/-/") or set(text) & set("?#% \t\n"):
-        raise argparse.ArgumentTypeError(f"must be a path such as /metrics, and not under /-/, not {text!r}")
+        raise ValueError("must be a path such as /metrics, and not under /-/")
     return text

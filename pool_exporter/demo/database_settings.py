@@ -11,7 +11,6 @@ This module makes no engine and prints nothing. POOL_EXPORTER_* are read by envi
 from __future__ import annotations
 
 import io
-import os
 from collections import ChainMap
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from typing_extensions import override
 
 from pool_exporter.database_url import A_URL, parse_url
+from pool_exporter.environment import process_environ
 from pool_exporter.errors import Problem, SettingsError
 
 if TYPE_CHECKING:
@@ -78,13 +78,13 @@ class DatabaseSettings(BaseSettings):
         """Read the settings.
 
         Args:
-            environ: The environment; None for `os.environ`.
+            environ: The environment; None for that of the process.
             env_file: The path of a `.env`; None for no file.
 
         Raises:
             SettingsError: Something in either is wrong. The error has all of it.
         """
-        real = dict(os.environ if environ is None else environ)
+        real = dict(process_environ() if environ is None else environ)
         from_file, problems = _read_env_file(env_file, real)
         values = {key: value.strip() for given in (from_file, real) for key, value in given.items() if value.strip()}
         settings, invalid = _validate(cls, values)
@@ -101,7 +101,7 @@ class DatabaseSettings(BaseSettings):
     @classmethod
     @override
     def settings_customise_sources(cls, *_: object, **sources: object) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Use the arguments alone: pydantic-settings would read `os.environ` at every construction."""
+        """Use the arguments alone: pydantic-settings would read the environment at every construction."""
         return (cast("PydanticBaseSettingsSource", sources["init_settings"]),)
 
 

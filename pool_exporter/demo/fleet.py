@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from pool_exporter.demo.database import Database
+from pool_exporter.environment import process_environ
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.workers.directory_snapshot import DirectoryReader
@@ -94,7 +95,7 @@ async def running(
         SettingsError: They do not start in START_SECONDS_MAX.
     """
     with _directory() as directory, _ended() as processes:
-        environ = {**os.environ, "POOL_EXPORTER_DIR": str(directory)}
+        environ = {**process_environ(), "POOL_EXPORTER_DIR": str(directory)}
         processes += [_worker(database, listener, environ) for _ in range(workers)]
         pids, reader = tuple(process.pid for process in processes), DirectoryReader(directory)
         await _started("--workers", workers, lambda: _live(reader()) == workers, processes)

@@ -63,14 +63,14 @@ class DemoOptions:
     otlp: str | None = None
 
 
-def run(options: DemoOptions) -> None:
+def run(options: DemoOptions, settings: DatabaseSettings) -> None:
     """Run the demo until its duration is over, or until SIGINT or SIGTERM.
 
     Raises:
         SettingsError: The demo cannot run with these options, or with the settings of the environment.
     """
     with expected_errors_unlogged():
-        asyncio.run(until_signal(_demo(options)))
+        asyncio.run(until_signal(_demo(options, settings)))
 
 
 @contextmanager
@@ -122,8 +122,7 @@ async def _connections_ended(others: set[threading.Thread]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def _demo(options: DemoOptions) -> None:
-    settings = DatabaseSettings.load()
+async def _demo(options: DemoOptions, settings: DatabaseSettings) -> None:
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listening(options.host, options.port))
         directory = stack.enter_context(TemporaryDirectory(prefix="pool-exporter-demo-"))

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool_exporter import instrument
+from pool_exporter.environment import process_environ
 from pool_exporter.otel.otlp_options import push_target
 
 INTERVAL_SECONDS: Final = 2.0
@@ -24,7 +25,7 @@ async def pushed(engine: AsyncEngine, endpoint: str | None) -> AsyncIterator[Non
     if endpoint is None:
         yield
         return
-    target = push_target(endpoint)
+    target = push_target(process_environ(), endpoint)
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 

@@ -5,17 +5,16 @@ those that they leave to an SDK. A wrong option is a SettingsError. Nothing here
 """
 
 import argparse
-import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
-from pool_exporter.environment import seconds, seconds_argument
+from pool_exporter.arguments import AllSettings, CheckedValue, at_least_seconds, http_url, one_of
+from pool_exporter.environment import seconds
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.snapshot import Source
@@ -59,33 +58,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const="",
         help="push to an OpenTelemetry collector, such as http://localhost:4318 (default: OTEL_EXPORTER_OTLP_ENDPOINT)",
     )
-    parser.add_argument("--otlp.protocol", dest="otlp_protocol", choices=[*_MODULES], help=f"(default: {HTTP})")
+    parser.add_argument(
+        "--otlp.protocol",
+        dest="otlp_protocol",
+        metavar="PROTOCOL",
+        action=CheckedValue,
+        convert=one_of(*_MODULES),
+        help=f"{' or '.join(_MODULES)} (default: {HTTP})",
+    )
     parser.add_argument(
         "--otlp.interval",
         dest="otlp_interval",
         metavar="SECONDS",
-        type=seconds_argument(INTERVAL_SECONDS_MIN),
+        action=CheckedValue,
+        convert=at_least_seconds(INTERVAL_SECONDS_MIN),
         help=f"(default: {_INTERVAL}, in milliseconds, or 60)",
     )
 
 
-def create_push(arguments: argparse.Namespace, source: Source, directory: Path | None = None) -> "OtlpPush | None":
-    """Create what pushes snapshots over OTLP, as the arguments say.
+def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) -> "PushTarget | None":
+    """Return where and how to push, as the arguments say.
 
     Args:
         arguments: The parsed arguments of `add_arguments`.
-        source: Returns the snapshot to push.
-        directory: Where deltas that arrived are noted for a restart.
+        environ: The environment's variables.
 
     Returns:
-        The pusher, not started; None without `--otlp`.
+        The target; None without `--otlp`.
 
     Raises:
-        SettingsError: An argument or a variable is wrong.
+        SettingsError: Arguments or variables are wrong. The error names all of them.
     """
-    if arguments.otlp is None:
-        return None
-    target = push_target(arguments.otlp, arguments.otlp_protocol, arguments.otlp_interval)
+    return (
+        None
+        if arguments.otlp is None
+        else push_target(environ, arguments.otlp, arguments.otlp_protocol, arguments.otlp_interval)
+    )
+
+
+def create_push(target: "PushTarget", source: Source, directory: Path | None = None) -> "OtlpPush":
+    """Create what pushes snapshots over OTLP, not started.
+
+    Args:
+        target: Where and how to push.
+        source: Returns the snapshot to push.
+        directory: Where deltas that arrived are noted for a restart.
+    """
     from pool_exporter.otel.delta_memory import DeltaMemory
     from pool_exporter.otel.otlp_push import OtlpPush
 
@@ -95,60 +113,58 @@ def create_push(arguments: argparse.Namespace, source: Source, directory: Path |
 
 
 def push_target(
-    endpoint: str = "",
-    protocol: str | None = None,
-    interval_seconds: float | None = None,
-    environ: Mapping[str, str] | None = None,
+    environ: Mapping[str, str], endpoint: str = "", protocol: str | None = None, interval_seconds: float | None = None
 ) -> "PushTarget":
     """Return where and how to push.
 
     Args:
+        environ: The variables that this module reads. OpenTelemetry's exporters read those of the process themselves.
         endpoint: URL of the collector; empty for the environment's.
         protocol: `http/protobuf` or `grpc`; None for the environment's.
         interval_seconds: The time between two pushes; None for the environment's.
-        environ: The variables that this module reads, by default `os.environ`. The exporters read `os.environ`.
 
     Raises:
         SettingsError: Options or variables are wrong, or a package is missing. The error names all that are wrong.
     """
-    environ = os.environ if environ is None else environ
     problems: list[Problem] = []
     protocol = protocol or _first(environ, *_PROTOCOLS) or HTTP
     if protocol not in _MODULES:
         problems.append(Problem(_PROTOCOLS[1], protocol, f"must be {' or '.join(_MODULES)}"))
-    if endpoint and not _is_url(endpoint):
-        problems.append(Problem("--otlp", endpoint, "must be a URL such as http://localhost:4318"))
+    try:
+        endpoint = endpoint and http_url(endpoint)
+    except ValueError as error:
+        problems.append(Problem("--otlp", endpoint, str(error)))
     deltas = _deltas(environ, problems)
     seconds_between = _interval(environ, problems) if interval_seconds is None else interval_seconds
-    if problems:
-        raise SettingsError(*problems)
-    exporter = _exporter(endpoint, protocol)
+    settings = AllSettings(*problems)
+    exporter_class = settings.read(lambda: _exporter_class(protocol if protocol in _MODULES else HTTP))
+    settings.check()
+    exporter = _exporter(exporter_class.value, endpoint, protocol)
     from pool_exporter.otel.otlp_push import PushTarget
 
     name = endpoint or _first(environ, *_ENDPOINTS) or "localhost"
     return PushTarget(name, exporter, _resource(environ), min(seconds_between, threading.TIMEOUT_MAX), deltas)
 
 
-def _is_url(text: str) -> bool:
+def _exporter_class(protocol: str) -> Callable[..., "MetricExporter"]:
+    name, extra = _MODULES[protocol]
     try:
-        return urlsplit(text).scheme in ("http", "https")
-    except ValueError:  # Such as `http://[::1`.
-        return False
-
-
-def _exporter(endpoint: str, protocol: str) -> "MetricExporter":
-    if endpoint and protocol == HTTP:
-        endpoint = endpoint.rstrip("/").removesuffix(_PATH) + _PATH
-    module, extra = _MODULES[protocol]
-    options = {"max_export_batch_size": GRPC_POINTS_MAX} if protocol == GRPC else {}
-    try:
-        exporter: MetricExporter = import_module(module).OTLPMetricExporter(endpoint=endpoint or None, **options)
+        exporter_class: Callable[..., MetricExporter] = import_module(name).OTLPMetricExporter
     except ImportError as error:
         fault = f"needs a package ({error}): pip install 'pool-exporter[{extra}]'"
         raise SettingsError(Problem("--otlp", None, fault)) from error
+    return exporter_class
+
+
+def _exporter(exporter_class: Callable[..., "MetricExporter"], endpoint: str, protocol: str) -> "MetricExporter":
+    """Return OpenTelemetry's exporter. It reads and checks its own variables, and may log what is wrong with others."""
+    if endpoint and protocol == HTTP:
+        endpoint = endpoint.rstrip("/").removesuffix(_PATH) + _PATH
+    options = {"max_export_batch_size": GRPC_POINTS_MAX} if protocol == GRPC else {}
+    try:
+        return exporter_class(endpoint=endpoint or None, **options)
     except (OSError, ValueError) as error:
         raise SettingsError(Problem("OTEL_EXPORTER_OTLP_*", None, f"cannot be used: {error}")) from error
-    return exporter
 
 
 def _deltas(environ: Mapping[str, str], problems: list[Problem]) -> frozenset[Kind]:
@@ -175,6 +191,7 @@ def _resource(environ: Mapping[str, str]) -> "Resource":
     from pool_exporter.otel.service_resources import with_service
 
     given = environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    # It reads OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME and more of the process itself, and takes no mapping.
     resource = Resource.create()
     if "OTEL_SERVICE_NAME" not in environ and f"{SERVICE_NAME}=" not in given:
         resource = resource.merge(Resource({SERVICE_NAME: _SERVICE}))

@@ -1,13 +1,12 @@
 """The probe's command line arguments. SQLAlchemy is loaded only when a URL is given."""
 
 import argparse
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pool_exporter.environment import seconds_argument
-from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.arguments import AllSettings, CheckedValue, at_least_seconds
+from pool_exporter.errors import Problem
 
 if TYPE_CHECKING:
     from pool_exporter.probe.probes import Probes
@@ -32,47 +31,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--database-interval",
         metavar="SECONDS",
-        type=seconds_argument(SECONDS_MIN),
+        action=CheckedValue,
+        convert=at_least_seconds(SECONDS_MIN),
         default=15.0,
         help="time between two queries of a server (default: %(default)g)",
     )
     group.add_argument(
         "--database-timeout",
         metavar="SECONDS",
-        type=seconds_argument(SECONDS_MIN),
+        action=CheckedValue,
+        convert=at_least_seconds(SECONDS_MIN),
         default=5.0,
         help="timeout for connecting and for each statement (default: %(default)g)",
     )
 
 
-def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str] | None = None) -> "Probes | None":
+def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) -> "Probes | None":
     """Create the configured probes.
 
     Args:
         arguments: The parsed arguments of `add_arguments`.
-        environ: Where a URL of the form `env:NAME` is read; by default `os.environ`.
+        environ: The variables among which a URL of the form `env:NAME` is read.
 
     Returns:
         The probes, not started; None without a URL.
 
     Raises:
-        SettingsError: A URL is wrong, or cannot be read.
+        SettingsError: URLs are wrong, or cannot be read. The error names all of them.
     """
     if not arguments.database_urls:
         return None
-    urls = _urls(arguments.database_urls, os.environ if environ is None else environ)
+    urls = [_url(each, environ) for each in arguments.database_urls]
     from pool_exporter.probe.probes import Probes
     from pool_exporter.probe.target import parse_targets
 
-    return Probes(parse_targets(urls), arguments.database_interval, arguments.database_timeout)
-
-
-def _urls(given: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Return all URLs; one error names all that cannot be read."""
-    found = [_url(each, environ) for each in given]
-    if problems := [each for each in found if isinstance(each, Problem)]:
-        raise SettingsError(*problems)
-    return [each for each in found if isinstance(each, str)]
+    settings = AllSettings(*(each for each in urls if isinstance(each, Problem)))
+    targets = settings.read(lambda: parse_targets([each for each in urls if isinstance(each, str)]))
+    settings.check()
+    return Probes(targets.value, arguments.database_interval, arguments.database_timeout)
 
 
 def _url(given: str, environ: Mapping[str, str]) -> str | Problem:

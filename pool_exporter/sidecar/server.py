@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from typing_extensions import override
 
 from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.otel.otlp_options import create_push
 from pool_exporter.sidecar import listen_addresses
 from pool_exporter.sidecar.connection_limits import HEADER_BYTES_MAX, KEEP_ALIVE_SECONDS, ConnectionLimiter
 from pool_exporter.sidecar.request_checks import AuthMiddleware, TimeoutMiddleware
@@ -29,10 +30,8 @@ from pool_exporter.web.asgi_app import make_asgi_app
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 
 if TYPE_CHECKING:
-    from pool_exporter.otel.otlp_push import OtlpPush
+    from pool_exporter.otel.otlp_push import PushTarget
     from pool_exporter.probe.probes import Probes
-
-    CreatePush = Callable[[Callable[[], Snapshot]], OtlpPush | None]
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -41,21 +40,27 @@ _log = logging.getLogger("pool_exporter")
 
 @dataclass(frozen=True, slots=True)
 class SidecarOptions:
-    """The arguments of `pool-exporter serve`.
+    """What `pool-exporter serve` was given, read and checked.
 
     Attributes:
         directory: The directory that the workers share.
-        addresses: Where to listen, as `listen_addresses.parse` reads it; empty for the sockets that systemd passes.
+        config: The web config.
+        addresses: Where to listen, as `listen_addresses.parse` reads it.
+        passed: Listening sockets that systemd has passed, in addition.
         metrics: The path of the metrics.
         per_worker: Whether each worker has series of its own.
-        config_file: The web config file; None for no TLS and no passwords.
+        probes: The probes of database servers, not started; None for none.
+        push_target: Where to push over OTLP; None for nowhere.
     """
 
     directory: Path
-    addresses: Sequence[str]
+    config: ReloadedConfig
+    addresses: Sequence[str] = ()
+    passed: Sequence[socket.socket] = ()
     metrics: str = "/metrics"
     per_worker: bool = False
-    config_file: Path | None = None
+    probes: "Probes | None" = None
+    push_target: "PushTarget | None" = None
 
 
 class SidecarSource:
@@ -127,32 +132,21 @@ class _Server(uvicorn.Server):
             await self._limiter.close()
 
 
-def serve(options: SidecarOptions, probes: "Probes | None" = None, push: "CreatePush | None" = None) -> None:
+def serve(options: SidecarOptions) -> None:
     """Serve until SIGINT or SIGTERM.
 
-    Args:
-        options: The arguments of the command.
-        probes: The probes of database servers.
-        push: Creates the OTLP push for a snapshot source; may return None.
-
     Raises:
-        SettingsError: An address, the web config file or the collector's URL cannot be used.
+        SettingsError: An address cannot be listened on.
     """
-    config = ReloadedConfig(options.config_file)
-    source = SidecarSource(
-        DirectoryReader(options.directory, per_worker=options.per_worker, for_servers=probes is not None),
-        config,
-        probes,
-    )
-    otlp_push = None if push is None else push(source)
-    passwords = BasicAuth()
-    shown = source if otlp_push is None else otlp_push.source
+    config, probes, passwords = options.config, options.probes, BasicAuth()
+    reader = DirectoryReader(options.directory, per_worker=options.per_worker, for_servers=probes is not None)
+    source = SidecarSource(reader, config, probes)
+    push = None if options.push_target is None else create_push(options.push_target, source, options.directory)
+    shown = source if push is None else push.source
     app = AuthMiddleware(TimeoutMiddleware(make_asgi_app(shown, options.metrics)), config.current, passwords)
     with ExitStack() as stack:
-        if options.addresses:
-            listening_sockets = stack.enter_context(listen_addresses.listening(options.addresses))
-        else:
-            listening_sockets = [stack.enter_context(each) for each in listen_addresses.passed_by_systemd(os.environ)]
+        listening_sockets = [stack.enter_context(each) for each in options.passed]
+        listening_sockets += stack.enter_context(listen_addresses.listening(options.addresses))
         server = _Server(app, listening_sockets, config)
         for number in SIGNALS:  # uvicorn does so too late, and at its end raises again the signals that it got.
             signal.signal(number, server.handle_exit)
@@ -160,7 +154,7 @@ def serve(options: SidecarOptions, probes: "Probes | None" = None, push: "Create
             _log.warning("the directory does not exist yet", extra={"fields": {"directory": options.directory}})
         if probes is not None:
             probes.start()
-        with otlp_push or nullcontext():
+        with push or nullcontext():
             asyncio.run(server.serve())
         has_ended = probes is None or probes.close()
     _log.info("ended")

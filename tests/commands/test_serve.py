@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pool_exporter.arguments import problems_of
 from pool_exporter.commands import serve
 from pool_exporter.commands.directory_argument import directory_of
+from pool_exporter.environment import process_environ
 from pool_exporter.errors import SettingsError
 
 
@@ -42,12 +44,11 @@ def test_every_argument(parser: argparse.ArgumentParser) -> None:
 
 
 @pytest.mark.parametrize("path", ["metrics", "", "/-/healthy", "/-/x", "/a?b", "/a#b", "/a b", "/%61"])
-def test_bad_telemetry_path(parser: argparse.ArgumentParser, path: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_telemetry_path(parser: argparse.ArgumentParser, path: str) -> None:
     """A path that cannot be requested, or is one of the sidecar's, is refused."""
-    with pytest.raises(SystemExit, match="2"):
-        parser.parse_args([f"--web.telemetry-path={path}"])
+    (problem,) = problems_of(parser.parse_args([f"--web.telemetry-path={path}"]))
 
-    assert f"must be a path such as /metrics, and not under /-/, not {path!r}" in capsys.readouterr().err
+    assert f"--web.telemetry-path={path!r}: must be a path such as /metrics, and not under /-/" == str(problem)
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/a/b", "/-", "/über"])
@@ -76,7 +77,7 @@ def test_directory(
     if variable is not None:
         monkeypatch.setenv("POOL_EXPORTER_DIR", variable)
 
-    assert Path(expected) == directory_of(parser.parse_args(arguments))
+    assert Path(expected) == directory_of(parser.parse_args(arguments), process_environ())
 
 
 @pytest.mark.parametrize("variable", [None, "", " "])
@@ -85,7 +86,7 @@ def test_no_directory(parser: argparse.ArgumentParser, monkeypatch: pytest.Monke
     if variable is not None:
         monkeypatch.setenv("POOL_EXPORTER_DIR", variable)
     with pytest.raises(SettingsError) as caught:
-        directory_of(parser.parse_args([]))
+        directory_of(parser.parse_args([]), process_environ())
 
     assert "--dir: is needed, or POOL_EXPORTER_DIR: the directory that the workers share" == str(caught.value)
 

@@ -14,6 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from sqlalchemy import exc
 
 import pool_exporter
+from pool_exporter.environment import process_environ
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, INFO_LABELS, POOL_LABELS, POOL_METRICS
 from pool_exporter.otel import otlp_options
 from pool_exporter.otel.meter_provider_bridge import attach_to_provider
@@ -116,7 +117,7 @@ def _databases() -> Iterator[Databases]:
         stack.callback(provider.shutdown)
         attach_to_provider(provider, instrumentation.shown_monitors, counts=registry.pool_counts)
         provider.force_flush()
-        assert OtlpPush(instrumentation.snapshot, otlp_options.push_target(pushed.otlp)).push()
+        assert OtlpPush(instrumentation.snapshot, otlp_options.push_target(process_environ(), pushed.otlp)).push()
         until(True, lambda: len(answers(scraped, EXPORTERS)) > 0)
         yield Databases(scraped, embedded, pushed)
     for monitor in instrumentation.monitors():

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from pool_exporter.environment import process_environ
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.otel import otlp_options
 from tests.fixtures.otlp import Collector, grpc_collector, http_collector
 from tests.fixtures.programs import require
 from tests.golden import ORDERS
-from tests.otel.test_otlp_options import asked, pusher
+from tests.otel.test_otlp_options import pusher
 from tests.telemetry import attributes, decoded, scraped
 
 
@@ -66,11 +67,8 @@ def test_a_thousand_pools(kind: str) -> None:
     pools = tuple(replace(ORDERS, identity=replace(ORDERS.identity, name=f"pool {number}")) for number in range(1_000))
     snapshot, protocol = Snapshot(pools), otlp_options.HTTP if kind == "http" else otlp_options.GRPC
     with (http_collector if kind == "http" else grpc_collector)() as collector:
-        pushing = otlp_options.create_push(
-            asked("--otlp", collector.endpoint, "--otlp.protocol", protocol), lambda: snapshot
-        )
-        assert pushing is not None
-        assert pushing.push()
+        target = otlp_options.push_target(process_environ(), collector.endpoint, protocol)
+        assert otlp_options.create_push(target, lambda: snapshot).push()
     arrived = {key for export in collector.exports for key in decoded(export)}
 
     assert set(scraped(snapshot)) == {key for key in arrived if "otlp" not in key[0]}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pool_exporter.environment import process_environ
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.snapshot import Exemplar, Snapshot
 from pool_exporter.otel import otlp_options, otlp_push
@@ -48,7 +49,9 @@ def _one_try(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def target(kind: str, collector: Collector, deltas: frozenset[Kind] = frozenset()) -> PushTarget:
     """Return where to push."""
-    return replace(otlp_options.push_target(collector.endpoint, PROTOCOLS[kind], 3_600), deltas=deltas)
+    return replace(
+        otlp_options.push_target(process_environ(), collector.endpoint, PROTOCOLS[kind], 3_600), deltas=deltas
+    )
 
 
 def checkouts(collector: Collector) -> list[float]:

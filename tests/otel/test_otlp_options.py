@@ -6,6 +6,8 @@ import threading
 
 import pytest
 
+from pool_exporter.arguments import problems_of
+from pool_exporter.environment import process_environ
 from pool_exporter.errors import SettingsError
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.otel import otlp_options
@@ -23,17 +25,17 @@ def asked(*arguments: str) -> argparse.Namespace:
 
 def pusher(*arguments: str) -> OtlpPush:
     """Return the configured pusher."""
-    found = otlp_options.create_push(asked(*arguments), lambda: SNAPSHOT)
+    target = otlp_options.from_arguments(asked(*arguments), process_environ())
 
-    assert found is not None
-    return found
+    assert target is not None
+    return otlp_options.create_push(target, lambda: SNAPSHOT)
 
 
 def test_nothing_is_pushed_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the argument there is no pusher, whatever the environment says for others."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:1")
 
-    assert otlp_options.create_push(asked(), lambda: SNAPSHOT) is None
+    assert otlp_options.from_arguments(asked(), process_environ()) is None
 
 
 @pytest.mark.parametrize(
@@ -44,17 +46,17 @@ def test_temporality(preference: str, expected: frozenset[Kind], monkeypatch: py
     """The preference is OpenTelemetry's, in any case; what goes up and down is cumulative under all."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", preference)
 
-    assert expected == otlp_options.push_target("http://localhost:1").deltas
+    assert expected == otlp_options.push_target(process_environ(), "http://localhost:1").deltas
 
 
 def test_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     """The interval is a minute, or the environment's milliseconds, or the argument's seconds."""
     url = "http://localhost:1"
-    found = [otlp_options.push_target(url).interval_seconds]
+    found = [otlp_options.push_target(process_environ(), url).interval_seconds]
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "2500")
     found += [
-        otlp_options.push_target(url).interval_seconds,
-        otlp_options.push_target(url, interval_seconds=7).interval_seconds,
+        otlp_options.push_target(process_environ(), url).interval_seconds,
+        otlp_options.push_target(process_environ(), url, interval_seconds=7).interval_seconds,
     ]
 
     assert [60, 2.5, 7] == found
@@ -63,10 +65,10 @@ def test_interval(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_resource(monkeypatch: pytest.MonkeyPatch) -> None:
     """The resource is the environment's, with an instance that a restart does not change, unless one is given."""
     url = "http://localhost:1"
-    first, second = (otlp_options.push_target(url).resource.attributes for _ in range(2))
+    first, second = (otlp_options.push_target(process_environ(), url).resource.attributes for _ in range(2))
     monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=mine,deployment.environment=test")
-    given = otlp_options.push_target(url).resource.attributes
+    given = otlp_options.push_target(process_environ(), url).resource.attributes
 
     assert "pool_exporter" == first["service.name"]
     assert first["service.instance.id"] == second["service.instance.id"]
@@ -89,7 +91,7 @@ def test_a_bad_variable_is_named(key: str, value: str, message: str, monkeypatch
     """The error names the variable, its value and what is allowed."""
     monkeypatch.setenv(key, value)
     with pytest.raises(SettingsError) as raised:
-        otlp_options.push_target("http://localhost:1")
+        otlp_options.push_target(process_environ(), "http://localhost:1")
 
     assert f"{key}={value!r}: {message}" == str(raised.value)
 
@@ -110,12 +112,14 @@ def test_a_bad_argument_is_named(arguments: list[str], message: str) -> None:
 
 
 @pytest.mark.parametrize("interval", ["-1", "0", "nan", "inf", "soon"])
-def test_a_bad_interval_is_named(interval: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_interval_is_named(interval: str) -> None:
     """The interval is checked with the other arguments of the command line."""
-    with pytest.raises(SystemExit):
-        asked("--otlp", "--otlp.interval", interval)
+    found = problems_of(asked("--otlp", f"--otlp.interval={interval}", "--otlp.protocol=json"))
 
-    assert f"--otlp.interval: must be seconds, at least 0.001, not '{interval}'\n" in capsys.readouterr().err
+    assert [
+        f"--otlp.interval={interval!r}: must be seconds, at least 0.001",
+        "--otlp.protocol='json': must be http/protobuf or grpc",
+    ] == list(map(str, found))
 
 
 def test_everything_wrong_is_named_at_once() -> None:
@@ -126,7 +130,7 @@ def test_everything_wrong_is_named_at_once() -> None:
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "both",
     }
     with pytest.raises(SettingsError) as raised:
-        otlp_options.push_target("localhost:4318", environ=environ)
+        otlp_options.push_target(environ, "localhost:4318")
 
     assert {*environ, "--otlp"} == {problem.key for problem in raised.value.problems}
 
@@ -135,7 +139,7 @@ def test_an_interval_is_at_most_what_a_thread_can_wait() -> None:
     """An interval beyond what `threading` takes is that maximum."""
     environ = {"OTEL_METRIC_EXPORT_INTERVAL": "1e300"}
 
-    assert threading.TIMEOUT_MAX == otlp_options.push_target("http://localhost:1", environ=environ).interval_seconds
+    assert threading.TIMEOUT_MAX == otlp_options.push_target(environ, "http://localhost:1").interval_seconds
 
 
 @pytest.mark.parametrize(("protocol", "extra"), [("http/protobuf", "otel"), ("grpc", "otel-grpc")])

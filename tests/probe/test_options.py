@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from pool_exporter import probe
+from pool_exporter.arguments import problems_of
+from pool_exporter.environment import process_environ
 from pool_exporter.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]
@@ -22,13 +24,13 @@ def parsed(*arguments: str) -> argparse.Namespace:
 
 def servers(*arguments: str) -> list[tuple[str, ...]]:
     """Return the servers that are to be probed."""
-    probes = probe.from_arguments(parsed(*arguments))
+    probes = probe.from_arguments(parsed(*arguments), process_environ())
     return [] if probes is None else [server.identity.values() for server in probes.servers()]
 
 
 def test_without_a_url_there_is_no_probe() -> None:
     """Without the argument no server is probed, whatever database the environment names."""
-    assert probe.from_arguments(parsed()) is None
+    assert probe.from_arguments(parsed(), process_environ()) is None
 
 
 def test_urls_may_be_many() -> None:
@@ -68,12 +70,15 @@ def test_url_that_is_not_there(given: str, expected: str) -> None:
 
 
 def test_all_urls_that_are_not_there_are_named() -> None:
-    """One error has each of them; variables are those of the environment that is passed in."""
-    given = parsed(*("--database-url", "env:A", "--database-url", "file:/no/such/file", "--database-url", "env:B"))
+    """One error has each of them, and each that is wrong; variables are those of the environment that is passed in."""
+    urls = ("env:A", "file:/no/such/file", "env:B", "oracle://u@b/x", "mysql://u@b/x", "mysql://v@b/x")
+    given = parsed(*(argument for url in urls for argument in ("--database-url", url)))
     with pytest.raises(SettingsError) as caught:
         probe.from_arguments(given, {"B": "postgresql://u@b/x"})
 
-    assert ["env:A", "file:/no/such/file"] == [problem.value for problem in caught.value.problems]
+    assert ["env:A", "file:/no/such/file", "oracle://u@b/x", "mysql://v@b/x"] == [
+        problem.value for problem in caught.value.problems
+    ]
 
 
 def test_file_that_is_no_text(tmp_path: Path) -> None:
@@ -89,8 +94,9 @@ def test_file_that_is_no_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("argument", ["--database-interval", "--database-timeout"])
 def test_seconds_are_seconds(argument: str, text: str) -> None:
     """Neither is nothing, nor for ever."""
-    with pytest.raises(argparse.ArgumentError, match="must be seconds, at least"):
-        parsed(argument, text)
+    assert [f"{argument}={text!r}: must be seconds, at least 0.1"] == list(
+        map(str, problems_of(parsed(argument, text)))
+    )
 
 
 def test_nothing_is_loaded_unasked() -> None:
@@ -103,7 +109,7 @@ import sys, types, argparse
 sys.modules["pool_exporter"] = package = types.ModuleType("pool_exporter")
 package.__path__ = ["pool_exporter"]
 from pool_exporter import probe
-parser = argparse.ArgumentParser(); probe.add_arguments(parser); probe.from_arguments(parser.parse_args([]))
+parser = argparse.ArgumentParser(); probe.add_arguments(parser); probe.from_arguments(parser.parse_args([]), {})
 print(sorted({"sqlalchemy", "asyncpg", "psycopg", "aiomysql", "pydantic", "asyncio"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

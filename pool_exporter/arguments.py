@@ -1,0 +1,141 @@
+"""Command line arguments whose values are checked together with all other settings, so that one message names all.
+
+argparse alone ends at the first wrong value. Nothing here may know a command.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+from typing_extensions import override
+
+from pool_exporter.environment import seconds
+from pool_exporter.errors import Problem, SettingsError
+
+T = TypeVar("T")
+
+Convert: TypeAlias = Callable[[str], object]
+"""Returns the value that a text stands for. Raises ValueError with what is allowed instead."""
+
+_PROBLEMS: Final = "problems"
+
+
+class CheckedValue(argparse.Action):
+    """An argument of which a wrong value is kept as a `Problem` in the namespace; `problems_of` returns them."""
+
+    def __init__(  # noqa: PLR0913  # what argparse passes to an action
+        self,
+        option_strings: Sequence[str],
+        dest: str,
+        *,
+        convert: Convert,
+        default: object = None,
+        metavar: str | None = None,
+        help: str | None = None,  # noqa: A002  # the name in argparse
+    ) -> None:
+        super().__init__(option_strings, dest, default=default, metavar=metavar, help=help)
+        self._convert = convert
+
+    @override
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        try:
+            setattr(namespace, self.dest, self._convert(str(values)))
+        except ValueError as error:
+            problem = Problem(option_string or self.dest, str(values), str(error))
+            setattr(namespace, _PROBLEMS, (*problems_of(namespace), problem))
+
+
+def problems_of(namespace: argparse.Namespace) -> tuple[Problem, ...]:
+    """Return the wrong values among parsed arguments."""
+    problems: tuple[Problem, ...] = getattr(namespace, _PROBLEMS, ())
+    return problems
+
+
+def at_least_seconds(least: float) -> Convert:
+    """Return a conversion to a duration of at least *least* seconds."""
+
+    def convert(text: str) -> float:
+        try:
+            return seconds(text, least)
+        except ValueError:
+            raise ValueError(f"must be seconds, at least {least:g}") from None
+
+    return convert
+
+
+def whole_number(least: int, most: int) -> Convert:
+    """Return a conversion to a whole number from *least* to *most*."""
+
+    def convert(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return convert
+
+
+def one_of(*words: str) -> Convert:
+    """Return a conversion to one of *words*."""
+
+    def convert(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}")
+        return text
+
+    return convert
+
+
+def http_url(text: str) -> str:
+    """Return the URL of an OpenTelemetry collector, as `convert` does."""
+    try:
+        if urlsplit(text).scheme in ("http", "https"):
+            return text
+    except ValueError:  # Half of an IPv6 address.
+        pass
+    raise ValueError("must be a URL such as http://localhost:4318")
+
+
+class Setting(Generic[T]):
+    """One setting that was read, or could not be."""
+
+    def __init__(self, value: T | None, *, is_wrong: bool = False) -> None:
+        self._value, self._is_wrong = value, is_wrong
+
+    @property
+    def value(self) -> T:
+        """The value; only after `AllSettings.check()`, which raises if it is wrong."""
+        if self._is_wrong:
+            raise RuntimeError("a wrong setting has no value")
+        return self._value  # type: ignore[return-value]  # it is None only where T has None
+
+
+class AllSettings:
+    """Reads settings one by one, and raises one error that names all that are wrong."""
+
+    def __init__(self, *problems: Problem) -> None:
+        """Begin with the *problems* that are known already."""
+        self._problems = list(problems)
+
+    def read(self, read: Callable[[], T]) -> Setting[T]:
+        """Read a setting by a function that returns it, or raises SettingsError."""
+        try:
+            return Setting(read())
+        except SettingsError as error:
+            self._problems += [each for each in error.problems if each not in self._problems]
+            return Setting(None, is_wrong=True)
+
+    def check(self) -> None:
+        """Return if nothing is wrong.
+
+        Raises:
+            SettingsError: Settings are wrong. The error names all of them.
+        """
+        if self._problems:
+            raise SettingsError(*self._problems)
