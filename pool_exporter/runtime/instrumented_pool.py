@@ -13,6 +13,7 @@ from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.state.aggregate import only_counters
 from pool_exporter.state.layout import Slots, new_slots
+from pool_exporter.state.pool_slots import MovedSlots
 from pool_exporter.state.pool_state import PoolState
 
 
@@ -22,6 +23,8 @@ class InstrumentedPool:
     def __init__(self, hooks: ref[PoolHooks], monitor: PoolMonitor, storage: Storage) -> None:
         self.hooks, self.monitor, self._storage = hooks, monitor, storage
         self._free_slots: finalize[[Slots], PoolState] | None = None
+        #: The slots that were left last, until the next heartbeat: a thread may be inside a transition of theirs.
+        self._moved: MovedSlots | None = None
         self._set_finalizer()
 
     @property
@@ -46,6 +49,7 @@ class InstrumentedPool:
         """Move the slots into a file of this process, or out of one that it does not use any more."""
         state = self.state
         if state is None or self._storage.has(state.slots):
+            self._add_late_stores()
             return
         monitor = self.monitor
         slots = self._storage.new_slots(monitor.identity, monitor.config)
@@ -55,7 +59,7 @@ class InstrumentedPool:
             if monitor.before is not None:
                 before = list(map(add, before, monitor.before.slots))
                 state.unit_uses.add_all(monitor.before.units)
-            state.move_to(slots, before)
+            self._moved = state.move_to(slots, before)
             monitor.before = None
             self._set_finalizer()
 
@@ -63,6 +67,7 @@ class InstrumentedPool:
         """Go on in memory with what is open, and leave what was counted in the file."""
         state = self.state
         if state is not None and self.is_in_file:
+            self._add_late_stores()
             self._cancel_finalizer()
             self.monitor.keep_counters()
             state.leave_counters(new_slots())
@@ -78,6 +83,11 @@ class InstrumentedPool:
             self.monitor.restart_after_fork(new_state(parents.pool_limit, new_slots()))
         finally:
             parents.abandon_slots()  # Whatever has failed, the child may not write to its parent's slots.
+
+    def _add_late_stores(self) -> None:
+        state, moved, self._moved = self.state, self._moved, None
+        if state is not None and moved is not None:
+            state.add_late_stores(moved)
 
     def _set_finalizer(self) -> None:
         """Have the slots given back, at the latest when the pool and the last of its connections are gone."""

@@ -7,17 +7,36 @@ from array import array
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from operator import add
-from typing import Final
+from typing import Final, NamedTuple
 from weakref import ref
 
 from pool_exporter.state import layout
-from pool_exporter.state.connection import CLOSED, Connection, nothing
+from pool_exporter.state.connection import CLOSED, USED, USED_IN_OLD_POOL, Connection, nothing
 from pool_exporter.state.layout import Slots, new_slots
 from pool_exporter.state.slow_acquire import SlowAcquireHook
 from pool_exporter.state.unit_uses import UnitTotals, UnitUses, add_open, ended_totals
 
 UNLIMITED: Final = -1
 """The limit of a pool that is never saturated."""
+
+
+_ADDED_UP: Final = (
+    *layout.COUNTER_SLOTS,
+    layout.OPEN_COUNT,
+    layout.DETACHED_COUNT,
+    layout.UNTRACKED_CHECKOUTS,
+    layout.UNTRACKED_CHECKOUTS_SINCE,
+    layout.UNTRACKED_PENDING,
+    layout.UNTRACKED_PENDING_SINCE,
+)
+"""The slots that a transition changes by a difference."""
+
+
+class MovedSlots(NamedTuple):
+    """The slots that a pool has *left*, and what was *copied* of them."""
+
+    left: Slots
+    copied: Slots
 
 
 class PoolSlots:
@@ -54,13 +73,42 @@ class PoolSlots:
         self.window_end = layout.WINDOW_NS
         self._free_checkout_slots, self._free_pending_slots = list(layout.CHECKOUT_SLOTS), list(layout.PENDING_SLOTS)
 
-    def move_to(self, slots: Slots, before: Sequence[int] | None = None) -> None:
+    def move_to(self, slots: Slots, before: Sequence[int] | None = None) -> "MovedSlots":
         """Copy the slots to *slots*, with the counters *before* added, and go on there.
 
-        No call is between the copy and the first store to it: `map` and `add` run no Python code.
+        Another thread may be inside a transition that goes on in the slots that are left. Without a lock it cannot be
+        waited for: `add_late_stores` has to be called a moment later. A pool that such a transition saturates is
+        saturated since the move.
         """
-        slots[:] = array("q", self.slots if before is None else map(add, self.slots, before))
+        now = self.clock() - self.origin
+        moved = MovedSlots(self.slots, array("q", self.slots))
+        if not 0 <= self.limit <= self.used:
+            moved.copied[layout.SATURATED_SINCE] = now
+        slots[:] = array("q", moved.copied if before is None else map(add, moved.copied, before))
         self.slots = slots
+        return moved
+
+    def add_late_stores(self, moved: "MovedSlots") -> None:
+        """Add what was stored in the slots that were left after they had been copied.
+
+        Counters and counts are corrected by the difference. The time of a tracked checkout is that of its connection:
+        between reading its state and the store there is no call. Of a caller that began to wait there the time is lost.
+        """
+        slots = self.slots
+        for slot in _ADDED_UP:
+            late = moved.left[slot] - moved.copied[slot]
+            if late:
+                slots[slot] += late
+        for each in self.live_connections():
+            if each.slot:
+                state = each.state
+                is_used = state == USED or state == USED_IN_OLD_POOL  # noqa: PLR1714  # rule 4: no container
+                slots[each.slot] = each.since if is_used else 0
+        for slot in layout.PENDING_SLOTS:
+            if not moved.left[slot] and slots[slot] == moved.copied[slot]:  # The caller's wait has ended there.
+                slots[slot] = 0
+        slots[layout.USED_PEAK] = self.used_peak
+        slots[layout.PENDING_PEAK] = self.pending_peak
 
     def leave_counters(self, slots: Slots) -> None:
         """Go on in *slots* with what is open now; what was counted stays in the present slots."""

@@ -95,7 +95,7 @@ class PoolState(PoolSlots):
         if now >= self.window_end:
             self._start_peak_window(now)
         if token is not None:
-            wait = now - (slots[token] if token > 0 else -token)
+            wait = now - ((slots[token] or now) if token > 0 else -token)  # 0: it began in slots that were left since.
             bucket = WAIT if wait <= FIRST_BOUND_NS else WAIT + bisect_left(BOUNDS_NS, wait)
             slots[bucket] += 1
             slots[WAIT_SUM] += wait
@@ -138,7 +138,7 @@ class PoolState(PoolSlots):
         slots, now = self.slots, self.clock() - self.origin
         if now >= self.window_end:
             self._start_peak_window(now)
-        wait = now - (slots[token] if token > 0 else -token)
+        wait = now - ((slots[token] or now) if token > 0 else -token)
         failure, bucket = layout.FAILURE_AT[error_type], WAIT + bisect_left(BOUNDS_NS, wait)
         slots[failure] += 1
         if error_type == "timeout":

@@ -109,10 +109,12 @@ READERS = (
     "end_lost_acquires",
     "set_lost_places",
     "live_connections",
+    "add_late_stores",
     "copy_slots",
     "fingerprint",
     "set_refreshed",
     "has_twin",
+    "unit_totals",
 )
 
 

@@ -15,6 +15,7 @@ from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime import registry as registry_module
 from pool_exporter.runtime.file_need import FileNeed
 from pool_exporter.runtime.registry import Registry
+from pool_exporter.state import layout
 from pool_exporter.workers import file_writer
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import ENTRIES_MAX
@@ -151,3 +152,18 @@ def test_file_that_was_left_is_deleted(process: Process, monkeypatch: pytest.Mon
     pool.connect().close()
 
     assert {"ended": 1, "orders": 2} == checkouts(process.directory)
+
+
+def test_store_into_a_deleted_file(process: Process) -> None:
+    """What a thread stores in the deleted file, because it was inside a transition, is in the next one a beat later."""
+    pool = process.pool("orders")
+    pool.connect().close()
+    slots = process.registry.monitors()[0]._state.slots
+    [path] = process.directory.glob("w-*")
+    path.unlink()
+    process.beat()
+    slots[layout.WAIT] += 1
+    process.beat()
+    process.beat()
+
+    assert {"orders": 2} == checkouts(process.directory)
