@@ -9,6 +9,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
+    from pool_exporter.celery_units import CeleryUnits
     from pool_exporter.runtime.all_pools import instrument_all
     from pool_exporter.runtime.instrumentation import instrument
     from pool_exporter.runtime.monitor import Monitor
@@ -22,6 +23,7 @@ if _TYPE_CHECKING:
     from pool_exporter.web.wsgi_units import WsgiUnitMiddleware
 
 __all__ = [
+    "CeleryUnits",
     "FlaskUnits",
     "Monitor",
     "PoolCollector",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "CeleryUnits": "pool_exporter.celery_units",
     "FlaskUnits": "pool_exporter.web.flask_units",
     "Monitor": "pool_exporter.runtime.monitor",
     "PoolCollector": "pool_exporter.web.prometheus_collector",

@@ -9,6 +9,7 @@ from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS
 from pool_exporter.metrics.snapshot import Exemplar, Histogram, PoolSnapshot, Snapshot
+from pool_exporter.metrics.unit_use import UnitUse
 from pool_exporter.otel.points import GROWING, METRICS, Point, PointStream, attributes_of, unit_of
 from tests.golden import FRESH, NOTHING, ORDERS, SNAPSHOT
 from tests.web.test_server_families import DATABASE
@@ -197,3 +198,17 @@ def test_an_exemplar_knows_its_bucket() -> None:
     buckets = [Exemplar(seconds, NOW, 1, 2).bucket for seconds in (0.0, BOUNDS_SECONDS[3], 0.3, 1e6)]
 
     assert [0, 3, BOUNDS_SECONDS.index(0.5), BUCKETS - 1] == buckets
+
+
+def test_share_of_a_unit_that_falls_is_no_new_pool() -> None:
+    """After a restart, a reader may give a part of the time to another unit: no delta is below 0."""
+    stream = PointStream(0, GROWING)
+    before = replace(ORDERS, units={"a": UnitUse(0, 5.0), "b": UnitUse(0, 1.0)})
+    stream.read(Snapshot((before,)), 1)
+    stream.commit(1)
+    after = replace(ORDERS, units={"a": UnitUse(0, 4.0), "b": UnitUse(0, 3.0), "c": UnitUse(0, 2.0)})
+    found = stream.read(Snapshot((after,)), 2)
+    units = {point.attributes["unit"]: point.value for point in found["sqlalchemy.pool.unit.used"]}
+
+    assert {"none": 0, "other": 0.0, "a": 0, "b": 2.0, "c": 2.0} == units
+    assert 0 == of_orders(found, "sqlalchemy.pool.checkouts").value
