@@ -39,6 +39,11 @@ class InstancePatch:
         self.original = original
         self.replacement: Callable[[], Proxied] | None = None
 
+    def is_dropped(self, pool: Pool) -> bool:
+        """Return whether the library has removed its `connect` from the pool, or put it back, over the replacement."""
+        current = vars(pool).get("connect")
+        return current is None or current is self.original
+
 
 class UninstrumentedPoolHandler:
     """Holds the callback that is invoked on each `connect()` of an uninstrumented pool, with the caller's frame."""

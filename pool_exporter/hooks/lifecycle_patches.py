@@ -12,9 +12,14 @@ from typing import Final, TypeVar
 from sqlalchemy.pool import Pool
 
 from pool_exporter.hook_errors import errors, guarded
-from pool_exporter.hooks.checkout_patches import patched_connect, patched_return
-from pool_exporter.hooks.method_patches import Method, PatchFactories
-from pool_exporter.hooks.pool_binding import ATTRIBUTE, Patch, PoolBinding, Proxied, Record
+from pool_exporter.hooks.checkout_patches import (
+    InstancePatch,
+    patch_instance_connect,
+    patched_connect,
+    patched_return,
+)
+from pool_exporter.hooks.method_patches import Method, PatchFactories, PatchSet
+from pool_exporter.hooks.pool_binding import ATTRIBUTE, Patch, PoolBinding, Proxied, Record, binding_of
 from pool_exporter.hooks.sqlalchemy_private import CLOSE, OPEN, pool_of, pool_of_proxied
 
 Carrier = TypeVar("Carrier")
@@ -153,3 +158,12 @@ PATCH_FACTORIES: Final[PatchFactories] = {
     "detach": patched_detach,
 }
 """The factories of all replacements, by the name of the method that each replaces."""
+
+
+def mend_patches(pool: Pool, patch_set: PatchSet) -> None:
+    """Replace again the methods that another library has put back, on SQLAlchemy's classes or on the pool itself."""
+    patch_set.mend()
+    binding = binding_of(pool)
+    if binding is not None and isinstance(binding.patch, InstancePatch) and binding.patch.is_dropped(pool):
+        binding.patch = patch_set.open(type(pool), PATCH_FACTORIES)
+        patch_instance_connect(pool, binding)

@@ -12,9 +12,11 @@ two kilobytes, and 0.4 microseconds at each checkout. And no event fires when a 
 a return is complete, or before the record of a detached connection can be checked out again.
 """
 
+import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
+from types import FunctionType
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy.pool import Pool
@@ -32,26 +34,50 @@ PatchFactories: TypeAlias = Mapping[str, PatchFactory]
 """The factory of each method's replacement, by the method's name."""
 
 _CARRIERS: Final = (Pool, RECORD)
+_SQLALCHEMY: Final = "sqlalchemy."
+
+_log = logging.getLogger("pool_exporter")
 
 
 class MethodPatch:
     """One method of one class, replaced."""
 
-    __slots__ = ("cls", "is_shadowed", "name", "original", "replacement")
+    __slots__ = ("cls", "factory", "is_shadowed", "name", "original", "replacement")
 
     def __init__(self, cls: type, name: str, factory: PatchFactory) -> None:
-        self.cls, self.name = cls, name
+        self.cls, self.name, self.factory = cls, name, factory
         #: Whether the replacement must count nothing any more, because a call may also come to a later patch of its
         #: method. It stays set: once another library's replacement covers a patch, calls can reach it at any time.
         self.is_shadowed = False
-        self.original: Method = vars(cls)[name]
-        self.replacement = update_wrapper(factory(self.original, self), self.original)
-        setattr(cls, name, self.replacement)
+        self.original, self.replacement = self._replace()
+
+    def _replace(self) -> tuple[Method, Method]:
+        original: Method = vars(self.cls)[self.name]
+        replacement = update_wrapper(self.factory(original, self), original)
+        setattr(self.cls, self.name, replacement)
+        return original, replacement
+
+    def replace_again(self) -> None:
+        """Replace the method that the class has now, under which there is no replacement."""
+        self.original, self.replacement = self._replace()
 
     @property
     def is_outermost(self) -> bool:
         """Whether a call of the method comes to this patch first; another library may have replaced it since."""
         return vars(self.cls).get(self.name) is self.replacement
+
+    def is_dropped(self, earlier: "Iterable[MethodPatch]") -> bool:
+        """Return whether no call can reach this patch, because the class has again what it had before it.
+
+        A library that has saved the method before it was patched may put it back without a look at what is there. It is
+        the original, SQLAlchemy's own function, or the replacement of one of the *earlier* patches.
+        """
+        method = vars(self.cls).get(self.name)
+        if self.is_shadowed or method is self.replacement:
+            return False
+        if method is self.original or any(method is each.replacement for each in earlier):
+            return True
+        return type(method) is FunctionType and str(method.__globals__.get("__name__")).startswith(_SQLALCHEMY)
 
     def remove(self) -> bool:
         """Put the original back, and return whether that was possible.
@@ -74,17 +100,34 @@ class PatchSet:
         self._shadowed: list[MethodPatch] = []
         #: Held while methods are replaced; its holder waits for nothing. Reentrant: a finalizer may remove patches.
         self.lock = threading.RLock()
+        self._has_warned = False
 
     def open(self, pool_class: type[Pool], factories: PatchFactories) -> MethodPatch:
         """Replace every method of *pool_class* that is not replaced yet, and return the patch of its `connect`."""
         with self.lock:
             self._drop_uncovered()
+            self.mend()
             for carrier in _CARRIERS:
                 if ATTRIBUTE not in vars(carrier):
                     setattr(carrier, ATTRIBUTE, None)
             for cls, name in places(pool_class):
                 self._patch(cls, name, factories)
             return self._patch(definer(pool_class, "connect"), "connect", factories)
+
+    def mend(self) -> None:
+        """Replace again what another library has put back over the patches; the first time, log a WARNING."""
+        with self.lock:
+            earlier = [*self._shadowed, *(patch for patch in self._patches if patch.is_shadowed)]
+            dropped = [patch for patch in self._patches if patch.is_dropped(earlier)]
+            for patch in dropped:
+                patch.replace_again()
+        if dropped and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "another library has put back %s as it was before pool_exporter replaced it; it is replaced again, and "
+                "calls of it in between were not counted",
+                ", ".join(f"{patch.cls.__name__}.{patch.name}" for patch in dropped),
+            )
 
     def remove(self) -> None:
         """Put back every method that can be put back."""

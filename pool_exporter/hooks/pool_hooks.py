@@ -25,7 +25,7 @@ from pool_exporter.hooks.checkout_owner import up_to_date
 from pool_exporter.hooks.checkout_patches import patch_instance_connect, restore_instance_connect
 from pool_exporter.hooks.corrections import catch_up, correct, count_orphans, is_abandoned
 from pool_exporter.hooks.drift_check import Drift
-from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
+from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES, mend_patches
 from pool_exporter.hooks.method_patches import PatchSet, patches
 from pool_exporter.hooks.open_records import open_records
 from pool_exporter.hooks.pool_binding import ATTRIBUTE, Hooks, PoolBinding, Proxied, Record, binding_of
@@ -251,6 +251,8 @@ class PoolHooks:
             self.state.before_refresh()
         checkout_patches.threads = up_to_date(checkout_patches.threads)
         self.state.end_lost_acquires()
+        for pool in self.pools():
+            mend_patches(pool, self._patches)
         connections = self.state.live_connections()
         for connection in connections:
             record = connection.record()
@@ -260,8 +262,8 @@ class PoolHooks:
             if is_abandoned(connection):
                 self._close_detached(connection.identity, "discarded")
         orphans = count_orphans(self.state, [connection for connection in connections if connection.is_used])
-        pool = next(reversed([*self.pools(), *_alive(self._successors)]), None)
-        drift = self.drift.read(self.state, pool, len(self._opening), is_closing=bool(self._closing))
+        current = next(reversed([*self.pools(), *_alive(self._successors)]), None)
+        drift = self.drift.read(self.state, current, len(self._opening), is_closing=bool(self._closing))
         self.state.set_refreshed(orphans, max(0, drift))
         self.state.set_lost_places(max(0, -drift))
 

@@ -12,6 +12,8 @@ from sqlalchemy.pool import Pool
 from pool_exporter.environment import Environment
 from pool_exporter.hook_errors import errors, result_or_none
 from pool_exporter.hooks.compatibility import is_supported
+from pool_exporter.hooks.lifecycle_patches import mend_patches
+from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.pool_description import identity_of
 from pool_exporter.hooks.sqlalchemy_private import engine_behind
 from pool_exporter.metrics.identity import PoolIdentity
@@ -54,7 +56,8 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
         tracer_provider: Where these spans go; by default the global one.
 
     Returns:
-        The pool's monitor; for a pool that is instrumented already, the same one.
+        The pool's monitor; for a pool that is instrumented already, the same one, with its methods replaced again where
+        another library has put them back.
 
     Raises:
         TypeError: *target* is neither an engine nor a pool, or *meter_provider* is no MeterProvider.
@@ -79,6 +82,7 @@ def _monitor_of_pool(target: object, name: str | None, service: str | None) -> M
         monitor = registry.monitor_of(pool)
         if monitor is None:
             return _new_monitor(engine, pool, name, service)
+        result_or_none(lambda: mend_patches(pool, patches))
         text = "" if name is None else label(name)
         if text and text != monitor.identity.name.partition("#")[0] and not registry.storage.is_shared:
             registry.rename(monitor, replace(monitor.identity, name=text))

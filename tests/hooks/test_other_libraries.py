@@ -52,6 +52,7 @@ def _bare() -> Iterator[None]:
     for (cls, name), method in bare.items():
         setattr(cls, name, method)
     patches._shadowed.clear()
+    patches._has_warned = False
 
 
 def work(engine: Engine) -> None:
@@ -117,6 +118,79 @@ def test_uncovered_patch_is_removed() -> None:
     second.close()
 
     assert bare == {place: vars(place[0])[place[1]] for place in places(QueuePool)}
+
+
+@pytest.mark.parametrize("is_under", [True, False], ids=["patched before", "only saved before"])
+@pytest.mark.parametrize("is_read", [True, False], ids=["snapshot", "instrumented again"])
+def test_library_puts_back_what_it_has_saved(caplog: pytest.LogCaptureFixture, is_under: bool, is_read: bool) -> None:
+    """Nothing would be counted any more: one warning says so, the methods are replaced again, all counts once."""
+    bare = {place: vars(place[0])[place[1]] for place in places(QueuePool)}
+    other = OtherPatches()
+    if not is_under:
+        other.remove()
+    monitor = instrument(engine := Database().engine())
+    other.remove()
+
+    assert all(bare[place] is vars(place[0])[place[1]] for place in bare)
+
+    for _ in range(2):
+        if is_read:
+            monitor.snapshot()
+        else:
+            monitor = instrument(engine)
+    work(engine)
+
+    assert RIGHT == counted(monitor)
+    assert 1 == caplog.text.count("another library has put back Pool.connect")
+
+    monitor.close()
+    gc.collect()
+
+    assert bare == {place: vars(place[0])[place[1]] for place in places(QueuePool)}
+
+
+def test_library_puts_back_a_patch_of_before() -> None:
+    """A removed patch, which counts nothing, comes back in the place of the present one: that is found as well."""
+    first = instrument(Database().engine())
+    other = OtherPatches()
+    first.close()
+    second = instrument(engine := Database().engine())
+    other.remove()
+    second.snapshot()
+
+    work(engine)
+
+    assert RIGHT == counted(second)
+
+
+@pytest.mark.parametrize("is_put_back", [True, False])
+def test_library_puts_back_a_connect_on_the_pool(is_put_back: bool) -> None:
+    """It removes its own `connect` from the pool, or puts it back over the replacement: each acquire counts once."""
+    engine = Database().engine()
+    own, plain = functools.partial(type(engine.pool).connect, engine.pool), engine.pool
+    plain.connect = own  # type: ignore[method-assign]  # as a library does it
+    monitor = instrument(engine)
+    if is_put_back:
+        plain.connect = own  # type: ignore[method-assign]  # likewise
+    else:
+        del plain.connect
+    monitor.snapshot()
+
+    work(engine)
+
+    assert RIGHT == counted(monitor)
+
+
+def test_wrapper_over_a_patch_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """A method that a library has replaced, and that calls the replacement, is not replaced again at a snapshot."""
+    monitor = instrument(engine := Database().engine())
+    OtherPatches()
+    connect = vars(Pool)["connect"]
+    monitor.snapshot()
+
+    work(engine)
+
+    assert (connect, RIGHT, "") == (vars(Pool)["connect"], counted(monitor), caplog.text)
 
 
 def test_one_wrapper_on_several_methods() -> None:
