@@ -17,21 +17,26 @@ barrier. So no reader needs two slots to agree. One that reads between two store
 reads again: the next reading is correct. A sum can seem to fall for a moment, which `Monitor` and the directory's
 reader hide.
 
-One `Connection` is one opened database connection, from its opening to its close. Its transitions:
+One `Connection` is one opened database connection, from its opening to its close. Its transitions; the last two columns
+are `replaced` by a pool with a limit and by one without (tests/state/test_transition_table.py executes both tables):
 
-    state            | opened | acquired         | released          | detached  | closed(reason) | replaced
-    CLOSED           | IDLE   | -                | -                 | -         | -              | -
-    IDLE             | -      | USED             | -                 | DETACHED  | CLOSED         | IDLE_IN_OLD_POOL
-    USED             | -      | -                | IDLE*             | DETACHED* | CLOSED*        | USED_IN_OLD_POOL
-    IDLE_IN_OLD_POOL | -      | USED_IN_OLD_POOL | -                 | DETACHED  | CLOSED         | -
-    USED_IN_OLD_POOL | -      | -                | IDLE_IN_OLD_POOL* | DETACHED* | CLOSED*        | -
-    DETACHED         | -      | -                | -                 | -         | CLOSED         | -
+    state            | acquired         | released          | detached  | closed  | replaced         | without limit
+    CLOSED           | -                | -                 | -         | -       | -                | -
+    IDLE             | USED             | -                 | DETACHED  | CLOSED  | IDLE_IN_OLD_POOL | -
+    USED             | -                | IDLE*             | DETACHED* | CLOSED* | USED_IN_OLD_POOL | -
+    IDLE_IN_OLD_POOL | USED_IN_OLD_POOL | -                 | DETACHED  | CLOSED  | -                | IDLE
+    USED_IN_OLD_POOL | -                | IDLE_IN_OLD_POOL* | DETACHED* | CLOSED* | -                | USED
+    DETACHED         | -                | -                 | -         | CLOSED  | -                | -
 
-"-" changes nothing: SQLAlchemy returns a connection without a checkout (after a failed reconnect), hands out one
+    opened           | by the current pool | by an old pool
+    with limit       | IDLE                | IDLE_IN_OLD_POOL
+    without limit    | IDLE                | IDLE
+
+"-" leaves the state: SQLAlchemy returns a connection without a checkout (after a failed reconnect), hands out one
 connection twice (StaticPool) and closes one in use (SingletonThreadPool). "*" ends a use and observes its duration. A
 use ends when the pool has its record back, where the next caller may get it at once: `acquired` then ends the old use.
 The two states IN_OLD_POOL are for connections of a pool that was replaced and still serves its callers: they do not
-count against the new pool's limit. A pool without a limit does not use them.
+count against the current pool's limit. Where that has no limit, they are not needed.
 
 Each gauge changes only together with the state of a connection, so that it is the number of connections in that state:
 OPEN_COUNT of those that are neither CLOSED nor DETACHED, DETACHED_COUNT of those that are DETACHED. Each tracked

@@ -11,7 +11,6 @@ from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS, CLOSE_RE
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.state import connection as connections
 from pool_exporter.state import layout
-from pool_exporter.state import pool_state as module
 from pool_exporter.state.connection import Connection
 from pool_exporter.state.decode import decode
 from pool_exporter.state.layout import SECOND, new_slots
@@ -55,13 +54,8 @@ def used(state: PoolState) -> Connection:
     return grant(state, state.opened())
 
 
-# The table of transitions, read from the docstring.
+# Connections in each state; test_transition_table.py has the transitions between them.
 
-ROWS = [
-    [cell.strip() for cell in line.split("|")] for line in (module.__doc__ or "").splitlines() if line.count("|") == 6
-]
-COLUMNS = ROWS[0][1:]
-CELLS = [(row[0], column, cell) for row in ROWS[1:] for column, cell in zip(COLUMNS, row[1:], strict=True)]
 STATES = ["IDLE", "USED", "IDLE_IN_OLD_POOL", "USED_IN_OLD_POOL", "DETACHED", "CLOSED"]
 
 LIMIT = 10
@@ -82,44 +76,6 @@ def brought_to(name: str, state: PoolState) -> Connection:
     assert getattr(connections, name) == found.state
 
     return found
-
-
-TRANSITIONS: dict[str, Callable[[PoolState, Connection], object]] = {
-    "acquired": lambda state, found: state.acquired(None, found, None, None),
-    "released": lambda state, found: state.released(found),
-    "detached": lambda state, found: state.detached(found),
-    "closed(reason)": lambda state, found: state.closed(found, "recycle"),
-    "replaced": lambda state, found: state.replaced(LIMIT),
-}
-
-
-def test_table_is_complete() -> None:
-    """Every state has its row in the table, and every transition its column."""
-    assert STATES == sorted((row[0] for row in ROWS[1:]), key=STATES.index)
-    assert ["opened", *TRANSITIONS] == COLUMNS
-
-
-@pytest.mark.parametrize(("name", "column", "cell"), [each for each in CELLS if each[1] != "opened"])
-def test_transition_is_the_tables(clock: FakeClock, name: str, column: str, cell: str) -> None:
-    """Each transition leads from each state where the table says, and ends a use where it has a "*"."""
-    state = PoolState(clock, LIMIT)
-    found = brought_to(name, state)
-    before, is_end = read(state), cell.endswith("*")
-
-    TRANSITIONS[column](state, found)
-
-    after = read(state)
-    expected = name if cell == "-" else cell.removesuffix("*")
-    assert getattr(connections, expected) == found.state
-    assert before.use_time.count + is_end == after.use_time.count
-    assert (before == after) is (cell == "-" or column == "replaced")
-
-
-@pytest.mark.parametrize(("name", "column", "cell"), [each for each in CELLS if each[1] == "opened"])
-def test_only_what_is_closed_can_be_opened(clock: FakeClock, name: str, column: str, cell: str) -> None:
-    """A connection is opened once, when it is made; no other row of the table has an opening."""
-    assert ("IDLE" if name == "CLOSED" else "-") == cell
-    assert connections.IDLE == PoolState(clock).opened().state
 
 
 @pytest.mark.parametrize("name", STATES)
