@@ -14,17 +14,20 @@ from tests.fixtures.programs import missing
 T = TypeVar("T")
 Look = Callable[[object], Awaitable[Standing]]
 
-LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"], indirect=True)
 FROM = pytest.mark.parametrize("look", ["inside", "thread"], indirect=True)
 
 
+def require(loop: str) -> None:
+    """Skip the test where its kind of event loop is not installed."""
+    if loop == "uvloop" and find_spec("uvloop") is None:
+        missing("uvloop is not installed")
+
+
 def run(loop: str, main: Coroutine[object, object, T]) -> T:
-    """Run *main* on an event loop of asyncio or uvloop; skip the test where uvloop is not installed."""
+    """Run *main* on an event loop of asyncio or uvloop."""
     if loop == "asyncio":
         return asyncio.run(main)
-    if find_spec("uvloop") is None:
-        main.close()
-        missing("uvloop is not installed")
     import uvloop
 
     return uvloop.run(main)
