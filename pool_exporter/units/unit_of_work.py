@@ -1,4 +1,4 @@
-"""One unit of work from its begin to its end, and the variable that has the one of the present context.
+"""One unit of work from its start to its end, and the context variable that has the current unit.
 
 The rules are those of `pool_exporter.units`.
 """
@@ -45,7 +45,7 @@ class Resolved(NamedTuple):
 
 
 Origin: TypeAlias = Callable[[], Resolved]
-"""A request or the like, of which the name is known later than its begin. Called from any thread; it may raise."""
+"""Reads what is known so far of a request or the like. Called from any thread; it may raise."""
 
 
 class UsesByUnit(Protocol):
@@ -56,7 +56,7 @@ class UsesByUnit(Protocol):
 
 
 class Unit:
-    """One unit of work, from its begin to its end.
+    """One unit of work, from its start to its end.
 
     Attributes:
         final_name: Its name once that cannot change any more; "" before.
@@ -111,7 +111,7 @@ class Unit:
         self._kept += ((uses, ns),)
 
     def end(self) -> None:
-        """Keep name and code, and let go of the application's objects. Ending twice does nothing; it never raises."""
+        """Keep name and code, and drop the application's objects. Ending twice does nothing; it never raises."""
         if not self.final_name:
             self._settle(self._resolve())
         self.is_done, self._origin = True, None

@@ -329,7 +329,7 @@ def test_a_users_file_keeps_its_journal_mode(tmp_path: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_a_restart_that_the_server_refuses_says_why(database: Database) -> None:
-    """A scene can tell in one line why it could not be played: SQLite has no such thing."""
+    """A scene says in one line why it could not be played: SQLite has no such thing."""
     with pytest.raises(ConnectionError, match=r"\Ano such [^\n]*\Z"):
         await database.end_connections()
 

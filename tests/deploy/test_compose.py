@@ -114,7 +114,7 @@ def test_alertmanager_configuration() -> None:
 
 
 def alerts_matching(value: str) -> bool:
-    """Tell whether each name in the value of a matcher is an alert."""
+    """Return whether each name in the value of a matcher is an alert."""
     text = value.strip('~"')
     head, _, rest = text.partition("(")
     names = [head + tail for tail in rest.rstrip(")").split("|")] if rest else [text]

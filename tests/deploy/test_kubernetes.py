@@ -1,4 +1,4 @@
-"""The Kustomize bases and components: they build, hold to the schemas of Kubernetes, and to what the sidecar needs."""
+"""The Kustomize bases and components build, fit the schemas of Kubernetes, and give the sidecar what it needs."""
 
 import subprocess
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_schemas_of_kubernetes(tmp_path: Path, component: str, version: str) -> 
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_only_who_asks_is_touched(tmp_path: Path, component: str) -> None:
+def test_workload_without_the_label_is_unchanged(tmp_path: Path, component: str) -> None:
     """A Deployment without the label is not changed."""
     assert yaml.safe_load(OTHER) == with_component(tmp_path, component)["other"]
 

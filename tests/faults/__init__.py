@@ -49,7 +49,7 @@
     thousands of short-lived workers                           | test_thousands_of_short_lived_workers
     a handler that raises internally                           | test_handler_that_raises_internally
                                                                | test_errors_of_dead_workers_are_not_forgotten
-    web.config.file: passwords, certificates, malformed, limit | tests/test_sidecar.py, test_tls.py, test_webconfig.py
+    web.config.file: passwords, certificates, malformed, limit | tests/sidecar, tests/integration/test_sidecar.py
 
 Only the jump of the wall clock is simulated: a real one would affect all of this machine.
 """

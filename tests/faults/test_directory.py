@@ -303,7 +303,7 @@ def test_file_truncated_while_it_is_read(directory: Path) -> None:
     """A file that shrinks and grows all the while is read or set aside, and nothing else."""
     data, path, is_over = bytes(valid_file(directory)), directory / FILE, threading.Event()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
-    # Locked, so that it is read again and again and not folded.
+    # Locked, so that it is read again and again and not compacted.
     lock = "import fcntl; fcntl.flock(0, fcntl.LOCK_EX); print(flush=True); input()"
     holder = subprocess.Popen(
         [shutil.which("python3") or "python3", "-c", lock.replace("input()", "__import__('time').sleep(600)")],

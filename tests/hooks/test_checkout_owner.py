@@ -1,4 +1,4 @@
-"""Owners: who checked out, held weakly, and asked later whether it is done."""
+"""Owners: the thread or task that checked out, weakly referenced, which says later whether it is done."""
 
 import asyncio
 import gc

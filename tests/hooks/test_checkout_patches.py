@@ -172,7 +172,7 @@ def twice() -> Engine:
 
 
 def frames(error: BaseException) -> list[str]:
-    """Return where the error was raised and who passed it on."""
+    """Return the functions of the traceback: the one that raised the error, and those that passed it on."""
     return [f"{frame.filename}:{frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
 
 

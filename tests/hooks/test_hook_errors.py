@@ -78,12 +78,12 @@ def lives(engine: Engine) -> Iterator[Callable[[], object]]:
 
 
 def live(engine: Engine) -> list[object]:
-    """Do everything, and return what came of it: the pool's own words after each step."""
-    said: list[object] = []
+    """Do everything, and return the pool's own `status()` after each step."""
+    statuses: list[object] = []
     for step in lives(engine):
         step()
-        said.append(engine.pool.status())
-    return said
+        statuses.append(engine.pool.status())
+    return statuses
 
 
 def new_engine() -> Engine:
@@ -292,7 +292,7 @@ def test_recovers() -> None:
         assert engine.pool.checkedin() == checked(monitor).idle
 
 
-def test_what_is_not_ours_is_not_kept() -> None:
+def test_keyboard_interrupt_passes() -> None:
     """A KeyboardInterrupt inside a hook is not an error of the hook's, and goes on."""
 
     @guarded

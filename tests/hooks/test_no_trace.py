@@ -95,7 +95,7 @@ async def test_closed_asynchronous() -> None:
 
 
 def test_no_listener() -> None:
-    """A instrumented pool has the listeners that it has uninstrumented."""
+    """A pool has the same listeners instrumented and uninstrumented."""
     engine = Database().engine()
     engine.connect().close()
     before = listeners(engine)
@@ -284,12 +284,12 @@ LIVES: list[Life] = [
 
 
 def is_freed(references: list[tuple[str, Callable[[], object]]]) -> list[str]:
-    """Tell of each what it was and whether it is gone."""
+    """Return the type of each object, and whether it was freed."""
     return [f"{name} {'freed' if reference() is None else 'there'}" for name, reference in references]
 
 
 def of_a_pool(life: Life, attach: Callable[[Pool], object]) -> list[list[str]]:
-    """Live one life in a pool of its own without the garbage collector; tell what is freed before and with the pool."""
+    """Live one life in a pool of its own; return what is freed without the collector, before and with the pool."""
     database = Database()
     with collector_stopped():
         pool = QueuePool(database.connect, pool_size=1, max_overflow=1, timeout=0)
@@ -343,7 +343,7 @@ def test_something_is_freed() -> None:
     assert "QueuePool there" in of_a_pool(released, instrument)[2]
 
 
-def test_ours_is_freed_with_the_pool() -> None:
+def test_hooks_are_freed_with_the_pool() -> None:
     """The hooks are freed with the pool by reference counting, its state at the next snapshot; its counters stay."""
     with collector_stopped():
         pool = QueuePool(Database().connect)

@@ -230,7 +230,7 @@ class Slow:
         raise AssertionError("called")
 
 
-def test_server_pid_is_asked_of_known_drivers_only() -> None:
+def test_server_pid_is_read_from_known_drivers_only() -> None:
     """What is no driver's connection is not called; a driver's is, by the driver's own method."""
     driver = type("Connection", (), {"__module__": "pymysql.connections", "thread_id": lambda _: 42})
     own = type("Own", (driver,), {"__module__": "shop.database", "thread_id": Slow.thread_id})

@@ -1,4 +1,4 @@
-"""What a pool is called, and how it is said to be set up."""
+"""The names and the configuration of a pool, as they are shown."""
 
 from typing import Any
 from uuid import UUID

@@ -508,7 +508,7 @@ def test_record_of_a_detached_connection_is_used_again(engine: Engine) -> None:
 
 
 def test_record_of_a_connection_that_is_being_detached(database: Database) -> None:
-    """SQLAlchemy gives the record back before it says that the connection was detached: who gets it opens another."""
+    """The pool gets its record back before the connection is said to be detached: its next caller opens another."""
 
     class Eager(QueuePool):
         """A pool in which another caller is faster than the one that detaches."""
@@ -812,7 +812,7 @@ def test_timeout(database: Database) -> None:
     assert 2 == checked(monitor).wait_time.count
 
 
-def test_more_than_there_are_rows(database: Database) -> None:
+def test_more_connections_than_slots(database: Database) -> None:
     """More connections than a pool has slots for are counted all the same."""
     engine = database.engine(pool_size=0)
     monitor = instrument(engine)

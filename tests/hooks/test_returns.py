@@ -19,7 +19,7 @@ from tests.property.async_database import AsyncDatabase
 
 
 class Latch:
-    """What the driver's `close` waits for, while it is shut; `arrived` tells that a close has begun."""
+    """What the driver's `close` waits for, while it is shut; `arrived` is set when a close has begun."""
 
     def __init__(self) -> None:
         self.is_shut = False

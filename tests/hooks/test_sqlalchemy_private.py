@@ -1,4 +1,4 @@
-"""What is read from SQLAlchemy's records: who closes one and why, what stopped a caller, what a pool has open."""
+"""What is read from SQLAlchemy's records: why one is closed, what stopped a caller, what a pool has open."""
 
 import gc
 import importlib

@@ -1,4 +1,4 @@
-"""The exposition formats by the rules of those who read them: names, units, help, Prometheus' linter, OpenMetrics."""
+"""The exposition formats by the rules of their readers: names, units, help, Prometheus' linter, OpenMetrics."""
 
 import re
 from collections import Counter

@@ -86,7 +86,7 @@ def test_attributes_follow_the_conventions() -> None:
     assert Label("db.client.connection.state", ("idle", "used")) == METRICS["db.client.connection.count"].label
 
 
-def test_own_metrics_stand_in_our_namespaces() -> None:
+def test_own_metrics_have_their_own_namespaces() -> None:
     """What the conventions do not have is named after SQLAlchemy's pool, or after the exporter."""
     pools = {name.rpartition(".")[0] for name in (metric.name for metric in POOL_METRICS) if name not in CONVENTIONS}
     exporters = {metric.name.rpartition(".")[0] for metric in EXPORTER_METRICS}

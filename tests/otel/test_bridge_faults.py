@@ -192,7 +192,7 @@ def test_dead_engines(reported: Reported, database: Database) -> None:
     assert isinstance(kept.pool, QueuePool)
 
 
-def test_what_the_other_has_not(reported: Reported, database: Database) -> None:
+def test_metrics_that_the_other_lacks(reported: Reported, database: Database) -> None:
     """F14: every metric of OpenTelemetry's conventions, of the catalogue and of the process is there.
 
     A pool of SQLAlchemy opens no connection in advance, so that there is no idle.min.

@@ -228,7 +228,7 @@ def test_every_pool_of_the_process(database: Database) -> None:
 
 
 def test_instrument_all_twice_with_a_provider(database: Database) -> None:
-    """A provider that is given later gets the pools that were met before."""
+    """A provider that is given later gets the pools that were instrumented before."""
     reader = InMemoryMetricReader()
     with pool_exporter.instrument_all():
         engine = database.engine(pool_logging_name="met")
@@ -375,7 +375,7 @@ with pool_exporter.instrument_all():
     assert "1" == printed
 
 
-def test_our_failure_costs_the_application_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_snapshot_costs_the_application_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the package's snapshot fails, the application's metrics are collected, and a hook error is counted."""
     reader, engine = InMemoryMetricReader(), database.engine()
     shared = sdk.MeterProvider([reader], shutdown_on_exit=False)
@@ -489,7 +489,7 @@ def test_collections_on_many_threads(database: Database) -> None:
     assert [160] * 4 == [total + left for total, left in zip(totals, rest, strict=True)]
 
 
-class TellingReader(MetricReader):
+class SummingReader(MetricReader):
     """A reader that adds up what it gets, on any thread."""
 
     def __init__(self) -> None:
@@ -505,7 +505,7 @@ class TellingReader(MetricReader):
 
 def test_one_reader_on_many_threads(database: Database) -> None:
     """A reader that is flushed while it collects gets each delta once."""
-    reader, engine = TellingReader(), database.engine(pool_size=5)
+    reader, engine = SummingReader(), database.engine(pool_size=5)
     pool_exporter.instrument(engine, meter_provider=provider("finished", reader))
 
     def collect() -> None:

@@ -25,7 +25,7 @@ def provider(*readers: Any, **options: Any) -> Any:
     return sdk.MeterProvider(readers, shutdown_on_exit=False, **options)
 
 
-def test_each_reader_is_asked_about() -> None:
+def test_each_reader_gets_added_metrics() -> None:
     """Readers that are there and readers that come later get what is added."""
     readers = [InMemoryMetricReader() for _ in range(3)]
     real = provider(*readers[:2])

@@ -280,7 +280,7 @@ def test_a_failing_processor_costs_nothing(tracing: Tracing, is_down: bool, capl
     assert (1, 0, 0 if is_down else 1) == (counted, pool.pending + pool.used, pool.checkouts)
 
 
-def test_telling_raises_nothing(tracing: Tracing) -> None:
+def test_failing_span_raises_nothing(tracing: Tracing) -> None:
     """A failure to create a span is counted, and does not reach the caller."""
     tracing.provider.add_span_processor(Broken())
     instrumented, before = pool_exporter.instrument(tracing.engine(0)), errors.count
@@ -319,7 +319,7 @@ def test_what_is_no_duration_is_refused(tracing: Tracing, seconds: float) -> Non
 
 
 def test_all_pools(tracing: Tracing) -> None:
-    """`instrument_all(trace_waits=...)` traces the pools that are instrumented and those that are met."""
+    """`instrument_all(trace_waits=...)` traces the pools that are instrumented and those that are found later."""
     instrumented, met = tracing.database.engine(), tracing.database.engine()
     pool_exporter.instrument(instrumented)
     with (

@@ -19,7 +19,7 @@ def summed(
 
 
 def test_few_names_stay_themselves() -> None:
-    """Below the cap nothing is folded."""
+    """Below the limit each name has series of its own."""
     counts: dict[LabelValues, dict[str, int]] = {("a", "shop"): {"idle": 1}, ("", "shop"): {"idle": 2}}
 
     assert counts == summed(LabelCardinalityLimit(), counts)

@@ -53,7 +53,7 @@ def test_driver_that_is_not_installed(url: str, package: str, extra: str, monkey
     assert "geheim" not in str(caught.value)
 
 
-def test_aliases_are_ours_and_not_the_drivers() -> None:
+def test_aliases_are_not_passed_to_the_driver() -> None:
     """Other names of the server are taken out of the URL before a driver sees them."""
     target = parse_target(
         "postgresql://u@db/x?pool_exporter_alias=primary:5432&pool_exporter_alias=10.0.0.1:6000&ssl=true"

@@ -252,7 +252,7 @@ def test_class_that_others_wrapped() -> None:
         Pool.connect = original  # type: ignore[method-assign]  # as it was
 
 
-def test_dropped_pools_are_not_met() -> None:
+def test_dropped_pools_are_not_instrumented() -> None:
     """What dispose() left behind is not taken for a pool of the application's, nor is a dropped engine's."""
     engine = Database().engine(logging_name="kept")
     for _ in range(3):
@@ -301,7 +301,7 @@ def test_one_that_cannot_be_instrumented(monkeypatch: pytest.MonkeyPatch) -> Non
         assert errors.count > 0
 
 
-def test_proxies_are_not_asked() -> None:
+def test_objects_that_raise_are_skipped() -> None:
     """An object with a `__class__` that raises does no harm."""
 
     def unbound(_: object) -> Any:

@@ -1,4 +1,4 @@
-"""A SQLAlchemy that cannot be measured stops nothing: used connections are shown, and that this is all."""
+"""A SQLAlchemy that cannot be measured stops nothing: only used connections are shown, and a metric says so."""
 
 import gc
 import logging
@@ -83,7 +83,7 @@ def test_pool_without_a_count_has_no_number() -> None:
     assert instrument(Database().engine(NullPool)).snapshot().value("count") is None
 
 
-def test_it_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_warning_and_metric(caplog: pytest.LogCaptureFixture) -> None:
     """One WARNING names what is missing and the cure, and the metric is 1."""
     assert 0 == snapshot().degraded
 
@@ -169,7 +169,7 @@ class Odd(QueuePool):
     answer: object = None
 
     def checkedout(self) -> int:
-        """Answer as a later release may."""
+        """Return what a later release might."""
         if self.answer is None:
             raise RuntimeError("no count")
         return self.answer  # type: ignore[return-value]  # likewise

@@ -30,7 +30,7 @@ def test_owner_is_read_as_written(name: str, expected: str, slot: int) -> None:
     assert expected == read_owner(slots, slot)
 
 
-def test_last_row_is_the_last_words() -> None:
+def test_last_slot_ends_where_the_slots_end() -> None:
     """The details of the last slot end where the slots end."""
     slots = new_slots()
     write_owner(slots, LAST, "x" * 16)
@@ -41,7 +41,7 @@ def test_last_row_is_the_last_words() -> None:
     assert all(slots[-layout.OWNER_NAME_SLOTS :])
 
 
-def test_connection_without_a_row_has_nothing_beside_it() -> None:
+def test_untracked_connection_has_no_details() -> None:
     """An untracked connection has no details."""
     slots = new_slots()
     write_owner(slots, 0, "name")

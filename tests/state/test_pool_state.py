@@ -499,7 +499,7 @@ def test_replaced_pools_connections_do_not_saturate_the_new_one(clock: FakeClock
     assert (0, 13.0) == (read(state).used, read(state).saturated_seconds)
 
 
-def test_replaced_pool_may_still_serve_who_waits_there(clock: FakeClock) -> None:
+def test_replaced_pool_may_still_serve_its_callers(clock: FakeClock) -> None:
     """A caller that gets a connection of the old pool, found there or opened, does not saturate the new one."""
     state = PoolState(clock, 1)
     found = state.opened()

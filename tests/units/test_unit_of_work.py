@@ -80,7 +80,7 @@ def test_end_keeps_the_name_that_there_is() -> None:
     assert isinstance(unit.code, CodeType)
 
 
-def test_end_lets_go_of_the_request() -> None:
+def test_end_frees_the_request() -> None:
     """Nothing of the application is alive for a unit that has ended."""
     request = Request()
     weak, unit = ref(request), Unit(origin=request)

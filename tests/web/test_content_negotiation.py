@@ -185,6 +185,6 @@ def test_long_headers_take_linear_time(piece: str) -> None:
         ("gzip;q=nonsense", False),
     ],
 )
-def test_gzip_is_sent_to_who_takes_it(accept_encoding: str, expected: bool) -> None:
+def test_gzip_is_sent_where_it_is_accepted(accept_encoding: str, expected: bool) -> None:
     """Gzip needs a quality above 0, by name or by `*`, and not below that of no compression."""
     assert expected == accepts_gzip(accept_encoding)

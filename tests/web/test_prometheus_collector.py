@@ -29,7 +29,7 @@ def collector(snapshot: Snapshot = SNAPSHOT) -> "pool_exporter.PoolCollector":
     return pool_exporter.PoolCollector(lambda: snapshot)
 
 
-def test_collector_shows_what_our_own_page_shows() -> None:
+def test_collector_shows_what_the_metrics_page_shows() -> None:
     """The page of a registry with this collector alone is that of /metrics."""
     registry = CollectorRegistry()
     registry.register(collector())

@@ -141,7 +141,7 @@ def test_page_says_what_the_snapshot_says(accept: str, parse: Parse) -> None:
 
 @FORMATS
 def test_exporters_own_metrics_are_read_back(accept: str, parse: Parse) -> None:
-    """The exporter's health belongs to no pool, and what a sidecar tells is there with every value of its labels."""
+    """The exporter's health belongs to no pool, and what a sidecar reports is there with every value of its labels."""
     samples = {
         (sample.name, *sample.labels.values()): sample.value
         for family in parse(scrape(accept))
@@ -225,7 +225,7 @@ def test_no_series_stands_twice(accept: str, parse: Parse) -> None:
 def test_every_metric_is_on_every_page(accept: str, parse: Parse, snapshot: Snapshot) -> None:
     """The page has the families of the catalogue, in its order, also before the first pool is instrumented.
 
-    Those that a sidecar alone can tell are on its pages only.
+    Those that only a sidecar knows are on its pages only.
     """
     shown = [metric for metric in METRICS if metric in POOL_METRICS or snapshot.value(metric.field) is not None]
 

@@ -225,7 +225,7 @@ def test_flipped_bytes_are_a_file_or_corrupt(flips: list[tuple[int, int]]) -> No
     assert isinstance(result, WorkerFile | CorruptFile)
 
 
-def test_labels_that_are_not_ours_are_left_out() -> None:
+def test_unknown_labels_are_left_out() -> None:
     """Only the configuration labels of the catalogue are taken from a file: any other text is ignored."""
     data = filled()
     at = entries_at(data)

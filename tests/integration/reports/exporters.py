@@ -289,7 +289,7 @@ EXPORTER_ROWS: Final = (
         "the most wanted format that there is, with its type; text 0.0.4 otherwise",
         (
             "tests/web/test_content_negotiation.py::test_real_clients_get_their_format",
-            "tests/web/test_content_negotiation.py::test_gzip_is_sent_to_who_takes_it",
+            "tests/web/test_content_negotiation.py::test_gzip_is_sent_where_it_is_accepted",
         ),
     ),
     Row(
