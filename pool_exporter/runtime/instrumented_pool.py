@@ -23,7 +23,7 @@ class InstrumentedPool:
     def __init__(self, hooks: ref[PoolHooks], monitor: PoolMonitor, storage: Storage) -> None:
         self.hooks, self.monitor, self._storage = hooks, monitor, storage
         self._free_slots: finalize[[Slots], PoolState] | None = None
-        #: The slots that were left last, until the next heartbeat: a thread may be inside a transition of theirs.
+        #: The slots that were left last, until the next heartbeat: a thread may still be storing in them.
         self._moved: MovedSlots | None = None
         self._set_finalizer()
 

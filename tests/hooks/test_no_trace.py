@@ -421,7 +421,8 @@ def test_thousand_engines() -> None:
     live_and_die(1000, instrument)
     after = census()
 
-    assert {} == {kind: number for kind, number in (after - before).items() if number > 50}
+    # One object that each engine leaves would be a thousand; fewer come with the names that are left.
+    assert {} == {kind: number for kind, number in (after - before).items() if number > 200}
     for kind in (PoolHooks, PoolState, Connection):
         assert before[kind.__name__] == after[kind.__name__]
     assert len(snapshot().pools) < series + 100  # As many as the collector leaves for a while.
