@@ -10,8 +10,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from importlib import import_module
+from errno import ENOSYS
 from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,11 +51,9 @@ class Storage:
         self._left: WorkerFiles | None = None
         #: The hook errors and failures of the directory that are in files which this process has left.
         self._errors_left = (0, 0)
-        if directory is not None:
-            # Not at the first event: a child that is forked while another thread imports it would wait for it for ever.
-            with suppress(ImportError, AttributeError):
-                import_module("pool_exporter.workers.file_writer")
-            build()
+        #: Imported here: where a child is forked while another thread imports it, the child's first event would wait
+        #: for the import for ever.
+        self._make_files = _no_files if directory is None else _writer()
 
     @property
     def is_shared(self) -> bool:
@@ -86,12 +83,10 @@ class Storage:
         if self.directory is None or self._worker is not None:
             return
         try:
-            from pool_exporter.workers.file_writer import WorkerFiles  # An application in memory never loads it.
-
-            self._worker, self.is_usable = WorkerFiles(self.directory, build()["version"]), True
+            self._worker, self.is_usable = self._make_files(self.directory), True
             left, self._left = self._left, None
             self._ended += [] if left is None else left.deleted()
-        except (OSError, ImportError, AttributeError) as error:  # The latter two where a system call does not exist.
+        except (OSError, AttributeError) as error:  # The latter where a system call does not exist.
             self.is_usable = False
             self.errors += 1
             if self.errors == 1:
@@ -192,7 +187,20 @@ class Storage:
 
 def _reader(directory: Path) -> "DirectoryReader | None":
     try:
-        from pool_exporter.workers.directory_snapshot import DirectoryReader  # As in `start()`.
+        from pool_exporter.workers.directory_snapshot import DirectoryReader  # An application in memory never loads it.
     except ImportError:
         return None
     return DirectoryReader(directory)
+
+
+def _writer() -> "Callable[[Path], WorkerFiles]":
+    try:
+        from pool_exporter.workers.file_writer import WorkerFiles  # Likewise.
+    except (ImportError, AttributeError):
+        return _no_files
+    version = build()["version"]  # It may import modules too.
+    return lambda directory: WorkerFiles(directory, version)
+
+
+def _no_files(_: Path) -> "WorkerFiles":
+    raise OSError(ENOSYS, "this system has no function that it needs")
