@@ -137,7 +137,7 @@ METRICS = (
         "pool_exporter.otlp_push_age",
         Kind.GAUGE,
         "s",
-        "Time since the last push that arrived.",
+        "Time since the last push that arrived; before the first, since the process began to push.",
         "otlp_push_age_seconds",
     ),
 )

@@ -130,7 +130,7 @@ POOL_METRICS = (
         _CONNECTION + "use_time",
         Kind.HISTOGRAM,
         "s",
-        "Time from the checkout of a connection to its return.",
+        "Time from the checkout of a connection to its return, its close or its detach().",
         "use_time",
     ),
     Metric(_POOL + "checkouts", Kind.COUNTER, "{checkout}", "Connections that the pool handed out.", "checkouts"),
@@ -183,14 +183,14 @@ POOL_METRICS = (
         _POOL + "used_peak",
         Kind.GAUGE,
         "{connection}",
-        "Highest number of used connections in the last 60 seconds.",
+        "Highest number of used connections in the last 60 to 65 seconds; of several workers, the sum.",
         "used_peak",
     ),
     Metric(
         _POOL + "pending_peak",
         Kind.GAUGE,
         "{request}",
-        "Highest number of waiting callers in the last 60 seconds.",
+        "Highest number of waiting callers in the last 60 to 65 seconds; of several workers, the sum.",
         "pending_peak",
     ),
     Metric(
@@ -227,8 +227,8 @@ POOL_METRICS = (
         _POOL + "saturated",
         Kind.COUNTER,
         "s",
-        "Total time in which every place of the pool was used or lost; while one's connection is being opened, it is "
-        "neither. Its rate is the fraction of time.",
+        "Total time in which every place of the pool was used or lost; one whose connection is being opened is "
+        "neither. Its rate is the fraction of time; of several workers, the sum of their fractions.",
         "saturated_seconds",
     ),
     Metric(
@@ -256,7 +256,8 @@ POOL_METRICS = (
         _POOL + "lost_places",
         Kind.GAUGE,
         "{place}",
-        "Places that SQLAlchemy's pool counts as checked out and that no connection occupies; they do not come back.",
+        "Places that SQLAlchemy's pool counts as checked out although no connection occupies them. Only dispose(), "
+        "which makes a new pool, gives them back.",
         "lost_places",
     ),
     Metric(_POOL + "info", Kind.INFO, "1", "Configuration of the pool as labels; always 1.", "info"),

@@ -127,7 +127,7 @@ SERVER_METRICS: Final = (
         _SERVER + "held",
         Kind.GAUGE,
         "{connection}",
-        "Connections used for 10 seconds and longer, by what the database server does for them.",
+        "Connections used for 10 seconds or longer, and at the last query already, by what the database server does.",
         "held",
         HELD_STATES,
         _POOL,
