@@ -38,7 +38,7 @@ def _ended() -> Panel:
         "Workers that ended",
         "Worker processes that ended per second: stopped in order, crashed while a connection was used, or lost.",
         "stopped ones at each rollout, and where workers are replaced after a number of requests.",
-        "crashed: out of memory, or killed by the master process after a time-out; see its log. lost: it ended without "
+        "crashed: out of memory, or killed by the master process after a timeout; see its log. lost: it ended without "
         "a sign, while no connection was used.",
         units.OpsPerSecond,
     )

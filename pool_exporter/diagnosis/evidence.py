@@ -16,7 +16,7 @@ LATE_SHARE: Final = 0.5
 
 
 def look_seconds(timeout_seconds: float) -> float:
-    """Return how long a caller of a pool with this time-out waits before the wait counts, in seconds."""
+    """Return how long a caller of a pool with this timeout waits before the wait counts, in seconds."""
     return min(1.0, timeout_seconds / 4)
 
 
@@ -29,12 +29,12 @@ class Evidence:
         used: Connections that are checked out.
         pending: Callers that wait because no place is left.
         is_async: Whether it is a pool of asyncio.
-        timeout_seconds: The pool's time-out.
+        timeout_seconds: The pool's timeout.
         at_timeout: Whether a caller has just timed out.
         wait_seconds: How long that caller has waited; else how long the oldest waiter has.
         oldest_wait_seconds: How long the oldest waiter has waited, 0 without one.
         is_stuck: Whether nothing was granted for at least half of the wait; at the watchdog, between its two looks.
-        seconds_since_timeout: Since the last time-out; infinite without one.
+        seconds_since_timeout: Since the last timeout; infinite without one.
         n_fresh: Holders that are not lost, do not execute, and are within the usual use time.
         n_lost: Holders that no code is left to return, older than 0.1 s.
         n_self: Holders that wait for this pool themselves, older than 0.1 s.
@@ -94,7 +94,7 @@ class Evidence:
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether a caller timed out, or the oldest waiter has waited for 1 s or a quarter of the time-out."""
+        """Whether a caller timed out, or the oldest waiter has waited for 1 s or a quarter of the timeout."""
         is_long = self.oldest_wait_seconds >= look_seconds(self.timeout_seconds)
         return self.at_timeout or (self.pending > 0 and is_long)
 
@@ -105,7 +105,7 @@ class Evidence:
 
     @property
     def is_late(self) -> bool:
-        """Whether a time-out came late, by 0.5 s or 5 %, while no caller got a connection: something was blocked."""
+        """Whether a timeout came late, by 0.5 s or 5 %, while no caller got a connection: something was blocked."""
         over = self.wait_seconds - self.timeout_seconds
         return self.at_timeout and self.is_stuck and over >= max(0.5, 0.05 * self.timeout_seconds)
 

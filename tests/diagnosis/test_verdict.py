@@ -119,7 +119,7 @@ def test_a_leak_stays_one_with_more_lost(evidence: Evidence, more: int) -> None:
 
 @given(evidences())
 def test_healthy_when_no_caller_waits(evidence: Evidence) -> None:
-    """Without a waiter, a time-out, a failing server or a lost connection a pool is healthy, whatever else it does."""
+    """Without a waiter, a timeout, a failing server or a lost connection a pool is healthy, whatever else it does."""
     calm = replace(evidence, pending=0, at_timeout=False, failed_opens=0, n_lost=0, seconds_since_timeout=inf)
 
     assert verdict(calm) == "healthy"
@@ -127,7 +127,7 @@ def test_healthy_when_no_caller_waits(evidence: Evidence) -> None:
 
 @given(evidences())
 def test_not_healthy_while_a_caller_waits(evidence: Evidence) -> None:
-    """At a time-out, and a minute after it, no pool is healthy."""
+    """At a timeout, and a minute after it, no pool is healthy."""
     assert verdict(replace(evidence, at_timeout=True)) != "healthy"
     assert verdict(replace(evidence, seconds_since_timeout=60.0)) != "healthy"
 

@@ -74,6 +74,14 @@ def test_links_lead_to_pages_and_headings_that_exist(page: Path) -> None:
         assert not anchor or anchor in anchors(file), link
 
 
+def test_index_links_to_every_page() -> None:
+    """A reader finds each page from the first one; the runbooks are found from docs/reference/alerts.md."""
+    index = DOCS / "index.md"
+    linked = {(DOCS / link.partition("#")[0]).resolve() for link in LINK.findall(index.read_text())}
+
+    assert set() == set(DOCS.rglob("*.md")) - linked - {index} - set((DOCS / "runbooks").iterdir())
+
+
 @EACH_PAGE
 def test_pages_of_the_site_link_only_to_the_site(page: Path) -> None:
     """A page of docs/ names files of the repository, and links to pages of docs/: the site has no others."""

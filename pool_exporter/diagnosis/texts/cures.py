@@ -96,7 +96,7 @@ CURES: Final[dict[str, Cure]] = {
     ),
     "starved": Cure(
         "the interpreter stood still",
-        "The time-out came late, although no event loop is used: the threads of the process did not run. A C extension "
+        "The timeout came late, although no event loop is used: the threads of the process did not run. A C extension "
         "kept the GIL, the container was throttled at its CPU limit, or the machine swapped.",
         "Look for a C extension that keeps the GIL, for CPU throttling and for swapping, and run fewer threads. The "
         "pool is not the cause: leave its size.",

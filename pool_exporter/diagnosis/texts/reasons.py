@@ -105,7 +105,7 @@ def _loop_blocked(e: Evidence) -> str:
     if e.is_loop_unanswered:
         return f"A callback posted to the event loop has not run for {duration(e.oldest_wait_seconds)} or so."
     if e.is_late:
-        return f"The time-out of {duration(e.timeout_seconds)} came after {duration(e.wait_seconds)}."
+        return f"The timeout of {duration(e.timeout_seconds)} came after {duration(e.wait_seconds)}."
     late = duration(e.loop_late_seconds)
     return f"The event loop was behind for {e.loop_late_share:.0%} of the time, by {late} on average."
 
@@ -137,9 +137,7 @@ def _healthy(e: Evidence) -> str:
 
 
 def _late(e: Evidence) -> str:
-    return (
-        f"The time-out of {duration(e.timeout_seconds)} came after {duration(e.wait_seconds)}, without an event loop."
-    )
+    return f"The timeout of {duration(e.timeout_seconds)} came after {duration(e.wait_seconds)}, without an event loop."
 
 
 def _too_small(e: Evidence) -> str:
