@@ -15,6 +15,7 @@ from pool_exporter.state.aggregate import only_counters
 from pool_exporter.state.layout import Slots, new_slots
 from pool_exporter.state.pool_slots import MovedSlots
 from pool_exporter.state.pool_state import PoolState
+from pool_exporter.state.unit_uses import UnitUses
 
 
 class InstrumentedPool:
@@ -22,10 +23,11 @@ class InstrumentedPool:
 
     def __init__(self, hooks: ref[PoolHooks], monitor: PoolMonitor, storage: Storage) -> None:
         self.hooks, self.monitor, self._storage = hooks, monitor, storage
-        self._free_slots: finalize[[Slots], PoolState] | None = None
+        self._free_slots: finalize[[Slots, UnitUses], PoolState] | None = None
         #: The slots that were left last, until the next heartbeat: a thread may still be storing in them.
         self._moved: MovedSlots | None = None
         self._set_finalizer()
+        self._add_units_of_file()
 
     @property
     def state(self) -> PoolState | None:
@@ -62,6 +64,7 @@ class InstrumentedPool:
             self._moved = state.move_to(slots, before)
             monitor.before = None
             self._set_finalizer()
+            self._add_units_of_file()
 
     def leave_file(self) -> None:
         """Go on in memory with what is open, and leave what was counted in the file."""
@@ -69,8 +72,15 @@ class InstrumentedPool:
         if state is not None and self.is_in_file:
             self._add_late_stores()
             self._cancel_finalizer()
+            self.write_units()
             self.monitor.keep_counters()
             state.leave_counters(new_slots())
+
+    def write_units(self) -> None:
+        """Write into the file what units of work hold and have used."""
+        state = self.state
+        if state is not None and self._storage.has(state.slots):
+            self._storage.write_units(state.slots, state.unit_uses.ns_by_name.copy(), state.unit_holders())
 
     @guarded
     def restart_after_fork(self, storage: Storage, new_state: Callable[[int, Slots], PoolState]) -> None:
@@ -89,11 +99,17 @@ class InstrumentedPool:
         if state is not None and moved is not None:
             state.add_late_stores(moved)
 
+    def _add_units_of_file(self) -> None:
+        """Go on with the uses by unit of an earlier pool, whose counters the slots have."""
+        state = self.state
+        if state is not None and self._storage.has(state.slots):
+            state.unit_uses.add_all(self._storage.units_of(state.slots))
+
     def _set_finalizer(self) -> None:
         """Have the slots given back, at the latest when the pool and the last of its connections are gone."""
         state = self.state
         if state is not None and self._storage.directory is not None:
-            self._free_slots = finalize(state, self._storage.free, state.slots)
+            self._free_slots = finalize(state, self._storage.free, state.slots, state.unit_uses)
             self._free_slots.atexit = False  # A pool that lives until the process ends was not dropped.
 
     def _cancel_finalizer(self) -> None:
@@ -107,6 +123,12 @@ def is_idle(pools: Sequence[InstrumentedPool], storage: Storage) -> bool:
     states = [pool.state for pool in pools]
     is_busy = any(state is not None and (state.used or state.pending) for state in states)
     return not is_busy and storage.pools_in_file == sum(pool.is_in_file for pool in pools)
+
+
+def write_units(pools: Sequence[InstrumentedPool]) -> None:
+    """Write into the files of this process what units of work hold and have used."""
+    for pool in pools:
+        pool.write_units()
 
 
 def leave_files(pools: Sequence[InstrumentedPool], storage: Storage) -> None:

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from errno import ENOSYS
 from operator import add
 from pathlib import Path
@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.state.aggregate import Counted
 from pool_exporter.state.layout import Slots, new_slots
+from pool_exporter.state.unit_uses import UnitUses, summed
 from pool_exporter.version import build
 
 if TYPE_CHECKING:
@@ -44,7 +46,9 @@ class Storage:
         self._worker: WorkerFiles | None = None
         self._in_file: set[int] = set()
         self._reader = None if directory is None else _reader(directory)
-        self._reading = threading.Lock()
+        self._reading, self._writing_units = threading.Lock(), threading.Lock()
+        #: The uses by unit of ended pools of which the slots are in a file, until they are written there.
+        self._late_units: list[tuple[Slots, UnitUses]] = []
         #: The ended pools of files that were deleted.
         self._ended: list[tuple[PoolIdentity, Sequence[int]]] = []
         #: The files that this process has left, while it has no other: mapped, they show which connections it has.
@@ -98,6 +102,7 @@ class Storage:
 
     def new_slots(self, identity: PoolIdentity, config: PoolConfig) -> Slots:
         """Return slots for a pool: in a file with the counters of an ended pool of the same identity, or in memory."""
+        self._write_late_units()
         slots = None if self._worker is None else self._allocated(self._worker, identity, config)
         if slots is None:
             return new_slots()
@@ -108,12 +113,34 @@ class Storage:
         """Return whether these slots are in a file, which keeps their counters when their pool has ended."""
         return id(slots) in self._in_file
 
-    def keep(self, identity: PoolIdentity, counters: Sequence[int]) -> bool:
+    def units_of(self, slots: Slots) -> Mapping[str, int]:
+        """Return the uses by unit that are in a file beside these slots."""
+        rows = None if self._worker is None else self._worker.units(slots)
+        return {} if rows is None else rows.ns_by_name
+
+    def write_units(self, slots: Slots, ns_by_name: Mapping[str, int], held: Sequence[tuple[int, str]] = ()) -> None:
+        """Write what units use of the pool with these slots beside them, if they are in a file.
+
+        Args:
+            slots: The slots of the pool.
+            ns_by_name: Nanoseconds of ended uses by the name of the unit.
+            held: The slot of each tracked checkout with a unit, and the name of the unit.
+        """
+        rows = None if self._worker is None else self._worker.units(slots)
+        # A signal handler that ends the process may interrupt the thread that is writing.
+        if rows is not None and self._writing_units.acquire(blocking=False):
+            try:
+                rows.write(ns_by_name, held)
+            finally:
+                self._writing_units.release()
+
+    def keep(self, identity: PoolIdentity, counted: Counted) -> bool:
         """Add the counters of an ended pool to the file, and return whether there was space for them."""
         slots = self.new_slots(identity, PoolConfig())
         if not self.has(slots):
             return False
-        slots[:] = array("q", map(add, slots, counters))
+        slots[:] = array("q", map(add, slots, counted.slots))
+        self.write_units(slots, summed(self.units_of(slots), counted.units))
         self.free(slots)
         return True
 
@@ -122,9 +149,18 @@ class Storage:
         taken, self._ended = self._ended, []
         return taken
 
-    def free(self, slots: Slots) -> None:
-        """Note that the pool of *slots* has ended; its file keeps the counters."""
+    def free(self, slots: Slots, uses: UnitUses | None = None) -> None:
+        """Note that the pool of *slots* has ended; its file keeps the counters.
+
+        The garbage collector may call this, in the middle of any code.
+
+        Args:
+            slots: The slots of the pool.
+            uses: What units have used of it, which is written at the next occasion.
+        """
         if self._worker is not None and id(slots) in self._in_file:
+            if uses is not None:
+                self._late_units.append((slots, uses))
             self._in_file.discard(id(slots))
             self._worker.free(slots)
 
@@ -139,6 +175,7 @@ class Storage:
             self._ended += self._worker.ended()
             self._worker, self._in_file = None, set()
         self.start()
+        self._write_late_units()
         if self._worker is not None:
             self._worker.dropped = dropped
             self._write_heartbeat(self._worker)
@@ -154,6 +191,7 @@ class Storage:
         No slots in them may be written afterwards. They are unmapped when no reference to their slots is left; if they
         have connections that a probe knows by their pids, not before this process has another file.
         """
+        self._write_late_units()
         if self._worker is not None:
             self._write_heartbeat(self._worker)
             self._errors_left = errors.count, self.errors
@@ -164,14 +202,20 @@ class Storage:
         """Begin without files in a forked child; return what unmaps the parent's when no pool uses them any more."""
         parent, self._worker, self._left = self._worker, None, None
         self._in_file, self.errors, self._errors_left = set(), 0, (0, 0)
-        self._reading, self._ended = threading.Lock(), []
+        self._reading, self._writing_units, self._ended, self._late_units = threading.Lock(), threading.Lock(), [], []
         self.is_usable = self.directory is not None
         return (lambda: None) if parent is None else parent.unmap
 
     def mark_ended(self) -> None:
         """Write into its files that this process ends in order."""
+        self._write_late_units()
         if self._worker is not None:
             self._worker.mark_ended()
+
+    def _write_late_units(self) -> None:
+        late, self._late_units = self._late_units, []
+        for slots, uses in late:
+            self.write_units(slots, uses.ns_by_name)
 
     def _write_heartbeat(self, worker: "WorkerFiles") -> None:
         hook_errors, own_errors = self._errors_left

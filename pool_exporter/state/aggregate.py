@@ -107,7 +107,7 @@ def as_final_counters(slots: Slots, heartbeat: int) -> list[int]:
     checkouts, callers = taken(slots, layout.CHECKOUT_TIMES), taken(slots, layout.PENDING_TIMES)
     used = len(checkouts) + slots[layout.UNTRACKED_CHECKOUTS]
     pending = len(callers) + slots[layout.UNTRACKED_PENDING]
-    end = max(heartbeat - slots[layout.ORIGIN], slots[layout.SATURATED_SINCE], *checkouts, *callers, 0)
+    end = last_moment(slots, heartbeat) - slots[layout.ORIGIN]
     dead[layout.LOST_NS] += max(0, used * end - sum(checkouts) - slots[layout.UNTRACKED_CHECKOUTS_SINCE])
     dead[layout.FAILED_NS] += max(0, pending * end - sum(callers) - slots[layout.UNTRACKED_PENDING_SINCE])
     dead[layout.SATURATED] += still_saturated(slots, used, end)
@@ -116,6 +116,12 @@ def as_final_counters(slots: Slots, heartbeat: int) -> list[int]:
         dead[slot] = 0
     dead[layout.LIMIT] = -1
     return dead
+
+
+def last_moment(slots: Slots, heartbeat: int) -> int:
+    """Return when the uses of a process end that has ended: at its last sign of life, of its monotonic clock in ns."""
+    times = slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS]
+    return slots[layout.ORIGIN] + max(heartbeat - slots[layout.ORIGIN], slots[layout.SATURATED_SINCE], *times, 0)
 
 
 class Counted(NamedTuple):

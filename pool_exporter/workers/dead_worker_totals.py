@@ -6,7 +6,7 @@ file is. compaction.py decides when files are added to it.
 
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import gt
 from pathlib import Path
@@ -16,6 +16,7 @@ from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.state.aggregate import added, as_final_counters, is_busy
 from pool_exporter.state.pool_slots import UNLIMITED
+from pool_exporter.state.unit_uses import summed
 from pool_exporter.workers.file_format import CLOSED, OPEN
 from pool_exporter.workers.file_reader import ReadFile, opened, size_of
 from pool_exporter.workers.schema_translation import SCHEMA, translator
@@ -35,7 +36,7 @@ OTHER_POOL: Final = PoolIdentity("other")
 
 _POOLS_READ_MAX: Final = 2 * POOLS_MAX + 1
 """Earlier releases kept 4,096 pools, and OTHER_POOL."""
-_BRACKETS_MAX: Final = 2 * _POOLS_READ_MAX + 10_000
+_BRACKETS_MAX: Final = 5 * _POOLS_READ_MAX + 10_000
 """More lists and objects than any totals have: `[]` 30 million times would be 1.6 GB in memory."""
 _COMMAS_MAX: Final = 1024 * POOLS_MAX
 
@@ -51,6 +52,7 @@ class Totals:
         hook_errors: Errors of the dead workers' hooks.
         transport_errors: Failed attempts of dead workers to write to the shared directory.
         pools_merged: How many pools were added to OTHER_POOL.
+        units: Of pools that units of work have used, nanoseconds by the name of the unit.
     """
 
     slots: Mapping[PoolIdentity, list[int]] = field(default_factory=dict)
@@ -59,6 +61,7 @@ class Totals:
     hook_errors: int = 0
     transport_errors: int = 0
     pools_merged: int = 0
+    units: Mapping[PoolIdentity, Mapping[str, int]] = field(default_factory=dict)
 
     def with_files(self, dead: Iterable[ReadFile], last_shown: Mapping[str, int] | None = None) -> "Totals":
         """Return the totals with the counters of dead workers added.
@@ -67,7 +70,7 @@ class Totals:
             dead: The files of dead workers.
             last_shown: For a file's name, the time in nanoseconds up to which a page has shown it (last_shown.py).
         """
-        slots, ended, compacted = dict(self.slots), dict(self.ended), dict(self.compacted)
+        slots, ended, compacted, units = dict(self.slots), dict(self.ended), dict(self.compacted), dict(self.units)
         hook_errors, transport_errors, merged = self.hook_errors, self.transport_errors, self.pools_merged
         dead = list(dead)
         for found in dead:
@@ -83,8 +86,11 @@ class Totals:
                 merged += is_other
                 final = as_final_counters(entry.slots, until)
                 slots[identity] = added((slots[identity], final) if identity in slots else (final,))
+                used = entry.units.final(entry.slots, found.file.heartbeat, until)
+                if used:
+                    units[identity] = summed(units.get(identity, {}), used)
         kept = dict.fromkeys(list(compacted)[-COMPACTED_MAX:])
-        return Totals(slots, kept, ended, hook_errors, transport_errors, merged)
+        return Totals(slots, kept, ended, hook_errors, transport_errors, merged, units)
 
     def is_behind(self, before: "Totals") -> bool:
         """Return whether these are older than *before*, or begun anew: the file was deleted or replaced.
@@ -120,11 +126,20 @@ class Totals:
             combine(before.hook_errors, self.hook_errors),
             combine(before.transport_errors, self.transport_errors),
             combine(before.pools_merged, self.pools_merged),
+            {
+                identity: _combined(before.units.get(identity, {}), self.units.get(identity, {}), combine)
+                for identity in {**before.units, **self.units}
+                if identity in slots
+            },
         )
 
 
 def _sum(one: int, other: int) -> int:
     return one + other
+
+
+def _combined(one: Mapping[str, int], other: Mapping[str, int], combine: Callable[[int, int], int]) -> dict[str, int]:
+    return summed({name: combine(one.get(name, 0), other.get(name, 0)) for name in {**one, **other}})
 
 
 def _highest(one: list[int], other: list[int]) -> list[int]:
@@ -199,7 +214,20 @@ def _decoded(stored: Mapping[str, object]) -> Totals:
     ended = dict(zip(ends, _counts(list(ends.values())), strict=True))
     hook_errors, transport_errors, merged = _counts(stored["counts"])
     compacted = dict.fromkeys(map(str, _list(stored["folded"])))
-    return Totals(slots, compacted, ended, hook_errors, transport_errors, merged + _merge_surplus(slots))
+    merged += _merge_surplus(slots)
+    return Totals(slots, compacted, ended, hook_errors, transport_errors, merged, _units(stored, slots))
+
+
+def _units(stored: Mapping[str, object], slots: Mapping[PoolIdentity, object]) -> dict[PoolIdentity, dict[str, int]]:
+    """Return the units of the pools; an earlier release stores none."""
+    units: dict[PoolIdentity, dict[str, int]] = {}
+    for pool in _list(stored.get("units", [])):
+        values, used = _list(pool)
+        own, ns_by_name = PoolIdentity(*map(str, _list(values))), _mapping(used)
+        ns = dict(zip(ns_by_name, _counts(list(ns_by_name.values())), strict=True))
+        identity = own if own in slots else OTHER_POOL
+        units[identity] = summed(units.get(identity, {}), ns)
+    return units
 
 
 def _merge_surplus(slots: dict[PoolIdentity, list[int]]) -> int:
@@ -249,5 +277,6 @@ def _encoded(totals: Totals) -> bytes:
         "folded": list(totals.compacted),
         "ended": totals.ended,
         "counts": (totals.hook_errors, totals.transport_errors, totals.pools_merged),
+        "units": [(identity.values(), units) for identity, units in totals.units.items()],
     }
     return json.dumps(stored, separators=(",", ":")).encode()

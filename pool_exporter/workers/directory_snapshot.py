@@ -27,6 +27,7 @@ from pool_exporter.state.aggregate import ProcessSlots, aggregate, aggregate_con
 from pool_exporter.state.decode import decode, live_pool
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.shown_pool import ShownPool
+from pool_exporter.state.unit_uses import UnitTotals, ended_totals
 from pool_exporter.version import build
 from pool_exporter.workers.compaction import Compactor
 from pool_exporter.workers.dead_worker_totals import OTHER_POOL
@@ -45,13 +46,22 @@ LABEL_CHARACTERS_MAX: Final = 192 * SHOWN_MAX
 _log = logging.getLogger("pool_exporter")
 
 
+class _PoolParts:
+    """What one scrape has gathered of a pool: its part in each process, and the configurations of living workers."""
+
+    __slots__ = ("configs", "slots", "units")
+
+    def __init__(self) -> None:
+        self.slots: list[ProcessSlots] = []
+        self.configs: list[PoolConfig] = []
+        self.units: list[UnitTotals] = []
+
+
 @dataclass(slots=True)
 class _Scrape:
-    """What one scrape has gathered so far: for each pool its parts, and the configurations of its living workers."""
+    """What one scrape has gathered so far."""
 
-    pools: dict[PoolIdentity, tuple[list[ProcessSlots], list[PoolConfig]]] = field(
-        default_factory=lambda: defaultdict(lambda: ([], []))
-    )
+    pools: dict[PoolIdentity, _PoolParts] = field(default_factory=lambda: defaultdict(_PoolParts))
     set_aside: list[CorruptFile] = field(default_factory=list)
     #: The files of each process that are not in the totals.
     processes: dict[bytes, list[ReadFile]] = field(default_factory=lambda: defaultdict(list))
@@ -117,7 +127,9 @@ class DirectoryReader:
                 last_shown = read_last_shown(self.directory)
             self._gather(scrape, found, (last_shown or {}).get(found.name, 0))
         for identity, slots in totals.slots.items():
-            self._parts(scrape, identity)[0].append((slots, layout.SECOND))
+            parts = self._parts(scrape, identity)
+            parts.slots.append((slots, layout.SECOND))
+            parts.units.append(ended_totals(totals.units.get(identity, {})))
             scrape.pools_instrumented += slots[layout.INSTRUMENTED]
             scrape.pools_ended += slots[layout.INSTRUMENTED]
         if scrape.shown:
@@ -155,20 +167,16 @@ class DirectoryReader:
             scrape.pools_ended += max(0, instrumented - is_open)
             if self._for_servers and found.is_alive and (is_open or not file.is_owned):
                 scrape.live.append(_live_pool(entry, now, file))
+            parts = self._parts(scrape, identity if is_open else replace(identity, instance=""))
             if is_open:
-                self._add_living(scrape, entry, identity, now)
+                _add_living(parts, entry, now, file.heartbeat)
                 if is_busy(entry.slots):
                     scrape.shown[file.writer.file_uuid] = now
             else:
-                final = as_final_counters(entry.slots, until)
-                self._parts(scrape, replace(identity, instance=""))[0].append((final, now))
+                parts.slots.append((as_final_counters(entry.slots, until), now))
+                parts.units.append(ended_totals(entry.units.final(entry.slots, file.heartbeat, until)))
 
-    def _add_living(self, scrape: _Scrape, entry: PoolEntry, identity: PoolIdentity, now: int) -> None:
-        parts, configs = self._parts(scrape, identity)
-        parts.append(at_one_moment(entry.slots, now))
-        configs.append(entry.config)
-
-    def _parts(self, scrape: _Scrape, identity: PoolIdentity) -> tuple[list[ProcessSlots], list[PoolConfig]]:
+    def _parts(self, scrape: _Scrape, identity: PoolIdentity) -> _PoolParts:
         """Return the parts of a pool; of a pool for which there is no series left, those of OTHER_POOL."""
         if identity != OTHER_POOL and identity not in self._identities:
             characters = self._label_characters + sum(map(len, identity.values()))
@@ -214,16 +222,23 @@ class DirectoryReader:
         )
 
     def _pools(self, scrape: _Scrape) -> Iterator[PoolSnapshot]:
-        for identity, (parts, configs) in scrape.pools.items():
-            config = aggregate_config(configs) if configs else PoolConfig(None, None, {})
-            pool = _decoded(parts, identity, config)
+        for identity, parts in scrape.pools.items():
+            config = aggregate_config(parts.configs) if parts.configs else PoolConfig(None, None, {})
+            pool = _decoded(parts.slots, identity, config)
             if pool is None:  # Impossible numbers in one file must not hide the other workers' part.
-                possible = [part for part in parts if _decoded([part], identity, config) is not None]
+                possible = [part for part in parts.slots if _decoded([part], identity, config) is not None]
                 fault = CorruptFile(identity.name, "its numbers describe no possible pool")
-                scrape.set_aside += [fault] * (len(parts) - len(possible))
+                scrape.set_aside += [fault] * (len(parts.slots) - len(possible))
                 pool = _decoded(possible, identity, config)
             if pool is not None:
-                yield self._shown[identity].next(pool)
+                yield self._shown[identity].next(pool, parts.units)
+
+
+def _add_living(parts: _PoolParts, entry: PoolEntry, now: int, written: int) -> None:
+    slots, moment = at_one_moment(entry.slots, now)
+    parts.slots.append((slots, moment))
+    parts.units.append(entry.units.totals(slots, written, moment))
+    parts.configs.append(entry.config)
 
 
 def _live_pool(entry: PoolEntry, now: int, file: WorkerFile) -> LivePool:

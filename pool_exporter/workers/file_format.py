@@ -5,15 +5,15 @@ This docstring is the protocol between writer and readers. The other modules of 
 Layout. Files are little-endian; a big-endian machine keeps its pools in memory. All slots are aligned to 8 bytes. The
 size never changes after creation:
 
-    0        256      entries_at                              entries_at + entry_bytes
-    | header | schema | entry 0: length, state, JSON | slots  | entry 1 ...   | zeros up to total_bytes
+    0        256              entries_at                              entries_at + entry_bytes
+    | header | schema | texts | entry 0: length, state, JSON | slots | units | entry 1 ...
 
 - The *header* (256 bytes, `HEADER`) has magic, versions, sizes, the offsets of what follows, the six values that
   change (`ENTRIES` to `TRANSPORT_ERRORS`), and a description of the process that writes the file (`Writer`).
 - The *schema* is JSON that says which slot holds which value (schema_translation.py), with a digest in the header. It
   lets a reader of another release find the values that it knows.
 - A *pool entry* has a head (length of the JSON, state of the pool), the pool's identity and configuration as JSON, and
-  the pool's slots.
+  the pool's slots. What is between the schema and the first entry, and behind the slots of each, unit_table.py has.
 
 What the writer does, and when:
 
@@ -53,6 +53,7 @@ from typing import Final
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state.layout import SLOT_COUNT
 from pool_exporter.workers.schema_translation import SCHEMA
+from pool_exporter.workers.unit_table import NO_UNITS, TEXTS_BYTES_MIN, WORDS, EntryUnits
 
 MAGIC: Final = b"POOLEXP\0"
 BYTE_ORDER: Final = 0x01020304
@@ -61,7 +62,7 @@ MINOR: Final = 0
 HEADER_BYTES: Final = 256
 FILE_BYTES: Final = 64 * 1024
 IDENTITY_BYTES: Final = 1024
-ENTRY_BYTES: Final = IDENTITY_BYTES + SLOT_COUNT * 8
+ENTRY_BYTES: Final = IDENTITY_BYTES + (SLOT_COUNT + WORDS) * 8
 ENTRIES_MAX: Final = 14
 """Pool entries in a file that this version writes."""
 
@@ -134,6 +135,7 @@ class PoolEntry:
     config: PoolConfig
     state: int
     slots: MutableSequence[int]
+    units: EntryUnits = NO_UNITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +168,9 @@ def new_file(writer: Writer) -> bytes:
         ValueError: The schema leaves no space for `ENTRIES_MAX` pools.
     """
     schema = json.dumps(SCHEMA, separators=(",", ":")).encode()
-    at = _aligned(HEADER_BYTES + len(schema))
-    if at + ENTRIES_MAX * ENTRY_BYTES > FILE_BYTES:
-        raise ValueError(f"a schema of {len(schema)} bytes leaves no space for {ENTRIES_MAX} pools")
+    at = FILE_BYTES - ENTRIES_MAX * ENTRY_BYTES
+    if aligned(HEADER_BYTES + len(schema)) + TEXTS_BYTES_MIN > at:
+        raise ValueError(f"a schema of {len(schema)} bytes leaves no space for {ENTRIES_MAX} pools and their texts")
     offsets = (HEADER_BYTES, len(schema), digest_of(schema), at, ENTRY_BYTES, ENTRIES_MAX, IDENTITY_BYTES)
     changing = (0, OPEN, writer.monotonic, 0, 0, 0)
     times_and_pids = (writer.created, writer.monotonic, writer.pid, writer.pid_start)
@@ -183,6 +185,12 @@ def entries_at(data: bytes | bytearray | memoryview) -> int:
     """Return the offset of the first pool entry in a file that `new_file` made."""
     at: int = HEADER.unpack_from(data)[9]
     return at
+
+
+def texts_at(data: bytes | bytearray | memoryview) -> int:
+    """Return the offset of the texts in a file that `new_file` made."""
+    schema_at, schema_bytes = HEADER.unpack_from(data)[6:8]
+    return aligned(schema_at + schema_bytes)
 
 
 def new_entry(identity: PoolIdentity, config: PoolConfig) -> bytes:
@@ -210,5 +218,6 @@ def digest_of(schema: bytes) -> bytes:
     return blake2s(schema, digest_size=16).digest()
 
 
-def _aligned(size: int) -> int:
+def aligned(size: int) -> int:
+    """Return the next offset that 8 divides."""
     return (size + 7) // 8 * 8

@@ -14,6 +14,7 @@ from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import INFO_LABELS
 from pool_exporter.state import layout
+from pool_exporter.workers import unit_table
 from pool_exporter.workers.file_format import (
     BYTE_ORDER,
     CLOSED,
@@ -29,9 +30,11 @@ from pool_exporter.workers.file_format import (
     PoolEntry,
     WorkerFile,
     Writer,
+    aligned,
     digest_of,
 )
 from pool_exporter.workers.schema_translation import translator
+from pool_exporter.workers.unit_table import WORDS, read_texts, read_units
 
 Translate = Callable[[Sequence[int]], list[int]]
 """Turns the slots of a file into slots in the order of this version's layout."""
@@ -97,19 +100,23 @@ def _content(data: bytes, fields: Sequence[int], digest: bytes, *ids: bytes) -> 
         raise ValueError("its entries reach beyond its end")
     if min(heartbeat, hook_errors, dropped, transport_errors, *fields[19:25]) < 0:
         raise ValueError("its header has a number below 0")
-    slot_count, translate = _translator(data[schema_at : schema_at + schema_bytes], digest)
+    slot_count, translate, has_units = _translator(data[schema_at : schema_at + schema_bytes], digest)
     if slots_at < ENTRY_HEAD.size or slots_at + slot_count * 8 > entry_bytes:
         raise ValueError("its slots reach beyond their entry")
     starts = range(first, first + count * entry_bytes, entry_bytes)
-    entries = tuple(_entry(data[at : at + entry_bytes], slots_at, slot_count, translate) for at in starts)
+    texts = read_texts(data[aligned(schema_at + schema_bytes) : first]) if has_units else None
+    entries = tuple(_entry(data[at : at + entry_bytes], slots_at, slot_count, translate, texts) for at in starts)
     file_uuid, process_uuid, boot, version = ids
     writer = Writer(file_uuid, process_uuid, boot, version, *fields[19:25])
     return WorkerFile(writer, state, heartbeat, hook_errors, dropped, transport_errors, entries)
 
 
 @lru_cache(maxsize=16)
-def _translator(schema: bytes, digest: bytes) -> tuple[int, Translate]:
-    """Return how many slots a schema describes, and what translates them. Cached: all workers of a release have it."""
+def _translator(schema: bytes, digest: bytes) -> tuple[int, Translate, bool]:
+    """Return how many slots a schema describes, what translates them, and whether it has this version's unit table.
+
+    Cached: all workers of a release have it.
+    """
     if digest_of(schema) != digest:
         raise ValueError("its schema is damaged")
     try:
@@ -120,10 +127,10 @@ def _translator(schema: bytes, digest: bytes) -> tuple[int, Translate]:
     slot_count = described["words"]
     if type(slot_count) is not int:  # In JSON 282.0 equals 282, and no slice takes it.
         raise ValueError(f"its schema has {slot_count!r} slots")
-    return slot_count, translate
+    return slot_count, translate, described.get("unit_table") == unit_table.SCHEMA
 
 
-def _entry(data: bytes, slots_at: int, slot_count: int, translate: Translate) -> PoolEntry:
+def _entry(data: bytes, slots_at: int, slot_count: int, translate: Translate, texts: Sequence[str] | None) -> PoolEntry:
     length, state = ENTRY_HEAD.unpack_from(data)
     if not 0 <= length <= min(IDENTITY_READ_MAX, slots_at - ENTRY_HEAD.size) or state not in (OPEN, CLOSED):
         raise ValueError("the head of an entry is damaged")
@@ -135,7 +142,10 @@ def _entry(data: bytes, slots_at: int, slot_count: int, translate: Translate) ->
     is_small = translate is list and not data[slots_at + 7 : slots_at + layout.SERVER_PIDS * 8 : 8].strip(b"\0")
     if not is_small and _has_impossible(slots[: layout.SERVER_PIDS]):
         raise ValueError("an entry has an impossible number")
-    return PoolEntry(identity, config, state, slots)
+    if texts is None:
+        return PoolEntry(identity, config, state, slots)
+    behind = slots_at + slot_count * 8
+    return PoolEntry(identity, config, state, slots, read_units(data[behind : behind + WORDS * 8], texts))
 
 
 def _has_impossible(numbers: Sequence[int]) -> bool:

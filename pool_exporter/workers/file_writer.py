@@ -21,6 +21,7 @@ from pool_exporter.workers.dead_worker_totals import compacted_names
 from pool_exporter.workers.file_format import CLOSED, OPEN
 from pool_exporter.workers.mapped_file import MappedFile
 from pool_exporter.workers.process_info import this_process
+from pool_exporter.workers.unit_table import UnitRows
 from pool_exporter.workers.volume import FULL, keep_reserve
 
 FILES_MAX: Final = 256
@@ -114,6 +115,10 @@ class WorkerFiles:
             make_space(self._directory, MAKE_SPACE_SECONDS)
             file = MappedFile(self._directory, writer)
         self._files.append(file)
+
+    def units(self, slots: object) -> UnitRows | None:
+        """Return what writes the units of the pool with these slots; None if no file of this process has them."""
+        return next((file.units(slots) for file in self._files if file.has(slots)), None)
 
     def free(self, slots: Slots) -> None:
         """Mark the pool with these slots as ended. The next pool of its identity goes on with its counters."""

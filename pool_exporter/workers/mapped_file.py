@@ -35,8 +35,10 @@ from pool_exporter.workers.file_format import (
     entries_at,
     new_entry,
     new_file,
+    texts_at,
 )
 from pool_exporter.workers.file_reader import MODE, TEMPORARY, name_of, try_lock
+from pool_exporter.workers.unit_table import WORDS, TextTable, UnitRows
 from pool_exporter.workers.volume import CREATE, allocate
 
 _UNKNOWN: Final = frozenset({EACCES, EIO, EPERM, ESTALE})
@@ -62,6 +64,10 @@ class MappedFile:
         self._slots = memoryview(self._map).cast("q")
         self._entries_at = entries_at(memoryview(self._map))
         self._views = [self._slots]
+        #: By the id() of the slots of each entry: what units use of it.
+        self._units: dict[int, UnitRows] = {}
+        data = memoryview(self._map)
+        self._texts = TextTable(data[texts_at(data) : self._entries_at])
 
     def allocate(self, identity: PoolIdentity, config: PoolConfig) -> Slots | None:
         """Return the slots of a new pool entry, or None if the file has no space for one."""
@@ -71,10 +77,19 @@ class MappedFile:
         start = self._entries_at + count * ENTRY_BYTES
         self._map[start : start + IDENTITY_BYTES] = new_entry(identity, config)
         first = (start + IDENTITY_BYTES) // 8
-        view = self._slots[first : first + SLOT_COUNT]
+        view, words = self._slots[first : first + SLOT_COUNT], first + SLOT_COUNT
         self._views.append(view)
+        self._units[id(view)] = UnitRows(self._slots[words : words + WORDS], self._texts)
         self._slots[ENTRIES] = count + 1  # Last: readers see the entry from here on.
         return cast("Slots", view)
+
+    def has(self, slots: object) -> bool:
+        """Return whether these are the slots of an entry of this file."""
+        return id(slots) in self._units
+
+    def units(self, slots: object) -> UnitRows:
+        """Return what writes the units of the pool entry that has these slots."""
+        return self._units[id(slots)]
 
     def set_state(self, slots: object, state: int) -> None:
         """Set the state of the pool entry that has these slots to OPEN or CLOSED."""
@@ -130,6 +145,9 @@ class MappedFile:
 
     def unmap(self) -> None:
         """Close the mapping without unlocking the file. No slots of it may be used afterwards."""
+        for rows in self._units.values():
+            rows.release()
+        self._texts.release()
         for view in reversed(self._views):
             view.release()
         self._map.close()

@@ -16,6 +16,7 @@ from typing import Final
 from pool_exporter.metrics.pool_metrics import BUCKETS
 from pool_exporter.state import layout
 from pool_exporter.state.slot_table import Field, Shape
+from pool_exporter.workers import unit_table
 
 Slots = Sequence[int]
 
@@ -52,6 +53,7 @@ SCHEMA: Final[Mapping[str, object]] = {
     "owner_row": layout.OWNER_NAMES,
     "owner_words": layout.OWNER_NAME_SLOTS,
     "row_count": layout.TRACKED_MAX,
+    "unit_table": unit_table.SCHEMA,
     "window_ns": layout.WINDOW_NS,
     "windows": layout.WINDOWS,
 }

@@ -159,7 +159,7 @@ def test_too_many_pools_or_too_long_names_are_refused() -> None:
     with pytest.raises(CorruptFile, match="at most 256"):
         parse(bytes(data), "f")
     with pytest.raises(ValueError, match="head of an entry"):
-        file_parser._entry(ENTRY_HEAD.pack(9_000, OPEN) + bytes(20_000), 10_000, 1, list)
+        file_parser._entry(ENTRY_HEAD.pack(9_000, OPEN) + bytes(20_000), 10_000, 1, list, None)
 
 
 @pytest.mark.parametrize(
