@@ -32,6 +32,8 @@ _NO_THREADS: Final[Mapping[int, int]] = MappingProxyType({})
 class Standing:
     """What an owner does at one moment.
 
+    It is for the report that asks for it, and may not be kept longer, because it refers to tasks.
+
     Attributes:
         activity: "executing", "opening", "waiting_for_pool", "own_code", "ended" or "unknown".
         now: Up to four frames of the application, innermost first, outside of a call into the driver; of libraries

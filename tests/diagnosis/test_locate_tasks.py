@@ -1,11 +1,13 @@
 """Tasks: what each does and where it is, through real engines, on each event loop, from inside it and from outside."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import aiosqlite
 import pytest
@@ -14,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import Session
 from sqlalchemy.util import await_only
 
+from pool_exporter.diagnosis import locate, stacks
 from pool_exporter.diagnosis.frames import text_of
-from tests.diagnosis.loops import FROM, LOOPS, Look, look_inside, names, run
+from tests.diagnosis.loops import FROM, LOOPS, Look, look_from_thread, look_inside, names, run
 
 
 class Scene:
@@ -260,5 +263,70 @@ def test_task_that_has_not_begun(loop: str) -> None:
 
         assert "own_code" == found.activity
         assert ["begin"] == names(found.now)
+
+    run(loop, main())
+
+
+class Local:
+    """A local variable of the application."""
+
+
+@LOOPS
+@FROM
+def test_nothing_is_kept_alive(loop: str, look: Look) -> None:
+    """What a task's functions refer to is freed when it ends, while the result of a report goes on."""
+
+    async def main() -> None:
+        is_there, go_on = asyncio.Event(), asyncio.Event()
+        made: list[ref[Local]] = []
+
+        async def inner(local: Local) -> None:
+            made.append(ref(local))
+            is_there.set()
+            await go_on.wait()
+
+        async def outer() -> None:
+            await asyncio.gather(inner(Local()))
+
+        gc.collect()
+        gc.disable()
+        task = asyncio.create_task(outer())
+        await is_there.wait()
+        found = await look(task)
+        child = await look(found.waits_for[0])
+        go_on.set()
+        await task
+
+        assert [None] == [each() for each in made]
+        assert ["inner"] == names(child.now)
+
+    try:
+        run(loop, main())
+    finally:
+        gc.enable()
+
+
+@LOOPS
+def test_without_the_gil(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a build without the GIL the tasks of the calling thread's event loop are read, and no others."""
+    for module in (locate, stacks):
+        monkeypatch.setattr(module, "has_gil", lambda: False)
+
+    async def main() -> None:
+        go_on = asyncio.Event()
+
+        async def work() -> None:
+            await go_on.wait()
+
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        inside, outside = await look_inside(task), await look_from_thread(task)
+        itself = await look_inside(asyncio.current_task())
+        go_on.set()
+        await task
+
+        assert ["work"] == names(inside.now)
+        assert ("unknown", ()) == (outside.activity, outside.frames)
+        assert "main" in names(itself.now)
 
     run(loop, main())
