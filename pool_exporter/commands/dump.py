@@ -114,7 +114,7 @@ def _by_process(scanned: DirectoryScan, totals: Totals) -> list[list[ReadFile]]:
 def _process(files: Sequence[ReadFile]) -> Json:
     writer = files[0].file.writer
     heartbeat = max(found.file.heartbeat for found in files)
-    now = monotonic_of(writer)
+    now = max(heartbeat, monotonic_of(writer))
     # What a process held when it ended did not grow older after its last heartbeat.
     moment = now if any(found.is_alive for found in files) else heartbeat
     return {

@@ -19,6 +19,7 @@ from pool_exporter.state.pool_slots import UNLIMITED
 from pool_exporter.state.unit_uses import summed
 from pool_exporter.workers.file_format import CLOSED, OPEN
 from pool_exporter.workers.file_reader import ReadFile, opened, size_of
+from pool_exporter.workers.last_shown import shown_until
 from pool_exporter.workers.schema_translation import SCHEMA, translator
 from pool_exporter.workers.volume import replace_file
 
@@ -79,7 +80,7 @@ class Totals:
             transport_errors += found.file.transport_errors
             end = end_reason([each for each in dead if each.file.writer.process_uuid == found.file.writer.process_uuid])
             ended[end] = ended.get(end, 0) + found.file.is_first
-            until = max(found.file.heartbeat, (last_shown or {}).get(found.name, 0))
+            until = shown_until(found, (last_shown or {}).get(found.name, 0))
             for entry in found.file.entries:
                 is_other = entry.identity not in slots and len(slots) >= POOLS_MAX
                 identity = OTHER_POOL if is_other else entry.identity

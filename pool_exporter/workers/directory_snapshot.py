@@ -34,8 +34,8 @@ from pool_exporter.workers.dead_worker_totals import OTHER_POOL
 from pool_exporter.workers.file_format import OPEN, PoolEntry, WorkerFile
 from pool_exporter.workers.file_memory import FileMemory
 from pool_exporter.workers.file_reader import ReadFile, scan
-from pool_exporter.workers.last_shown import note_shown, read_last_shown
-from pool_exporter.workers.process_info import monotonic_of
+from pool_exporter.workers.last_shown import note_shown, read_last_shown, shown_until
+from pool_exporter.workers.process_info import WriterClocks
 from pool_exporter.workers.worker_state import state_of
 
 SHOWN_MAX: Final = 4096
@@ -97,7 +97,7 @@ class DirectoryReader:
         self._for_servers = for_servers
         self._compactor = Compactor(directory)
         self._highest = (0, 0, 0, 0)
-        self._memory = FileMemory()
+        self._memory, self._clocks = FileMemory(), WriterClocks()
         #: The pools that have series of their own, for as long as this reader lives.
         self._identities: set[PoolIdentity] = set()
         self._label_characters = 0
@@ -111,6 +111,7 @@ class DirectoryReader:
         """
         started = time.perf_counter()
         scanned = scan(self.directory)
+        self._clocks.keep({found.file.writer.file_uuid for found in scanned.files})
         self._attempt(partial(self._compactor.compact, scanned, self._memory.replaced(scanned)))
         # Last of all: what was compacted after the files were read is in the totals, and named in them.
         are_totals_new = self._attempt(self._compactor.refresh)
@@ -148,7 +149,7 @@ class DirectoryReader:
         return True
 
     def _gather(self, scrape: _Scrape, found: ReadFile, last_shown: int) -> None:
-        file, now = found.file, monotonic_of(found.file.writer)
+        file, now = found.file, self._now_of(found)
         instance = file.writer.process_uuid.hex() if self._per_worker else ""
         scrape.files += 1
         scrape.hook_errors += file.hook_errors
@@ -157,7 +158,7 @@ class DirectoryReader:
         if file.is_owned:
             scrape.processes[file.writer.process_uuid].append(found)
         scrape.dropped += file.dropped if found.is_alive else 0
-        until = max(file.heartbeat, min(last_shown, now))
+        until = shown_until(found, last_shown)
         entries, fault = self._memory.good_entries(found)
         scrape.set_aside += [] if fault is None else [fault]
         for entry in entries:
@@ -176,6 +177,9 @@ class DirectoryReader:
                 parts.slots.append((as_final_counters(entry.slots, until), now))
                 parts.units.append(ended_totals(entry.units.final(entry.slots, file.heartbeat, until)))
 
+    def _now_of(self, found: ReadFile) -> int:
+        return self._clocks.now_of(found.file.writer, found.file.heartbeat)
+
     def _parts(self, scrape: _Scrape, identity: PoolIdentity) -> _PoolParts:
         """Return the parts of a pool; of a pool for which there is no series left, those of OTHER_POOL."""
         if identity != OTHER_POOL and identity not in self._identities:
@@ -192,7 +196,7 @@ class DirectoryReader:
         states = Counter(scrape.ends)
         for files in scrape.processes.values():
             is_counted = any(found.is_alive or found.file.is_first for found in files)
-            states[state_of(files, monotonic_of(files[0].file.writer))] += is_counted
+            states[state_of(files, max(map(self._now_of, files)))] += is_counted
         now = scrape.hook_errors, scrape.transport_errors, scrape.pools_instrumented, scrape.pools_ended
         hook_errors, transport_errors, instrumented, ended = map(max, self._highest, now)
         self._highest = hook_errors, transport_errors, instrumented, ended

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from pool_exporter.errors import CorruptFile
-from pool_exporter.workers.file_reader import FILES_READ_MAX, name_of, opened, size_of, try_lock
+from pool_exporter.workers.file_reader import FILES_READ_MAX, ReadFile, name_of, opened, size_of, try_lock
+from pool_exporter.workers.process_info import has_same_clock
 
 SHOWN: Final = ".shown"
 
@@ -56,6 +57,19 @@ def note_shown(directory: Path, shown: Mapping[bytes, int], listed: frozenset[by
                 os.ftruncate(descriptor, len(content))
         finally:
             os.close(descriptor)
+
+
+def shown_until(found: ReadFile, last_shown: int) -> int:
+    """Return the time up to which the uses of a dead worker count, in nanoseconds of its monotonic clock.
+
+    Args:
+        found: Its file.
+        last_shown: What was noted for the file; 0 if nothing was. If it is a time of this process's clock, and has not
+            come yet, it is not believed.
+    """
+    if has_same_clock(found.file.writer):
+        last_shown = min(last_shown, time.monotonic_ns())
+    return max(found.file.heartbeat, last_shown)
 
 
 def _records(content: bytes) -> dict[bytes, int]:

@@ -5,10 +5,15 @@ Nothing here may know pools or read files of the shared directory.
 
 import os
 import time
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from pool_exporter.workers.file_format import Writer
+
+_HEARTBEATS_NS: Final = 2_000_000_000
+"""Two heartbeats: a worker that is not frozen has written one in that time."""
 
 
 def this_process(process_uuid: bytes, version: str, file_uuid: bytes) -> Writer:
@@ -33,15 +38,52 @@ def this_process(process_uuid: bytes, version: str, file_uuid: bytes) -> Writer:
     )
 
 
+def has_same_clock(writer: Writer) -> bool:
+    """Return whether the writer's monotonic clock is this process's: on the same boot, in the same time namespace."""
+    return writer.boot == boot_id() and writer.time_namespace == _namespace("time")
+
+
 def monotonic_of(writer: Writer) -> int:
     """Return the present time of a writer's monotonic clock, in nanoseconds.
 
-    On the same boot and in the same time namespace it is this process's own clock. Otherwise it is estimated from the
-    wall clock: the time at which the file was created, plus its age.
+    Another clock is estimated from the wall clock: the time at which the file was created, plus its age. It is wrong by
+    as much as the wall clock was set since then; a process that reads repeatedly has `WriterClocks`.
     """
-    if writer.boot == boot_id() and writer.time_namespace == _namespace("time"):
+    if has_same_clock(writer):
         return time.monotonic_ns()
     return writer.monotonic + max(0, time.time_ns() - writer.created)
+
+
+class WriterClocks:
+    """The monotonic clocks of the writers of worker files, for a process that reads the files repeatedly.
+
+    All monotonic clocks go at one rate. So another one is this process's own plus a difference, and each reading of a
+    heartbeat shows the least that the difference can be. The greatest of these is right to the time between two
+    heartbeats. A wall clock that is set makes no age negative or huge: it only makes the first reading more precise,
+    where it is in accord with the heartbeat.
+    """
+
+    def __init__(self) -> None:
+        self._differences: dict[bytes, int] = {}
+
+    def now_of(self, writer: Writer, heartbeat: int) -> int:
+        """Return the present time of the clock of a writer, in nanoseconds; *heartbeat* is its last one that was read.
+
+        A writer that had stopped before its file was read for the first time seems to have stopped then.
+        """
+        own = time.monotonic_ns()
+        if has_same_clock(writer):
+            return own
+        by_wall_clock = monotonic_of(writer)
+        is_plausible = heartbeat <= by_wall_clock <= heartbeat + _HEARTBEATS_NS
+        difference = (by_wall_clock if is_plausible else heartbeat) - own
+        known = self._differences.get(writer.file_uuid, difference)
+        self._differences[writer.file_uuid] = difference = max(known, difference)
+        return own + difference
+
+    def keep(self, file_uuids: Collection[bytes]) -> None:
+        """Forget the writers of other files than these."""
+        self._differences = {uuid: each for uuid, each in self._differences.items() if uuid in file_uuids}
 
 
 def is_running(writer: Writer) -> bool:

@@ -16,7 +16,9 @@ from pool_exporter.state import layout
 from pool_exporter.state.layout import Slots
 from pool_exporter.workers.compaction import LEADER
 from pool_exporter.workers.directory_snapshot import DirectoryReader
+from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.file_writer import WorkerFiles
+from pool_exporter.workers.last_shown import note_shown
 from pool_exporter.workers.worker_state import FROZEN_NS
 from tests.fixtures.health import health
 
@@ -126,6 +128,18 @@ def test_errors_never_fall(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
         shown.append(reader().hook_errors)
 
     assert [3, 3, 4] == shown
+
+
+def test_page_of_the_future_is_not_believed(tmp_path: Path) -> None:
+    """A use of a dead worker counts up to the last page that showed it, and to no time that has not come yet."""
+    worker = Worker(tmp_path)
+    [found] = scan(tmp_path).files
+    uuid = found.file.writer.file_uuid
+    note_shown(tmp_path, {uuid: time.monotonic_ns() + 365 * 86_400 * layout.SECOND}, frozenset({uuid}))
+    worker.worker.unmap()
+    [pool] = DirectoryReader(tmp_path)().pools
+
+    assert 0 < pool.used_seconds < 60
 
 
 def test_step_of_the_wall_clock_makes_no_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
