@@ -16,11 +16,14 @@ from sqlalchemy.pool import Pool
 
 from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.call_stack import failure_type
-from pool_exporter.hooks.checkout_owner import new_threads, task_owner
+from pool_exporter.hooks.callers.waiting import current_caller, wait_began, wait_timed_out
+from pool_exporter.hooks.checkout_owner import new_threads
 from pool_exporter.hooks.method_patches import Method
 from pool_exporter.hooks.pool_binding import ATTRIBUTE, Patch, PoolBinding, Proxied, Record
 from pool_exporter.hooks.sqlalchemy_private import is_known_signature
+from pool_exporter.state.pool_slots import UNLIMITED
 from pool_exporter.state.pool_state import PoolState
+from pool_exporter.units import Unit, current_unit
 
 Connect: TypeAlias = Callable[[Pool], Proxied]
 Return: TypeAlias = Callable[[Pool, Record], None]
@@ -71,39 +74,38 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # eac
     def connect(self: Pool) -> Proxied:  # noqa: C901, PLR0912  # same reason as above: speed
         try:
             binding = self._pool_exporter  # type: ignore[attr-defined]  # set by `PatchSet.open()`
+            if binding is None or binding.patch is not patch:
+                binding = _binding_counted_at(self, patch)
         except AttributeError:  # The patches were removed while this call came in.
+            binding = None
+        if binding is None:
             return connect_of(self)
-        if binding is None or binding.patch is not patch:
-            binding = _binding_counted_at(self, patch)
-            if binding is None:
-                return connect_of(self)
         state: PoolState = binding.state
         try:
             if not state.sentinel[0]:  # The first event, or this state is the parent's of a process forked in C.
                 state.before_event()
                 state = binding.state
-            token = state.acquire_started()
+            token = state.acquire_started(unit := current_unit.get())
         except Exception as error:  # noqa: BLE001  # as in `guarded`, which would cost another call
             errors.report(error)
             return connect_of(self)
-        proxied, wait, threshold = None, -1, 0
+        proxied, wait, is_slow = None, 0, False
         try:
+            if state.used + state.pending > state.limit != UNLIMITED:
+                wait_began(state, token, unit, threads.owner)
             proxied = connect_of(self)
             record: Record = proxied._connection_record  # type: ignore[assignment]  # a new one has its record
-            try:
-                connection = record._pool_exporter or binding.hooks.adopt(record)
-            except AttributeError:  # The patches were removed meanwhile.
-                connection = binding.hooks.adopt(record)
+            # It has no such attribute if the patches were removed meanwhile.
+            connection = getattr(record, ATTRIBUTE, None) or binding.hooks.adopt(record)
             if connection.pool is state:
-                threshold = state.slow_acquire.threshold_ns
-                owner = (task_owner() or threads.owner) if binding.is_async else threads.owner
-                wait = state.acquired(token, connection, record.fairy_ref, owner)
+                wait = state.acquired(token, connection, record.fairy_ref, current_caller(unit, threads.owner))
+                is_slow = wait >= state.slow_acquire.threshold_ns
             else:  # The monitor was closed, and the pool instrumented again, meanwhile: others count the connection.
                 state.acquire_abandoned(token)
         except BaseException as error:
             try:
                 try:
-                    failure = _fail(state, token, error, proxied)
+                    failure = _fail(state, token, error, proxied, unit)
                 except BaseException:
                     state.acquire_abandoned(token)  # Called here, it needs no deeper a stack than `acquire_started`.
                     raise
@@ -112,7 +114,7 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # eac
                 errors.report(own_error)
             if proxied is None:
                 raise
-        if wait >= threshold:
+        if is_slow:
             _report_slow(state, wait, None, None)
         return proxied
 
@@ -203,7 +205,9 @@ def _binding_counted_at(pool: Pool, patch: Patch) -> PoolBinding | None:
         return binding if binding.patch is patch else None
 
 
-def _fail(state: PoolState, token: int, error: BaseException, proxied: Proxied | None) -> tuple[int, str]:
+def _fail(
+    state: PoolState, token: int, error: BaseException, proxied: Proxied | None, unit: Unit | None
+) -> tuple[int, str]:
     """Count a failed acquire.
 
     Returns:
@@ -215,6 +219,8 @@ def _fail(state: PoolState, token: int, error: BaseException, proxied: Proxied |
     if proxied is not None:
         raise error
     error_type = failure_type(error)
+    if error_type == "timeout":
+        wait_timed_out(state, token, unit, threads.owner, error)
     return state.acquire_failed(token, error_type), error_type
 
 

@@ -23,7 +23,7 @@ def catch_up(state: PoolState, connection: Connection, checkout: Reference, sinc
         since: When the connection's last known use began, read before *checkout*.
     """
     if connection.is_idle and checkout is not None and checkout() is not None:
-        state.acquired(None, connection, checkout, None, since)
+        state.acquired(None, connection, checkout, since=since)
 
 
 def correct(state: PoolState, connection: Connection, record: Record, *, is_closing: bool) -> None:

@@ -52,6 +52,16 @@ CLOSE_REASONS = Label(
 ends a task; `not_pooled` is the return of a connection to a NullPool. `discarded` stays last: a reader adds to the
 last value what a writer of another version has counted under a value that the reader does not know."""
 
+VERDICTS = Label(
+    "verdict",
+    (
+        *("leak", "loop_waits", "loop_blocked", "server_full", "server_down", "lost_places", "opening"),
+        *("threads_deadlock", "self_deadlock", "starved", "too_small", "burst", "locks", "slow_queries"),
+        *("held_in_own_code", "unknown"),
+    ),
+)
+"""Why a pool was exhausted: the verdicts of `diagnosis.verdict` but `healthy`. `unknown` stays last, as `discarded`."""
+
 BOUNDS_SECONDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
@@ -171,6 +181,21 @@ POOL_METRICS = (
         "{checkout}",
         "Connections that the application never returned; the garbage collector did.",
         "leaked",
+    ),
+    Metric(
+        _POOL + "exhaustions",
+        Kind.COUNTER,
+        "{report}",
+        "Reports that callers waited for a connection in vain or the server could not be reached, by the cause found.",
+        "exhaustions",
+        VERDICTS,
+    ),
+    Metric(
+        _POOL + "nested_acquires",
+        Kind.COUNTER,
+        "{checkout}",
+        "Connections that a unit of work checked out while it held another one of the same pool.",
+        "nested_acquires",
     ),
     Metric(
         _POOL + "detached",

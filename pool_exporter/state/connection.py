@@ -6,7 +6,10 @@ still alive.
 
 from collections.abc import Callable
 from contextlib import suppress
+from types import CodeType
 from typing import Any, Final, Protocol, TypeAlias
+
+from pool_exporter.state.unit_uses import Unit
 
 IDLE: Final = 0
 USED: Final = 1
@@ -20,6 +23,23 @@ Referent: TypeAlias = Any
 
 Reference: TypeAlias = Callable[[], Referent] | None
 """A weak reference: returns its object, or None when that was collected. None where there is no object."""
+
+
+Frame: TypeAlias = tuple[CodeType, int]
+"""Where a function stands: its code and the offset of the current instruction. It keeps no frame alive."""
+
+Place: TypeAlias = tuple[Frame, ...]
+"""The first frames of the application above a checkout, innermost first; () where they are unknown."""
+
+
+Caller: TypeAlias = tuple[Reference, str, Unit | None, Place]
+"""A caller of `connect()`: the task, thread or greenlet, its name, its unit of work, and where it is. The name is ""
+where it has to be asked for. It is a tuple, because that is the fastest in Python."""
+
+Token: TypeAlias = int | None
+"""What the begin of an acquire returned; None for a use that was found without one."""
+
+NO_CALLER: Final[Caller] = (None, "", None, ())
 
 
 def nothing() -> None:
@@ -39,18 +59,18 @@ class ConnectionTransitions(Protocol):
 class Connection:
     """One opened connection.
 
-    Only `PoolState` and its base change `state`, `since`, `slot` and `owner`. They and the hooks change `checkout`,
+    Only `PoolState` and its base change `state`, `since`, `slot` and `caller`. They and the hooks change `checkout`,
     `is_returning` and `is_lost`. Only the hooks set the rest.
     """
 
     __slots__ = (
         "__weakref__",
+        "caller",
         "checkout",
         "close_reason",
         "identity",
         "is_lost",
         "is_returning",
-        "owner",
         "pool",
         "record",
         "since",
@@ -72,13 +92,33 @@ class Connection:
         #: Whether its proxy had been collected when the return or close began: then the garbage collector returns it.
         #: Later the proxy of a connection that the application returns may be gone as well.
         self.is_lost = False
-        #: The task, thread or greenlet that checked out.
-        self.owner: Reference = None
+        #: The caller that checked it out; of the last use, while it is idle.
+        self.caller = NO_CALLER
         #: SQLAlchemy's connection record, and the id() of the driver's connection, which finds a detached one again.
         self.record: Callable[[], Referent] = nothing
         self.identity = 0
         #: One of `CLOSE_REASONS`, set when it is known before the close; "" until then.
         self.close_reason = ""
+
+    @property
+    def owner(self) -> Reference:
+        """The task, thread or greenlet that checked it out."""
+        return self.caller[0]
+
+    @property
+    def owner_name(self) -> str:
+        """Its name; "" where it has to be asked for it."""
+        return self.caller[1]
+
+    @property
+    def unit(self) -> Unit | None:
+        """The unit of work that checked it out."""
+        return self.caller[2]
+
+    @property
+    def place(self) -> Place:
+        """Where in the application it was checked out."""
+        return self.caller[3]
 
     @property
     def is_used(self) -> bool:

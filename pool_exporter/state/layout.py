@@ -57,6 +57,7 @@ from pool_exporter.metrics.pool_metrics import (
     INVALIDATIONS,
     PEAK_SECONDS,
     PEAK_WINDOWS,
+    VERDICTS,
 )
 from pool_exporter.state.slot_table import Merge, Shape, SlotTable
 
@@ -111,6 +112,8 @@ INSTRUMENTED: Final = TABLE.counter("instrumented", is_shown=False)
 FAILURES: Final = TABLE.labelled_counter("failures", ERROR_TYPES, "acquire_failures")
 CLOSES: Final = TABLE.labelled_counter("closes", CLOSE_REASONS, "closes")
 INVALIDATED: Final = TABLE.labelled_counter("invalidated", INVALIDATIONS, "invalidations")
+EXHAUSTIONS: Final = TABLE.labelled_counter("exhaustions", VERDICTS, "exhaustions")
+NESTED: Final = TABLE.counter("nested_acquires")
 USED_PEAKS: Final = TABLE.peaks("used_peaks")
 PENDING_PEAKS: Final = TABLE.peaks("pending_peaks")
 WAIT: Final = TABLE.histogram("wait")
@@ -149,6 +152,7 @@ def _slots_by_value(start: int) -> dict[str, int]:
 CLOSE_AT: Final = _slots_by_value(CLOSES)
 FAILURE_AT: Final = _slots_by_value(FAILURES)
 INVALIDATION_AT: Final = _slots_by_value(INVALIDATED)
+EXHAUSTION_AT: Final = _slots_by_value(EXHAUSTIONS)
 """The slot of each value of a closed label set."""
 
 Slots: TypeAlias = MutableSequence[int]

@@ -13,10 +13,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 from weakref import ref
 
 from pool_exporter.state import layout
-from pool_exporter.state.connection import Connection, Reference
+from pool_exporter.state.connection import NO_CALLER, Caller, Connection, Reference, Token
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.pool_slots import UNLIMITED
 from pool_exporter.state.pool_state import PoolState
+from pool_exporter.state.unit_uses import Unit
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,7 +54,7 @@ class LockedPoolState(PoolState):
         self.lock = RLock()
         super().abandon_slots()
 
-    def acquire_started(self) -> int:
+    def acquire_started(self, unit: Unit | None = None) -> int:
         """Note that a caller wants a connection, and return its token, as `PoolState` does."""
         with self.lock:
             slots, now, free = self.slots, self.clock() - self.origin, self._free_pending_slots
@@ -71,16 +72,18 @@ class LockedPoolState(PoolState):
             self._tokens[reference] = plain
             self.pending += 1
             self.pending_peak = slots[layout.PENDING_PEAK] = peak
+            if unit is not None and self in unit.held:
+                slots[layout.NESTED] += 1
             return token
 
     def acquired(
-        self, token: int | None, connection: Connection, checkout: Reference, owner: Reference, since: int | None = None
+        self, token: Token, connection: Connection, checkout: Reference, caller: Caller = NO_CALLER, since: int = -1
     ) -> int:
         """End the acquire of *token* with *connection*, and begin its use, as `PoolState` does."""
         with self.lock:
             reference, untracked = _reference(token), self.slots[layout.UNTRACKED_PENDING]
             try:
-                wait = super().acquired(token, connection, checkout, owner, since)
+                wait = super().acquired(token, connection, checkout, caller, since)
             except BaseException:
                 self._end_interrupted(reference, untracked)
                 raise
@@ -102,6 +105,8 @@ class LockedPoolState(PoolState):
 
     def _end(self, reference: "ref[_Caller] | None") -> None:
         token, slots = self._tokens.get(reference), self.slots
+        if token is not None:
+            self.waiting.pop(token, None)
         if token is not None and token > 0:
             self.pending -= 1
             slots[token] = 0

@@ -12,9 +12,12 @@ from weakref import ref
 
 from pool_exporter.state import layout
 from pool_exporter.state.connection import CLOSED, USED, USED_IN_OLD_POOL, Connection, nothing
+from pool_exporter.state.flow import FlowRing
 from pool_exporter.state.layout import Slots, new_slots
+from pool_exporter.state.report_hooks import NO_REPORTS
 from pool_exporter.state.slow_acquire import SlowAcquireHook
-from pool_exporter.state.unit_uses import UnitTotals, UnitUses, add_open, ended_totals
+from pool_exporter.state.unit_uses import Unit, UnitTotals, UnitUses, add_open, ended_totals
+from pool_exporter.state.waiters import Waiters
 
 UNLIMITED: Final = -1
 """The limit of a pool that is never saturated."""
@@ -63,6 +66,9 @@ class PoolSlots:
         self.before_refresh: Callable[[], None] = nothing
         self.slots = new_slots() if slots is None else slots
         self.slow_acquire, self.unit_uses = SlowAcquireHook(), UnitUses()
+        self.waiters, self.flow, self.report_hooks = Waiters(), FlowRing(), NO_REPORTS
+        #: The same dictionary as `waiters.by_token`.
+        self.waiting = self.waiters.by_token
         self.slots[layout.WINDOW] = self.slots[layout.USED_PEAK] = self.slots[layout.PENDING_PEAK] = 0
         self.slots[layout.INSTRUMENTED] += 1
         self.origin = self.slots[layout.ORIGIN] = clock() - 1
@@ -71,6 +77,7 @@ class PoolSlots:
         # These are in slots as well, or derived from them; reading a slot costs more than reading an attribute.
         self.used = self.used_peak = self.pending = self.pending_peak = self.used_in_old_pool = 0
         self.window_end = layout.WINDOW_NS
+        self.flow.restart(0, self.slots, 0)
         self._free_checkout_slots, self._free_pending_slots = list(layout.CHECKOUT_SLOTS), list(layout.PENDING_SLOTS)
 
     def move_to(self, slots: Slots, before: Sequence[int] | None = None) -> "MovedSlots":
@@ -86,6 +93,7 @@ class PoolSlots:
             moved.copied[layout.SATURATED_SINCE] = now
         slots[:] = array("q", moved.copied if before is None else map(add, moved.copied, before))
         self.slots = slots
+        self.flow.restart(now, slots, self.pending)
         return moved
 
     def add_late_stores(self, moved: "MovedSlots") -> None:
@@ -115,6 +123,7 @@ class PoolSlots:
         counters = frozenset(layout.COUNTER_SLOTS)
         slots[:] = array("q", [0 if at in counters else value for at, value in enumerate(self.slots)])
         self.slots = slots
+        self.flow.restart(self.clock() - self.origin, slots, self.pending)
 
     def live_connections(self) -> list[Connection]:
         """Return the connections that are not closed."""
@@ -147,7 +156,7 @@ class PoolSlots:
         """Return what units of work hold now, and what they have used so far, open uses included."""
         now, totals = self.clock() - self.origin, ended_totals(self.unit_uses.ns_by_name.copy())
         for each in self.live_connections():
-            unit = getattr(each, "unit", None)
+            unit = each.unit
             if unit is not None and each.is_used:
                 add_open(totals, unit.name, max(0, now - each.since))
         return totals
@@ -170,6 +179,35 @@ class PoolSlots:
         self.slots[layout.OLDEST] = min(untracked, default=0)
         self.slots[layout.ORPHANED], self.slots[layout.DRIFT] = orphaned, drift
 
+    def exhausted(self, verdict: str) -> None:
+        """Count a report on the exhausted pool, with one of `VERDICTS`."""
+        self.slots[layout.EXHAUSTION_AT[verdict]] += 1
+
+    def invalidated(self, kind: str) -> None:
+        """Count an invalidation, "hard" or "soft"."""
+        self.slots[layout.INVALIDATION_AT[kind]] += 1
+
+    def set_lost_places(self, lost: int) -> None:
+        """Note how many of the pool's places are lost: with the used ones they saturate it."""
+        slots, now = self.slots, self.clock() - self.origin
+        before, since, used, limit = slots[layout.LOST], slots[layout.SATURATED_SINCE], self.used, self.limit
+        if lost == before:
+            return
+        if 0 <= limit <= used and now > since:
+            slots[layout.SATURATED] += now - since
+        slots[layout.LOST] = lost
+        if limit != UNLIMITED:
+            self.pool_limit -= lost - before
+            self.limit = slots[layout.LIMIT] = limit - (lost - before)
+            if self.limit <= used:
+                slots[layout.SATURATED_SINCE] = now
+
+    def _unit_returned(self, unit: Unit, use: int) -> None:
+        """Note that the unit has returned a connection, which it used for *use* nanoseconds."""
+        if self in unit.held:
+            unit.held.remove(self)
+        self.unit_uses.add(unit, use)
+
     def _clear_slot(self, connection: Connection) -> None:
         slot, connection.slot = connection.slot, 0
         if slot:
@@ -182,6 +220,7 @@ class PoolSlots:
         last, window = slots[layout.WINDOW], now // layout.WINDOW_NS
         if window <= last:  # Another thread was faster.
             return
+        self.flow.note(now, slots, pending)
         for passed in range(max(last, window - layout.WINDOWS), window):
             at = passed % layout.WINDOWS
             slots[layout.USED_PEAKS + at] = self.used_peak if passed == last else used

@@ -53,23 +53,28 @@ from pool_exporter.state.connection import (
     DETACHED,
     IDLE,
     IDLE_IN_OLD_POOL,
+    NO_CALLER,
     USED,
     USED_IN_OLD_POOL,
+    Caller,
     Connection,
     Reference,
+    Token,
 )
 from pool_exporter.state.layout import BOUNDS_NS, FIRST_BOUND_NS, USE, USE_SUM, WAIT, WAIT_SUM
 from pool_exporter.state.pool_slots import UNLIMITED, PoolSlots
+from pool_exporter.state.report_hooks import Leak
+from pool_exporter.state.unit_uses import Unit
 
 
 class PoolState(PoolSlots):
     """The transitions of one pool, each called at the moment at which it happens."""
 
-    def acquire_started(self) -> int:
+    def acquire_started(self, unit: Unit | None = None) -> int:
         """Note that a caller wants a connection, and return its token, which the end of the acquire needs.
 
         The token is the index of the caller's slot, which holds when the acquire began; or, if no slot was free, minus
-        that time in nanoseconds since `origin`, which is never 0.
+        that time in nanoseconds since `origin`, which is never 0. *unit* is the caller's unit of work.
         """
         slots, now = self.slots, self.clock() - self.origin
         try:
@@ -83,23 +88,27 @@ class PoolState(PoolSlots):
         pending = self.pending = self.pending + 1
         if pending > self.pending_peak:
             self.pending_peak = slots[layout.PENDING_PEAK] = pending
+        if unit is not None and self in unit.held:
+            slots[layout.NESTED] += 1
         return token
 
-    def acquired(  # noqa: C901, PLR0912  # each function more is a call at each checkout
-        self, token: int | None, connection: Connection, checkout: Reference, owner: Reference, since: int | None = None
+    def acquired(  # noqa: C901, PLR0912  # each function more costs at each checkout
+        self, token: Token, connection: Connection, checkout: Reference, caller: Caller = NO_CALLER, since: int = -1
     ) -> int:
         """End the acquire of *token* with *connection*, and begin its use; return the wait in nanoseconds.
 
-        A connection that was found used has no *token*. Then *since* is when its last known use began, and nothing is
-        done if another use has begun since.
+        Without a token it was found used: *since* is when its last known use began; a later one makes this void.
         """
-        # The pool has it back from its last user; the call of `returned` for that is still to come.
-        if connection.is_returning:
+        if connection.is_returning:  # The pool has it back from its last user; that `returned` is still to come.
             self.returned(connection, connection.checkout)
         slots, now, wait = self.slots, self.clock() - self.origin, 0
         if now >= self.window_end:
             self._start_peak_window(now)
+        if caller[2] is not None and connection.is_idle:
+            caller[2].held.append(self)
         if token is not None:
+            if self.waiting:
+                self.waiters.granted(token, now)  # The last call: an interrupt in one must not find the acquire ended.
             wait = now - ((slots[token] or now) if token > 0 else -token)  # 0: it began in slots that were left since.
             bucket = WAIT if wait <= FIRST_BOUND_NS else WAIT + bisect_left(BOUNDS_NS, wait)
             slots[bucket] += 1
@@ -110,14 +119,13 @@ class PoolState(PoolSlots):
                 slots[layout.UNTRACKED_PENDING] -= 1
                 slots[layout.UNTRACKED_PENDING_SINCE] += token
             self.pending -= 1
-        elif since is not None and connection.since != since:
+        elif since >= 0 and connection.since != since:
             return 0
         connection.checkout = checkout
         state = connection.state
         if state == IDLE or state == IDLE_IN_OLD_POOL:
             connection.state = USED if state == IDLE else USED_IN_OLD_POOL
-            connection.owner = owner
-            connection.since = now
+            connection.caller, connection.since = caller, now
             if connection.slot:
                 slots[connection.slot] = now
             else:
@@ -166,6 +174,7 @@ class PoolState(PoolSlots):
         else:
             slots[layout.UNTRACKED_PENDING] -= 1
             slots[layout.UNTRACKED_PENDING_SINCE] += token
+        self.waiting.pop(token, None)
 
     def opened(self, took: int | None = None, *, is_old: bool = False) -> Connection:
         """Return the `Connection` for one that was opened in *took* nanoseconds, or was found open (None)."""
@@ -199,6 +208,7 @@ class PoolState(PoolSlots):
             self._start_peak_window(now)
         use = max(0, now - connection.since)
         bucket = USE if use <= FIRST_BOUND_NS else USE + bisect_left(BOUNDS_NS, use)
+        caller = connection.caller
         state = connection.state  # Read after the last call: StaticPool lends one connection to several threads.
         if (state != USED and state != USED_IN_OLD_POOL) or connection.checkout is not checkout:
             return
@@ -215,7 +225,8 @@ class PoolState(PoolSlots):
             slots[layout.UNTRACKED_CHECKOUTS_SINCE] -= connection.since
         used = self.used
         self.used = used - 1
-        if connection.is_lost:
+        is_lost = connection.is_lost
+        if is_lost:
             connection.is_lost = False
             slots[layout.LEAKED] += 1
         if state == USED_IN_OLD_POOL:
@@ -223,10 +234,10 @@ class PoolState(PoolSlots):
             self.limit = slots[layout.LIMIT] = self.pool_limit + self.used_in_old_pool
         elif used == self.limit and now > slots[layout.SATURATED_SINCE]:  # It began anew since the clock was read.
             slots[layout.SATURATED] += now - slots[layout.SATURATED_SINCE]
-
-    def invalidated(self, kind: str) -> None:
-        """Count an invalidation, "hard" or "soft"."""
-        self.slots[layout.INVALIDATION_AT[kind]] += 1
+        if caller[2] is not None:
+            self._unit_returned(caller[2], use)
+        if is_lost:
+            self.report_hooks.on_leak(Leak(caller, use))
 
     def detached(self, connection: Connection) -> None:
         """Note that the connection has left the pool and is still open."""
@@ -258,21 +269,6 @@ class PoolState(PoolSlots):
         slots[counter] += 1
         self._clear_slot(connection)
         self.connections.pop(id(connection), None)
-
-    def set_lost_places(self, lost: int) -> None:
-        """Note how many of the pool's places are lost: with the used ones they saturate it."""
-        slots, now = self.slots, self.clock() - self.origin
-        before, since, used, limit = slots[layout.LOST], slots[layout.SATURATED_SINCE], self.used, self.limit
-        if lost == before:
-            return
-        if 0 <= limit <= used and now > since:
-            slots[layout.SATURATED] += now - since
-        slots[layout.LOST] = lost
-        if limit != UNLIMITED:
-            self.pool_limit -= lost - before
-            self.limit = slots[layout.LIMIT] = limit - (lost - before)
-            if self.limit <= used:
-                slots[layout.SATURATED_SINCE] = now
 
     def replaced(self, limit: int) -> None:
         """Note that a new pool with its own *limit* takes over, and that what is used now is the old one's."""

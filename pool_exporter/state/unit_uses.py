@@ -14,13 +14,19 @@ from pool_exporter.metrics.unit_use import NONE, OTHER, UNITS_MAX
 
 
 class Unit(Protocol):
-    """What a table of uses needs of a unit of work; see `pool_exporter.units`.
+    """A unit of work, as the state machine sees it; see `pool_exporter.units`.
 
     Attributes:
         final_name: Its name; "" while that may change.
+        held: The pool of each connection that it holds now.
     """
 
     final_name: str
+    held: list[object]
+
+    @property
+    def name(self) -> str:
+        """Its name as it is known now."""
 
     def settled_name(self) -> str:
         """Return its name if that has become final; "" before."""

@@ -34,7 +34,7 @@ connection = state.opened()
 
 def transitions(count):
     for _ in range(count):
-        state.acquired(state.acquire_started(), connection, None, None)
+        state.acquired(state.acquire_started(), connection, None)
         state.released(connection)
 
 def work(idents, ended):

@@ -14,7 +14,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from pool_exporter.metrics.health import DirectoryHealth, PushHealth
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.pool_metrics import BUCKETS, EXPORTER_METRICS, POOL_METRICS
+from pool_exporter.metrics.pool_metrics import BUCKETS, EXPORTER_METRICS, POOL_METRICS, VERDICTS
 from pool_exporter.metrics.snapshot import COUNTERS, Histogram, PoolSnapshot, Snapshot
 from pool_exporter.metrics.unit_use import UnitUse
 from pool_exporter.web import responses
@@ -72,6 +72,8 @@ ORDERS = PoolSnapshot(
         },
         "invalidations": {"hard": 1, "soft": 2},
         "leaked": 1,
+        "exhaustions": {**dict.fromkeys(VERDICTS.values, 0), "leak": 2, "too_small": 1},
+        "nested_acquires": 3,
     },
     detached=1,
     used_peak=15,

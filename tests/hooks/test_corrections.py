@@ -86,7 +86,7 @@ def test_use_that_begins_meanwhile_is_not_ended(
     """
     engine.raw_connection().close()
     (connection,) = hooks.state.live_connections()
-    hooks.state.acquired(None, connection, None, None)  # The end of this use is not known.
+    hooks.state.acquired(None, connection, None)  # The end of this use is not known.
     taken: list[object] = []
 
     Between(monkeypatch, hooks, "has_back", lambda: taken.append(engine.raw_connection()))
@@ -102,7 +102,7 @@ def test_use_ends_only_when_the_record_is_back(
     """A record that is not checked out and not in its pool yet is being returned: its use goes on."""
     engine.raw_connection().close()
     (connection,) = hooks.state.live_connections()
-    hooks.state.acquired(None, connection, None, None)  # The end of this use is not known.
+    hooks.state.acquired(None, connection, None)  # The end of this use is not known.
     idle = engine.pool._pool  # type: ignore[attr-defined]  # a QueuePool's
     record = idle.get()
 

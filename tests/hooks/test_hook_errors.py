@@ -107,6 +107,7 @@ TRANSITIONS = (
 MOVES = ("abandon_slots", "move_to", "leave_counters")
 READERS = (
     "end_lost_acquires",
+    "exhausted",
     "set_lost_places",
     "live_connections",
     "add_late_stores",
@@ -114,6 +115,7 @@ READERS = (
     "fingerprint",
     "set_refreshed",
     "has_twin",
+    "unit_holders",
     "unit_totals",
 )
 

@@ -17,6 +17,7 @@ from pool_exporter.metrics.pool_metrics import (
     INVALIDATIONS,
     POOL_LABELS,
     POOL_METRICS,
+    VERDICTS,
 )
 from pool_exporter.metrics.snapshot import COUNTERS, Counter, Histogram, PoolSnapshot, Snapshot
 from pool_exporter.state.decode import decode
@@ -72,6 +73,8 @@ def test_pool_without_events_is_all_zeros() -> None:
             "closes": dict.fromkeys(CLOSE_REASONS.values, 0),
             "invalidations": dict.fromkeys(INVALIDATIONS.values, 0),
             "leaked": 0,
+            "exhaustions": dict.fromkeys(VERDICTS.values, 0),
+            "nested_acquires": 0,
         },
         detached=0,
         used_peak=0,

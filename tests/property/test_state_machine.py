@@ -107,7 +107,7 @@ class StateMachine(RuleBasedStateMachine):
 
     def _grant(self, thing: Thing, token: int | None, *, is_known: bool) -> None:
         thing.checkout, thing.is_lost = Checkout() if is_known else None, False
-        self.state.acquired(token, thing.connection, None if thing.checkout is None else ref(thing.checkout), None)
+        self.state.acquired(token, thing.connection, None if thing.checkout is None else ref(thing.checkout))
         if thing.since is None and not thing.is_detached:
             thing.since = self.clock()
         self._note()
@@ -199,7 +199,7 @@ class StateMachine(RuleBasedStateMachine):
         """Call a transition of a closed connection, which changes nothing."""
         connection = self.gone[m % len(self.gone)]
         if what == "acquired":
-            self.state.acquired(None, connection, None, None)
+            self.state.acquired(None, connection, None)
         elif what == "closed":
             self.state.closed(connection, "dispose")
         else:

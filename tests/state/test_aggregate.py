@@ -25,13 +25,13 @@ def worker(start: int, uses: int = 1, pending: int = 0, limit: int = -1) -> tupl
     clock = FakeClock(start)
     state = PoolState(clock, limit)
     first = state.opened(1)
-    state.acquired(state.acquire_started(), first, None, None)
+    state.acquired(state.acquire_started(), first, None)
     clock.advance(2)
     state.released(first)
     KEPT.append(first)
     for _ in range(uses):
         KEPT.append(state.opened(1))
-        state.acquired(state.acquire_started(), KEPT[-1], None, None)
+        state.acquired(state.acquire_started(), KEPT[-1], None)
     for _ in range(pending):
         state.acquire_started()
     clock.advance(3)

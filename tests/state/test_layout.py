@@ -55,7 +55,7 @@ def test_no_tracked_slot_has_the_number_zero() -> None:
 def test_slots_of_a_label_are_in_its_order() -> None:
     """The state machine and the reader agree which slot a value of a closed set is counted in."""
     by_start = {layout.CLOSES: layout.CLOSE_AT, layout.FAILURES: layout.FAILURE_AT}
-    by_start[layout.INVALIDATED] = layout.INVALIDATION_AT
+    by_start |= {layout.INVALIDATED: layout.INVALIDATION_AT, layout.EXHAUSTIONS: layout.EXHAUSTION_AT}
     labelled = [field for field in FIELDS if field.shape is Shape.LABELLED]
 
     assert {field.start: list(zip(field.values, field.slots, strict=True)) for field in labelled} == {

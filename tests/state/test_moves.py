@@ -64,7 +64,7 @@ class Pool:
 
     def acquire(self) -> None:
         """Get the connection."""
-        self.state.acquired(self.token, self.connection, ref(self.owner), ref(self.owner))
+        self.state.acquired(self.token, self.connection, ref(self.owner), (ref(self.owner), "", None, ()))
 
     def slots(self) -> Slots:
         """Return the slots as they are a moment after the move."""

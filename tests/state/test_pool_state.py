@@ -45,7 +45,7 @@ def read(state: PoolState) -> PoolSnapshot:
 
 def grant(state: PoolState, connection: Connection) -> Connection:
     """Let a caller acquire *connection* at once."""
-    state.acquired(state.acquire_started(), connection, None, None)
+    state.acquired(state.acquire_started(), connection, None)
     return connection
 
 
@@ -191,7 +191,7 @@ def test_caller_is_pending_until_granted(state: PoolState, clock: FakeClock) -> 
     assert 1 == read(state).pending
 
     clock.advance(2)
-    state.acquired(token, found, None, None)
+    state.acquired(token, found, None)
 
     pool = read(state)
     assert (0, 1, 2.0, 1, 1) == (pool.pending, pool.wait_time.count, pool.wait_time.sum, pool.checkouts, pool.used)
@@ -235,7 +235,7 @@ def read_without_peaks(state: PoolState, before: PoolSnapshot) -> PoolSnapshot:
 
 def test_found_use_is_no_checkout(state: PoolState) -> None:
     """A connection that was found in use is used, since now, without an acquire."""
-    state.acquired(None, kept := state.opened(), None, None)
+    state.acquired(None, kept := state.opened(), None)
 
     pool = read(state)
     assert (1, 0, 0, 0) == (pool.used, pool.pending, pool.wait_time.count, pool.checkouts)
@@ -262,7 +262,7 @@ def _waited(state: PoolState, clock: FakeClock, duration: int, outcome: str) -> 
     token, found = state.acquire_started(), state.opened()
     clock.advance_ns(duration)
     if outcome == "acquired":
-        state.acquired(token, found, None, None)
+        state.acquired(token, found, None)
     else:
         state.acquire_failed(token, outcome)
     state.closed(found, "dispose")
@@ -403,7 +403,7 @@ def test_callers_beyond_the_slots_are_counted(state: PoolState, clock: FakeClock
     assert (number, number) == (pool.pending, pool.pending_peak)
     assert sum(range(1, number + 1)) == pool.pending_seconds
 
-    state.acquired(tokens.pop(), kept := state.opened(), None, None)
+    state.acquired(tokens.pop(), kept := state.opened(), None)
     state.acquire_failed(tokens.pop(), "connect")
     state.acquire_abandoned(tokens.pop())
     for token in tokens:
@@ -555,7 +555,7 @@ def test_peak_is_the_highest_level_and_not_the_last(state: PoolState) -> None:
     tokens = [state.acquire_started() for _ in range(3)]
     kept = [state.opened() for _ in range(3)]
     for token, found in zip(tokens, kept, strict=True):
-        state.acquired(token, found, None, None)
+        state.acquired(token, found, None)
     for found in kept:
         state.released(found)
 
@@ -617,11 +617,11 @@ def test_use_that_ends_without_its_checkout_was_leaked(state: PoolState) -> None
     """When what was handed out is gone before its use ends, the application has lost it."""
     checkout = Caller()
     found = state.opened()
-    state.acquired(state.acquire_started(), found, lambda: checkout, None)
+    state.acquired(state.acquire_started(), found, lambda: checkout)
     state.released(found)
     assert 0 == read(state).leaked
 
-    state.acquired(state.acquire_started(), found, lambda: None, None)
+    state.acquired(state.acquire_started(), found, lambda: None)
     state.released(found)
     state.released(found)
     assert 1 == read(state).leaked
@@ -631,7 +631,7 @@ def test_use_that_ends_without_its_checkout_was_leaked(state: PoolState) -> None
 def test_leak_is_seen_however_the_use_ends(state: PoolState, how: str) -> None:
     """A lost connection may be taken out of the pool, or closed, instead of returned; that is one leak too."""
     found = state.opened()
-    state.acquired(state.acquire_started(), found, lambda: None, None)
+    state.acquired(state.acquire_started(), found, lambda: None)
     state.detached(found) if how == "detached" else state.closed(found, "invalidate")
     state.closed(found, "detached")
 
@@ -734,7 +734,7 @@ def test_locked_transition_waits_for_another(clock: FakeClock) -> None:
 def test_acquire_ends_once(state: PoolState) -> None:
     """An acquire that is abandoned after it was granted, or failed, is no second end, and frees no slot twice."""
     granted, failed = state.acquire_started(), state.acquire_started()
-    state.acquired(granted, kept := state.opened(), None, None)
+    state.acquired(granted, kept := state.opened(), None)
     state.acquire_failed(failed, "timeout")
     for token in (granted, failed):
         state.acquire_abandoned(token)

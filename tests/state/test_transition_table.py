@@ -16,7 +16,7 @@ from tests.fakes import FakeClock
 LIMIT: Final = 5
 
 EVENTS: Final[dict[str, Callable[[PoolState, Connection], object]]] = {
-    "acquired": lambda state, connection: state.acquired(None, connection, ref(FakeClock), None),
+    "acquired": lambda state, connection: state.acquired(None, connection, ref(FakeClock)),
     "released": lambda state, connection: state.released(connection),
     "detached": lambda state, connection: state.detached(connection),
     "closed": lambda state, connection: state.closed(connection, "dispose"),

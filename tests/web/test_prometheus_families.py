@@ -11,7 +11,7 @@ from prometheus_client.core import Metric as Family
 
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.metric import Label, Metric
-from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, INFO_LABELS, POOL_LABELS, POOL_METRICS, UNIT
+from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, INFO_LABELS, POOL_LABELS, POOL_METRICS, UNIT, VERDICTS
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.metrics.unit_use import NONE, OTHER
 from pool_exporter.web.prometheus_families import families
@@ -76,6 +76,10 @@ ORDERS_VALUES: Mapping[tuple[str, str], float] = {
     ("sqlalchemy_pool_invalidations_total", "hard"): 1,
     ("sqlalchemy_pool_invalidations_total", "soft"): 2,
     ("sqlalchemy_pool_leaked_total", ""): 1,
+    **{("sqlalchemy_pool_exhaustions_total", verdict): 0 for verdict in VERDICTS.values},
+    ("sqlalchemy_pool_exhaustions_total", "leak"): 2,
+    ("sqlalchemy_pool_exhaustions_total", "too_small"): 1,
+    ("sqlalchemy_pool_nested_acquires_total", ""): 3,
     ("sqlalchemy_pool_detached", ""): 1,
     ("sqlalchemy_pool_used_peak", ""): 15,
     ("sqlalchemy_pool_pending_peak", ""): 9,

@@ -1,0 +1,241 @@
+"""Finds the place of a checkout: the first two frames of the application above the pool's `connect()`.
+
+This runs at each checkout. A frame object costs as much as ten attributes, so few are made: the numbers of frames
+between the pool and SQLAlchemy's outermost one are learned, and only what is around that edge is looked at. What does
+not fit is walked frame by frame, and learned. Asynchronous code runs in a greenlet of SQLAlchemy's: the frames of the
+coroutines that await it are those of its parent.
+
+Rules: a frame whose caller is contextlib's `__enter__` or `__aenter__` is a helper, which counts only where no other
+frame of the application is found; a library's frames count only where there is no helper either. The walk ends where an
+event loop runs its handles: what called the loop did not ask for the connection. No frame is kept, and no line is
+looked up here. Nothing here may know pools.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from types import CodeType, FrameType
+from typing import Final, Protocol
+
+from pool_exporter.hook_errors import errors
+from pool_exporter.hooks.code_origin import ORIGINS, Origin
+from pool_exporter.state.connection import Frame, Place
+
+_APPLICATION: Final = Origin.APPLICATION
+_LIBRARY: Final = Origin.LIBRARY
+_LOOP: Final = Origin.LOOP
+_SQLALCHEMY: Final = Origin.SQLALCHEMY
+_STANDARD: Final = Origin.STANDARD_LIBRARY
+
+_FRAMES: Final = 2
+"""Frames of a place."""
+_WALK_MAX: Final = 60
+"""How many frames are looked at for one place."""
+_BETWEEN_MAX: Final = 12
+"""How many frames that are not the application's may be between the first and the second of a place: decorators and
+context managers. Behind a framework's dispatch, the next frame of the application is not the first one's caller."""
+_DEPTHS_MAX: Final = 4
+_KNOWN_MAX: Final = 2_000
+_CALLER_DEPTH: Final = 3
+"""From `place()` to the caller of `connect()`; from `_first()` it is the replacement of `connect()`."""
+_ENTER: Final = frozenset({"__enter__", "__aenter__"})
+
+ARMED_SECONDS: Final = 600.0
+"""How long places are recorded in the mode "armed" after evidence that they will be asked for."""
+
+
+class _Greenlet(Protocol):
+    parent: "_Greenlet | None"
+    gr_frame: FrameType | None
+
+
+class _NoGreenlet:
+    parent: _Greenlet | None = None
+    gr_frame: FrameType | None = None
+
+
+class _Greenlets:
+    """greenlet's `getcurrent()`, once another module has imported greenlet: the package never does."""
+
+    __slots__ = ("getcurrent",)
+
+    def __init__(self) -> None:
+        self.getcurrent = self._look_up
+
+    def _look_up(self) -> _Greenlet:
+        module = sys.modules.get("greenlet")
+        if module is None:
+            return _NoGreenlet()
+        self.getcurrent = module.getcurrent
+        return self.getcurrent()
+
+
+_greenlets: Final = _Greenlets()
+
+
+class PlaceRecorder:
+    """Whether places are recorded, and what was learned about the stacks of this process.
+
+    Attributes:
+        is_on: Whether a checkout shall ask for its place.
+    """
+
+    def __init__(self, mode: str = "always") -> None:
+        """Record in one of three modes: "always", "off", or "armed": for ten minutes after each call of `arm()`."""
+        self._mode, self.is_on = mode, mode == "always"
+        self._armed_until = 0.0
+        #: Depths of the frame that the application called, seen from `place()`, the one learned last first.
+        self._depths: list[int] = []
+        #: Whether a file is the application's. A dictionary of an exact type: that of a subclass is slower.
+        self._is_application: dict[str, bool] = {}
+        #: Codes of first frames and their callers that have no second frame, by their ids.
+        self._alone: set[tuple[int, int]] = set()
+
+    def set_mode(self, mode: str) -> None:
+        """Change the mode."""
+        self._mode, self.is_on = mode, mode == "always"
+
+    def skip(self, modules: Iterable[str]) -> None:
+        """Treat these modules and packages of the application as a library, so that no place is in them."""
+        ORIGINS.skip(modules)
+        self._is_application.clear()
+        self._alone.clear()
+
+    def arm(self) -> None:
+        """Begin to record, in the mode "armed"."""
+        if self._mode == "armed":
+            self._armed_until, self.is_on = time.monotonic() + ARMED_SECONDS, True
+
+    def disarm_if_over(self) -> None:
+        """End recording when the time since the last `arm()` is over, in the mode "armed"."""
+        if self._mode == "armed" and self.is_on and time.monotonic() > self._armed_until:
+            self.is_on = False
+
+    def place(self) -> Place:  # noqa: PLR0911  # each function more is a call at each checkout
+        """Return the place of a checkout; called by `current_caller`, which the replacement of `connect()` calls."""
+        # Written out in full: each call of a function more costs a twentieth of what all this costs.
+        frame: FrameType | None = sys._getframe(_CALLER_DEPTH)
+        try:
+            code = frame.f_code  # type: ignore[union-attr]  # `connect()` has a caller
+            if not self._is_application[code.co_filename]:
+                frame = self._first()
+                if frame is None:
+                    return ()
+                code = frame.f_code
+                if not self._is_application[code.co_filename]:
+                    return _walked(frame)
+            back = frame.f_back or _awaiting_frame()  # type: ignore[union-attr]  # as above
+            if back is None:
+                return ((code, frame.f_lasti),)  # type: ignore[union-attr]  # as above
+            caller = back.f_code
+            if self._is_application[caller.co_filename]:
+                return (code, frame.f_lasti), (caller, back.f_lasti)  # type: ignore[union-attr]  # as above
+        except KeyError:
+            return self._place_in_new_file(sys._getframe(1))
+        except Exception as error:  # noqa: BLE001  # without a place, the checkout is still counted
+            errors.report(error)
+            return ()
+        return self._behind_library(frame, code, caller)  # type: ignore[arg-type]  # as above
+
+    def _first(self) -> FrameType | None:
+        """Return the first frame that is not SQLAlchemy's."""
+        for depth in self._depths:
+            try:
+                edge = sys._getframe(depth)
+            except ValueError:  # The stack is not that deep.
+                continue
+            if ORIGINS[edge.f_code.co_filename] is _SQLALCHEMY:
+                frame = edge.f_back
+                if frame is None:
+                    return _awaiting_frame()
+                if ORIGINS[frame.f_code.co_filename] is not _SQLALCHEMY:
+                    return frame
+        return self._learn(sys._getframe(_CALLER_DEPTH))
+
+    def _learn(self, frame: FrameType) -> FrameType | None:
+        """Note the depth of SQLAlchemy's outermost frame above *frame*, seen from `_first()`; return its caller."""
+        depth, back = _CALLER_DEPTH, frame.f_back
+        while back is not None and ORIGINS[back.f_code.co_filename] is _SQLALCHEMY:
+            depth, back = depth + 1, back.f_back
+        self._depths = [depth, *(each for each in self._depths if each != depth)][:_DEPTHS_MAX]
+        return back or _awaiting_frame()
+
+    def _behind_library(self, frame: FrameType, code: CodeType, caller: CodeType) -> Place:
+        """Return the place that begins at *frame*, which code that is not the application's has called."""
+        key = id(code), id(caller)
+        if key in self._alone:
+            return ((code, frame.f_lasti),)
+        found = _walked(frame)
+        if len(found) == 1 and found[0][0] is code:
+            if len(self._alone) >= _KNOWN_MAX:
+                self._alone.clear()
+            self._alone.add(key)
+        return found
+
+    def _place_in_new_file(self, frame: FrameType) -> Place:
+        if len(self._is_application) >= _KNOWN_MAX:
+            self._is_application.clear()
+        for each in _outward(frame):
+            file = each.f_code.co_filename
+            self._is_application[file] = ORIGINS[file] is _APPLICATION
+        return _walked(frame)
+
+
+def _awaiting_frame() -> FrameType | None:
+    """Return the first frame behind SQLAlchemy's that awaits the current greenlet; None outside of one."""
+    parent = _greenlets.getcurrent().parent
+    if parent is None:
+        return None
+    frame = parent.gr_frame
+    frame = None if frame is None else frame.f_back  # The first is SQLAlchemy's, or the one of another library's loop.
+    while frame is not None and ORIGINS[frame.f_code.co_filename] is _SQLALCHEMY:
+        frame = frame.f_back
+    return frame
+
+
+def walked_place() -> Place:
+    """Return the place above the caller, by looking at each frame."""
+    return _walked(sys._getframe(1))
+
+
+def _outward(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield *frame* and its callers, also those that await SQLAlchemy's greenlet, up to the event loop."""
+    if frame is None:
+        return
+    is_outside = False
+    for _ in range(_WALK_MAX):
+        yield frame
+        back = frame.f_back
+        if back is None and not is_outside:
+            is_outside, back = True, _awaiting_frame()
+        if back is None or ORIGINS[back.f_code.co_filename] is _LOOP:
+            return
+        frame = back
+
+
+def _walked(frame: FrameType | None) -> Place:
+    """Return the place above *frame*, itself included, by looking at each frame."""
+    found: list[Frame] = []
+    helpers: list[Frame] = []
+    libraries: list[Frame] = []
+    between = 0
+    for each in _outward(frame):
+        origin = ORIGINS[each.f_code.co_filename]
+        if origin is _APPLICATION:
+            (helpers if _is_helper(each) else found).append((each.f_code, each.f_lasti))
+            between = 0
+        elif origin is _LIBRARY:
+            libraries.append((each.f_code, each.f_lasti))
+        between += 1
+        if len(found) == _FRAMES or (found and between > _BETWEEN_MAX):
+            break
+    return tuple((found + helpers if found or helpers else libraries)[:_FRAMES])
+
+
+def _is_helper(frame: FrameType) -> bool:
+    back = frame.f_back
+    return back is not None and back.f_code.co_name in _ENTER and ORIGINS[back.f_code.co_filename] is _STANDARD
+
+
+recorder: Final = PlaceRecorder()
+"""That of this process."""

@@ -1,0 +1,56 @@
+"""Describes the caller of a checkout, and notes a caller that waits because no place of the pool is left.
+
+Each checkout passes `current_caller`, only callers that wait the rest. Nothing here may decide why they wait.
+"""
+
+from asyncio import current_task
+from asyncio.events import _get_running_loop
+from threading import get_ident
+from weakref import ref
+
+from pool_exporter.hook_errors import guarded
+from pool_exporter.hooks.callers.place import recorder, walked_place
+from pool_exporter.hooks.checkout_owner import Owner, name_of, name_of_task
+from pool_exporter.state.connection import Caller
+from pool_exporter.state.pool_state import PoolState
+from pool_exporter.state.unit_uses import Unit
+from pool_exporter.state.waiters import Waiter
+
+
+def current_caller(unit: Unit | None, thread: Owner) -> Caller:
+    """Return the caller of the `connect()` that calls this; *thread* is the current thread or greenlet.
+
+    Where an event loop runs, the task is the owner, also of a synchronous pool's connection.
+    """
+    place = recorder.place() if recorder.is_on else ()
+    loop = _get_running_loop()
+    task = None if loop is None else current_task(loop)
+    return (thread, "", unit, place) if task is None else (ref(task), name_of_task(task), unit, place)
+
+
+@guarded
+def wait_began(state: PoolState, token: int, unit: Unit | None, thread: Owner) -> None:
+    """Note that the caller of *token* waits; *thread* is the current thread or greenlet."""
+    _register(state, token, unit, thread)
+    state.report_hooks.on_wait(token)
+
+
+@guarded
+def wait_timed_out(state: PoolState, token: int, unit: Unit | None, thread: Owner, error: BaseException) -> None:
+    """Note that the time of the caller of *token* is up, before it gets *error*.
+
+    A place may have seemed to be left when it came, as in a pool that has lost places.
+    """
+    if token not in state.waiting:
+        _register(state, token, unit, thread)
+    state.report_hooks.on_timeout(token, error)
+
+
+def _register(state: PoolState, token: int, unit: Unit | None, thread: Owner) -> None:
+    since = (state.slots[token] if token > 0 else -token) or state.clock() - state.origin  # 0: its slot has moved.
+    loop = _get_running_loop()
+    task = None if loop is None else current_task(loop)
+    owner = thread if task is None else ref(task)
+    place = walked_place() if recorder.is_on else ()
+    waiter = Waiter(since, owner, name_of(owner), unit, place, None if loop is None else ref(loop), get_ident())
+    state.waiting[int(token)] = waiter  # A locked state sees by the end of the token itself that an acquire is lost.

@@ -1,0 +1,58 @@
+"""The callbacks by which a pool says that a report may be needed: a caller waits, its time is up, a connection leaked.
+
+By default they do nothing. Nothing here may know what a report is.
+"""
+
+from typing import NamedTuple
+
+from pool_exporter.state.connection import Caller, Place
+from pool_exporter.state.unit_uses import Unit
+
+
+class Leak(NamedTuple):
+    """A use whose connection the application dropped and the garbage collector returned.
+
+    Attributes:
+        caller: The caller that checked it out.
+        use_ns: How long it was used, in nanoseconds.
+    """
+
+    caller: Caller
+    use_ns: int
+
+    @property
+    def owner_name(self) -> str:
+        """The name of the task, greenlet or thread that checked it out."""
+        return self.caller[1]
+
+    @property
+    def unit(self) -> Unit | None:
+        """The unit of work that did."""
+        return self.caller[2]
+
+    @property
+    def place(self) -> Place:
+        """Where in the application it did."""
+        return self.caller[3]
+
+
+class ReportHooks:
+    """Does nothing; the watchdog's hooks take its place. No method may raise."""
+
+    def on_wait(self, token: int) -> None:
+        """Note that a caller begins to wait because no place is left; *token* is its key in the state's `waiting`."""
+
+    def on_timeout(self, token: int, error: BaseException) -> None:
+        """Note that the time of a caller is up; it still waits, and gets *error* afterwards."""
+
+    def on_leak(self, leak: Leak) -> None:
+        """Note a leak. Called in a garbage collection: it may not take a lock, log, or run code of the application."""
+
+    def on_open_failed(self, error: BaseException) -> None:
+        """Note that a connection could not be opened, or that an interrupt came meanwhile."""
+
+    def on_opened(self) -> None:
+        """Note that a connection was opened."""
+
+
+NO_REPORTS = ReportHooks()

@@ -1,0 +1,76 @@
+"""The recent rates of a pool are known apart from those before, for as far back as the ring goes."""
+
+import pytest
+
+from pool_exporter.state.layout import SECOND, WINDOW_NS
+from pool_exporter.state.pool_state import PoolState
+from tests.fakes import FakeClock
+
+
+def busy(state: PoolState, seconds: float, per_second: int, use: float) -> None:
+    """Let callers come for some seconds, one after another."""
+    clock = state.clock
+    for _ in range(round(seconds * per_second)):
+        connection = state.opened()
+        state.acquired(state.acquire_started(), connection, None)
+        clock.advance_ns(round(use * SECOND))  # type: ignore[attr-defined]  # the test clock
+        state.returned(connection, None)
+        state.closed(connection, "overflow")
+        clock.advance_ns(round((1 / per_second - use) * SECOND))  # type: ignore[attr-defined]  # the test clock
+
+
+def rates(state: PoolState, window: float) -> tuple[float, ...]:
+    """Return the four rates of the last *window* seconds and before."""
+    found = state.flow.rates(state.clock() - state.origin, round(window * SECOND), state.slots, state.pending)
+    return (
+        found.arrivals_per_second,
+        found.mean_use_seconds,
+        found.long_arrivals_per_second,
+        found.long_mean_use_seconds,
+    )
+
+
+def test_a_burst_of_slow_uses() -> None:
+    """After a minute of fast uses, the last ten seconds have the slow ones, and the long mean the fast ones."""
+    state = PoolState(FakeClock(SECOND), 5)
+    busy(state, 60, 10, 0.02)
+    busy(state, 10, 20, 0.04)
+
+    assert (20, 0.04, 10, 0.02) == pytest.approx(rates(state, 10), rel=0.1)
+
+
+def test_a_new_pool_has_no_past() -> None:
+    """Before the first entry is old enough, all is recent, and nothing is known of before."""
+    state = PoolState(FakeClock(SECOND), 5)
+    busy(state, 3, 10, 0.05)
+
+    assert (10, 0.05, 0, 0) == pytest.approx(rates(state, 5), rel=0.1)
+
+
+def test_the_ring_forgets() -> None:
+    """The long mean goes back as far as the ring: what was an hour ago does not count."""
+    state = PoolState(FakeClock(SECOND), 5)
+    busy(state, 100, 10, 0.09)
+    busy(state, 20 * WINDOW_NS / SECOND, 10, 0.01)
+
+    assert 0.01 == pytest.approx(rates(state, 2)[3], rel=0.05)
+
+
+def test_counters_of_an_earlier_pool_are_no_callers() -> None:
+    """A pool that goes on in the slots of an earlier one begins without rates."""
+    first = PoolState(FakeClock(SECOND), 5)
+    busy(first, 10, 10, 0.05)
+    second = PoolState(FakeClock(SECOND), 5, first.slots)
+    second.clock.advance_ns(SECOND)  # type: ignore[attr-defined]  # the test clock
+
+    assert (0, 0, 0, 0) == rates(second, 5)
+
+
+def test_callers_that_wait_have_come() -> None:
+    """An arrival counts when it comes, not when it is granted: else a full pool seems to have few callers."""
+    state = PoolState(FakeClock(SECOND), 1)
+    for _ in range(50):
+        state.acquire_started()
+    state.clock.advance_ns(10 * SECOND)  # type: ignore[attr-defined]  # the test clock
+
+    assert 5 == pytest.approx(rates(state, 60)[0], rel=0.01)
