@@ -25,6 +25,9 @@ from pool_exporter.diagnosis.stacks import greenlet_stack, has_gil, inside_loop,
 from pool_exporter.hooks.checkout_owner import is_finished
 from pool_exporter.hooks.code_origin import is_loop_boundary
 
+AWAITED_TASKS_MAX: Final = 500
+"""How many awaited tasks one report may follow: each takes about 10 microseconds, and has tasks that it waits for."""
+
 _NO_THREADS: Final[Mapping[int, int]] = MappingProxyType({})
 
 
@@ -59,6 +62,7 @@ class Stacks:
     def __init__(self, loop_threads: Mapping[int, int] = _NO_THREADS) -> None:
         self._loop_threads = loop_threads
         self._threads: dict[int, Frames] | None = None
+        self._awaited_left = AWAITED_TASKS_MAX
 
     def __enter__(self) -> Self:
         """Begin a report."""
@@ -75,7 +79,8 @@ class Stacks:
 
         Args:
             owner: The owner; None if it was collected.
-            with_awaited: Whether to search for the tasks that it waits for.
+            with_awaited: Whether to search for the tasks that it waits for: those of all owners together are at most
+                `AWAITED_TASKS_MAX`.
         """
         try:
             if owner is None or is_finished(lambda: owner):
@@ -104,7 +109,12 @@ class Stacks:
             return _standing(running_stack(frame) or self._in_greenlet(task, frame))
         del frame
         awaiting = Awaiting(coroutine)
-        return _standing(awaiting.frames, awaited_tasks(task, awaiting) if with_awaited else ())
+        return _standing(awaiting.frames, self._awaited(task, awaiting) if with_awaited else ())
+
+    def _awaited(self, task: AnyTask, awaiting: Awaiting) -> tuple[AnyTask, ...]:
+        found = awaited_tasks(task, awaiting)[: self._awaited_left]
+        self._awaited_left -= len(found)
+        return found
 
     def _in_greenlet(self, task: AnyTask, outermost: FrameType) -> Frames:
         """Return the stack of a task that runs in a greenlet of another thread: what is between them is unknown."""

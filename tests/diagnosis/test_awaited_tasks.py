@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
+from pool_exporter.diagnosis import locate
 from pool_exporter.diagnosis.locate import Stacks
 from tests.diagnosis.loops import FROM, LOOPS, Look, look_inside, run
 
@@ -183,6 +184,27 @@ def test_number_of_awaited_tasks_is_bounded(loop: str) -> None:
 
     async def by_gather_of_many(child: Child) -> None:
         await asyncio.gather(*(child() for _ in range(1000)))
+
+    run(loop, main())
+
+
+@LOOPS
+def test_number_in_one_report_is_bounded(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tasks wait for others, a report follows so many, and the next one as many again."""
+    monkeypatch.setattr(locate, "AWAITED_TASKS_MAX", 5)
+
+    async def main() -> None:
+        children = Children(6)
+        tasks = [asyncio.ensure_future(by_gather(children.child)) for _ in range(3)]
+        await children.are_there.wait()
+        found = []
+        for _ in range(2):
+            with Stacks() as stacks:
+                found.append([len(stacks.of(task).waits_for) for task in tasks])
+        children.may_end.set()
+        await asyncio.gather(*tasks)
+
+        assert [[2, 2, 1], [2, 2, 1]] == found
 
     run(loop, main())
 
