@@ -10,7 +10,7 @@ counters are needed, inside `serialized()`.
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING, Final
@@ -98,9 +98,9 @@ class EndedPools:
         if monitor.before is not None:
             self._keep(EndedMonitor(monitor.identity, monitor.before))
 
-    def put(self, identity: PoolIdentity, slots: Sequence[int]) -> None:
-        """Keep the counters of an ended pool, in addition to those of an earlier one of its identity."""
-        ended, kept = Counted(slots, {}), self._kept.get(identity)
+    def put(self, identity: PoolIdentity, ended: Counted) -> None:
+        """Keep what an ended pool has counted, in addition to what an earlier one of its identity has."""
+        kept = self._kept.get(identity)
         self._keep(EndedMonitor(identity, *([ended] if kept is None else [_only_counters(kept), ended])))
 
     def move(self, keep: Callable[[PoolIdentity, Counted], bool]) -> None:

@@ -235,8 +235,8 @@ class Registry:
     def _move_slots(self, sentinel: Sequence[int]) -> None:
         with self._ended.serialized():
             move_to_files(self._pools(), self.storage, sentinel)
-            for identity, slots in self.storage.take_ended():
-                self._ended.put(identity, slots)
+            for identity, counted in self.storage.take_ended():
+                self._ended.put(identity, counted)
             if self.storage.is_shared:
                 self._ended.move(self.storage.keep)
 

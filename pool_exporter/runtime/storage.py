@@ -50,7 +50,7 @@ class Storage:
         #: The uses by unit of ended pools of which the slots are in a file, until they are written there.
         self._late_units: list[tuple[Slots, UnitUses]] = []
         #: The ended pools of files that were deleted.
-        self._ended: list[tuple[PoolIdentity, Sequence[int]]] = []
+        self._ended: list[tuple[PoolIdentity, Counted]] = []
         #: The files that this process has left, while it has no other: mapped, they show which connections it has.
         self._left: WorkerFiles | None = None
         #: The hook errors and failures of the directory that are in files which this process has left.
@@ -144,8 +144,8 @@ class Storage:
         self.free(slots)
         return True
 
-    def take_ended(self) -> list[tuple[PoolIdentity, Sequence[int]]]:
-        """Return the counters of ended pools that were in a file which was deleted, and forget them."""
+    def take_ended(self) -> list[tuple[PoolIdentity, Counted]]:
+        """Return what ended pools have counted in a file which was deleted, and forget it."""
         taken, self._ended = self._ended, []
         return taken
 
@@ -170,12 +170,12 @@ class Storage:
         Args:
             dropped: How many pools have no slots in a file.
         """
+        self._write_late_units()
         if self._worker is not None and not self._worker.is_linked():
             self._worker.remove()
             self._ended += self._worker.ended()
             self._worker, self._in_file = None, set()
         self.start()
-        self._write_late_units()
         if self._worker is not None:
             self._worker.dropped = dropped
             self._write_heartbeat(self._worker)

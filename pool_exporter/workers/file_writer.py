@@ -14,7 +14,7 @@ from typing import Final
 from uuid import uuid4
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.state.aggregate import as_final_counters, only_counters
+from pool_exporter.state.aggregate import Counted, as_final_counters, only_counters
 from pool_exporter.state.layout import Slots
 from pool_exporter.workers.compaction import compact_if_due, make_space
 from pool_exporter.workers.dead_worker_totals import compacted_names
@@ -126,13 +126,16 @@ class WorkerFiles:
         file.set_state(slots, CLOSED)
         self._free[identity] = (file, slots)
 
-    def ended(self) -> list[tuple[PoolIdentity, list[int]]]:
-        """Return the counters of the ended pools that are in the files, by identity."""
-        now = time.monotonic_ns()
-        return [(identity, as_final_counters(slots, now)) for identity, (_, slots) in list(self._free.items())]
+    def ended(self) -> list[tuple[PoolIdentity, Counted]]:
+        """Return what the ended pools have counted that are in the files, by identity."""
+        now, entries = time.monotonic_ns(), list(self._free.items())
+        return [
+            (identity, Counted(as_final_counters(slots, now), file.units(slots).ns_by_name))
+            for identity, (file, slots) in entries
+        ]
 
-    def deleted(self) -> list[tuple[PoolIdentity, list[int]]]:
-        """Return the counters of all pools in files that were left, and then deleted before they were compacted."""
+    def deleted(self) -> list[tuple[PoolIdentity, Counted]]:
+        """Return what all pools have counted in files that were left, and then deleted before they were compacted."""
         lost = [file for file in self._files if not file.is_linked()]
         if not lost:
             return []
@@ -141,7 +144,11 @@ class WorkerFiles:
         ids = {id(file) for file in lost if file.path.name not in compacted}
         entries = [(file, identity, slots) for identity, (file, slots) in self._free.items()]
         entries += self._allocated.values()
-        return [(identity, only_counters(slots)) for file, identity, slots in entries if id(file) in ids]
+        return [
+            (identity, Counted(only_counters(slots), file.units(slots).ns_by_name))
+            for file, identity, slots in entries
+            if id(file) in ids
+        ]
 
     def write_heartbeat(self, now: int, hook_errors: int, transport_errors: int = 0) -> None:
         """Store a heartbeat in every file, and the error counts in the first.

@@ -52,6 +52,7 @@ class Process:
         """Make a pool, use it once, and drop it."""
         pool = self.pool(name)
         pool.connect().close()
+        self.registry.monitors()[-1]._state.unit_uses.add_all({"nightly": layout.SECOND})
         self.pools.remove(pool)
         pool.dispose()
         del pool
@@ -94,15 +95,22 @@ def checkouts(directory: Path) -> dict[str, int]:
     return {pool.name: pool.checkouts for pool in DirectoryReader(directory)().pools}
 
 
+def nightly_seconds(directory: Path) -> float:
+    """Return for how long the unit has used connections of all pools."""
+    return sum(pool.unit_used_seconds.get("nightly", 0.0) for pool in DirectoryReader(directory)().pools)
+
+
 def test_ended_pools_of_a_deleted_file(process: Process) -> None:
     """Their counters are in the next file, as those of living pools are."""
     process.use("ended")
     process.pool("living").connect().close()
+    process.beat()
     before = checkouts(process.directory)
     [path] = process.directory.glob("w-*")
     path.unlink()
     process.beat()
 
+    assert nightly_seconds(process.directory) > 0
     assert before == checkouts(process.directory) == {"ended": 1, "living": 1}
 
 
