@@ -731,6 +731,38 @@ def test_locked_transition_waits_for_another(clock: FakeClock) -> None:
     assert 1 == state.slots[layout.INVALIDATION_AT["soft"]]
 
 
+@pytest.mark.parametrize("tracked", [1, layout.TRACKED_MAX, layout.TRACKED_MAX + 2])
+def test_lost_token_ends_its_acquire(clock: FakeClock, tracked: int) -> None:
+    """Where an interrupt may lose a token, a refresh ends its acquire, and none of a caller that has its token."""
+    state = LockedPoolState(clock)
+    waiting = [state.acquire_started() for _ in range(tracked)]
+    state.acquire_started()  # Its token is not kept.
+
+    assert tracked + 1 == state.pending == read(state).pending
+
+    state.end_lost_acquires()
+    assert tracked == state.pending == read(state).pending
+
+    clock.advance(2)
+    for token in waiting:
+        state.acquired(token, state.opened(), None)
+    state.end_lost_acquires()
+    assert (0, 2.0 * tracked) == (state.pending, read(state).wait_time.sum)
+    assert {*layout.PENDING_SLOTS} == {*state._free_pending_slots}
+
+
+def test_token_of_an_ended_acquire_ends_no_other(clock: FakeClock) -> None:
+    """A slot that the next caller has got is not freed when the token of its last caller is used again, or dropped."""
+    state = LockedPoolState(clock)
+    first = state.acquire_started()
+    state.acquire_abandoned(first)
+    second = state.acquire_started()
+    state.acquire_abandoned(first)
+    state.end_lost_acquires()
+
+    assert (first, 1) == (second, state.pending)
+
+
 def test_acquire_ends_once(state: PoolState) -> None:
     """An acquire that is abandoned after it was granted, or failed, is no second end, and frees no slot twice."""
     granted, failed = state.acquire_started(), state.acquire_started()
