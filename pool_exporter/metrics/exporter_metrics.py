@@ -23,8 +23,8 @@ METRICS = (
         "pool_exporter.degraded",
         Kind.GAUGE,
         "{process}",
-        "Whether this process cannot measure its SQLAlchemy and knows only how many connections are used. 0 or 1. "
-        "Upgrade pool_exporter.",
+        "Processes that cannot measure their SQLAlchemy and know only how many connections are used; without a shared "
+        "directory 0 or 1. Upgrade pool_exporter.",
         "degraded",
     ),
     Metric(

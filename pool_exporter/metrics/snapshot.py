@@ -226,7 +226,8 @@ class Snapshot:
         pools: The instrumented pools that are measured.
         hook_errors: Errors inside the hooks.
         build: Versions, as labels.
-        degraded: 1 if this process cannot measure its SQLAlchemy, else 0; None from a reader of a shared directory.
+        degraded: Living processes that cannot measure their SQLAlchemy; without a shared directory 0 or 1. None where
+            that is unknown.
         pools_instrumented: Pools that were instrumented; None where that is unknown.
         pools_ended: Instrumented pools that have ended; None where that is unknown.
         transport_errors: Failed attempts to keep slots in the shared directory; None where there is no directory.
@@ -241,7 +242,7 @@ class Snapshot:
     pools: tuple[PoolSnapshot, ...] = ()
     hook_errors: Count = 0
     build: Mapping[str, str] = field(default_factory=dict)
-    degraded: Flag | None = None
+    degraded: Count | None = None
     pools_instrumented: Count | None = None
     pools_ended: Count | None = None
     transport_errors: Count | None = None

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 from typing_extensions import Self
 
-from pool_exporter.environment import Environment, wait_threshold_ns
+from pool_exporter.environment import wait_threshold_ns
 from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks.call_stack import engine_calling
 from pool_exporter.hooks.checkout_patches import uninstrumented_pool_handler
@@ -169,7 +169,8 @@ def _start() -> AllPoolsInstrumentation:
         if started.current is not None:
             return started.current
         if not is_supported():
-            current = started.current = AllPoolsInstrumentation(Environment.lenient().service)
+            current = started.current = AllPoolsInstrumentation(prepare_from_environment())
+            registry.note_degraded()
             degraded_pools.search = current.search_engines
             return current
         current = started.current = AllPoolsInstrumentation(prepare_from_environment())

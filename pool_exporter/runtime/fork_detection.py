@@ -37,6 +37,10 @@ class ForkSentinel:
         """Whether this process is the one that made or renewed the byte."""
         return self.byte[0] == 1
 
+    def is_forked(self) -> bool:
+        """Return whether this process is a child of that one: a method, because a later call may differ."""
+        return not self.is_original_process
+
     def renew(self) -> None:
         """Set the byte to 1, as a child does when it has files of its own."""
         self._page[0] = 1

@@ -90,12 +90,13 @@ def _monitor_of_pool(target: object, name: str | None, service: str | None) -> M
 
 
 def _new_monitor(engine: Engine | None, pool: Pool, name: str | None, service: str | None) -> Monitor:
-    if is_supported():
-        try:
-            default = prepare_from_environment()  # Also with a service given: it prepares the directory and forks.
+    try:
+        default = prepare_from_environment()  # Also with a service given: it prepares the directory and forks.
+        if is_supported():
             return registry.add(pool, identity_of(engine, pool, name, default if service is None else service))
-        except Exception as error:  # noqa: BLE001  # monitoring never stops the application
-            errors.report(error)
+        registry.note_degraded()
+    except Exception as error:  # noqa: BLE001  # monitoring never stops the application
+        errors.report(error)
     default = Environment.lenient().service if service is None else service
     identity = result_or_none(lambda: identity_of(engine, pool, name, default))
     return degraded_pools.add(engine or pool, identity or PoolIdentity(label(name or "pool"), service=label(default)))
@@ -115,11 +116,12 @@ def snapshot() -> Snapshot:
     """Return the numbers of all instrumented pools now.
 
     With a shared directory these are the pools of all workers, otherwise the pools of this process. If the snapshot of
-    one of these fails, that pool is missing, and a hook error is counted.
+    one of these fails, that pool is missing, and a hook error is counted. A pool that is not measured is in no file: it
+    is only in the snapshots of its own process.
     """
     shared = registry.shared_snapshot()
     if shared is not None:
-        return shared
+        return replace(shared, degraded_pools=tuple(each.snapshot() for each in degraded_pools.monitors()))
     instrumented, ended = registry.pool_counts()
     failed = registry.storage.errors if registry.storage.directory else None
     pools = [result_or_none(monitor.snapshot) for monitor in shown_monitors()]

@@ -54,13 +54,12 @@ class Registry:
         self._entries: dict[int, InstrumentedPool] = {}
         self._names = PoolNames()
         self._ended = EndedPools()
-        self._instrumented = 0
+        self._instrumented = self._restarting = 0
         self._heartbeat: Heartbeat | None = None
         self._sentinel = ForkSentinel()
         self._is_prepared = False
         #: Per process id: the lock under which a forked child restarts. The parent's own lock may be held for ever.
         self._restart_locks: dict[int, threading.RLock] = {}
-        self._restarting = 0
         self._need = FileNeed()
         self._register_end = guarded(ProcessEnd(self._end).register)
 
@@ -86,11 +85,10 @@ class Registry:
             self.storage = Storage(directory)
             if directory is not None:
                 self._sentinel.renew()  # It may be that of a parent, which had no pool.
+                self._register_end()
             if hasattr(os, "register_at_fork"):  # Missing where no process can fork.
                 os.register_at_fork(after_in_child=self._restart, after_in_parent=self._need.note_fork)
             atexit.register(self._end)
-            if directory is not None:
-                self._register_end()
 
     def add(self, pool: Pool, identity: PoolIdentity) -> PoolMonitor:
         """Instrument a pool, and return its monitor; its name becomes unique in this process.
@@ -106,14 +104,18 @@ class Registry:
             monitor.before = self._ended.take(identity)
             self._entries[key] = entry
             self._instrumented += 1
-        if self.storage.directory is not None and self._heartbeat is None:
-            self._start_heartbeat()
+        self._start_heartbeat()
         try:
             hooks.install()
         except BaseException:
             self.remove(hooks)
             raise
         return monitor
+
+    def note_degraded(self) -> None:
+        """Show other processes that this one cannot measure its SQLAlchemy. The caller is inside `changing()`."""
+        self.storage.mark_degraded()
+        self._start_heartbeat()  # It writes a file, which has no pool.
 
     def remove(self, hooks: PoolHooks) -> None:
         """Uninstrument a pool and give its slots back. The caller is inside `changing()`."""
@@ -199,7 +201,7 @@ class Registry:
                 self._lock.release()
 
     def _end_unused(self, *, wait: bool) -> None:
-        if self._entries:
+        if self._entries or self.storage.is_degraded:
             return
         if self._heartbeat is not None and not self.storage.is_shared:  # Else it has to end the files first.
             heartbeat, self._heartbeat = self._heartbeat, None
@@ -220,7 +222,7 @@ class Registry:
     def _beat_files(self) -> None:
         """Write the heartbeat into this process's file, and end the file when it is not needed any more."""
         is_busy = self.storage.pools_in_file > 0 and not is_idle(self._pools(), self.storage)
-        need = self._need.at_heartbeat(has_pools=bool(self._entries), is_busy=is_busy)
+        need = self._need.at_heartbeat(has_pools=bool(self._entries) or self.storage.is_degraded, is_busy=is_busy)
         write_units(self._pools())
         if need is Need.PRESENT or self.storage.is_shared:  # Also before the file is left: it may have been deleted.
             self.storage.beat(sum(not pool.is_in_file for pool in self._pools()))
@@ -252,21 +254,19 @@ class Registry:
 
     def _start_heartbeat(self) -> None:
         try:
-            self._heartbeat = Heartbeat(self._beat)
+            if self.storage.directory is not None and self._heartbeat is None:
+                self._heartbeat = Heartbeat(self._beat)
         except RuntimeError as error:  # No further thread is allowed: the next pool tries again.
             errors.report(error)
 
     def _restart_if_forked(self) -> None:
         """In a child that was forked in C, restart at its first call; other threads wait for it."""
-        if not self._is_forked():
+        if not self._sentinel.is_forked():
             return
         with self._restart_locks.setdefault(os.getpid(), threading.RLock()):
             # A finalizer may run in the middle of the restart, in the same thread.
-            if self._is_forked() and self._restarting != os.getpid():
+            if self._sentinel.is_forked() and self._restarting != os.getpid():
                 self._restart()
-
-    def _is_forked(self) -> bool:
-        return not self._sentinel.is_original_process
 
     @guarded
     def _restart(self) -> None:
@@ -283,6 +283,7 @@ class Registry:
             unmap()
             self._register_end()
             if self._heartbeat is not None:
+                self._heartbeat = None
                 self._start_heartbeat()
         finally:
             self._restarting = 0

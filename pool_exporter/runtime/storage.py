@@ -37,11 +37,13 @@ class Storage:
         directory: The shared directory, None when there is none.
         errors: How often the directory could not be used.
         is_usable: Whether the last attempt to use the directory succeeded, or none was made yet.
+        is_degraded: Whether the file says that this process cannot measure its SQLAlchemy.
     """
 
     def __init__(self, directory: Path | None) -> None:
         self.directory = directory
         self.errors = 0
+        self.is_degraded = False
         self.is_usable = directory is not None
         self._worker: WorkerFiles | None = None
         self._in_file: set[int] = set()
@@ -81,6 +83,11 @@ class Storage:
                 return None if self._reader is None or not self.is_usable else self._reader()
             except OSError:
                 return None
+
+    def mark_degraded(self) -> None:
+        """Let the files that follow say that this process cannot measure its SQLAlchemy."""
+        if self.directory is not None and not self.is_degraded:
+            self.is_degraded, self._make_files = True, _writer(is_degraded=True)
 
     def start(self) -> None:
         """Create this process's file, unless it has one."""
@@ -237,12 +244,15 @@ def _reader(directory: Path) -> "DirectoryReader | None":
     return DirectoryReader(directory)
 
 
-def _writer() -> "Callable[[Path], WorkerFiles]":
+def _writer(*, is_degraded: bool = False) -> "Callable[[Path], WorkerFiles]":
     try:
-        from pool_exporter.workers.file_writer import WorkerFiles  # Likewise.
+        from pool_exporter.workers.file_format import degraded_version  # Likewise.
+        from pool_exporter.workers.file_writer import WorkerFiles
     except (ImportError, AttributeError):
         return _no_files
     version = build()["version"]  # It may import modules too.
+    if is_degraded:
+        version = degraded_version(version)
     return lambda directory: WorkerFiles(directory, version)
 
 

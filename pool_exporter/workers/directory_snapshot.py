@@ -69,6 +69,8 @@ class _Scrape:
     ends: Counter[str] = field(default_factory=Counter)
     live: list[LivePool] = field(default_factory=list)
     shown: dict[bytes, int] = field(default_factory=dict)
+    #: The living processes that cannot measure their SQLAlchemy.
+    degraded: set[str] = field(default_factory=set)
     hook_errors: int = 0
     transport_errors: int = 0
     pools_instrumented: int = 0
@@ -158,6 +160,8 @@ class DirectoryReader:
         if file.is_owned:
             scrape.processes[file.writer.process_uuid].append(found)
         scrape.dropped += file.dropped if found.is_alive else 0
+        if found.is_alive and file.writer.is_degraded:
+            scrape.degraded.add(file.writer.process)
         until = shown_until(found, last_shown)
         entries, fault = self._memory.good_entries(found)
         scrape.set_aside += [] if fault is None else [fault]
@@ -218,6 +222,7 @@ class DirectoryReader:
             pools=pools,
             hook_errors=hook_errors,
             build=build(),
+            degraded=len(scrape.degraded),
             transport_errors=transport_errors,
             pools_instrumented=instrumented,
             pools_ended=ended,

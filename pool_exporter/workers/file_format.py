@@ -77,6 +77,8 @@ IDENTITY_READ_MAX: Final = 2 * IDENTITY_BYTES
 """A file with a longer identity is refused: the identity becomes label values."""
 
 HEADER: Final = struct.Struct("<8sIHHIIII16sIIII6q6q16s16s16s16s")
+VERSION_BYTES: Final = 16
+_DEGRADED: Final = "+degraded"
 ENTRY_HEAD: Final = struct.Struct("<qq")
 
 ENTRIES, STATE, HEARTBEAT, HOOK_ERRORS, DROPPED, TRANSPORT_ERRORS = range(8, 14)
@@ -101,7 +103,8 @@ class Writer:
         process_uuid: 16 bytes, the same in all files of a process: the `file_uuid` of its first one.
             Zeros in a file that was left.
         boot: 16 bytes that identify the boot of the machine, zeros where that is unknown.
-        version: 16 bytes, the version of pool_exporter, padded with zeros.
+        version: 16 bytes, the version of pool_exporter, padded with zeros. It ends with `+degraded` where the process
+            cannot measure its SQLAlchemy; its file has no pool.
         created: Wall clock at creation, in nanoseconds since 1970.
         monotonic: Monotonic clock at creation, in nanoseconds.
         pid: Process id, in the writer's own namespace.
@@ -125,6 +128,16 @@ class Writer:
     def process(self) -> str:
         """What identifies the process in all files that it has written, also after it has left some or lost them."""
         return f"{self.boot.hex()}-{self.pid_namespace}-{self.pid}-{self.pid_start}"
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether the process cannot measure its SQLAlchemy."""
+        return self.version.rstrip(b"\0").endswith(_DEGRADED.encode())
+
+
+def degraded_version(version: str) -> str:
+    """Return the version that a process writes which cannot measure its SQLAlchemy: cut where it has no space."""
+    return version[: VERSION_BYTES - len(_DEGRADED)] + _DEGRADED
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from pool_exporter.workers.file_format import Writer
+from pool_exporter.workers.file_format import VERSION_BYTES, Writer
 
 _HEARTBEATS_NS: Final = 2_000_000_000
 """Two heartbeats: a worker that is not frozen has written one in that time."""
@@ -28,7 +28,7 @@ def this_process(process_uuid: bytes, version: str, file_uuid: bytes) -> Writer:
         file_uuid=file_uuid,
         process_uuid=process_uuid,
         boot=boot_id(),
-        version=version.encode()[:16].ljust(16, b"\0"),
+        version=version.encode()[:VERSION_BYTES].ljust(VERSION_BYTES, b"\0"),
         created=time.time_ns(),
         monotonic=time.monotonic_ns(),
         pid=os.getpid(),

@@ -66,7 +66,7 @@ EXAMPLES: tuple[Any, ...] = (
 
 SIGNED = {("PoolSnapshot", "accounting_drift")}
 UNBOUNDED = {("Backend", "age_seconds_max"), ("ServerSnapshot", "budget")}
-FLAGS = {("ServerSnapshot", "up"), ("Snapshot", "degraded"), ("Snapshot", "web_config_stale")}
+FLAGS = {("ServerSnapshot", "up"), ("Snapshot", "web_config_stale")}
 NO_SNAPSHOTS = {Label, Metric}
 
 

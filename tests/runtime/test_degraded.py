@@ -2,7 +2,11 @@
 
 import gc
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
@@ -17,6 +21,8 @@ from pool_exporter.metrics.pool_metrics import POOL_METRICS
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.instrumentation import monitors, snapshot
 from tests.pools import Database, uninstrument_all
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(name="_unsupported", autouse=True)
@@ -183,3 +189,28 @@ def test_count_that_is_none(answer: object) -> None:
 
     assert instrument(engine).snapshot().value("count") is None
     assert 0 == errors.count
+
+
+PROGRAM = """
+import sqlalchemy
+from pool_exporter import instrument, instrument_all
+from pool_exporter.hooks import sqlalchemy_private
+from pool_exporter.runtime.instrumentation import snapshot
+sqlalchemy_private._ON_CLASSES += ((sqlalchemy.pool.Pool, "_hand_out"),)
+engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.pool.QueuePool)
+{begin}
+held = engine.connect()
+found = snapshot()
+print(found.degraded, found.directory.workers["live"], [pool.used for pool in found.degraded_pools], len(found.pools))
+"""
+
+
+@pytest.mark.parametrize("begin", ["instrument(engine)", "instrument_all()"])
+def test_shared_directory(tmp_path: Path, begin: str) -> None:
+    """The directory's readers count the process; its own snapshots have its used connections too."""
+    environ = {**os.environ, "POOL_EXPORTER_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", PROGRAM.format(begin=begin)]
+    done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert "1 1 [1] 0\n" == done.stdout
+    assert "upgrade pool_exporter" in done.stderr

@@ -22,6 +22,10 @@ from pool_exporter.runtime.registry import Registry
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.state.layout import SLOT_COUNT
 from pool_exporter.workers import file_writer
+from pool_exporter.workers.directory_snapshot import DirectoryReader
+from pool_exporter.workers.file_format import degraded_version
+from pool_exporter.workers.process_info import this_process
+from tests.fixtures.health import health
 
 POOL = (PoolIdentity("orders"), PoolConfig())
 
@@ -121,6 +125,34 @@ def test_a_finalizer_that_waits_for_the_first_event(tmp_path: Path, monkeypatch:
     registry._before_event()
 
     assert registry.storage.is_shared
+
+
+def test_degraded_process_is_in_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that cannot measure its SQLAlchemy is a worker that says so."""
+    monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
+    monkeypatch.setattr(atexit, "register", lambda _: None)
+    registry, reader = Registry(), DirectoryReader(tmp_path)
+    registry.prepare(tmp_path)
+    before = reader()
+    for _ in range(2):
+        with registry.changing():
+            registry.note_degraded()
+    registry._beat()
+    during = reader()
+    assert registry._heartbeat is not None
+    registry._heartbeat.stop()
+
+    assert [(0, 0), (1, 1)] == [(each.degraded, health(each).workers["live"]) for each in (before, during)]
+    assert () == during.pools
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "1.22.333", "0.1.0.dev12+g1234567"])
+def test_degraded_version_has_space(version: str) -> None:
+    """The version of a degraded process says so, however long the package's own is."""
+    writer = this_process(bytes(16), degraded_version(version), bytes(16))
+
+    assert (16, True) == (len(writer.version), writer.is_degraded)
+    assert not this_process(bytes(16), version, bytes(16)).is_degraded
 
 
 class Waiting:
