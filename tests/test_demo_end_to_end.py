@@ -228,8 +228,8 @@ def test_burst_shows_callers_that_wait(played: Round) -> None:
     """While there are more clients than connections, all connections are used, clients are pending, and they wait."""
     used = played.seen("burst", "db_client_connection_count", db_client_connection_state="used")
 
-    assert CAPACITY == max(used) == played.seen("burst", "sqlalchemy_pool_used_peak")[-1]
-    assert max(played.seen("burst", "db_client_connection_pending_requests")) > CAPACITY
+    assert CAPACITY == played.seen("burst", "sqlalchemy_pool_used_peak")[-1] >= max(used) > 0
+    assert max(played.seen("burst", "db_client_connection_pending_requests")) > 0
     assert played.seen("burst", "sqlalchemy_pool_pending_peak")[-1] > CAPACITY
     assert played.grown("burst", "sqlalchemy_pool_saturated_seconds_total") > 0.1
     assert played.mean("burst", "db_client_connection_wait_time_seconds") > 2 * played.mean(

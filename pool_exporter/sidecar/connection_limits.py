@@ -148,9 +148,10 @@ class LimitedProtocol(H11Protocol):
         asyncio does not know it: its own buffer is empty once the kernel has the bytes, and with TLS even before.
         """
         unread = array("i", [0])
-        if self._is_connected:
+        client = self.transport.get_extra_info("socket") if self._is_connected else None
+        if client is not None:  # With TLS, asyncio has no socket any more one turn before connection_lost().
             with suppress(OSError, ValueError):  # The socket may be closed.
-                ioctl(self.transport.get_extra_info("socket").fileno(), TIOCOUTQ, unread)
+                ioctl(client.fileno(), TIOCOUTQ, unread)
         return unread[0]
 
 

@@ -402,6 +402,28 @@ async def test_handshake_that_is_not_made_is_closed(tmp_path: Path) -> None:
 
 
 @frozen
+async def test_tls_connection_that_ends_can_be_looked_at(tmp_path: Path) -> None:
+    """In every turn of the event loop while a client's TLS connection ends, it is idle, and nothing is raised.
+
+    asyncio forgets the socket one turn before it calls connection_lost().
+    """
+    authority = Authority(tmp_path)
+    pair = authority.server()
+    tls = TlsConfig("x", cert_file=pair.cert, key_file=pair.key)
+    async with server(Loaded(WebConfig(tls), context_of(tls))) as running:
+        reader, writer = await running.dial(ssl.create_default_context(cafile=str(authority.cert)))
+        status = await status_of(reader, writer)
+        [protocol] = running.limiter._connections
+        writer.transport.abort()
+        looks = []
+        while running.open:
+            looks.append(protocol.is_idle)
+            await asyncio.sleep(0)
+
+    assert (b"200", {True}) == (status, set(looks))
+
+
+@frozen
 async def test_handshakes_that_are_not_made_are_evicted(tmp_path: Path) -> None:
     """When all places are taken, clients that have not begun with TLS are disconnected."""
     authority = Authority(tmp_path)
