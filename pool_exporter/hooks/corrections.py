@@ -6,7 +6,7 @@ Nothing here may count: `state.pool_state` does.
 """
 
 from pool_exporter.hooks.checkout_owner import is_finished, name_of
-from pool_exporter.hooks.pool_binding import Record
+from pool_exporter.hooks.pool_binding import ATTRIBUTE, Record
 from pool_exporter.hooks.sqlalchemy_private import has_back, pool_of
 from pool_exporter.state.checkout_details import write_owner
 from pool_exporter.state.connection import Connection, Reference
@@ -43,6 +43,13 @@ def correct(state: PoolState, connection: Connection, record: Record, *, is_clos
         elif not state.pending:
             # While a caller is pending, it may have this record already and wait for its ping.
             catch_up(state, connection, current, since)
+
+
+def records_closed_unseen(connections: list[Connection]) -> list[Record]:
+    """Return the records of those *connections* that are closed, and of which an interrupt has hidden that."""
+    records = [(connection, connection.record()) for connection in connections]
+    tracked = [record for connection, record in records if getattr(record, ATTRIBUTE, None) is connection]
+    return [record for record in tracked if record.dbapi_connection is None]
 
 
 def count_orphans(state: PoolState, used: list[Connection]) -> int:

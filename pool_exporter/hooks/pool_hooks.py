@@ -23,7 +23,7 @@ from pool_exporter.hooks import checkout_patches
 from pool_exporter.hooks.call_stack import close_reason, invalidation_reason, is_dispose
 from pool_exporter.hooks.checkout_owner import up_to_date
 from pool_exporter.hooks.checkout_patches import patch_instance_connect, restore_instance_connect
-from pool_exporter.hooks.corrections import catch_up, correct, count_orphans, is_abandoned
+from pool_exporter.hooks.corrections import catch_up, correct, count_orphans, is_abandoned, records_closed_unseen
 from pool_exporter.hooks.drift_check import Drift
 from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES, mend_patches
 from pool_exporter.hooks.method_patches import PatchSet, patches
@@ -253,7 +253,10 @@ class PoolHooks:
         self.state.end_lost_acquires()
         for pool in self.pools():
             mend_patches(pool, self._patches)
-        connections = self.state.live_connections()
+        closing, connections = set(self._closing), self.state.live_connections()
+        self._closing.difference_update(closing.difference(id(each.record()) for each in connections))
+        for record in records_closed_unseen(connections):
+            self.closed(record)
         for connection in connections:
             record = connection.record()
             if getattr(record, ATTRIBUTE, None) is connection:
