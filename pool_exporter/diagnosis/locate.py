@@ -97,8 +97,13 @@ class Stacks:
         if hasattr(type(owner), "get_coro"):
             return self._of_task(cast("AnyTask", owner), with_awaited=with_awaited)
         if hasattr(type(owner), "gr_frame"):
-            return _standing(greenlet_stack(owner) or self._threads_now().get(_thread_of_greenlet(owner), ()))
+            return self._of_greenlet(owner)
         return self.of_thread(getattr(owner, "ident", None) or 0)
+
+    def _of_greenlet(self, greenlet: object) -> Standing:
+        if not has_gil():
+            return Standing(UNKNOWN)
+        return _standing(greenlet_stack(greenlet) or self._threads_now().get(_thread_of_greenlet(greenlet), ()))
 
     def _of_task(self, task: AnyTask, *, with_awaited: bool) -> Standing:
         if not has_gil() and task.get_loop() is not _get_running_loop():

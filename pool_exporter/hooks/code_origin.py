@@ -1,13 +1,14 @@
 """Classifies a code object by its file: as the application's, a library's, an event loop's and so on.
 
 The result is kept by file name, because a string keeps its hash and a code object computes it each time. Nothing here
-may keep a frame, or know a pool. A checkout reads `ORIGINS` for each frame above it: of a known file, that is one
-lookup in a dictionary.
+may keep a frame, know a pool, or raise. A checkout reads `ORIGINS` for each frame above it: of a known file, that is
+one lookup in a dictionary.
 """
 
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from types import CodeType
@@ -99,10 +100,12 @@ def is_loop_boundary(code: CodeType) -> bool:
 
 def module_name(file: str) -> str:
     """Return the dotted name under which *file* can be imported, by the longest entry of `sys.path`; "" if by none."""
-    path = Path(file).absolute().with_suffix("")
-    folders = (Path(each).absolute() for each in list(sys.path))
-    names = [".".join(path.relative_to(folder).parts) for folder in folders if path.is_relative_to(folder)]
-    return min(names, key=len, default="").removesuffix(".__init__")
+    with suppress(OSError, TypeError, ValueError):  # No current directory; what an application puts into the path.
+        path = Path(file).absolute().with_suffix("")
+        folders = (Path(each).absolute() for each in list(sys.path))
+        names = [".".join(path.relative_to(folder).parts) for folder in folders if path.is_relative_to(folder)]
+        return min(names, key=len, default="").removesuffix(".__init__")
+    return ""
 
 
 def _origin(file: str) -> Origin:

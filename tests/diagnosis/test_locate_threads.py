@@ -265,3 +265,22 @@ def test_without_the_gil(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert ("unknown", ()) == (other.activity, other.frames)
     assert "test_without_the_gil" in names(own.now)
+
+
+@pytest.mark.parametrize(("has_gil", "expected"), [(True, ["wait"]), (False, [])])
+def test_greenlet(has_gil: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A suspended greenlet has its own stack; without the GIL another thread may run it, so it is unknown."""
+    greenlet = pytest.importorskip("greenlet")
+
+    def wait() -> None:
+        greenlet.getcurrent().parent.switch()
+
+    for module in (locate, stacks):
+        monkeypatch.setattr(module, "has_gil", lambda: has_gil)
+    suspended = greenlet.greenlet(wait)
+    suspended.switch()
+    found = look_at(suspended)
+    suspended.switch()
+
+    assert expected == names(found.now)
+    assert "ended" == look_at(suspended).activity

@@ -141,6 +141,30 @@ def test_module_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "" == module_name("/nowhere/x.py")
 
 
+def test_without_a_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the current directory was deleted, a file is the application's, and nothing raises."""
+    folder = tmp_path / "deleted"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+
+    assert Origin.APPLICATION is Origins(["orders"])["orders/api.py"]
+
+
+@pytest.mark.parametrize("entry", [None, 7, b"/srv"])
+def test_entry_of_the_path_that_is_no_text(entry: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Python ignores in its path does not raise here."""
+    monkeypatch.setattr("sys.path", [entry])
+
+    assert Origin.APPLICATION is Origins(["orders"])["/srv/orders/api.py"]
+
+
+@pytest.mark.parametrize("file", ["", "/", "."])
+def test_file_without_a_name(file: str) -> None:
+    """Code may have any text as its file."""
+    assert Origins(["orders"])[file] is not Origin.LIBRARY
+
+
 def test_of_this_process() -> None:
     """Nothing is skipped until a setting says so."""
     assert () == ORIGINS.skipped_modules
