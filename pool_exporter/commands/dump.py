@@ -37,7 +37,7 @@ HELP: Final = "Print all that a shared directory holds, as JSON."
 SCHEMA: Final = 1
 """The version of the keys. It is raised when a key goes or changes its meaning, not for a new key."""
 
-_NOT_NUMBERS: Final = ("identity", "config", "counters")
+_NOT_NUMBERS: Final = ("identity", "config", "counters", "units")  # decode() reads no units.
 NUMBERS: Final = (*(field.name for field in fields(PoolSnapshot) if field.name not in _NOT_NUMBERS), *COUNTERS)
 """The fields of a snapshot that make up a pool's `numbers`."""
 
