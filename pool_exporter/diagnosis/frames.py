@@ -10,9 +10,9 @@ from typing import Final, TypeAlias
 from weakref import ref
 
 from pool_exporter.hooks.code_origin import Origin, origin_of
+from pool_exporter.state import connection
 
-Frame: TypeAlias = tuple[CodeType, int]
-"""A code object and the offset of its instruction in bytes, as in `f_lasti`."""
+Frame: TypeAlias = connection.Frame
 Frames: TypeAlias = tuple[Frame, ...]
 """Innermost first."""
 
