@@ -93,21 +93,24 @@ VOLUMES = [*(volume for _, volume in kubernetes().values()), compose_volume()]
 
 def test_every_manifest_is_found() -> None:
     """Three components with a sidecar, the compose file and the unit of systemd; all have the same sizes."""
-    assert (4, {256}) == (len(LIMITS), set(LIMITS))
+    assert (4, {384}) == (len(LIMITS), set(LIMITS))
     assert (4, {64}) == (len(VOLUMES), set(VOLUMES))
 
 
 def test_thousand_pools_in_four_workers_fit_the_manifests() -> None:
-    """With as many names of ended pools as are kept."""
-    assert memory(1000, 4, POOLS_MAX) <= min(LIMITS)
+    """With as many names of ended pools as are kept, and with the most units of work for each pool."""
+    units = 1000 * said(r"in each of 4 workers, ([\d.]+) MiB for that pool")
+
+    assert memory(1000, 4, POOLS_MAX) + units <= min(LIMITS)
     assert directory(1000, 4, POOLS_MAX) <= min(VOLUMES)
 
 
 def test_whatever_a_volume_of_the_manifests_holds_fits_their_memory() -> None:
-    """As many pools as have series, and a volume full of files."""
+    """As many pools as have series, a volume full of files, and units in some of the pools."""
+    units = 1000 * said(r"in each of 4 workers, ([\d.]+) MiB for that pool")
     entries = min(VOLUMES) * MIB // FILE_BYTES * ENTRIES_MAX
 
-    assert BASE + POOL * SHOWN_MAX + PART * entries <= min(LIMITS)
+    assert BASE + POOL * SHOWN_MAX + PART * entries + units <= min(LIMITS)
 
 
 @pytest.mark.parametrize("size", [16, 64])
@@ -159,3 +162,18 @@ def test_memory_is_as_the_page_says(tmp_path: Path) -> None:
 
     assert 0 < (many - few) / 200 <= POOL + PART
     assert 0 < (crowded - few) / (20 * 20) <= PART
+
+
+def test_series_are_as_the_page_says(tmp_path: Path) -> None:
+    """Those of a pool without units of work, and those of a sidecar without pools."""
+    worker = WorkerFiles(tmp_path, "1")
+    reader = DirectoryReader(tmp_path)
+    page = [respond(Request("GET", METRICS), reader).body.decode()]
+    worker.allocate(PoolIdentity("orders"), PoolConfig(15, 5, {}))
+    page.append(respond(Request("GET", METRICS), reader).body.decode())
+    worker.unmap()
+    none, one = (sum(not line.startswith("#") for line in text.splitlines()) for text in page)
+    buckets = page[1].count("_bucket{") - page[0].count("_bucket{")
+
+    assert said(r"of a sidecar, besides its pools \| (\d+)") == none
+    assert (said(r"\| a pool \| (\d+), of which"), said(r"of which (\d+) are histograms")) == (one - none, buckets)
