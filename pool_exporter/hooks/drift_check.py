@@ -41,7 +41,7 @@ class Drift:
         if not isinstance(pool, QueuePool):
             return 0
         is_moving = bool(state.pending) or is_closing
-        difference = _occupied(state, pool, opening if is_moving else 0) - pool.checkedout()
+        difference = occupied_places(state, pool, opening if is_moving else 0) - pool.checkedout()
         events, now = (difference, None if is_moving else state.fingerprint()), state.clock()
         if self._events != events:
             self._events, self._since = events, now
@@ -50,7 +50,7 @@ class Drift:
         return difference if is_settled else state.slots[DRIFT] - state.slots[LOST]
 
 
-def _occupied(state: PoolState, pool: QueuePool, opening: int) -> int:
+def occupied_places(state: PoolState, pool: QueuePool, opening: int) -> int:
     """Return how many places of the pool are occupied: by uses, and by what is pinged, closed or opened."""
     connections = [each for each in state.live_connections() if _is_of(each, pool)]
     return opening + sum(each.is_used or (each.is_idle and not has_back(pool, each.record())) for each in connections)

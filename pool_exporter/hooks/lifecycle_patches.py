@@ -53,8 +53,8 @@ def patched_open(open_of: Method, patch: Patch) -> Method:
         try:
             binding.hooks.opening(record)
             result: object = open_of(record, *arguments, **options)
-        except BaseException:
-            binding.hooks.not_opened(record)
+        except BaseException as error:
+            binding.hooks.not_opened(record, error)
             raise
         binding.hooks.opened(record, began)
         return result

@@ -57,8 +57,8 @@ class Hooks(Protocol):
     def opening(self, record: Record) -> None:
         """Note that the record is about to open a connection."""
 
-    def not_opened(self, record: Record) -> None:
-        """Note that this has failed."""
+    def not_opened(self, record: Record, error: BaseException) -> None:
+        """Note that this has failed with *error*."""
 
     def opened(self, record: Record, began: int | None) -> None:
         """Count a connection that the record has opened."""

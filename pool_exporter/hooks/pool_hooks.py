@@ -49,7 +49,7 @@ class PoolHooks:
         #: The id() of each record that is being closed, which takes as long as its server takes to answer.
         self._closing: set[int] = set()
         #: Likewise of each record that is being opened.
-        self._opening: set[int] = set()
+        self.opening_records: set[int] = set()
         self.drift = Drift()
         self._is_removed = False
         self._lock = RLock()
@@ -89,7 +89,7 @@ class PoolHooks:
         parents.abandon_slots()  # Only now: other threads of the child wait until the new state may be used.
         self._forget_connections(parents)
         self._closing.clear()
-        self._opening.clear()
+        self.opening_records.clear()
 
     def pools(self) -> list[Pool]:
         """Return the pools that have served callers and are alive, the current one last."""
@@ -159,12 +159,13 @@ class PoolHooks:
     @guarded
     def opening(self, record: Record) -> None:
         """Note that the record is about to open a connection, which occupies a place of the pool."""
-        self._opening.add(id(record))
+        self.opening_records.add(id(record))
 
     @guarded
-    def not_opened(self, record: Record) -> None:
-        """Note that this has failed."""
-        self._opening.discard(id(record))
+    def not_opened(self, record: Record, error: BaseException) -> None:
+        """Note that this has failed with *error*."""
+        self.opening_records.discard(id(record))
+        self.state.report_hooks.on_open_failed(error)
 
     @guarded
     def opened(self, record: Record, began: int | None) -> None:
@@ -175,7 +176,8 @@ class PoolHooks:
             self.state.closed(before, "discarded")
         connection = self.state.opened(took, is_old=self._pools[-1]() is not pool_of(record))
         self._track(record, connection, self.state.clock() - self.state.origin)
-        self._opening.discard(id(record))
+        self.opening_records.discard(id(record))
+        self.state.report_hooks.on_opened()
 
     @guarded
     def invalidated(self, record: Record, error: BaseException | None, *, is_soft: bool) -> None:
@@ -266,7 +268,7 @@ class PoolHooks:
                 self._close_detached(connection.identity, "discarded")
         orphans = count_orphans(self.state, [connection for connection in connections if connection.is_used])
         current = next(reversed([*self.pools(), *_alive(self._successors)]), None)
-        drift = self.drift.read(self.state, current, len(self._opening), is_closing=bool(self._closing))
+        drift = self.drift.read(self.state, current, len(self.opening_records), is_closing=bool(self._closing))
         self.state.set_refreshed(orphans, max(0, drift))
         self.state.set_lost_places(max(0, -drift))
 
@@ -287,8 +289,7 @@ def _is_alive(reference: Callable[[], object]) -> bool:
 
 
 def _alive(references: list[ref[Pool]]) -> list[Pool]:
-    found = [reference() for reference in list(references)]
-    return [pool for pool in found if pool is not None]
+    return [pool for reference in list(references) if (pool := reference()) is not None]
 
 
 @guarded

@@ -1,0 +1,71 @@
+"""Whether a connection that is held is an orphan: no code is left that would return it.
+
+A task or thread may lawfully end, or go on, while another one uses its connection: SQLAlchemy's own coroutines that
+`wait_for` and `gather` run as tasks, the worker threads of anyio, tasks that outlive the request that started them.
+Where that is unknown without a unit of work, it is no orphan. Nothing here may change a connection.
+"""
+
+import sys
+from collections.abc import Iterable
+from types import CodeType
+
+from pool_exporter.hooks.checkout_owner import is_finished
+from pool_exporter.hooks.code_origin import Origin, origin_of
+from pool_exporter.state.connection import Connection
+
+_ANYIO = "anyio"
+_ANYIO_NAME = "AnyIO worker thread"
+
+
+def is_orphan(connection: Connection) -> bool:
+    """Return whether no code is left that would return *connection*, which is checked out.
+
+    With a unit of work that is so when the unit has ended, unless its task goes on, or its thread still runs the
+    function that checked out. Without one, when the task or thread has ended, if it was the application's.
+    """
+    unit, owner = connection.unit, connection.owner
+    found = None if owner is None else owner()
+    if unit is not None:
+        return bool(getattr(unit, "is_done", False)) and not _goes_on(connection, found)
+    if owner is None or not is_finished(owner) or _is_of_anyio(connection, found):
+        return False
+    return bool(connection.place) and origin_of(connection.place[0][0]) is Origin.APPLICATION
+
+
+def _goes_on(connection: Connection, owner: object) -> bool:
+    if owner is None or is_finished(lambda: owner):
+        return False
+    if not hasattr(owner, "is_alive"):  # A task or a greenlet.
+        return True
+    if _waits_for_another_unit(connection, owner):
+        return False
+    return _is_running(int(getattr(owner, "ident", None) or 0), [code for code, _ in connection.place[:1]])
+
+
+def _waits_for_another_unit(connection: Connection, owner: object) -> bool:
+    """Return whether the thread waits for the same pool, and so serves another unit by now."""
+    waiting = list(getattr(connection.pool, "waiting", {}).values())
+    return any(each.unit is not connection.unit and (each.owner or _nothing)() is owner for each in waiting)
+
+
+def _nothing() -> None:
+    """Stand in for a weak reference to an owner."""
+
+
+def _is_running(identifier: int, codes: Iterable[CodeType]) -> bool:
+    """Return whether the thread of that identifier has one of *codes* on its stack."""
+    wanted, frames = set(codes), sys._current_frames()
+    try:
+        frame = frames.get(identifier)
+        while frame is not None and frame.f_code not in wanted:
+            frame = frame.f_back
+        return frame is not None
+    finally:
+        frames.clear()  # It has the frame of this function, which would be a cycle.
+        frame = None
+
+
+def _is_of_anyio(connection: Connection, owner: object) -> bool:
+    """Return whether a worker thread of anyio checked out: it ends when it is idle, while its request goes on."""
+    is_known = type(owner).__module__.partition(".")[0] == _ANYIO
+    return is_known or connection.owner_name.startswith(_ANYIO_NAME)
