@@ -27,6 +27,7 @@ class Evidence:
     Attributes:
         limit: Most connections that the pool may have, lost places included; negative without a limit.
         used: Connections that are checked out.
+        n_long: Connections of units that were declared long: they are in no other number, `limit` included.
         pending: Callers that wait because no place is left.
         is_async: Whether it is a pool of asyncio.
         timeout_seconds: The pool's timeout.
@@ -61,6 +62,7 @@ class Evidence:
 
     limit: int = 1
     used: int = 0
+    n_long: int = 0
     pending: int = 0
     is_async: bool = False
     timeout_seconds: float = 30.0

@@ -33,15 +33,16 @@ def tasks_by_unit(
     found: dict[_Unit, list[AnyTask]] = {}
     for loop in loops if IS_SUPPORTED else ():
         if has_gil() or loop is _get_running_loop():
-            for task in _tasks(loop):
+            for task in tasks_of(loop):
                 unit = _context(task).get(current_unit)
                 if unit is not None:
                     found.setdefault(unit, []).append(task)
     return found
 
 
-def _tasks(loop: AbstractEventLoop) -> set[AnyTask]:
-    with suppress(RuntimeError):  # The loop made tasks faster than they could be listed.
+def tasks_of(loop: AbstractEventLoop) -> set[AnyTask]:
+    """Return the tasks of *loop* that have not ended; none of a loop that makes them faster than they can be listed."""
+    with suppress(RuntimeError):
         return all_tasks(loop)
     return set()
 

@@ -55,7 +55,7 @@ FULL = Examination(
         open_error="FATAL: sorry, too many clients already",
     ),
     (LOST, replace(LOST, seconds=2.0, owner="Task-8", server_pid=8124), replace(LOST, seconds=1.9), BUSY),
-    (Waiter(2.0, "orders/db.py:9 in get_db", "GET /orders", "Task-99", holds=1), Waiter(1.0), Waiter(0.5), Waiter(0.1)),
+    (Waiter(2.0, "orders/db.py:9 in get_db", "GET /orders", "Task-99", holds=1), Waiter(1.0), Waiter(0.5)),
 )
 
 SCREEN = """\
@@ -123,11 +123,23 @@ def test_alike_holders_are_one_group() -> None:
 
 def test_what_is_not_shown_is_counted() -> None:
     """A screen has few groups and few waiters, and says how many more there are."""
-    many = tuple(replace(BUSY, unit=f"GET /{i}") for i in range(GROUPS_MAX + 2))
-    lines = str(diagnosis(replace(FULL, holders=many))).splitlines()
+    holders = tuple(replace(BUSY, unit=f"GET /{i}") for i in range(GROUPS_MAX + 2))
+    waiters = tuple(Waiter(1.0, unit=f"GET /{i}") for i in range(WAITERS_MAX + 1))
+    lines = str(diagnosis(replace(FULL, holders=holders, waiters=waiters))).splitlines()
 
     assert "        ... 2 holders more" in lines
-    assert f"        ... {len(FULL.waiters) - WAITERS_MAX} more" in lines
+    assert "        ... 1 waiter more" in lines
+
+
+def test_alike_waiters_are_one_group() -> None:
+    """Waiters are shown as holders are: how many, for how long, where, and what they hold already."""
+    lines = str(diagnosis(FULL)).splitlines()
+
+    assert lines[-3:] == [
+        "  WAIT  2 x (no unit), 1.0 s at most",
+        "        1 x GET /orders, 2.0 s, holds 1 connection already, Task-99",
+        "            at       orders/db.py:9 in get_db",
+    ]
 
 
 def test_unknown_is_said() -> None:

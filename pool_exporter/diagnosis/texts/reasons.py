@@ -25,7 +25,9 @@ PLACES_MAX: Final = 3
 def situation(found: Examination) -> str:
     """Return how full the pool is, and what waits for it."""
     e = found.evidence
-    used = f"{e.used} of {e.limit} connections are used" if e.limit > 0 else f"{e.used} connections are used"
+    used = f"{e.used + e.n_long} of {e.limit + e.n_long} connections are used"
+    if e.limit < 0:
+        used = f"{e.used + e.n_long} connections are used"
     waiting = counted(e.pending, "caller", "waits", "wait")
     stuck = ", none was granted meanwhile" if e.is_stuck else ""
     if e.at_timeout:

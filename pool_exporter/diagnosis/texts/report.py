@@ -11,8 +11,18 @@ from pool_exporter.diagnosis.examination import Examination
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.holder_groups import groups, lines, rest, short
 from pool_exporter.diagnosis.texts.reasons import situation, where, why
-from pool_exporter.diagnosis.texts.wording import WIDTH, counted, duration, kept, listed, moment, paragraph
-from pool_exporter.diagnosis.values import Diagnosis, Waiter
+from pool_exporter.diagnosis.texts.wording import (
+    LABEL,
+    WIDTH,
+    counted,
+    duration,
+    kept,
+    kept_frames,
+    listed,
+    moment,
+    paragraph,
+)
+from pool_exporter.diagnosis.values import BETWEEN_FRAMES, Diagnosis, Waiter
 from pool_exporter.diagnosis.verdict import verdict
 
 GROUPS_MAX: Final = 5
@@ -20,7 +30,7 @@ GROUPS_MAX: Final = 5
 NOTE_GROUPS_MAX: Final = 2
 """Most groups of holders in the note of an exception."""
 WAITERS_MAX: Final = 3
-"""Most waiters on the screen."""
+"""Most groups of waiters on the screen."""
 PAGE: Final = "docs/reference/verdicts.md"
 """The page that explains the verdicts."""
 
@@ -72,7 +82,7 @@ def _screen(name: str, found: Examination, notes: tuple[str, ...]) -> Iterator[s
     yield from paragraph("DO", f"{texts.cure} {PAGE}#{name}")
     yield from listed("NOTE", notes)
     yield from _held(found)
-    yield from listed("WAIT", _waiting(found.waiters))
+    yield from _waiting(found.waiters)
 
 
 def _head(name: str, found: Examination) -> str:
@@ -93,13 +103,27 @@ def _held(found: Examination) -> Iterator[str]:
 
 
 def _waiting(waiters: tuple[Waiter, ...]) -> Iterator[str]:
-    for waiter in waiters[:WAITERS_MAX]:
-        place = f"at {waiter.place}" if waiter.place else ""
-        holds = f"holds {counted(waiter.holds, 'connection')}" if waiter.holds else ""
-        facts = [duration(waiter.seconds), kept(waiter.unit), kept(place), holds, waiter.owner]
-        yield ", ".join(filter(None, facts))
-    if len(waiters) > WAITERS_MAX:
-        yield f"... {len(waiters) - WAITERS_MAX} more"
+    """Yield the lines of the waiters, grouped where they are alike: the largest group first."""
+    alike: dict[tuple[str, str, int], list[Waiter]] = {}
+    for waiter in waiters:
+        alike.setdefault((waiter.place, waiter.unit, waiter.holds), []).append(waiter)
+    found = sorted(alike.values(), key=lambda group: -len(group))
+    for place, group in enumerate(found[:WAITERS_MAX]):
+        first, *more = _waiting_alike(group)
+        yield first if place else f"  WAIT  {first.lstrip()}"
+        yield from more
+    left = sum(map(len, found[WAITERS_MAX:]))
+    if left:
+        yield from paragraph("", f"... {counted(left, 'waiter')} more")
+
+
+def _waiting_alike(group: list[Waiter]) -> Iterator[str]:
+    oldest, holds = group[0], counted(group[0].holds, "connection")
+    seconds = duration(oldest.seconds) + (" at most" if len(group) > 1 else "")
+    facts = [kept(oldest.unit) or "(no unit)", seconds, f"holds {holds} already" if oldest.holds else "", oldest.owner]
+    yield from paragraph("", f"{len(group)} x " + ", ".join(filter(None, facts)))
+    if oldest.place:
+        yield from paragraph(f"{'at':<9}", kept_frames(oldest.place.split(BETWEEN_FRAMES)), indent=LABEL + 4)
 
 
 def _notes(name: str, found: Examination) -> Iterator[str]:

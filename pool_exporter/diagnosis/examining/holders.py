@@ -1,0 +1,141 @@
+"""What holds each connection: its value for the report, and how it counts in the evidence.
+
+The rules are those of docs/reference/verdicts.md. Nothing here may read a stack itself; `scene` does.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias, cast
+
+from pool_exporter.diagnosis.activity import ENDED, EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
+from pool_exporter.diagnosis.examining.scene import Doing, Scene, is_past
+from pool_exporter.diagnosis.frames import Frames, is_application, text_of, text_of_code
+from pool_exporter.diagnosis.values import BETWEEN_FRAMES, Holder
+from pool_exporter.hooks.checkout_owner import is_finished, name_of
+from pool_exporter.state.connection import Connection
+from pool_exporter.units import Unit
+
+IsOrphan: TypeAlias = Callable[[Connection], bool]
+"""Whether a connection is held by nothing that would return it: the rule of `sqlalchemy_pool_orphaned`."""
+
+LOST_SECONDS_MIN: Final = 5.0
+"""A connection of a thread that is idle in its pool is lost after this time, or after ten times the p99 of a use."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """One holder, and how it counts.
+
+    Attributes:
+        holder: The value for the report.
+        is_self: Whether it waits for this pool itself.
+        is_nested: Whether its owner executes on a younger connection of this pool.
+    """
+
+    holder: Holder
+    is_self: bool = False
+    is_nested: bool = False
+
+
+@dataclass(frozen=True)
+class HolderRules:
+    """What the holders of one report are judged by.
+
+    Attributes:
+        scene: What waits, and what each owner does.
+        is_orphan: The rule of orphans.
+        is_idle_worker: Whether a thread waits in its thread pool for work; not one of anyio's.
+        lost_after_seconds: From which age on a connection of such a thread is lost.
+    """
+
+    scene: Scene
+    is_orphan: IsOrphan
+    is_idle_worker: Callable[[object], bool]
+    lost_after_seconds: float
+
+    def held(self, connection: Connection, seconds: float, *, with_awaited: bool) -> Held:
+        """Return what holds *connection*, which has been checked out for *seconds*.
+
+        Args:
+            connection: A connection that is checked out.
+            seconds: For how long.
+            with_awaited: Whether to follow the tasks that its owner waits for.
+        """
+        owner = None if connection.owner is None else connection.owner()
+        unit, is_alive = unit_of(connection), owner is not None and not is_finished(lambda: owner)
+        holder = _described(connection, unit, owner, seconds, is_alive=is_alive)
+        if not holder.is_long and self._is_lost(connection, unit, owner, seconds):
+            return Held(replace(holder, activity=ENDED, is_lost=True))
+        doing = self._doing(connection, owner if is_alive else None, unit, with_awaited=with_awaited)
+        is_nested = is_alive and _is_nested(self.scene, connection, owner, doing)
+        if is_nested:
+            doing = replace(doing, activity=OWN_CODE)
+        elif unit is not None and not unit.is_done:
+            doing = self._with_unit(doing, unit, is_of_task=is_alive and not _is_thread(owner))
+        now = tuple(map(text_of, doing.now))
+        return Held(replace(holder, activity=doing.activity, now=now), doing.is_self, is_nested)
+
+    def _is_lost(self, connection: Connection, unit: Unit | None, owner: object, seconds: float) -> bool:
+        if self.is_orphan(connection):
+            return True
+        is_running = unit is not None and not unit.is_done
+        return not is_running and seconds > self.lost_after_seconds and self.is_idle_worker(owner)
+
+    def _doing(self, connection: Connection, owner: object, unit: Unit | None, *, with_awaited: bool) -> Doing:
+        """Return what the owner does for this connection; threads are used again for other work."""
+        if owner is None:
+            return Doing()
+        doing, waiter = self.scene.doing_of(owner, with_awaited=with_awaited), self.scene.waiter_of(owner)
+        if waiter is None or not _is_thread(owner):
+            return doing
+        if waiter.unit is not unit:
+            return Doing()
+        frames = self.scene.stacks.of(owner, with_awaited=False).frames
+        return doing if unit is not None or is_past(connection.place, frames) else Doing()
+
+    def _with_unit(self, doing: Doing, unit: Unit, *, is_of_task: bool) -> Doing:
+        """Return what a running unit does, of which one connection's owner does *doing*."""
+        if doing.is_self:
+            return doing
+        if self.scene.is_waiting(unit) and (not is_of_task or doing.activity != EXECUTING):
+            return Doing(WAITING_FOR_POOL, doing.now, is_self=True)
+        of_unit = None if is_of_task else self.scene.doing_of_unit(unit)
+        if of_unit is None or (of_unit.is_in_thread and _is_known(doing)):
+            return doing
+        return of_unit
+
+
+def unit_of(connection: Connection) -> Unit | None:
+    """Return the unit of the connection's present use; None without one."""
+    return cast("Unit | None", connection.unit)
+
+
+def place_text(place: Frames) -> str:
+    """Return a place as `Holder.place` has it."""
+    return BETWEEN_FRAMES.join(map(text_of, place))
+
+
+def _described(connection: Connection, unit: Unit | None, owner: object, seconds: float, *, is_alive: bool) -> Holder:
+    code = None if unit is None else unit.code
+    return Holder(
+        seconds=seconds,
+        place=place_text(connection.place),
+        unit="" if unit is None else unit.name,
+        unit_code="" if code is None else text_of_code(code),
+        owner=connection.owner_name or name_of(lambda: owner),
+        is_owner_alive=is_alive,
+        is_long=unit is not None and unit.is_long and not unit.is_done,
+    )
+
+
+def _is_nested(scene: Scene, connection: Connection, owner: object, doing: Doing) -> bool:
+    """Return whether the owner executes on another connection: it does so only on the youngest."""
+    return doing.activity == EXECUTING and not doing.is_self and not scene.is_youngest(connection, owner)
+
+
+def _is_thread(owner: object) -> bool:
+    return hasattr(owner, "is_alive")
+
+
+def _is_known(doing: Doing) -> bool:
+    return doing.activity != UNKNOWN and bool(doing.now) and is_application(doing.now[0][0])

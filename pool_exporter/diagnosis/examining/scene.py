@@ -1,0 +1,149 @@
+"""What is the same for all holders of a report: which callers wait, what each owner and each unit does.
+
+A scene refers to tasks, threads and stacks of the application; it is made for one report and dropped with it. Nothing
+here may decide whether a connection is lost.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias, TypeVar
+
+from pool_exporter.diagnosis.activity import OWN_CODE, UNKNOWN, WAITING_FOR_POOL
+from pool_exporter.diagnosis.frames import Frame, Frames, is_application
+from pool_exporter.diagnosis.locate import Stacks
+from pool_exporter.state.connection import Connection
+from pool_exporter.state.waiters import Waiter
+from pool_exporter.units import Unit
+
+TasksOfUnit: TypeAlias = Callable[[Unit], Iterable[object]]
+"""Returns the tasks that run for a unit."""
+
+_Owned = TypeVar("_Owned", Connection, Waiter)
+
+_AWAITED_MAX: Final = 4
+"""How many tasks behind each other are followed: one that waits for one that waits."""
+_WORKER_CALL: Final = "run_sync_in_worker_thread"
+"""anyio's function in which a task waits for its worker thread."""
+_WORKER_CALL_DEPTH: Final = 12
+_CHAINS_MAX: Final = 4
+
+
+@dataclass(frozen=True)
+class Doing:
+    """What an owner or a unit does.
+
+    Attributes:
+        activity: As `Holder.activity`.
+        now: The frames of the application, innermost first.
+        is_self: Whether it, or a task that it waits for, waits for this pool.
+        is_in_thread: Whether one of its tasks waits for a worker thread.
+    """
+
+    activity: str = UNKNOWN
+    now: Frames = ()
+    is_self: bool = False
+    is_in_thread: bool = False
+
+
+class Scene:
+    """The waiters and the owners of one pool at one moment."""
+
+    def __init__(
+        self, stacks: Stacks, waiters: Sequence[Waiter], used: Sequence[Connection], tasks_of_unit: TasksOfUnit
+    ) -> None:
+        """Keep what the owners are, so that none is collected before the report is made.
+
+        Args:
+            stacks: The stacks of this report.
+            waiters: The callers that wait for this pool.
+            used: Its connections that are checked out, oldest first.
+            tasks_of_unit: Returns the tasks that run for a unit.
+        """
+        self.stacks, self._tasks_of_unit = stacks, tasks_of_unit
+        #: The owner of each waiter, by the id() of the owner.
+        self._waiting = {id(owner): (owner, waiter) for owner, waiter in _owned(waiters)}
+        self._waiting_units = {id(waiter.unit) for waiter in waiters if waiter.unit is not None}
+        #: The youngest connection of each owner, likewise.
+        self._youngest = {id(owner): (owner, connection) for owner, connection in _owned(used)}
+
+    def waiter_of(self, owner: object) -> Waiter | None:
+        """Return the waiter that *owner* is; None if it does not wait."""
+        return self._waiting.get(id(owner), (None, None))[1]
+
+    def is_waiting(self, unit: Unit) -> bool:
+        """Return whether a waiter runs for *unit*."""
+        return id(unit) in self._waiting_units
+
+    def is_youngest(self, connection: Connection, owner: object) -> bool:
+        """Return whether *owner* has checked out no connection of this pool after this one."""
+        return self._youngest.get(id(owner), (None, connection))[1] is connection
+
+    def doing_of(self, owner: object, *, with_awaited: bool, depth: int = 0) -> Doing:
+        """Return what an owner does: a task that only waits does what the tasks do for which it waits.
+
+        Args:
+            owner: A task, thread or greenlet that has not ended.
+            with_awaited: Whether to follow the tasks that it waits for.
+            depth: How many tasks behind a holder it is.
+        """
+        standing = self.stacks.of(owner, with_awaited=with_awaited)
+        if self.waiter_of(owner) is not None:
+            return Doing(WAITING_FOR_POOL, standing.now, is_self=True)
+        found = Doing(standing.activity, standing.now)
+        if found.activity != OWN_CODE or depth >= _AWAITED_MAX:
+            return found
+        for task in standing.waits_for:
+            found = _with_awaited(found, self.doing_of(task, with_awaited=True, depth=depth + 1))
+            if found.is_self:
+                break
+        return found
+
+    def doing_of_unit(self, unit: Unit) -> Doing | None:
+        """Return what the tasks of a unit do; None if it has none that has not ended."""
+        found, in_thread, chains = [], False, list[Frames]()
+        for task in self._tasks_of_unit(unit):
+            standing = self.stacks.of(task, with_awaited=False)
+            found.append(standing.activity)
+            in_thread |= any(code.co_name == _WORKER_CALL for code, _ in standing.frames[:_WORKER_CALL_DEPTH])
+            chains.append(standing.now)
+        if not found:
+            return None
+        busy = [activity for activity in found if activity not in (OWN_CODE, UNKNOWN)]
+        return Doing((busy or [OWN_CODE])[-1], _best(chains), is_in_thread=in_thread)
+
+
+def _owned(things: Iterable[_Owned]) -> Iterator[tuple[object, _Owned]]:
+    for each in things:
+        owner = None if each.owner is None else each.owner()
+        if owner is not None:
+            yield owner, each
+
+
+def _with_awaited(waiting: Doing, awaited: Doing) -> Doing:
+    """Return what a task does that waits for another one."""
+    now = awaited.now or waiting.now
+    if awaited.is_self:
+        return Doing(WAITING_FOR_POOL, now, is_self=True)
+    if awaited.activity not in (UNKNOWN, OWN_CODE):
+        return replace(waiting, activity=awaited.activity, now=now)
+    return replace(waiting, now=_best([waiting.now, awaited.now]))
+
+
+def _best(chains: list[Frames]) -> Frames:
+    """Return the first of *chains* that is of the application; else the first that is not empty."""
+    known = [chain for chain in chains if chain]
+    own = [chain for chain in known if is_application(chain[0][0])]
+    return (own or known or [()])[0]
+
+
+def is_past(place: Iterable[Frame], frames: Iterable[Frame]) -> bool:
+    """Return whether the function that checked out still runs, further on than the checkout.
+
+    A function that is at the very same instruction is a second call of it, or the same checkout again.
+
+    Args:
+        place: The place of the checkout.
+        frames: The stack of its thread.
+    """
+    at = dict(place)
+    return any(at.get(code, instruction) != instruction for code, instruction in frames)

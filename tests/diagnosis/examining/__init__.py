@@ -1,0 +1,1 @@
+"""From a pool's state to the evidence, with a clock that the test sets and owners of its own."""
