@@ -31,7 +31,8 @@ DIRECTORY: Final = "POOL_EXPORTER_DIR"
 SERVICE: Final = "POOL_EXPORTER_SERVICE"
 TRACE_WAITS: Final = "POOL_EXPORTER_TRACE_WAITS"
 OTEL_SERVICE: Final = "OTEL_SERVICE_NAME"
-SETTINGS: Final = (DIRECTORY, SERVICE, TRACE_WAITS)
+DIAGNOSIS: Final = "POOL_EXPORTER_DIAGNOSIS"
+SETTINGS: Final = (DIRECTORY, SERVICE, TRACE_WAITS, DIAGNOSIS)
 
 DEFAULT_PORT: Final = 10042
 PORT_MAX: Final = 65535
@@ -47,11 +48,13 @@ class Environment:
         directory: The shared directory of all workers; None keeps the pools of each process in its own memory.
         service: The `service.name` of every pool, "" for none. POOL_EXPORTER_SERVICE wins over OTEL_SERVICE_NAME.
         trace_waits: From how many seconds on an acquire becomes a span; None for no spans.
+        has_diagnosis: Whether reports on exhausted pools are made.
     """
 
     directory: Path | None = None
     service: str = ""
     trace_waits: float | None = None
+    has_diagnosis: bool = True
 
     @classmethod
     def strict(cls, environ: Mapping[str, str] | None = None) -> Environment:
@@ -90,8 +93,11 @@ class Environment:
                 trace_waits = seconds(waits, 0)
             except ValueError:
                 problems.append(Problem(TRACE_WAITS, waits, "must be seconds, at least 0"))
+        diagnosis = values.get(DIAGNOSIS) or "on"
+        if diagnosis not in ("on", "off"):
+            problems.append(Problem(DIAGNOSIS, diagnosis, "must be on or off"))
         service = values.get(SERVICE) or values.get(OTEL_SERVICE) or ""
-        return cls(Path(directory) if directory else None, service, trace_waits), problems
+        return cls(Path(directory) if directory else None, service, trace_waits, diagnosis != "off"), problems
 
 
 def process_environ() -> Mapping[str, str]:

@@ -21,6 +21,7 @@ from pool_exporter.metrics.snapshot import Snapshot, by_kind
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.registry import registry
+from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.units import label
 from pool_exporter.version import build
 
@@ -141,6 +142,7 @@ def snapshot() -> Snapshot:
 def prepare_from_environment() -> str:
     """Read the environment: prepare the shared directory that it names, and return the service's name."""
     environment = Environment.lenient()
+    watchdog.is_on = environment.has_diagnosis
     registry.prepare(environment.directory)
     return environment.service
 

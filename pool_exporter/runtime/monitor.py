@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from typing_extensions import Self
 
+from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import AnyPoolSnapshot
 
@@ -43,6 +44,21 @@ class Monitor(Protocol):
             A frozen snapshot, durations in seconds. From a closed monitor, that of the moment when it was closed. Where
                 the installed SQLAlchemy is not supported, a `DegradedPoolSnapshot`.
         """
+
+    @abstractmethod
+    def diagnose(self) -> Diagnosis:
+        """Return what holds the pool's connections now, what waits for one, why, and what to do.
+
+        Returns:
+            A frozen diagnosis; `str()` of it is a screen for an operator. Within a minute of an automatic one, while no
+                caller waits, it has that one's verdict. It is not added to `diagnoses`. Of a pool of which no holder is
+                known the verdict is `unknown`.
+        """
+
+    @property
+    @abstractmethod
+    def diagnoses(self) -> tuple[Diagnosis, ...]:
+        """The last five that were made because callers waited, timed out or got no connection, oldest first."""
 
     @abstractmethod
     def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:

@@ -13,11 +13,14 @@ from weakref import ref
 
 from typing_extensions import override
 
+from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.monitor import Monitor
+from pool_exporter.runtime.watchdog.pool_reports import PoolReports
+from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.state.aggregate import Counted, added, as_final_counters, only_counters
 from pool_exporter.state.decode import decode
 from pool_exporter.state.layout import Slots
@@ -65,6 +68,8 @@ class PoolMonitor(Monitor):
         self.before: Counted | None = None
         #: All counters, once the pool was garbage-collected.
         self.final: Counted | None = None
+        self._reports = PoolReports(hooks, self, watchdog)
+        self._install_reports(hooks)
 
     def __repr__(self) -> str:
         return f"<Monitor {self.identity.name!r}{' closed' if self._is_closed else ''}>"
@@ -92,6 +97,19 @@ class PoolMonitor(Monitor):
         earlier = [ended_totals(counted.units) for counted in (self.before, self._left) if counted is not None]
         return self._shown.next(pool, [*earlier, state.unit_totals()])
 
+    @override
+    def diagnose(self) -> Diagnosis:
+        return self._reports.diagnose()
+
+    @property
+    @override
+    def diagnoses(self) -> tuple[Diagnosis, ...]:
+        return self._reports.kept
+
+    def _install_reports(self, hooks: PoolHooks) -> None:
+        if watchdog.is_on:
+            self._reports.install(hooks)
+
     def keep_counters(self) -> None:
         """Keep what was counted in a file that this process leaves: snapshots go on with the sum."""
         slots, units = only_counters(self._state.copy_slots()), self._state.unit_uses.take()
@@ -118,8 +136,10 @@ class PoolMonitor(Monitor):
         self._shown = ShownPool()
         self._state = state
         hooks = self._hooks()
+        self._reports.restart_after_fork()
         if hooks is not None:
             hooks.restart_after_fork(state)
+            self._install_reports(hooks)
         if self._wait_spans is not None:
             self._wait_spans.restart_after_fork(state)
 

@@ -10,10 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
-import gc, os, sys, threading
+import gc, logging, os, sys, threading
 import sqlalchemy as sa, pool_exporter
 from sqlalchemy.pool import QueuePool
 from pool_exporter.runtime.registry import registry
+
+logging.getLogger("pool_exporter.diagnosis").addHandler(logging.NullHandler())  # It logs the connection that is lost.
 
 def use(engine):
     with engine.connect() as connection:

@@ -56,7 +56,7 @@ def test_same_monitor_for_an_asynchronous_engine() -> None:
 @pytest.mark.parametrize("kind", [PoolMonitor, DegradedMonitor, EndedMonitor])
 def test_each_kind_has_the_whole_interface(kind: type[Monitor]) -> None:
     """Each class implements all of `Monitor`, with the same parameters."""
-    methods = ("snapshot", "trace_waits", "close", "__enter__", "__exit__")
+    methods = ("snapshot", "diagnose", "trace_waits", "close", "__enter__", "__exit__")
 
     assert Monitor in kind.__mro__
     assert [list(inspect.signature(getattr(Monitor, name)).parameters) for name in methods] == [

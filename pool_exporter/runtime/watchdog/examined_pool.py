@@ -1,0 +1,60 @@
+"""What an examination needs of a pool: read from its hooks and from SQLAlchemy's pool at this moment.
+
+Nothing here may change either of them.
+"""
+
+from math import inf
+
+from sqlalchemy.pool import Pool, QueuePool
+
+from pool_exporter.diagnosis.examining.circumstances import ExaminedPool
+from pool_exporter.hooks.drift_check import occupied_places
+from pool_exporter.hooks.orphans import is_orphan
+from pool_exporter.hooks.pool_hooks import PoolHooks
+from pool_exporter.hooks.sqlalchemy_private import dialect_name, is_async
+from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.state.layout import LOST
+
+
+def examined_pool(hooks: PoolHooks, identity: PoolIdentity) -> ExaminedPool:
+    """Return the current pool of *hooks* for an examination.
+
+    Args:
+        hooks: The pool's hooks.
+        identity: The pool's identity, of which the name is shown.
+    """
+    pool = _current(hooks)
+    return ExaminedPool(
+        identity.name,
+        hooks.state,
+        is_orphan,
+        is_async=pool is not None and is_async(pool),
+        is_sqlite=pool is not None and dialect_name(pool) == "sqlite",
+        timeout_seconds=_timeout_seconds(pool),
+        opening=len(hooks.opening_records),
+        lost_places=_lost_places(hooks, pool),
+    )
+
+
+def timeout_seconds(hooks: PoolHooks) -> float:
+    """Return the time-out of the current pool, infinite without one."""
+    return _timeout_seconds(_current(hooks))
+
+
+def _current(hooks: PoolHooks) -> Pool | None:
+    pools = hooks.pools()
+    return pools[-1] if pools else None
+
+
+def _timeout_seconds(pool: Pool | None) -> float:
+    timeout = pool.timeout() if isinstance(pool, QueuePool) else None
+    return inf if timeout is None else float(timeout)
+
+
+def _lost_places(hooks: PoolHooks, pool: Pool | None) -> int:
+    """Return how many places are lost: settled, or, while callers wait and nothing is closed, at this moment."""
+    state = hooks.state
+    settled = state.slots[LOST]
+    if not isinstance(pool, QueuePool) or not state.pending:
+        return settled
+    return max(settled, pool.checkedout() - occupied_places(state, pool, len(hooks.opening_records)))

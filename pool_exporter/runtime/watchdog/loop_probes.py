@@ -1,0 +1,84 @@
+"""Measures how late the event loops of waiting callers run what is posted to them.
+
+A no-op is posted to each running loop, and again when it has run. Loops are held weakly. Nothing here may decide what a
+late loop means.
+"""
+
+from asyncio import AbstractEventLoop
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+from weakref import ref
+
+from pool_exporter.diagnosis.examining.circumstances import LoopReadings
+
+BEHIND_SECONDS: Final = 0.05
+"""From this delay on a loop is behind."""
+_DELAYS_MAX: Final = 100
+
+
+class _LoopProbe:
+    """The no-op that is under way in one loop, and how late the ones before it ran."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.loop = ref(loop)
+        self.posted_at = 0.0
+        #: Has the moment at which the no-op ran, once it has.
+        self.ran: list[float] = [0.0]
+        #: When each of the last no-ops was posted, and how much later it ran.
+        self.delays: deque[tuple[float, float]] = deque(maxlen=_DELAYS_MAX)
+
+    def post(self, now: float, clock: Callable[[], float]) -> None:
+        loop = self.loop()
+        if loop is None or not self.ran or not loop.is_running():
+            return
+        if self.posted_at:
+            self.delays.append((self.posted_at, max(0.0, self.ran[0] - self.posted_at)))
+        ran: list[float] = []
+        self.ran, self.posted_at = ran, now
+        try:
+            loop.call_soon_threadsafe(lambda: ran.append(clock()))
+        except RuntimeError:  # The loop was closed.
+            self.ran, self.posted_at = [0.0], 0.0
+
+    def readings(self, now: float, look_seconds: float) -> LoopReadings:
+        waiting = [] if self.ran or not self.posted_at else [(self.posted_at, now - self.posted_at)]
+        recent = [(at, delay) for at, delay in (*self.delays, *waiting) if at + delay >= now - 2 * look_seconds]
+        behind = [delay for _, delay in recent if delay >= BEHIND_SECONDS]
+        is_unanswered = any(delay >= 0.9 * look_seconds for _, delay in waiting)
+        span = now - recent[0][0] if recent else 0.0
+        if not behind or span < look_seconds / 2:
+            return LoopReadings(is_unanswered)
+        return LoopReadings(is_unanswered, min(1.0, sum(behind) / span), sum(behind) / len(behind))
+
+
+class LoopProbes:
+    """The probes of one pool's waiters, from the watchdog's first look on."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Measure with *clock*, which returns seconds."""
+        self._clock = clock
+        self._probes: dict[int, _LoopProbe] = {}
+
+    def clear(self) -> None:
+        """Forget what was measured: no caller waits any more."""
+        self._probes.clear()
+
+    def post(self, loops: Iterable[AbstractEventLoop]) -> None:
+        """Post a no-op to each of these loops that has run the last one."""
+        now = self._clock()
+        for loop in loops:
+            probe = self._probes.get(id(loop))
+            if probe is None or probe.loop() is not loop:
+                probe = self._probes[id(loop)] = _LoopProbe(loop)
+            probe.post(now, self._clock)
+
+    def readings(self, look_seconds: float) -> LoopReadings:
+        """Return how late the worst of the loops is.
+
+        Args:
+            look_seconds: The time between two looks.
+        """
+        now = self._clock()
+        found = [probe.readings(now, look_seconds) for probe in list(self._probes.values())]
+        return max(found, key=lambda each: (each.is_unanswered, each.late_share), default=LoopReadings())

@@ -1,0 +1,34 @@
+"""Where a report goes: the counter of exhaustions, the log, OpenTelemetry, and a note of an error.
+
+Nothing here may raise.
+"""
+
+import logging
+from collections.abc import Callable
+
+from pool_exporter.diagnosis.texts.report import note
+from pool_exporter.diagnosis.values import Diagnosis
+from pool_exporter.hook_errors import guarded
+from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.runtime.watchdog.opentelemetry_events import emit_log_record
+from pool_exporter.state.pool_slots import PoolSlots
+
+_log = logging.getLogger("pool_exporter.diagnosis")
+
+
+def publish(made: Diagnosis, state: PoolSlots, identity: PoolIdentity) -> None:
+    """Count a report, log it, and make a log record of OpenTelemetry; once a report."""
+    guarded(state.exhausted)(made.verdict)
+    guarded(_write)(made)
+    emit_log_record(made, identity)
+
+
+def add_note(error: BaseException, made: Diagnosis) -> None:
+    """Add the note to an error, on Python 3.11 and later."""
+    add: Callable[[str], None] | None = getattr(error, "add_note", None)
+    if add is not None:
+        add(note(made))
+
+
+def _write(made: Diagnosis) -> None:
+    _log.warning("%s", made)

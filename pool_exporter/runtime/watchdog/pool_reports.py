@@ -1,0 +1,244 @@
+"""The reports on one pool: when one is made, by the watchdog, by a caller that timed out, or on demand.
+
+Pool and monitor are held weakly: the pool's state holds this object. Nothing here may decide a verdict or write a text.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from math import inf
+from typing import Final, Protocol
+from weakref import ref
+
+from typing_extensions import override
+
+from pool_exporter.diagnosis.evidence import look_seconds
+from pool_exporter.diagnosis.examination import Examination
+from pool_exporter.diagnosis.examining.circumstances import Circumstances
+from pool_exporter.diagnosis.examining.examine import examine
+from pool_exporter.diagnosis.examining.tasks_of_loops import loops_of_callers
+from pool_exporter.diagnosis.texts.report import diagnosis
+from pool_exporter.diagnosis.values import Diagnosis
+from pool_exporter.hooks.pool_hooks import PoolHooks
+from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.runtime.watchdog.episode import Episode
+from pool_exporter.runtime.watchdog.examined_pool import examined_pool, timeout_seconds
+from pool_exporter.runtime.watchdog.loop_probes import LoopProbes
+from pool_exporter.runtime.watchdog.made_pools import note_of_many
+from pool_exporter.runtime.watchdog.opentelemetry_events import add_span_event
+from pool_exporter.runtime.watchdog.outputs import add_note, publish
+from pool_exporter.runtime.watchdog.watchdog import Watchdog
+from pool_exporter.state.report_hooks import Leak, ReportHooks
+
+KEPT_MAX: Final = 5
+"""How many reports a pool keeps."""
+LOCK_SECONDS: Final = 0.05
+"""How long a caller that timed out waits for a report that is being made."""
+AGAIN_SECONDS: Final = 1.0
+"""After an `unknown`, callers that time out make no further report for so long."""
+
+LATE_SECONDS: Final = 0.5
+"""If the watchdog itself comes later by so much, its looks begin anew."""
+
+
+class HasIdentity(Protocol):
+    """What the reports need of a monitor."""
+
+    identity: PoolIdentity
+
+
+class _Looks:
+    """The watchdog's looks since callers wait."""
+
+    def __init__(self, now: float, apart: float, clock: Callable[[], float]) -> None:
+        self.next_at, self.visited_at, self.count, self.grants = now + apart, now, 0, 0
+        self.probes = LoopProbes(clock)
+
+
+class PoolReports(ReportHooks):
+    """The reports on one pool."""
+
+    def __init__(self, hooks: PoolHooks, monitor: HasIdentity, watchdog: Watchdog) -> None:
+        """Report on the pool of *hooks*."""
+        self._hooks, self._monitor, self._watchdog = ref(hooks), ref(monitor), watchdog
+        self._kept: deque[Diagnosis] = deque(maxlen=KEPT_MAX)
+        self._looks: _Looks | None = None
+        self.restart_after_fork()
+
+    def install(self, hooks: PoolHooks) -> None:
+        """Have the waits, time-outs, leaks and failures of the pool reported here."""
+        hooks.state.report_hooks = self
+        monitor = self._monitor()
+        if monitor is not None:
+            self._watchdog.made.add(monitor.identity)
+            self._watchdog.failures.pool_made(monitor.identity)
+
+    def restart_after_fork(self) -> None:
+        """Forget what was, as in a forked child."""
+        self._episode, self._looks = Episode(), None
+        self._kept.clear()
+        self._timed_out_at = self._made_at = -inf
+        self._flow_noted_at = -inf
+        self._is_report_due = self._is_span_event_due = False
+
+    @property
+    def kept(self) -> tuple[Diagnosis, ...]:
+        """The last reports that were made automatically, oldest first."""
+        return tuple(self._kept)
+
+    # What the pool reports; its hooks guard these methods. A wait wakes the watchdog. A time-out gets the report of
+    # the episode as a note, and makes it if there is none. The third failed attempt to open in a row gives a report.
+
+    @override
+    def on_wait(self, token: int) -> None:
+        hooks, now = self._hooks(), self._watchdog.clock()
+        if hooks is None:
+            return
+        state = hooks.state
+        if len(state.waiting) == 1 and now - self._flow_noted_at >= AGAIN_SECONDS:
+            self._flow_noted_at = now  # What comes from now on is compared with what was before.
+            state.flow.note(state.clock() - state.origin, state.slots, state.pending)
+        self._watchdog.wake(self)
+
+    @override
+    def on_timeout(self, token: int, error: BaseException) -> None:
+        self._watchdog.begin_if_forked()
+        made = self._of_episode() or self._made_by_caller(token)
+        self._timed_out_at = self._watchdog.clock()
+        if made is None:
+            return
+        add_note(error, made)
+        monitor = self._monitor()
+        if self._is_span_event_due and monitor is not None:
+            self._is_span_event_due = False
+            add_span_event(made, monitor.identity)
+
+    @override
+    def on_leak(self, leak: Leak) -> None:
+        monitor = self._monitor()
+        if monitor is not None:
+            self._watchdog.begin_if_forked()
+            self._watchdog.leaks.add(monitor.identity.name, leak)
+            self._watchdog.wake()
+
+    @override
+    def on_open_failed(self, error: BaseException) -> None:
+        monitor = self._monitor()
+        if monitor is not None and isinstance(error, Exception):  # Else the caller was interrupted.
+            self._watchdog.begin_if_forked()
+            if self._watchdog.failures.failed(monitor.identity, error):
+                self._is_report_due = True
+                self._watchdog.wake(self)
+
+    @override
+    def on_opened(self) -> None:
+        monitor = self._monitor()
+        if monitor is not None:
+            self._watchdog.failures.opened(monitor.identity)
+
+    # Reports.
+
+    def diagnose(self) -> Diagnosis:
+        """Return a diagnosis of now; of a pool that has ended, one that says so.
+
+        Within a minute of a report, and while no caller waits, the verdict is that report's.
+        """
+        self._watchdog.begin_if_forked()
+        found, episode = self._examined(), self._episode.report(self._watchdog.clock())
+        if found is None:
+            return unknown_diagnosis("")
+        return diagnosis(found, "" if episode is None or found.evidence.is_waited_for else episode.verdict)
+
+    def look(self) -> bool:
+        """Do what the watchdog has to do now; return whether callers still wait."""
+        hooks, now = self._hooks(), self._watchdog.clock()
+        if hooks is None:
+            return False
+        if self._is_report_due:
+            self._is_report_due = False
+            self._make(self._diagnosis, by_watchdog=True)
+        if not hooks.state.waiting:
+            self._looks = None
+            return False
+        self._look(hooks, now)
+        return True
+
+    def _look(self, hooks: PoolHooks, now: float) -> None:
+        state, apart = hooks.state, look_seconds(timeout_seconds(hooks))
+        looks = self._looks
+        if looks is None:
+            looks = self._looks = _Looks(now, apart, self._watchdog.clock)
+        if now - looks.visited_at > LATE_SECONDS:  # The whole interpreter stood still: what is seen now says nothing.
+            looks.next_at, looks.count = now + apart, 0
+        looks.visited_at = now
+        if now >= looks.next_at:
+            has_granted = looks.grants != state.waiters.grants
+            if looks.count and not self._episode.is_settled(now):
+                self._make(lambda: self._diagnosis(has_granted=has_granted), by_watchdog=True)
+            looks.next_at, looks.count, looks.grants = now + apart, looks.count + 1, state.waiters.grants
+        if looks.count:
+            looks.probes.post(loops_of_callers(state.waiters.oldest_first()))
+
+    def _of_episode(self) -> Diagnosis | None:
+        """Return the report that a caller gets which times out now; None if it has to make one."""
+        now = self._watchdog.clock()
+        is_recent = now - self._made_at < AGAIN_SECONDS
+        return self._episode.report(now) if is_recent or self._episode.is_settled(now) else None
+
+    def _made_by_caller(self, token: int) -> Diagnosis | None:
+        return self._make(lambda: self._diagnosis(timed_out=token)) or self._episode.report(self._watchdog.clock())
+
+    def _make(self, make: Callable[[], Diagnosis | None], *, by_watchdog: bool = False) -> Diagnosis | None:
+        """Make a report and publish it if it counts; return it, or the one that another thread has made meanwhile."""
+        if not self._watchdog.lock.acquire(timeout=-1 if by_watchdog else LOCK_SECONDS):
+            return None
+        try:
+            found = None if by_watchdog else self._of_episode()
+            if found is not None:
+                return found
+            made, now = make(), self._watchdog.clock()
+            self._made_at = now
+            is_counted = made is not None and self._episode.accept(now, made, by_watchdog=by_watchdog)
+        finally:
+            self._watchdog.lock.release()
+        if made is not None and is_counted:
+            self._publish(made)
+        return made
+
+    def _publish(self, made: Diagnosis) -> None:
+        hooks, monitor = self._hooks(), self._monitor()
+        self._kept.append(made)
+        self._is_span_event_due = True
+        if hooks is not None and monitor is not None:
+            publish(made, hooks.state, monitor.identity)
+
+    def _diagnosis(self, *, timed_out: int | None = None, has_granted: bool | None = None) -> Diagnosis | None:
+        found = self._examined(timed_out=timed_out, has_granted=has_granted)
+        return None if found is None else diagnosis(found)
+
+    def _examined(self, *, timed_out: int | None = None, has_granted: bool | None = None) -> Examination | None:
+        hooks, monitor = self._hooks(), self._monitor()
+        if hooks is None or monitor is None:
+            return None
+        given = self._circumstances(monitor.identity, look_seconds(timeout_seconds(hooks)))
+        given = replace(given, timed_out=timed_out, has_granted=has_granted)
+        found = examine(examined_pool(hooks, monitor.identity), given)
+        made = self._watchdog.made.within_a_minute(monitor.identity)
+        return replace(found, notes=(*found.notes, *note_of_many(made, found)))
+
+    def _circumstances(self, identity: PoolIdentity, apart: float) -> Circumstances:
+        looks, watchdog = self._looks, self._watchdog
+        given = Circumstances(
+            time.time(),
+            os.getpid(),
+            seconds_since_timeout=watchdog.clock() - self._timed_out_at,
+            server=watchdog.failures.of(identity),
+        )
+        return given if looks is None else replace(given, loops=looks.probes.readings(apart))
+
+
+def unknown_diagnosis(pool: str) -> Diagnosis:
+    """Return the diagnosis of a pool of which nothing can be seen."""
+    return diagnosis(Examination(pool, time.time(), os.getpid()), "unknown")

@@ -1,0 +1,126 @@
+"""The attempts to open connections that failed, by database server, and how many pools were made for it.
+
+All pools of a server count together: an engine for each request fails once in each pool. Of a failure only the first
+line of its message is kept, without a password. Nothing here may examine a pool.
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from pool_exporter.diagnosis.evidence import FAILED_OPENS_MIN, MANY_POOLS
+from pool_exporter.diagnosis.examining.circumstances import ServerFailures
+from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
+from pool_exporter.errors import masked
+from pool_exporter.metrics.identity import PoolIdentity
+
+TEXT_MAX: Final = 200
+"""Characters of a failure's message that are kept."""
+_SERVERS_MAX: Final = 1000
+_CODES: Final = frozenset({"53300", "1040", "1203", "1226"})
+"""PostgreSQL's SQLSTATE, and MySQL's error numbers, for a server or user that may have no more connections."""
+_FULL: Final = re.compile(r"too many clients|too many connections|connection slots", re.IGNORECASE)
+_URL: Final = re.compile(r"\w[\w+.-]*://\S+")
+_PASSWORD: Final = re.compile(r"(?i)\b(password|passwd|pwd)(\s*[=:]\s*)('[^']*'|\"[^\"]*\"|\S+)")
+
+
+class _Server:
+    __slots__ = ("error", "failed", "failed_at", "is_full", "pools_made_at")
+
+    def __init__(self) -> None:
+        self.failed, self.failed_at, self.is_full, self.error = 0, 0.0, False, ""
+        self.pools_made_at: deque[float] = deque(maxlen=1000)
+
+
+class FailuresByServer:
+    """What was tried at each server of this process's pools."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Measure with *clock*, which returns seconds."""
+        self._clock = clock
+        self._servers: dict[tuple[str, ...], _Server] = {}
+
+    def pool_made(self, identity: PoolIdentity) -> None:
+        """Note that a pool was instrumented."""
+        self._server(identity).pools_made_at.append(self._clock())
+
+    def failed(self, identity: PoolIdentity, error: BaseException) -> bool:
+        """Note that an attempt to open a connection failed; return whether a report is due.
+
+        Args:
+            identity: The pool's identity.
+            error: The failure.
+        """
+        server = self._server(identity)
+        server.failed += 1
+        server.failed_at, server.is_full, server.error = self._clock(), is_full(error), first_line(error)
+        are_many = server.is_full and self._pools_made(server) >= MANY_POOLS
+        return server.failed >= FAILED_OPENS_MIN or are_many
+
+    def opened(self, identity: PoolIdentity) -> None:
+        """Note that a connection was opened."""
+        server = self._servers.get(_key(identity))
+        if server is not None:
+            server.failed = 0
+
+    def of(self, identity: PoolIdentity) -> ServerFailures:
+        """Return the failures of the last minute at the server of a pool."""
+        server = self._servers.get(_key(identity))
+        if server is None:
+            return ServerFailures()
+        is_recent = self._clock() - server.failed_at <= EPISODE_SECONDS
+        made = self._pools_made(server)
+        if not server.failed or not is_recent:
+            return ServerFailures(pools_made=made)
+        return ServerFailures(server.failed, server.is_full, server.error, made)
+
+    def _pools_made(self, server: _Server) -> int:
+        since = self._clock() - EPISODE_SECONDS
+        return sum(at >= since for at in list(server.pools_made_at))
+
+    def _server(self, identity: PoolIdentity) -> _Server:
+        key = _key(identity)
+        if key not in self._servers and len(self._servers) >= _SERVERS_MAX:
+            self._servers.clear()
+        return self._servers.setdefault(key, _Server())
+
+
+def _key(identity: PoolIdentity) -> tuple[str, ...]:
+    if identity.address:
+        return (identity.system, identity.address, identity.port)
+    return (identity.system, identity.name.partition("#")[0])  # A database in a file, or a creator of the application.
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether the server refused a connection because it may have no more."""
+    return any(_code(each) in _CODES or _FULL.search(_text(each)) for each in _causes(error))
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of a failure's message without a password, at most `TEXT_MAX` characters."""
+    found = list(_causes(error))
+    text = next(filter(None, (_text(each).strip().partition("\n")[0] for each in reversed(found))), "")
+    text = _URL.sub(lambda url: masked(url[0]), text or type(error).__name__)
+    return _PASSWORD.sub(r"\1\2***", text)[:TEXT_MAX]
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error*, and the driver's error in it."""
+    yield error
+    orig = getattr(error, "orig", None)
+    if isinstance(orig, BaseException):
+        yield orig
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # the driver's class may do anything
+        return ""
+
+
+def _code(error: BaseException) -> str:
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else ""
+    return str(state or number)

@@ -1,0 +1,121 @@
+"""The watchdog's thread: it is parked until a caller waits, looks at the pools that have waiters, and parks again.
+
+It is a thread of the system, so that it runs while an event loop or a hub of greenlets is blocked. It is started by the
+first caller that waits. A forked child starts its own. Nothing here may know what a look does.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Protocol
+from weakref import ref
+
+from pool_exporter.hook_errors import errors, guarded
+from pool_exporter.runtime.watchdog.leak_log import LeakLog
+from pool_exporter.runtime.watchdog.made_pools import MadePools
+from pool_exporter.runtime.watchdog.real_threads import new_lock, real_sleep, start_thread
+from pool_exporter.runtime.watchdog.server_failures import FailuresByServer
+
+TICK_SECONDS: Final = 0.05
+"""How often the thread wakes up while callers wait, or a leak is to be logged."""
+NAME: Final = "pool_exporter watchdog"
+
+
+class Looked(Protocol):
+    """A pool at which the watchdog looks."""
+
+    def look(self) -> bool:
+        """Do what is due; return whether callers still wait."""
+
+
+class Watchdog:
+    """The thread of this process, and what is common to the reports of all its pools.
+
+    Attributes:
+        is_on: Whether reports are made; POOL_EXPORTER_DIAGNOSIS=off turns them off.
+        lock: Held while a report is made: one at a time.
+        clock: Returns seconds of the monotonic clock.
+        leaks: The leaks that are to be logged.
+        failures: The failed attempts to open connections, by server.
+        made: When pools were made.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock, self.is_on = clock, True
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self.lock, self._gate = new_lock(), new_lock()
+        self._gate.acquire()
+        self._is_started = self._is_awake = False
+        self._looked_at: dict[int, ref[Looked]] = {}
+        self.leaks, self.failures = LeakLog(self.clock), FailuresByServer(self.clock)
+        self.made = MadePools(self.clock)
+
+    def begin_if_forked(self) -> None:
+        """Begin anew in a forked child: it has no thread, and another thread of the parent may have held the locks."""
+        if self._pid != os.getpid():
+            self._begin()
+
+    def wake(self, pool: Looked | None = None) -> None:
+        """Have the thread look at *pool* until no caller waits for it, and log the leaks.
+
+        It takes no lock, starts the thread if it does not run, and may be called in a garbage collection.
+        """
+        self.begin_if_forked()
+        if pool is not None:
+            self._looked_at[id(pool)] = ref(pool)
+        if self._is_awake:
+            return
+        self._is_awake = True
+        if self._is_started:
+            with suppress(RuntimeError):  # Another caller has opened the gate at the same moment.
+                self._gate.release()
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        self._is_started = True
+        try:
+            start_thread(self._run)
+        except RuntimeError as error:  # No further thread is allowed: the next caller tries again.
+            self._is_started = self._is_awake = False
+            errors.report(error)
+
+    def _run(self) -> None:
+        pid, sleep = self._pid, real_sleep()
+        with suppress(Exception):  # gevent's may raise in a thread of the system.
+            threading.current_thread().name = NAME
+        while pid == self._pid:
+            while self.tick():
+                sleep(TICK_SECONDS)
+            self._is_awake = False
+            if not self._looked_at:  # Else a caller came in between, which found the thread awake.
+                self._gate.acquire()
+            self._is_awake = True
+
+    def tick(self) -> bool:
+        """Do what is due; return whether callers still wait."""
+        guarded(self.leaks.write)()
+        for key in list(self._looked_at):
+            # Taken out before the look: a caller that begins to wait after it puts the pool back.
+            reference = self._looked_at.pop(key, None)
+            pool = None if reference is None else reference()
+            if reference is not None and pool is not None and _look(pool):
+                self._looked_at[key] = reference
+        return bool(self._looked_at)
+
+
+def _look(pool: Looked) -> bool:
+    try:
+        return pool.look()
+    except Exception as error:  # noqa: BLE001  # the thread goes on with the other pools
+        errors.report(error)
+        return False
+
+
+watchdog = Watchdog()
+"""That of this process."""

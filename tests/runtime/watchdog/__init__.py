@@ -1,0 +1,1 @@
+"""The watchdog's parts, with a clock that the test sets."""

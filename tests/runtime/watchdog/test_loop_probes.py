@@ -1,0 +1,135 @@
+"""How late a loop runs what is posted to it, and that probing keeps no loop."""
+
+import asyncio
+import gc
+from collections.abc import Callable
+from typing import cast
+from weakref import ref
+
+import pytest
+
+from pool_exporter.diagnosis.examining.circumstances import LoopReadings
+from pool_exporter.runtime.watchdog.loop_probes import LoopProbes
+
+APART = 1.0
+
+
+class FakeLoop:
+    """A loop that runs what was posted when the test says so."""
+
+    def __init__(self) -> None:
+        self.posted: list[Callable[[], object]] = []
+        self.is_closed = False
+
+    def is_running(self) -> bool:
+        """Return that it runs."""
+        return True
+
+    def call_soon_threadsafe(self, callback: Callable[[], object]) -> None:
+        """Keep the callback."""
+        if self.is_closed:
+            raise RuntimeError("Event loop is closed")
+        self.posted.append(callback)
+
+    def run(self) -> None:
+        """Run what was posted."""
+        while self.posted:
+            self.posted.pop()()
+
+
+class Clock:
+    """A clock in seconds that the test sets."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+def probed(*delays: float, last: float | None = None) -> LoopReadings:
+    """Return the readings after a loop was late by *delays*, and at the end has not answered for *last* seconds."""
+    clock, fake = Clock(), FakeLoop()
+    probes, loop = LoopProbes(clock), cast("asyncio.AbstractEventLoop", fake)
+    for delay in delays:
+        probes.post([loop])
+        clock.now += delay
+        fake.run()
+    if last is not None:
+        probes.post([loop])
+        clock.now += last
+    else:
+        probes.post([loop])
+        fake.run()
+    return probes.readings(APART)
+
+
+def test_prompt_loop() -> None:
+    """A loop that runs everything within 50 ms is not late."""
+    assert LoopReadings() == probed(*[0.04] * 30)
+
+
+def test_unanswered() -> None:
+    """A no-op that has not run between two looks is unanswered; one that waits for less is not."""
+    assert probed(last=1.0).is_unanswered
+    assert not probed(last=0.5).is_unanswered
+
+
+def test_late_again_and_again() -> None:
+    """A loop that is blocked for moments answers each no-op, but late."""
+    found = probed(*[0.2] * 10)
+
+    assert not found.is_unanswered
+    assert pytest.approx(1.0) == found.late_share
+    assert pytest.approx(0.2) == found.late_seconds
+
+
+def test_late_for_a_part_of_the_time() -> None:
+    """Only the delays of 50 ms and more count as being behind."""
+    found = probed(*[0.04, 0.06] * 10)
+
+    assert pytest.approx(0.6) == found.late_share
+    assert pytest.approx(0.06) == found.late_seconds
+
+
+def test_one_no_op_is_under_way() -> None:
+    """Nothing is posted while the last no-op has not run: a blocked loop gets no heap of them."""
+    fake = FakeLoop()
+    probes = LoopProbes(Clock())
+    for _ in range(10):
+        probes.post([cast("asyncio.AbstractEventLoop", fake)])
+
+    assert 1 == len(fake.posted)
+
+
+def test_closed_loop() -> None:
+    """A loop that was closed is not late, and nothing is raised."""
+    clock, fake = Clock(), FakeLoop()
+    probes = LoopProbes(clock)
+    fake.is_closed = True
+    probes.post([cast("asyncio.AbstractEventLoop", fake)])
+    clock.now += 10
+
+    assert LoopReadings() == probes.readings(APART)
+
+
+def test_the_worst_loop_counts() -> None:
+    """Of several loops, one that does not answer is enough."""
+    clock, prompt, blocked = Clock(), FakeLoop(), FakeLoop()
+    probes = LoopProbes(clock)
+    probes.post([cast("asyncio.AbstractEventLoop", each) for each in (prompt, blocked)])
+    prompt.run()
+    clock.now += APART
+
+    assert probes.readings(APART).is_unanswered
+
+
+def test_loops_are_held_weakly() -> None:
+    """A loop that was probed is freed when its application drops it."""
+    fake = FakeLoop()
+    probes, reference = LoopProbes(Clock()), ref(fake)
+    probes.post([cast("asyncio.AbstractEventLoop", fake)])
+    del fake
+    gc.collect()
+
+    assert reference() is None

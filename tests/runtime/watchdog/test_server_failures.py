@@ -1,0 +1,140 @@
+"""Failed attempts to open connections count together for all pools of a server, and hold no password."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from pool_exporter.diagnosis.examining.circumstances import ServerFailures
+from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.runtime.watchdog.server_failures import TEXT_MAX, FailuresByServer, first_line, is_full
+
+ORDERS = PoolIdentity("orders", "postgresql", "shop", "db", "5432")
+AUDIT = replace(ORDERS, name="audit", namespace="audit")
+ELSEWHERE = replace(ORDERS, address="other")
+REFUSED = ConnectionRefusedError("connection refused")
+TOO_MANY = Exception("FATAL:  sorry, too many clients already")
+
+
+class Clock:
+    """A clock in seconds that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+@pytest.fixture(name="clock")
+def _clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(name="failures")
+def _failures(clock: Clock) -> FailuresByServer:
+    return FailuresByServer(clock)
+
+
+def test_the_third_failure_gives_a_report(failures: FailuresByServer) -> None:
+    """Failures of two pools of one server count together; another server's do not."""
+    failures.failed(ELSEWHERE, REFUSED)
+
+    assert [False, False, True] == [failures.failed(pool, REFUSED) for pool in (ORDERS, AUDIT, ORDERS)]
+    assert ServerFailures(3, is_full=False, error="connection refused") == failures.of(AUDIT)
+    assert 1 == failures.of(ELSEWHERE).failed
+
+
+def test_success_ends_the_row(failures: FailuresByServer) -> None:
+    """After a connection was opened, failures begin anew."""
+    failures.failed(ORDERS, REFUSED)
+    failures.failed(ORDERS, REFUSED)
+    failures.opened(AUDIT)
+
+    assert not failures.failed(ORDERS, REFUSED)
+    assert 1 == failures.of(ORDERS).failed
+
+
+def test_old_failures_are_forgotten(failures: FailuresByServer, clock: Clock) -> None:
+    """A minute after the last one, nothing is known of the server."""
+    for _ in range(3):
+        failures.failed(ORDERS, REFUSED)
+    clock.now += 60.1
+
+    assert ServerFailures() == failures.of(ORDERS)
+
+
+def test_one_failure_of_many_pools(failures: FailuresByServer, clock: Clock) -> None:
+    """At a full server, one failure is enough when five pools were made for it within a minute."""
+    for number in range(4):
+        failures.pool_made(replace(ORDERS, name=f"orders#{number}"))
+
+    assert not failures.failed(ORDERS, TOO_MANY)
+    failures.opened(ORDERS)
+    failures.pool_made(ORDERS)
+    assert not failures.failed(ORDERS, REFUSED)
+    failures.opened(ORDERS)
+    assert failures.failed(ORDERS, TOO_MANY)
+    clock.now += 60.1
+    assert 0 == failures.of(ORDERS).pools_made
+
+
+def test_pools_without_an_address(failures: FailuresByServer) -> None:
+    """Pools of files and of creators are known by name."""
+    failures.failed(PoolIdentity("a.db", "sqlite"), REFUSED)
+
+    assert 0 == failures.of(PoolIdentity("b.db", "sqlite")).failed
+    assert 1 == failures.of(PoolIdentity("a.db#2", "sqlite")).failed
+
+
+class DriverError(Exception):
+    """As drivers have it: with a state, or with a number as its first argument."""
+
+    def __init__(self, *arguments: object, sqlstate: str = "") -> None:
+        super().__init__(*arguments)
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DriverError("sorry", sqlstate="53300"),
+        DriverError(1040, "Too many connections"),
+        DriverError(1203, "User has more than max_user_connections"),
+        DriverError(1226, "User has exceeded the resource"),
+        DriverError("remaining connection slots are reserved for roles with the SUPERUSER attribute"),
+        TOO_MANY,
+        OperationalError("", {}, DriverError("sorry", sqlstate="53300")),
+    ],
+)
+def test_full(error: BaseException) -> None:
+    """Servers of all kinds say that they are full by a state, a number or a text."""
+    assert is_full(error)
+
+
+@pytest.mark.parametrize("error", [REFUSED, DriverError("no", sqlstate="28P01"), DriverError(2003, "cannot connect")])
+def test_not_full(error: BaseException) -> None:
+    """Another failure is none of these."""
+    assert not is_full(error)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("first\nsecond", "first"),
+        ("x" * 300, "x" * TEXT_MAX),
+        ("cannot connect to postgresql://app:secret@db/shop", "cannot connect to postgresql://app:***@db/shop"),
+        ("invalid dsn: host=db password=secret user=app", "invalid dsn: host=db password=*** user=app"),
+        ("invalid dsn: password='se cret' host=db", "invalid dsn: password=*** host=db"),
+        ("", "DriverError"),
+    ],
+)
+def test_first_line(message: str, expected: str) -> None:
+    """Of a failure the first line is kept, short and without a password."""
+    assert expected == first_line(DriverError(message) if message else DriverError())
+
+
+def test_first_line_of_the_driver() -> None:
+    """Of SQLAlchemy's error, the driver's own message is kept."""
+    assert "connection refused" == first_line(OperationalError("SELECT 1", {}, REFUSED))
