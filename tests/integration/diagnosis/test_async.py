@@ -1,0 +1,176 @@
+"""What exhausts a pool of asyncio is found, by the watchdog and at a time-out; what is cured gives no report."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import pool_exporter
+from pool_exporter.diagnosis.values import Diagnosis
+from pool_exporter.runtime.monitor import Monitor
+from pool_exporter.runtime.watchdog.pool_reports import PoolReports
+from tests.fixtures.deadlines import eventually
+from tests.integration.diagnosis.async_incidents import INCIDENTS, Incident, returns
+from tests.integration.diagnosis.trial import SIZE, Trial, async_engine, first_report_in_loop
+
+EACH = pytest.mark.parametrize("incident", INCIDENTS, ids=[each.name for each in INCIDENTS])
+
+
+@asynccontextmanager
+async def instrumented(trial: Trial, folder: Path) -> AsyncIterator[tuple[AsyncEngine, Monitor]]:
+    """Yield an engine and its monitor; in the end nothing hangs, and all connections are closed."""
+    engine = async_engine(trial, folder)
+    with pool_exporter.instrument(engine, name="trial") as monitor:
+        try:
+            yield engine, monitor
+        finally:
+            trial.over.set()
+            for each in trial.kept:
+                if hasattr(each, "close"):
+                    await each.close()
+            await engine.dispose()
+
+
+async def exhausted(
+    incident: Incident, trial: Trial, engine: AsyncEngine, monitor: Monitor, report: Callable[[], Awaitable[Diagnosis]]
+) -> Diagnosis:
+    """Let the incident happen, and one more task wait; return the report."""
+    tasks = [asyncio.create_task(trial.caller(incident.fault(trial, engine))) for _ in range(SIZE)]
+    if incident.ends_first:
+        await asyncio.gather(*tasks)
+    await eventually(SIZE, lambda: monitor.snapshot().used)
+    last = asyncio.create_task(trial.caller(returns(trial, engine)))
+    found = await report()
+    trial.over.set()
+    for task in tasks:  # Of those that wait for each other, the first that times out helps the others.
+        await task
+    for each in trial.kept:
+        if hasattr(each, "close"):
+            await each.close()
+    await last
+    return found
+
+
+@EACH
+def test_by_the_watchdog(incident: Incident, trial: Trial, tmp_path: Path) -> None:
+    """Before any task has timed out, the verdict is there, with place and function of each holder."""
+
+    async def main() -> Diagnosis:
+        async with instrumented(trial, tmp_path) as (engine, monitor):
+            return await exhausted(incident, trial, engine, monitor, lambda: first_report_in_loop(monitor))
+
+    found = asyncio.run(main())
+
+    assert incident.verdict == found.verdict
+    assert SIZE == len(found.holders)
+    assert all(f" in {incident.fault.__name__}" in holder.place for holder in found.holders)
+
+
+@EACH
+@pytest.mark.usefixtures("_without_looks")
+def test_by_a_time_out(incident: Incident, trial: Trial, tmp_path: Path) -> None:
+    """The task that times out makes the report, and its error has the note."""
+
+    async def main() -> Diagnosis:
+        async with instrumented(trial, tmp_path) as (engine, monitor):
+
+            async def report() -> Diagnosis:
+                await eventually(True, lambda: bool(trial.errors))
+                return monitor.diagnoses[0]
+
+            return await exhausted(incident, trial, engine, monitor, report)
+
+    found = asyncio.run(main())
+
+    assert incident.verdict == found.verdict
+    if sys.version_info >= (3, 11):
+        assert all(f"{incident.verdict}: " in error.__notes__[0] for error in trial.errors)
+
+
+@EACH
+def test_cured(incident: Incident, trial: Trial, tmp_path: Path) -> None:
+    """The same work, done as the advice says, leaves a connection for every task."""
+
+    async def main() -> tuple[tuple[Diagnosis, ...], str]:
+        async with instrumented(trial, tmp_path) as (engine, monitor):
+            tasks = [asyncio.create_task(trial.caller(incident.cured(trial, engine))) for _ in range(2 * SIZE)]
+            for _ in range(20):
+                await returns(trial, engine)
+            trial.over.set()
+            await asyncio.gather(*tasks)
+            return monitor.diagnoses, monitor.diagnose().verdict
+
+    assert ((), "healthy") == asyncio.run(main())
+    assert [] == trial.errors
+
+
+def block(trial: Trial) -> None:
+    """Block the thread of the event loop."""
+    trial.hang()
+
+
+def blocked(trial: Trial, folder: Path, call: Callable[[Trial], Coroutine[object, object, None]]) -> Diagnosis | None:
+    """Let tasks use connections for a moment at a time while another one does *call*; return the first report."""
+
+    async def use(engine: AsyncEngine) -> None:
+        async with engine.connect() as connection:
+            await asyncio.sleep(0.05)
+            del connection
+
+    async def main() -> Diagnosis | None:
+        async with instrumented(trial, folder) as (engine, monitor):
+            await asyncio.gather(*(use(engine) for _ in range(SIZE)))  # It opens the connections.
+            timer = asyncio.get_running_loop().call_later(0.02, lambda: asyncio.ensure_future(call(trial)))
+            await asyncio.gather(*(trial.caller(use(engine)) for _ in range(4 * SIZE)))
+            timer.cancel()
+            return monitor.diagnoses[0] if monitor.diagnoses else None
+
+    return asyncio.run(main())
+
+
+def test_blocked_loop(trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that is blocked is found while it is, with the line at which its thread is."""
+    publish = PoolReports._publish
+
+    def publish_and_end(reports: PoolReports, made: Diagnosis) -> None:
+        publish(reports, made)
+        trial.over.set()
+
+    monkeypatch.setattr(PoolReports, "_publish", publish_and_end)
+
+    async def call(trial: Trial) -> None:
+        block(trial)
+
+    found = blocked(trial, tmp_path, call)
+
+    assert found is not None
+    assert "loop_blocked" == found.verdict
+    assert " in block" in str(found)
+
+
+@pytest.mark.usefixtures("_without_looks")
+def test_blocked_loop_by_a_time_out(trial: Trial, tmp_path: Path) -> None:
+    """Without the watchdog's looks it is found by a time-out that comes late."""
+
+    async def call(_: Trial) -> None:
+        time.sleep(4.0)  # noqa: ASYNC251  # the fault
+
+    found = blocked(trial, tmp_path, call)
+
+    assert found is not None
+    assert "loop_blocked" == found.verdict
+
+
+def test_blocked_loop_cured(trial: Trial, tmp_path: Path) -> None:
+    """In a thread the same call blocks nothing."""
+
+    async def call(_: Trial) -> None:
+        await asyncio.to_thread(time.sleep, 1.0)
+
+    assert None is blocked(trial, tmp_path, call)
+    assert [] == trial.errors
