@@ -25,6 +25,8 @@ What the writer does, and when:
    two stores.
 4. A process that goes on without a file (it is no worker any more, or all pools of the file have ended) marks the file
    and its entries as CLOSED, sets `process_uuid` to 0 and unmaps it: then it is no process's first, and counts no end.
+   If it has open connections of known server pid, it unmaps the file only when it makes another one: as long as the
+   file is locked, a probe knows that these connections have an owner.
 5. The kernel drops the lock when the last process that maps the file is gone. The lock alone says that the writer is
    alive; process ids say nothing across namespaces.
 
