@@ -163,7 +163,7 @@ class PoolSlots:
 
     def unit_holders(self) -> list[tuple[int, str]]:
         """Return of each tracked checkout with a unit its slot and the name of the unit."""
-        used = [(each.slot, getattr(each, "unit", None)) for each in self.live_connections() if each.is_used]
+        used = [(each.slot, each.unit) for each in self.live_connections() if each.is_used]
         return [(slot, unit.name) for slot, unit in used if slot and unit is not None]
 
     def fingerprint(self) -> int:

@@ -58,7 +58,8 @@ class ShownPool:
         lacking = {name: max(0, ns - shown.get(name, 0)) for name, (_, ns) in total.items()}
         wanted, grown = sum(lacking.values()), max(0, used_ns - sum(shown.values()))
         for name, ns in lacking.items():
-            shown[name] = shown.get(name, 0) + (ns if wanted <= grown else ns * grown // wanted)
+            part = ns if wanted <= grown else ns * grown // wanted
+            shown[name], wanted, grown = shown.get(name, 0) + part, wanted - ns, grown - part
         shown[NONE] += max(0, used_ns - sum(shown.values()))
         self._ns_by_unit = shown
         held: dict[str, int] = {}

@@ -19,10 +19,12 @@ class Unit(Protocol):
     Attributes:
         final_name: Its name; "" while that may change.
         held: The pool of each connection that it holds now.
+        is_done: Whether it has ended.
     """
 
     final_name: str
     held: list[object]
+    is_done: bool
 
     @property
     def name(self) -> str:

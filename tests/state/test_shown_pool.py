@@ -51,6 +51,15 @@ def test_share_that_is_read_too_late_waits() -> None:
     assert {"a": 12.0, NONE: 1.0} == seconds(second)
 
 
+def test_shares_that_are_read_too_late_are_cut_without_a_rest() -> None:
+    """Rounding leaves nothing that would be shown without a unit."""
+    parts: UnitTotals = {f"u{number}": (0, SECOND) for number in range(7)}
+    found = ShownPool().next(pool(1.0), [parts])
+
+    assert 0.0 == found.unit_used_seconds[NONE]
+    assert all(value > 0.14 for name, value in seconds(found).items())
+
+
 def test_share_that_is_known_too_late_takes_nothing_back() -> None:
     """What was shown without a unit stays so; the unit gets what it lacks of the growth."""
     shown = ShownPool()

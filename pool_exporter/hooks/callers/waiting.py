@@ -20,8 +20,11 @@ from pool_exporter.state.waiters import Waiter
 def current_caller(unit: Unit | None, thread: Owner) -> Caller:
     """Return the caller of the `connect()` that calls this; *thread* is the current thread or greenlet.
 
-    Where an event loop runs, the task is the owner, also of a synchronous pool's connection.
+    Where an event loop runs, the task is the owner, also of a synchronous pool's connection. A unit that has ended is
+    not the caller's: a task that outlives its request keeps the request's context.
     """
+    if unit is not None and unit.is_done:
+        unit = None
     place = recorder.place() if recorder.is_on else ()
     loop = _get_running_loop()
     task = None if loop is None else current_task(loop)
@@ -52,5 +55,6 @@ def _register(state: PoolState, token: int, unit: Unit | None, thread: Owner) ->
     task = None if loop is None else current_task(loop)
     owner = thread if task is None else ref(task)
     place = walked_place() if recorder.is_on else ()
+    unit = None if unit is None or unit.is_done else unit
     waiter = Waiter(since, owner, name_of(owner), unit, place, None if loop is None else ref(loop), get_ident())
     state.waiting[int(token)] = waiter  # A locked state sees by the end of the token itself that an acquire is lost.
