@@ -1,14 +1,13 @@
 """Command line arguments whose values are checked together with all other settings, so that one message names all.
 
-argparse alone ends at the first wrong value. Nothing here may know a command.
+argparse alone ends at the first wrong value. Nothing here may know a command, or import a third-party package: the
+health check starts with the standard library alone.
 """
 
 import argparse
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeAlias, TypeVar
 from urllib.parse import urlsplit
-
-from typing_extensions import override
 
 from pool_exporter.environment import seconds
 from pool_exporter.errors import Problem, SettingsError
@@ -37,14 +36,14 @@ class CheckedValue(argparse.Action):
         super().__init__(option_strings, dest, default=default, metavar=metavar, help=help)
         self._convert = convert
 
-    @override
     def __call__(
         self,
-        parser: argparse.ArgumentParser,
+        parser: argparse.ArgumentParser,  # noqa: ARG002  # argparse passes it
         namespace: argparse.Namespace,
         values: object,
         option_string: str | None = None,
     ) -> None:
+        """Convert the text, and set the attribute or keep the problem."""
         try:
             setattr(namespace, self.dest, self._convert(str(values)))
         except ValueError as error:

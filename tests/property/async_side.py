@@ -263,7 +263,7 @@ class AsyncSide(PoolSide[AsyncAdaptedQueuePool, Held]):
         SQLAlchemy's pool loses a place when the close of a connection is cancelled of which the reset has failed.
         """
         acquiring = sum(acquiring.pool is self.pool for acquiring in self.acquiring)
-        queued = sum(not getter.done() for getter in self.pool._pool._queue._getters)  # type: ignore[attr-defined]
+        queued = sum(not getter.done() for getter in self.pool._pool._queue._getters)  # type: ignore[attr-defined]  # likewise
         return self.pool.checkedout() - self.current() - (acquiring - queued)
 
     def note_lost(self, counted: int) -> None:

@@ -92,7 +92,7 @@ def async_engine(trial: Trial, folder: Path, size: int = SIZE) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "connect")
     def _(connection: object, _: object) -> None:
-        connection.run_async(lambda driver: driver.create_function("hang", 0, trial.hang))  # type: ignore[attr-defined]
+        connection.run_async(lambda driver: driver.create_function("hang", 0, trial.hang))  # type: ignore[attr-defined]  # aiosqlite's
 
     return engine
 

@@ -48,7 +48,7 @@ EXPECTED = {
 
 def test_log_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """The record has the screen as its body, the pool's labels and the numbers as attributes, and severity WARN."""
-    exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
+    exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # it has no types
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     monkeypatch.setattr(_logs, "get_logger", provider.get_logger)
