@@ -12,7 +12,8 @@ from grafana import queries
 from grafana.board import BY_INSTANCE
 from grafana.paint import GREEN, ORANGE, RED, YELLOW, Steps, color, limit_line, right_axis, thin_line
 from grafana.panels import Card, Line, Panel, graph, timeline
-from grafana.promql import RATE_INTERVAL, quantile, rate
+from grafana.promql import RATE_INTERVAL, by, quantile, rate
+from pool_exporter.metrics.pool_metrics import VERDICTS
 
 USUAL: Final = "1h:1m"
 """The window of the usual value: the hour that ends at the same moment, or as much of it as there is."""
@@ -31,7 +32,7 @@ HIT: Final[Steps] = {1: ORANGE}
 
 def panels() -> list[Panel]:
     """Return the panels of the row."""
-    return [_verdict(), _traffic(), _use(), _leak(), _size()]
+    return [_verdict(), _traffic(), _use(), _leak(), _size(), _reports(), _nested()]
 
 
 def unreturned_share() -> str:
@@ -156,3 +157,27 @@ def _size() -> Panel:
         Line(queries.limit(BY_INSTANCE), "limit"),
         overrides={"needed": [color(GREEN)], "limit": limit_line()},
     )
+
+
+def _reports() -> Panel:
+    card = Card(
+        "Reports of an exhausted pool",
+        "Reports per second that callers waited in vain or that the server could not be reached, by the cause found.",
+        "0.",
+        "docs/reference/verdicts.md says what each verdict means and what to do; the log has the report.",
+        units.OpsPerSecond,
+        width=16,
+    )
+    reports = by(VERDICTS.prometheus, rate(BY_INSTANCE.series("exhaustions")))
+    return graph(card, Line(reports, f"{{{{{VERDICTS.prometheus}}}}}"), is_stacked=True)
+
+
+def _nested() -> Panel:
+    card = Card(
+        "Nested acquires",
+        "Calls of connect() per second by a unit of work that held another connection of the pool already.",
+        "0.",
+        "when each connection is held by a unit that waits for another one, none of them proceeds: use one session.",
+        units.RequestsPerSecond,
+    )
+    return graph(card, Line(f"sum({rate(BY_INSTANCE.series('nested_acquires'))})", "nested"))

@@ -12,7 +12,7 @@ from grafana.boards.fleet import POOL_UID
 from grafana.paint import FULL, ORANGE, RED, YELLOW, color, limit_line, thin_line
 from grafana.panels import Card, Line, Panel, distribution, graph, rows
 from grafana.promql import INSTANCE, JOB, POOL, by, increase, quantile, rate, ratio
-from pool_exporter.metrics.pool_metrics import CLOSE_REASONS, ERROR_TYPES, INFO_LABELS, INVALIDATIONS
+from pool_exporter.metrics.pool_metrics import CLOSE_REASONS, ERROR_TYPES, INFO_LABELS, INVALIDATIONS, UNIT
 
 WAITS: Final = BY_INSTANCE.series("wait_time", part="bucket")
 OPENED: Final = f"sum({rate(BY_INSTANCE.series('connects'))})"
@@ -190,6 +190,35 @@ def _reuse() -> list[Panel]:
     ]
 
 
+def _units() -> list[Panel]:
+    unit = UNIT.prometheus
+    return [
+        graph(
+            Card(
+                "Used by unit of work",
+                "Used connections by the unit of work that has checked them out, such as a request's route, at each "
+                "scrape. none: without a unit. other: all units beyond the first 50.",
+                "the units with the most traffic have the most.",
+                "one has far more than its share: it is slow, or keeps its connections; see the row Diagnosis.",
+                width=12,
+            ),
+            Line(by(unit, BY_INSTANCE.series("unit_connections")), f"{{{{{unit}}}}}"),
+            is_stacked=True,
+        ),
+        graph(
+            Card(
+                "Mean use by unit of work",
+                "Exact mean number of connections that each unit of work used, also between two scrapes.",
+                "flat, as the traffic is.",
+                "the unit that has risen is the one to look at: its queries, its locks, its work between queries.",
+                width=12,
+            ),
+            Line(by(unit, rate(BY_INSTANCE.series("unit_used_seconds"))), f"{{{{{unit}}}}}"),
+            is_stacked=True,
+        ),
+    ]
+
+
 def _instances() -> list[Panel]:
     labels = (JOB, INSTANCE, POOL, *INFO_LABELS)
     configuration = Card(
@@ -233,6 +262,7 @@ BOARD: Final = Board(
     [
         ("Saturation", _saturation()),
         ("Diagnosis: traffic, slow queries, a leak, or too small?", diagnosis.panels()),
+        ("Units of work", _units()),
         ("Waiting", _waiting()),
         ("Opening and closing", [*_opening(), *_reuse()]),
         ("Instances", _instances()),

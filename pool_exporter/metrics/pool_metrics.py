@@ -193,8 +193,8 @@ POOL_METRICS = (
     Metric(
         _POOL + "nested_acquires",
         Kind.COUNTER,
-        "{checkout}",
-        "Connections that a unit of work checked out while it held another one of the same pool.",
+        "{request}",
+        "Callers of connect() whose unit of work held another connection of the same pool already.",
         "nested_acquires",
     ),
     Metric(

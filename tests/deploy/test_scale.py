@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy import create_engine
 
+import pool_exporter
+from grafana.rules.model import RecordingRule
+from grafana.rules.recording import GROUPS
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.pool_metrics import BUCKETS, POOL_NAME, STATES
+from pool_exporter.runtime import instrumentation
 from pool_exporter.state import layout
 from pool_exporter.web.responses import METRICS, Request, respond
 from pool_exporter.workers.dead_worker_totals import POOLS_MAX
@@ -175,5 +181,27 @@ def test_series_are_as_the_page_says(tmp_path: Path) -> None:
     none, one = (sum(not line.startswith("#") for line in text.splitlines()) for text in page)
     buckets = page[1].count("_bucket{") - page[0].count("_bucket{")
 
-    assert said(r"of a sidecar, besides its pools \| (\d+)") == none
-    assert (said(r"\| a pool \| (\d+), of which"), said(r"of which (\d+) are histograms")) == (one - none, buckets)
+    assert said(r"of a sidecar, besides its pools; 3 more where it pushes \| (\d+)") == none
+    assert (said(r"\| a pool with a limit \| (\d+), of which"), said(r"of which (\d+) are histograms")) == (
+        one - none,
+        buckets,
+    )
+
+
+def test_series_of_a_process_are_as_the_page_says() -> None:
+    """Those that a process has besides the ones of its pools."""
+    with pool_exporter.instrument(create_engine("sqlite://")):
+        page = respond(Request("GET", METRICS), instrumentation.snapshot).body.decode()
+    own = [line for line in page.splitlines() if not line.startswith("#") and POOL_NAME.prometheus not in line]
+
+    assert said(r"of a process, besides its pools \| (\d+)") == len(own)
+
+
+def test_recorded_series_are_as_the_page_says() -> None:
+    """A rule records a series for each pool, or one for each bucket or state of it."""
+    sizes = {"job_pool": 1, "job_pool_state": len(STATES.values), "job_pool_le": BUCKETS}
+    rules = [rule for group in GROUPS for rule in group.rules if isinstance(rule, RecordingRule)]
+    levels = [rule.record.partition(":")[0] for rule in rules]
+
+    assert said(r"for each job over all of its instances \| (\d+)") == sum(sizes.get(level, 0) for level in levels)
+    assert said(r"by the rules, for each instance \| (\d+)") == levels.count("instance_pool")
