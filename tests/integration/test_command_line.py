@@ -85,7 +85,7 @@ def test_demo_without_the_sidecars_extra_ends_at_once() -> None:
             capture_output=True,
             text=True,
             env={**os.environ, "PYTHONPATH": path},
-            timeout=90,
+            timeout=150,
             check=False,
         )
 
