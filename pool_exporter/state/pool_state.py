@@ -165,8 +165,8 @@ class PoolState(PoolSlots):
     def acquire_abandoned(self, token: int) -> None:
         """End an acquire without counting a result."""
         slots = self.slots
-        if token > 0 and not slots[token]:  # It has ended: an interrupt came after the end was written.
-            return
+        if token > 0 and not slots[token] and token in self._free_pending_slots:
+            return  # It has ended: an interrupt came after that. With a slot that is not free, it began before a move.
         self.pending -= 1
         if token > 0:
             slots[token] = 0

@@ -87,3 +87,36 @@ def test_stores_into_slots_that_were_left(moving: str, untracked: int) -> None:
 
     assert 1 == len(moving_pool.moved)
     assert expected == found
+
+
+ENDS: dict[str, Callable[[PoolState, int], object]] = {
+    "acquired": lambda state, token: state.acquired(token, state.opened(), None),
+    "timeout": lambda state, token: state.acquire_failed(token, "timeout"),
+    "connect": lambda state, token: state.acquire_failed(token, "connect"),
+    "abandoned": lambda state, token: state.acquire_abandoned(token),
+}
+
+
+@pytest.mark.parametrize("untracked", [0, layout.TRACKED_MAX])
+@pytest.mark.parametrize("end", ENDS)
+def test_acquire_that_began_in_slots_that_were_left_ends(end: str, untracked: int) -> None:
+    """However it ends, its caller is pending no more, and its slot is free for the next one: once, if it ends twice.
+
+    An interrupt behind the end of an acquire ends it again.
+    """
+    pool = Pool("ask")
+    others = [pool.state.acquire_started() for _ in range(untracked)]
+    free = len(pool.state._free_pending_slots)
+    pool.step("ask", pool.ask)
+
+    ENDS[end](pool.state, pool.token)
+    if pool.token > 0:
+        pool.state.acquire_abandoned(pool.token)
+    slots = pool.slots()
+
+    assert (len(others), free) == (pool.state.pending, len(pool.state._free_pending_slots))
+    assert (
+        len(others)
+        == sum(map(bool, slots[layout.PENDING_TIMES : layout.PENDING_TIMES + layout.TRACKED_MAX]))
+        + (slots[layout.UNTRACKED_PENDING])
+    )
