@@ -1,24 +1,40 @@
-"""Takes a lock, and waits for it for a limited time only, where a thread of the application would wait.
+"""A lock for which a thread of the application waits for a limited time only, and seldom.
 
 The garbage collector may run a finalizer of the application in the thread that holds the lock, and that finalizer may
-wait for the thread that wants it. Nothing here may know what a lock guards.
+wait for the thread that wants it. Or the lock is held while a file is made on a volume that hangs. Nothing here may
+know what a lock guards.
 """
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 LOCK_SECONDS: Final = 1.0
-"""How long a caller waits: long enough for any work under a lock of this package."""
+"""How long a caller waits."""
+AGAIN_SECONDS: Final = 10.0
+"""After a wait in vain, how long no caller waits: else each checkout would take a second while a volume hangs."""
 
 
-@contextmanager
-def taken_within(lock: threading.RLock, seconds: float) -> Iterator[bool]:
-    """Hold *lock* inside, and yield whether it could be taken within so many seconds."""
-    is_taken: bool = lock.acquire(timeout=seconds)
-    try:
-        yield is_taken
-    finally:
-        if is_taken:
-            lock.release()
+class BoundedLock:
+    """A reentrant lock. `lock` is for threads of the package, which wait as long as it takes."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Make one; *clock* returns seconds."""
+        self.lock = threading.RLock()
+        self._clock = clock
+        self._no_wait_until = 0.0
+
+    @contextmanager
+    def taken_soon(self) -> Iterator[bool]:
+        """Hold the lock inside, and yield True; yield False if it could not be taken soon."""
+        seconds = LOCK_SECONDS if self._clock() >= self._no_wait_until else 0.0
+        is_taken: bool = self.lock.acquire(timeout=seconds) if seconds else self.lock.acquire(blocking=False)
+        if not is_taken and seconds:
+            self._no_wait_until = self._clock() + AGAIN_SECONDS
+        try:
+            yield is_taken
+        finally:
+            if is_taken:
+                self.lock.release()

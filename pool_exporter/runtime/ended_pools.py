@@ -12,7 +12,6 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import RLock
 from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
@@ -20,7 +19,7 @@ from typing_extensions import override
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
-from pool_exporter.runtime.bounded_lock import LOCK_SECONDS, taken_within
+from pool_exporter.runtime.bounded_lock import BoundedLock
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor, ended_pool
 from pool_exporter.runtime.watchdog.pool_reports import unknown_diagnosis
@@ -80,7 +79,7 @@ class EndedPools:
         #: Pools that were collected and are not in `_kept` yet, and when, in nanoseconds of the monotonic clock.
         self._collected: deque[tuple[PoolMonitor, int]] = deque()
         self._kept: dict[PoolIdentity, PoolMonitor | EndedMonitor] = {}
-        self._lock = RLock()
+        self._lock = BoundedLock()
 
     def add(self, monitor: PoolMonitor) -> None:
         """Note that the pool of *monitor* was garbage-collected."""
@@ -90,9 +89,9 @@ class EndedPools:
     def serialized(self) -> Iterator[None]:
         """Keep other threads from taking counters over, so that a page has either the ended pool or the next one.
 
-        It waits for LOCK_SECONDS at most, as bounded_lock.py explains, and then goes on without the lock.
+        It waits for a limited time, as bounded_lock.py explains, and then goes on without the lock.
         """
-        with taken_within(self._lock, LOCK_SECONDS):
+        with self._lock.taken_soon():
             yield
 
     def monitors(self) -> list[Monitor]:

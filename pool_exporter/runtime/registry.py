@@ -24,7 +24,7 @@ from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
 from pool_exporter.hooks.sqlalchemy_private import limit_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
-from pool_exporter.runtime.bounded_lock import LOCK_SECONDS, taken_within
+from pool_exporter.runtime.bounded_lock import BoundedLock
 from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.file_need import FileNeed, Need
 from pool_exporter.runtime.fork_detection import ForkSentinel
@@ -47,7 +47,7 @@ class Registry:
     """The instrumented pools of this process."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = BoundedLock()
         self.storage = Storage(None)
         #: Whether SQLAlchemy's methods stay replaced without any pool, as `instrument_all()` needs it.
         self.keeps_patches = False
@@ -66,7 +66,7 @@ class Registry:
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Keep other threads from adding and removing pools; on leaving, end what no pool needs any more."""
-        with self._lock:
+        with self._lock.lock:
             try:
                 yield
             finally:
@@ -74,8 +74,8 @@ class Registry:
 
     @contextmanager
     def changing_soon(self) -> Iterator[bool]:
-        """As `changing()`, but yield False when the lock cannot be taken within LOCK_SECONDS: a caller waits."""
-        with taken_within(self._lock, LOCK_SECONDS) as is_taken:
+        """As `changing()`, but yield False when the lock cannot be taken soon: a caller waits."""
+        with self._lock.taken_soon() as is_taken:
             yield is_taken
 
     def prepare(self, directory: Path | None) -> None:
@@ -194,11 +194,11 @@ class Registry:
         if entry is not None and not self.storage.has(entry.monitor.slots):
             self._ended.add(entry.monitor)  # Before its name is free.
         self._forget(key)
-        if self._lock.acquire(blocking=False):
+        if self._lock.lock.acquire(blocking=False):
             try:
                 self._end_unused(wait=False)
             finally:
-                self._lock.release()
+                self._lock.lock.release()
 
     def _end_unused(self, *, wait: bool) -> None:
         if self._entries or self.storage.is_degraded:
@@ -212,11 +212,11 @@ class Registry:
     def _beat(self) -> None:
         for hooks, _ in self._living():
             hooks.refresh()
-        if self._lock.acquire(blocking=False):  # Else a pool is being added or removed, or a file created.
+        if self._lock.lock.acquire(blocking=False):  # Else a pool is being added or removed, or a file created.
             try:
                 self._beat_files()
             finally:
-                self._lock.release()
+                self._lock.lock.release()
         self.storage.compact()
 
     def _beat_files(self) -> None:
@@ -246,8 +246,8 @@ class Registry:
     def _before_event(self) -> None:
         """Create this process's file before its first pool event, and before its first after a fork."""
         self._restart_if_forked()
-        with taken_within(self._lock, LOCK_SECONDS) as is_taken:
-            if is_taken:  # Else the next event tries again.
+        with self._lock.taken_soon() as is_taken:
+            if is_taken:  # Else a later event tries again.
                 self._need.note_event()
                 self.storage.start()
                 self._move_slots(self._sentinel.byte)
@@ -273,7 +273,7 @@ class Registry:
         """Count from zero in a forked child: the parent's connections are not its own, and its locks may be held."""
         self._restarting = os.getpid()
         try:
-            self._lock, patches.lock = threading.RLock(), threading.RLock()
+            self._lock, patches.lock = BoundedLock(), threading.RLock()
             self._ended = EndedPools()
             errors.count, self._instrumented = 0, len(self._entries)
             self._need.note_event()

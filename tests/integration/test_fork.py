@@ -202,7 +202,7 @@ def test_lock_that_is_never_released() -> None:
 
     def hold() -> None:
         hooks = vars(engine.pool)["_pool_exporter"].hooks
-        with registry._lock, hooks._lock:
+        with registry._lock.lock, hooks._lock:
             taken.set()
             go_on.wait()
 

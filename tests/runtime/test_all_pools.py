@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool, Pool, PoolProxiedConnection, QueuePool, Si
 
 from pool_exporter import Monitor, instrument, instrument_all
 from pool_exporter.hook_errors import errors
-from pool_exporter.runtime import registry as registry_module
+from pool_exporter.runtime import bounded_lock
 from pool_exporter.runtime.all_pools import AllPoolsInstrumentation
 from pool_exporter.runtime.instrumentation import monitors
 from pool_exporter.runtime.registry import registry
@@ -145,7 +145,7 @@ def test_wrapper_is_entered_once() -> None:
 
 def test_caller_does_not_wait_for_a_lock_that_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     """A first `connect()` goes on after a moment if the lock is held: its holder may be in a finalizer that waits."""
-    monkeypatch.setattr(registry_module, "LOCK_SECONDS", 0.01)
+    monkeypatch.setattr(bounded_lock, "LOCK_SECONDS", 0.01)
     with instrument_all():
         engine = Database().engine()
         connecting = Thread(target=lambda: engine.connect().close(), daemon=True)

@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 import pool_exporter
 from pool_exporter.metrics.snapshot import PoolSnapshot
-from pool_exporter.runtime import ended_pools
+from pool_exporter.runtime import bounded_lock, ended_pools
 from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.instrumentation import snapshot
 from tests.pools import Database
@@ -236,7 +236,7 @@ def test_forked_child_begins_at_zero(database: Database) -> None:
 
 def test_finalizer_that_instruments_blocks_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that waits for one that waits for it, in a finalizer of the application, goes on after a moment."""
-    monkeypatch.setattr(ended_pools, "LOCK_SECONDS", 0.01)
+    monkeypatch.setattr(bounded_lock, "LOCK_SECONDS", 0.01)
     ended, is_inside, may_end = EndedPools(), Event(), Event()
 
     def collect() -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import QueuePool, create_engine
 from pool_exporter import instrument_all
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.runtime import registry as registry_module
+from pool_exporter.runtime import bounded_lock
 from pool_exporter.runtime.fork_detection import ForkSentinel
 from pool_exporter.runtime.registry import Registry
 from pool_exporter.runtime.storage import Storage
@@ -110,7 +110,7 @@ def test_any_name(tmp_path: Path, name: str) -> None:
 
 def test_a_finalizer_that_waits_for_the_first_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first event goes on after a moment if the lock is held: its holder may be in a finalizer that waits for it."""
-    monkeypatch.setattr(registry_module, "LOCK_SECONDS", 0.01)
+    monkeypatch.setattr(bounded_lock, "LOCK_SECONDS", 0.01)
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(atexit, "register", lambda _: None)
     registry = Registry()
