@@ -17,6 +17,9 @@ from pool_exporter.hook_errors import errors
 LABEL_LENGTH_MAX: Final = 200
 """Characters of a label; the rest is cut."""
 
+KEPT_MAX: Final = 100
+"""After so many uses the name of a unit is taken as it is: they would not be shown before its end."""
+
 NO_UNIT: Final = "none"
 """The name of what has no unit, and of a unit with an empty name."""
 
@@ -66,7 +69,18 @@ class Unit:
         task: Returns the task in which it began; None without one, and when the task was collected.
     """
 
-    __slots__ = ("__weakref__", "_code", "_kept", "_origin", "final_name", "held", "is_done", "is_long", "task")
+    __slots__ = (
+        "__weakref__",
+        "_code",
+        "_kept",
+        "_kept_count",
+        "_origin",
+        "final_name",
+        "held",
+        "is_done",
+        "is_long",
+        "task",
+    )
 
     def __init__(
         self, name: object = "", code: CodeType | None = None, *, origin: Origin | None = None, is_long: bool = False
@@ -85,7 +99,8 @@ class Unit:
         self.task = _running_task()
         self._code, self._origin = code, origin
         #: The uses that ended before its name was final, each with the table that counts it.
-        self._kept: tuple[tuple[UsesByUnit, int], ...] = ()
+        self._kept: dict[UsesByUnit, int] = {}
+        self._kept_count = 0
 
     def __repr__(self) -> str:
         return f"<Unit {self.name!r}{' done' if self.is_done else ''}>"
@@ -108,15 +123,18 @@ class Unit:
 
     def keep(self, uses: UsesByUnit, ns: int) -> None:
         """Keep a use of *ns* nanoseconds, and add it to *uses* at the end, when the name is final."""
-        self._kept += ((uses, ns),)
+        self._kept[uses] = self._kept.get(uses, 0) + ns
+        self._kept_count += 1
+        if self._kept_count == KEPT_MAX:  # As of a connection that stays open and has no route.
+            self._settle(self._resolve())
 
     def end(self) -> None:
         """Keep name and code, and drop the application's objects. Ending twice does nothing; it never raises."""
         if not self.final_name:
             self._settle(self._resolve())
         self.is_done, self._origin = True, None
-        kept, self._kept = self._kept, ()
-        for uses, ns in kept:
+        kept, self._kept = self._kept, {}
+        for uses, ns in kept.items():
             uses.add(self, ns)
 
     def _resolve(self) -> Resolved:

@@ -56,7 +56,7 @@ class WsgiUnitMiddleware:
             return self.app(environ, start_response)
         unit = _RequestUnit(environ, self.route_of)
         chunks = _called(unit, self.app, environ, start_response)
-        if isinstance(chunks, list | tuple):  # It is complete, and a server looks at its length.
+        if _is_complete(chunks, environ):
             unit.end()
             return chunks
         return _Response(chunks, unit)
@@ -127,6 +127,12 @@ def _current(unit: Unit) -> Iterator[None]:
         yield
     finally:
         current_unit.reset(token)
+
+
+def _is_complete(chunks: Iterable[bytes], environ: Environ) -> bool:
+    """Return whether no code of the application makes the chunks; a server looks at their length, or sends the file."""
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(chunks, list | tuple) or (isinstance(wrapper, type) and isinstance(chunks, wrapper))
 
 
 def _called(unit: Unit, app: WSGIApp, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -102,7 +102,8 @@ def read_units(data: bytes, texts: Sequence[str]) -> EntryUnits:
     places = data[_CHECKOUTS_AT * 8 : _CHECKOUTS_AT * 8 + TRACKED_MAX]
     names = [texts[number - 1] if 0 < number <= len(texts) else "" for number in numbers] + [OTHER]
     used = {name: used for name, used in zip(names, ns, strict=True) if name and 0 <= used < _NUMBER_MAX}
-    return EntryUnits(used, [names[place - 1] if 0 < place <= len(names) else "" for place in places])
+    holders = [names[place - 1] if 0 < place <= len(names) else "" for place in places] if any(places) else ()
+    return EntryUnits(used, holders)
 
 
 class TextTable:

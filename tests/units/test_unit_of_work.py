@@ -9,6 +9,7 @@ import pytest
 
 from pool_exporter.hook_errors import errors
 from pool_exporter.units import NO_UNIT, Resolved, Unit, current_unit, label, leave
+from pool_exporter.units.unit_of_work import KEPT_MAX
 
 
 class Request:
@@ -101,6 +102,21 @@ def test_uses_before_the_name_are_added_at_the_end() -> None:
     unit.end()
 
     assert [("GET /orders", 5)] == uses.added
+
+
+def test_many_uses_without_a_route_settle_the_name() -> None:
+    """A connection that stays open without a route is shown before its end, and what it keeps does not grow."""
+    uses = Uses()
+    unit = Unit(origin=Request())
+    for _ in range(KEPT_MAX - 1):
+        unit.keep(uses, 5)
+    before = unit.settled_name()
+    unit.keep(uses, 5)
+    after = unit.settled_name()
+    unit.end()
+
+    assert ("", "GET (no route)") == (before, after)
+    assert [("GET (no route)", 5 * KEPT_MAX)] == uses.added
 
 
 def test_error_of_the_application_stays_inside() -> None:

@@ -1,9 +1,11 @@
 """Each WSGI request is a unit, from the call until its response is closed."""
 
 import gc
+import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 from weakref import ref
+from wsgiref.util import FileWrapper
 
 import pytest
 
@@ -102,6 +104,21 @@ def test_complete_response_is_passed_on() -> None:
 
     assert [b"a"] == response
     assert [("POST (no route)", True)] == [(unit.final_name, unit.is_done) for unit in units if unit is not None]
+
+
+def test_file_is_passed_on() -> None:
+    """A file that the server sends by itself reaches it as it is."""
+    file, units = FileWrapper(io.BytesIO(b"a")), list[Unit | None]()
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        units.append(current_unit.get())
+        return file
+
+    environ: dict[str, Any] = {"wsgi.file_wrapper": FileWrapper}
+    response = call(WsgiUnitMiddleware(app), **environ)
+
+    assert file is response
+    assert [True] == [unit.is_done for unit in units if unit is not None]
 
 
 @pytest.mark.parametrize(
