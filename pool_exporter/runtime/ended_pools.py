@@ -10,7 +10,7 @@ counters are needed, inside `serialized()`.
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -110,10 +110,11 @@ class EndedPools:
         if monitor.before is not None:
             self._keep(EndedMonitor(monitor.identity, monitor.before))
 
-    def put(self, identity: PoolIdentity, ended: Counted) -> None:
-        """Keep what an ended pool has counted, in addition to what an earlier one of its identity has."""
-        kept = self._kept.get(identity)
-        self._keep(EndedMonitor(identity, *([ended] if kept is None else [_only_counters(kept), ended])))
+    def put(self, pools: Iterable[tuple[PoolIdentity, Counted]]) -> None:
+        """Keep what ended pools have counted, in addition to what earlier ones of their identities have."""
+        for identity, ended in pools:
+            kept = self._kept.get(identity)
+            self._keep(EndedMonitor(identity, *([ended] if kept is None else [_only_counters(kept), ended])))
 
     def move(self, keep: Callable[[PoolIdentity, Counted], bool]) -> None:
         """Move the counters of the ended pools to a place that has *keep*, until it returns False: they stay here."""

@@ -206,6 +206,7 @@ class Registry:
         if self._heartbeat is not None and not self.storage.is_shared:  # Else it has to end the files first.
             heartbeat, self._heartbeat = self._heartbeat, None
             heartbeat.stop(wait=wait)
+            self.storage.forget_left()
         if not self.keeps_patches:
             patches.remove()
 
@@ -237,8 +238,7 @@ class Registry:
     def _move_slots(self, sentinel: Sequence[int]) -> None:
         with self._ended.serialized():
             move_to_files(self._pools(), self.storage, sentinel)
-            for identity, counted in self.storage.take_ended():
-                self._ended.put(identity, counted)
+            self._ended.put(self.storage.take_ended())
             if self.storage.is_shared:
                 self._ended.move(self.storage.keep)
 

@@ -205,6 +205,10 @@ class Storage:
             self._left = self._worker if self._worker.leave() else None
             self._worker, self._in_file = None, set()
 
+    def forget_left(self) -> None:
+        """Unmap the files that were left: this process has no pool any more, and so no connection."""
+        self._left = None
+
     def restart_after_fork(self) -> Callable[[], None]:
         """Begin without files in a forked child; return what unmaps the parent's when no pool uses them any more."""
         parent, self._worker, self._left = self._worker, None, None

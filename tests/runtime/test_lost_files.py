@@ -19,6 +19,7 @@ from pool_exporter.state import layout
 from pool_exporter.workers import file_writer
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import ENTRIES_MAX
+from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.mapped_file import MappedFile
 
 
@@ -70,13 +71,18 @@ class Process:
         self.beat()
         self.beat()
 
-    def end(self) -> None:
-        """Uninstrument all pools, and unmap the files."""
+    def uninstrument(self) -> None:
+        """Uninstrument all pools."""
         with self.registry.changing():
             for pool in self.pools:
                 hooks = hooks_of(pool)
                 assert isinstance(hooks, PoolHooks)
                 self.registry.remove(hooks)
+        self.pools.clear()
+
+    def end(self) -> None:
+        """Uninstrument all pools, and unmap the files."""
+        self.uninstrument()
         self.registry.storage.restart_after_fork()()
 
 
@@ -175,3 +181,14 @@ def test_store_into_a_deleted_file(process: Process) -> None:
     process.beat()
 
     assert {"orders": 2} == checkouts(process.directory)
+
+
+def test_file_that_was_left_is_unlocked_without_pools(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the last pool is uninstrumented, it is compacted as any other file that was left."""
+    process.pool("orders").connect().close()
+    monkeypatch.setattr(MappedFile, "has_server_pids", True)
+    process.leave()
+    kept = [found.is_alive for found in scan(process.directory).files]
+    process.uninstrument()
+
+    assert ([True], [False]) == (kept, [found.is_alive for found in scan(process.directory).files])
