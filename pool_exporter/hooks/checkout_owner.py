@@ -22,6 +22,8 @@ class CurrentOwner(Protocol):
     """Has the current thread or greenlet, which is the owner of a checkout outside of tasks."""
 
     owner: Owner
+    #: The owner and its name when it was met first: of one that is collected the name could not be asked for.
+    named: tuple[Owner, str]
 
 
 _PATCHERS: Final = (
@@ -56,6 +58,7 @@ def new_threads() -> CurrentOwner:
     class Threads(threading.local):
         def __init__(self) -> None:
             self.owner: Owner = ref(_greenlet() or threading.current_thread())
+            self.named: tuple[Owner, str] = (self.owner, name_of(self.owner))
 
     return Threads()
 

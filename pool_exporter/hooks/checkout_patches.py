@@ -98,7 +98,7 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # eac
             # It has no such attribute if the patches were removed meanwhile.
             connection = getattr(record, ATTRIBUTE, None) or binding.hooks.adopt(record)
             if connection.pool is state:
-                wait = state.acquired(token, connection, record.fairy_ref, current_caller(unit, threads.owner))
+                wait = state.acquired(token, connection, record.fairy_ref, current_caller(unit, threads.named))
                 is_slow = wait >= state.slow_acquire.threshold_ns
             else:  # The monitor was closed, and the pool instrumented again, meanwhile: others count the connection.
                 state.acquire_abandoned(token)

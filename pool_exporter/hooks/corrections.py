@@ -5,7 +5,8 @@ GIL another thread may run in between: then the transition finds that its argume
 Nothing here may count: `state.pool_state` does.
 """
 
-from pool_exporter.hooks.checkout_owner import is_finished, name_of
+from pool_exporter.hooks.checkout_owner import name_of
+from pool_exporter.hooks.orphans import is_orphan
 from pool_exporter.hooks.pool_binding import ATTRIBUTE, Record
 from pool_exporter.hooks.sqlalchemy_private import has_back, pool_of
 from pool_exporter.state.checkout_details import write_owner
@@ -53,17 +54,17 @@ def records_closed_unseen(connections: list[Connection]) -> list[Record]:
 
 
 def count_orphans(state: PoolState, used: list[Connection]) -> int:
-    """Write the names of the owners, and return how many of the *used* connections have one that has ended."""
+    """Write the names of the owners, and return how many of the *used* connections are orphans."""
     orphans = 0
     for connection in used:
         since, owner = connection.since, connection.owner
         if owner is None:
             continue
-        name, is_orphan = name_of(owner), is_finished(owner)
+        name, is_lost = name_of(owner) or connection.owner_name, is_orphan(connection)
         with state.lock:
             if connection.is_used and connection.since == since:
                 write_owner(state.slots, connection.slot, name)
-                orphans += is_orphan
+                orphans += is_lost
     return orphans
 
 

@@ -201,7 +201,7 @@ def test_fault_in_a_handler(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         "pool_exporter.hooks.lifecycle_patches.pool_of_proxied",
         "pool_exporter.hooks.pool_hooks.record_of",
         "pool_exporter.hooks.pool_hooks.has_terminate",
-        "pool_exporter.hooks.corrections.is_finished",
+        "pool_exporter.hooks.corrections.is_orphan",
         "pool_exporter.hooks.corrections.has_back",
         "pool_exporter.hooks.checkout_patches.failure_type",
         "pool_exporter.hooks.checkout_owner.threading.current_thread",

@@ -713,8 +713,11 @@ async def test_orphan_of_a_task(async_engine: AsyncEngine) -> None:
     """Likewise of a task; a connection of the task that goes on is none."""
     monitor = instrument(async_engine)
     own = await async_engine.connect()
-    task = asyncio.create_task(async_engine.raw_connection())
-    held = await task
+
+    async def take() -> PoolProxiedConnection:
+        return await async_engine.raw_connection()
+
+    held = await asyncio.create_task(take())
 
     assert 1 == checked(monitor).orphaned
     assert (2, 0) == levels(monitor)

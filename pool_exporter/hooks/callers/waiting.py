@@ -17,8 +17,8 @@ from pool_exporter.state.unit_uses import Unit
 from pool_exporter.state.waiters import Waiter
 
 
-def current_caller(unit: Unit | None, thread: Owner) -> Caller:
-    """Return the caller of the `connect()` that calls this; *thread* is the current thread or greenlet.
+def current_caller(unit: Unit | None, thread: tuple[Owner, str]) -> Caller:
+    """Return the caller of the `connect()` that calls this; *thread* is the current thread or greenlet, and its name.
 
     Where an event loop runs, the task is the owner, also of a synchronous pool's connection. A unit that has ended is
     not the caller's: a task that outlives its request keeps the request's context.
@@ -28,7 +28,7 @@ def current_caller(unit: Unit | None, thread: Owner) -> Caller:
     place = recorder.place() if recorder.is_on else ()
     loop = _get_running_loop()
     task = None if loop is None else current_task(loop)
-    return (thread, "", unit, place) if task is None else (ref(task), name_of_task(task), unit, place)
+    return (thread[0], thread[1], unit, place) if task is None else (ref(task), name_of_task(task), unit, place)
 
 
 @guarded
