@@ -52,6 +52,8 @@ _COMPILED: Final = (".pyx", ".pxd", ".pxi")
 """Code that Cython has compiled has the path it had when it was built."""
 _TYPED: Final = ("<stdin>", "<console>", "<ipython-input", "<python-input")
 """File names of what is typed at a prompt."""
+_COMMAND: Final = "<string>"
+"""The file name of a program that `python -c` runs, and of code that the standard library generates."""
 
 _FILES_MAX: Final = 10_000
 """Generated code may have a new file name each time."""
@@ -108,9 +110,14 @@ def module_name(file: str) -> str:
     return ""
 
 
+def _is_program_in_command() -> bool:
+    return not hasattr(sys.modules.get("__main__"), "__file__")
+
+
 def _origin(file: str) -> Origin:
     if file.startswith("<"):
-        return Origin.APPLICATION if file.startswith(_TYPED) else Origin.STANDARD_LIBRARY
+        is_program = file.startswith(_TYPED) or (file == _COMMAND and _is_program_in_command())
+        return Origin.APPLICATION if is_program else Origin.STANDARD_LIBRARY
     path = Path(file).as_posix()
     for folder, origin in _FOLDERS:
         if path.startswith(folder):

@@ -7,7 +7,7 @@ import os
 import sys
 import sysconfig
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 
 import pytest
 import sqlalchemy.pool.base
@@ -57,6 +57,14 @@ def test_origin(file: str, expected: Origin) -> None:
     """The file decides, whichever folder the others are in."""
     assert expected is origin_of(code_in(file))
     assert (expected is Origin.LOOP) == is_loop_boundary(code_in(file))
+
+
+def test_program_in_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under `python -c` the program has the file name of generated code: then that is the application's."""
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+
+    assert Origin.APPLICATION is Origins()["<string>"]
+    assert Origin.STANDARD_LIBRARY is Origins()["<frozen importlib._bootstrap>"]
 
 
 def test_file_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
