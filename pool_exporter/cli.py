@@ -1,4 +1,4 @@
-"""The command line: `pool-exporter COMMAND`. It parses arguments and reports errors; commands/ and demo/ do the work.
+"""The command line: `pool-exporter COMMAND`. It parses arguments and reports errors; commands/ does the work.
 
 All wrong values of arguments and variables, and wrong files that they name, are one message on stderr. So is an unknown
 argument or a missing extra. The exit code is then 2.
@@ -12,29 +12,18 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
 from typing import NoReturn
 
 from typing_extensions import override
 
 import pool_exporter
-from pool_exporter.arguments import (
-    AllSettings,
-    CheckedValue,
-    at_least_seconds,
-    http_url,
-    one_of,
-    problems_of,
-    whole_number,
-)
-from pool_exporter.commands import dump, healthcheck, serve
-from pool_exporter.environment import DEFAULT_PORT, PORT_MAX, Environment, process_environ
+from pool_exporter.arguments import AllSettings, problems_of
+from pool_exporter.commands import demo, dump, healthcheck, serve
+from pool_exporter.environment import Environment, process_environ
 from pool_exporter.errors import PoolExporterError
 
 EXIT_USAGE = 2
-WORKERS_MAX = 64
-DURATION_SECONDS_MIN = 1.0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -121,72 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument(
-        "--port",
-        action=CheckedValue,
-        convert=whole_number(0, PORT_MAX),
-        default=DEFAULT_PORT,
-        help="port to listen on, 0 for any free one (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--duration",
-        action=CheckedValue,
-        convert=at_least_seconds(DURATION_SECONDS_MIN),
-        metavar="SECONDS",
-        help="play all scenes once in this time (default: again and again until Ctrl-C)",
-    )
-    parser.add_argument(
-        "--scene",
-        metavar="SCENE",
-        action=CheckedValue,
-        convert=one_of(*SCENES),
-        help=f"play only this scene: {', '.join(SCENES)}",
-    )
-    parser.add_argument(
-        "--workers",
-        action=CheckedValue,
-        convert=whole_number(1, WORKERS_MAX),
-        default=0,
-        metavar="N",
-        help="run the service in N worker processes (default: in this process)",
-    )
-    parser.add_argument("--sidecar", action="store_true", help="also run a sidecar, on the next port")
-    parser.add_argument(
-        "--otlp",
-        metavar="URL",
-        action=CheckedValue,
-        convert=http_url,
-        help="also push to the OpenTelemetry collector at this URL, by HTTP",
-    )
-
-
-def _prepare_demo(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callable[[], None]:
-    from pool_exporter.demo.database_settings import DatabaseSettings
-    from pool_exporter.demo.run import DemoOptions, run
-
-    options = DemoOptions(
-        host=arguments.host,
-        port=arguments.port,
-        duration_seconds=arguments.duration,
-        scene=arguments.scene,
-        workers=arguments.workers,
-        has_sidecar=arguments.sidecar,
-        otlp=arguments.otlp,
-    )
-    return partial(run, options, DatabaseSettings.load(environ))
-
-
-SCENES = ("calm", "burst", "slow", "leak", "restart", "recovery")
-"""The names of demo/scenes.py, which takes long to import."""
-
 COMMANDS = (
     Command(
-        "demo",
-        "Run an example service under load, and watch its pool in the metrics.",
-        _add_demo_arguments,
-        _prepare_demo,
+        demo.NAME,
+        demo.HELP,
+        demo.add_arguments,
+        demo.prepare,
         extra="demo",
         packages=("aiosqlite", "fastapi", "greenlet", "httpx", "pydantic_settings", "sqlmodel", "uvicorn"),
     ),

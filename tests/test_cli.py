@@ -9,6 +9,7 @@ import pytest
 
 import pool_exporter
 from pool_exporter import cli
+from pool_exporter.commands import demo
 from pool_exporter.demo.scenes import SCENES
 
 ADDRESSES = "must be an address such as :10042, 127.0.0.1:10042, [::1]:10042 or unix:/run/pool_exporter.sock"
@@ -206,4 +207,4 @@ def test_defaults_are_those_of_the_design() -> None:
 
 def test_scenes_are_those_of_the_demo() -> None:
     """The command line has the scenes' names without importing the demo, and they are the demo's."""
-    assert tuple(scene.name for scene in SCENES) == cli.SCENES
+    assert tuple(scene.name for scene in SCENES) == demo.SCENES

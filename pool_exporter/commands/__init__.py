@@ -1,1 +1,1 @@
-"""The command line: one module a subcommand, its arguments and its output."""
+"""The command line: one module for each subcommand, with its arguments, and its output where it prints one."""

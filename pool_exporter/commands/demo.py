@@ -1,0 +1,84 @@
+"""`pool-exporter demo`: the demo's arguments. The service and its load are demo/."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+from pool_exporter.arguments import CheckedValue, at_least_seconds, http_url, one_of, whole_number
+from pool_exporter.environment import DEFAULT_PORT, PORT_MAX
+
+NAME: Final = "demo"
+HELP: Final = "Run an example service under load, and watch its pool in the metrics."
+SCENES: Final = ("calm", "burst", "slow", "leak", "restart", "recovery")
+"""The names of demo/scenes.py, which takes long to import."""
+
+_WORKERS_MAX: Final = 64
+_DURATION_SECONDS_MIN: Final = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port",
+        action=CheckedValue,
+        convert=whole_number(0, PORT_MAX),
+        default=DEFAULT_PORT,
+        help="port to listen on, 0 for any free one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--duration",
+        action=CheckedValue,
+        convert=at_least_seconds(_DURATION_SECONDS_MIN),
+        metavar="SECONDS",
+        help="play all scenes once in this time (default: again and again until Ctrl-C)",
+    )
+    parser.add_argument(
+        "--scene",
+        metavar="SCENE",
+        action=CheckedValue,
+        convert=one_of(*SCENES),
+        help=f"play only this scene: {', '.join(SCENES)}",
+    )
+    _add_process_arguments(parser)
+
+
+def _add_process_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        action=CheckedValue,
+        convert=whole_number(1, _WORKERS_MAX),
+        default=0,
+        metavar="N",
+        help="run the service in N worker processes (default: in this process)",
+    )
+    parser.add_argument("--sidecar", action="store_true", help="also run a sidecar, on the next port")
+    parser.add_argument(
+        "--otlp",
+        metavar="URL",
+        action=CheckedValue,
+        convert=http_url,
+        help="also push to the OpenTelemetry collector at this URL, by HTTP",
+    )
+
+
+def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callable[[], None]:
+    """Read the settings of the database, and return what runs the demo until its duration is over or a signal comes.
+
+    Raises:
+        SettingsError: The settings of the database are wrong.
+    """
+    from pool_exporter.demo.database_settings import DatabaseSettings
+    from pool_exporter.demo.run import DemoOptions, run
+
+    options = DemoOptions(
+        host=arguments.host,
+        port=arguments.port,
+        duration_seconds=arguments.duration,
+        scene=arguments.scene,
+        workers=arguments.workers,
+        has_sidecar=arguments.sidecar,
+        otlp=arguments.otlp,
+    )
+    return partial(run, options, DatabaseSettings.load(environ))
