@@ -30,7 +30,7 @@ from pool_exporter.workers.directory_snapshot import at_one_moment
 from pool_exporter.workers.file_format import OPEN, PoolEntry
 from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, scan
 from pool_exporter.workers.process_info import monotonic_of
-from pool_exporter.workers.worker_state import state_of
+from pool_exporter.workers.worker_state import heartbeat_age_seconds, heartbeat_of, state_of
 
 NAME: Final = "dump"
 HELP: Final = "Print all that a shared directory holds, as JSON."
@@ -113,7 +113,7 @@ def _by_process(scanned: DirectoryScan, totals: Totals) -> list[list[ReadFile]]:
 
 def _process(files: Sequence[ReadFile]) -> Json:
     writer = files[0].file.writer
-    heartbeat = max(found.file.heartbeat for found in files)
+    heartbeat = heartbeat_of(files)
     now = max(heartbeat, monotonic_of(writer))
     # What a process held when it ended did not grow older after its last heartbeat.
     moment = now if any(found.is_alive for found in files) else heartbeat
@@ -126,7 +126,7 @@ def _process(files: Sequence[ReadFile]) -> Json:
         "version": writer.version.rstrip(b"\0").decode("utf-8", "replace"),
         "started": datetime.fromtimestamp(writer.created // SECOND, timezone.utc).isoformat(),
         "state": state_of(files, now) if files[0].file.is_owned else "left",
-        "heartbeat_age_seconds": (now - heartbeat) / SECOND,
+        "heartbeat_age_seconds": heartbeat_age_seconds(files, now),
         "hook_errors": max(found.file.hook_errors for found in files),
         "pools_dropped": max(found.file.dropped for found in files),
         "files": [{"name": found.name, "torn": found.is_torn} for found in files],

@@ -12,9 +12,11 @@ from sqlalchemy import URL
 from pool_exporter import __version__
 from pool_exporter.demo.load import Tally
 from pool_exporter.demo.scenes import Scene
+from pool_exporter.metrics.pool_metrics import POOL_METRICS
 from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot
 
 _INDENT = 10
+[_SATURATED] = (metric.prometheus for metric in POOL_METRICS if metric.field == "saturated_seconds")
 
 
 def banner(address: str, database: URL, pool: PoolSnapshot, more: str = "") -> str:
@@ -26,7 +28,7 @@ pool_exporter {__version__} demo: a FastAPI service on {database.get_backend_nam
   metrics  curl -s {address}/metrics | grep pool
   status   {address}/
   service  {address}/docs
-  PromQL   rate(sqlalchemy_pool_saturated_seconds_total[30s])
+  PromQL   rate({_SATURATED}[30s])
 {more}
 Each scene prints the metrics to watch and, at its end, means and events. Press Ctrl-C to end the demo.
 """

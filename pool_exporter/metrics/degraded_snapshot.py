@@ -12,7 +12,9 @@ from pool_exporter.metrics.validation import Count, validate
 
 @dataclass(frozen=True, slots=True)
 class DegradedPoolSnapshot:
-    """What is shown in the place of a `PoolSnapshot`, of which it has the attributes: all but *used* are None.
+    """What is shown in the place of a `PoolSnapshot`, of which it has the attributes.
+
+    All but *used* are None, and it is never said to be saturated.
 
     Attributes:
         identity: The pool's identity.
@@ -26,6 +28,7 @@ class DegradedPoolSnapshot:
     accounting_drift = connects = leaked = timeouts = checkouts = acquire_failures = closes = invalidations = None
     wait_time = create_time = use_time = used_seconds = pending_seconds = saturated_seconds = oldest_use_seconds = None
     info = unit_connections = unit_used_seconds = None
+    is_saturated = False
 
     def __post_init__(self) -> None:
         validate(self, repr(self.name))

@@ -155,6 +155,11 @@ class PoolSnapshot:
         return self.config.max
 
     @property
+    def is_saturated(self) -> bool:
+        """Whether every place of the pool is used or lost; of several workers, all their places."""
+        return self.max is not None and self.used + self.lost_places >= self.max
+
+    @property
     def idle_max(self) -> int | None:
         """Most idle connections that the pool keeps; None when there is no limit."""
         return self.config.idle_max

@@ -108,9 +108,8 @@ def _differing(identities: Iterable[PoolIdentity]) -> Mapping[str, list[str]]:
 
 def _row(pool: AnyPoolSnapshot, differing: list[str]) -> str:
     limit = "unknown" if isinstance(pool, DegradedPoolSnapshot) else "no limit" if pool.max is None else str(pool.max)
-    is_full = pool.max is not None and pool.used >= pool.max
     numbers = (
-        _cell(_number(pool.used), is_alarming=is_full),
+        _cell(_number(pool.used), is_alarming=pool.is_saturated),
         _cell(_number(pool.idle)),
         _cell(limit),
         _cell(_number(pool.pending), is_alarming=bool(pool.pending)),

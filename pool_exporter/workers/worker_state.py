@@ -25,6 +25,15 @@ def state_of(files: Sequence[ReadFile], now: int) -> str:
         One of `WORKER_STATES` for a living process, one of `WORKER_ENDS` for one that has ended.
     """
     if any(found.is_alive for found in files):
-        heartbeat = max(found.file.heartbeat for found in files)
-        return "frozen" if now - heartbeat > FROZEN_NS else "live"
+        return "frozen" if now - heartbeat_of(files) > FROZEN_NS else "live"
     return end_reason(files)
+
+
+def heartbeat_of(files: Sequence[ReadFile]) -> int:
+    """Return when the process that wrote *files* had its last heartbeat: its monotonic clock in nanoseconds."""
+    return max(found.file.heartbeat for found in files)
+
+
+def heartbeat_age_seconds(files: Sequence[ReadFile], now: int) -> float:
+    """Return the time since that heartbeat; *now* is the time of that clock in nanoseconds."""
+    return (now - heartbeat_of(files)) / layout.SECOND

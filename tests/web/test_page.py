@@ -152,12 +152,17 @@ def test_names_are_text(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("used", "most", "pending", "alarms"),
-    [(0, 15, 0, 0), (14, 15, 0, 0), (15, 15, 0, 1), (16, 15, 0, 1), (15, 15, 1, 2), (99, None, 0, 0), (0, 15, 1, 1)],
-    ids=["calm", "almost", "full", "over", "full-and-pending", "no-limit", "pending"],
+    ("used", "lost", "most", "pending", "alarms"),
+    [
+        *((0, 0, 15, 0, 0), (14, 0, 15, 0, 0), (15, 0, 15, 0, 1), (16, 0, 15, 0, 1), (15, 0, 15, 1, 2)),
+        *((99, 0, None, 0, 0), (0, 0, 15, 1, 1), (12, 2, 15, 0, 0), (12, 3, 15, 0, 1)),
+    ],
+    ids=["calm", "almost", "full", "over", "full-and-pending", "no-limit", "pending", "some-lost", "full-with-lost"],
 )
-def test_full_pools_and_pending_callers_are_marked(used: int, most: int | None, pending: int, alarms: int) -> None:
-    """The cell of a full pool is marked, and so is the number of pending callers above 0."""
-    page = page_of(used=used, pending=pending, config=PoolConfig(max=most))
+def test_full_pools_and_pending_callers_are_marked(
+    used: int, lost: int, most: int | None, pending: int, alarms: int
+) -> None:
+    """The cell of a pool without a place left is marked, and so is the number of pending callers above 0."""
+    page = page_of(used=used, lost_places=lost, pending=pending, config=PoolConfig(max=most))
 
     assert alarms == page.attributes("class").count("alarm")

@@ -6,7 +6,7 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.workers.file_format import CLOSED, OPEN, PoolEntry, WorkerFile, Writer
 from pool_exporter.workers.file_reader import ReadFile
-from pool_exporter.workers.worker_state import FROZEN_NS, state_of
+from pool_exporter.workers.worker_state import FROZEN_NS, heartbeat_age_seconds, state_of
 
 NOW = 100 * FROZEN_NS
 
@@ -54,3 +54,10 @@ def file(name: str, *, is_alive: bool = False, age: int = 0, state: int = OPEN, 
 def test_state(files: list[ReadFile], expected: str) -> None:
     """A process with a locked file lives, by its newest heartbeat; its first file says how one has ended."""
     assert expected == state_of(files, NOW)
+
+
+def test_age_is_that_of_the_newest_heartbeat() -> None:
+    """Each file has the heartbeat of its last write; the age is in seconds."""
+    files = [file("first", age=9 * layout.SECOND), file("second", age=2 * layout.SECOND)]
+
+    assert 2.0 == heartbeat_age_seconds(files, NOW)
