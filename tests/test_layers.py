@@ -65,7 +65,7 @@ CHAIN_MAX = 12
 """The design's bound: the number of levels."""
 
 LATER = {"advice"}
-"""Rows of the table for wings that do not exist yet: those of the issues on units of work and on diagnosis."""
+"""Rows of the table for wings that do not exist yet."""
 
 
 def modules() -> dict[str, Path]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.verdict import RULES, VERDICTS, verdict
+from pool_exporter.metrics.pool_metrics import VERDICTS as EXHAUSTION_VERDICTS
 from tests.docs.generated import verdict_rules
 
 ROWS = verdict_rules()
@@ -100,6 +101,11 @@ def test_no_row_is_without_an_example() -> None:
     """Each row of the table decides at least once in the examples above."""
     assert {int(row[0]) for row in ROWS} == {row for row, _, _ in EXAMPLES}
     assert set(VERDICTS) == {expected for _, expected, _ in EXAMPLES}
+
+
+def test_verdicts_are_the_values_of_the_metric() -> None:
+    """A verdict that the metric did not have could not be counted; a healthy pool is not reported."""
+    assert {*EXHAUSTION_VERDICTS.values, "healthy"} == set(VERDICTS)
 
 
 @given(evidences())

@@ -3,12 +3,12 @@
 import asyncio
 import gc
 import threading
-import time
 from weakref import ref
 
 import pytest
 
 from pool_exporter.hooks.checkout_owner import Owner, is_finished, name_of, new_threads, task_owner, up_to_date
+from tests.fixtures.deadlines import until
 
 threads = new_threads()
 
@@ -79,10 +79,7 @@ def test_thread_not_started_by_threading() -> None:
 
     assert found[0]() is not threading.current_thread()
 
-    deadline = time.monotonic() + 10
-    while not is_finished(found[0]) and time.monotonic() < deadline:  # It ends some instructions after its last one.
-        time.sleep(0.001)
-    assert is_finished(found[0])
+    until(True, lambda: is_finished(found[0]))  # It ends some instructions after `run`.
 
 
 class Nameless:

@@ -403,9 +403,10 @@ def test_task_that_goes_on_has_the_unit_that_has_ended(log: Log) -> None:
     """A task that outlives its request has a unit that is done, so that its checkouts are not the request's."""
     tasks: list[asyncio.Task[None]] = []
     found: list[bool] = []
+    ended = asyncio.Event()
 
     async def later() -> None:
-        await asyncio.sleep(0.01)
+        await ended.wait()
         unit = current_unit.get()
         found.append(unit is not None and unit.is_done)
 
@@ -415,6 +416,7 @@ def test_task_that_goes_on_has_the_unit_that_has_ended(log: Log) -> None:
 
     async def run() -> None:
         await get(pool_exporter.UnitMiddleware(app), "/x")
+        ended.set()
         await tasks[0]
 
     asyncio.run(run())
