@@ -1,1 +1,4 @@
-"""A snapshot as OpenTelemetry metrics, logs and spans. Only this wing and the instrumentor import opentelemetry."""
+"""OpenTelemetry: a snapshot as metrics, and spans of slow acquires.
+
+At run time, only this wing and the instrumentor import opentelemetry.
+"""
