@@ -88,7 +88,7 @@ def _check_of(hint: object) -> Check | None:
 def _marked(base: object, mark: object) -> Check:
     """Return the check of a value of the type *base* that is annotated with *mark*."""
     if isinstance(mark, Allowed):
-        return _finite_tuple if get_origin(base) is tuple else partial(_number, mark)
+        return _finite_tuple if get_origin(base) is tuple else _NUMBERS[mark]
     if isinstance(mark, Label):
         return partial(_closed, mark)
     if isinstance(mark, Mapping):
@@ -97,24 +97,31 @@ def _marked(base: object, mark: object) -> Check:
 
 
 def _counter(label: Label | None) -> Check:
-    return partial(_number, Allowed.FINITE) if label is None else partial(_closed, label)
+    return _finite if label is None else partial(_closed, label)
 
 
 def _unless_none(check: Check, value: object) -> object:
     return None if value is None else check(value)
 
 
-def _number(allowed: Allowed, value: object) -> object:
-    if not isinstance(value, (int, float)) or not _RANGES[allowed](value):
+def _finite(value: object) -> object:
+    # A function of its own: nearly all numbers of a snapshot pass through it, at each scrape.
+    if isinstance(value, (int, float)) and 0 <= value < inf:
+        return value
+    raise ValueError(f" must be {Allowed.FINITE.value}, got {value!r}")
+
+
+def _number(allowed: Allowed, is_in_range: Callable[[float], bool], value: object) -> object:
+    if not isinstance(value, (int, float)) or not is_in_range(value):
         raise ValueError(f" must be {allowed.value}, got {value!r}")
     return value
 
 
-_RANGES: Final[Mapping[Allowed, Callable[[float], bool]]] = {
-    Allowed.FINITE: lambda number: 0 <= number < inf,
-    Allowed.UNBOUNDED: lambda number: number >= 0,
-    Allowed.FLAG: lambda number: number in (0, 1),
-    Allowed.SIGNED: lambda number: -inf < number < inf,
+_NUMBERS: Final[Mapping[Allowed, Check]] = {
+    Allowed.FINITE: _finite,
+    Allowed.UNBOUNDED: partial(_number, Allowed.UNBOUNDED, lambda number: number >= 0),
+    Allowed.FLAG: partial(_number, Allowed.FLAG, lambda number: number in (0, 1)),
+    Allowed.SIGNED: partial(_number, Allowed.SIGNED, lambda number: -inf < number < inf),
 }
 
 
