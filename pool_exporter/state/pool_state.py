@@ -81,10 +81,11 @@ class PoolState(PoolSlots):
             token = self._free_pending_slots.pop()
         except IndexError:
             token = -now
+        if token > 0:  # Not in the clauses above: CPython 3.12 lets a signal handler raise at their end.
+            slots[token] = now
+        else:
             slots[layout.UNTRACKED_PENDING] += 1
             slots[layout.UNTRACKED_PENDING_SINCE] += now
-        else:
-            slots[token] = now
         pending = self.pending = self.pending + 1
         if pending > self.pending_peak:
             self.pending_peak = slots[layout.PENDING_PEAK] = pending
@@ -264,8 +265,9 @@ class PoolState(PoolSlots):
             # Another thread has checked it out since.
             self.closed(connection, reason)
             return
+        gauge = layout.DETACHED_COUNT if state == DETACHED else layout.OPEN_COUNT
         connection.state = CLOSED
-        slots[layout.DETACHED_COUNT if state == DETACHED else layout.OPEN_COUNT] -= 1
+        slots[gauge] -= 1
         slots[counter] += 1
         self._clear_slot(connection)
         self.connections.pop(id(connection), None)

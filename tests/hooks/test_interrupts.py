@@ -40,6 +40,10 @@ ENTRIES = {"hook_errors.py", "lifecycle_patches.py"}
 """An interrupt as one of their functions begins comes before the hook, as it may come before SQLAlchemy's method."""
 
 
+NO_POINTS = {"PRECALL", "CALL_INTRINSIC_1", "CALL_INTRINSIC_2", "JUMP_BACKWARD_NO_INTERRUPT"}
+"""Opcodes after which CPython runs no signal handler, other than their names suggest."""
+
+
 class Interrupt(Exception):
     """What the signal handler raises."""
 
@@ -94,7 +98,9 @@ class Handler:
 
     def _is_point(self, name: str, at: int, now: int, *, is_python: bool) -> bool:
         """Return whether a signal handler may run after the opcode *name*; a call of a Python function runs inline."""
-        if "CALL" in name and name != "PRECALL":
+        if name in NO_POINTS:
+            return False
+        if "CALL" in name:
             return self.has_points_of_3_10 or not is_python
         is_jump = name == "JUMP_ABSOLUTE" or (name.startswith("POP_JUMP") and now != at + 2)
         return name == "RESUME" or "JUMP_BACKWARD" in name or (self.has_points_of_3_10 and is_jump)
