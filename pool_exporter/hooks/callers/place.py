@@ -84,7 +84,7 @@ class PlaceRecorder:
         """Record in one of three modes: "always", "off", or "armed": for ten minutes after each call of `arm()`."""
         self._mode, self.is_on = mode, mode == "always"
         self._armed_until = 0.0
-        #: Depths of the frame that the application called, seen from `place()`, the one learned last first.
+        #: Depths of SQLAlchemy's outermost frame, seen from `_first()`, the one learned last first.
         self._depths: list[int] = []
         #: Whether a file is the application's. A dictionary of an exact type: that of a subclass is slower.
         self._is_application: dict[str, bool] = {}
@@ -114,9 +114,10 @@ class PlaceRecorder:
     def place(self) -> Place:  # noqa: PLR0911  # each function more is a call at each checkout
         """Return the place of a checkout; called by `current_caller`, which the replacement of `connect()` calls."""
         # Written out in full: each call of a function more costs a twentieth of what all this costs.
-        frame: FrameType | None = sys._getframe(_CALLER_DEPTH)
+        frame: FrameType | None  # Declared apart, so that the type checker sees that the first one is a frame.
+        frame = sys._getframe(_CALLER_DEPTH)
         try:
-            code = frame.f_code  # type: ignore[union-attr]  # `connect()` has a caller
+            code = frame.f_code
             if not self._is_application[code.co_filename]:
                 frame = self._first()
                 if frame is None:
@@ -124,18 +125,18 @@ class PlaceRecorder:
                 code = frame.f_code
                 if not self._is_application[code.co_filename]:
                     return _walked(frame)
-            back = frame.f_back or _awaiting_frame()  # type: ignore[union-attr]  # as above
+            back = frame.f_back or _awaiting_frame()
             if back is None:
-                return ((code, frame.f_lasti),)  # type: ignore[union-attr]  # as above
+                return ((code, frame.f_lasti),)
             caller = back.f_code
             if self._is_application[caller.co_filename]:
-                return (code, frame.f_lasti), (caller, back.f_lasti)  # type: ignore[union-attr]  # as above
+                return (code, frame.f_lasti), (caller, back.f_lasti)
         except KeyError:
             return self._place_in_new_file(sys._getframe(1))
         except Exception as error:  # noqa: BLE001  # without a place, the checkout is still counted
             errors.report(error)
             return ()
-        return self._behind_library(frame, code, caller)  # type: ignore[arg-type]  # as above
+        return self._behind_library(frame, code, caller)
 
     def _first(self) -> FrameType | None:
         """Return the first frame that is not SQLAlchemy's."""
