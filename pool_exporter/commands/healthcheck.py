@@ -19,7 +19,7 @@ from pool_exporter.arguments import CheckedValue, at_least_seconds
 from pool_exporter.environment import DEFAULT_PORT
 from pool_exporter.sidecar.listen_addresses import parse
 
-Place: TypeAlias = tuple[str, int] | Path
+Address: TypeAlias = tuple[str, int] | Path
 """Host and port, or the path of a unix socket."""
 
 NAME: Final = "healthcheck"
@@ -64,31 +64,31 @@ def prepare(arguments: argparse.Namespace, _: Mapping[str, str]) -> Callable[[],
     return partial(_check, arguments.address, parse(arguments.address), arguments.timeout)
 
 
-def _check(address: str, place: Place, seconds: float) -> None:
-    fault = fault_of(place, seconds)
+def _check(given: str, address: Address, seconds: float) -> None:
+    fault = fault_of(address, seconds)
     if fault is not None:
-        print(f"{address}: {fault}", file=sys.stderr)  # noqa: T201  # Docker shows it in its health log
+        print(f"{given}: {fault}", file=sys.stderr)  # noqa: T201  # Docker shows it in its health log
     raise SystemExit(0 if fault is None else 1)
 
 
-def fault_of(place: Place, seconds: float = SECONDS) -> str | None:
+def fault_of(address: Address, seconds: float = SECONDS) -> str | None:
     """Return what is wrong with a sidecar, or None.
 
     Args:
-        place: Where it listens: host and port, or the path of a unix socket.
+        address: Where it listens: host and port, or the path of a unix socket.
         seconds: How long HTTP may take, and then HTTPS.
     """
     try:
-        return _answer(_Connection(place, seconds))
+        return _answer(_Connection(address, seconds))
     except (http.client.HTTPException, ConnectionResetError):  # The sidecar may use TLS.
         pass
     except OSError as error:
         return str(error)
     try:
-        return _answer(_TlsConnection(place, seconds))
+        return _answer(_TlsConnection(address, seconds))
     except (http.client.HTTPException, OSError) as error:
         # A sidecar that wants a client certificate starts the handshake and then closes the connection.
-        return None if _starts_handshake(place, seconds) else f"speaks neither HTTP nor HTTPS: {error}"
+        return None if _starts_handshake(address, seconds) else f"speaks neither HTTP nor HTTPS: {error}"
 
 
 def _answer(connection: http.client.HTTPConnection) -> str | None:
@@ -98,12 +98,12 @@ def _answer(connection: http.client.HTTPConnection) -> str | None:
     return None if status == http.client.OK or status in _REFUSALS else f"responds with status {status}"
 
 
-def _starts_handshake(place: Place, seconds: float) -> bool:
+def _starts_handshake(address: Address, seconds: float) -> bool:
     """Return whether the server answers the first TLS message of a client."""
     outgoing = ssl.MemoryBIO()
     with suppress(ssl.SSLWantReadError):
         _context().wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
-    with suppress(OSError), _connected(place, seconds) as plain:
+    with suppress(OSError), _connected(address, seconds) as plain:
         plain.sendall(outgoing.read())
         answer = plain.recv(_MESSAGE_TYPE_AT + 1)
         return len(answer) > _MESSAGE_TYPE_AT and (answer[0], answer[_MESSAGE_TYPE_AT]) == (_HANDSHAKE, _SERVER_HELLO)
@@ -113,13 +113,13 @@ def _starts_handshake(place: Place, seconds: float) -> bool:
 class _Connection(http.client.HTTPConnection):
     """An HTTP connection to a port or a unix socket."""
 
-    def __init__(self, place: Place, seconds: float) -> None:
+    def __init__(self, address: Address, seconds: float) -> None:
         super().__init__("localhost", timeout=seconds)
-        self._place = place
+        self._address = address
         self._seconds = seconds
 
     def connect(self) -> None:
-        self.sock = _connected(self._place, self._seconds)
+        self.sock = _connected(self._address, self._seconds)
 
 
 class _TlsConnection(_Connection):
@@ -137,14 +137,14 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _connected(place: Place, seconds: float) -> socket.socket:
-    if not isinstance(place, Path):
-        host, port = place
+def _connected(address: Address, seconds: float) -> socket.socket:
+    if not isinstance(address, Path):
+        host, port = address
         return socket.create_connection((_LOCAL.get(host, host), port), seconds)
     plain = socket.socket(socket.AF_UNIX)
     plain.settimeout(seconds)
     try:
-        plain.connect(str(place))
+        plain.connect(str(address))
     except BaseException:
         plain.close()
         raise

@@ -33,7 +33,7 @@ Place: TypeAlias = tuple[Frame, ...]
 
 
 Caller: TypeAlias = tuple[Reference, str, Unit | None, Place]
-"""A caller of `connect()`: the task, thread or greenlet, its name, its unit of work, and where it is. The name is ""
+"""A caller of `connect()`: the task, thread or greenlet, its name, its unit of work, and its place. The name is ""
 where it has to be asked for. It is a tuple, because that is the fastest in Python."""
 
 Token: TypeAlias = int | None

@@ -23,16 +23,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class _Caller:
-    """Exists for as long as a call of `connect()` has its token: it is how a lost token is found."""
+class _TokenHolder:
+    """Exists as long as a `_Token`, which cannot be referenced weakly itself: so it is found when a token is lost."""
 
     __slots__ = ("__weakref__",)
 
 
 class _Token(int):
-    """The token of an acquire."""
+    """The token of an acquire; its holder is collected with it."""
 
-    caller: _Caller
+    holder: _TokenHolder
 
 
 class LockedPoolState(PoolState):
@@ -45,8 +45,8 @@ class LockedPoolState(PoolState):
 
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, slots: Slots | None = None) -> None:
         self.lock = RLock()
-        #: The token of each pending caller, without the reference to it.
-        self._tokens: dict[ref[_Caller] | None, int] = {}
+        #: The plain token of each pending caller, by the reference to the holder of the token that it has.
+        self._tokens: dict[ref[_TokenHolder] | None, int] = {}
         super().__init__(clock, limit, slots)
 
     def abandon_slots(self) -> None:
@@ -60,8 +60,8 @@ class LockedPoolState(PoolState):
             slots, now, free = self.slots, self.clock() - self.origin, self._free_pending_slots
             peak, at = max(self.pending_peak, self.pending + 1), len(free) - 1
             plain = free[at] if free else -now
-            token, caller = _Token(plain), _Caller()
-            token.caller, reference = caller, ref(caller)
+            token, holder = _Token(plain), _TokenHolder()
+            token.holder, reference = holder, ref(holder)
             if plain > 0:
                 at = free.index(plain, at)  # The garbage collector may have ended an acquire since, and freed a slot.
                 del free[at]
@@ -103,7 +103,7 @@ class LockedPoolState(PoolState):
                 if reference is not None and reference() is None:
                     self._end(reference)
 
-    def _end(self, reference: "ref[_Caller] | None") -> None:
+    def _end(self, reference: "ref[_TokenHolder] | None") -> None:
         token, slots = self._tokens.get(reference), self.slots
         if token is not None:
             self.waiting.pop(token, None)
@@ -118,7 +118,7 @@ class LockedPoolState(PoolState):
             slots[layout.UNTRACKED_PENDING_SINCE] += token
             del self._tokens[reference]
 
-    def _end_interrupted(self, reference: "ref[_Caller] | None", untracked: int) -> None:
+    def _end_interrupted(self, reference: "ref[_TokenHolder] | None", untracked: int) -> None:
         """End what is left of an acquire after an error in `acquired`, before which there were *untracked* callers."""
         token = self._tokens.get(reference)
         if token is None or (self.slots[token] if token > 0 else self.slots[layout.UNTRACKED_PENDING] == untracked):
@@ -129,9 +129,9 @@ class LockedPoolState(PoolState):
             self._free_pending_slots.append(token)
 
 
-def _reference(token: int | None) -> "ref[_Caller] | None":
-    """Return the reference to the caller of *token*, which is a `_Token`; None if there is no token."""
-    return None if token is None else ref(token.caller)  # type: ignore[attr-defined]  # a `_Token` has it
+def _reference(token: int | None) -> "ref[_TokenHolder] | None":
+    """Return the reference to the holder of *token*, which is a `_Token`; None if there is no token."""
+    return None if token is None else ref(token.holder)  # type: ignore[attr-defined]  # a `_Token` has it
 
 
 def _locked(method: Callable[Concatenate[LockedPoolState, P], R]) -> Callable[Concatenate[LockedPoolState, P], R]:
