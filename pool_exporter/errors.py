@@ -9,6 +9,8 @@ Each class says where the cause is:
         ├── SettingsError (also a ValueError)   in the settings: the environment, `.env` or an argument is wrong
         └── CorruptFile                         in another process: a file of the shared directory is damaged
 
+A class that never leaves its wing, such as the sidecar's `TooManyChecks`, is not among them.
+
 A password in a setting's value is masked when the Problem is built, so that no error holds it. All errors can be
 pickled.
 """

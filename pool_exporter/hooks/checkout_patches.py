@@ -1,8 +1,9 @@
 """The two methods that every checkout passes: `connect`, where it begins, and `_return_conn`, where it ends.
 
-Their replacements and the transitions that they call are all that runs at each checkout: they are written for speed.
-Nothing here may count (`state.pool_state` does) or let an error of the package out. An exception that another thread or
-a signal raises here, such as KeyboardInterrupt, is raised again after the numbers were corrected.
+Their replacements, the transitions and the description of the caller (callers/) that they call are all that runs at
+each checkout: they are written for speed. Nothing here may count (`state.pool_state` does) or let an error of the
+package out. An exception that another thread or a signal raises here, such as KeyboardInterrupt, is raised again after
+the numbers were corrected.
 """
 
 import sys

@@ -1,13 +1,13 @@
 """The state machine of one pool: its counters, and the state of each of its connections.
 
-Rule 1: while a pool is instrumented, only this module and its base (pool_slots.py) change its slots, but for the
-details of a connection (checkout_details.py). Before that, its storage may fill them with the counters of an ended
-pool. Rule 2: nothing here knows SQLAlchemy. Rule 3: no IO, no lock, no clock but the one passed in. Rule 4: a
-transition is one step or several, after each of which slots and connections are consistent. Between the first and the
-last store of a step there is no call and no loop, where CPython may switch threads, and no new container, which may
-start the garbage collector and with it another transition. `acquire_failed` counts the failure and then ends the
-acquire; `detached` and `closed` end the use, change the state, and then clear the connection's slot; `replaced` and
-`_start_peak_window` are loops, of which each pass is a step.
+Rule 1: while a pool is instrumented, only this module, its base (pool_slots.py) and its subclass
+(locked_pool_state.py) change its slots, but for the details of a connection (checkout_details.py). Before that, its
+storage may fill them with the counters of an ended pool. Rule 2: nothing here knows SQLAlchemy. Rule 3: no IO, no lock,
+no clock but the one passed in. Rule 4: a transition is one step or several, after each of which slots and connections
+are consistent. Between the first and the last store of a step there is no call and no loop, where CPython may switch
+threads, and no new container, which may start the garbage collector and with it another transition. `acquire_failed`
+counts the failure and then ends the acquire; `detached` and `closed` end the use, change the state, and then clear the
+connection's slot; `replaced` and `_start_peak_window` are loops, of which each pass is a step.
 
 What is relied on. Of the GIL: a step that keeps rule 4 is indivisible for all other threads. Where there is no GIL, and
 in CPython 3.10, which switches at any jump, locked_pool_state.py takes a lock. Of the machine: a slot is 8 bytes at an
@@ -109,7 +109,7 @@ class PoolState(PoolSlots):
             caller[2].held.append(self)
         if token is not None:
             if self.waiting:
-                self.waiters.granted(token, now)  # The last call: an interrupt in one must not find the acquire ended.
+                self.waiters.granted(token, now)  # The last Python function: an interrupt in one must not find the end.
             wait = now - ((slots[token] or now) if token > 0 else -token)  # 0: it began in slots that were left since.
             bucket = WAIT if wait <= FIRST_BOUND_NS else WAIT + bisect_left(BOUNDS_NS, wait)
             slots[bucket] += 1

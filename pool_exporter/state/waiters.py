@@ -17,7 +17,7 @@ GAP_NS: Final = SECOND // 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waiter:
-    """A caller who waits.
+    """A caller that waits for a place of the pool.
 
     Attributes:
         since: When it began, in nanoseconds since the pool's origin.
@@ -43,7 +43,7 @@ class Waiters:
 
     Attributes:
         by_token: Each waiting caller by the token of its acquire.
-        grants: How many callers got a connection while others waited.
+        grants: How many callers got a connection while any waited, itself included.
         granted_at: When the last of them did, in nanoseconds since the pool's origin.
         gap: Begin and end of the last time of `GAP_NS` or more between two grants.
     """
