@@ -182,6 +182,11 @@ def test_where_of_a_self_deadlock_is_both_places() -> None:
     assert "and again at orders/db.py:9 in get_db (1 x)" in str(diagnosis(FULL, "self_deadlock"))
 
 
+def test_where_of_a_deadlock_of_threads() -> None:
+    """The endpoints that hold the connections are named: the place of checkout is often a shared dependency."""
+    assert "WHERE orders/api.py:31 in post_export, by POST /exports (3 x)" in str(diagnosis(FULL, "threads_deadlock"))
+
+
 def test_where_of_a_blocked_loop() -> None:
     """The line that blocks the loop's thread is named."""
     found = replace(FULL, loop_now=("app/img.py:77 in resize",))

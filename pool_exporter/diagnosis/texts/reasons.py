@@ -63,6 +63,8 @@ def where(name: str, found: Examination) -> list[str]:
     if name in ("held_in_own_code", "slow_queries", "locks"):
         activity = "own_code" if name == "held_in_own_code" else "executing"
         return _frequent(_now(holder) for holder in found.holders if holder.activity == activity)
+    if name == "threads_deadlock":
+        return _frequent(f"{kept(holder.unit_code) or _taken(holder)}{_by(holder)}" for holder in found.holders)
     if name == "leak":
         return _frequent(_taken(holder) for holder in found.holders if holder.is_lost and holder.place)
     return []
