@@ -32,7 +32,11 @@ SERVICE: Final = "POOL_EXPORTER_SERVICE"
 TRACE_WAITS: Final = "POOL_EXPORTER_TRACE_WAITS"
 OTEL_SERVICE: Final = "OTEL_SERVICE_NAME"
 DIAGNOSIS: Final = "POOL_EXPORTER_DIAGNOSIS"
-SETTINGS: Final = (DIRECTORY, SERVICE, TRACE_WAITS, DIAGNOSIS)
+PLACES: Final = "POOL_EXPORTER_PLACES"
+SKIP_MODULES: Final = "POOL_EXPORTER_SKIP_MODULES"
+SETTINGS: Final = (DIRECTORY, SERVICE, TRACE_WAITS, DIAGNOSIS, PLACES, SKIP_MODULES)
+
+PLACES_MODES: Final = ("always", "armed", "off")
 
 DEFAULT_PORT: Final = 10042
 PORT_MAX: Final = 65535
@@ -49,12 +53,17 @@ class Environment:
         service: The `service.name` of every pool, "" for none. POOL_EXPORTER_SERVICE wins over OTEL_SERVICE_NAME.
         trace_waits: From how many seconds on an acquire becomes a span; None for no spans.
         has_diagnosis: Whether reports on exhausted pools are made.
+        places: When the place of a checkout is recorded: "always", "armed" for ten minutes after each sign of trouble,
+            or "off".
+        skip_modules: Modules and packages of the application that are no place of a checkout.
     """
 
     directory: Path | None = None
     service: str = ""
     trace_waits: float | None = None
     has_diagnosis: bool = True
+    places: str = PLACES_MODES[0]
+    skip_modules: tuple[str, ...] = ()
 
     @classmethod
     def strict(cls, environ: Mapping[str, str] | None = None) -> Environment:
@@ -93,11 +102,21 @@ class Environment:
                 trace_waits = seconds(waits, 0)
             except ValueError:
                 problems.append(Problem(TRACE_WAITS, waits, "must be seconds, at least 0"))
-        diagnosis = values.get(DIAGNOSIS) or "on"
-        if diagnosis not in ("on", "off"):
-            problems.append(Problem(DIAGNOSIS, diagnosis, "must be on or off"))
+        has_diagnosis = _choice(DIAGNOSIS, values, ("on", "off"), problems) == "on"
+        places = _choice(PLACES, values, PLACES_MODES, problems)
+        skipped = tuple(filter(None, map(str.strip, values.get(SKIP_MODULES, "").split(","))))
         service = values.get(SERVICE) or values.get(OTEL_SERVICE) or ""
-        return cls(Path(directory) if directory else None, service, trace_waits, diagnosis != "off"), problems
+        path = Path(directory) if directory else None
+        return cls(path, service, trace_waits, has_diagnosis, places, skipped), problems
+
+
+def _choice(key: str, values: Mapping[str, str], choices: tuple[str, ...], problems: list[Problem]) -> str:
+    """Return which of *choices* a variable has; the first one if it has none of them, which becomes a problem."""
+    found = values.get(key) or choices[0]
+    if found in choices:
+        return found
+    problems.append(Problem(key, found, f"must be {', '.join(choices[:-1])} or {choices[-1]}"))
+    return choices[0]
 
 
 def process_environ() -> Mapping[str, str]:

@@ -30,6 +30,8 @@ LINKS = {
         ({"OTEL_SERVICE_NAME": "shop"}, Environment(service="shop")),
         ({"OTEL_SERVICE_NAME": "shop", "POOL_EXPORTER_SERVICE": "orders"}, Environment(service="orders")),
         ({"POOL_EXPORTER_TRACE_WAITS": "0"}, Environment(trace_waits=0.0)),
+        ({"POOL_EXPORTER_PLACES": "armed"}, Environment(places="armed")),
+        ({"POOL_EXPORTER_SKIP_MODULES": " a.db, b,"}, Environment(skip_modules=("a.db", "b"))),
         ({"POOL_EXPORTER_TRACE_WAITS": "2.5e-1"}, Environment(trace_waits=0.25)),
         ({"POOL_EXPORTER_DIRR": ""}, Environment()),
         (LINKS, Environment()),
@@ -43,6 +45,7 @@ def test_read(environ: dict[str, str], expected: Environment) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
+        ("POOL_EXPORTER_PLACES", "on", "POOL_EXPORTER_PLACES='on': must be always, armed or off"),
         ("POOL_EXPORTER_TRACE_WAITS", "soon", "POOL_EXPORTER_TRACE_WAITS='soon': must be seconds, at least 0"),
         ("POOL_EXPORTER_TRACE_WAITS", "-1", "POOL_EXPORTER_TRACE_WAITS='-1': must be seconds, at least 0"),
         ("POOL_EXPORTER_TRACE_WAITS", "nan", "POOL_EXPORTER_TRACE_WAITS='nan': must be seconds, at least 0"),

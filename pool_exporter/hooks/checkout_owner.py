@@ -49,6 +49,12 @@ def _greenlet() -> object:
     return None if current.parent is None else current
 
 
+class ThreadReference(ref[object]):
+    """A weak reference to a thread or greenlet: by its class it is known from one to a task when both are gone."""
+
+    __slots__ = ()
+
+
 def new_threads() -> CurrentOwner:
     """Return an object with the current thread or greenlet as `owner`; each one sees its own.
 
@@ -57,7 +63,7 @@ def new_threads() -> CurrentOwner:
 
     class Threads(threading.local):
         def __init__(self) -> None:
-            self.owner: Owner = ref(_greenlet() or threading.current_thread())
+            self.owner: Owner = ThreadReference(_greenlet() or threading.current_thread())
             self.named: tuple[Owner, str] = (self.owner, name_of(self.owner))
 
     return Threads()

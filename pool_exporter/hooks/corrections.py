@@ -5,6 +5,7 @@ GIL another thread may run in between: then the transition finds that its argume
 Nothing here may count: `state.pool_state` does.
 """
 
+from pool_exporter.hooks.callers.place import recorder
 from pool_exporter.hooks.checkout_owner import name_of
 from pool_exporter.hooks.orphans import is_orphan
 from pool_exporter.hooks.pool_binding import ATTRIBUTE, Record
@@ -65,6 +66,9 @@ def count_orphans(state: PoolState, used: list[Connection]) -> int:
             if connection.is_used and connection.since == since:
                 write_owner(state.slots, connection.slot, name)
                 orphans += is_lost
+    if orphans:
+        recorder.arm()
+    recorder.disarm_if_over()
     return orphans
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from types import CodeType
 
-from pool_exporter.hooks.checkout_owner import is_finished
+from pool_exporter.hooks.checkout_owner import ThreadReference, is_finished
 from pool_exporter.hooks.code_origin import Origin, origin_of
 from pool_exporter.state.connection import Connection
 
@@ -29,7 +29,9 @@ def is_orphan(connection: Connection) -> bool:
         return bool(getattr(unit, "is_done", False)) and not _goes_on(connection, found)
     if owner is None or not is_finished(owner) or _is_of_anyio(connection, found):
         return False
-    return bool(connection.place) and origin_of(connection.place[0][0]) is Origin.APPLICATION
+    if not connection.place:  # Places are off: a task may be SQLAlchemy's own; a thread is the application's.
+        return isinstance(owner, ThreadReference)
+    return origin_of(connection.place[0][0]) is Origin.APPLICATION
 
 
 def _goes_on(connection: Connection, owner: object) -> bool:

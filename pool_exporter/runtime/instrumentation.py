@@ -11,6 +11,7 @@ from sqlalchemy.pool import Pool
 
 from pool_exporter.environment import Environment
 from pool_exporter.hook_errors import errors, result_or_none
+from pool_exporter.hooks.callers.place import recorder
 from pool_exporter.hooks.compatibility import is_supported
 from pool_exporter.hooks.lifecycle_patches import mend_patches
 from pool_exporter.hooks.method_patches import patches
@@ -143,6 +144,7 @@ def prepare_from_environment() -> str:
     """Read the environment: prepare the shared directory that it names, and return the service's name."""
     environment = Environment.lenient()
     watchdog.is_on = environment.has_diagnosis
+    recorder.configure(environment.places, environment.skip_modules)
     registry.prepare(environment.directory)
     return environment.service
 

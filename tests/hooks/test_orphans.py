@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 import pool_exporter
 from pool_exporter.hooks import checkout_owner
+from pool_exporter.hooks.callers.place import recorder
 from tests.fixtures.deadlines import until
 from tests.pools import Database, checked
 
@@ -152,3 +153,19 @@ def test_name_of_a_thread_that_was_collected(engine: Engine) -> None:
     assert ["nightly-report-of-all-orders"] == [holder.owner for holder in monitor.diagnose().holders]
 
     kept.pop().close()
+
+
+@pytest.mark.parametrize("mode", ["off", "armed"])
+def test_thread_that_has_ended_without_a_place(engine: Engine, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while places are not recorded, what an ended thread holds is an orphan; it arms the recorder."""
+    monkeypatch.setenv("POOL_EXPORTER_PLACES", mode)
+    kept: list[object] = []
+    monitor = pool_exporter.instrument(engine)
+    thread = threading.Thread(target=lambda: kept.append(engine.connect()))
+    thread.start()
+    thread.join()
+    before = recorder.is_on
+    orphaned, after = monitor.snapshot().orphaned, recorder.is_on
+    recorder.configure("always")
+
+    assert (False, 1, mode == "armed") == (before, orphaned, after)

@@ -13,7 +13,7 @@ looked up here. Nothing here may know pools.
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Final, Protocol
 
@@ -91,15 +91,14 @@ class PlaceRecorder:
         #: Codes of first frames and their callers that have no second frame, by their ids.
         self._alone: set[tuple[int, int]] = set()
 
-    def set_mode(self, mode: str) -> None:
-        """Change the mode."""
-        self._mode, self.is_on = mode, mode == "always"
-
-    def skip(self, modules: Iterable[str]) -> None:
-        """Treat these modules and packages of the application as a library, so that no place is in them."""
-        ORIGINS.skip(modules)
-        self._is_application.clear()
-        self._alone.clear()
+    def configure(self, mode: str, skipped_modules: tuple[str, ...] = ()) -> None:
+        """Change the mode, and treat these modules of the application as a library, so that no place is in them."""
+        if mode != self._mode:
+            self._mode, self.is_on = mode, mode == "always"
+        if skipped_modules != ORIGINS.skipped_modules:
+            ORIGINS.skip(skipped_modules)
+            self._is_application.clear()
+            self._alone.clear()
 
     def arm(self) -> None:
         """Begin to record, in the mode "armed"."""

@@ -44,6 +44,7 @@ def wait_timed_out(state: PoolState, token: int, unit: Unit | None, thread: Owne
 
     A place may have seemed to be left when it came, as in a pool that has lost places.
     """
+    recorder.arm()
     if token not in state.waiting:
         _register(state, token, unit, thread)
     state.report_hooks.on_timeout(token, error)

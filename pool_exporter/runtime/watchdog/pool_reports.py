@@ -21,6 +21,7 @@ from pool_exporter.diagnosis.examining.examine import examine
 from pool_exporter.diagnosis.examining.tasks_of_loops import loops_of_callers
 from pool_exporter.diagnosis.texts.report import diagnosis
 from pool_exporter.diagnosis.values import Diagnosis
+from pool_exporter.hooks.callers.place import recorder
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.watchdog.episode import Episode
@@ -117,6 +118,7 @@ class PoolReports(ReportHooks):
 
     @override
     def on_leak(self, leak: Leak) -> None:
+        recorder.arm()
         monitor = self._monitor()
         if monitor is not None:
             self._watchdog.begin_if_forked()

@@ -34,8 +34,7 @@ def learned_anew() -> Iterator[None]:
     recorder._depths.clear()
     recorder._alone.clear()
     yield
-    recorder.set_mode("always")
-    recorder.skip(())
+    recorder.configure("always")
 
 
 def names(place: Place) -> list[str]:
@@ -143,7 +142,7 @@ def test_thread(engine: Engine) -> None:
 
 def test_library_only(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all frames are a library's, these are the place."""
-    recorder.skip(["tests"])
+    recorder.configure("always", ("tests",))
     kept = engine.connect()
 
     assert "test_library_only" == names(*used(engine))[0]
@@ -242,7 +241,7 @@ def test_listener_of_sqlalchemy(engine: Engine) -> None:
 
 def test_off_records_nothing(engine: Engine) -> None:
     """With places off, a checkout has none."""
-    recorder.set_mode("off")
+    recorder.configure("off")
     kept = engine.connect()
 
     assert [()] == used(engine)
