@@ -1,4 +1,4 @@
 """OpenTelemetry: a snapshot as metrics, and spans of slow acquires.
 
-At run time, only this wing and the instrumentor import opentelemetry.
+At run time, only this wing, the instrumentor and the demo import opentelemetry.
 """

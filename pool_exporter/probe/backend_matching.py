@@ -77,8 +77,8 @@ def leads_to(pool: LivePool, server: ServerIdentity) -> bool:
     system = "postgresql" if server.system == PGBOUNCER else server.system
     if _system(pool.identity.system) != _system(system):
         return False
-    place = _place(pool.identity.address, pool.identity.port)
-    return any(place == _place(*other) for other in ((server.address, server.port), *server.aliases))
+    own = _address(pool.identity.address, pool.identity.port)
+    return any(own == _address(*other) for other in ((server.address, server.port), *server.aliases))
 
 
 def match_backends(
@@ -116,8 +116,8 @@ def _system(name: str) -> str:
     return "mysql" if name == "mariadb" else name
 
 
-def _place(address: str, port: str) -> tuple[str, str]:
-    name = address.lower()
+def _address(host: str, port: str) -> tuple[str, str]:
+    name = host.lower()
     return ("localhost" if name in _LOOPBACK else name), port
 
 

@@ -80,26 +80,26 @@ def name_of(listener: socket.socket) -> str:
 
 
 @contextmanager
-def _listener(address: str) -> Iterator[socket.socket]:
-    place = parse(address)
+def _listener(given: str) -> Iterator[socket.socket]:
+    address = parse(given)
     try:
-        listener = _bound_path(address, place) if isinstance(place, Path) else _bound_port(*place)
+        listener = _bound_path(given, address) if isinstance(address, Path) else _bound_port(*address)
     except OSError as error:
         # Python adds the address to the system's text.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise _error(address, f"cannot be listened on: {reason}") from None
-    with listener, _removed_at_end(place):
+        raise _error(given, f"cannot be listened on: {reason}") from None
+    with listener, _removed_at_end(address):
         yield listener
 
 
 @contextmanager
-def _removed_at_end(place: tuple[str, int] | Path) -> Iterator[None]:
+def _removed_at_end(address: tuple[str, int] | Path) -> Iterator[None]:
     """Remove the socket's file at the end, unless another server has replaced it."""
-    inode = place.stat().st_ino if isinstance(place, Path) else 0
+    inode = address.stat().st_ino if isinstance(address, Path) else 0
     yield
     with suppress(OSError):
-        if isinstance(place, Path) and place.stat().st_ino == inode:
-            place.unlink()
+        if isinstance(address, Path) and address.stat().st_ino == inode:
+            address.unlink()
 
 
 def _bound_port(host: str, port: int) -> socket.socket:
