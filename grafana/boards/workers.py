@@ -64,16 +64,16 @@ def _lost() -> Panel:
     reason = SET_ASIDE.prometheus
     card = Card(
         "Not included",
-        "Files that could not be used, by reason; pools of workers that found no place in the directory; pools of dead "
+        "Files that could not be used, by reason; pools of workers that found no space in the directory; pools of dead "
         "workers that were added to the pool named other.",
         "0.",
         "version: a rollout is in progress. Other reasons: another program writes there; see `pool-exporter dump`. "
-        "Pools without a place: too many names of pools, or too small a volume.",
+        "Pools without space: too many names of pools, or too small a volume.",
     )
     return graph(
         card,
         Line(by(reason, BY_TARGET.series("files_set_aside")), f"{{{{{reason}}}}}"),
-        Line(f"sum({BY_TARGET.series('pools_dropped')})", "pools without a place"),
+        Line(f"sum({BY_TARGET.series('pools_dropped')})", "pools without space"),
         Line(f"sum({BY_TARGET.series('pools_folded_together')})", "pools in the pool other"),
     )
 

@@ -66,7 +66,7 @@ def _dropped() -> Alert:
         f"{by(BY_TARGET, ALL.series('pools_dropped'))} > 0",
         "5m",
         "warning",
-        f"Pools found no place in the shared directory: {TARGET_TEXT}.",
+        f"Pools found no space in the shared directory: {TARGET_TEXT}.",
         'There are {{ $value | printf "%.0f" }}; their numbers are missing.',
         dashboard=BOARD,
     )

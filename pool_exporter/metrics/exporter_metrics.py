@@ -86,7 +86,7 @@ METRICS = (
         "pool_exporter.pools_dropped",
         Kind.GAUGE,
         "{pool}",
-        "Pools of living workers for which the shared directory has no place; their numbers are in memory only.",
+        "Pools of living workers for which the shared directory has no space; their numbers are in memory only.",
         "pools_dropped",
     ),
     Metric(
