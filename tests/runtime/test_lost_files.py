@@ -78,6 +78,7 @@ class Process:
                 hooks = hooks_of(pool)
                 assert isinstance(hooks, PoolHooks)
                 self.registry.remove(hooks)
+                pool.dispose()
         self.pools.clear()
 
     def end(self) -> None:
