@@ -9,6 +9,7 @@ from typing import Final, TypeAlias, cast
 
 from pool_exporter.diagnosis.activity import ENDED, EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.diagnosis.examining.scene import Doing, Scene, is_past
+from pool_exporter.diagnosis.examining.span_names import span_name_of
 from pool_exporter.diagnosis.frames import Frames, is_application, text_of, text_of_code
 from pool_exporter.diagnosis.values import BETWEEN_FRAMES, Holder
 from pool_exporter.hooks.checkout_owner import is_finished, name_of
@@ -120,7 +121,7 @@ def _described(connection: Connection, unit: Unit | None, owner: object, seconds
     return Holder(
         seconds=seconds,
         place=place_text(connection.place),
-        unit="" if unit is None else unit.name,
+        unit=span_name_of(owner) if unit is None else unit.name,
         unit_code="" if code is None else text_of_code(code),
         owner=connection.owner_name or name_of(lambda: owner),
         is_owner_alive=is_alive,

@@ -98,7 +98,7 @@ class PoolReports(ReportHooks):
         if hooks is None:
             return
         state = hooks.state
-        if len(state.waiting) == 1 and now - self._flow_noted_at >= AGAIN_SECONDS:
+        if self._looks is None and now - self._flow_noted_at >= AGAIN_SECONDS:
             self._flow_noted_at = now  # What comes from now on is compared with what was before.
             state.flow.note(state.clock() - state.origin, state.slots, state.pending)
         self._watchdog.wake(self)

@@ -21,6 +21,8 @@ from pool_exporter.runtime.watchdog.server_failures import FailuresByServer
 TICK_SECONDS: Final = 0.05
 """How often the thread wakes up while callers wait, or a leak is to be logged."""
 NAME: Final = "pool_exporter watchdog"
+_SHUTDOWN: Final = "shutdown"
+"""Python's error of a thread that is started while the interpreter ends has this word; it is no fault."""
 
 
 class Looked(Protocol):
@@ -83,7 +85,8 @@ class Watchdog:
             start_thread(self._run)
         except RuntimeError as error:  # No further thread is allowed: the next caller tries again.
             self._is_started = self._is_awake = False
-            errors.report(error)
+            if _SHUTDOWN not in str(error):
+                errors.report(error)
 
     def _run(self) -> None:
         pid, sleep = self._pid, real_sleep()

@@ -92,6 +92,19 @@ def test_no_thread_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     until(1, lambda: pool.looks)
 
 
+def test_interpreter_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leak that is found while the interpreter ends is no error of the package."""
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with errors.collected() as found:
+        monkeypatch.setattr(module, "start_thread", refuse)
+        Watchdog().wake()
+
+    assert [] == found
+
+
 def test_a_look_that_raises() -> None:
     """An error is counted, and the other pools are looked at."""
     watchdog, wrong, right = Watchdog(), Pool(error=ValueError("look")), Pool(3)
