@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias
 from sqlalchemy.pool import Pool
 
 from pool_exporter.hooks.pool_binding import ATTRIBUTE
-from pool_exporter.hooks.sqlalchemy_private import RECORD, definer, places
+from pool_exporter.hooks.sqlalchemy_private import RECORD, definer, replaced_methods
 
 Method: TypeAlias = Callable[..., Any]
 """A method of SQLAlchemy, called with its object first."""
@@ -110,7 +110,7 @@ class PatchSet:
             for carrier in _CARRIERS:
                 if ATTRIBUTE not in vars(carrier):
                     setattr(carrier, ATTRIBUTE, None)
-            for cls, name in places(pool_class):
+            for cls, name in replaced_methods(pool_class):
                 self._patch(cls, name, factories)
             return self._patch(definer(pool_class, "connect"), "connect", factories)
 

@@ -108,7 +108,7 @@ def definer(cls: type, name: str) -> type:
     return next((each for each in cls.__mro__ if name in vars(each)), cls)
 
 
-def places(pool_class: type[Pool]) -> Iterator[tuple[type, str]]:
+def replaced_methods(pool_class: type[Pool]) -> Iterator[tuple[type, str]]:
     """Yield the class and the name of every method that is replaced for pools of *pool_class*."""
     yield from ((definer(cls, name), name) for cls, name in _DEFINED_ONCE)
     yield definer(pool_class, "connect"), "connect"

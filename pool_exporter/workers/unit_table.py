@@ -5,11 +5,11 @@ each text as its length (16 bits) and its bytes. Behind the slots of each pool e
 
 - the nanoseconds of ended uses, of up to `UNITS_MAX` units and then of all others;
 - for each of these units, the number of its name in the table of texts (16 bits each); 0 where there is no unit yet;
-- for each tracked checkout, the unit that holds its connection (8 bits each): 0 for none, else its place plus 1.
+- for each tracked checkout, the unit that holds its connection (8 bits each): 0 for none, else its index plus 1.
 
-The writer's heartbeat thread stores all of it, once a second. A text and a place, once given, never change; the number
+The writer's heartbeat thread stores all of it, once a second. A text and an index, once given, never change; the number
 of the texts is stored behind the text, and a unit's time behind its name. So no reader sees half of anything. What has
-no place, or is not written yet, counts as used without a unit. A reader of an earlier release skips both parts.
+no index, or is not written yet, counts as used without a unit. A reader of an earlier release skips both parts.
 
 Pure functions of bytes and stores into views that are given; nothing here may open a file.
 """
@@ -99,10 +99,10 @@ def read_units(data: bytes, texts: Sequence[str]) -> EntryUnits:
         return NO_UNITS
     ns = struct.unpack_from(f"<{UNITS_MAX + 1}q", data)
     numbers = struct.unpack_from(f"<{UNITS_MAX}H", data, _NAMES_AT * 8)
-    places = data[_CHECKOUTS_AT * 8 : _CHECKOUTS_AT * 8 + TRACKED_MAX]
+    indexes = data[_CHECKOUTS_AT * 8 : _CHECKOUTS_AT * 8 + TRACKED_MAX]
     names = [texts[number - 1] if 0 < number <= len(texts) else "" for number in numbers] + [OTHER]
     used = {name: used for name, used in zip(names, ns, strict=True) if name and 0 <= used < _NUMBER_MAX}
-    holders = [names[place - 1] if 0 < place <= len(names) else "" for place in places] if any(places) else ()
+    holders = [names[index - 1] if 0 < index <= len(names) else "" for index in indexes] if any(indexes) else ()
     return EntryUnits(used, holders)
 
 
@@ -143,7 +143,7 @@ class UnitRows:
     def __init__(self, words: memoryview, texts: TextTable) -> None:
         """Write into *words*, the `WORDS` of the entry, which are 0."""
         self._words, self._texts = words, texts
-        self._places: dict[str, int] = {}
+        self._indexes: dict[str, int] = {}
         self.ns_by_name: dict[str, int] = {}
 
     def write(self, ns_by_name: Mapping[str, int], held: Iterable[tuple[int, str]]) -> None:
@@ -158,15 +158,15 @@ class UnitRows:
             return
         self.ns_by_name, other = dict(ns_by_name), 0
         for name, ns in ns_by_name.items():
-            place = self._place_of(name)
-            other += ns if place == UNITS_MAX else 0
-            if place != UNITS_MAX:
-                self._words[place] = ns
+            index = self._index_of(name)
+            other += ns if index == UNITS_MAX else 0
+            if index != UNITS_MAX:
+                self._words[index] = ns
         self._words[UNITS_MAX] = other
         holders = bytearray(TRACKED_MAX + 7)
         for slot, name in held:
             if slot:
-                holders[slot - CHECKOUT_TIMES] = self._place_of(name) + 1
+                holders[slot - CHECKOUT_TIMES] = self._index_of(name) + 1
         for at in range(WORDS - _CHECKOUTS_AT):
             self._words[_CHECKOUTS_AT + at] = int.from_bytes(holders[at * 8 : at * 8 + 8], "little", signed=True)
 
@@ -174,16 +174,16 @@ class UnitRows:
         """Release the view of the mapping."""
         self._words.release()
 
-    def _place_of(self, name: str) -> int:
-        place = self._places.get(name)
-        if place is not None:
-            return place
-        place = len(self._places)
-        number = self._texts.number_of(name) if name != OTHER and place < UNITS_MAX else 0
+    def _index_of(self, name: str) -> int:
+        index = self._indexes.get(name)
+        if index is not None:
+            return index
+        index = len(self._indexes)
+        number = self._texts.number_of(name) if name != OTHER and index < UNITS_MAX else 0
         if not number:
             return UNITS_MAX
-        self._places[name] = place
-        word, shift = _NAMES_AT + place // 4, place % 4 * 16
+        self._indexes[name] = index
+        word, shift = _NAMES_AT + index // 4, index % 4 * 16
         names = (self._words[word] & 0xFFFF_FFFF_FFFF_FFFF) | number << shift
         self._words[word] = int.from_bytes(names.to_bytes(8, "little"), "little", signed=True)
-        return place
+        return index

@@ -16,7 +16,7 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
 from pool_exporter.hooks.method_patches import PatchSet
 from pool_exporter.hooks.pool_binding import ATTRIBUTE
-from pool_exporter.hooks.sqlalchemy_private import places
+from pool_exporter.hooks.sqlalchemy_private import replaced_methods
 from pool_exporter.runtime.degraded import DegradedMonitor
 from pool_exporter.runtime.instrumentation import monitors
 from tests.pools import Database, checked, uninstrument_all
@@ -26,7 +26,7 @@ CLASSES = [QueuePool, NullPool, SingletonThreadPool, StaticPool, AssertionPool]
 
 def methods() -> dict[str, Any]:
     """Return every method that is patched, and the attribute, as they are now."""
-    replaced = {place for cls in CLASSES for place in places(cls)}
+    replaced = {method for cls in CLASSES for method in replaced_methods(cls)}
     found = {f"{cls.__name__}.{name}": cls.__dict__[name] for cls, name in replaced}
     for cls in (Pool, _ConnectionRecord, _ConnectionFairy):
         found[cls.__name__] = cls.__dict__.get(ATTRIBUTE, "nothing")
@@ -115,7 +115,7 @@ def test_replaced_methods_look_the_same(bare: dict[str, Any], poolclass: type[Po
     pool = poolclass(Database().connect)
     signature = inspect.signature(pool.connect)
     instrument(pool)
-    for cls, name in places(poolclass):
+    for cls, name in replaced_methods(poolclass):
         method, replaced = bare[f"{cls.__name__}.{name}"], cls.__dict__[name]
 
         assert method is not replaced

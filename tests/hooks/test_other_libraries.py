@@ -16,7 +16,7 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.compatibility import TESTED_VERSIONS, incompatibilities, self_test
 from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.server_pids import server_pid
-from pool_exporter.hooks.sqlalchemy_private import RECORD, places, verify
+from pool_exporter.hooks.sqlalchemy_private import RECORD, replaced_methods, verify
 from tests.pools import Database, checked, closes, uninstrument_all
 
 
@@ -24,7 +24,7 @@ class OtherPatches:
     """What a tracing library does to all methods that are patched: a wrapper of each, all by one factory."""
 
     def __init__(self) -> None:
-        self._before = {place: vars(place[0])[place[1]] for place in places(QueuePool)}
+        self._before = {method: vars(method[0])[method[1]] for method in replaced_methods(QueuePool)}
         for (cls, name), method in self._before.items():
             setattr(cls, name, self._traced(method))
 
@@ -46,7 +46,7 @@ class OtherPatches:
 def _bare() -> Iterator[None]:
     """Leave the methods as SQLAlchemy made them."""
     uninstrument_all()
-    bare = {place: vars(place[0])[place[1]] for place in places(QueuePool)}
+    bare = {method: vars(method[0])[method[1]] for method in replaced_methods(QueuePool)}
     yield
     uninstrument_all()
     for (cls, name), method in bare.items():
@@ -104,7 +104,7 @@ def test_closed_under_another_library_and_instrumented_again() -> None:
 
 def test_uncovered_patch_is_removed() -> None:
     """When the other library has gone, nothing of either is left."""
-    bare = {place: vars(place[0])[place[1]] for place in places(QueuePool)}
+    bare = {method: vars(method[0])[method[1]] for method in replaced_methods(QueuePool)}
     first = instrument(Database().engine())
     other = OtherPatches()
     first.close()
@@ -117,14 +117,14 @@ def test_uncovered_patch_is_removed() -> None:
 
     second.close()
 
-    assert bare == {place: vars(place[0])[place[1]] for place in places(QueuePool)}
+    assert bare == {method: vars(method[0])[method[1]] for method in replaced_methods(QueuePool)}
 
 
 @pytest.mark.parametrize("is_under", [True, False], ids=["patched before", "only saved before"])
 @pytest.mark.parametrize("is_read", [True, False], ids=["snapshot", "instrumented again"])
 def test_library_puts_back_what_it_has_saved(caplog: pytest.LogCaptureFixture, is_under: bool, is_read: bool) -> None:
     """Nothing would be counted any more: one warning says so, the methods are replaced again, all counts once."""
-    bare = {place: vars(place[0])[place[1]] for place in places(QueuePool)}
+    bare = {method: vars(method[0])[method[1]] for method in replaced_methods(QueuePool)}
     other = OtherPatches()
     if not is_under:
         other.remove()
@@ -146,7 +146,7 @@ def test_library_puts_back_what_it_has_saved(caplog: pytest.LogCaptureFixture, i
     monitor.close()
     gc.collect()
 
-    assert bare == {place: vars(place[0])[place[1]] for place in places(QueuePool)}
+    assert bare == {method: vars(method[0])[method[1]] for method in replaced_methods(QueuePool)}
 
 
 def test_library_puts_back_a_patch_of_before() -> None:
@@ -252,7 +252,7 @@ def test_self_test_is_seen_by_no_listener() -> None:
     seen: list[str] = []
     names = ("connect", "first_connect", "checkout", "checkin", "reset", "close", "close_detached", "detach")
     listeners = {name: lambda *_, name=name: seen.append(name) for name in (*names, "invalidate", "soft_invalidate")}
-    before = {place: vars(place[0])[place[1]] for place in places(QueuePool)}
+    before = {method: vars(method[0])[method[1]] for method in replaced_methods(QueuePool)}
     for name, listener in listeners.items():
         event.listen(Pool, name, listener)
     try:
@@ -263,7 +263,7 @@ def test_self_test_is_seen_by_no_listener() -> None:
     gc.collect()
 
     assert [] == seen
-    assert before == {place: vars(place[0])[place[1]] for place in places(QueuePool)}
+    assert before == {method: vars(method[0])[method[1]] for method in replaced_methods(QueuePool)}
     assert not any(cls.__name__.startswith("SelfTest") for cls in QueuePool.__subclasses__())
     assert 0 == errors.count
 

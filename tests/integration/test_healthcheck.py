@@ -58,8 +58,8 @@ def test_healthy(directory: Path) -> None:
     path = directory.parent / "s.sock"
     with sidecar(directory, addresses=(":0", f"unix:{path}")) as running:
         port = running.port
-        places = [f":{port}", f"127.0.0.1:{port}", f"[::]:{port}", f"0.0.0.0:{port}", f"unix:{path}"]
-        found = [check(place) for place in places]
+        addresses = [f":{port}", f"127.0.0.1:{port}", f"[::]:{port}", f"0.0.0.0:{port}", f"unix:{path}"]
+        found = [check(address) for address in addresses]
 
     assert [(0, "")] * 5 == found
 

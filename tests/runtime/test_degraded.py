@@ -16,7 +16,7 @@ from pool_exporter import instrument, instrument_all
 from pool_exporter.hook_errors import errors
 from pool_exporter.hooks import compatibility, sqlalchemy_private
 from pool_exporter.hooks.pool_binding import ATTRIBUTE
-from pool_exporter.hooks.sqlalchemy_private import RECORD, places
+from pool_exporter.hooks.sqlalchemy_private import RECORD, replaced_methods
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.instrumentation import monitors, snapshot
@@ -45,12 +45,12 @@ def used() -> dict[str, int | None]:
 
 def test_nothing_is_touched() -> None:
     """No method of SQLAlchemy is replaced, and no pool carries anything."""
-    before = {place: vars(place[0])[place[1]] for place in places(QueuePool)}
+    before = {method: vars(method[0])[method[1]] for method in replaced_methods(QueuePool)}
     engine = Database().engine()
     instrument(engine)
     engine.connect().close()
 
-    assert before == {place: vars(place[0])[place[1]] for place in places(QueuePool)}
+    assert before == {method: vars(method[0])[method[1]] for method in replaced_methods(QueuePool)}
     assert not any(ATTRIBUTE in vars(each) for each in (engine.pool, Pool, RECORD))
 
 

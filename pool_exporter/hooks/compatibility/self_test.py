@@ -19,7 +19,7 @@ from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
 from pool_exporter.hooks.method_patches import Method, MethodPatch, PatchFactories, PatchSet
 from pool_exporter.hooks.pool_binding import ATTRIBUTE
 from pool_exporter.hooks.pool_hooks import PoolHooks
-from pool_exporter.hooks.sqlalchemy_private import CREATE_RECORD, FAIRY, RECORD, limit_of, places
+from pool_exporter.hooks.sqlalchemy_private import CREATE_RECORD, FAIRY, RECORD, limit_of, replaced_methods
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.state.decode import decode
@@ -105,7 +105,9 @@ class _OwnPatches(PatchSet):
 
 def _derived(base: type, **own: object) -> type:
     """Return a subclass of *base* that defines every method that is patched, by calling that of *base*."""
-    methods = {name: _calling(getattr(base, name)) for cls, name in places(QueuePool) if issubclass(base, cls)}
+    methods = {
+        name: _calling(getattr(base, name)) for cls, name in replaced_methods(QueuePool) if issubclass(base, cls)
+    }
     return type(f"SelfTest{base.__name__}", (base,), {**methods, **own, ATTRIBUTE: None})
 
 
