@@ -70,7 +70,12 @@ def test_nothing_is_imported_late(tmp_path: Path, is_shared: bool) -> None:
     environ |= {"PYTHONPATH": str(ROOT)}
     environ |= {"POOL_EXPORTER_DIR": str(tmp_path)} if is_shared else {}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environ, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROGRAM],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
     assert ("child done\ndone\n", "", 0) == (done.stdout, done.stderr, done.returncode)
