@@ -173,7 +173,7 @@ BLOCKED: list[bool] = []
 
 def test_a_finalizer_that_waits_for_a_caller() -> None:
     """`instrument_all()` collects garbage before it takes its lock, so that a finalizer may wait for a connect()."""
-    engine = create_engine("sqlite://", poolclass=QueuePool)
+    engine = create_engine("sqlite://", poolclass=QueuePool, connect_args={"check_same_thread": False})
     BLOCKED.clear()
     gc.collect()
     Waiting(lambda: engine.connect().close())
