@@ -5,7 +5,6 @@ Pool and monitor are held weakly: the pool's state holds this object. Nothing he
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf
@@ -64,7 +63,6 @@ class PoolReports(ReportHooks):
     def __init__(self, hooks: PoolHooks, monitor: HasIdentity, watchdog: Watchdog) -> None:
         """Report on the pool of *hooks*."""
         self._hooks, self._monitor, self._watchdog = ref(hooks), ref(monitor), watchdog
-        self._kept: deque[Diagnosis] = deque(maxlen=KEPT_MAX)
         self._looks: _Looks | None = None
         self.restart_after_fork()
 
@@ -79,7 +77,7 @@ class PoolReports(ReportHooks):
     def restart_after_fork(self) -> None:
         """Forget what was, as in a forked child."""
         self._episode, self._looks = Episode(), None
-        self._kept.clear()
+        self._kept: tuple[Diagnosis, ...] = ()
         self._timed_out_at = self._made_at = -inf
         self._flow_noted_at = -inf
         self._is_report_due = self._is_span_event_due = False
@@ -87,7 +85,7 @@ class PoolReports(ReportHooks):
     @property
     def kept(self) -> tuple[Diagnosis, ...]:
         """The last reports that were made automatically, oldest first."""
-        return tuple(self._kept)
+        return self._kept
 
     # What the pool reports; its hooks guard these methods. A wait wakes the watchdog. A time-out gets the report of
     # the episode as a note, and makes it if there is none. The third failed attempt to open in a row gives a report.
@@ -211,7 +209,7 @@ class PoolReports(ReportHooks):
 
     def _publish(self, made: Diagnosis) -> None:
         hooks, monitor = self._hooks(), self._monitor()
-        self._kept.append(made)
+        self._kept = (*self._kept, made)[-KEPT_MAX:]
         self._is_span_event_due = True
         if hooks is not None and monitor is not None:
             publish(made, hooks.state, monitor.identity)

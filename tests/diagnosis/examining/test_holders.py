@@ -1,0 +1,165 @@
+"""What holds a connection is judged by its unit, its owner and what that does, each of which may be for another use."""
+
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import cast
+
+import pytest
+
+from pool_exporter.diagnosis.activity import EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
+from pool_exporter.diagnosis.examining.holders import HolderRules
+from pool_exporter.diagnosis.examining.scene import Doing, Scene, is_past
+from pool_exporter.diagnosis.locate import Standing
+from pool_exporter.state.connection import Connection, Place
+from pool_exporter.state.pool_state import PoolState
+from pool_exporter.state.waiters import Waiter
+from pool_exporter.units import Unit
+
+CODE: CodeType = compile("take()", "/srv/orders/api.py", "exec")
+PLACE: Place = ((CODE, 10),)
+
+
+class Task:
+    """An owner that is no thread, and has not ended."""
+
+    def done(self) -> bool:
+        """Return that it goes on."""
+        return False
+
+
+class Thread:
+    """An owner that is a thread, and lives."""
+
+    def is_alive(self) -> bool:
+        """Return that it lives."""
+        return True
+
+
+@dataclass
+class FakeScene:
+    """A scene in which the test says what each owner and unit does."""
+
+    doing: Doing = field(default_factory=Doing)
+    waiter: Waiter | None = None
+    is_unit_waiting: bool = False
+    is_young: bool = True
+    of_unit: Doing | None = None
+    frames: Place = ()
+
+    @property
+    def stacks(self) -> "FakeScene":
+        """The stacks of this scene."""
+        return self
+
+    def of(self, _: object, *, with_awaited: bool) -> Standing:
+        """Return the frames of the owner's thread."""
+        assert not with_awaited
+        return Standing(self.doing.activity, frames=self.frames)
+
+    def doing_of(self, _: object, *, with_awaited: bool) -> Doing:
+        """Return what the owner does."""
+        assert with_awaited
+        return self.doing
+
+    def doing_of_unit(self, _: Unit) -> Doing | None:
+        """Return what the unit does."""
+        return self.of_unit
+
+    def waiter_of(self, _: object) -> Waiter | None:
+        """Return the waiter that the owner is."""
+        return self.waiter
+
+    def is_waiting(self, _: Unit) -> bool:
+        """Return whether a waiter runs for the unit."""
+        return self.is_unit_waiting
+
+    def is_youngest(self, _: Connection, __: object) -> bool:
+        """Return whether the owner has no younger connection."""
+        return self.is_young
+
+
+def judged(
+    scene: FakeScene, owner: object, unit: Unit | None = None, *, is_orphan: bool = False, is_idle: bool = False
+) -> tuple[str, bool, bool]:
+    """Return activity of a holder, whether it is lost, and whether it waits for this pool itself."""
+    connection = Connection(PoolState(lambda: 0))
+    connection.caller = (lambda: owner, "owner", unit, PLACE)
+    rules = HolderRules(cast("Scene", scene), lambda _: is_orphan, lambda _: is_idle, 5.0)
+    held = rules.held(connection, 6.0, with_awaited=True)
+    return held.holder.activity, held.holder.is_lost, held.is_self
+
+
+def waiting(unit: Unit | None = None) -> Waiter:
+    """Return a waiter that runs for *unit*."""
+    return Waiter(0, None, "", unit, (), None, 1)
+
+
+UNIT, OTHER = Unit("request"), Unit("another request")
+SELF = Doing(WAITING_FOR_POOL, is_self=True)
+QUERY = Doing(EXECUTING)
+WORK = Doing(OWN_CODE)
+
+
+@pytest.mark.parametrize(
+    ("scene", "expected"),
+    [
+        (FakeScene(QUERY), (EXECUTING, False, False)),
+        (FakeScene(QUERY, is_young=False), (OWN_CODE, False, False)),
+        (FakeScene(SELF, waiting()), (WAITING_FOR_POOL, False, True)),
+        (FakeScene(SELF, waiting(), is_young=False), (WAITING_FOR_POOL, False, True)),
+    ],
+)
+def test_task(scene: FakeScene, expected: tuple[str, bool, bool]) -> None:
+    """A task does what its stack says; on several connections it executes on the youngest only."""
+    assert expected == judged(scene, Task())
+
+
+@pytest.mark.parametrize(
+    ("scene", "unit", "expected"),
+    [
+        (FakeScene(SELF, waiting(), frames=((CODE, 12),)), None, True),
+        (FakeScene(SELF, waiting(), frames=PLACE), None, False),
+        (FakeScene(SELF, waiting(), frames=()), None, False),
+        (FakeScene(SELF, waiting(UNIT)), UNIT, True),
+        (FakeScene(SELF, waiting(OTHER)), UNIT, False),
+    ],
+)
+def test_thread_that_waits(scene: FakeScene, unit: Unit | None, expected: bool) -> None:
+    """It waits for its connection's use if it still runs the function that checked out, or for the same unit."""
+    assert expected == judged(scene, Thread(), unit)[2]
+
+
+@pytest.mark.parametrize(
+    ("scene", "owner", "expected"),
+    [
+        (FakeScene(WORK, is_unit_waiting=True), Task(), (WAITING_FOR_POOL, False, True)),
+        (FakeScene(QUERY, is_unit_waiting=True), Task(), (EXECUTING, False, False)),
+        (FakeScene(QUERY, is_unit_waiting=True), Thread(), (WAITING_FOR_POOL, False, True)),
+        (FakeScene(Doing(UNKNOWN), of_unit=QUERY), Thread(), (EXECUTING, False, False)),
+        (FakeScene(WORK, of_unit=QUERY), Task(), (OWN_CODE, False, False)),
+    ],
+)
+def test_unit_that_runs(scene: FakeScene, owner: object, expected: tuple[str, bool, bool]) -> None:
+    """Another task of the unit may wait; what a thread is done with, the unit's tasks go on with."""
+    assert expected == judged(scene, owner, UNIT)
+
+
+def test_lost() -> None:
+    """An orphan is lost, and so is what an idle thread of a pool has left; never a running unit's."""
+    assert ("ended", True, False) == judged(FakeScene(WORK), Thread(), is_orphan=True)
+    assert ("ended", True, False) == judged(FakeScene(WORK), Thread(), is_idle=True)
+    assert ("own_code", False, False) == judged(FakeScene(WORK), Thread(), UNIT, is_idle=True)
+
+
+def test_long_unit_is_never_lost() -> None:
+    """What was declared long is in no count while it runs."""
+    assert not judged(FakeScene(WORK), Task(), Unit("listener", is_long=True), is_orphan=True)[1]
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [((), False), (PLACE, False), (((CODE, 12),), True), (((CODE, 10), (CODE, 12)), True)],
+)
+def test_past_the_checkout(frames: Place, expected: bool) -> None:
+    """The function that checked out is further on; at the same instruction it may be another call of it."""
+    assert expected == is_past(PLACE, frames)
