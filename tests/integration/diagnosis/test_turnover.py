@@ -50,7 +50,7 @@ def test_no_incident_before_half_of_the_time_out(trial: Trial, engine: Engine, m
             uses_for_a_moment(engine)
             time.sleep(USE_SECONDS)  # Else the pool gives it the same connection at once.
 
-    with trial.callers(takes_turns_and_rests, 3 * SIZE):
+    with trial.callers(takes_turns_and_rests, 2 * SIZE):
         pass
 
     assert () == monitor.diagnoses
