@@ -13,6 +13,7 @@ from hypothesis import settings
 from sqlalchemy import Engine
 
 from pool_exporter import Monitor
+from pool_exporter.hooks import code_origin
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.pool_monitor import PoolMonitor
@@ -77,6 +78,18 @@ def _no_settings_from_outside() -> Iterator[None]:
         for key in list(os.environ):
             if key.startswith(("DATABASE_URL", "DB_", "OTEL_", "POOL_EXPORTER_")):
                 patch.delenv(key)
+        yield
+
+
+@pytest.fixture(name="_no_program_in_a_command", scope="session", autouse=True)
+def _no_program_in_a_command() -> Iterator[None]:
+    """Treat a process of pytest-xdist, which runs by `python -c`, as pytest: its "<string>" is generated code."""
+    main, is_program = sys.modules["__main__"], code_origin._is_program_in_command
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            code_origin, "_is_program_in_command", lambda: sys.modules["__main__"] is not main and is_program()
+        )
+        code_origin.ORIGINS.clear()
         yield
 
 
