@@ -9,7 +9,7 @@ library may make any kind of object: nothing here may raise for an unknown one. 
 
 import sys
 import threading
-from asyncio import Task, current_task
+from asyncio import current_task
 from asyncio.events import _get_running_loop
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
@@ -79,14 +79,6 @@ def task_owner() -> Owner | None:
     loop = _get_running_loop()
     task = None if loop is None else current_task(loop)
     return None if task is None else ref(task)
-
-
-def name_of_task(task: "Task[object]") -> str:
-    """Return the name of an asyncio task; "" if a task factory has made it without one."""
-    try:
-        return task.get_name()
-    except Exception:  # noqa: BLE001  # a task factory may make any object
-        return ""
 
 
 def name_of(owner: Owner) -> str:

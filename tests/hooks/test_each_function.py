@@ -117,4 +117,4 @@ def test_functions_are_found() -> None:
     guards = {name for _, name in GUARDS}
 
     assert found >= {"is_dispose", "close_reason", "acquired", "adopt", "task_owner", "correct", "_collected"}
-    assert guards == {"_binding_behind", "_binding_counted_at", "_now", "_report_slow", "name_of_task", "verify"}
+    assert guards == {"_binding_behind", "_binding_counted_at", "_now", "_report_slow", "verify"}

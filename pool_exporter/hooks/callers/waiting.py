@@ -10,7 +10,7 @@ from weakref import ref
 
 from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks.callers.place import recorder, walked_place
-from pool_exporter.hooks.checkout_owner import Owner, name_of, name_of_task
+from pool_exporter.hooks.checkout_owner import Owner, name_of, task_owner
 from pool_exporter.state.connection import Caller
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.unit_uses import Unit
@@ -28,7 +28,13 @@ def current_caller(unit: Unit | None, thread: tuple[Owner, str]) -> Caller:
     place = recorder.place() if recorder.is_on else ()
     loop = _get_running_loop()
     task = None if loop is None else current_task(loop)
-    return (thread[0], thread[1], unit, place) if task is None else (ref(task), name_of_task(task), unit, place)
+    if task is None:
+        return thread[0], thread[1], unit, place
+    try:  # Not a function of its own: that is a hundredth of a checkout.
+        name = task.get_name()
+    except Exception:  # noqa: BLE001  # a task factory may make any object
+        name = ""
+    return ref(task), name, unit, place
 
 
 @guarded
@@ -53,8 +59,7 @@ def wait_timed_out(state: PoolState, token: int, unit: Unit | None, thread: Owne
 def _register(state: PoolState, token: int, unit: Unit | None, thread: Owner) -> None:
     since = (state.slots[token] if token > 0 else -token) or state.clock() - state.origin  # 0: its slot has moved.
     loop = _get_running_loop()
-    task = None if loop is None else current_task(loop)
-    owner = thread if task is None else ref(task)
+    owner = task_owner() or thread
     place = walked_place() if recorder.is_on else ()
     unit = None if unit is None or unit.is_done else unit
     waiter = Waiter(since, owner, name_of(owner), unit, place, None if loop is None else ref(loop), get_ident())
