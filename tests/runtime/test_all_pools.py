@@ -232,7 +232,7 @@ def test_class_that_others_wrapped() -> None:
 
         assert ["entered"] == said
 
-        engine = Database().engine()
+        engine = Database().engine(logging_name="wrapped")  # Else it goes on with the counters of an ended pool.
         with instrument(engine) as monitor:
             engine.connect().close()
 
