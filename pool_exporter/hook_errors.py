@@ -1,6 +1,7 @@
 """Keeps the package's own errors from the application: each is counted, the first one is logged, none is raised.
 
-Nothing else may be here. Only `Exception` is kept: KeyboardInterrupt and cancellation belong to the application.
+Nothing here may know what a hook does. Only `Exception` is kept: KeyboardInterrupt and cancellation are the
+application's.
 """
 
 import logging

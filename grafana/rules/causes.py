@@ -117,7 +117,7 @@ def _orphaned() -> Alert:
         f"{by(BY_INSTANCE, ALL.series('orphaned'))} > 0",
         "5m",
         "warning",
-        f"Tasks or threads have ended without returning their connections: {INSTANCE_TEXT}.",
+        f"Requests, tasks or threads have ended without returning their connections: {INSTANCE_TEXT}.",
         'There are {{ $value | printf "%.0f" }} such connections; usually they are not returned any more.',
     )
 

@@ -267,7 +267,8 @@ POOL_METRICS = (
         _POOL + "orphaned",
         Kind.GAUGE,
         "{connection}",
-        "Used connections that were checked out by a task, greenlet or thread that has ended.",
+        "Used connections that no code is left to return: their unit of work has ended, or without one the task or "
+        "thread that checked them out.",
         "orphaned",
     ),
     Metric(

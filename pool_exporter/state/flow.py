@@ -1,7 +1,7 @@
 """How many callers came to a pool, and how long its connections were used, lately and before.
 
 A report needs both: a use that takes three times as long as before is a slow query or a held connection, and twice as
-many callers are a burst. The totals are noted every few seconds in a ring; no event costs anything for it.
+many callers are a burst. The first event of each window of five seconds notes the totals in a ring.
 """
 
 from array import array

@@ -1,6 +1,6 @@
 """Turns a Snapshot into prometheus_client's metric families, which its encoders print in any exposition format.
 
-One loop over the catalogue. No metric's name may be in this file, and no arithmetic but cumulating buckets.
+One loop over the catalogue. No metric's name may be in this file, and no arithmetic but the split of a time.
 """
 
 from collections.abc import Iterator, Sequence

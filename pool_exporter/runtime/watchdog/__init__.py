@@ -2,5 +2,5 @@
 
 Rules: nothing here raises into the application or blocks it. A caller that times out makes a report itself only if
 there is none, and waits for another one that is being made for 50 ms at most. Nothing here keeps a pool, engine,
-connection, task or event loop alive. Without waiting callers no thread runs and nothing is computed.
+connection, task or event loop alive. Without waiting callers, leaks and failures to open, the thread is parked.
 """

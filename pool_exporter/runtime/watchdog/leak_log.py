@@ -35,6 +35,11 @@ class LeakLog:
         """Note a leak of *pool*. It may be called in a garbage collection: appending to a deque takes no lock."""
         self._leaks.append((pool, leak))
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether a leak is to be logged."""
+        return bool(self._leaks)
+
     def write(self) -> None:
         """Log the leaks of places that were not logged within the last minute."""
         while self._leaks:

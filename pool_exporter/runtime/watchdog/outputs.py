@@ -23,6 +23,7 @@ def publish(made: Diagnosis, state: PoolSlots, identity: PoolIdentity) -> None:
     emit_log_record(made, identity)
 
 
+@guarded
 def add_note(error: BaseException, made: Diagnosis) -> None:
     """Add the note to an error, on Python 3.11 and later."""
     add: Callable[[str], None] | None = getattr(error, "add_note", None)

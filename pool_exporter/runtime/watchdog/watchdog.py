@@ -1,7 +1,8 @@
 """The watchdog's thread: it is parked until a caller waits, looks at the pools that have waiters, and parks again.
 
 It is a thread of the system, so that it runs while an event loop or a hub of greenlets is blocked. It is started by the
-first caller that waits. A forked child starts its own. Nothing here may know what a look does.
+first caller that waits, the first leak or a third failure to open a connection. A forked child starts its own. Nothing
+here may know what a look does.
 """
 
 import os
@@ -96,12 +97,12 @@ class Watchdog:
             while self.tick():
                 sleep(TICK_SECONDS)
             self._is_awake = False
-            if not self._looked_at:  # Else a caller came in between, which found the thread awake.
+            if not self._has_work:  # Else a caller or leak came in between, which found the thread awake.
                 self._gate.acquire()
             self._is_awake = True
 
     def tick(self) -> bool:
-        """Do what is due; return whether callers still wait."""
+        """Do what is due; return whether callers still wait, or leaks are to be logged."""
         guarded(self.leaks.write)()
         for key in list(self._looked_at):
             # Taken out before the look: a caller that begins to wait after it puts the pool back.
@@ -109,7 +110,11 @@ class Watchdog:
             pool = None if reference is None else reference()
             if reference is not None and pool is not None and _look(pool):
                 self._looked_at[key] = reference
-        return bool(self._looked_at)
+        return self._has_work
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._looked_at) or self.leaks.is_pending
 
 
 def _look(pool: Looked) -> bool:

@@ -11,6 +11,7 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.runtime.watchdog import watchdog as module
 from pool_exporter.runtime.watchdog.real_threads import start_thread
 from pool_exporter.runtime.watchdog.watchdog import Watchdog
+from pool_exporter.state.report_hooks import Leak
 from tests.fixtures.deadlines import until
 
 
@@ -37,6 +38,24 @@ def test_looks_until_no_caller_waits() -> None:
     until(False, lambda: watchdog._is_awake)
     watchdog.wake(pool)
     until(4, lambda: pool.looks)
+
+
+def test_leak_that_comes_with_the_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leak that is noted while the thread is awake is logged before it parks: nothing else may wake it for long."""
+    monkeypatch.setattr(module, "start_thread", lambda _: None)
+    watchdog = Watchdog()
+    leak = Leak((None, "worker", None, ()), 1)
+
+    class Leaking(Pool):
+        def look(self) -> bool:
+            watchdog.leaks.add("orders", leak)
+            return super().look()
+
+    pool = Leaking()
+    watchdog.wake(pool)
+    found = [watchdog.tick(), watchdog.leaks.is_pending, watchdog.tick(), watchdog.leaks.is_pending]
+
+    assert [True, True, False, False] == found
 
 
 def test_parked_thread_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
