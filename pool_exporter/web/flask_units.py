@@ -2,16 +2,18 @@
 
 The unit is the whole call of the application: functions before and after the request, teardown functions, and a
 streamed response until the server has closed it. Flask's request, which is in the environ, has the rule once the URL
-was matched.
+was matched. Flask takes it out of the environ before a stream begins and before the unit ends, so the unit reads the
+rule earlier: after the URL was matched, before the view is called.
 
 Nothing here may import Flask: the application is given.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from types import CodeType
 from typing import Final, Protocol
 
-from pool_exporter.units import code_of
+from pool_exporter.units import code_of, current_unit
 from pool_exporter.web.wsgi_units import Environ, StartResponse, WSGIApp, WsgiUnitMiddleware
 
 _REQUEST: Final = "werkzeug.request"
@@ -24,6 +26,9 @@ class Flask(Protocol):
     @property
     def view_functions(self) -> Mapping[str, object]:
         """The function of each endpoint."""
+
+    def url_value_preprocessor(self, function: Callable[[object, object], None], /) -> object:
+        """Call *function* in each request, once the URL was matched."""
 
     def wsgi_app(self, environ: Environ, start_response: StartResponse, /) -> Iterable[bytes]:
         """Answer one request."""
@@ -46,12 +51,17 @@ class FlaskUnits:
     def init_app(self, app: Flask) -> None:
         """Make the requests of *app* units; for one application, the second call does nothing.
 
+        Call it before the application answers its first request. Later, what a request holds past its end may be named
+        `GET (no route)`.
+
         Args:
             app: The application, whose `wsgi_app` is wrapped.
         """
         if isinstance(app.wsgi_app, _Middleware):
             return
         app.wsgi_app = _Middleware(app.wsgi_app, app.view_functions)  # type: ignore[method-assign]  # as Flask's documentation does it
+        with suppress(AssertionError):  # Flask takes no function after its first request.
+            app.url_value_preprocessor(_settle_name)
 
 
 class _Middleware(WsgiUnitMiddleware):
@@ -67,6 +77,13 @@ class _Middleware(WsgiUnitMiddleware):
         view = self._views.get(rule.endpoint)
         method = str(environ.get("REQUEST_METHOD", "")).lower()
         return rule.rule, _code_of_view(view, method)
+
+
+def _settle_name(_endpoint: object, _values: object) -> None:
+    """Let the unit of the request read its rule and view while Flask's request is in the environ."""
+    unit = current_unit.get()
+    if unit is not None:
+        unit.settled_name()
 
 
 def _code_of_view(view: object, method: str) -> CodeType | None:

@@ -1,15 +1,19 @@
 """Each request of a real Flask application is a unit, named by its rule, from the first function to the last chunk."""
 
+import gc
 from collections.abc import Iterator
 from types import CodeType
 from typing import Any
+from weakref import ref
 
 import flask
 import pytest
 from flask.views import MethodView, View
+from sqlalchemy import Connection, Engine
 
-from pool_exporter import FlaskUnits
+from pool_exporter import FlaskUnits, Monitor, instrument
 from pool_exporter.units import Unit, current_unit
+from tests.pools import Database, checked, uninstrument_all
 
 
 class Application:
@@ -157,3 +161,124 @@ def test_application_may_be_given_at_once() -> None:
     shop.get("/api/orders/7")
 
     assert "GET /api/orders/<int:order>" == shop.names["view"]
+
+
+class Holding:
+    """A Flask application in which only checkouts read the unit, and never its name, as in an application."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.held: list[Connection] = []
+        self.units: list[Unit | None] = []
+        self.app = app = flask.Flask("holding")
+        FlaskUnits(app)
+        app.add_url_rule("/leak/<int:n>", view_func=self.leak)
+        app.add_url_rule("/broken/<int:n>", view_func=self.broken)
+        app.add_url_rule("/plain/<int:n>", view_func=self.plain)
+        app.add_url_rule("/with-context/<int:n>", view_func=self.with_context)
+        app.add_url_rule("/at-the-end/<int:n>", view_func=self.at_the_end)
+
+    def hold(self) -> None:
+        """Check out a connection and keep it."""
+        self.units.append(current_unit.get())
+        self.held.append(self.engine.connect())
+
+    def leak(self, n: int) -> str:
+        """Hold a connection past the end of the request."""
+        self.hold()
+        return str(n)
+
+    def broken(self, n: int) -> str:
+        """Hold a connection, and end as a worker ends that a server stops."""
+        self.hold()
+        raise SystemExit(n)
+
+    def chunks(self) -> Iterator[str]:
+        """Check out while the response is streamed."""
+        self.hold()
+        yield "a"
+
+    def plain(self, n: int) -> Any:
+        """Stream without the request."""
+        return flask.Response(self.chunks(), headers={"X-N": str(n)})
+
+    def with_context(self, n: int) -> Any:
+        """Stream with the request."""
+        return flask.Response(flask.stream_with_context(self.chunks()), headers={"X-N": str(n)})
+
+    def at_the_end(self, n: int) -> str:
+        """Check out when Flask has dropped the request."""
+        self.app.teardown_appcontext_funcs.append(lambda _: self.hold())
+        return str(n)
+
+    def get(self, path: str) -> None:
+        """Read and close a response."""
+        with self.app.test_client().get(path) as response:
+            response.get_data()
+
+
+@pytest.fixture(name="holding")
+def _holding() -> Iterator[Holding]:
+    holding = Holding(Database().engine())
+    yield holding
+    for connection in holding.held:
+        connection.close()
+    uninstrument_all()
+
+
+@pytest.fixture(name="monitor")
+def _monitor(holding: Holding) -> Monitor:
+    return instrument(holding.engine)
+
+
+def used_by(monitor: Monitor) -> dict[str, int]:
+    """Return the number of used connections of each unit that has one."""
+    return {name: use.connections for name, use in checked(monitor).units.items() if use.connections}
+
+
+@pytest.mark.parametrize("view", ["leak", "plain", "with_context", "at_the_end"])
+def test_connection_that_outlives_its_request(holding: Holding, monitor: Monitor, view: str) -> None:
+    """It has the rule and the view, wherever it was checked out, though Flask drops the request before the end."""
+    path = view.replace("_", "-")
+    holding.get(f"/{path}/7")
+
+    assert {f"GET /{path}/<int:n>": 1} == used_by(monitor)
+    assert [getattr(Holding, view).__code__] == [unit and unit.code for unit in holding.units]
+
+
+def test_connection_that_outlives_a_stopped_request(holding: Holding, monitor: Monitor) -> None:
+    """No response is begun where an exception goes through Flask; the rule is known all the same."""
+    with pytest.raises(SystemExit):
+        holding.get("/broken/7")
+
+    assert {"GET /broken/<int:n>": 1} == used_by(monitor)
+
+
+@pytest.mark.parametrize("view", ["plain", "with-context"])
+def test_connection_of_a_stream_that_runs(holding: Holding, monitor: Monitor, view: str) -> None:
+    """Between two chunks, the connection is under the rule."""
+    with holding.app.test_client().get(f"/{view}/7", buffered=False) as response:
+        next(response.iter_encoded())
+
+        assert {f"GET /{view}/<int:n>": 1} == used_by(monitor)
+
+
+def test_nothing_of_the_request_is_kept(holding: Holding) -> None:
+    """The unit of a connection that is held past the end keeps no request of Flask alive."""
+    requests: list[ref[flask.Request]] = []
+    holding.app.before_request(lambda: requests.append(ref(flask.request._get_current_object())))  # type: ignore[attr-defined]
+    holding.get("/leak/7")
+    gc.collect()
+
+    assert [True] == [unit is not None and unit.is_done for unit in holding.units]
+    assert [None] == [request() for request in requests]
+
+
+def test_application_that_has_answered_already() -> None:
+    """Flask takes no more functions then; the requests are units nevertheless, named while they run."""
+    late = Application()
+    late.get("/api/orders/7")
+    FlaskUnits(late.app)
+    late.get("/api/orders/7")
+
+    assert "GET /api/orders/<int:order>" == late.names["view"]
