@@ -40,9 +40,9 @@ CURES: Final[dict[str, Cure]] = {
         'declared with "def" instead of "async def". A larger pool only makes it rarer.',
     ),
     "loop_blocked": Cure(
-        "the event loop is blocked, so that tasks cannot return their connections",
+        "the event loop is blocked, so that tasks cannot open or return connections",
         "A task blocks the event loop's thread, for example with `time.sleep`, a synchronous HTTP client, password "
-        "hashing or a long computation. The holders could return their connections, but none of them runs.",
+        "hashing or a long computation. Meanwhile no task runs that would return a connection or finish opening one.",
         "Move the blocking call into a thread: await asyncio.to_thread(...). The pool is not the cause: leave its "
         "size.",
     ),
@@ -72,7 +72,8 @@ CURES: Final[dict[str, Cure]] = {
         "Opening a connection takes long: name resolution, TLS, the server's authentication, or an event listener of "
         "`connect`. Until it is open, the place is taken.",
         "Find out what makes opening slow, and set a connect timeout. Keep connections open instead of opening them "
-        "at each peak: raise pool_size and lower max_overflow by as much.",
+        "at each peak: size the pool by pool_size, with max_overflow=0, because it closes connections of the overflow "
+        "that are returned.",
     ),
     "threads_deadlock": Cure(
         "requests that hold the connections wait for a thread, and all threads wait for a connection",
