@@ -60,7 +60,7 @@ class Waiter:
         place: Where it called `connect()`, as `Holder.place`.
         unit: The unit of work that it runs for, "" without one.
         owner: The name of the task, thread or greenlet that waits.
-        holds: How many connections of this pool its unit, or its owner, has already.
+        holds: How many connections of this pool its unit has already; without a unit, its owner.
     """
 
     seconds: float
@@ -85,6 +85,7 @@ class Diagnosis:
         waiters: What waits for a connection, oldest first.
         notes: What else was seen, one sentence each.
         evidence: The numbers that the verdict was made of.
+        where: The places in the application that the verdict points to, the most frequent first.
     """
 
     pool: str
@@ -95,6 +96,7 @@ class Diagnosis:
     waiters: tuple[Waiter, ...] = ()
     notes: tuple[str, ...] = ()
     evidence: Evidence = field(default_factory=Evidence, repr=False)
+    where: tuple[str, ...] = ()
     _screen: str = field(default="", repr=False, compare=False)
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ import pytest
 from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.examination import Examination
 from pool_exporter.diagnosis.texts.cures import CURES
-from pool_exporter.diagnosis.texts.report import GROUPS_MAX, WAITERS_MAX, diagnosis, note
+from pool_exporter.diagnosis.texts.report import GROUPS_MAX, NOTE_PLACES_MAX, WAITERS_MAX, diagnosis, note
 from pool_exporter.diagnosis.texts.wording import WIDTH
 from pool_exporter.diagnosis.values import Holder, Waiter
 from pool_exporter.diagnosis.verdict import VERDICTS
@@ -161,6 +161,39 @@ def test_note() -> None:
     assert len(lines) == 4
 
 
+def test_note_of_a_blocked_loop() -> None:
+    """The note has the line that blocks the loop's thread, before the advice."""
+    found = replace(FULL, loop_now=("app/img.py:77 in resize",))
+
+    assert (
+        "  the event loop's thread is at app/img.py:77 in resize"
+        == note(diagnosis(found, "loop_blocked")).splitlines()[-2]
+    )
+
+
+def test_note_of_work_outside_the_database() -> None:
+    """The note has the frames at which the holders are."""
+    expected = "  now at httpx/_client.py:9 in send < orders/pay.py:53 in charge, by POST /pay (1 x)"
+
+    assert expected == note(diagnosis(FULL, "held_in_own_code")).splitlines()[-2]
+
+
+def test_note_of_a_self_deadlock() -> None:
+    """The note has the place of the second connection, however many places of the first there are."""
+    holders = tuple(replace(BUSY, place=f"app/a.py:{line} in f") for line in range(5))
+    lines = note(diagnosis(replace(FULL, holders=holders), "self_deadlock")).splitlines()
+
+    assert "  and again at orders/db.py:9 in get_db (1 x)" == lines[-2]
+
+
+def test_note_has_few_places() -> None:
+    """Of many places the note has the most frequent ones."""
+    holders = tuple(replace(BUSY, now=(f"app/a.py:{line} in f",)) for line in range(9))
+    lines = note(diagnosis(replace(FULL, holders=holders), "held_in_own_code")).splitlines()
+
+    assert NOTE_PLACES_MAX == sum(line.startswith("  now at ") for line in lines)
+
+
 def test_where_of_a_leak_is_the_place_of_checkout() -> None:
     """The lost holders' places are named, the others' are not."""
     screen = str(diagnosis(FULL))
@@ -192,6 +225,25 @@ def test_where_of_a_blocked_loop() -> None:
     found = replace(FULL, loop_now=("app/img.py:77 in resize",))
 
     assert "WHERE the event loop's thread is at app/img.py:77 in resize" in str(diagnosis(found, "loop_blocked"))
+
+
+def test_where_of_slow_opening_is_where_callers_wait() -> None:
+    """Connections that are being opened have no holder, so the places of the callers are named."""
+    assert "WHERE callers wait at orders/db.py:9 in get_db (1 x)" in str(diagnosis(FULL, "opening"))
+
+
+UNKNOWN = [
+    (Evidence(used=3), "What the holders do is not known, and no rule fits."),
+    (Evidence(used=3, n_known=1), "What 1 of 3 holders does is known, and no rule fits."),
+    (Evidence(used=3, n_known=2), "What 2 of 3 holders do is known, and no rule fits."),
+    (Evidence(used=0), "No connection is held, and no rule fits."),
+]
+
+
+@pytest.mark.parametrize(("evidence", "expected"), UNKNOWN)
+def test_reason_of_an_unknown_cause(evidence: Evidence, expected: str) -> None:
+    """The report says of how many holders it is known what they do."""
+    assert f"WHY   {expected}" in str(diagnosis(replace(FULL, evidence=evidence), "unknown"))
 
 
 def test_error_of_the_server() -> None:
@@ -241,6 +293,12 @@ def test_every_verdict_has_its_texts() -> None:
     """The texts are those of the verdicts, each with a meaning, a cause and a cure."""
     assert set(VERDICTS) == set(CURES)
     assert [] == [name for name, cure in CURES.items() if not (cure.meaning and cure.cause and cure.cure)]
+
+
+def test_no_overflow_is_lowered_where_there_is_none() -> None:
+    """The advice on slow opening fits a pool of which max_overflow is 0 already, too."""
+    assert "lower max_overflow" not in CURES["opening"].cure
+    assert "max_overflow=0" in CURES["opening"].cure
 
 
 @pytest.mark.parametrize("name", ["threads_deadlock", "self_deadlock", "leak", "slow_queries", "held_in_own_code"])

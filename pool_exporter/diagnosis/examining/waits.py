@@ -72,13 +72,18 @@ def waiter_values(callers: Sequence[waiting.Waiter], used: Sequence[Connection],
         now: Nanoseconds since the pool's origin.
     """
     by_unit, by_owner = _counts([each.unit for each in used]), _counts([_alive(each) for each in used])
+
+    def holds(caller: waiting.Waiter) -> int:
+        """Count by unit, as a pooled thread is the owner for one request after another; else by owner."""
+        return by_owner.get(id(_alive(caller)), 0) if caller.unit is None else by_unit.get(id(caller.unit), 0)
+
     return tuple(
         Waiter(
             seconds=(now - caller.since) / SECOND,
             place=place_text(caller.place),
             unit=str(getattr(caller.unit, "name", "")),
             owner=caller.owner_name or name_of(caller.owner or _none),
-            holds=max(by_unit.get(id(caller.unit), 0), by_owner.get(id(_alive(caller)), 0)),
+            holds=holds(caller),
         )
         for caller in callers
     )

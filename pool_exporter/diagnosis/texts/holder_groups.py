@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pool_exporter.diagnosis.texts.wording import LABEL, counted, duration, kept, kept_frames, paragraph
-from pool_exporter.diagnosis.values import BETWEEN_FRAMES, Holder
+from pool_exporter.diagnosis.texts.wording import LABEL, counted, duration, kept, kept_frames, paragraph, unkept
+from pool_exporter.diagnosis.values import BETWEEN_FRAMES, Holder, Waiter
 
 SHOWN_MAX: Final = 3
 """Most names or process ids that are shown of one group."""
@@ -83,9 +83,9 @@ def _details(group: HolderGroup) -> Iterator[tuple[str, str]]:
         yield "by", ", ".join(filter(None, facts))
 
 
-def kept_place(holder: Holder) -> str:
-    """Return the place of the holder's checkout, for a line of `paragraph`."""
-    return kept_frames(holder.place.split(BETWEEN_FRAMES))
+def kept_place(of: Holder | Waiter) -> str:
+    """Return the place of a holder's checkout, or of a waiter's call, for a line of `paragraph`."""
+    return kept_frames(of.place.split(BETWEEN_FRAMES))
 
 
 def _some(texts: Sequence[str]) -> str:
@@ -98,7 +98,7 @@ def short(group: HolderGroup) -> str:
     """Return a group in one line, for the note of an exception."""
     like = group.like
     where = [like.place and f"taken at {like.place}", like.unit_code and f"endpoint {like.unit_code}"]
-    return ", ".join([heading(group), *filter(None, where)]).replace(kept(" "), " ")
+    return unkept(", ".join([heading(group), *filter(None, where)]))
 
 
 def rest(groups: Sequence[HolderGroup]) -> str:

@@ -20,6 +20,8 @@ UTILIZATION: Final = 0.8
 """The part of a pool that its load may need."""
 PLACES_MAX: Final = 3
 """Most places that a report names."""
+TAKEN: Final = "taken at "
+"""How a place of checkout begins."""
 
 
 def situation(found: Examination) -> str:
@@ -53,29 +55,44 @@ def where(name: str, found: Examination) -> list[str]:
         name: The verdict.
         found: What was found out about the pool.
     """
-    if name in ("loop_blocked", "loop_waits") and found.loop_now:
-        return [f"the event loop's thread is at {kept_frames(found.loop_now)}"]
-    if name == "self_deadlock":
-        second = _frequent(
-            f"and again at {kept(waiter.place)}" for waiter in found.waiters if waiter.place and waiter.holds
-        )
-        return _frequent(_taken(holder) for holder in found.holders if holder.place) + second
-    if name in ("held_in_own_code", "slow_queries", "locks"):
-        activity = "own_code" if name == "held_in_own_code" else "executing"
-        return _frequent(_now(holder) for holder in found.holders if holder.activity == activity)
-    if name == "threads_deadlock":
-        return _frequent(f"{kept(holder.unit_code) or _taken(holder)}{_by(holder)}" for holder in found.holders)
-    if name == "leak":
-        return _frequent(_taken(holder) for holder in found.holders if holder.is_lost and holder.place)
-    return []
+    return _PLACES[name](found) if name in _PLACES else []
+
+
+def _loop(found: Examination) -> list[str]:
+    return [f"the event loop's thread is at {kept_frames(found.loop_now)}"] if found.loop_now else []
+
+
+def _callers(found: Examination) -> list[str]:
+    return _frequent(f"callers wait at {kept_place(waiter)}" for waiter in found.waiters if waiter.place)
+
+
+def _both_acquires(found: Examination) -> list[str]:
+    second = (f"and again at {kept(waiter.place)}" for waiter in found.waiters if waiter.place and waiter.holds)
+    return _frequent(_taken(holder) for holder in found.holders if holder.place) + _frequent(second)
+
+
+def _in_own_code(found: Examination) -> list[str]:
+    return _frequent(_now(holder) for holder in found.holders if holder.activity == "own_code")
+
+
+def _in_database(found: Examination) -> list[str]:
+    return _frequent(_now(holder) for holder in found.holders if holder.activity == "executing")
+
+
+def _endpoints(found: Examination) -> list[str]:
+    return _frequent(f"{kept(holder.unit_code) or _taken(holder)}{_by(holder)}" for holder in found.holders)
+
+
+def _lost(found: Examination) -> list[str]:
+    return _frequent(_taken(holder) for holder in found.holders if holder.is_lost and holder.place)
 
 
 def _taken(holder: Holder) -> str:
-    return f"taken at {kept_place(holder)}" + _by(holder)
+    return f"{TAKEN}{kept_place(holder)}" + _by(holder)
 
 
 def _now(holder: Holder) -> str:
-    place = f"now at {kept_frames(holder.now)}" if holder.now else holder.place and f"taken at {kept_place(holder)}"
+    place = f"now at {kept_frames(holder.now)}" if holder.now else holder.place and f"{TAKEN}{kept_place(holder)}"
     return place and place + _by(holder)
 
 
@@ -173,7 +190,12 @@ def _slower(e: Evidence) -> str:
 
 
 def _unknown(e: Evidence) -> str:
-    return f"Of {counted(e.used, 'holder')} it is known of {e.n_known} what they do; no rule fits."
+    if not e.used:
+        return "No connection is held, and no rule fits."
+    if not e.n_known:
+        return "What the holders do is not known, and no rule fits."
+    does = "does" if e.n_known == 1 else "do"
+    return f"What {e.n_known} of {counted(e.used, 'holder')} {does} is known, and no rule fits."
 
 
 _REASONS: Final[dict[str, Reason]] = {
@@ -195,3 +217,16 @@ _REASONS: Final[dict[str, Reason]] = {
     "held_in_own_code": _own_code,
     "unknown": _unknown,
 }
+
+_PLACES: Final[dict[str, Callable[[Examination], list[str]]]] = {
+    "leak": _lost,
+    "loop_waits": _loop,
+    "loop_blocked": _loop,
+    "opening": _callers,
+    "threads_deadlock": _endpoints,
+    "self_deadlock": _both_acquires,
+    "locks": _in_database,
+    "slow_queries": _in_database,
+    "held_in_own_code": _in_own_code,
+}
+"""The places of each verdict that has some."""

@@ -10,7 +10,7 @@ from typing import Final
 from pool_exporter.diagnosis.examination import Examination
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.holder_groups import groups, lines, rest, short
-from pool_exporter.diagnosis.texts.reasons import situation, where, why
+from pool_exporter.diagnosis.texts.reasons import TAKEN, situation, where, why
 from pool_exporter.diagnosis.texts.wording import (
     LABEL,
     WIDTH,
@@ -21,6 +21,7 @@ from pool_exporter.diagnosis.texts.wording import (
     listed,
     moment,
     paragraph,
+    unkept,
 )
 from pool_exporter.diagnosis.values import BETWEEN_FRAMES, Diagnosis, Waiter
 from pool_exporter.diagnosis.verdict import verdict
@@ -29,6 +30,8 @@ GROUPS_MAX: Final = 5
 """Most groups of holders on the screen."""
 NOTE_GROUPS_MAX: Final = 2
 """Most groups of holders in the note of an exception."""
+NOTE_PLACES_MAX: Final = 3
+"""Most places in the note of an exception."""
 WAITERS_MAX: Final = 3
 """Most groups of waiters on the screen."""
 PAGE: Final = "docs/reference/verdicts.md"
@@ -53,6 +56,7 @@ def diagnosis(found: Examination, name: str = "") -> Diagnosis:
         found.waiters,
         notes,
         found.evidence,
+        tuple(unkept(place) for place in where(name, found)),
         "\n".join(_screen(name, found, notes)),
     )
 
@@ -63,13 +67,14 @@ def summary(name: str, found: Examination) -> str:
 
 
 def note(made: Diagnosis) -> str:
-    """Return the note for a TimeoutError: the verdict, the holders that matter, what to do."""
+    """Return the note for a TimeoutError: the verdict, the holders that matter, where the fault is, what to do."""
     alike = groups(made.holders)
     text = [f"pool_exporter: {made.summary}"]
     text += [f"  {short(group)}" for group in alike[:NOTE_GROUPS_MAX]]
     if len(alike) > NOTE_GROUPS_MAX:
         text.append(f"  {rest(alike[NOTE_GROUPS_MAX:])}")
-    return "\n".join([*text, f"  {CURES[made.verdict].cure}"])
+    places = [f"  {place}" for place in made.where if not place.startswith(TAKEN)]  # The holders' lines have those.
+    return "\n".join([*text, *places[:NOTE_PLACES_MAX], f"  {CURES[made.verdict].cure}"])
 
 
 def _screen(name: str, found: Examination, notes: tuple[str, ...]) -> Iterator[str]:

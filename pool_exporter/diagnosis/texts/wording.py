@@ -47,6 +47,11 @@ def kept(name: str) -> str:
     return name.replace(" ", _NO_BREAK)
 
 
+def unkept(text: str) -> str:
+    """Return *text* with ordinary spaces, for a place that `paragraph` does not write."""
+    return text.replace(_NO_BREAK, " ")
+
+
 def kept_frames(frames: Iterable[str]) -> str:
     """Return frames, innermost first, as one text: unbroken if it fits into a line, else broken between frames."""
     text = " < ".join(map(kept, frames))
@@ -64,7 +69,7 @@ def paragraph(label: str, text: str, indent: int = 2) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [line.replace(_NO_BREAK, " ") for line in lines]
+    return [unkept(line) for line in lines]
 
 
 def listed(label: str, texts: Iterable[str]) -> list[str]:

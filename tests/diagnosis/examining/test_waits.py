@@ -7,6 +7,7 @@ from pool_exporter.state.connection import Connection
 from pool_exporter.state.layout import SECOND
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.waiters import Waiter, Waiters
+from pool_exporter.units.unit_of_work import Unit
 
 NOW = 100 * SECOND
 TIMEOUT = 2.0
@@ -88,3 +89,22 @@ def test_values() -> None:
 
     assert ("Thread-1", 1) == (found.owner, found.holds)
     assert pytest.approx(1.0) == found.seconds
+
+
+OLD, NEW = Unit("GET /old"), Unit("GET /new")
+
+
+@pytest.mark.parametrize(
+    ("of_connection", "of_caller", "expected"),
+    [(OLD, NEW, 0), (OLD, OLD, 1), (None, NEW, 0), (OLD, None, 1), (None, None, 1)],
+)
+def test_connections_of_another_unit(of_connection: Unit | None, of_caller: Unit | None, expected: int) -> None:
+    """A thread of a thread pool holds nothing for the unit that it runs now by what it took for an earlier one."""
+    state = PoolState(lambda: NOW)
+    owner = Connection(state)
+    connection = state.opened()
+    state.acquired(state.acquire_started(), connection, None, (lambda: owner, "Thread-1", of_connection, ()))
+    caller = Waiter(NOW - SECOND, lambda: owner, "Thread-1", of_caller, (), None, 1)
+    (found,) = waiter_values([caller], [connection], NOW)
+
+    assert expected == found.holds
