@@ -74,7 +74,7 @@ def test_by_the_watchdog(incident: Incident, trial: Trial, tmp_path: Path) -> No
 @EACH
 @pytest.mark.usefixtures("_without_looks")
 def test_by_a_time_out(incident: Incident, trial: Trial, tmp_path: Path) -> None:
-    """The task that times out makes the report, and its error has the note."""
+    """The task that times out makes the report, and its error has the note, with the places at fault."""
 
     async def main() -> Diagnosis:
         async with instrumented(trial, tmp_path) as (engine, monitor):
@@ -90,6 +90,9 @@ def test_by_a_time_out(incident: Incident, trial: Trial, tmp_path: Path) -> None
     assert incident.verdict == found.verdict
     if sys.version_info >= (3, 11):
         assert all(f"{incident.verdict}: " in error.__notes__[0] for error in trial.errors)
+        assert all(
+            place.removesuffix(" (2 x)") in error.__notes__[0] for error in trial.errors for place in found.where
+        )
 
 
 @EACH
