@@ -266,7 +266,9 @@ def test_connection_of_a_stream_that_runs(holding: Holding, monitor: Monitor, vi
 def test_nothing_of_the_request_is_kept(holding: Holding) -> None:
     """The unit of a connection that is held past the end keeps no request of Flask alive."""
     requests: list[ref[flask.Request]] = []
-    holding.app.before_request(lambda: requests.append(ref(flask.request._get_current_object())))  # type: ignore[attr-defined]
+    holding.app.before_request(
+        lambda: requests.append(ref(flask.request._get_current_object()))  # type: ignore[attr-defined]  # of the proxy
+    )
     holding.get("/leak/7")
     gc.collect()
 

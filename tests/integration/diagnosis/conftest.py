@@ -1,5 +1,6 @@
 """The trial of one test, and a watchdog that can be kept from looking."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +9,17 @@ from sqlalchemy import Engine
 
 import pool_exporter
 from pool_exporter.runtime.monitor import Monitor
-from pool_exporter.runtime.watchdog.watchdog import Watchdog
+from pool_exporter.runtime.watchdog.watchdog import Watchdog, watchdog
+from tests.fixtures.deadlines import until
 from tests.integration.diagnosis.trial import Trial, sync_engine
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks_of_earlier_tests() -> None:
+    """Have what earlier tests of the process have leaked logged before the test begins."""
+    gc.collect()
+    watchdog.wake()
+    until(False, lambda: watchdog.leaks.is_pending)
 
 
 @pytest.fixture(name="trial")
