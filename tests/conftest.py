@@ -80,14 +80,16 @@ WITH_REPORTS = tuple(
 
 
 @pytest.fixture(autouse=True)
-def _no_reports_of_earlier_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_reports_of_earlier_tests(request: pytest.FixtureRequest) -> Iterator[None]:
     """Log no report in the tests of anything else.
 
     The watchdog's thread logs what an earlier test of the process has leaked when the garbage collector finds it, which
-    may be in the middle of a test that compares the whole log.
+    may be in the middle of a test that compares the whole log. It asks for no `monkeypatch`, which would then undo the
+    patches of a test after the checks of other fixtures.
     """
-    if not any(request.path.is_relative_to(folder) for folder in WITH_REPORTS):
-        monkeypatch.setattr(REPORTS, "disabled", True)
+    REPORTS.disabled = not any(request.path.is_relative_to(folder) for folder in WITH_REPORTS)
+    yield
+    REPORTS.disabled = False
 
 
 @pytest.fixture(name="_no_settings_from_outside", scope="session", autouse=True)
