@@ -48,7 +48,13 @@ def test_nothing_is_kept(trial: Trial, tmp_path: Path) -> None:
     gc.collect()
 
     assert "held_in_own_code" == made.verdict
-    assert [None] * 5 == [reference() for reference in freed]
+    until([None] * 5, lambda: alive(freed))
+
+
+def alive(references: list[Callable[[], object]]) -> list[object]:
+    """Return what is not freed; a look of the watchdog's thread keeps a task for its duration."""
+    gc.collect()
+    return [reference() for reference in references]
 
 
 def test_nothing_of_a_loop_is_kept(trial: Trial, tmp_path: Path) -> None:
@@ -73,10 +79,9 @@ def test_nothing_of_a_loop_is_kept(trial: Trial, tmp_path: Path) -> None:
             return monitor.diagnoses[0].verdict
 
     verdict = asyncio.run(main())
-    gc.collect()
 
     assert "held_in_own_code" == verdict
-    assert [None] * (SIZE + 2) == [reference() for reference in freed]
+    until([None] * (SIZE + 2), lambda: alive(freed))
 
 
 def test_error_is_as_before(trial: Trial, engine: Engine, monitor: Monitor) -> None:
