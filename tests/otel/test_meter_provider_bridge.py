@@ -89,7 +89,9 @@ class Stub:
 @pytest.fixture(name="database")
 def _database() -> Iterator[Database]:
     """A database; what was instrumented is closed at the end, and no hook may have failed."""
-    gc.collect()  # An engine that an earlier test left would be found by instrument_all().
+    gc.collect()  # An engine that an earlier test left would be found by instrument_all(),
+    for monitor in instrumentation.monitors():  # and one that it left instrumented is in a scrape.
+        monitor.close()
     before = errors.count
     yield Database()
     for monitor in instrumentation.monitors():
