@@ -14,19 +14,17 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 from typing_extensions import override
 
-from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.environment import wait_threshold_ns
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_names import PoolNames
-from pool_exporter.runtime.watchdog.pool_reports import unknown_diagnosis
+from pool_exporter.runtime.watchdog.unexamined_monitor import UnexaminedMonitor
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
 
-class DegradedMonitor(Monitor):
+class DegradedMonitor(UnexaminedMonitor):
     """One pool of which only the number of used connections is known."""
 
     def __init__(self, target: Engine | Pool, identity: PoolIdentity, remove: Callable[[], object]) -> None:
@@ -44,17 +42,6 @@ class DegradedMonitor(Monitor):
         target = self._target()
         pool = target.pool if isinstance(target, Engine) else target
         return DegradedPoolSnapshot(self.identity, _used(pool))
-
-    @override
-    def diagnose(self) -> Diagnosis:
-        """Return a diagnosis that says that nothing is known: neither holders nor waiters are seen."""
-        return unknown_diagnosis(self.identity.name)
-
-    @property
-    @override
-    def diagnoses(self) -> tuple[Diagnosis, ...]:
-        """Always empty."""
-        return ()
 
     @override
     def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
-from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.bounded_lock import BoundedLock
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor, ended_pool
-from pool_exporter.runtime.watchdog.pool_reports import unknown_diagnosis
+from pool_exporter.runtime.watchdog.unexamined_monitor import UnexaminedMonitor
 from pool_exporter.state.aggregate import Counted, added, only_counters
 from pool_exporter.state.layout import new_slots
 from pool_exporter.state.shown_pool import ShownPool
@@ -38,7 +37,7 @@ OTHER: Final = PoolIdentity("other")
 """The pool to which all ended pools beyond NAMES_MAX are added."""
 
 
-class EndedMonitor(Monitor):
+class EndedMonitor(UnexaminedMonitor):
     """The counters of pools of which there is no monitor any more."""
 
     def __init__(self, identity: PoolIdentity, *parts: Counted) -> None:
@@ -51,17 +50,6 @@ class EndedMonitor(Monitor):
     def snapshot(self) -> PoolSnapshot:
         """Return the sum of the counters."""
         return ended_pool(self.identity, self.final, ShownPool())
-
-    @override
-    def diagnose(self) -> Diagnosis:
-        """Return a diagnosis that says that nothing is known: the pools have ended."""
-        return unknown_diagnosis(self.identity.name)
-
-    @property
-    @override
-    def diagnoses(self) -> tuple[Diagnosis, ...]:
-        """Always empty."""
-        return ()
 
     @override
     def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:

@@ -238,7 +238,7 @@ class PoolState(PoolSlots):
         if caller[2] is not None:
             self._unit_returned(caller[2], use)
         if is_lost:
-            self.report_hooks.on_leak(Leak(caller, use))
+            self.report_hooks.on_leak(Leak(*caller[1:], use))
 
     def detached(self, connection: Connection) -> None:
         """Note that the connection has left the pool and is still open."""

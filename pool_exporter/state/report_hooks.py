@@ -5,7 +5,7 @@ By default they do nothing. Nothing here may know what a report is.
 
 from typing import NamedTuple
 
-from pool_exporter.state.connection import Caller, Place
+from pool_exporter.state.connection import Place
 from pool_exporter.state.unit_uses import Unit
 
 
@@ -13,27 +13,16 @@ class Leak(NamedTuple):
     """A use whose connection the application dropped and the garbage collector returned.
 
     Attributes:
-        caller: The caller that checked it out.
+        owner_name: The name of the task, greenlet or thread that checked it out.
+        unit: The unit of work that did.
+        place: Where in the application it did.
         use_ns: How long it was used, in nanoseconds.
     """
 
-    caller: Caller
+    owner_name: str
+    unit: Unit | None
+    place: Place
     use_ns: int
-
-    @property
-    def owner_name(self) -> str:
-        """The name of the task, greenlet or thread that checked it out."""
-        return self.caller[1]
-
-    @property
-    def unit(self) -> Unit | None:
-        """The unit of work that did."""
-        return self.caller[2]
-
-    @property
-    def place(self) -> Place:
-        """Where in the application it did."""
-        return self.caller[3]
 
 
 class ReportHooks:

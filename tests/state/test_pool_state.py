@@ -712,23 +712,35 @@ def test_transitions_are_all_locked() -> None:
     assert set() == unlocked
 
 
+class ContendedLock:
+    """A lock that says when a second thread comes for it."""
+
+    def __init__(self) -> None:
+        self._lock, self.is_contended = threading.RLock(), threading.Event()
+
+    def __enter__(self) -> None:
+        """Take it, after another thread if one has it."""
+        if not self._lock.acquire(blocking=False):
+            self.is_contended.set()
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        """Give it back."""
+        self._lock.release()
+
+
 def test_locked_transition_waits_for_another(clock: FakeClock) -> None:
     """While one thread is inside a transition, another one's does not begin."""
-    state, ended = LockedPoolState(clock), threading.Event()
-
-    def invalidate() -> None:
-        state.invalidated("soft")
-        ended.set()
-
-    thread = threading.Thread(target=invalidate)
-    with state.lock:
+    state = LockedPoolState(clock)
+    state.lock = lock = ContendedLock()
+    thread = threading.Thread(target=state.invalidated, args=("soft",))
+    with lock:
         thread.start()
-        is_over_in_between = ended.wait(0.05)
+        assert lock.is_contended.wait(30)
         before = state.slots[layout.INVALIDATION_AT["soft"]]
     thread.join()
 
-    assert (False, 0) == (is_over_in_between, before)
-    assert 1 == state.slots[layout.INVALIDATION_AT["soft"]]
+    assert (0, 1) == (before, state.slots[layout.INVALIDATION_AT["soft"]])
 
 
 @pytest.mark.parametrize("tracked", [1, layout.TRACKED_MAX, layout.TRACKED_MAX + 2])

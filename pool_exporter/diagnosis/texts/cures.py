@@ -118,15 +118,17 @@ CURES: Final[dict[str, Cure]] = {
     ),
     "locks": Cure(
         "the holders wait for a lock at the database server",
-        "Another transaction keeps a lock that the holders need, most often one that is open and idle.",
+        "Another transaction keeps a lock that the holders need, most often one that is open and idle. A report does "
+        "not query the server yet: it says slow_queries.",
         "End the transaction that blocks, shown with its server pid, then make such transactions shorter. Set "
         "lock_timeout, so that a statement does not wait for ever.",
     ),
     "slow_queries": Cure(
         "the holders execute statements that take long",
-        "The database is slow, or statements are: a missing index, a new plan, more data, an overloaded server.",
-        "EXPLAIN the statements at the places shown, and set statement_timeout. A larger pool would only send more of "
-        "them to the server at once.",
+        "The database is slow, or statements are: a missing index, a new plan, more data, an overloaded server, or a "
+        "lock that another transaction keeps.",
+        "EXPLAIN the statements at the places shown, look on the server whether they wait for a lock, and set "
+        "statement_timeout. A larger pool would only send more of them to the server at once.",
     ),
     "held_in_own_code": Cure(
         "the holders do nothing in the database",

@@ -26,7 +26,6 @@ _LIBRARY: Final = Origin.LIBRARY
 _LOOP: Final = Origin.LOOP
 _SQLALCHEMY: Final = Origin.SQLALCHEMY
 _STANDARD: Final = Origin.STANDARD_LIBRARY
-
 _FRAMES: Final = 2
 """Frames of a place."""
 _WALK_MAX: Final = 60
@@ -130,15 +129,15 @@ class PlaceRecorder:
             caller = back.f_code
             if self._is_application[caller.co_filename]:
                 return (code, frame.f_lasti), (caller, back.f_lasti)
-        except KeyError:
-            return self._place_in_new_file(sys._getframe(1))
+        except KeyError as error:
+            return self._place_in_new_file(error.args[0], sys._getframe(1))
         except Exception as error:  # noqa: BLE001  # without a place, the checkout is still counted
             errors.report(error)
             return ()
         return self._behind_library(frame, code, caller)
 
     def _first(self) -> FrameType | None:
-        """Return the first frame that is not SQLAlchemy's."""
+        """Return the first frame that is neither SQLAlchemy's nor the standard library's."""
         for depth in self._depths:
             try:
                 edge = sys._getframe(depth)
@@ -148,16 +147,27 @@ class PlaceRecorder:
                 frame = edge.f_back
                 if frame is None:
                     return _awaiting_frame()
+                while ORIGINS[frame.f_code.co_filename] is _STANDARD and frame.f_back is not None:
+                    frame = frame.f_back  # Of contextlib, as under `engine.begin()`.
                 if ORIGINS[frame.f_code.co_filename] is not _SQLALCHEMY:
                     return frame
         return self._learn(sys._getframe(_CALLER_DEPTH))
 
     def _learn(self, frame: FrameType) -> FrameType | None:
-        """Note the depth of SQLAlchemy's outermost frame above *frame*, seen from `_first()`; return its caller."""
-        depth, back = _CALLER_DEPTH, frame.f_back
-        while back is not None and ORIGINS[back.f_code.co_filename] is _SQLALCHEMY:
-            depth, back = depth + 1, back.f_back
-        self._depths = [depth, *(each for each in self._depths if each != depth)][:_DEPTHS_MAX]
+        """Note the depth of SQLAlchemy's outermost frame above *frame*, seen from `_first()`; return what is behind it.
+
+        Between SQLAlchemy's frames are some of code that it generates, which has no file.
+        """
+        depth, edge, back = _CALLER_DEPTH, _CALLER_DEPTH, frame.f_back
+        while back is not None:
+            origin = ORIGINS[back.f_code.co_filename]
+            if origin is not _SQLALCHEMY and origin is not _STANDARD:
+                break
+            depth += 1
+            if origin is _SQLALCHEMY:
+                edge = depth
+            back = back.f_back
+        self._depths = [edge, *(each for each in self._depths if each != edge)][:_DEPTHS_MAX]
         return back or _awaiting_frame()
 
     def _behind_library(self, frame: FrameType, code: CodeType, caller: CodeType) -> Place:
@@ -172,23 +182,26 @@ class PlaceRecorder:
             self._alone.add(key)
         return found
 
-    def _place_in_new_file(self, frame: FrameType) -> Place:
+    def _place_in_new_file(self, file: str, frame: FrameType) -> Place:
+        """Note of *file* and of those above *frame* which are the application's, and return the place."""
         if len(self._is_application) >= _KNOWN_MAX:
             self._is_application.clear()
-        for each in _outward(frame):
-            file = each.f_code.co_filename
-            self._is_application[file] = ORIGINS[file] is _APPLICATION
+        for each in {file, *(outer.f_code.co_filename for outer in _outward(frame))}:  # *file* may be the event loop's.
+            self._is_application[each] = ORIGINS[each] is _APPLICATION
         return _walked(frame)
 
 
 def _awaiting_frame() -> FrameType | None:
-    """Return the first frame behind SQLAlchemy's that awaits the current greenlet; None outside of one."""
+    """Return the first frame that awaits the current greenlet and is not SQLAlchemy's; None outside of one."""
     parent = _greenlets.getcurrent().parent
     if parent is None:
         return None
     frame = parent.gr_frame
     frame = None if frame is None else frame.f_back  # The first is SQLAlchemy's, or the one of another library's loop.
-    while frame is not None and ORIGINS[frame.f_code.co_filename] is _SQLALCHEMY:
+    while frame is not None:
+        origin = ORIGINS[frame.f_code.co_filename]
+        if origin is not _SQLALCHEMY and origin is not _STANDARD:  # A set would compute the hash of each.
+            break
         frame = frame.f_back
     return frame
 

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from types import FrameType
 from weakref import ref
 
 import pytest
@@ -220,6 +221,97 @@ async def test_walk_ends_at_the_loop() -> None:
 
     assert [["task"]] == [names(each) for each in found]
     await engine.dispose()
+
+
+async def _in_task(engine: AsyncEngine) -> list[Place]:
+    async with engine.connect():
+        return used(engine)
+
+
+async def _in_coroutine_of_task(engine: AsyncEngine) -> list[Place]:
+    return await _in_task(engine)
+
+
+async def _in_transaction(engine: AsyncEngine) -> list[Place]:
+    async with engine.begin():
+        return used(engine)
+
+
+async def _in_session(engine: AsyncEngine) -> list[Place]:
+    async with AsyncSession(engine) as session:
+        await session.execute(text("select 1"))
+        return used(engine)
+
+
+@pytest.fixture
+def walked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the frames at which a walk begins from now on."""
+    found: list[str] = []
+    walk = place_module._walked
+
+    def noted(frame: FrameType | None) -> Place:
+        found.append("" if frame is None else frame.f_code.co_name)
+        return walk(frame)
+
+    monkeypatch.setattr(place_module, "_walked", noted)
+    return found
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("work", [_in_task, _in_coroutine_of_task, _in_transaction, _in_session])
+async def test_stack_of_a_task_that_is_known_is_not_walked(
+    work: Callable[[AsyncEngine], Coroutine[None, None, list[Place]]], walked: list[str]
+) -> None:
+    """After a few checkouts only the frames around the application are looked at: a walk costs ten times as much.
+
+    The coroutine of a task has only the event loop as its caller.
+    """
+    engine = create_async_engine("sqlite+aiosqlite://")
+    with pool_exporter.instrument(engine):
+        for _ in range(4):
+            await asyncio.create_task(work(engine))
+        walked.clear()
+        found = await asyncio.create_task(work(engine))
+
+    assert ([], work.__name__) == (walked, names(*found)[-1])
+    await engine.dispose()
+
+
+def _by_core(engine: Engine) -> list[Place]:
+    with engine.connect():
+        return used(engine)
+
+
+def _by_transaction(engine: Engine) -> list[Place]:
+    with engine.begin():
+        return used(engine)
+
+
+def _by_session(engine: Engine) -> list[Place]:
+    with Session(engine) as session:
+        session.execute(text("select 1"))
+        return used(engine)
+
+
+def _by_pool(engine: Engine) -> list[Place]:
+    with contextlib.closing(engine.pool.connect()):
+        return used(engine)
+
+
+WAYS = (_by_core, _by_transaction, _by_session, _by_pool)
+
+
+@pytest.mark.parametrize("work", WAYS)
+def test_stack_that_is_known_is_not_walked(
+    engine: Engine, work: Callable[[Engine], list[Place]], walked: list[str]
+) -> None:
+    """Likewise of each synchronous way, though all of them are in use."""
+    for each in WAYS * 2:
+        outer(lambda each=each: each(engine))  # type: ignore[misc]  # the default binds the value
+    walked.clear()
+    found = outer(lambda: work(engine))
+
+    assert ([], [work.__name__, "<lambda>"]) == (walked, names(*found))  # type: ignore[misc]  # what `work` returns
 
 
 def test_listener_of_sqlalchemy(engine: Engine) -> None:

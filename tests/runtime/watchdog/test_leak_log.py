@@ -15,7 +15,7 @@ CODE = compile("leaked = 1", "/srv/orders/export.py", "exec")
 
 def leak(place: Place = ((CODE, 0),), owner_name: str = "Thread-7", unit: Unit | None = None) -> Leak:
     """Return a use of two seconds that was lost."""
-    return Leak((None, owner_name, unit, place), 2 * SECOND)
+    return Leak(owner_name, unit, place, 2 * SECOND)
 
 
 @pytest.fixture(name="_logged")

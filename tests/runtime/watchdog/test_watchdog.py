@@ -44,7 +44,7 @@ def test_leak_that_comes_with_the_last_look(monkeypatch: pytest.MonkeyPatch) -> 
     """A leak that is noted while the thread is awake is logged before it parks: nothing else may wake it for long."""
     monkeypatch.setattr(module, "start_thread", lambda _: None)
     watchdog = Watchdog()
-    leak = Leak((None, "worker", None, ()), 1)
+    leak = Leak("worker", None, (), 1)
 
     class Leaking(Pool):
         def look(self) -> bool:
@@ -58,24 +58,31 @@ def test_leak_that_comes_with_the_last_look(monkeypatch: pytest.MonkeyPatch) -> 
     assert [True, True, False, False] == found
 
 
-def test_parked_thread_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At rest nothing wakes the thread: no tick comes."""
-    ticks: list[Watchdog] = []
-    tick = Watchdog.tick
+class Gate:
+    """The lock at which the thread parks, and how it was asked for."""
 
-    def counted(watchdog: Watchdog) -> bool:
-        ticks.append(watchdog)
-        return tick(watchdog)
+    def __init__(self) -> None:
+        self._lock, self.calls = threading.Lock(), list[tuple[object, ...]]()
+        self._lock.acquire()
 
-    monkeypatch.setattr(Watchdog, "tick", counted)
+    def acquire(self, *arguments: object) -> None:
+        """Wait for the lock."""
+        self.calls.append(arguments)
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """Let the thread go on."""
+        self._lock.release()
+
+
+def test_parked_thread_waits_without_a_limit() -> None:
+    """At rest nothing wakes the thread: it waits for one lock, and for as long as it takes."""
     watchdog, pool = Watchdog(), Pool()
+    watchdog._gate = gate = Gate()  # type: ignore[assignment]  # a stand-in for the lock
     watchdog.wake(pool)
-    until(False, lambda: watchdog._is_awake)
-    done = len(ticks)
-    threading.Event().wait(5 * module.TICK_SECONDS)
+    until([()], lambda: gate.calls)
 
-    assert done == len(ticks)
-    assert 1 == pool.looks
+    assert (1, False) == (pool.looks, watchdog._is_awake)
 
 
 def test_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
