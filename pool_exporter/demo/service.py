@@ -15,7 +15,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.routing import Route
 
-from pool_exporter import instrument, make_asgi_app, metrics_endpoint
+from pool_exporter import UnitMiddleware, instrument, make_asgi_app, metrics_endpoint
 from pool_exporter.demo import leaks
 from pool_exporter.demo.models import (
     Account,
@@ -44,6 +44,7 @@ def create_app(engine: AsyncEngine) -> FastAPI:
     app.state.monitor = instrument(engine, name="demo")
     app.include_router(router)
     app.include_router(leaks.router)
+    app.add_middleware(UnitMiddleware)  # Reports and metrics name the request that holds a connection.
     app.add_route("/metrics", metrics_endpoint)
     pages = make_asgi_app()
     # Mounted at /, the pages would get every path, and a wrong method would be a 404 instead of a 405.
