@@ -1,9 +1,9 @@
 """Finds the place of a checkout: the first two frames of the application above the pool's `connect()`.
 
-This runs at each checkout. A frame object costs as much as ten attributes, so few are made: the numbers of frames
-between the pool and SQLAlchemy's outermost one are learned, and only what is around that edge is looked at. What does
-not fit is walked frame by frame, and learned. Asynchronous code runs in a greenlet of SQLAlchemy's: the frames of the
-coroutines that await it are those of its parent.
+This runs at each checkout. To find out where one frame belongs costs about 900 instructions, so few are looked at: the
+numbers of frames between the pool and SQLAlchemy's outermost one are learned, and only what is around that edge is
+looked at. What does not fit is walked frame by frame. Asynchronous code runs in a greenlet of SQLAlchemy's: the frames
+of the coroutines that await it are those of its parent.
 
 Rules: a frame whose caller is contextlib's `__enter__` or `__aenter__` is a helper, which counts only where no other
 frame of the application is found; a library's frames count only where there is no helper either. The walk ends where an
@@ -33,6 +33,8 @@ _WALK_MAX: Final = 60
 _BETWEEN_MAX: Final = 12
 """How many frames that are not the application's may be between the first and the second of a place: decorators and
 context managers. Behind a framework's dispatch, the next frame of the application is not the first one's caller."""
+_NEAR_MAX: Final = 5
+"""How many frames behind SQLAlchemy's may be looked at before the whole stack is walked."""
 _DEPTHS_MAX: Final = 4
 _KNOWN_MAX: Final = 2_000
 _CALLER_DEPTH: Final = 3
@@ -109,7 +111,7 @@ class PlaceRecorder:
         if self._mode == "armed" and self.is_on and time.monotonic() > self._armed_until:
             self.is_on = False
 
-    def place(self) -> Place:  # noqa: PLR0911  # each function more is a call at each checkout
+    def place(self) -> Place:  # each function more is a call at each checkout
         """Return the place of a checkout; called by `current_caller`, which the replacement of `connect()` calls."""
         # Written out in full: each call of a function more costs a twentieth of what all this costs.
         frame: FrameType | None  # Declared apart, so that the type checker sees that the first one is a frame.
@@ -119,10 +121,8 @@ class PlaceRecorder:
             if not self._is_application[code.co_filename]:
                 frame = self._first()
                 if frame is None:
-                    return ()
+                    return _walked(sys._getframe(1))
                 code = frame.f_code
-                if not self._is_application[code.co_filename]:
-                    return _walked(frame)
             back = frame.f_back or _awaiting_frame()
             if back is None:
                 return ((code, frame.f_lasti),)
@@ -137,21 +137,17 @@ class PlaceRecorder:
         return self._behind_library(frame, code, caller)
 
     def _first(self) -> FrameType | None:
-        """Return the first frame that is neither SQLAlchemy's nor the standard library's."""
+        """Return the first frame of the application; None if it is not where one is expected."""
         for depth in self._depths:
             try:
                 edge = sys._getframe(depth)
             except ValueError:  # The stack is not that deep.
                 continue
             if ORIGINS[edge.f_code.co_filename] is _SQLALCHEMY:
-                frame = edge.f_back
-                if frame is None:
-                    return _awaiting_frame()
-                while ORIGINS[frame.f_code.co_filename] is _STANDARD and frame.f_back is not None:
-                    frame = frame.f_back  # Of contextlib, as under `engine.begin()`.
-                if ORIGINS[frame.f_code.co_filename] is not _SQLALCHEMY:
+                frame = _near(edge.f_back)
+                if frame is not None:
                     return frame
-        return self._learn(sys._getframe(_CALLER_DEPTH))
+        return _near(self._learn(sys._getframe(_CALLER_DEPTH)))
 
     def _learn(self, frame: FrameType) -> FrameType | None:
         """Note the depth of SQLAlchemy's outermost frame above *frame*, seen from `_first()`; return what is behind it.
@@ -168,7 +164,7 @@ class PlaceRecorder:
                 edge = depth
             back = back.f_back
         self._depths = [edge, *(each for each in self._depths if each != edge)][:_DEPTHS_MAX]
-        return back or _awaiting_frame()
+        return back
 
     def _behind_library(self, frame: FrameType, code: CodeType, caller: CodeType) -> Place:
         """Return the place that begins at *frame*, which code that is not the application's has called."""
@@ -189,6 +185,28 @@ class PlaceRecorder:
         for each in {file, *(outer.f_code.co_filename for outer in _outward(frame))}:  # *file* may be the event loop's.
             self._is_application[each] = ORIGINS[each] is _APPLICATION
         return _walked(frame)
+
+
+def _near(frame: FrameType | None) -> FrameType | None:
+    """Return the first frame of the application from *frame* on, behind a few of libraries; None if there is none.
+
+    Such are contextlib's under `engine.begin()`, and those of a session class that derives from SQLAlchemy's. At the
+    end of a greenlet the frames that await it follow.
+    """
+    is_outside = False
+    for _ in range(_NEAR_MAX):
+        if frame is None:
+            if is_outside:
+                break
+            is_outside, frame = True, _awaiting_frame()
+            continue
+        origin = ORIGINS[frame.f_code.co_filename]
+        if origin is _APPLICATION:
+            return frame
+        if origin is _SQLALCHEMY or origin is _LOOP:
+            break
+        frame = frame.f_back
+    return None
 
 
 def _awaiting_frame() -> FrameType | None:

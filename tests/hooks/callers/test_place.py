@@ -13,6 +13,9 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
+from sqlmodel import Session as SqlmodelSession
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession as AsyncSqlmodelSession
 
 import pool_exporter
 from pool_exporter.hooks.callers import place as place_module
@@ -243,6 +246,12 @@ async def _in_session(engine: AsyncEngine) -> list[Place]:
         return used(engine)
 
 
+async def _in_session_of_a_library(engine: AsyncEngine) -> list[Place]:
+    async with AsyncSqlmodelSession(engine) as session:
+        await session.exec(select(1))
+        return used(engine)
+
+
 @pytest.fixture
 def walked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of the frames at which a walk begins from now on."""
@@ -258,7 +267,9 @@ def walked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("work", [_in_task, _in_coroutine_of_task, _in_transaction, _in_session])
+@pytest.mark.parametrize(
+    "work", [_in_task, _in_coroutine_of_task, _in_transaction, _in_session, _in_session_of_a_library]
+)
 async def test_stack_of_a_task_that_is_known_is_not_walked(
     work: Callable[[AsyncEngine], Coroutine[None, None, list[Place]]], walked: list[str]
 ) -> None:
@@ -293,12 +304,13 @@ def _by_session(engine: Engine) -> list[Place]:
         return used(engine)
 
 
-def _by_pool(engine: Engine) -> list[Place]:
-    with contextlib.closing(engine.pool.connect()):
+def _by_session_of_a_library(engine: Engine) -> list[Place]:
+    with SqlmodelSession(engine) as session:
+        session.exec(select(1))
         return used(engine)
 
 
-WAYS = (_by_core, _by_transaction, _by_session, _by_pool)
+WAYS = (_by_core, _by_transaction, _by_session, _by_session_of_a_library)
 
 
 @pytest.mark.parametrize("work", WAYS)
