@@ -6,7 +6,7 @@ Only values are here. Nothing may be computed, and no value refers to an object 
 from dataclasses import dataclass, field
 
 from pool_exporter.diagnosis.evidence import Evidence
-from pool_exporter.diagnosis.values import Holder, Waiter
+from pool_exporter.metrics.holders import Holder, Waiter
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import sqlalchemy
 
 from pool_exporter.diagnosis.activity import activity_of
 from pool_exporter.diagnosis.frames import Frame
-from pool_exporter.diagnosis.values import ACTIVITIES
+from pool_exporter.metrics.holders import ACTIVITIES
 
 SQLALCHEMY = Path(sqlalchemy.__file__).parent
 

@@ -16,7 +16,7 @@ from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from pool_exporter.diagnosis.driver_state import transaction_of
-from pool_exporter.diagnosis.values import TRANSACTIONS
+from pool_exporter.metrics.holders import TRANSACTIONS
 
 
 def test_sqlite3() -> None:

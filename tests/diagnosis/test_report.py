@@ -9,8 +9,8 @@ from pool_exporter.diagnosis.examination import Examination
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.report import GROUPS_MAX, WAITERS_MAX, diagnosis
 from pool_exporter.diagnosis.texts.wording import WIDTH
-from pool_exporter.diagnosis.values import Holder, Waiter
 from pool_exporter.diagnosis.verdict import VERDICTS
+from pool_exporter.metrics.holders import Holder, Waiter
 
 EACH_VERDICT = pytest.mark.parametrize("name", VERDICTS)
 PLACE = "orders/export.py:88 in export_row < orders/api.py:41 in post_export"

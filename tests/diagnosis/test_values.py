@@ -5,7 +5,8 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from pool_exporter.diagnosis.evidence import Evidence
-from pool_exporter.diagnosis.values import Diagnosis, Holder, Waiter
+from pool_exporter.diagnosis.values import Diagnosis
+from pool_exporter.metrics.holders import Holder, Waiter
 
 FIELDS = {
     Diagnosis: {"pool", "at", "verdict", "summary", "holders", "waiters", "notes"},

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pool_exporter import metrics
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
 from pool_exporter.metrics.health import DirectoryHealth, PushHealth
+from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.metric import Label, Metric
 from pool_exporter.metrics.pool_metrics import BUCKETS
@@ -67,7 +68,7 @@ EXAMPLES: tuple[Any, ...] = (
 SIGNED = {("PoolSnapshot", "accounting_drift")}
 UNBOUNDED = {("Backend", "age_seconds_max"), ("ServerSnapshot", "budget")}
 FLAGS = {("ServerSnapshot", "up"), ("Snapshot", "web_config_stale")}
-NO_SNAPSHOTS = {Label, Metric}
+NO_SNAPSHOTS = {Holder, Label, Metric, PoolReport, ProcessReport, Waiter}
 
 
 def number_paths(example: Any) -> Iterator[Path]:

@@ -21,7 +21,7 @@ from pool_exporter.diagnosis.examining.waits import Waits, waiter_values, waits_
 from pool_exporter.diagnosis.frames import text_of
 from pool_exporter.diagnosis.idle_workers import is_idle_worker
 from pool_exporter.diagnosis.locate import Stacks
-from pool_exporter.diagnosis.values import Holder
+from pool_exporter.metrics.holders import Holder
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS
 from pool_exporter.state import layout
 from pool_exporter.state.checkout_details import read_server_pid

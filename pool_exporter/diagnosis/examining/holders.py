@@ -11,8 +11,8 @@ from pool_exporter.diagnosis.activity import ENDED, EXECUTING, OWN_CODE, UNKNOWN
 from pool_exporter.diagnosis.examining.scene import Doing, Scene, is_past
 from pool_exporter.diagnosis.examining.span_names import span_name_of
 from pool_exporter.diagnosis.frames import Frames, is_application, text_of, text_of_code
-from pool_exporter.diagnosis.values import BETWEEN_FRAMES, Holder
 from pool_exporter.hooks.checkout_owner import is_finished, name_of
+from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder
 from pool_exporter.state.connection import Connection
 from pool_exporter.units import Unit
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from pool_exporter.diagnosis.evidence import look_seconds
 from pool_exporter.diagnosis.examining.holders import place_text
-from pool_exporter.diagnosis.values import Waiter
 from pool_exporter.hooks.checkout_owner import name_of
+from pool_exporter.metrics.holders import Waiter
 from pool_exporter.state import waiters as waiting
 from pool_exporter.state.connection import Connection
 from pool_exporter.state.layout import SECOND

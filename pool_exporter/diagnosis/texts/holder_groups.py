@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pool_exporter.diagnosis.texts.wording import LABEL, counted, duration, kept, kept_frames, paragraph, unkept
-from pool_exporter.diagnosis.values import BETWEEN_FRAMES, Holder, Waiter
+from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, Waiter
 
 SHOWN_MAX: Final = 3
 """Most names or process ids that are shown of one group."""

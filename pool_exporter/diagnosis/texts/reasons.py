@@ -12,7 +12,7 @@ from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.examination import Examination
 from pool_exporter.diagnosis.texts.holder_groups import kept_place
 from pool_exporter.diagnosis.texts.wording import counted, duration, kept, kept_frames
-from pool_exporter.diagnosis.values import Holder
+from pool_exporter.metrics.holders import Holder
 
 Reason: TypeAlias = Callable[[Evidence], str]
 

@@ -23,8 +23,9 @@ from pool_exporter.diagnosis.texts.wording import (
     paragraph,
     unkept,
 )
-from pool_exporter.diagnosis.values import BETWEEN_FRAMES, Diagnosis, Waiter
+from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.diagnosis.verdict import verdict
+from pool_exporter.metrics.holders import BETWEEN_FRAMES, Waiter
 
 GROUPS_MAX: Final = 5
 """Most groups of holders on the screen."""

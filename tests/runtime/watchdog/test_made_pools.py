@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from pool_exporter.diagnosis.examination import Examination
-from pool_exporter.diagnosis.values import Holder
+from pool_exporter.metrics.holders import Holder
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.watchdog.made_pools import MadePools, note_of_many
 

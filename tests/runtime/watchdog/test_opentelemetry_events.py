@@ -11,7 +11,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from pool_exporter.diagnosis.evidence import Evidence
-from pool_exporter.diagnosis.values import Diagnosis, Holder
+from pool_exporter.diagnosis.values import Diagnosis
+from pool_exporter.metrics.holders import Holder
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.watchdog.opentelemetry_events import NAME, add_span_event, emit_log_record
 

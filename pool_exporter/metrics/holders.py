@@ -1,0 +1,120 @@
+"""What holds and what waits for connections, and the last report about a pool: of one process at one moment.
+
+Pure values; nothing here may know where they come from or how they are shown. Each place is a text such as
+"orders/api.py:42 in create_order". No value refers to an object of the application.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pool_exporter.metrics.identity import PoolIdentity
+
+ACTIVITIES: Final = ("executing", "opening", "waiting_for_pool", "own_code", "ended", "unknown")
+"""What a holder does: see `Holder.activity`."""
+BETWEEN_FRAMES: Final = " < "
+"""What separates the frames of a place, the innermost of which is first."""
+PROCESS_STATES: Final = ("living", "frozen", "ended")
+"""The states of a process: see `ProcessReport.state`."""
+TRANSACTIONS: Final = ("idle", "active", "in_transaction", "unknown")
+"""The states of a connection that a driver reports: see `Holder.transaction`."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """One connection that is checked out.
+
+    Attributes:
+        seconds: For how long it has been checked out.
+        place: Where it was checked out, "" if that is unknown: the first two frames of the application, innermost
+            first, separated by " < ".
+        unit: The unit of work that it is checked out for, such as "POST /orders"; "" without one.
+        unit_code: The unit's function: the endpoint, or the task's function; "" if it is unknown.
+        activity: What its owner does, one of `ACTIVITIES`.
+        now: Up to four frames of the application where its owner is now, innermost first.
+        owner: The name of the task, thread or greenlet that checked out.
+        is_owner_alive: Whether that has not ended.
+        transaction: The connection's state as the driver reports it, one of `TRANSACTIONS`.
+        server_pid: The server's process or thread id of the connection; None if it is unknown.
+        is_lost: Whether no code is left that would return it.
+        is_long: Whether its unit was declared with `long=True`; then it is in none of the counts.
+    """
+
+    seconds: float
+    place: str = ""
+    unit: str = ""
+    unit_code: str = ""
+    activity: str = "unknown"
+    now: tuple[str, ...] = ()
+    owner: str = ""
+    is_owner_alive: bool = True
+    transaction: str = "unknown"
+    server_pid: int | None = None
+    is_lost: bool = False
+    is_long: bool = False
+
+
+@dataclass(frozen=True)
+class Waiter:
+    """One caller that waits for a connection of the pool.
+
+    Attributes:
+        seconds: For how long it has waited.
+        place: Where it called `connect()`, as `Holder.place`.
+        unit: The unit of work that it runs for, "" without one.
+        owner: The name of the task, thread or greenlet that waits.
+        holds: How many connections of this pool its unit has already; without a unit, its owner.
+    """
+
+    seconds: float
+    place: str = ""
+    unit: str = ""
+    owner: str = ""
+    holds: int = 0
+
+
+@dataclass(frozen=True)
+class PoolReport:
+    """One pool of one process: its holders, its waiters, and the last diagnosis that was made of it.
+
+    Attributes:
+        pool: Which pool.
+        holders: What holds connections, oldest first.
+        waiters: What waits for a connection, oldest first.
+        verdict: The last diagnosis' verdict, one of `diagnosis.verdict.VERDICTS`; "" when none was made.
+        summary: That verdict and its numbers in one line, "" without one.
+        advice: What to do, one sentence each.
+        verdict_at: When that diagnosis was made, in seconds of Unix time; 0.0 without one.
+        notes: What else was seen, one sentence each.
+    """
+
+    pool: PoolIdentity
+    holders: tuple[Holder, ...] = ()
+    waiters: tuple[Waiter, ...] = ()
+    verdict: str = ""
+    summary: str = ""
+    advice: tuple[str, ...] = ()
+    verdict_at: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProcessReport:
+    """The pools of one process, as that process last described them.
+
+    Attributes:
+        pid: The process' id as it sees itself: in another namespace another process may have it.
+        service: The service's name, "" without one.
+        instance: The worker's id within the service, "" without one.
+        state: One of `PROCESS_STATES`: "frozen" is a process that exists and whose heartbeat has stopped.
+        heartbeat_age_seconds: Time since the last heartbeat; 0.0 in the process itself.
+        seen_at: When the holders were read in the process, in seconds of Unix time: their ages are of that moment.
+        pools: One entry a pool, in the order in which they were instrumented.
+    """
+
+    pid: int
+    service: str = ""
+    instance: str = ""
+    state: str = "living"
+    heartbeat_age_seconds: float = 0.0
+    seen_at: float = 0.0
+    pools: tuple[PoolReport, ...] = ()
