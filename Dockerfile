@@ -13,6 +13,7 @@ COPY deploy/requirements-build.txt deploy/requirements.txt deploy/requirements-d
 RUN python -m venv /opt/build && /opt/build/bin/pip install --require-hashes --requirement requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY pool_exporter ./pool_exporter
+COPY docs/runbooks ./docs/runbooks
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --no-binary=:none: --wheel-dir /wheels .
 
 # Compiled here, because the file system is read-only at run time: the program starts in half of the time.

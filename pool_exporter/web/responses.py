@@ -12,13 +12,13 @@ from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
 
-from prometheus_client import exposition as text
+from prometheus_client import exposition
 from prometheus_client.core import Metric as Family
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from pool_exporter.metrics.snapshot import Source
-from pool_exporter.web import page
+from pool_exporter.web import page, runbooks
 from pool_exporter.web.content_negotiation import (
     OPENMETRICS_1_0_0,
     TEXT_0_0_4,
@@ -99,7 +99,7 @@ def respond(request: Request, source: Source) -> Response:
 
 def takes_snapshot(path: str, metrics: str = METRICS) -> bool:
     """Return whether the answer needs a snapshot, so that it is made one at a time and never on an event loop."""
-    return _handler(path, metrics) not in (None, _healthy)
+    return _handler(path, metrics) not in (None, _healthy, _runbook)
 
 
 def line(status: int, message: str, *headers: tuple[str, str]) -> Response:
@@ -111,6 +111,8 @@ _Handler = Callable[[Request, Source], Response]
 
 
 def _handler(path: str, metrics: str) -> _Handler | None:
+    if path.startswith(runbooks.PREFIX):
+        return None if runbooks.text(path) is None else _runbook
     return _metrics if path == metrics else None if path == METRICS else _HANDLERS.get(path)
 
 
@@ -162,6 +164,16 @@ def _ready(_: Request, source: Source) -> Response:
     return line(200, "ready")
 
 
+def _runbook(request: Request, _: Source) -> Response:
+    """Answer with a page where HTML is accepted, as browsers do, and with the Markdown text elsewhere."""
+    text = runbooks.text(request.path) or ""
+    if "text/html" in request.accept:
+        body = runbooks.page(text).encode()
+        policy = ("Content-Security-Policy", page.SECURITY_POLICY)
+        return _response(200, "text/html; charset=utf-8", body, policy, ("Vary", "Accept"))
+    return _response(200, _PLAIN, text.encode(), ("Vary", "Accept"))
+
+
 _HANDLERS: Final[Mapping[str, _Handler]] = {
     STATUS_PAGE: _status_page,
     HEALTHY: _healthy,
@@ -180,8 +192,8 @@ class _Families(Collector):
 
 
 _ENCODERS: Final[Mapping[Format, Callable[[Collector], bytes]]] = {
-    TEXT_0_0_4: text.generate_latest,
-    TEXT_1_0_0: text.generate_latest,
+    TEXT_0_0_4: exposition.generate_latest,
+    TEXT_1_0_0: exposition.generate_latest,
     # The package's metric names are legal, so every escaping prints the same; this one takes two thirds of the time.
     OPENMETRICS_1_0_0: partial(openmetrics.generate_latest, escaping=openmetrics.ALLOWUTF8),
 }
