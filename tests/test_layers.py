@@ -64,7 +64,7 @@ WING_FILES_MAX = 16
 CHAIN_MAX = 12
 """The design's bound: the number of levels."""
 
-LATER = {"advice"}
+LATER: set[str] = set()
 """Rows of the table for wings that do not exist yet."""
 
 

@@ -1,0 +1,238 @@
+"""How large one pool should be: the least size that meets a target, and when a larger one would not help.
+
+`advise` is a pure function of the traffic of a period; `queueing` has the formulas. The answer is for one pool: where a
+number of workers have a pool each, the load is taken to be spread evenly over them.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from pool_exporter.advice.queueing import Queue
+from pool_exporter.advice.traffic import Totals, variability
+
+NOT_BY_SIZE: Final = (
+    *("leak", "lost_places", "self_deadlock", "threads_deadlock", "loop_waits", "loop_blocked"),
+    *("held_in_own_code", "locks", "server_full", "server_down", "slow_queries"),
+)
+"""The verdicts whose cause a larger pool does not remove. What fills a pool of 5 for one of them fills one of 50."""
+
+USES_FOR_TAILS: Final = 1000
+"""Fewer uses than this say little about the slowest hundredth."""
+
+_HELD_RATIO: Final = 1.5
+_SHRINK_RATIO: Final = 0.5
+"""A pool of which never more than this part was used or waited for is too large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a size has to meet.
+
+    Attributes:
+        wait_seconds: The longest wait of `quantile` of the callers.
+        quantile: Between 0 and 1.
+        utilisation: The largest part of the connections that may be used on average.
+    """
+
+    wait_seconds: float = 0.05
+    quantile: float = 0.99
+    utilisation: float = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The load of one pool, or of the pools of one identity in `pools` workers, in a period.
+
+    Attributes:
+        grown: By how much the counters grew in the period, over all workers.
+        seconds: How long the period was.
+        size: The limit of each pool, pool_size + max_overflow; None if there is none.
+        pools: In how many workers there is a pool of this identity.
+        orphaned: Connections that are held and that no code would return, at the end of the period.
+        highest: The most connections that were used and callers that waited at once, if a peak of many days is known.
+        use_rises: Whether uses take longer while more connections are used.
+    """
+
+    grown: Totals
+    seconds: float
+    size: int | None
+    pools: int = 1
+    orphaned: int = 0
+    highest: float | None = None
+    use_rises: bool = False
+
+    @property
+    def arrivals_per_second(self) -> float:
+        """Callers of `connect()` a second, of each pool."""
+        return self.grown.arrivals / self.seconds / self.pools
+
+    @property
+    def mean_use_seconds(self) -> float:
+        """The mean of the use times that ended; without one, 0."""
+        return self.grown.use_seconds / self.grown.ended if self.grown.ended else 0.0
+
+    @property
+    def offered(self) -> float:
+        """The offered load of each pool in Erlangs: how many connections would be used on average if none waited."""
+        return self.arrivals_per_second * self.mean_use_seconds
+
+    def queue(self, connections: int) -> Queue:
+        """Return this load on a pool of that many connections."""
+        return Queue(self.offered, connections, self.mean_use_seconds, variability(self.grown.uses))
+
+    @property
+    def is_held(self) -> bool:
+        """Whether more connections were used than the uses that ended account for: some are not returned."""
+        used = self.grown.used_seconds / self.seconds / self.pools
+        return used > self.offered * _HELD_RATIO + 1
+
+
+@dataclass(frozen=True, slots=True)
+class SizeAdvice:
+    """What to do with the size of one pool.
+
+    Attributes:
+        arrivals_per_second: Callers of `connect()` a second.
+        mean_use_seconds: How long a connection is used on average.
+        offered: The offered load in Erlangs.
+        size: The limit now, None without one.
+        recommended: The limit to set; None if it cannot be computed.
+        wait_now_seconds: The wait at the target's quantile now, predicted; None without a limit.
+        wait_recommended_seconds: The same with the recommended limit.
+        binding: Which number decided: "wait", "utilisation", "not_by_size", "use_time", "peak", "threads", "nested" or
+            "idle".
+        reason: Why, in a sentence.
+        notes: What limits the answer, a sentence each.
+    """
+
+    arrivals_per_second: float
+    mean_use_seconds: float
+    offered: float
+    size: int | None
+    recommended: int | None
+    wait_now_seconds: float | None
+    wait_recommended_seconds: float | None
+    binding: str
+    reason: str
+    notes: tuple[str, ...] = ()
+
+
+def least_size(load: Load, target: Target) -> tuple[int, str]:
+    """Return the least number of connections that meets *target*, and which of its numbers decided.
+
+    Returns:
+        The size, and "wait" or "utilisation".
+    """
+    by_use = max(1, math.ceil(load.offered / target.utilisation - 1e-9))
+    size = max(by_use, math.floor(load.offered) + 1)  # With a load of `size` or more the queue grows for ever.
+    while load.queue(size).wait_quantile_seconds(target.quantile) > target.wait_seconds:
+        size += 1
+    return size, "utilisation" if size == by_use else "wait"
+
+
+def advise(load: Load, target: Target | None = None, threads: int | None = None) -> SizeAdvice:
+    """Return what to do with the size of the pool that has this *load*.
+
+    Args:
+        load: The load of the busiest time, of all workers.
+        target: What the size has to meet; by default 99 % of the callers wait at most 50 ms, and 80 % is used.
+        threads: How many threads each worker has that use the pool, if they are limited: no more connections than
+            that are ever used, unless one thread needs two.
+    """
+    target = target or Target()
+    if not load.grown.ended:
+        return _advice(load, target, load.size, "idle", _unused(load))
+    size, binding = least_size(load, target)
+    if load.size is not None and size > load.size and (cause := _not_by_size(load)):
+        return _advice(load, target, load.size, *cause)
+    size, binding = _bounded(load, size, binding, threads)
+    return _advice(load, target, size, binding, _reason(load, target, size, binding))
+
+
+def _not_by_size(load: Load) -> tuple[str, str] | None:
+    """Return why a larger pool would not help, as binding and reason; None if it would."""
+    seen = sorted(verdict for verdict in NOT_BY_SIZE if load.grown.verdicts.get(verdict, 0) > 0)
+    if load.orphaned:
+        seen = sorted({*seen, "leak"})
+    if seen:
+        return (
+            "not_by_size",
+            f"Do not grow: {', '.join(seen)} filled the pool, and would fill a larger one. Mend that first.",
+        )
+    if load.is_held:
+        return (
+            "not_by_size",
+            "Do not grow: connections are held beyond the window and fill a larger pool too. Find what holds them.",
+        )
+    if load.use_rises:
+        return (
+            "use_time",
+            "Do not grow: uses take longer while more connections are used, so the server is the limit.",
+        )
+    return None
+
+
+def _bounded(load: Load, size: int, binding: str, threads: int | None) -> tuple[int, str]:
+    """Return *size* within what is known of the peak, of nested checkouts and of the threads."""
+    if threads is not None and load.grown.nested > 0 and size < threads + 1:
+        return threads + 1, "nested"  # Each thread may have one and want a second: one more lets the first go on.
+    if threads is not None and not load.grown.nested and size > threads:
+        return threads, "threads"
+    if load.size is None or size >= load.size or load.highest is None:
+        return size, binding
+    if load.highest > _SHRINK_RATIO * load.size:
+        return load.size, "peak"
+    return max(size, math.ceil(load.highest)), binding
+
+
+def _unused(load: Load) -> str:
+    if load.orphaned or load.is_held:
+        return "No connection was returned in this window, although some are held: find what holds them."
+    return "No connection was returned in this window: nothing to compute from."
+
+
+def _reason(load: Load, target: Target, size: int, binding: str) -> str:
+    wait = f"p{target.quantile * 100:g} wait of at most {target.wait_seconds * 1000:g} ms"
+    texts = {
+        "wait": f"{size} is the least size for a {wait}",
+        "utilisation": f"{size} is the least size of which at most {target.utilisation:.0%} is used on average",
+        "nested": f"Units of work ask for a second connection: with fewer than {size} all threads can wait at once",
+        "threads": f"More than {size} are never used, because the worker has no more threads",
+        "peak": f"The load needs fewer, but at its peak the pool used or was asked for {load.highest or 0:g}",
+    }
+    change = "keep it" if size == load.size else "no limit is set" if load.size is None else f"now {load.size}"
+    return f"{texts[binding]}; {change}."
+
+
+def _notes(load: Load, target: Target) -> tuple[str, ...]:
+    notes = []
+    if 0 < load.grown.ended < USES_FOR_TAILS:
+        notes.append(
+            f"Only {load.grown.ended:.0f} uses ended in the window: take a busier or longer one "
+            f"for a p{target.quantile * 100:g}."
+        )
+    if load.grown.nested > 0:
+        notes.append(
+            "Units of work asked for a second connection while they held one: that can deadlock at any size below "
+            "the number of units at once."
+        )
+    return tuple(notes)
+
+
+def _advice(load: Load, target: Target, size: int | None, binding: str, reason: str) -> SizeAdvice:
+    def wait(connections: int | None) -> float | None:
+        return load.queue(connections).wait_quantile_seconds(target.quantile) if connections else None
+
+    return SizeAdvice(
+        arrivals_per_second=load.arrivals_per_second,
+        mean_use_seconds=load.mean_use_seconds,
+        offered=load.offered,
+        size=load.size,
+        recommended=size,
+        wait_now_seconds=wait(load.size),
+        wait_recommended_seconds=wait(size),
+        binding=binding,
+        reason=reason,
+        notes=_notes(load, target),
+    )

@@ -1,0 +1,105 @@
+"""What callers asked of one pool in a period, as the difference of its counters at two moments.
+
+Sizes are computed from it alone, so that a shared directory, a page of metrics and a Prometheus give the same answer.
+Nothing here may know an output format, a file or a clock.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS
+from pool_exporter.metrics.snapshot import PoolSnapshot
+
+_WIDEST: Final = 2.0
+"""The last bucket has no upper bound: it is taken to end at this multiple of the last bound."""
+_NARROWEST: Final = 2.5
+"""The first bucket begins at 0, which has no logarithm: it is taken to begin at its upper bound divided by this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The counters of one pool, or of the pools of one identity in all workers, at one moment or grown in a period.
+
+    Attributes:
+        arrivals: Callers of `connect()`: those that have or got a connection, failed, or wait.
+        timeouts: Callers that timed out.
+        use_seconds: The sum of the use times that have ended.
+        uses: How many use times are in each bucket of `BOUNDS_SECONDS`, not cumulated.
+        used_seconds: Time that connections were used, open uses included.
+        nested: Callers whose unit of work held a connection of the pool already.
+        verdicts: Reports by verdict.
+    """
+
+    arrivals: float
+    timeouts: float
+    use_seconds: float
+    uses: tuple[float, ...]
+    used_seconds: float
+    nested: float = 0.0
+    verdicts: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> float:
+        """How many uses have ended."""
+        return sum(self.uses)
+
+    def since(self, before: "Totals") -> "Totals":
+        """Return by how much the counters have grown since *before*.
+
+        Raises:
+            ValueError: A counter has fallen, because the process was started again in between.
+        """
+        grown = Totals(
+            arrivals=self.arrivals - before.arrivals,
+            timeouts=self.timeouts - before.timeouts,
+            use_seconds=self.use_seconds - before.use_seconds,
+            uses=tuple(now - then for now, then in zip(self.uses, before.uses, strict=True)),
+            used_seconds=self.used_seconds - before.used_seconds,
+            nested=self.nested - before.nested,
+            verdicts={verdict: now - before.verdicts.get(verdict, 0.0) for verdict, now in self.verdicts.items()},
+        )
+        if min(grown.timeouts, grown.use_seconds, *grown.uses) < 0:
+            raise ValueError("its counters have fallen: the process was started again within the window")
+        return grown
+
+
+def totals_of(pool: PoolSnapshot) -> Totals:
+    """Return the counters of *pool*."""
+    failures = sum(count for kind, count in pool.acquire_failures.items() if kind != "timeout")
+    verdicts = pool.counters["exhaustions"]
+    nested = pool.counters["nested_acquires"]
+    return Totals(
+        arrivals=pool.wait_time.count + failures + pool.pending,  # Attempts: under saturation few of them succeed.
+        timeouts=pool.timeouts,
+        use_seconds=pool.use_time.sum,
+        uses=tuple(pool.use_time.buckets),
+        used_seconds=pool.used_seconds,
+        nested=nested if isinstance(nested, int) else 0,
+        verdicts=verdicts if isinstance(verdicts, Mapping) else {},
+    )
+
+
+def variability(buckets: Sequence[float]) -> float:
+    """Return the squared coefficient of variation of the times in *buckets*, whose bounds are `BOUNDS_SECONDS`.
+
+    Within a bucket the times are taken to be spread evenly over the logarithm, as sizes of many kinds are. For
+    exponential times it gives about 1.2 instead of 1, for constant times at most 0.1 instead of 0. Without any time
+    it is 1.
+    """
+    count = sum(buckets)
+    if not count:
+        return 1.0
+    first = second = 0.0
+    for number, (low, high) in zip(buckets, _ranges(), strict=True):
+        width = math.log(high / low)
+        first += number * (high - low) / width
+        second += number * (high * high - low * low) / (2 * width)
+    return max(0.0, second * count / (first * first) - 1)
+
+
+def _ranges() -> list[tuple[float, float]]:
+    highs = (*BOUNDS_SECONDS, BOUNDS_SECONDS[-1] * _WIDEST)
+    lows = (BOUNDS_SECONDS[0] / _NARROWEST, *BOUNDS_SECONDS)
+    return list(zip(lows, highs, strict=True))

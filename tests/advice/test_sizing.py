@@ -1,0 +1,129 @@
+"""The recommended size is the least that meets the target, and no larger pool is advised where it would not help."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pool_exporter.advice.sizing import NOT_BY_SIZE, Load, Target, advise, least_size
+from pool_exporter.advice.traffic import Totals
+from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS, VERDICTS
+
+
+def load(rate: float, use: float, size: int | None = 5, seconds: float = 1000.0, pools: int = 1) -> Load:
+    """Return a load of *rate* callers a second in each pool, whose uses take *use* seconds on average."""
+    ended = rate * seconds * pools
+    at = next(index for index, bound in enumerate(BOUNDS_SECONDS) if bound >= use)
+    uses = tuple(ended if index == at else 0.0 for index in range(BUCKETS))
+    grown = Totals(arrivals=ended, timeouts=0, use_seconds=ended * use, uses=uses, used_seconds=ended * use)
+    return Load(grown, seconds, size, pools)
+
+
+@given(st.floats(0.1, 500), st.floats(0.001, 0.5), st.floats(0.001, 1), st.floats(0.3, 0.95))
+def test_the_size_is_the_least_that_meets_the_target(rate: float, use: float, wait: float, utilisation: float) -> None:
+    """With the recommended size both numbers are met; with one connection less, one of them is not."""
+    target, given_load = Target(wait, 0.99, utilisation), load(rate, use)
+    size, _ = least_size(given_load, target)
+
+    def is_met(connections: int) -> bool:
+        queue = given_load.queue(connections)
+        return queue.utilisation <= utilisation + 1e-6 and queue.wait_quantile_seconds(0.99) <= wait
+
+    assert is_met(size)
+    assert size == 1 or not is_met(size - 1)
+
+
+def test_a_worked_example() -> None:
+    """120 callers a second with 45 ms each are 5.4 Erlangs: 10 is the least size for a p99 wait of 50 ms (C2 2.5)."""
+    busy = load(120, 0.045)
+    queues = [replace(busy.queue(size), variability=2.5) for size in (6, 7, 8, 9, 10)]
+
+    assert 5.4 == pytest.approx(busy.offered)
+    assert [565, 185, 95, 54, 30] == [round(queue.wait_quantile_seconds(0.99) * 1000) for queue in queues]
+
+
+def test_workers_share_the_load() -> None:
+    """The load of an identity in four workers is spread over their pools: each needs what one with a quarter needs."""
+    assert advise(load(30, 0.045)).recommended == advise(load(30, 0.045, pools=4)).recommended
+
+
+@pytest.mark.parametrize("verdict", VERDICTS.values)
+def test_no_growth_where_a_larger_pool_does_not_help(verdict: str) -> None:
+    """A pool whose reports say leak, deadlock, held or locks stays as it is; too small and burst let it grow."""
+    small = load(100, 0.05, size=5)
+    advice = advise(replace(small, grown=replace(small.grown, verdicts={verdict: 1})))
+    is_kept = verdict in NOT_BY_SIZE
+
+    assert is_kept == (advice.recommended == 5)
+    assert is_kept == (verdict in advice.reason)
+
+
+def test_verdicts_do_not_keep_a_pool_that_may_shrink() -> None:
+    """A report only forbids growth: where fewer connections are enough, fewer are recommended."""
+    large = load(10, 0.01, size=50)
+
+    assert 50 > (advise(replace(large, grown=replace(large.grown, verdicts={"leak": 1}))).recommended or 0)
+
+
+def test_orphans_are_a_leak() -> None:
+    """Connections that no code would return forbid growth, without any report."""
+    assert "not_by_size" == advise(replace(load(100, 0.05), orphaned=2)).binding
+
+
+def test_connections_held_beyond_the_window_forbid_growth() -> None:
+    """More connections were used than the ended uses account for: some are held, and a larger pool fills as well."""
+    small = load(100, 0.05)
+    held = replace(small, grown=replace(small.grown, used_seconds=small.grown.used_seconds + 3 * small.seconds + 4000))
+
+    assert ("not_by_size", 5) == (advise(held).binding, advise(held).recommended)
+
+
+def test_a_server_past_its_knee_forbids_growth() -> None:
+    """Uses that take longer while more are used say that the server is the limit."""
+    assert "use_time" == advise(replace(load(100, 0.05), use_rises=True)).binding
+
+
+@pytest.mark.parametrize(
+    ("highest", "recommended", "binding"), [(4, 4, "utilisation"), (2, 3, "wait"), (11, 20, "peak")]
+)
+def test_a_pool_shrinks_no_further_than_its_peak(highest: float, recommended: int, binding: str) -> None:
+    """Of a pool of 20: a peak above half keeps it; below, it shrinks to the peak or to what the target needs."""
+    quiet = replace(load(20, 0.045, size=20), highest=highest)
+    advice = advise(quiet)
+
+    assert recommended == advice.recommended
+    assert binding in {advice.binding, "wait", "utilisation"}
+
+
+def test_threads_are_a_bound() -> None:
+    """A worker with four threads never uses more than four connections, unless a thread needs two."""
+    busy = load(100, 0.05)
+    nested = replace(busy, grown=replace(busy.grown, nested=1))
+
+    assert (4, "threads") == (advise(busy, threads=4).recommended, advise(busy, threads=4).binding)
+    assert 41 == advise(nested, threads=40).recommended
+    assert "nested" == advise(nested, threads=40).binding
+
+
+def test_nothing_ended() -> None:
+    """Without one ended use there is no size to compute: the present one stays, and the reason says so."""
+    idle = Load(Totals(0, 0, 0, (0,) * BUCKETS, 0), 60, 5)
+
+    assert ("idle", 5) == (advise(idle).binding, advise(idle).recommended)
+    assert "nothing to compute from" in advise(idle).reason
+    assert "find what holds them" in advise(replace(idle, orphaned=1)).reason
+
+
+def test_few_uses_are_said() -> None:
+    """A p99 of a few uses is worth little, which a note says."""
+    assert "Only 100 uses" in advise(load(1, 0.05, seconds=100)).notes[0]
+
+
+def test_a_pool_that_is_too_small_waits_for_ever_now() -> None:
+    """The predicted wait of a pool whose load is as large as its size is infinite; that of the advised one is not."""
+    advice = advise(load(100, 0.05, size=5))
+
+    assert math.inf == advice.wait_now_seconds
+    assert (advice.wait_recommended_seconds or 0) <= 0.05
