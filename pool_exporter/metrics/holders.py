@@ -76,15 +76,19 @@ class Waiter:
 class PoolReport:
     """One pool of one process: its holders, its waiters, and the last diagnosis that was made of it.
 
+    The diagnosis is that of `ProcessReport.seen_at`; while that is `healthy`, the last automatic one, if there is one.
+
     Attributes:
         pool: Which pool.
         holders: What holds connections, oldest first.
         waiters: What waits for a connection, oldest first.
-        verdict: The last diagnosis' verdict, one of `diagnosis.verdict.VERDICTS`; "" when none was made.
-        summary: That verdict and its numbers in one line, "" without one.
+        verdict: That diagnosis' verdict, one of `diagnosis.verdict.VERDICTS`; "" when none was made.
+        summary: The verdict and its numbers in one line, "" without one.
         advice: What to do, one sentence each.
-        verdict_at: When that diagnosis was made, in seconds of Unix time; 0.0 without one.
+        verdict_at: When the diagnosis was made, in seconds of Unix time, which may be long ago; 0.0 without one.
         notes: What else was seen, one sentence each.
+        why: The numbers for which the verdict was given, "" without one.
+        where: The places in the application that the verdict points to, the most frequent first.
     """
 
     pool: PoolIdentity
@@ -95,6 +99,8 @@ class PoolReport:
     advice: tuple[str, ...] = ()
     verdict_at: float = 0.0
     notes: tuple[str, ...] = ()
+    why: str = ""
+    where: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,9 @@ class ProcessReport:
         instance: The worker's id within the service, "" without one.
         state: One of `PROCESS_STATES`: "frozen" is a process that exists and whose heartbeat has stopped.
         heartbeat_age_seconds: Time since the last heartbeat; 0.0 in the process itself.
-        seen_at: When the holders were read in the process, in seconds of Unix time: their ages are of that moment.
+        seen_at: The moment of the ages of holders and waiters, in seconds of Unix time: the present for a process that
+            exists, also if it is frozen, and the last heartbeat of one that has ended. What the owners of another
+            process did is as of its last heartbeat.
         pools: One entry a pool, in the order in which they were instrumented.
     """
 

@@ -1,0 +1,44 @@
+"""The report of one pool for readers in this and other processes: the values of a diagnosis, without its screen.
+
+Nothing here may read a pool, a frame or a clock.
+"""
+
+import re
+from typing import Final
+
+from pool_exporter.diagnosis.texts.cures import CURES
+from pool_exporter.diagnosis.texts.reasons import why
+from pool_exporter.diagnosis.values import Diagnosis
+from pool_exporter.metrics.holders import PoolReport
+from pool_exporter.metrics.identity import PoolIdentity
+
+_HEALTHY: Final = "healthy"
+_SENTENCE_END: Final = re.compile(r"(?<=\.)\s+(?=[A-Z])")
+
+
+def pool_report(identity: PoolIdentity, made: Diagnosis, last: Diagnosis | None = None) -> PoolReport:
+    """Return the report of a pool.
+
+    Args:
+        identity: The pool.
+        made: A diagnosis of now, with the holders and waiters that are shown.
+        last: The last automatic one, the verdict of which is shown while the pool is healthy now; None without one.
+    """
+    shown = last if last is not None and made.verdict == _HEALTHY else made
+    return PoolReport(
+        identity,
+        made.holders,
+        made.waiters,
+        shown.verdict,
+        shown.summary,
+        sentences(CURES[shown.verdict].cure),
+        shown.at,
+        shown.notes,
+        why(shown.verdict, shown.evidence),
+        shown.where,
+    )
+
+
+def sentences(text: str) -> tuple[str, ...]:
+    """Return the sentences of a text."""
+    return tuple(_SENTENCE_END.split(text))

@@ -1,0 +1,48 @@
+"""The report of one pool for other readers: the values of a diagnosis."""
+
+from dataclasses import replace
+
+import pytest
+
+from pool_exporter.diagnosis.texts.cures import CURES
+from pool_exporter.diagnosis.texts.pool_report import pool_report, sentences
+from pool_exporter.diagnosis.texts.report import diagnosis
+from pool_exporter.metrics.identity import PoolIdentity
+from tests.diagnosis.test_report import FULL
+
+POOL = PoolIdentity("orders")
+
+
+def test_report_has_what_the_screen_has() -> None:
+    """Verdict, reason, places and cure are those of the diagnosis."""
+    made = diagnosis(FULL, "leak")
+    report = pool_report(POOL, made)
+
+    assert (POOL, "leak", FULL.at) == (report.pool, report.verdict, report.verdict_at)
+    assert (made.holders, made.waiters, made.notes, made.where) == (
+        report.holders,
+        report.waiters,
+        report.notes,
+        report.where,
+    )
+    assert report.why.startswith("3 of 4 are held with no code left")
+    assert CURES["leak"].cure == " ".join(report.advice)
+
+
+@pytest.mark.parametrize(("now", "shown"), [("healthy", "leak"), ("slow_queries", "slow_queries")])
+def test_last_report_is_shown_while_the_pool_is_healthy(now: str, shown: str) -> None:
+    """The verdict of an incident that is over is still shown, with its time, beside the holders of now."""
+    last = diagnosis(replace(FULL, at=FULL.at - 600), "leak")
+    made = diagnosis(replace(FULL, holders=FULL.holders[:1]), now)
+    report = pool_report(POOL, made, last)
+
+    assert shown == report.verdict
+    assert FULL.at - (600 if shown == "leak" else 0) == report.verdict_at
+    assert FULL.holders[:1] == report.holders
+
+
+def test_sentences() -> None:
+    """A text is split between its sentences, not at other full stops."""
+    assert ("Use asyncio.to_thread(...).", 'Or "async with", e.g. here.', "Restart.") == sentences(
+        'Use asyncio.to_thread(...). Or "async with", e.g. here. Restart.'
+    )
