@@ -1,13 +1,14 @@
 """The tasks for which a suspended task waits: by `await`, gather, wait, wait_for, shield, or a task group.
 
 A task that was started and is not waited for does not count. So only the functions of asyncio and anyio that wait are
-searched, not the local variables of the application.
+searched, not the local variables of the application; of these, only task groups are recognized, by their class.
 """
 
 from asyncio import Future, Task
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import Final, TypeAlias
 
 from pool_exporter.diagnosis.awaiting import Awaiting, referents_of
@@ -47,6 +48,13 @@ def awaited_tasks(task: AnyTask, awaiting: Awaiting) -> tuple[AnyTask, ...]:
     return tuple(each for each in found if each is not task and not each.done())
 
 
+def grouped_tasks(awaiting: Awaiting) -> tuple[AnyTask, ...]:
+    """Return the tasks in the task groups that a suspended task has open, for which it will wait; at most 100."""
+    values = (_uncelled(each) for _, awaitable in awaiting.awaitables for each in referents_of(awaitable))
+    tasks = (task for group in values if _is_group(group) for task in _content(group) if isinstance(task, Task))
+    return tuple(each for each in dict.fromkeys(islice(tasks, _TASKS_MAX)) if not each.done())
+
+
 def _in_waiting(awaiting: Awaiting) -> Iterator[object]:
     """Yield what the coroutines that wait refer to, and the content of sets and task groups among it."""
     for (code, _), awaitable in awaiting.awaitables[-_INNERMOST:]:
@@ -58,11 +66,21 @@ def _in_waiting(awaiting: Awaiting) -> Iterator[object]:
 
 
 def _content(value: object) -> list[object]:
-    kind = type(value)
-    if kind.__name__ == "TaskGroup" and kind.__module__ in _GROUPS:
+    if _is_group(value):
         value = getattr(value, "_tasks", None)
     # Copied at once, while no other thread can change it.
     return list(islice(value, _TASKS_MAX)) if isinstance(value, set | frozenset | list | tuple) else []
+
+
+def _uncelled(value: object) -> object:
+    """Return the content of a local variable that an inner function uses, too: Starlette's group is one."""
+    with suppress(ValueError):  # It may have none yet.
+        return value.cell_contents if isinstance(value, CellType) else value
+    return None
+
+
+def _is_group(value: object) -> bool:
+    return type(value).__name__ == "TaskGroup" and type(value).__module__ in _GROUPS
 
 
 def _tasks_behind(values: Iterable[object], nested_max: int) -> Iterator[AnyTask]:

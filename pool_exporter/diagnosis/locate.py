@@ -17,7 +17,7 @@ from typing import Final, cast
 from typing_extensions import Self
 
 from pool_exporter.diagnosis.activity import ENDED, UNKNOWN, activity_of
-from pool_exporter.diagnosis.awaited_tasks import AnyTask, awaited_tasks
+from pool_exporter.diagnosis.awaited_tasks import AnyTask, awaited_tasks, grouped_tasks
 from pool_exporter.diagnosis.awaiting import Awaiting, frame_of
 from pool_exporter.diagnosis.frames import Frames, shown_frames
 from pool_exporter.diagnosis.idle_workers import waits_for_work
@@ -89,6 +89,15 @@ class Stacks:
         except Exception:  # noqa: BLE001  # the application's class may do anything
             return Standing(UNKNOWN)
 
+    def tasks_behind(self, owner: object) -> tuple[AnyTask, ...]:
+        """Return the tasks that a suspended task awaits, and those of its open task groups; () of other owners."""
+        try:
+            if not hasattr(type(owner), "get_coro") or is_finished(lambda: owner):
+                return ()
+            return self._behind(cast("AnyTask", owner))
+        except Exception:  # noqa: BLE001  # the application's class may do anything
+            return ()
+
     def of_thread(self, identifier: int) -> Standing:
         """Return what the thread of that real identifier does, inside the event loop if one runs in it."""
         return _standing(inside_loop(self._threads_now().get(identifier, ())))
@@ -117,9 +126,20 @@ class Stacks:
         return _standing(awaiting.frames, self._awaited(task, awaiting) if with_awaited else ())
 
     def _awaited(self, task: AnyTask, awaiting: Awaiting) -> tuple[AnyTask, ...]:
-        found = awaited_tasks(task, awaiting)[: self._awaited_left]
+        return self._counted(awaited_tasks(task, awaiting))
+
+    def _counted(self, tasks: tuple[AnyTask, ...]) -> tuple[AnyTask, ...]:
+        found = tasks[: self._awaited_left]
         self._awaited_left -= len(found)
         return found
+
+    def _behind(self, task: AnyTask) -> tuple[AnyTask, ...]:
+        coroutine = task.get_coro()
+        is_readable = has_gil() or task.get_loop() is _get_running_loop()
+        if not is_readable or getattr(coroutine, "cr_running", False):
+            return ()
+        awaiting = Awaiting(coroutine)
+        return self._counted((*awaited_tasks(task, awaiting), *grouped_tasks(awaiting)))
 
     def _in_greenlet(self, task: AnyTask, outermost: FrameType) -> Frames:
         """Return the stack of a task that runs in a greenlet of another thread: what is between them is unknown."""

@@ -100,10 +100,13 @@ class HolderRules:
             return doing
         if self.scene.is_waiting(unit) and (not is_of_task or doing.activity != EXECUTING):
             return Doing(WAITING_FOR_POOL, doing.now, is_self=True)
-        of_unit = None if is_of_task else self.scene.doing_of_unit(unit)
+        if is_of_task and (doing.activity != OWN_CODE or _is_known(doing)):
+            return doing
+        of_unit = self.scene.doing_of_unit(unit)
         if of_unit is None or (of_unit.is_in_thread and _is_known(doing)):
             return doing
-        return of_unit
+        # A task that has libraries only on its stack waits for others, such as the one that streams its response.
+        return replace(doing, now=of_unit.now) if is_of_task else of_unit
 
 
 def unit_of(connection: Connection) -> Unit | None:

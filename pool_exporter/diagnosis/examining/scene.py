@@ -10,13 +10,13 @@ from typing import Final, TypeAlias, TypeVar
 
 from pool_exporter.diagnosis.activity import OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.diagnosis.frames import Frame, Frames, is_application
-from pool_exporter.diagnosis.locate import Stacks
+from pool_exporter.diagnosis.locate import Stacks, Standing
 from pool_exporter.state.connection import Connection
 from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Unit
 
 TasksOfUnit: TypeAlias = Callable[[Unit], Iterable[object]]
-"""Returns the tasks that run for a unit."""
+"""Returns the tasks that run for a unit, first the one in which it began."""
 
 _Owned = TypeVar("_Owned", Connection, Waiter)
 
@@ -101,15 +101,23 @@ class Scene:
     def doing_of_unit(self, unit: Unit) -> Doing | None:
         """Return what the tasks of a unit do; None if it has none that has not ended."""
         found, in_thread, chains = [], False, list[Frames]()
-        for task in self._tasks_of_unit(unit):
-            standing = self.stacks.of(task, with_awaited=False)
+        for standing in self._standings(unit):
             found.append(standing.activity)
             in_thread |= any(code.co_name == _WORKER_CALL for code, _ in standing.frames[:_WORKER_CALL_DEPTH])
             chains.append(standing.now)
         if not found:
             return None
         busy = [activity for activity in found if activity not in (OWN_CODE, UNKNOWN)]
-        return Doing((busy or [OWN_CODE])[-1], _best(chains), is_in_thread=in_thread)
+        return Doing((busy or [OWN_CODE])[-1], _best(chains[::-1]), is_in_thread=in_thread)
+
+    def _standings(self, unit: Unit) -> list[Standing]:
+        """Return what each task of a unit does: the task in which it began before those that it will wait for."""
+        tasks = list(self._tasks_of_unit(unit))
+        inner = tasks[:1]
+        for task in inner:  # The list grows meanwhile.
+            inner += [each for each in self.stacks.tasks_behind(task) if each not in inner]
+        outer = [task for task in tasks if task not in inner]
+        return [self.stacks.of(task, with_awaited=False) for task in (*outer, *inner)]
 
 
 def _owned(things: Iterable[_Owned]) -> Iterator[tuple[object, _Owned]]:

@@ -8,7 +8,12 @@ from collections.abc import Iterable, Sequence
 
 from pool_exporter.diagnosis.awaited_tasks import AnyTask
 from pool_exporter.diagnosis.examining.scene import Scene
-from pool_exporter.diagnosis.idle_workers import anyio_workers, loop_of_worker, stands_in_anyio_limiter
+from pool_exporter.diagnosis.idle_workers import (
+    anyio_workers,
+    loop_of_worker,
+    stands_in_anyio_limiter,
+    waits_for_work,
+)
 from pool_exporter.diagnosis.unit_tasks import IS_SUPPORTED, tasks_by_unit, tasks_of
 from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Unit, current_unit
@@ -22,11 +27,12 @@ class UnitTasks:
         self._by_unit: dict[Unit, list[AnyTask]] | None = None
 
     def __call__(self, unit: Unit) -> list[object]:
-        """Return the tasks of *unit* that have not ended."""
+        """Return the tasks of *unit* that have not ended, first the one in which it began."""
         if self._by_unit is None:
             self._by_unit = tasks_by_unit(self._loops, current_unit) if IS_SUPPORTED else {}
         own = unit.task()
-        return list(self._by_unit.get(unit, ())) or ([] if own is None or _is_done(own) else [own])
+        others: list[object] = [task for task in self._by_unit.get(unit, ()) if task is not own]
+        return others if own is None or _is_done(own) else [own, *others]
 
 
 def loops_of(callers: Iterable[Waiter]) -> list[AbstractEventLoop]:
@@ -48,12 +54,20 @@ def _different(loops: Iterable[AbstractEventLoop | None]) -> list[AbstractEventL
 
 
 def is_limiter_blocked(scene: Scene, loops: Iterable[AbstractEventLoop]) -> bool:
-    """Return whether all worker threads of anyio wait for the pool, and tasks wait for one of these threads."""
-    workers = anyio_workers()
+    """Return whether all busy worker threads of anyio wait for the pool, and tasks wait for one of these threads.
+
+    A thread that waits for work is not counted: it is one more than the limiter allows. FastAPI closes the
+    dependencies that yield with a limiter of their own, and anyio keeps the threads of all limiters in one list.
+    """
+    workers = [each for each in anyio_workers() if not _waits_for_work(scene, each)]
     if not workers or any(scene.waiter_of(worker) is None for worker in workers):
         return False
     tasks = (task for loop in loops for task in tasks_of(loop))
     return any(stands_in_anyio_limiter(scene.stacks.of(task, with_awaited=False).frames) for task in tasks)
+
+
+def _waits_for_work(scene: Scene, worker: object) -> bool:
+    return waits_for_work(scene.stacks.of(worker, with_awaited=False).frames)
 
 
 def _is_done(task: object) -> bool:

@@ -16,6 +16,8 @@ from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Unit
 
 CODE: CodeType = compile("take()", "/srv/orders/api.py", "exec")
+OTHER_CODE: CodeType = compile("serve()", "/srv/orders/app.py", "exec")
+LIBRARY: CodeType = compile("wait()", "/venv/lib/python3.12/site-packages/starlette/responses.py", "exec")
 PLACE: Place = ((CODE, 10),)
 
 
@@ -142,6 +144,23 @@ def test_thread_that_waits(scene: FakeScene, unit: Unit | None, expected: bool) 
 def test_unit_that_runs(scene: FakeScene, owner: object, expected: tuple[str, bool, bool]) -> None:
     """Another task of the unit may wait; what a thread is done with, the unit's tasks go on with."""
     assert expected == judged(scene, owner, UNIT)
+
+
+@pytest.mark.parametrize(
+    ("doing", "expected"),
+    [(WORK, "api.py"), (Doing(OWN_CODE, ((LIBRARY, 0),)), "api.py"), (Doing(OWN_CODE, ((OTHER_CODE, 0),)), "app.py")],
+)
+def test_task_that_only_waits(doing: Doing, expected: str) -> None:
+    """A task with only libraries on its stack is where the unit's other tasks are; one of the application is shown."""
+    connection = Connection(PoolState(lambda: 0))
+    owner = Task()
+    connection.caller = (lambda: owner, "owner", UNIT, PLACE)
+    scene = FakeScene(doing, of_unit=Doing(OWN_CODE, PLACE))
+    rules = HolderRules(cast("Scene", scene), lambda _: False, lambda _: False, 5.0)
+
+    held = rules.held(connection, 6.0, with_awaited=True)
+
+    assert [expected] == [text.split(":")[0].rpartition("/")[2] for text in held.holder.now]
 
 
 def test_lost() -> None:
