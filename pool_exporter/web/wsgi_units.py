@@ -52,7 +52,8 @@ class WsgiUnitMiddleware:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         running = current_unit.get()
-        if isinstance(running, _RequestUnit) and running.is_of(environ):  # The middleware is installed twice.
+        if isinstance(running, _RequestUnit) and running.is_of(environ):  # Another one is around this one.
+            running.look_also_by(self.route_of)
             return self.app(environ, start_response)
         unit = _RequestUnit(environ, self.route_of)
         chunks = _called(unit, self.app, environ, start_response)
@@ -74,17 +75,23 @@ class _RequestUnit(Unit):
         """Return whether the unit runs for this environ."""
         return isinstance(self._origin, _EnvironOrigin) and self._origin.environ is environ
 
+    def look_also_by(self, route_of: RouteOf) -> None:
+        """Read the route by *route_of*, too: that of a middleware further in, such as a framework's."""
+        if isinstance(self._origin, _EnvironOrigin):
+            self._origin.routes_of.append(route_of)
+
 
 class _EnvironOrigin:
-    """Reads name and function from the environ as it is then."""
+    """Reads name and function from the environ as it is then; the outermost middleware that knows a route names it."""
 
-    __slots__ = ("_route_of", "environ")
+    __slots__ = ("environ", "routes_of")
 
     def __init__(self, environ: Environ, route_of: RouteOf) -> None:
-        self.environ, self._route_of = environ, route_of
+        self.environ, self.routes_of = environ, [route_of]
 
     def __call__(self) -> Resolved:
-        route, code = self._route_of(self.environ)
+        found = (route_of(self.environ) for route_of in self.routes_of)
+        route, code = next((each for each in found if each[0] is not None), (None, None))
         name = request_name(self.environ.get("REQUEST_METHOD"), route)
         return Resolved(name, code, is_final=route is not None)
 

@@ -11,7 +11,7 @@ import pytest
 from flask.views import MethodView, View
 from sqlalchemy import Connection, Engine
 
-from pool_exporter import FlaskUnits, Monitor, instrument
+from pool_exporter import FlaskUnits, Monitor, WsgiUnitMiddleware, instrument
 from pool_exporter.units import Unit, current_unit
 from tests.pools import Database, checked, uninstrument_all
 
@@ -152,6 +152,17 @@ def test_second_call_does_nothing(shop: Application) -> None:
     FlaskUnits(shop.app)
 
     assert before is shop.app.wsgi_app
+
+
+@pytest.mark.parametrize("path", ["/api/orders/7", "/stream"])
+def test_middleware_around_the_application(shop: Application, path: str) -> None:
+    """A middleware of WSGI around it makes the unit, which is still named by the application's rule."""
+    shop.app.wsgi_app = WsgiUnitMiddleware(shop.app.wsgi_app)  # type: ignore[method-assign]  # as Flask's documentation does it
+    shop.get(path)
+
+    rule = "/api/orders/<int:order>" if path.endswith("7") else path
+    assert {f"GET {rule}"} == {unit.final_name for unit in shop.units}
+    assert 1 == len(shop.units)
 
 
 def test_application_may_be_given_at_once() -> None:
