@@ -5,7 +5,7 @@ The first rule that holds decides. Each rule is written in terms of `Evidence`; 
     #  | verdict          | rule
     1  | leak             | is_waited_for and n_lost >= 1 and n_lost >= used >= limit
     2  | loop_waits       | is_waited_for and loop_waits and n_fresh >= 1
-    3  | loop_blocked     | is_waited_for and is_async and (n_fresh >= 1 or opening >= 1 and not are_opens_failing)
+    3  | loop_blocked     | is_waited_for and is_async and (n_fresh >= 1 or opening >= 1) and not are_opens_failing
                             and (is_loop_unanswered or is_loop_late or is_late)
     4  | server_full      | are_opens_failing and is_server_full
     5  | server_down      | are_opens_failing
@@ -52,7 +52,7 @@ def _loop_waits(e: Evidence) -> bool:
 
 def _loop_blocked(e: Evidence) -> bool:
     is_blocked = e.is_loop_unanswered or e.is_loop_late or e.is_late
-    is_served = e.n_fresh >= 1 or (e.opening >= 1 and not e.are_opens_failing)
+    is_served = (e.n_fresh >= 1 or e.opening >= 1) and not e.are_opens_failing
     return e.is_waited_for and e.is_async and is_served and is_blocked
 
 

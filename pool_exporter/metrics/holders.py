@@ -62,7 +62,8 @@ class Waiter:
         place: Where it called `connect()`, as `Holder.place`.
         unit: The unit of work that it runs for, "" without one.
         owner: The name of the task, thread or greenlet that waits.
-        holds: How many connections of this pool its unit has already; without a unit, its owner.
+        holds: How many connections of this pool its unit has already; without a unit, its owner and the tasks that
+            wait for its owner.
     """
 
     seconds: float

@@ -27,6 +27,7 @@ EXAMPLES = [
     (3, "loop_blocked", replace(TIMED_OUT_LATE, is_async=True, n_fresh=1)),
     (3, "loop_blocked", replace(STUCK, is_async=True, used=0, opening=3, is_loop_unanswered=True)),
     (5, "server_down", replace(STUCK, is_async=True, used=0, opening=1, failed_opens=3, is_loop_unanswered=True)),
+    (5, "server_down", replace(STUCK, is_async=True, n_fresh=1, failed_opens=3, is_loop_unanswered=True)),
     (4, "server_full", Evidence(failed_opens=3, is_server_full=True)),
     (4, "server_full", Evidence(failed_opens=1, is_server_full=True, pools_made=5)),
     (5, "server_down", Evidence(failed_opens=3)),

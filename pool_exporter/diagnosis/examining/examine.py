@@ -73,7 +73,7 @@ def _examine(pool: ExaminedPool, circumstances: Circumstances, stacks: Stacks) -
         circumstances.pid,
         evidence,
         tuple(each.holder for each in held),
-        waiter_values(waits.callers, used, now),
+        waiter_values(waits.callers, used, now, [waiter for each in held for waiter in each.waiters]),
         _loop_now(evidence, waits, stacks),
         notes=circumstances.notes,
     )

@@ -14,6 +14,7 @@ from pool_exporter.diagnosis.frames import Frames, is_application, text_of, text
 from pool_exporter.hooks.checkout_owner import is_finished, name_of
 from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder
 from pool_exporter.state.connection import Connection
+from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Unit
 
 IsOrphan: TypeAlias = Callable[[Connection], bool]
@@ -31,11 +32,13 @@ class Held:
         holder: The value for the report.
         is_self: Whether it waits for this pool itself.
         is_nested: Whether its owner executes on a younger connection of this pool.
+        waiters: The callers of this pool for which its owner waits.
     """
 
     holder: Holder
     is_self: bool = False
     is_nested: bool = False
+    waiters: tuple[Waiter, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class HolderRules:
         elif unit is not None and not unit.is_done:
             doing = self._with_unit(doing, unit, is_of_task=is_alive and not _is_thread(owner))
         now = tuple(map(text_of, doing.now))
-        return Held(replace(holder, activity=doing.activity, now=now), doing.is_self, is_nested)
+        return Held(replace(holder, activity=doing.activity, now=now), doing.is_self, is_nested, doing.waiters)
 
     def _is_lost(self, connection: Connection, unit: Unit | None, owner: object, seconds: float) -> bool:
         if self.is_orphan(connection):

@@ -37,12 +37,14 @@ class Doing:
         now: The frames of the application, innermost first.
         is_self: Whether it, or a task that it waits for, waits for this pool.
         is_in_thread: Whether one of its tasks waits for a worker thread.
+        waiters: The callers of this pool for which it waits, or which it is.
     """
 
     activity: str = UNKNOWN
     now: Frames = ()
     is_self: bool = False
     is_in_thread: bool = False
+    waiters: tuple[Waiter, ...] = ()
 
 
 class Scene:
@@ -86,9 +88,9 @@ class Scene:
             with_awaited: Whether to follow the tasks that it waits for.
             depth: How many tasks behind a holder it is.
         """
-        standing = self.stacks.of(owner, with_awaited=with_awaited)
-        if self.waiter_of(owner) is not None:
-            return Doing(WAITING_FOR_POOL, standing.now, is_self=True)
+        standing, waiter = self.stacks.of(owner, with_awaited=with_awaited), self.waiter_of(owner)
+        if waiter is not None:
+            return Doing(WAITING_FOR_POOL, standing.now, is_self=True, waiters=(waiter,))
         found = Doing(standing.activity, standing.now)
         if found.activity != OWN_CODE or depth >= _AWAITED_MAX:
             return found
@@ -96,7 +98,8 @@ class Scene:
             found = _with_awaited(found, self.doing_of(task, with_awaited=True, depth=depth + 1))
             if found.is_self:
                 break
-        return found
+        others = filter(None, map(self.waiter_of, standing.waits_for))
+        return replace(found, waiters=tuple(dict.fromkeys([*found.waiters, *others])))
 
     def doing_of_unit(self, unit: Unit) -> Doing | None:
         """Return what the tasks of a unit do; None if it has none that has not ended."""
@@ -131,7 +134,7 @@ def _with_awaited(waiting: Doing, awaited: Doing) -> Doing:
     """Return what a task does that waits for another one."""
     now = awaited.now or waiting.now
     if awaited.is_self:
-        return Doing(WAITING_FOR_POOL, now, is_self=True)
+        return Doing(WAITING_FOR_POOL, now, is_self=True, waiters=awaited.waiters)
     if awaited.activity not in (UNKNOWN, OWN_CODE):
         return replace(waiting, activity=awaited.activity, now=now)
     return replace(waiting, now=_best([waiting.now, awaited.now]))

@@ -63,19 +63,30 @@ def longest_gap(waiters: waiting.Waiters, now: int, wait_seconds: float) -> floa
     return max(now - max(waiters.granted_at, since), end - max(begin, since)) / SECOND
 
 
-def waiter_values(callers: Sequence[waiting.Waiter], used: Sequence[Connection], now: int) -> tuple[Waiter, ...]:
+def waiter_values(
+    callers: Sequence[waiting.Waiter],
+    used: Sequence[Connection],
+    now: int,
+    awaited: Sequence[waiting.Waiter] = (),
+) -> tuple[Waiter, ...]:
     """Return the waiters of a report.
 
     Args:
         callers: The callers that wait.
         used: The connections of the pool that are checked out.
         now: Nanoseconds since the pool's origin.
+        awaited: The callers for which owners of connections wait: one entry for each of their connections.
     """
+    by_awaited = _counts(awaited)
     by_unit, by_owner = _counts([each.unit for each in used]), _counts([_alive(each) for each in used])
 
     def holds(caller: waiting.Waiter) -> int:
-        """Count by unit, as a pooled thread is the owner for one request after another; else by owner."""
-        return by_owner.get(id(_alive(caller)), 0) if caller.unit is None else by_unit.get(id(caller.unit), 0)
+        """Count by unit, as a pooled thread is the owner for one request after another; else by owner.
+
+        A task has no connection itself if it asks for one on behalf of a task that waits for it.
+        """
+        own = by_owner.get(id(_alive(caller)), 0) if caller.unit is None else by_unit.get(id(caller.unit), 0)
+        return max(own, by_awaited.get(id(caller), 0))
 
     return tuple(
         Waiter(

@@ -10,12 +10,19 @@ from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
 
 _NO_INCIDENT: Final = frozenset({"too_small", "burst"})
 """Verdicts under which the connections turn over: callers may get a connection in time."""
+_UNTIL_OPENED: Final = frozenset({"opening", "loop_blocked"})
+"""Verdicts that may be given while connections are being opened: how that ends shows more."""
+_NO_SERVER: Final = frozenset({"server_full", "server_down"})
 _UNKNOWN: Final = "unknown"
 _HEALTHY: Final = "healthy"
 
 
 class Episode:
-    """The reports on one pool within a minute. The first counts; `unknown` is replaced by the next other verdict."""
+    """The reports on one pool within a minute. The first counts, but for two kinds.
+
+    `unknown` is replaced by the next other verdict, and what was said while connections were being opened by one that
+    they cannot be opened.
+    """
 
     __slots__ = ("_began", "first")
 
@@ -43,9 +50,16 @@ class Episode:
         """
         evidence = made.evidence
         is_early = by_watchdog and evidence.oldest_wait_seconds < evidence.timeout_seconds / 2
-        if self.is_settled(now) or made.verdict == _HEALTHY or (made.verdict in _NO_INCIDENT and is_early):
+        is_settled = self.is_settled(now) and not self._is_outcome(now, made)
+        if is_settled or made.verdict == _HEALTHY or (made.verdict in _NO_INCIDENT and is_early):
             return False
         if made.verdict == _UNKNOWN and self.report(now) is not None:
             return False
         self.first, self._began = made, now
         return True
+
+    def _is_outcome(self, now: float, made: Diagnosis) -> bool:
+        """Return whether *made* says how the attempts to open have ended that the report of the episode has seen."""
+        first = self.report(now)
+        is_opening = first is not None and first.verdict in _UNTIL_OPENED and first.evidence.opening > 0
+        return is_opening and made.verdict in _NO_SERVER

@@ -91,6 +91,15 @@ def test_values() -> None:
     assert pytest.approx(1.0) == found.seconds
 
 
+@pytest.mark.parametrize(("awaited_by", "expected"), [(0, 0), (1, 1), (2, 2)])
+def test_connections_of_a_task_that_waits_for_the_caller(awaited_by: int, expected: int) -> None:
+    """A caller without a unit asks on behalf of the tasks that wait for it: their connections are its own."""
+    caller = Waiter(NOW - SECOND, None, "Task-2", None, (), None, 1)
+    (found,) = waiter_values([caller], [], NOW, [caller] * awaited_by)
+
+    assert expected == found.holds
+
+
 OLD, NEW = Unit("GET /old"), Unit("GET /new")
 
 

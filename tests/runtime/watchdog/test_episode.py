@@ -9,9 +9,10 @@ from pool_exporter.runtime.watchdog.episode import Episode
 NOW = 1000.0
 
 
-def made(verdict: str, waited: float = 30.0) -> Diagnosis:
+def made(verdict: str, waited: float = 30.0, opening: int = 0) -> Diagnosis:
     """Return a report with this verdict, after the oldest waiter has waited so many seconds of 30."""
-    return Diagnosis("orders", 0.0, verdict, verdict, evidence=Evidence(oldest_wait_seconds=waited))
+    evidence = Evidence(oldest_wait_seconds=waited, opening=opening)
+    return Diagnosis("orders", 0.0, verdict, verdict, evidence=evidence)
 
 
 def test_the_first_report_counts() -> None:
@@ -42,6 +43,21 @@ def test_unknown_is_replaced() -> None:
     assert unknown is episode.report(NOW + 1)
     assert episode.accept(NOW + 2, known)
     assert known is episode.report(NOW + 2)
+
+
+@pytest.mark.parametrize("outcome", ["server_full", "server_down"])
+@pytest.mark.parametrize(
+    ("first", "opening", "expected"),
+    [("opening", 1, True), ("loop_blocked", 1, True), ("loop_blocked", 0, False), ("held_in_own_code", 1, False)],
+)
+def test_outcome_of_opening_replaces(first: str, opening: int, expected: bool, outcome: str) -> None:
+    """That connections cannot be opened replaces what was said while they were being opened, and nothing else."""
+    episode = Episode()
+    episode.accept(NOW, made(first, opening=opening))
+
+    assert expected == episode.accept(NOW + 1, made(outcome))
+    assert (outcome if expected else first) == getattr(episode.report(NOW + 1), "verdict", None)
+    assert not episode.accept(NOW + 2, made("opening", opening=1))
 
 
 def test_healthy_is_no_report() -> None:
