@@ -21,12 +21,15 @@ def is_orphan(connection: Connection) -> bool:
     """Return whether no code is left that would return *connection*, which is checked out.
 
     With a unit of work that is so when the unit has ended, unless its task goes on, or its thread still runs the
-    function that checked out. Without one, when the task or thread has ended, if it was the application's.
+    function that checked out. Without one, when the task or thread has ended, if it was the application's. The unit
+    of a WebSocket lasts until its client goes away: while it runs, a task that has ended counts as without a unit.
     """
     unit, owner = connection.unit, connection.owner
     found = None if owner is None else owner()
-    if unit is not None:
-        return bool(getattr(unit, "is_done", False)) and not _goes_on(connection, found)
+    if unit is not None and getattr(unit, "is_done", False):
+        return not _goes_on(connection, found)
+    if unit is not None and (isinstance(owner, ThreadReference) or not getattr(unit, "is_websocket", False)):
+        return False
     if owner is None or not is_finished(owner) or _is_of_anyio(connection, found):
         return False
     if not connection.place:  # Places are off: a task may be SQLAlchemy's own; a thread is the application's.

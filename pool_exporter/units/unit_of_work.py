@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from types import CodeType
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import ClassVar, Final, NamedTuple, Protocol, TypeAlias
 from weakref import ref
 
 from pool_exporter.hook_errors import errors
@@ -68,6 +68,9 @@ class Unit:
         is_long: Whether it may hold connections for long.
         task: Returns the task in which it began; None without one, and when the task was collected.
     """
+
+    is_websocket: ClassVar[bool] = False
+    """Whether it lasts for as long as a client stays, and handles each message in a task of its own."""
 
     __slots__ = (
         "__weakref__",

@@ -42,10 +42,10 @@ class UnitMiddleware:
         """Run the application for one connection of ASGI."""
         running = current_unit.get()
         # A mounted application with a middleware of its own gets the same scope: that is still one unit.
-        if scope["type"] not in ("http", "websocket") or (isinstance(running, ScopeUnit) and running.is_of(scope)):
+        if scope["type"] not in _UNITS or (isinstance(running, ScopeUnit) and running.is_of(scope)):
             await self.app(scope, receive, send)
             return
-        unit = ScopeUnit(scope)
+        unit = _UNITS[scope["type"]](scope)
         token = current_unit.set(unit)
         try:
             await self.app(scope, receive, send)
@@ -64,6 +64,18 @@ class ScopeUnit(Unit):
     def is_of(self, scope: Scope) -> bool:
         """Return whether the unit runs for this scope."""
         return isinstance(self._origin, _ScopeOrigin) and self._origin.scope is scope
+
+
+class WebSocketUnit(ScopeUnit):
+    """The unit of one WebSocket."""
+
+    __slots__ = ()
+
+    is_websocket = True
+
+
+_UNITS: Final[Mapping[object, type[ScopeUnit]]] = {"http": ScopeUnit, "websocket": WebSocketUnit}
+"""By the scope's type; the others are no work."""
 
 
 class _ScopeOrigin:

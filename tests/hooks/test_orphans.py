@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
@@ -139,6 +139,56 @@ def test_unit_that_runs(engine: Engine) -> None:
     assert 1 == checked(monitor).orphaned
 
     kept.pop().close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("kind", "expected"), [("websocket", 1), ("http", 0)])
+async def test_task_of_a_websocket(engine: Engine, kind: str, expected: int) -> None:
+    """A WebSocket stays open for hours: what the task of one of its messages has left is lost at once."""
+    monitor = pool_exporter.instrument(engine)
+    kept: list[Connection] = []
+
+    async def on_message() -> None:
+        kept.append(engine.connect())
+
+    async def serve(*_: object) -> None:
+        await asyncio.create_task(on_message())
+        orphaned.append(checked(monitor).orphaned)
+
+    orphaned: list[float] = []
+    await pool_exporter.UnitMiddleware(serve)({"type": kind}, receive, send)
+
+    assert [expected] == orphaned
+
+    kept.pop().close()
+
+
+@pytest.mark.asyncio
+async def test_thread_of_a_websocket(engine: Engine) -> None:
+    """A thread may open a connection for the WebSocket's own task, and end."""
+    monitor = pool_exporter.instrument(engine)
+    orphaned: list[float] = []
+
+    async def serve(*_: object) -> None:
+        kept: list[Connection] = []
+        thread = threading.Thread(target=copy_context().run, args=(lambda: kept.append(engine.connect()),))
+        thread.start()
+        thread.join()
+        orphaned.append(checked(monitor).orphaned)
+        kept.pop().close()
+
+    await pool_exporter.UnitMiddleware(serve)({"type": "websocket"}, receive, send)
+
+    assert [0] == orphaned
+
+
+async def receive() -> MutableMapping[str, object]:
+    """Stand in for the messages of a client."""
+    return {}
+
+
+async def send(_: MutableMapping[str, object]) -> None:
+    """Stand in for the way to a client."""
 
 
 def test_name_of_a_thread_that_was_collected(engine: Engine) -> None:
