@@ -23,6 +23,7 @@ class Examination:
         loop_now: The frames at which the thread of a blocked event loop is, innermost first.
         blockers: What keeps the locks that holders wait for at the server, one text for each.
         notes: What else was seen, one sentence each.
+        moment: When it was examined, in nanoseconds since the pool's origin: the ages are of that moment.
     """
 
     pool: str
@@ -34,3 +35,4 @@ class Examination:
     loop_now: tuple[str, ...] = ()
     blockers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    moment: int = 0

@@ -9,6 +9,7 @@ from weakref import finalize, ref
 
 from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks.pool_hooks import PoolHooks
+from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.state.aggregate import only_counters
@@ -23,6 +24,9 @@ class InstrumentedPool:
 
     def __init__(self, hooks: ref[PoolHooks], monitor: PoolMonitor, storage: Storage) -> None:
         self.hooks, self.monitor, self._storage = hooks, monitor, storage
+        #: What was last seen of its holders for other processes, and in which round of looking.
+        self.seen: tuple[Slots, int, PoolReport] | None = None
+        self.seen_in_round = 0
         self._free_slots: finalize[[Slots, UnitUses], PoolState] | None = None
         #: The slots that were left last, until the next heartbeat: a thread may still be storing in them.
         self._moved: MovedSlots | None = None

@@ -101,6 +101,10 @@ class PoolMonitor(Monitor):
     def diagnose(self) -> Diagnosis:
         return self._reports.diagnose()
 
+    def diagnose_at(self) -> tuple[int, Diagnosis]:
+        """Return a diagnosis of now, and when it was made, in nanoseconds since the pool's origin."""
+        return self._reports.diagnose_at()
+
     @property
     @override
     def diagnoses(self) -> tuple[Diagnosis, ...]:

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -34,7 +34,9 @@ from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.pool_names import PoolNames
 from pool_exporter.runtime.process_end import ProcessEnd
+from pool_exporter.runtime.reports.held_pools import held_by
 from pool_exporter.runtime.storage import Storage
+from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.locked_pool_state import pool_state
 from pool_exporter.state.pool_state import PoolState
@@ -52,15 +54,12 @@ class Registry:
         #: Whether SQLAlchemy's methods stay replaced without any pool, as `instrument_all()` needs it.
         self.keeps_patches = False
         self._entries: dict[int, InstrumentedPool] = {}
-        self._names = PoolNames()
-        self._ended = EndedPools()
+        self._names, self._ended = PoolNames(), EndedPools()
         self._instrumented = self._restarting = 0
         self._heartbeat: Heartbeat | None = None
-        self._sentinel = ForkSentinel()
-        self._is_prepared = False
+        self._sentinel, self._need, self._is_prepared = ForkSentinel(), FileNeed(), False
         #: Per process id: the lock under which a forked child restarts. The parent's own lock may be held for ever.
         self._restart_locks: dict[int, threading.RLock] = {}
-        self._need = FileNeed()
         self._register_end = guarded(ProcessEnd(self._end).register)
 
     @contextmanager
@@ -72,11 +71,9 @@ class Registry:
             finally:
                 self._end_unused(wait=True)
 
-    @contextmanager
-    def changing_soon(self) -> Iterator[bool]:
+    def changing_soon(self) -> AbstractContextManager[bool]:
         """As `changing()`, but yield False when the lock cannot be taken soon: a caller waits."""
-        with self._lock.taken_soon() as is_taken:
-            yield is_taken
+        return self._lock.taken_soon()
 
     def prepare(self, directory: Path | None) -> None:
         """Prepare the shared directory, if there is one, and register for forks and the end; once in a process."""
@@ -162,7 +159,7 @@ class Registry:
         """Return the snapshot of all workers of the directory; None if there is no directory or it cannot be read."""
         if not self.storage.has_reader:
             return None
-        self._beat()
+        self._beat(with_holders=False)
         return self.storage.shared_snapshot()
 
     def _living(self) -> list[tuple[PoolHooks, InstrumentedPool]]:
@@ -210,12 +207,15 @@ class Registry:
         if not self.keeps_patches:
             patches.remove()
 
-    def _beat(self) -> None:
+    def _beat(self, *, with_holders: bool = True) -> None:
         for hooks, _ in self._living():
             hooks.refresh()
+        seen = held_by(self._pools()) if with_holders and watchdog.is_on else None
         if self._lock.lock.acquire(blocking=False):  # Else a pool is being added or removed, or a file created.
             try:
                 self._beat_files()
+                if seen is not None:
+                    self.storage.write_holders(seen, time.time())
             finally:
                 self._lock.lock.release()
         self.storage.compact()

@@ -9,13 +9,14 @@ import logging
 import threading
 import time
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from errno import ENOSYS
 from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pool_exporter.hook_errors import errors
+from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.state.aggregate import Counted
@@ -140,6 +141,17 @@ class Storage:
                 rows.write(ns_by_name, held)
             finally:
                 self._writing_units.release()
+
+    def write_holders(self, seen: Iterable[tuple[Slots, int, PoolReport]], at: float) -> None:
+        """Write what this process holds into its file, for readers that come when it is frozen or dead.
+
+        Args:
+            seen: Of pools whose slots are in a file: the slots, the time in nanoseconds since the pool's origin, and
+                the report of that time; the most important first.
+            at: Unix time in seconds.
+        """
+        if self._worker is not None:
+            self._worker.write_holders([each for each in seen if self.has(each[0])], at)
 
     def keep(self, identity: PoolIdentity, counted: Counted) -> bool:
         """Add the counters of an ended pool to the file, and return whether there was space for them."""

@@ -5,7 +5,8 @@ No counter falls and none counts twice, whichever process is killed at whichever
 1. Only the holder of the directory's lock compacts.
 2. It writes new totals beside the old ones: the sums, and the names of the files that are in them. It renames them over
    the old ones. From that moment the files count there.
-3. Then it unlinks the files. A file that still exists and is named in the totals has been counted: it is only unlinked.
+3. Then it keeps what crashed workers held (holders/crashed.py), and unlinks the files. A file that still exists and is
+   named in the totals has been counted: it is only unlinked.
 
 Every other reader reads the files first and the totals last, and leaves out the files that are named in the totals. In
 the other order, a file that is compacted in between would be in neither, and its counters would fall for one scrape.
@@ -31,6 +32,7 @@ from pool_exporter.errors import CorruptFile
 from pool_exporter.workers.dead_worker_totals import OTHER_POOL, POOLS_MAX, Totals, load, save, totals_file_id
 from pool_exporter.workers.file_format import CLOSED
 from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, is_locked, opened, scan, try_lock
+from pool_exporter.workers.holders.crashed import keep_crashed
 from pool_exporter.workers.last_shown import read_last_shown
 from pool_exporter.workers.process_info import is_running
 from pool_exporter.workers.volume import keep_reserve
@@ -128,6 +130,7 @@ class Compactor:
             if after.pools_merged > self.totals.pools_merged == 0:
                 _log.warning("more than %d pools have ended: the rest are added to %r", POOLS_MAX, OTHER_POOL.name)
             self.totals, self._file_id, self._is_ahead = after, totals_file_id(self._directory), False
+            keep_crashed(self._directory, new)
             _unlink(self._directory, dead)
             keep_reserve(self._directory, size)
         else:

@@ -6,7 +6,7 @@ Layout. Files are little-endian; a big-endian machine keeps its pools in memory.
 size never changes after creation:
 
     0        256              entries_at                              entries_at + entry_bytes
-    | header | schema | texts | entry 0: length, state, JSON | slots | units | entry 1 ...
+    | header | schema | texts | entry 0: length, state, JSON | slots | units | entry 1 ... | holders
 
 - The *header* (256 bytes, `HEADER`) has magic, versions, sizes, the offsets of what follows, the six values that
   change (`ENTRIES` to `TRANSPORT_ERRORS`), and a description of the process that writes the file (`Writer`).
@@ -14,6 +14,7 @@ size never changes after creation:
   lets a reader of another release find the values that it knows.
 - A *pool entry* has a head (length of the JSON, state of the pool), the pool's identity and configuration as JSON, and
   the pool's slots. What is between the schema and the first entry, and behind the slots of each, unit_table.py has.
+- The *holders*, in the first file of a process only, say which code holds the connections: holders/ has them.
 
 What the writer does, and when:
 
@@ -22,7 +23,7 @@ What the writer does, and when:
 2. To add a pool, it writes the entry first and raises `ENTRIES` last. The identity of an entry never changes.
 3. After that it stores single slots only, each with one aligned 8-byte store: the six changing values of the header,
    the state of an entry, and the entry's slots. It takes no lock for that. Only step 4 writes more: `process_uuid`, in
-   two stores.
+   two stores. Texts, units and holders are written in other ways, which their modules describe.
 4. A process that goes on without a file (it is no worker any more, or all pools of the file have ended) marks the file
    and its entries as CLOSED, sets `process_uuid` to 0 and unmaps it: then it is no process's first, and counts no end.
    If it has open connections of known server pid, it unmaps the file only when it makes another one: as long as the
@@ -54,6 +55,7 @@ from typing import Final
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state.layout import SLOT_COUNT
+from pool_exporter.workers.holders import copies
 from pool_exporter.workers.schema_translation import SCHEMA
 from pool_exporter.workers.unit_table import NO_UNITS, TEXTS_BYTES_MIN, WORDS, EntryUnits
 
@@ -63,6 +65,8 @@ MAJOR: Final = 1
 MINOR: Final = 0
 HEADER_BYTES: Final = 256
 FILE_BYTES: Final = 64 * 1024
+FIRST_FILE_BYTES: Final = FILE_BYTES + copies.BYTES
+"""The size of the first file of a process."""
 IDENTITY_BYTES: Final = 1024
 ENTRY_BYTES: Final = IDENTITY_BYTES + (SLOT_COUNT + WORDS) * 8
 ENTRIES_MAX: Final = 14
@@ -132,6 +136,11 @@ class Writer:
         return f"{self.boot.hex()}-{self.pid_namespace}-{self.pid}-{self.pid_start}"
 
     @property
+    def is_first(self) -> bool:
+        """Whether the file is the first of its process."""
+        return self.file_uuid == self.process_uuid
+
+    @property
     def is_degraded(self) -> bool:
         """Whether the process cannot measure its SQLAlchemy."""
         return self.version.rstrip(b"\0").endswith(_DEGRADED.encode())
@@ -155,7 +164,10 @@ class PoolEntry:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFile:
-    """The content of a worker file. *heartbeat* is a monotonic time in nanoseconds."""
+    """The content of a worker file. *heartbeat* is a monotonic time in nanoseconds.
+
+    *holders* is the text about what the process holds; b"" where there is none, or only the slots were read.
+    """
 
     writer: Writer
     state: int
@@ -164,11 +176,12 @@ class WorkerFile:
     dropped: int
     transport_errors: int
     entries: tuple[PoolEntry, ...]
+    holders: bytes = b""
 
     @property
     def is_first(self) -> bool:
         """Whether this is the first file of its process. To count processes, count these files."""
-        return self.writer.file_uuid == self.writer.process_uuid
+        return self.writer.is_first
 
     @property
     def is_owned(self) -> bool:
@@ -186,14 +199,15 @@ def new_file(writer: Writer) -> bytes:
     at = FILE_BYTES - ENTRIES_MAX * ENTRY_BYTES
     if aligned(HEADER_BYTES + len(schema)) + TEXTS_BYTES_MIN > at:
         raise ValueError(f"a schema of {len(schema)} bytes leaves no space for {ENTRIES_MAX} pools and their texts")
+    size = FIRST_FILE_BYTES if writer.is_first else FILE_BYTES
     offsets = (HEADER_BYTES, len(schema), digest_of(schema), at, ENTRY_BYTES, ENTRIES_MAX, IDENTITY_BYTES)
     changing = (0, OPEN, writer.monotonic, 0, 0, 0)
     times_and_pids = (writer.created, writer.monotonic, writer.pid, writer.pid_start)
     namespaces = (writer.pid_namespace, writer.time_namespace)
     ids = (writer.file_uuid, writer.process_uuid, writer.boot, writer.version)
-    versions = (MAGIC, BYTE_ORDER, MAJOR, MINOR, HEADER_BYTES, FILE_BYTES)
+    versions = (MAGIC, BYTE_ORDER, MAJOR, MINOR, HEADER_BYTES, size)
     header = HEADER.pack(*versions, *offsets, *changing, *times_and_pids, *namespaces, *ids)
-    return (header.ljust(HEADER_BYTES, b"\0") + schema).ljust(FILE_BYTES, b"\0")
+    return (header.ljust(HEADER_BYTES, b"\0") + schema).ljust(size, b"\0")
 
 
 def entries_at(data: bytes | bytearray | memoryview) -> int:

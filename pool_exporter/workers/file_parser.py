@@ -33,6 +33,8 @@ from pool_exporter.workers.file_format import (
     aligned,
     digest_of,
 )
+from pool_exporter.workers.holders import copies
+from pool_exporter.workers.holders.copies import newest_text
 from pool_exporter.workers.schema_translation import translator
 from pool_exporter.workers.unit_table import WORDS, read_texts, read_units
 
@@ -55,7 +57,7 @@ def parse(data: bytes, path: str, size: int | None = None) -> WorkerFile:
     """Read the content of a worker file.
 
     Args:
-        data: The bytes of the file: all of them, or the first `filled_bytes`.
+        data: The bytes of the file: all of them, or the first `filled_bytes`, which lack what the process holds.
         path: Path of the file, for the error.
         size: Size of the file in bytes; by default the length of *data*.
 
@@ -100,7 +102,7 @@ def _content(data: bytes, fields: Sequence[int], digest: bytes, *ids: bytes) -> 
         raise ValueError("its entries reach beyond its end")
     if min(heartbeat, hook_errors, dropped, transport_errors, *fields[19:25]) < 0:
         raise ValueError("its header has a number below 0")
-    slot_count, translate, has_units = _translator(data[schema_at : schema_at + schema_bytes], digest)
+    slot_count, translate, has_units, has_holders = _translator(data[schema_at : schema_at + schema_bytes], digest)
     if slots_at < ENTRY_HEAD.size or slots_at + slot_count * 8 > entry_bytes:
         raise ValueError("its slots reach beyond their entry")
     starts = range(first, first + count * entry_bytes, entry_bytes)
@@ -108,14 +110,17 @@ def _content(data: bytes, fields: Sequence[int], digest: bytes, *ids: bytes) -> 
     entries = tuple(_entry(data[at : at + entry_bytes], slots_at, slot_count, translate, texts) for at in starts)
     file_uuid, process_uuid, boot, version = ids
     writer = Writer(file_uuid, process_uuid, boot, version, *fields[19:25])
-    return WorkerFile(writer, state, heartbeat, hook_errors, dropped, transport_errors, entries)
+    behind = first + entries_max * entry_bytes
+    holders = newest_text(data[behind : behind + copies.BYTES]) if has_holders else b""
+    return WorkerFile(writer, state, heartbeat, hook_errors, dropped, transport_errors, entries, holders)
 
 
 @lru_cache(maxsize=16)
-def _translator(schema: bytes, digest: bytes) -> tuple[int, Translate, bool]:
-    """Return how many slots a schema describes, what translates them, and whether it has this version's unit table.
+def _translator(schema: bytes, digest: bytes) -> tuple[int, Translate, bool, bool]:
+    """Return how many slots a schema describes, and what translates them.
 
-    Cached: all workers of a release have it.
+    Also whether it has this version's unit table, and this version's copies of what the process holds. Cached: all
+    workers of a release have it.
     """
     if digest_of(schema) != digest:
         raise ValueError("its schema is damaged")
@@ -127,7 +132,8 @@ def _translator(schema: bytes, digest: bytes) -> tuple[int, Translate, bool]:
     slot_count = described["words"]
     if type(slot_count) is not int:  # In JSON 282.0 equals 282, and no slice takes it.
         raise ValueError(f"its schema has {slot_count!r} slots")
-    return slot_count, translate, described.get("unit_table") == unit_table.SCHEMA
+    has_units, has_holders = described.get("unit_table") == unit_table.SCHEMA, described.get("holders") == copies.SCHEMA
+    return slot_count, translate, has_units, has_holders
 
 
 def _entry(data: bytes, slots_at: int, slot_count: int, translate: Translate, texts: Sequence[str] | None) -> PoolEntry:

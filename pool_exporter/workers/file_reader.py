@@ -82,12 +82,15 @@ def name_of(file_uuid: bytes) -> str:
     return f"{PREFIX}{file_uuid.hex()}{SUFFIX}"
 
 
-def scan(directory: Path, *, is_dead_only: bool = False, until: float = math.inf) -> DirectoryScan:
+def scan(
+    directory: Path, *, is_dead_only: bool = False, with_holders: bool = False, until: float = math.inf
+) -> DirectoryScan:
     """Read the worker files of a directory.
 
     Args:
         directory: The shared directory.
         is_dead_only: Whether to leave out living workers. Only the locks of their files are then tested.
+        with_holders: Whether to read also what the processes hold, which a scrape does not need.
         until: Monotonic time in seconds after which no further file is read.
 
     Raises:
@@ -98,7 +101,8 @@ def scan(directory: Path, *, is_dead_only: bool = False, until: float = math.inf
         listed = sorted(os.listdir(descriptor))  # noqa: PTH208  # the opened directory, even if it was renamed meanwhile
         names = [name for name in listed if name.startswith(PREFIX) and name.endswith(SUFFIX)]
         in_time = takewhile(lambda _: time.monotonic() < until, names[:FILES_READ_MAX])
-        results = [_read(descriptor, str(directory), name, is_dead_only=is_dead_only) for name in in_time]
+        how = _How(is_dead_only=is_dead_only, with_holders=with_holders)
+        results = [_read(descriptor, str(directory), name, how) for name in in_time]
     finally:
         os.close(descriptor)
     results += [_beyond_the_bound(directory / name) for name in names[FILES_READ_MAX:]]
@@ -109,15 +113,33 @@ def scan(directory: Path, *, is_dead_only: bool = False, until: float = math.inf
     )
 
 
+def read_again(directory: Path, found: ReadFile) -> ReadFile:
+    """Return the file with what its process holds; as it is, where it cannot be read any more."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        again = _read(descriptor, str(directory), found.name, _How(with_holders=True))
+    finally:
+        os.close(descriptor)
+    return again if isinstance(again, ReadFile) else found
+
+
 def _beyond_the_bound(path: Path) -> CorruptFile:
     return CorruptFile(str(path), f"of a directory, {FILES_READ_MAX} files are read", "irregular")
 
 
-def _read(directory: int, path: str, name: str, *, is_dead_only: bool) -> ReadFile | CorruptFile | None:
+@dataclass(frozen=True, slots=True)
+class _How:
+    """The arguments of `scan` for each file."""
+
+    is_dead_only: bool = False
+    with_holders: bool = False
+
+
+def _read(directory: int, path: str, name: str, how: _How) -> ReadFile | CorruptFile | None:
     path = f"{path}/{name}"
     try:
         with opened(name, directory) as descriptor:
-            return None if is_dead_only and is_locked(descriptor) else _read_open(descriptor, path, name)
+            return None if how.is_dead_only and is_locked(descriptor) else _read_open(descriptor, path, name, how)
     except FileNotFoundError:
         return None  # It was compacted meanwhile.
     except CorruptFile as error:
@@ -128,14 +150,14 @@ def _read(directory: int, path: str, name: str, *, is_dead_only: bool) -> ReadFi
         return CorruptFile(path, f"it cannot be read: {error!r}", "unreadable")
 
 
-def _read_open(descriptor: int, path: str, name: str) -> ReadFile | None:
+def _read_open(descriptor: int, path: str, name: str, how: _How) -> ReadFile | None:
     size = size_of(descriptor, path, MAX_FILE_BYTES)
     if size is None:
         return None  # It was compacted after it was opened.
     if size < HEADER_BYTES:
         raise CorruptFile(path, f"it has {size} bytes, too few for a worker file", "irregular")
     is_alive = is_locked(descriptor)
-    filled = filled_bytes(os.pread(descriptor, HEADER_BYTES, 0), size)
+    filled = size if how.with_holders else filled_bytes(os.pread(descriptor, HEADER_BYTES, 0), size)
     data, is_torn = _steady(descriptor, filled, attempts=_ATTEMPTS if is_alive else 1)
     file = parse(data, path, size)
     if name != name_of(file.writer.file_uuid):

@@ -8,17 +8,20 @@ an event before which the process has no file.
 import sys
 import time
 from array import array
+from collections.abc import Iterable
 from errno import ENOTSUP
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state.aggregate import Counted, as_final_counters, only_counters
 from pool_exporter.state.layout import Slots
 from pool_exporter.workers.compaction import compact_if_due, make_space
 from pool_exporter.workers.dead_worker_totals import compacted_names
 from pool_exporter.workers.file_format import CLOSED, OPEN
+from pool_exporter.workers.holders.written import SeenPool, text_of
 from pool_exporter.workers.mapped_file import MappedFile
 from pool_exporter.workers.process_info import this_process
 from pool_exporter.workers.unit_table import UnitRows
@@ -54,6 +57,7 @@ class WorkerFiles:
         self._allocated: dict[int, tuple[MappedFile, PoolIdentity, Slots]] = {}
         self.dropped = 0
         self._errors = 0
+        self._has_written_holders = False
         self._add_file()
         keep_reserve(directory)
 
@@ -119,6 +123,24 @@ class WorkerFiles:
     def units(self, slots: object) -> UnitRows | None:
         """Return what writes the units of the pool with these slots; None if no file of this process has them."""
         return next((file.units(slots) for file in self._files if file.has(slots)), None)
+
+    def write_holders(self, seen: Iterable[tuple[Slots, int, PoolReport]], at: float) -> None:
+        """Store what the process holds, in place of what was stored before.
+
+        Args:
+            seen: The slots of a pool, when it was seen in nanoseconds since its origin, and what was seen; the most
+                important pool first.
+            at: Unix time in seconds.
+        """
+        pools = [
+            SeenPool(file.uuid_digits, file.entry_of(slots), moment, report)
+            for slots, moment, report in seen
+            for file in self._files
+            if file.has(slots)
+        ]
+        if pools or self._has_written_holders:
+            self._files[0].write_holders(text_of(pools, at))
+        self._has_written_holders = bool(pools)
 
     def free(self, slots: Slots) -> None:
         """Mark the pool with these slots as ended. The next pool of its identity goes on with its counters."""

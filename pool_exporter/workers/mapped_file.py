@@ -38,6 +38,8 @@ from pool_exporter.workers.file_format import (
     texts_at,
 )
 from pool_exporter.workers.file_reader import MODE, TEMPORARY, name_of, try_lock
+from pool_exporter.workers.holders.copies import CopiesWriter
+from pool_exporter.workers.holders.written import UUID_DIGITS
 from pool_exporter.workers.unit_table import WORDS, TextTable, UnitRows
 from pool_exporter.workers.volume import CREATE, allocate
 
@@ -58,6 +60,7 @@ class MappedFile:
             OSError: It could not be created. Nothing is left behind.
         """
         self.path = directory / name_of(writer.file_uuid)
+        self.uuid_digits = writer.file_uuid.hex()[:UUID_DIGITS]
         self._map, self._inode = _create(
             directory / f"{TEMPORARY}{writer.file_uuid.hex()}", self.path, new_file(writer)
         )
@@ -68,6 +71,7 @@ class MappedFile:
         self._units: dict[int, UnitRows] = {}
         data = memoryview(self._map)
         self._texts = TextTable(data[texts_at(data) : self._entries_at])
+        self._holders = CopiesWriter(data[FILE_BYTES:]) if writer.is_first else None
 
     def allocate(self, identity: PoolIdentity, config: PoolConfig) -> Slots | None:
         """Return the slots of a new pool entry, or None if the file has no space for one."""
@@ -93,8 +97,16 @@ class MappedFile:
 
     def set_state(self, slots: object, state: int) -> None:
         """Set the state of the pool entry that has these slots to OPEN or CLOSED."""
-        entry = next(i for i, view in enumerate(self._views) if id(view) == id(slots)) - 1
-        self._slots[(self._entries_at + entry * ENTRY_BYTES) // 8 + 1] = state
+        self._slots[(self._entries_at + self.entry_of(slots) * ENTRY_BYTES) // 8 + 1] = state
+
+    def entry_of(self, slots: object) -> int:
+        """Return the number of the pool entry that has these slots."""
+        return next(number for number, view in enumerate(self._views[1:]) if view is slots)
+
+    def write_holders(self, text: bytes) -> None:
+        """Store the text about what the process holds; only its first file has space for it."""
+        if self._holders is not None:
+            self._holders.write(text)
 
     def write_heartbeat(self, now: int) -> None:
         """Store the time of a heartbeat: *now* of the monotonic clock, in nanoseconds."""
@@ -148,6 +160,8 @@ class MappedFile:
         for rows in self._units.values():
             rows.release()
         self._texts.release()
+        if self._holders is not None:
+            self._holders.release()
         for view in reversed(self._views):
             view.release()
         self._map.close()
@@ -157,12 +171,12 @@ def _create(temporary: Path, path: Path, content: bytes) -> tuple[mmap.mmap, int
     """Create a file with this content, and return its mapping and its inode number."""
     descriptor = os.open(temporary, CREATE, MODE)
     try:
-        allocate(descriptor, FILE_BYTES)
+        allocate(descriptor, len(content))
         with suppress(OSError):  # With a umask of 077, no sidecar of another user could read it.
             os.fchmod(descriptor, MODE)
         if not try_lock(descriptor):
             raise OSError(EAGAIN, "another process has locked a file that this one created")  # noqa: TRY301  # one clean-up
-        mapped = mmap.mmap(descriptor, FILE_BYTES)
+        mapped = mmap.mmap(descriptor, len(content))
         mapped[:] = content
         temporary.rename(path)
         return mapped, os.fstat(descriptor).st_ino

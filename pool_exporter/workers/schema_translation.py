@@ -17,6 +17,7 @@ from pool_exporter.metrics.pool_metrics import BUCKETS
 from pool_exporter.state import layout
 from pool_exporter.state.slot_table import Field, Shape
 from pool_exporter.workers import unit_table
+from pool_exporter.workers.holders import copies
 
 Slots = Sequence[int]
 
@@ -54,6 +55,7 @@ SCHEMA: Final[Mapping[str, object]] = {
     "owner_words": layout.OWNER_NAME_SLOTS,
     "row_count": layout.TRACKED_MAX,
     "unit_table": unit_table.SCHEMA,
+    "holders": copies.SCHEMA,
     "window_ns": layout.WINDOW_NS,
     "windows": layout.WINDOWS,
 }
@@ -99,12 +101,17 @@ def translator(schema: object) -> Callable[[Slots], list[int]]:
     Raises:
         ValueError: *schema* describes no slots.
     """
-    if schema == SCHEMA:
+    if _of_slots(schema) == _of_slots(SCHEMA):
         return list
     try:
         return partial(_translate, _parsed(schema))
     except TypeError as error:
         raise ValueError(str(error)) from None
+
+
+def _of_slots(schema: object) -> object:
+    """Return a schema without what is not about slots, which earlier releases do not have."""
+    return {**schema, "holders": None} if isinstance(schema, Mapping) else schema
 
 
 def _parsed(schema: object) -> _Schema:

@@ -56,7 +56,7 @@ def replace_file(directory: Path, name: str, content: bytes) -> None:
         OSError: The file could not be replaced. The old one is still there.
     """
     try:
-        _replace(directory, name, content)
+        replace_file_without_reserve(directory, name, content)
     except OSError as error:
         if error.errno not in FULL or not (directory / RESERVE).exists():
             raise
@@ -81,7 +81,12 @@ def keep_reserve(directory: Path, size: int = 0) -> None:
             os.close(descriptor)
 
 
-def _replace(directory: Path, name: str, content: bytes) -> None:
+def replace_file_without_reserve(directory: Path, name: str, content: bytes) -> None:
+    """Replace a file in one step, if the volume has space for it.
+
+    Raises:
+        OSError: The file could not be replaced. The old one is still there.
+    """
     temporary = directory / f"{TEMPORARY}{name}-{uuid4().hex}"
     descriptor = os.open(temporary, CREATE, MODE)
     try:

@@ -20,8 +20,9 @@ from pool_exporter.state import layout
 from pool_exporter.web.responses import METRICS, Request, respond
 from pool_exporter.workers.dead_worker_totals import POOLS_MAX
 from pool_exporter.workers.directory_snapshot import SHOWN_MAX, DirectoryReader
-from pool_exporter.workers.file_format import ENTRIES_MAX, FILE_BYTES
+from pool_exporter.workers.file_format import ENTRIES_MAX, FILE_BYTES, FIRST_FILE_BYTES
 from pool_exporter.workers.file_writer import WorkerFiles
+from pool_exporter.workers.holders.crashed import BYTES_MAX
 from tests.dashboards.boards import ROOT
 
 MIB = 1024 * 1024
@@ -55,8 +56,9 @@ def files(pools: int, workers: int) -> int:
 
 
 def directory(pools: int, workers: int, ended: int) -> float:
-    """Return the MiB of a directory: the files, the totals, and the reserve of twice their size."""
-    return files(pools, workers) * FILE_BYTES / MIB + 3 * max(TOTALS * ended, 0.0625)
+    """Return the MiB of a directory: the files, the totals, the reserve of twice their size, and what crashed held."""
+    sizes = files(pools, workers) * FILE_BYTES + workers * (FIRST_FILE_BYTES - FILE_BYTES)
+    return (sizes + 2 * BYTES_MAX) / MIB + 3 * max(TOTALS * ended, 0.0625)
 
 
 def mebibytes(quantity: str) -> int:
@@ -128,9 +130,17 @@ def test_volume_holds_what_the_page_says(size: int) -> None:
     assert (count * 1.1) * FILE_BYTES / MIB > size
 
 
+@pytest.mark.parametrize(("size", "pattern"), [(16, r"one pool each they hold (\d+)"), (64, r"files, or (\d+) such")])
+def test_volume_holds_so_many_workers_of_one_pool(size: int, pattern: str) -> None:
+    """Each of them has one file, which is larger."""
+    workers = int(said(pattern))
+
+    assert directory(1, workers, 14) <= size < directory(1, int(workers * 1.1), 14)
+
+
 def test_small_volume_holds_the_example() -> None:
     """Four workers with as many pools as the page says."""
-    assert directory(int(said(r"such as 4 workers with (\d+) pools")), 4, 14) <= 16
+    assert directory(int(said(r"such as 4 workers with (\d+) pools;")), 4, 14) <= 16
 
 
 def test_bounds_are_as_the_page_says() -> None:

@@ -18,16 +18,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pool_exporter.errors import CorruptFile
+from pool_exporter.metrics.holders import Holder, PoolReport, Waiter
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.state import layout
 from pool_exporter.web.responses import Request, respond
 from pool_exporter.workers.dead_worker_totals import TOTALS_FILE, Totals, load
 from pool_exporter.workers.directory_snapshot import DirectoryReader
-from pool_exporter.workers.file_format import FILE_BYTES, HEADER, HEADER_BYTES, WorkerFile
+from pool_exporter.workers.file_format import FIRST_FILE_BYTES, HEADER, HEADER_BYTES, WorkerFile
 from pool_exporter.workers.file_parser import parse
 from pool_exporter.workers.file_reader import name_of
 from pool_exporter.workers.file_writer import WorkerFiles
+from pool_exporter.workers.holders.directory_reports import DirectoryReports
 from pool_exporter.workers.schema_translation import SCHEMA
 
 FACTOR = int(os.environ.get("FUZZ_FACTOR", "1"))
@@ -52,6 +54,8 @@ def valid() -> bytes:
             assert slots is not None
             slots[layout.OPEN_COUNT] = slots[layout.CONNECTS] = 3
             slots[layout.CHECKOUT_TIMES] = slots[layout.PENDING_TIMES] = layout.SECOND
+            report = PoolReport(PoolIdentity(name), (Holder(1.0, "a.py:1 in f"),), (Waiter(1.0),), "leak", "leaks")
+            worker.write_holders([(slots, 2 * layout.SECOND, report)], 1.5)
         [path] = place.glob("w-*")
         data = path.read_bytes()
         worker.unmap()
@@ -61,7 +65,7 @@ def valid() -> bytes:
 UUID_AT = HEADER.size - 4 * 16
 SCHEMA_END = HEADER_BYTES + len(json.dumps(SCHEMA, separators=(",", ":")))
 PLACES = st.one_of(
-    st.integers(0, HEADER.size - 1), st.integers(HEADER_BYTES, SCHEMA_END), st.integers(0, FILE_BYTES - 1)
+    st.integers(0, HEADER.size - 1), st.integers(HEADER_BYTES, SCHEMA_END), st.integers(0, FIRST_FILE_BYTES - 1)
 )
 CHANGES = st.lists(st.tuples(PLACES, st.binary(min_size=1, max_size=9)), min_size=1, max_size=6)
 
@@ -119,7 +123,7 @@ def with_changes(changes: list[tuple[int, bytes]]) -> bytes:
     data = bytearray(valid())
     for place, new in changes:
         data[place : place + len(new)] = new
-    return bytes(data[:FILE_BYTES])
+    return bytes(data[:FIRST_FILE_BYTES])
 
 
 def with_length(length: int) -> bytes:
@@ -129,7 +133,7 @@ def with_length(length: int) -> bytes:
 
 def damaged() -> st.SearchStrategy[File]:
     """Return files with another schema, with bytes overwritten, or of another length."""
-    lengths = st.integers(0, FILE_BYTES + 4096)
+    lengths = st.integers(0, FIRST_FILE_BYTES + 4096)
     kinds = (schemas().map(with_schema), CHANGES.map(with_changes), lengths.map(with_length))
     return st.one_of(*kinds).map(File)
 
@@ -151,6 +155,7 @@ def accumulators(draw: st.DrawFn) -> bytes:
 
 def read(place: Path) -> int:
     """Return the status of two scrapes of a directory, the second after the first has compacted it."""
+    assert isinstance(DirectoryReports(place)(), tuple)
     reader = DirectoryReader(place)
     answers = {respond(Request("GET", "/metrics", "", ""), reader).status for _ in range(2)}
     [status] = answers
@@ -185,7 +190,7 @@ def test_any_file_of_a_living_worker_is_served_or_set_aside(data: bytes) -> None
         [path] = place.glob("w-*")
         uuid = path.read_bytes()[UUID_AT : UUID_AT + 16]  # Otherwise every file would be a copy of another.
         with path.open("r+b") as file:
-            file.write((data[:UUID_AT] + uuid + data[UUID_AT + 16 :])[:FILE_BYTES])
+            file.write((data[:UUID_AT] + uuid + data[UUID_AT + 16 :])[:FIRST_FILE_BYTES])
 
         assert 200 == read(place)
         worker.unmap()

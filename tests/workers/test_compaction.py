@@ -194,7 +194,7 @@ def full(*_: object) -> None:
 def test_full_volume_is_compacted_from_the_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no new file can be written, the totals are written into the reserve, and the dead files are removed."""
     started(tmp_path).unmap()
-    monkeypatch.setattr(volume, "_replace", full)
+    monkeypatch.setattr(volume, "replace_file_without_reserve", full)
     count = compact(tmp_path)
 
     assert (1, 7, []) == (count, connects(tmp_path), files(tmp_path))
@@ -205,7 +205,7 @@ def test_full_volume_without_a_reserve_loses_nothing(tmp_path: Path, monkeypatch
     """Without a reserve the compaction fails, and the files stay."""
     started(tmp_path).unmap()
     (tmp_path / RESERVE).unlink()
-    monkeypatch.setattr(volume, "_replace", full)
+    monkeypatch.setattr(volume, "replace_file_without_reserve", full)
 
     with pytest.raises(OSError, match="No space"):
         compact(tmp_path)

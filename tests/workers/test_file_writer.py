@@ -11,7 +11,7 @@ from pool_exporter.state import layout
 from pool_exporter.state.layout import Slots
 from pool_exporter.workers import file_writer
 from pool_exporter.workers.compaction import Compactor
-from pool_exporter.workers.file_format import CLOSED, ENTRIES, ENTRIES_MAX, FILE_BYTES, OPEN
+from pool_exporter.workers.file_format import CLOSED, ENTRIES, ENTRIES_MAX, FIRST_FILE_BYTES, OPEN
 from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.file_writer import WorkerFiles
 from pool_exporter.workers.mapped_file import MappedFile
@@ -58,8 +58,8 @@ def test_file_has_all_its_blocks(tmp_path: Path) -> None:
     worker.unmap()
 
     assert [] == list(tmp_path.glob(".tmp-*"))
-    assert (FILE_BYTES, 0o640) == (status.st_size, status.st_mode & 0o777)
-    assert status.st_blocks * 512 >= FILE_BYTES
+    assert (FIRST_FILE_BYTES, 0o640) == (status.st_size, status.st_mode & 0o777)
+    assert status.st_blocks * 512 >= FIRST_FILE_BYTES
 
 
 def test_slots_are_reused(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ def changed(**parts: Any) -> Any:  # JSON
 def test_schema_is_that_of_earlier_releases() -> None:
     """The values that 0.1 knows have the same keys, but for the number of a backend, which has got a time."""
     labelled: Any = SCHEMA["labelled"]
-    described = {key: value for key, value in SCHEMA.items() if key not in ("labelled", "bounds_ns", "unit_table")}
+    later = ("labelled", "bounds_ns", "unit_table", "holders")
+    described = {key: value for key, value in SCHEMA.items() if key not in later}
 
     assert {
         "words": 303,
@@ -50,6 +51,14 @@ def test_own_slots_are_copied() -> None:
     slots = list(range(layout.SLOT_COUNT))
 
     assert slots == translator(json.loads(json.dumps(SCHEMA)))(slots)
+
+
+def test_slots_of_a_release_without_holders_are_copied() -> None:
+    """What a file has beside its slots does not matter: server pids and owners are as they were."""
+    slots = list(range(layout.SLOT_COUNT))
+    earlier = {key: value for key, value in SCHEMA.items() if key != "holders"}
+
+    assert slots == translator(json.loads(json.dumps(earlier)))(slots)
 
 
 def test_fields_are_found_by_name() -> None:

@@ -76,6 +76,7 @@ def _examine(pool: ExaminedPool, circumstances: Circumstances, stacks: Stacks) -
         waiter_values(waits.callers, used, now, [waiter for each in held for waiter in each.waiters]),
         _loop_now(evidence, waits, stacks),
         notes=circumstances.notes,
+        moment=now,
     )
 
 

@@ -145,11 +145,16 @@ class PoolReports(ReportHooks):
 
         Within a minute of a report, and while no caller waits, the verdict is that report's.
         """
+        return self.diagnose_at()[1]
+
+    def diagnose_at(self) -> tuple[int, Diagnosis]:
+        """Return also when the diagnosis was made, in nanoseconds since the pool's origin."""
         self._watchdog.begin_if_forked()
         found, episode = self._examined(), self._episode.report(self._watchdog.clock())
         if found is None:
-            return unknown_diagnosis("")
-        return diagnosis(found, "" if episode is None or found.evidence.is_waited_for else episode.verdict)
+            return 0, unknown_diagnosis("")
+        name = "" if episode is None or found.evidence.is_waited_for else episode.verdict
+        return found.moment, diagnosis(found, name)
 
     def look(self) -> bool:
         """Do what the watchdog has to do now; return whether callers still wait."""
