@@ -40,6 +40,7 @@ ALLOWED: Mapping[str, str] = {
     "runtime.storage._writer": SETUP,
     "sidecar.webconfig.basic_auth._is_hash_of": COMMAND,
     "sidecar.webconfig.strict_yaml._parsed": COMMAND,
+    "web.responses.own_reports": READER,
     "web.responses.own_source": READER,
 }
 

@@ -61,6 +61,14 @@ def _add_web_arguments(parser: argparse.ArgumentParser) -> None:
         help="file with TLS, passwords, headers and rate limit, in the format of Prometheus' exporter-toolkit",
     )
 
+    parser.add_argument(
+        "--web.enable-diagnosis",
+        dest="shows_holders",
+        action="store_true",
+        help="show everyone what holds the connections; otherwise only on loopback addresses and unix sockets, and "
+        "behind passwords or client certificates",
+    )
+
 
 def _add_log_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -110,6 +118,7 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
         addresses,
         passed.value,
         metrics=arguments.metrics,
+        shows_holders=arguments.shows_holders,
         per_worker=arguments.per_worker,
         probes=probes.value,
         push_target=target.value,

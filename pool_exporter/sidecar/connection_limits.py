@@ -26,6 +26,7 @@ from uvicorn.server import ServerState
 
 from pool_exporter.sidecar.webconfig.reload import Loaded
 from pool_exporter.sidecar.webconfig.tls import has_allowed_name
+from pool_exporter.web.holders_access import STATE_KEY, Access, is_local_listener
 
 CONNECTIONS_MAX: Final = 32
 REQUEST_SECONDS: Final = 5.0
@@ -176,8 +177,8 @@ class ConnectionLimiter:
         self._accept_loops: list[asyncio.Task[None]] = []
         # Oldest first, each with the task that makes its TLS handshake.
         self._connections: dict[LimitedProtocol, asyncio.Task[None]] = {}
-        # Accepted connections without a place, oldest first, each with the timer that refuses it.
-        self._waiting: deque[tuple[socket.socket, asyncio.TimerHandle]] = deque()
+        # Connections without a place, oldest first, whether each is local, and the timer that refuses it.
+        self._waiting: deque[tuple[socket.socket, bool, asyncio.TimerHandle]] = deque()
 
     def start(self, listening_sockets: Sequence[socket.socket]) -> None:
         """Accept connections from now on."""
@@ -213,44 +214,47 @@ class ConnectionLimiter:
         """Accept one connection, and return whether that succeeded. Without free descriptors it stays in the queue."""
         try:
             connection, _ = await self._loop.sock_accept(listening_socket)
-            self._admit(connection)
+            self._admit(connection, is_local=is_local_listener(listening_socket))
         except Exception as error:  # noqa: BLE001  # whatever it is, the next connection may be accepted
             _log.warning("a connection could not be accepted: %s", error)
             return False
         return True
 
-    def _admit(self, connection: socket.socket) -> None:
+    def _admit(self, connection: socket.socket, *, is_local: bool) -> None:
         """Serve a connection now, or when it gets a place, or refuse it."""
         if not self._waiting and self._has_place():
-            self._open(connection)
+            self._open(connection, is_local=is_local)
         elif len(self._waiting) < WAITING_MAX:
-            self._waiting.append((connection, self._loop.call_later(PLACE_SECONDS, self._refuse_oldest_waiting)))
+            timer = self._loop.call_later(PLACE_SECONDS, self._refuse_oldest_waiting)
+            self._waiting.append((connection, is_local, timer))
             self._loop.call_later(NEW_SECONDS, self._admit_waiting)
         else:
             _refuse(connection)
 
     def _admit_waiting(self) -> None:
         while self._waiting and self._has_place():
-            connection, timer = self._waiting.popleft()
+            connection, is_local, timer = self._waiting.popleft()
             timer.cancel()
-            self._open(connection)
+            self._open(connection, is_local=is_local)
 
     def _refuse_oldest_waiting(self) -> None:
-        connection, timer = self._waiting.popleft()
+        connection, _, timer = self._waiting.popleft()
         timer.cancel()
         _refuse(connection)
 
     def _has_place(self) -> bool:
         return len(self._connections) < CONNECTIONS_MAX or self._evict_oldest_idle()
 
-    def _open(self, connection: socket.socket) -> None:
+    def _open(self, connection: socket.socket, *, is_local: bool) -> None:
         if connection.family != socket.AF_UNIX:
             # asyncio does so only for sockets that were made with IPPROTO_TCP, which accepted ones are not. Without it,
             # Linux holds back the last part of a response until the client acknowledges the one before: 40 ms.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         loaded = self._current()
         names = loaded.config.tls.client_allowed_sans if loaded.config.tls else None
+        # The certificate is verified once, in the handshake, by this config: a changed one has no say in it any more.
         protocol = LimitedProtocol(self._config, self._state, names, self._remove)
+        protocol.app_state[STATE_KEY] = Access(is_local, is_protected=loaded.config.verifies_clients)
         self._connections[protocol] = self._loop.create_task(self._connect(protocol, connection, loaded.context))
 
     def _evict_oldest_idle(self) -> bool:

@@ -11,6 +11,7 @@ import math
 import time
 from base64 import b64decode
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pool_exporter.sidecar.webconfig.basic_auth import BasicAuth, TooManyChecks
 from pool_exporter.sidecar.webconfig.config import RateLimit, WebConfig
 from pool_exporter.sidecar.webconfig.reload import Loaded
+from pool_exporter.web.holders_access import NO_ACCESS, STATE_KEY, Access
 
 OFFSET_SECONDS: Final = 0.5
 """How much shorter the time limit is than the scraper's timeout: the response takes time on its way."""
@@ -88,6 +90,8 @@ class AuthMiddleware:
                 refusal = await self._refusal(config, Headers(scope=scope))
             else:
                 refusal = PlainTextResponse("only HTTP/1.0 and HTTP/1.1 are supported\n", 505, {"Connection": "close"})
+            if refusal is None and config.users:
+                scope = _with_password(scope)
             await (refusal or self._app)(scope, receive, send_with_headers)
         except asyncio.CancelledError:
             # The server ends and has closed the connection. uvicorn would log a traceback for each such request.
@@ -153,6 +157,13 @@ def response_seconds(header: str) -> float:
         given = math.nan
     seconds = given if 0 < given < math.inf else SCRAPE_SECONDS
     return min(max(seconds - OFFSET_SECONDS, seconds / 2), RESPONSE_SECONDS_MAX)
+
+
+def _with_password(scope: Scope) -> Scope:
+    """Return the scope of a request of which the password was right."""
+    state = scope.get("state", {})
+    access: Access = state.get(STATE_KEY, NO_ACCESS)
+    return {**scope, "state": {**state, STATE_KEY: replace(access, is_protected=True)}}
 
 
 def _credentials(header: str) -> tuple[str, bytes] | None:

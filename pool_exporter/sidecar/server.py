@@ -26,7 +26,8 @@ from pool_exporter.sidecar.connection_limits import HEADER_BYTES_MAX, KEEP_ALIVE
 from pool_exporter.sidecar.request_checks import AuthMiddleware, TimeoutMiddleware
 from pool_exporter.sidecar.webconfig.basic_auth import BasicAuth
 from pool_exporter.sidecar.webconfig.reload import ReloadedConfig
-from pool_exporter.web.asgi_app import make_asgi_app
+from pool_exporter.web.asgi_app import asgi_pages
+from pool_exporter.web.status.source import StatusSource, no_reports
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class SidecarOptions:
         addresses: Where to listen, as `listen_addresses.parse` reads it.
         passed: Listening sockets that systemd has passed, in addition.
         metrics: The path of the metrics.
+        shows_holders: Whether everyone may see what holds the connections.
         per_worker: Whether each worker has series of its own.
         probes: The probes of database servers, not started; None for none.
         push_target: Where to push over OTLP; None for nowhere.
@@ -58,6 +60,7 @@ class SidecarOptions:
     addresses: Sequence[str] = ()
     passed: Sequence[socket.socket] = ()
     metrics: str = "/metrics"
+    shows_holders: bool = False
     per_worker: bool = False
     probes: "Probes | None" = None
     push_target: "PushTarget | None" = None
@@ -143,7 +146,8 @@ def serve(options: SidecarOptions) -> None:
     source = SidecarSource(reader, config, probes)
     push = None if options.push_target is None else create_push(options.push_target, source, options.directory)
     shown = source if push is None else push.source
-    app = AuthMiddleware(TimeoutMiddleware(make_asgi_app(shown, options.metrics)), config.current, passwords)
+    pages = asgi_pages(shown, StatusSource(no_reports), options.metrics, shows_holders=options.shows_holders)
+    app = AuthMiddleware(TimeoutMiddleware(pages), config.current, passwords)
     with ExitStack() as stack:
         listening_sockets = [stack.enter_context(each) for each in options.passed]
         listening_sockets += stack.enter_context(listen_addresses.listening(options.addresses))

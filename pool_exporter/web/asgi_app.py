@@ -22,7 +22,9 @@ except ImportError as error:
     raise ImportError(message, name=error.name, path=error.path) from error
 
 from pool_exporter.metrics.snapshot import Source
-from pool_exporter.web.responses import METRICS, Request, own_source, respond, takes_snapshot
+from pool_exporter.web.holders_access import NO_ACCESS, STATE_KEY, Access, may_show_holders
+from pool_exporter.web.responses import METRICS, Request, own_reports, own_source, respond, takes_snapshot
+from pool_exporter.web.status.source import StatusSource, no_reports
 
 _threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
 
@@ -36,16 +38,18 @@ async def metrics_endpoint(request: StarletteRequest) -> StarletteResponse:
     Returns:
         The response.
     """
-    return await _response(request, METRICS, own_source())
+    return await _Pages(own_source(), StatusSource()).response(request, METRICS)
 
 
-def make_asgi_app(source: Source | None = None, metrics: str = METRICS) -> ASGIApp:
-    """Return an ASGI app with /metrics, /-/healthy, /-/ready and a status page at /, to run or to mount.
+def make_asgi_app(source: Source | None = None, metrics: str = METRICS, *, diagnosis: bool = False) -> ASGIApp:
+    """Return an ASGI app with /metrics, /-/pools.json, /-/healthy, /-/ready and a status page at /, to run or to mount.
 
     Args:
         source: Returns the snapshot of each answer, by default that of this process. Called in a thread, one call at
             a time for each event loop.
         metrics: The path of the metrics below the place where the app is mounted.
+        diagnosis: Whether page and JSON show to everyone what holds the connections: places in the code, units of
+            work, owners. Protect the app, if others than operators can reach it.
 
     Returns:
         The ASGI app.
@@ -53,39 +57,67 @@ def make_asgi_app(source: Source | None = None, metrics: str = METRICS) -> ASGIA
     Example:
         >>> app.mount("/pools", pool_exporter.make_asgi_app())
     """
+    reports = own_reports() if source is None else no_reports
+    return asgi_pages(source or own_source(), StatusSource(reports), metrics, shows_holders=diagnosis)
+
+
+def asgi_pages(
+    source: Source, statuses: StatusSource, metrics: str = METRICS, *, shows_holders: bool = False
+) -> ASGIApp:
+    """Return the app of `make_asgi_app` with the reports of a source of its own.
+
+    Args:
+        source: Returns the snapshot of each answer.
+        statuses: Makes the state of all pools of a snapshot.
+        metrics: The path of the metrics below the place where the app is mounted.
+        shows_holders: Whether everyone may see holders; otherwise the server decides by an `Access` in the scope.
+    """
     # The router answers the lifespan protocol. It has no routes, and so never redirects.
-    return Router(default=_Pages(source or own_source(), metrics))
+    return Router(default=_Pages(source, statuses, metrics, shows_holders=shows_holders))
 
 
 class _Pages:
     """Answers every path below the place where the app is mounted."""
 
-    def __init__(self, source: Source, metrics: str) -> None:
+    def __init__(
+        self, source: Source, statuses: StatusSource, metrics: str = METRICS, *, shows_holders: bool = False
+    ) -> None:
         self._source = source
+        self._statuses = statuses
         self._metrics = metrics
+        self._shows_holders = shows_holders
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await WebSocketClose()(scope, receive, send)
             return
-        response = await _response(StarletteRequest(scope), _path(scope), self._source, self._metrics)
+        response = await self.response(StarletteRequest(scope), _path(scope))
         await response(scope, receive, send)
 
+    async def response(self, request: StarletteRequest, path: str) -> StarletteResponse:
+        """Return the answer for *path*."""
+        parsed = self._parsed(request, path)
+        answers = (parsed, self._source, self._statuses)
+        if takes_snapshot(path, self._metrics):
+            answer = await asyncio.get_running_loop().run_in_executor(_thread(), respond, *answers)
+        else:
+            answer = respond(*answers)
+        return StarletteResponse(answer.body, answer.status, dict(answer.headers))
 
-async def _response(request: StarletteRequest, path: str, source: Source, metrics: str = METRICS) -> StarletteResponse:
-    parsed = Request(
-        method=request.method,
-        path=path,
-        query=request.scope.get("query_string", b"").decode("latin-1"),
-        accept=", ".join(request.headers.getlist("accept")),
-        accept_encoding=", ".join(request.headers.getlist("accept-encoding")),
-        metrics=metrics,
-    )
-    if takes_snapshot(path, metrics):
-        answer = await asyncio.get_running_loop().run_in_executor(_thread(), respond, parsed, source)
-    else:
-        answer = respond(parsed, source)
-    return StarletteResponse(answer.body, answer.status, dict(answer.headers))
+    def _parsed(self, request: StarletteRequest, path: str) -> Request:
+        def header(name: str) -> str:
+            return ", ".join(request.headers.getlist(name))
+
+        access: Access = request.scope.get("state", {}).get(STATE_KEY, NO_ACCESS)
+        return Request(
+            method=request.method,
+            path=path,
+            query=request.scope.get("query_string", b"").decode("latin-1"),
+            accept=header("accept"),
+            accept_encoding=header("accept-encoding"),
+            metrics=self._metrics,
+            shows_holders=may_show_holders(access, header, is_allowed=self._shows_holders),
+        )
 
 
 def _thread() -> ThreadPoolExecutor:

@@ -4,6 +4,7 @@
 thread, an event loop or a web framework. `content_negotiation` chooses the format, prometheus_client prints it.
 """
 
+import json
 import logging
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,8 +18,8 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from pool_exporter.metrics.snapshot import Source
-from pool_exporter.web import page, runbooks
+from pool_exporter.metrics.snapshot import Snapshot, Source
+from pool_exporter.web import runbooks
 from pool_exporter.web.content_negotiation import (
     OPENMETRICS_1_0_0,
     TEXT_0_0_4,
@@ -27,12 +28,18 @@ from pool_exporter.web.content_negotiation import (
     accepts_gzip,
     choose_format,
 )
+from pool_exporter.web.page.assets import SECURITY_POLICY
+from pool_exporter.web.page.document import PAUSED, render
 from pool_exporter.web.prometheus_families import families
+from pool_exporter.web.status.document import to_document
+from pool_exporter.web.status.source import Reports, StatusSource
+from pool_exporter.web.status.values import Status
 
 STATUS_PAGE: Final = "/"
 METRICS: Final = "/metrics"
 HEALTHY: Final = "/-/healthy"
 READY: Final = "/-/ready"
+POOLS: Final = "/-/pools.json"
 
 _GZIP_LEVEL: Final = 6
 _GZIP: Final = zlib.MAX_WBITS | 16
@@ -56,6 +63,7 @@ class Request:
         accept: The Accept header as latin-1; the values of repeated headers joined by commas.
         accept_encoding: The Accept-Encoding header, likewise.
         metrics: The path at which this server has the metrics.
+        shows_holders: Whether the client may see holders, see `holders_access`.
     """
 
     method: str
@@ -64,6 +72,7 @@ class Request:
     accept: str = ""
     accept_encoding: str = ""
     metrics: str = METRICS
+    shows_holders: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +94,31 @@ def own_source() -> Source:
     return instrumentation.snapshot
 
 
-def respond(request: Request, source: Source) -> Response:
-    """Answer any request. Never raises an Exception; calls *source* only where `takes_snapshot` is true."""
+def own_reports() -> Reports:
+    """Return what says what holds the connections of this process.
+
+    Imported when called, as in `own_source`.
+    """
+    from pool_exporter.runtime.reports.process_reports import process_reports
+
+    return process_reports
+
+
+def respond(request: Request, source: Source, statuses: StatusSource | None = None) -> Response:
+    """Answer any request. Never raises an Exception; calls *source* only where `takes_snapshot` is true.
+
+    Args:
+        request: The request.
+        source: Returns the snapshot of the answer.
+        statuses: Makes the state of all pools of a snapshot; by default one without reports.
+    """
     handler = _handler(request.path, request.metrics)
     if handler is None:
         response = line(404, "not found")
     elif request.method not in _METHODS:
         response = line(405, "GET and HEAD only", ("Allow", ", ".join(_METHODS)))
     else:
-        response = _guarded(handler, request, source)
+        response = _guarded(handler, request, _Inputs(source, statuses or StatusSource()))
     return replace(response, body=b"") if request.method == "HEAD" else response
 
 
@@ -107,7 +132,25 @@ def line(status: int, message: str, *headers: tuple[str, str]) -> Response:
     return _response(status, _PLAIN, f"{message}\n".encode(), *headers)
 
 
-_Handler = Callable[[Request, Source], Response]
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What an answer is made of."""
+
+    source: Source
+    statuses: StatusSource
+
+    def snapshot(self) -> Snapshot:
+        """Take a snapshot, of which later states know what was counted since."""
+        snapshot = self.source()
+        self.statuses.note(snapshot)
+        return snapshot
+
+    def status(self, request: Request) -> Status:
+        """Return the state of all pools, as the client may see it."""
+        return self.statuses.status(self.source(), shows_holders=request.shows_holders)
+
+
+_Handler = Callable[[Request, _Inputs], Response]
 
 
 def _handler(path: str, metrics: str) -> _Handler | None:
@@ -116,19 +159,19 @@ def _handler(path: str, metrics: str) -> _Handler | None:
     return _metrics if path == metrics else None if path == METRICS else _HANDLERS.get(path)
 
 
-def _guarded(handler: _Handler, request: Request, source: Source) -> Response:
+def _guarded(handler: _Handler, request: Request, inputs: _Inputs) -> Response:
     try:
-        return handler(request, source)
+        return handler(request, inputs)
     except Exception as error:  # noqa: BLE001  # whatever it is, the server goes on and the next scrape is answered
         _log.error("%s could not be answered", request.path, exc_info=error)
         # The class only: the message of an exception may contain a password.
         return line(503 if handler is _ready else 500, f"no snapshot: {type(error).__name__}; see the log")
 
 
-def _metrics(request: Request, source: Source) -> Response:
+def _metrics(request: Request, inputs: _Inputs) -> Response:
     names = parse_qs(request.query, keep_blank_values=True).get("name[]")
     chosen = choose_format(request.accept)
-    pieces = _encoded(chosen, _selected(families(source()), names))
+    pieces = _encoded(chosen, _selected(families(inputs.snapshot()), names))
     vary = ("Vary", "Accept, Accept-Encoding")
     if accepts_gzip(request.accept_encoding):
         return _response(200, chosen.content_type, _gzipped(pieces), vary, ("Content-Encoding", "gzip"))
@@ -148,34 +191,51 @@ def _gzipped(pieces: Iterator[bytes]) -> bytes:
     return b"".join([*map(compressor.compress, pieces), compressor.flush()])
 
 
-def _status_page(request: Request, source: Source) -> Response:
+def _status_page(request: Request, inputs: _Inputs) -> Response:
+    is_paused = parse_qs(request.query).get("refresh") == [PAUSED]
+    page = render(inputs.status(request), request.metrics, is_paused=is_paused)
     # A pool's name may contain half of a surrogate pair, which has no UTF-8.
-    body = page.render(source(), request.metrics).encode("utf-8", "replace")
-    return _response(200, "text/html; charset=utf-8", body, ("Content-Security-Policy", page.SECURITY_POLICY))
+    body = page.encode("utf-8", "replace")
+    return _private(request, "text/html; charset=utf-8", body, ("Content-Security-Policy", SECURITY_POLICY))
 
 
-def _healthy(_: Request, __: Source) -> Response:
+def _pools(request: Request, inputs: _Inputs) -> Response:
+    # Escaped, also half of a surrogate pair is ASCII.
+    body = json.dumps(to_document(inputs.status(request)), separators=(",", ":")).encode()
+    return _private(request, "application/json", body + b"\n")
+
+
+def _private(request: Request, content_type: str, body: bytes, *headers: tuple[str, str]) -> Response:
+    """Return a response that no cache may keep: another client may see less of it."""
+    headers = (*headers, ("Cache-Control", "no-store"), ("Cross-Origin-Resource-Policy", "same-origin"))
+    if accepts_gzip(request.accept_encoding):
+        return _response(200, content_type, _gzipped(iter((body,))), *headers, ("Content-Encoding", "gzip"))
+    return _response(200, content_type, body, *headers)
+
+
+def _healthy(_: Request, __: _Inputs) -> Response:
     return line(200, "healthy")
 
 
-def _ready(_: Request, source: Source) -> Response:
+def _ready(_: Request, inputs: _Inputs) -> Response:
     """Answer 200 if a snapshot can be taken; `_guarded` answers 503 if not."""
-    source()
+    inputs.snapshot()
     return line(200, "ready")
 
 
-def _runbook(request: Request, _: Source) -> Response:
+def _runbook(request: Request, _: _Inputs) -> Response:
     """Answer with a page where HTML is accepted, as browsers do, and with the Markdown text elsewhere."""
     text = runbooks.text(request.path) or ""
     if "text/html" in request.accept:
         body = runbooks.page(text).encode()
-        policy = ("Content-Security-Policy", page.SECURITY_POLICY)
+        policy = ("Content-Security-Policy", runbooks.SECURITY_POLICY)
         return _response(200, "text/html; charset=utf-8", body, policy, ("Vary", "Accept"))
     return _response(200, _PLAIN, text.encode(), ("Vary", "Accept"))
 
 
 _HANDLERS: Final[Mapping[str, _Handler]] = {
     STATUS_PAGE: _status_page,
+    POOLS: _pools,
     HEALTHY: _healthy,
     READY: _ready,
 }

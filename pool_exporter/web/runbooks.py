@@ -14,6 +14,11 @@ from typing import Final
 PREFIX: Final = "/-/runbooks/"
 """The path of all runbooks; that of one is followed by the name of its alert, with or without `.md`."""
 
+SECURITY_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The Content-Security-Policy to send with a page: a browser runs no script, even if an escape were missing."""
+
 _PACKAGE: Final = Path(__file__).parents[1]
 _DIRECTORIES: Final = (_PACKAGE / "runbooks", _PACKAGE.parent / "docs" / "runbooks")
 

@@ -18,8 +18,10 @@ from pool_exporter.environment import DEFAULT_PORT, PORT_MAX, address_text
 from pool_exporter.metrics.snapshot import Source
 from pool_exporter.web.fork_hooks import ForkHook
 from pool_exporter.web.fork_notice import ForkNotice
-from pool_exporter.web.responses import own_source
-from pool_exporter.web.wsgi_app import WSGIApp, make_wsgi_app
+from pool_exporter.web.holders_access import Access, is_local_listener
+from pool_exporter.web.responses import own_reports, own_source
+from pool_exporter.web.status.source import StatusSource, no_reports
+from pool_exporter.web.wsgi_app import WSGIApp, WsgiPages
 from pool_exporter.web.wsgi_server import CONNECTIONS_MAX, LimitedServer, hang_up
 
 CLOSE_SECONDS: Final = 1.0
@@ -32,6 +34,10 @@ def start_http_server(
     port: int = DEFAULT_PORT, addr: str = "127.0.0.1", source: Source | None = None
 ) -> "MetricsServer":
     """Serve the pages of `make_wsgi_app` from threads of this process.
+
+    On a loopback address, which is the default, page and JSON show what holds the connections, to requests whose
+    `Host` is `localhost` or a loopback address. On other addresses they do not: mount `make_wsgi_app(diagnosis=True)`
+    for that, behind what protects it.
 
     Call it in each worker, after the fork. If the port is taken, a WARNING is logged and the server's `port` is None.
 
@@ -52,9 +58,11 @@ def start_http_server(
     """
     if not 0 <= port <= PORT_MAX:
         raise ValueError(f"port must be from 0 to {PORT_MAX}, not {port}")
-    app = make_wsgi_app(source or ForkNotice(own_source()))
+    shown, statuses = source or ForkNotice(own_source()), StatusSource(own_reports() if source is None else no_reports)
     try:
-        return MetricsServer(addr, _listen(addr, port), app)
+        listening = _listen(addr, port)
+        access = Access(is_local=is_local_listener(listening))
+        return MetricsServer(addr, listening, WsgiPages(shown, statuses, access=access))
     except RuntimeError as error:  # No thread can be started.
         reason: object = error
     except OSError as error:
@@ -66,7 +74,7 @@ def start_http_server(
     _log.warning(
         "cannot listen on %s: %s; this process serves no metrics: %s", address_text(addr, port), reason, advice
     )
-    return MetricsServer(addr, None, app)
+    return MetricsServer(addr, None, WsgiPages(shown, statuses))
 
 
 @final

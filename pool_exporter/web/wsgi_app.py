@@ -11,7 +11,18 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from pool_exporter.metrics.snapshot import Source
-from pool_exporter.web.responses import METRICS, Request, Response, line, own_source, respond, takes_snapshot
+from pool_exporter.web.holders_access import NO_ACCESS, Access, may_show_holders
+from pool_exporter.web.responses import (
+    METRICS,
+    Request,
+    Response,
+    line,
+    own_reports,
+    own_source,
+    respond,
+    takes_snapshot,
+)
+from pool_exporter.web.status.source import StatusSource, no_reports
 
 TURN_SECONDS: Final = 10.0
 """How long a request waits for the answer before it, as long as Prometheus waits by default; then it gets a 503."""
@@ -28,14 +39,16 @@ Environ = Mapping[str, object]
 WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
-def make_wsgi_app(source: Source | None = None, metrics: str = METRICS) -> WSGIApp:
-    """Return a WSGI app with /metrics, /-/healthy, /-/ready and a status page at /, to run or to mount.
+def make_wsgi_app(source: Source | None = None, metrics: str = METRICS, *, diagnosis: bool = False) -> WSGIApp:
+    """Return a WSGI app with /metrics, /-/pools.json, /-/healthy, /-/ready and a status page at /, to run or to mount.
 
     Its answers are those of `make_asgi_app`.
 
     Args:
         source: Returns the snapshot of each answer, by default that of this process. Called by one request at a time.
         metrics: The path of the metrics below the place where the app is mounted.
+        diagnosis: Whether page and JSON show to everyone what holds the connections: places in the code, units of
+            work, owners. Protect the app, if others than operators can reach it.
 
     Returns:
         The WSGI app.
@@ -43,19 +56,58 @@ def make_wsgi_app(source: Source | None = None, metrics: str = METRICS) -> WSGIA
     Example:
         >>> app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/pools": pool_exporter.make_wsgi_app()})  # Flask
     """
-    return _Pages(source or own_source(), metrics)
+    reports = own_reports() if source is None else no_reports
+    return WsgiPages(source or own_source(), StatusSource(reports), metrics, shows_holders=diagnosis)
 
 
-class _Pages:
-    def __init__(self, source: Source, metrics: str) -> None:
+class WsgiPages:
+    """The app of `make_wsgi_app`.
+
+    Args:
+        source: Returns the snapshot of each answer.
+        statuses: Makes the state of all pools of a snapshot.
+        metrics: The path of the metrics below the place where the app is mounted.
+        shows_holders: Whether everyone may see holders.
+        access: What the server knows of the way of every request.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        statuses: StatusSource,
+        metrics: str = METRICS,
+        *,
+        shows_holders: bool = False,
+        access: Access = NO_ACCESS,
+    ) -> None:
         self._source = source
+        self._statuses = statuses
         self._metrics = metrics
+        self._shows_holders = shows_holders
+        self._access = access
         self._turn = _Turn()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> list[bytes]:
-        response = self._respond(_request(environ, self._metrics))
+        """Answer a request."""
+        response = self._respond(self._parsed(environ))
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
         return [response.body]
+
+    def _parsed(self, environ: Environ) -> Request:
+        """Return the request of *environ*, in which all text is latin-1. The path becomes UTF-8, as in ASGI servers."""
+
+        def header(name: str) -> str:
+            return _text(environ, f"HTTP_{name.upper().replace('-', '_')}")
+
+        return Request(
+            method=_text(environ, "REQUEST_METHOD"),
+            path=_text(environ, "PATH_INFO").encode("latin-1", "replace").decode("utf-8", "replace"),
+            query=_text(environ, "QUERY_STRING"),
+            accept=header("accept"),
+            accept_encoding=header("accept-encoding"),
+            metrics=self._metrics,
+            shows_holders=may_show_holders(self._access, header, is_allowed=self._shows_holders),
+        )
 
     def _respond(self, request: Request) -> Response:
         if not takes_snapshot(request.path, request.metrics):
@@ -64,7 +116,7 @@ class _Pages:
         if not lock.acquire(timeout=TURN_SECONDS):
             return line(503, "busy: an earlier request is still being answered; try again later")
         try:
-            return respond(request, self._source)
+            return respond(request, self._source, self._statuses)
         finally:
             lock.release()
 
@@ -84,18 +136,6 @@ class _Turn:
             lock = threading.Lock()
             self._held = (os.getpid(), lock)
         return lock
-
-
-def _request(environ: Environ, metrics: str) -> Request:
-    """Return the request of *environ*, in which all text is latin-1. The path becomes UTF-8, as in ASGI servers."""
-    return Request(
-        method=_text(environ, "REQUEST_METHOD"),
-        path=_text(environ, "PATH_INFO").encode("latin-1", "replace").decode("utf-8", "replace"),
-        query=_text(environ, "QUERY_STRING"),
-        accept=_text(environ, "HTTP_ACCEPT"),
-        accept_encoding=_text(environ, "HTTP_ACCEPT_ENCODING"),
-        metrics=metrics,
-    )
 
 
 def _text(environ: Environ, key: str) -> str:

@@ -7,7 +7,6 @@ from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.otel.points import PointStream
-from pool_exporter.web.page import render
 from pool_exporter.web.prometheus_families import families
 
 ORDERS = PoolIdentity("orders")
@@ -46,10 +45,3 @@ def test_used_is_all_that_opentelemetry_gets(reads: int) -> None:
 
     assert {"db.client.connection.count"} == found.keys() & {metric.name for metric in POOL_METRICS}
     assert [3] == [point.value for point in found["db.client.connection.count"]]
-
-
-def test_page_says_what_is_unknown() -> None:
-    """The page shows the used connections, and that the rest is unknown."""
-    page = render(Snapshot(degraded_pools=(DegradedPoolSnapshot(ORDERS, 3),)))
-
-    assert "<td>3</td><td>unknown</td><td>unknown</td><td>unknown</td>" in page

@@ -17,6 +17,7 @@ from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.responses import (
     HEALTHY,
     METRICS,
+    POOLS,
     READY,
     STATUS_PAGE,
     Request,
@@ -24,16 +25,18 @@ from pool_exporter.web.responses import (
     respond,
     takes_snapshot,
 )
+from pool_exporter.web.status.source import StatusSource
 from tests.golden import FRESH, OPENMETRICS, SNAPSHOT, parse_openmetrics, scrape
 
-PATHS = [STATUS_PAGE, METRICS, HEALTHY, READY]
+PATHS = [STATUS_PAGE, POOLS, METRICS, HEALTHY, READY]
 
 
 def ask(
     path: str = METRICS, method: str = "GET", query: str = "", accept: str = "", accept_encoding: str = ""
 ) -> Response:
     """Return the response for the golden snapshot."""
-    return respond(Request(method, path, query, accept, accept_encoding), lambda: SNAPSHOT)
+    request = Request(method, path, query, accept, accept_encoding)
+    return respond(request, lambda: SNAPSHOT, StatusSource(clock=lambda: 0.0))
 
 
 def header(response: Response, name: str) -> str | None:
@@ -66,7 +69,7 @@ class CountingSource:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_every_page_is_there(path: str) -> None:
-    """Each of the four pages answers 200."""
+    """Each of the pages answers 200."""
     assert 200 == ask(path).status
 
 
@@ -279,10 +282,10 @@ def test_metrics_can_be_at_the_root() -> None:
 
 def test_which_pages_take_a_snapshot() -> None:
     """Every page but /-/healthy, which must answer while a snapshot is stuck."""
-    assert [True, True, False, True] == [takes_snapshot(path) for path in PATHS]
+    assert [True, True, True, False, True] == [takes_snapshot(path) for path in PATHS]
 
 
-@pytest.mark.parametrize("path", [STATUS_PAGE, METRICS, READY])
+@pytest.mark.parametrize("path", [STATUS_PAGE, POOLS, METRICS, READY])
 @pytest.mark.parametrize("error", [RuntimeError, ValueError, MemoryError, RecursionError])
 def test_failing_source_is_one_line(path: str, error: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
     """An error while collecting is one line with its class only, 500 or 503, and is logged in full."""

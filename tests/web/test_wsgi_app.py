@@ -14,7 +14,9 @@ from starlette.testclient import TestClient
 import pool_exporter
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web import wsgi_app
-from pool_exporter.web.wsgi_app import WSGIApp, make_wsgi_app
+from pool_exporter.web.asgi_app import asgi_pages
+from pool_exporter.web.status.source import StatusSource
+from pool_exporter.web.wsgi_app import WSGIApp, WsgiPages, make_wsgi_app
 from tests.fixtures.deadlines import until
 from tests.golden import OPENMETRICS, SNAPSHOT, TEXT, scrape
 from tests.serving import BlockedSource
@@ -60,6 +62,8 @@ def test_default_source_is_this_process() -> None:
 
 REQUESTS = [
     ("GET", "/", {}),
+    ("GET", "/?refresh=off", {}),
+    ("GET", "/-/pools.json", {}),
     ("GET", "/metrics", {}),
     ("GET", "/metrics", {"Accept": OPENMETRICS}),
     ("GET", "/metrics", {"Accept": "text/plain;version=1.0.0", "Accept-Encoding": "gzip"}),
@@ -81,7 +85,7 @@ REQUESTS = [
 @pytest.mark.parametrize(("method", "url", "headers"), REQUESTS)
 def test_answers_are_those_of_the_asgi_app(method: str, url: str, headers: dict[str, str]) -> None:
     """Status, headers and body are the same, whichever interface a server has."""
-    client = TestClient(pool_exporter.make_asgi_app(lambda: SNAPSHOT))
+    client = TestClient(asgi_pages(lambda: SNAPSHOT, StatusSource(clock=lambda: 0.0)))
     sent = {"Accept": "*/*", "Accept-Encoding": "identity", **headers}
     expected = client.request(
         method, url, headers=[(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
@@ -89,7 +93,8 @@ def test_answers_are_those_of_the_asgi_app(method: str, url: str, headers: dict[
     path, _, query = url.partition("?")
     in_environ = path.encode().decode("latin-1")
     environ = {"HTTP_ACCEPT": sent["Accept"], "HTTP_ACCEPT_ENCODING": sent["Accept-Encoding"]}
-    status, answered, body = call(golden_app(), in_environ, method, query, **environ)
+    app = WsgiPages(lambda: SNAPSHOT, StatusSource(clock=lambda: 0.0))
+    status, answered, body = call(app, in_environ, method, query, **environ)
 
     assert f"{expected.status_code} {expected.reason_phrase}" == status
     assert dict(expected.headers) == {name.lower(): value for name, value in answered.items()}

@@ -104,6 +104,11 @@ class WebConfig:
     rate_limit: RateLimit | None = None
     explicit: frozenset[str] = field(default=frozenset(), compare=False)
 
+    @property
+    def verifies_clients(self) -> bool:
+        """Whether no client connects without a certificate of the authority that the file names."""
+        return self.tls is not None and self.tls.client_auth_type == CLIENT_AUTH[-1]
+
 
 def read(path: Path) -> WebConfig:
     """Read the file.

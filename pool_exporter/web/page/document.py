@@ -1,0 +1,139 @@
+"""The whole page: the state in a few words, processes that are not living, pools with trouble, and all other pools."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Final
+
+from pool_exporter.diagnosis.texts.wording import counted
+from pool_exporter.metrics.holders import PROCESS_STATES
+from pool_exporter.web.page.assets import REFRESH_SECONDS, SCRIPT, STYLE
+from pool_exporter.web.page.pools import article, holders, table
+from pool_exporter.web.status import texts
+from pool_exporter.web.status.values import LEVELS, PoolStatus, ProcessStatus, Status
+
+ARTICLES_MAX: Final = 25
+"""Most pools with trouble that are shown in full; the others are in the table."""
+QUIET_MAX: Final = 40
+"""While there is trouble, more quiet pools than this are folded away."""
+PROCESSES_MAX: Final = 10
+"""Most processes that are not living and are shown in full."""
+PAUSED: Final = "off"
+"""The value of the query's `refresh` that stops the page from refreshing itself."""
+
+_LINKS: Final = (
+    ("-/pools.json", "this page as JSON"),
+    ("-/healthy", "answers 200 while this exporter runs"),
+    ("-/ready", "answers 200 if a scrape would succeed"),
+    ("-/runbooks/", "what to do about each alert"),
+)  # Relative, so that they work under any prefix.
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+{refresh}<title>{title}</title>
+<style>{style}</style>
+</head>
+<body data-refresh="{seconds}">
+<header>
+<h1 id="state" role="status">{headline}</h1>
+<p class="quiet"><span id="age" class="stale" role="status"></span><span id="time">{time}</span> {pause}</p>
+</header>
+<main>
+{main}
+</main>
+<footer>
+<ul>
+{links}
+</ul>
+<p class="quiet">pool_exporter {version}</p>
+</footer>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+_NO_POOL: Final = "<p>No pool is instrumented. Call <code>pool_exporter.instrument(engine)</code>.</p>"
+
+
+def render(status: Status, metrics: str = "/metrics", *, is_paused: bool = False) -> str:
+    """Return the page.
+
+    Args:
+        status: The state of all pools.
+        metrics: The path of the metrics.
+        is_paused: Whether the page is not to refresh itself.
+    """
+    links = ((metrics.lstrip("/"), "the metrics, for Prometheus"), *_LINKS)
+    seconds = 0 if is_paused else REFRESH_SECONDS
+    headline = texts.headline(status)
+    return _PAGE.format(
+        refresh=f'<noscript><meta http-equiv="refresh" content="{seconds}"></noscript>\n' if seconds else "",
+        title=escape(f"{headline} \N{MIDDLE DOT} pool_exporter"),
+        style=STYLE,
+        seconds=seconds,
+        headline=escape(headline),
+        time=texts.clock(status.at),
+        pause=_pause(is_paused=is_paused),
+        main="\n".join(_main(status)),
+        links="\n".join(
+            f'<li><a href="{escape(path)}">/{escape(path)}</a> {escape(what)}</li>' for path, what in links
+        ),
+        version=escape(status.version),
+        script=SCRIPT,
+    )
+
+
+def _pause(*, is_paused: bool) -> str:
+    if is_paused:
+        return '\N{MIDDLE DOT} paused \N{MIDDLE DOT} <a href="?">refresh again</a>'
+    return f'\N{MIDDLE DOT} refreshes every {REFRESH_SECONDS} s \N{MIDDLE DOT} <a href="?refresh={PAUSED}">pause</a>'
+
+
+def _main(status: Status) -> Iterable[str]:
+    if status.hint and status.pools:
+        yield f'<p class="hint">{escape(status.hint)}</p>'
+    yield from _processes(status)
+    trouble, busy, quiet = map(status.of_level, LEVELS)
+    yield from (article(pool, status) for pool in trouble[:ARTICLES_MAX])
+    if more := trouble[ARTICLES_MAX:]:
+        yield table(more, f"{counted(len(more), 'pool')} more in trouble")
+    if busy:
+        yield table(busy, f"{counted(len(busy), 'busy pool')}: full, or with callers that wait")
+    if quiet:
+        yield _quiet(quiet, is_folded=len(quiet) > QUIET_MAX and bool(trouble))
+    if not status.pools:
+        yield _NO_POOL
+
+
+def _quiet(pools: Sequence[PoolStatus], *, is_folded: bool) -> str:
+    caption = counted(len(pools), "quiet pool")
+    if not is_folded:
+        return table(pools, caption)
+    inner = table(pools, labelled_by="quiet-pools")
+    return f'<details id="quiet"><summary id="quiet-pools">{caption}</summary>\n{inner}\n</details>'
+
+
+def _processes(status: Status) -> Iterable[str]:
+    """Yield the part about processes that are not living, and how many are; nothing where there is nothing to say."""
+    workers = texts.workers_line(status)
+    found = [each for each in status.processes if each.state != PROCESS_STATES[0]]
+    if not found and not workers:
+        return
+    if not found:
+        yield f'<p class="quiet">{escape(workers)}</p>'
+        return
+    yield '<section class="workers" aria-labelledby="workers">'
+    yield f'<h2 id="workers">Processes that do not run</h2>\n<p class="quiet">{escape(workers)}</p>'
+    yield f'<ul class="groups">\n{"".join(map(_process, found[:PROCESSES_MAX]))}</ul>'
+    if more := len(found) - PROCESSES_MAX:
+        yield f'<p class="quiet">and {more} more</p>' if more > 0 else ""
+    yield "</section>"
+
+
+def _process(process: ProcessStatus) -> str:
+    held = "".join(f"<li>{holders(group, names_process=False)}</li>\n" for group in process.holders)
+    inner = f'\n<ul class="groups">\n{held}</ul>' if held else ""
+    return f"<li><b>{escape(texts.process_line(process))}</b>{inner}</li>\n"

@@ -1,0 +1,218 @@
+"""Makes the state of all pools: a pure function of a Snapshot, the reports of the processes and earlier counters.
+
+Where holders may not be seen, no value that is returned has a place, a unit, an owner or a text that may name one.
+Nothing here may read a clock, a pool or a file.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Final, TypeAlias
+
+from pool_exporter.diagnosis.texts.cures import CURES
+from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
+from pool_exporter.metrics.holders import PROCESS_STATES, PoolReport, ProcessReport
+from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.snapshot import AnyPoolSnapshot, PoolSnapshot, Snapshot
+from pool_exporter.web.holders_access import HOW_TO_SEE
+from pool_exporter.web.status.groups import holder_groups, waiter_groups
+from pool_exporter.web.status.recent import Earlier, recent_numbers
+from pool_exporter.web.status.values import LEVELS, PoolStatus, ProcessStatus, Status, VerdictStatus
+
+LIVING, _, ENDED = PROCESS_STATES
+HEALTHY: Final = "healthy"
+
+PROCESSES_MAX: Final = 200
+"""Most processes that are listed."""
+
+_LATE_SECONDS: Final = 5.0
+"""A report may be read so long after the minute for which it counts: it is written and fetched now and then."""
+
+_DETAILS: Final = {
+    "service": "service {}",
+    "instance": "instance {}",
+    "system": "{}",
+    "namespace": "{}",
+    "address": "{}",
+    "port": "port {}",
+}
+"""The attributes that distinguish pools of one name, and how each is written."""
+
+_Part: TypeAlias = tuple[ProcessReport, PoolReport]
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What else the state depends on.
+
+    Attributes:
+        at: The time of the snapshot, in seconds of Unix time.
+        shows_holders: Whether holders may be seen.
+        earlier: Earlier counters; None without any.
+    """
+
+    at: float
+    shows_holders: bool = False
+    earlier: Earlier | None = None
+
+
+def status_of(snapshot: Snapshot, reports: Sequence[ProcessReport], given: Circumstances) -> Status:
+    """Return the state of all pools.
+
+    Args:
+        snapshot: The numbers.
+        reports: What each process has said of its pools; of a pool that is not in the snapshot nothing is shown.
+        given: What else the state depends on.
+    """
+    parts, details = _by_pool(snapshot, reports), _details(pool.identity for pool in snapshot.shown_pools)
+    pools = (_pool(pool, parts[pool.identity], details[pool.identity], given) for pool in snapshot.shown_pools)
+    directory = snapshot.directory
+    return Status(
+        at=given.at,
+        version=snapshot.build.get("version", ""),
+        shows_holders=given.shows_holders,
+        hint="" if given.shows_holders else HOW_TO_SEE,
+        pools=tuple(sorted(pools, key=_order)),
+        processes=_processes(reports, given),
+        workers={} if directory is None else dict(directory.workers),
+        workers_ended={} if directory is None else dict(directory.workers_ended),
+        degraded=snapshot.degraded or 0,
+    )
+
+
+def _by_pool(snapshot: Snapshot, reports: Iterable[ProcessReport]) -> Mapping[PoolIdentity, list[_Part]]:
+    """Return the reports on each pool: of a pool of all workers, those of each worker."""
+    shown = {pool.identity for pool in snapshot.shown_pools}
+    found: dict[PoolIdentity, list[_Part]] = defaultdict(list)
+    for process in reports:
+        for report in process.pools:
+            identity = report.pool if report.pool in shown else replace(report.pool, instance="")
+            found[identity].append((process, report))
+    return found
+
+
+def _details(identities: Iterable[PoolIdentity]) -> Mapping[PoolIdentity, str]:
+    """Return for each pool the attributes in which the pools of its name differ."""
+    by_name: dict[str, list[PoolIdentity]] = defaultdict(list)
+    for identity in identities:
+        by_name[identity.name].append(identity)
+    return {identity: _detail(identity, same) for same in by_name.values() for identity in same}
+
+
+def _detail(identity: PoolIdentity, same: Sequence[PoolIdentity]) -> str:
+    differing = [name for name in _DETAILS if len({getattr(each, name) for each in same}) > 1]
+    values = {name: str(getattr(identity, name)) for name in differing}
+    return ", ".join(_DETAILS[name].format(value) if value else f"no {name}" for name, value in values.items())
+
+
+def _pool(pool: AnyPoolSnapshot, parts: Sequence[_Part], detail: str, given: Circumstances) -> PoolStatus:
+    present = [(process, report) for process, report in parts if process.state != ENDED]
+    held = [(process.pid, holder) for process, report in present for holder in report.holders]
+    waits = [(process.pid, waiter) for process, report in present for waiter in report.waiters]
+    found = PoolStatus(
+        pool=pool.identity,
+        detail=detail,
+        verdicts=_verdicts(parts, given),
+        oldest_wait_seconds=max((waiter.seconds for _, waiter in waits), default=None),
+        holders=holder_groups(held) if given.shows_holders else (),
+        waiters=waiter_groups(waits) if given.shows_holders else (),
+    )
+    if not isinstance(pool, PoolSnapshot):
+        return _with_level(replace(found, used=pool.used, is_measured=False))
+    return _with_level(_with_numbers(found, pool, given.earlier))
+
+
+def _with_numbers(found: PoolStatus, pool: PoolSnapshot, earlier: Earlier | None) -> PoolStatus:
+    return replace(
+        found,
+        used=pool.used,
+        idle=pool.idle,
+        limit=pool.max,
+        pending=pool.pending,
+        is_saturated=pool.is_saturated,
+        lost_places=pool.lost_places,
+        orphaned=pool.orphaned,
+        oldest_use_seconds=pool.oldest_use_seconds,
+        timeouts=pool.timeouts,
+        saturated_seconds=pool.saturated_seconds,
+        recent=recent_numbers(pool, earlier),
+    )
+
+
+def _verdicts(parts: Iterable[_Part], given: Circumstances) -> tuple[VerdictStatus, ...]:
+    """Return one entry for each verdict; `healthy` only without another one."""
+    alike: dict[str, list[_Part]] = defaultdict(list)
+    for process, report in parts:
+        if report.verdict:
+            alike[report.verdict].append((process, report))
+    others = [_verdict(same, given) for name, same in alike.items() if name != HEALTHY]
+    if not others and HEALTHY in alike:
+        return (_verdict(alike[HEALTHY], given),)
+    return tuple(sorted(others, key=lambda each: (not each.is_current, -len(each.pids), -each.at)))
+
+
+def _verdict(parts: Sequence[_Part], given: Circumstances) -> VerdictStatus:
+    latest = max((report for _, report in parts), key=attrgetter("verdict_at"))
+    prefix = f'pool "{latest.pool.name}": {latest.verdict}: '
+    cure = (CURES[latest.verdict].cure,) if latest.verdict in CURES else ()
+    found = VerdictStatus(
+        name=latest.verdict,
+        at=latest.verdict_at,
+        pids=tuple(dict.fromkeys(process.pid for process, _ in parts)),
+        advice=latest.advice if given.shows_holders and latest.advice else cure,
+        is_current=any(_is_current(process, report, given.at) for process, report in parts),
+    )
+    if not given.shows_holders:
+        return found
+    summary = latest.summary.removeprefix(prefix)
+    return replace(found, summary=summary, why=latest.why, where=latest.where, notes=latest.notes)
+
+
+def _is_current(process: ProcessReport, report: PoolReport, at: float) -> bool:
+    """Return whether a verdict still counts; that of a frozen process does, because nothing has changed in it since."""
+    moment = at if process.state == LIVING else at - process.heartbeat_age_seconds
+    return process.state != ENDED and moment - report.verdict_at <= EPISODE_SECONDS + _LATE_SECONDS
+
+
+def _with_level(pool: PoolStatus) -> PoolStatus:
+    is_failing = pool.verdict is not None or (pool.recent.seconds is not None and pool.recent.timeouts)
+    is_losing = pool.lost_places or pool.orphaned
+    is_waiting = bool(pool.pending)
+    if is_failing or is_losing or (is_waiting and pool.is_saturated):
+        return replace(pool, level=LEVELS[0])
+    return replace(pool, level=LEVELS[1] if is_waiting or pool.is_saturated else LEVELS[2])
+
+
+def _order(pool: PoolStatus) -> tuple[object, ...]:
+    """Return the key by which the pools with the most trouble come first.
+
+    Waiting callers count in powers of two, so that the order does not change with each of them.
+    """
+    share = (pool.used or 0) / pool.limit if pool.limit else 0.0
+    needs = (LEVELS.index(pool.level), pool.verdict is None, -(pool.pending or 0).bit_length())
+    return (*needs, -round(share, 1) if pool.level != LEVELS[2] else 0, *map(str, pool.pool.values()))
+
+
+def _processes(reports: Iterable[ProcessReport], given: Circumstances) -> tuple[ProcessStatus, ...]:
+    ordered = sorted(reports, key=lambda each: (-_STATE_ORDER.get(each.state, 0), each.service, each.pid))
+    return tuple(_process(each, given) for each in ordered[:PROCESSES_MAX])
+
+
+_STATE_ORDER: Final = {state: index for index, state in enumerate((LIVING, ENDED, "frozen"))}
+
+
+def _process(process: ProcessReport, given: Circumstances) -> ProcessStatus:
+    held = [(process.pid, holder) for report in process.pools for holder in report.holders]
+    shows = given.shows_holders and process.state != LIVING
+    return ProcessStatus(
+        pid=process.pid,
+        service=process.service,
+        instance=process.instance,
+        state=process.state,
+        heartbeat_age_seconds=process.heartbeat_age_seconds,
+        seen_at=process.seen_at,
+        used=len(held),
+        waiting=sum(len(report.waiters) for report in process.pools),
+        holders=holder_groups(held) if shows else (),
+    )

@@ -1,0 +1,164 @@
+"""Numbers, times and names as the page and `pool-exporter top` write them. Plain text: nothing here escapes."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from typing import Final, TypeAlias
+
+from pool_exporter.diagnosis.texts.cures import CURES
+from pool_exporter.diagnosis.texts.holder_groups import DOING
+from pool_exporter.diagnosis.texts.wording import counted, duration
+from pool_exporter.web.status.values import (
+    LEVELS,
+    HolderGroup,
+    PoolStatus,
+    ProcessStatus,
+    Status,
+    VerdictStatus,
+    WaiterGroup,
+)
+
+NO_UNIT: Final = "(no unit)"
+NO_PLACE: Final = "(place unknown)"
+UNKNOWN: Final = "unknown"
+NOTHING: Final = "\N{EN DASH}"
+SHORT_SECONDS: Final = 0.001
+FROZEN: Final = "frozen"
+
+_IN_TRANSACTION: Final = {"in_transaction": "in a transaction", "active": "in a statement"}
+
+
+def headline(status: Status) -> str:
+    """Return the state of all pools in a few words: "2 of 300 pools in trouble"."""
+    pools, trouble = len(status.pools), status.of_level(LEVELS[0])
+    if not pools:
+        return "No pool is instrumented"
+    frozen = max(status.workers.get(FROZEN, 0), sum(each.state == FROZEN for each in status.processes))
+    stopped = f", {frozen} frozen process{'es' * (frozen > 1)}" if frozen else ""
+    if not trouble:
+        return f"No pool in trouble{stopped}" if frozen else f"{counted(pools, 'pool')}, no trouble"
+    if len(trouble) > 1:
+        return f"{len(trouble)} of {pools} pools in trouble{stopped}"
+    verdict = trouble[0].verdict
+    name = f"{trouble[0].pool.name}{f' ({trouble[0].detail})' if trouble[0].detail else ''}"
+    return f"{name}: {verdict.name if verdict else 'in trouble'}{stopped}"
+
+
+def clock(at: float) -> str:
+    """Return a moment as "12:04:31 UTC"."""
+    return datetime.fromtimestamp(at, timezone.utc).strftime("%H:%M:%S UTC")
+
+
+def number(value: int | None) -> str:
+    """Return a number, or that it is unknown."""
+    return UNKNOWN if value is None else str(value)
+
+
+def used_of_limit(pool: PoolStatus) -> str:
+    """Return how many connections are used, and of how many: "7 of 15"."""
+    if not pool.is_measured:
+        return f"{number(pool.used)}, not measured"
+    return f"{number(pool.used)} of {pool.limit}" if pool.limit is not None else f"{number(pool.used)}, no limit"
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration, or a dash for none."""
+    if value is None:
+        return NOTHING
+    return "< 1 ms" if 0 < value < SHORT_SECONDS else duration(value)
+
+
+def oldest_use(pool: PoolStatus) -> str:
+    """Return the age of the oldest checkout, or a dash without one."""
+    return seconds(pool.oldest_use_seconds or None)
+
+
+def period(pool: PoolStatus) -> str:
+    """Return the period of the recent numbers: "last 45 s" or "since start"."""
+    length = pool.recent.seconds
+    return "since start" if length is None else f"last {max(1, round(length))} s"
+
+
+def meaning(verdict: VerdictStatus) -> str:
+    """Return what a verdict means, as a sentence; "" for one of a newer version."""
+    text = CURES[verdict.name].meaning if verdict.name in CURES else ""
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def situation(pool: PoolStatus, verdict: VerdictStatus) -> str:
+    """Return the verdict's meaning and numbers: those of the report if they may be seen, else those of now."""
+    if verdict.summary:
+        return f"{verdict.summary[:1].upper()}{verdict.summary[1:]}"
+    waiting = counted(pool.pending or 0, "caller", "waits", "wait")
+    return f"{meaning(verdict)} {used_of_limit(pool)} connections are used, {waiting}.".strip()
+
+
+def activities(group: HolderGroup) -> str:
+    """Return what the holders of a group do: "2 executing in the database, 1 ended"."""
+    many = len(group.activities) > 1
+    doing = [f"{count} {DOING.get(name, name)}" if many else DOING.get(name, name) for name, count in _items(group)]
+    marks = [*map(_IN_TRANSACTION.get, group.transactions)] if len(group.transactions) == 1 else []
+    lost = "lost" if group.lost == group.count else f"{group.lost} lost"
+    facts = [*doing, *marks, lost * bool(group.lost), "declared long" * bool(group.long)]
+    return ", ".join(filter(None, facts))
+
+
+def _items(group: HolderGroup) -> Iterable[tuple[str, int]]:
+    known: Mapping[str, int] = {name: count for name, count in group.activities.items() if name != "unknown"}
+    return (known or group.activities).items()
+
+
+def age(oldest: float, count: int) -> str:
+    """Return an age: "2.1 s", or of several "2.1 s at most"."""
+    return duration(oldest) + (" at most" if count > 1 else "")
+
+
+Fact: TypeAlias = tuple[str, str]
+"""A label, such as "taken at", and a text."""
+
+
+def holder_facts(group: HolderGroup, *, names_process: bool = True) -> list[list[Fact]]:
+    """Return what else is known of a group of holders: lines of facts."""
+    pids = ", ".join(map(str, group.pids)) if names_process else ""
+    return _known(
+        [("taken at", group.place or NO_PLACE)],
+        [("endpoint", group.unit_code)],
+        [("now at", " < ".join(group.now) if group.now != tuple(group.place.split(" < ")) else "")],
+        [
+            ("owner", ", ".join(group.owners)),
+            ("server pid", ", ".join(map(str, group.server_pids))),
+            ("process", pids),
+        ],
+    )
+
+
+def waiter_facts(group: WaiterGroup) -> list[list[Fact]]:
+    """Return what else is known of a group of waiters, likewise."""
+    holds = f"{counted(group.holds, 'connection')} of this pool already" if group.holds else ""
+    return _known(
+        [("waits at", group.place or NO_PLACE)],
+        [("holds", holds), ("process", ", ".join(map(str, group.pids)))],
+    )
+
+
+def _known(*lines: list[Fact]) -> list[list[Fact]]:
+    known = ([(label, text) for label, text in facts if text] for facts in lines)
+    return [facts for facts in known if facts]
+
+
+def process_line(process: ProcessStatus) -> str:
+    """Return a process in one line: "process 4711, service orders: frozen, last heartbeat 42 s ago, holds …"."""
+    name = f"process {process.pid}" + f", service {process.service}" * bool(process.service)
+    if process.state == "ended":
+        return f"{name}: ended, held {counted(process.used, 'connection')}"
+    silent = f"{process.state}, last heartbeat {duration(process.heartbeat_age_seconds)} ago"
+    waiting = f", {counted(process.waiting, 'caller', 'waits', 'wait')}" * bool(process.waiting)
+    return f"{name}: {silent}, holds {counted(process.used, 'connection')}{waiting}"
+
+
+def workers_line(status: Status) -> str:
+    """Return the workers of a shared directory by state: "3 workers: 2 living, 1 frozen; 1 crashed, 0 lost"; or ""."""
+    if not status.workers:
+        return ""
+    states = ", ".join(f"{count} {state}" for state, count in status.workers.items() if count)
+    ends = ", ".join(f"{count} {end}" for end, count in status.workers_ended.items() if count and end != "stopped")
+    return f"{counted(sum(status.workers.values()), 'worker')}: {states or 'none'}" + f"; ended: {ends}" * bool(ends)
