@@ -34,9 +34,16 @@ OTEL_SERVICE: Final = "OTEL_SERVICE_NAME"
 DIAGNOSIS: Final = "POOL_EXPORTER_DIAGNOSIS"
 PLACES: Final = "POOL_EXPORTER_PLACES"
 SKIP_MODULES: Final = "POOL_EXPORTER_SKIP_MODULES"
-SETTINGS: Final = (DIRECTORY, SERVICE, TRACE_WAITS, DIAGNOSIS, PLACES, SKIP_MODULES)
+SQL: Final = "POOL_EXPORTER_SQL"
+FILE_MODE: Final = "POOL_EXPORTER_FILE_MODE"
+SETTINGS: Final = (DIRECTORY, SERVICE, TRACE_WAITS, DIAGNOSIS, PLACES, SKIP_MODULES, SQL, FILE_MODE)
 
 PLACES_MODES: Final = ("always", "armed", "off")
+
+DEFAULT_FILE_MODE: Final = 0o640
+"""The group may read: a sidecar may run as another user of the same group."""
+_FILE_MODE_LEAST: Final = 0o600
+_FILE_MODE_MOST: Final = 0o666
 
 DEFAULT_PORT: Final = 10042
 PORT_MAX: Final = 65535
@@ -56,6 +63,8 @@ class Environment:
         places: When the place of a checkout is recorded: "always", "armed" for ten minutes after each sign of trouble,
             or "off".
         skip_modules: Modules and packages of the application that are no place of a checkout.
+        has_sql: Whether reports may have the text of SQL statements, of which they else have the first word.
+        file_mode: The permissions of the files in the shared directory.
     """
 
     directory: Path | None = None
@@ -64,6 +73,8 @@ class Environment:
     has_diagnosis: bool = True
     places: str = PLACES_MODES[0]
     skip_modules: tuple[str, ...] = ()
+    has_sql: bool = False
+    file_mode: int = DEFAULT_FILE_MODE
 
     @classmethod
     def strict(cls, environ: Mapping[str, str] | None = None) -> Environment:
@@ -107,7 +118,9 @@ class Environment:
         skipped = tuple(filter(None, map(str.strip, values.get(SKIP_MODULES, "").split(","))))
         service = values.get(SERVICE) or values.get(OTEL_SERVICE) or ""
         path = Path(directory) if directory else None
-        return cls(path, service, trace_waits, has_diagnosis, places, skipped), problems
+        has_sql = _choice(SQL, values, ("off", "on"), problems) == "on"
+        mode = _file_mode(values.get(FILE_MODE, ""), problems)
+        return cls(path, service, trace_waits, has_diagnosis, places, skipped, has_sql, mode), problems
 
 
 def _choice(key: str, values: Mapping[str, str], choices: tuple[str, ...], problems: list[Problem]) -> str:
@@ -117,6 +130,18 @@ def _choice(key: str, values: Mapping[str, str], choices: tuple[str, ...], probl
         return found
     problems.append(Problem(key, found, f"must be {', '.join(choices[:-1])} or {choices[-1]}"))
     return choices[0]
+
+
+def _file_mode(text: str, problems: list[Problem]) -> int:
+    """Return the permissions that *text* has in octal; the default where it is wrong, which becomes a problem."""
+    try:
+        mode = int(text or f"{DEFAULT_FILE_MODE:o}", 8)
+    except ValueError:
+        mode = 0
+    if mode & _FILE_MODE_LEAST == _FILE_MODE_LEAST and mode | _FILE_MODE_MOST == _FILE_MODE_MOST:
+        return mode
+    problems.append(Problem(FILE_MODE, text, "must be octal permissions from 0600 to 0666, such as 0640"))
+    return DEFAULT_FILE_MODE
 
 
 def process_environ() -> Mapping[str, str]:

@@ -32,6 +32,10 @@ LINKS = {
         ({"POOL_EXPORTER_TRACE_WAITS": "0"}, Environment(trace_waits=0.0)),
         ({"POOL_EXPORTER_PLACES": "armed"}, Environment(places="armed")),
         ({"POOL_EXPORTER_SKIP_MODULES": " a.db, b,"}, Environment(skip_modules=("a.db", "b"))),
+        ({"POOL_EXPORTER_SQL": "on"}, Environment(has_sql=True)),
+        ({"POOL_EXPORTER_FILE_MODE": "0600"}, Environment(file_mode=0o600)),
+        ({"POOL_EXPORTER_FILE_MODE": "0o644"}, Environment(file_mode=0o644)),
+        ({"POOL_EXPORTER_FILE_MODE": ""}, Environment(file_mode=0o640)),
         ({"POOL_EXPORTER_TRACE_WAITS": "2.5e-1"}, Environment(trace_waits=0.25)),
         ({"POOL_EXPORTER_DIRR": ""}, Environment()),
         (LINKS, Environment()),
@@ -46,6 +50,11 @@ def test_read(environ: dict[str, str], expected: Environment) -> None:
     ("key", "value", "message"),
     [
         ("POOL_EXPORTER_PLACES", "on", "POOL_EXPORTER_PLACES='on': must be always, armed or off"),
+        *(
+            ("POOL_EXPORTER_FILE_MODE", mode, f"POOL_EXPORTER_FILE_MODE='{mode}': must be octal permissions")
+            for mode in ("640x", "0400", "0755", "-0640", "0o7777", "999")
+        ),
+        ("POOL_EXPORTER_SQL", "yes", "POOL_EXPORTER_SQL='yes': must be off or on"),
         ("POOL_EXPORTER_TRACE_WAITS", "soon", "POOL_EXPORTER_TRACE_WAITS='soon': must be seconds, at least 0"),
         ("POOL_EXPORTER_TRACE_WAITS", "-1", "POOL_EXPORTER_TRACE_WAITS='-1': must be seconds, at least 0"),
         ("POOL_EXPORTER_TRACE_WAITS", "nan", "POOL_EXPORTER_TRACE_WAITS='nan': must be seconds, at least 0"),
@@ -54,7 +63,7 @@ def test_read(environ: dict[str, str], expected: Environment) -> None:
         ("pool_exporter_dir", "x", "pool_exporter_dir: is not a setting of .*; did you mean POOL_EXPORTER_DIR[?]"),
         ("POOL_EXPORTER_SERVICES_HOST", "x", "POOL_EXPORTER_SERVICES_HOST: is not a setting"),
         (
-            "POOL_EXPORTER_Q",
+            "POOL_EXPORTER_Z",
             "x",
             "its settings are POOL_EXPORTER_DIR, POOL_EXPORTER_SERVICE, POOL_EXPORTER_TRACE_WAITS",
         ),

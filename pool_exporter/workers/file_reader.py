@@ -33,8 +33,6 @@ from pool_exporter.workers.file_parser import filled_bytes, parse
 PREFIX: Final = "w-"
 SUFFIX: Final = ".pool"
 TEMPORARY: Final = ".tmp-"
-MODE: Final = 0o640
-"""The group may read: a sidecar may run as another user of the same group."""
 
 FILES_READ_MAX: Final = 8192
 """So many files of a directory are read: as many as a volume of 512 MiB holds."""

@@ -37,11 +37,11 @@ from pool_exporter.workers.file_format import (
     new_file,
     texts_at,
 )
-from pool_exporter.workers.file_reader import MODE, TEMPORARY, name_of, try_lock
+from pool_exporter.workers.file_reader import TEMPORARY, name_of, try_lock
 from pool_exporter.workers.holders.copies import CopiesWriter
 from pool_exporter.workers.holders.written import UUID_DIGITS
 from pool_exporter.workers.unit_table import WORDS, TextTable, UnitRows
-from pool_exporter.workers.volume import CREATE, allocate
+from pool_exporter.workers.volume import allocate, created
 
 _UNKNOWN: Final = frozenset({EACCES, EIO, EPERM, ESTALE})
 """Errors that say nothing about whether a file is there."""
@@ -169,11 +169,9 @@ class MappedFile:
 
 def _create(temporary: Path, path: Path, content: bytes) -> tuple[mmap.mmap, int]:
     """Create a file with this content, and return its mapping and its inode number."""
-    descriptor = os.open(temporary, CREATE, MODE)
+    descriptor = created(temporary)
     try:
         allocate(descriptor, len(content))
-        with suppress(OSError):  # With a umask of 077, no sidecar of another user could read it.
-            os.fchmod(descriptor, MODE)
         if not try_lock(descriptor):
             raise OSError(EAGAIN, "another process has locked a file that this one created")  # noqa: TRY301  # one clean-up
         mapped = mmap.mmap(descriptor, len(content))

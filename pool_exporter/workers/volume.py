@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from pool_exporter.workers.file_reader import MODE, TEMPORARY
+from pool_exporter.environment import Environment
+from pool_exporter.workers.file_reader import TEMPORARY
 
 RESERVE: Final = ".reserve"
 RESERVE_BYTES: Final = 64 * 1024
@@ -23,10 +24,23 @@ RESERVE_BYTES: Final = 64 * 1024
 FULL: Final = frozenset({ENOSPC, EDQUOT})
 """The errors that say that the volume, the quota or the inodes are used up."""
 
-CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags to create a file that must not exist."""
 
 _OPEN: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def created(path: Path) -> int:
+    """Create a file that must not exist, with the permissions of POOL_EXPORTER_FILE_MODE; return its descriptor.
+
+    Raises:
+        OSError: It could not be created.
+    """
+    mode = Environment.lenient().file_mode
+    descriptor = os.open(path, _CREATE, mode)
+    with suppress(OSError):  # With a umask of 077, no sidecar of another user could read it.
+        os.fchmod(descriptor, mode)
+    return descriptor
 
 
 def allocate(descriptor: int, size: int) -> None:
@@ -70,7 +84,7 @@ def keep_reserve(directory: Path, size: int = 0) -> None:
         if path.exists() and path.stat().st_size >= needed:
             return
         temporary = directory / f"{TEMPORARY}{uuid4().hex}"
-        descriptor = os.open(temporary, CREATE, MODE)
+        descriptor = created(temporary)
         try:
             allocate(descriptor, needed)
             temporary.rename(path)
@@ -88,7 +102,7 @@ def replace_file_without_reserve(directory: Path, name: str, content: bytes) -> 
         OSError: The file could not be replaced. The old one is still there.
     """
     temporary = directory / f"{TEMPORARY}{name}-{uuid4().hex}"
-    descriptor = os.open(temporary, CREATE, MODE)
+    descriptor = created(temporary)
     try:
         write_all(descriptor, content)
         os.fsync(descriptor)

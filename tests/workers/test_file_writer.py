@@ -11,9 +11,11 @@ from pool_exporter.state import layout
 from pool_exporter.state.layout import Slots
 from pool_exporter.workers import file_writer
 from pool_exporter.workers.compaction import Compactor
+from pool_exporter.workers.dead_worker_totals import TOTALS_FILE
 from pool_exporter.workers.file_format import CLOSED, ENTRIES, ENTRIES_MAX, FIRST_FILE_BYTES, OPEN
 from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.file_writer import WorkerFiles
+from pool_exporter.workers.holders.crashed import CRASHED_FILE
 from pool_exporter.workers.mapped_file import MappedFile
 
 CONFIG = PoolConfig(15, 5, {"driver": "asyncpg"})
@@ -60,6 +62,24 @@ def test_file_has_all_its_blocks(tmp_path: Path) -> None:
     assert [] == list(tmp_path.glob(".tmp-*"))
     assert (FIRST_FILE_BYTES, 0o640) == (status.st_size, status.st_mode & 0o777)
     assert status.st_blocks * 512 >= FIRST_FILE_BYTES
+
+
+def test_files_have_the_mode_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """POOL_EXPORTER_FILE_MODE holds for every file that says what is held, whatever the umask is."""
+    monkeypatch.setenv("POOL_EXPORTER_FILE_MODE", "0604")
+    umask = os.umask(0o077)
+    try:
+        worker = WorkerFiles(tmp_path, "1")
+        slots = placed(worker, "orders")
+        slots[layout.OPEN_COUNT] = slots[layout.CHECKOUT_TIMES] = 1
+        modes = {path.name[:2]: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        worker.unmap()
+        Compactor(tmp_path).compact(scan(tmp_path))
+    finally:
+        os.umask(umask)
+
+    assert {"w-": 0o604, ".r": 0o604} == modes
+    assert {0o604} == {(tmp_path / name).stat().st_mode & 0o777 for name in (TOTALS_FILE, CRASHED_FILE)}
 
 
 def test_slots_are_reused(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_slot_that_is_used_again_has_no_old_names(worker: Worker, tmp_path: Path
 
 
 def test_two_that_began_at_once_have_their_own_names(worker: Worker, tmp_path: Path) -> None:
-    """Begins that differ by a microsecond are told apart by their order."""
+    """Begins that differ by a microsecond get their names by their order."""
     worker.hold(FIRST, SECOND)
     worker.hold(SECOND_SLOT, SECOND + 1000)
     other = replace(HOLDER, owner="Task-9")
@@ -278,7 +278,7 @@ def test_kept_reports_are_bounded_in_size(tmp_path: Path, monkeypatch: pytest.Mo
 def test_kept_reports_are_bounded_in_age(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, count: int
 ) -> None:
-    """What a worker held a day ago helps nobody."""
+    """What a worker held two days ago is of no use."""
     killed(tmp_path)
     Compactor(tmp_path).compact(scan(tmp_path))
     now = time.time() + seconds
