@@ -36,7 +36,7 @@ ALLOWED: Mapping[str, str] = {
     "runtime.all_pools.instrument_all": SETUP,
     "runtime.instrumentation.instrument": SETUP,
     "runtime.pool_monitor.trace_waits": SETUP,
-    "runtime.storage._reader": SETUP,
+    "runtime.storage._readers": SETUP,
     "runtime.storage._writer": SETUP,
     "sidecar.webconfig.basic_auth._is_hash_of": COMMAND,
     "sidecar.webconfig.strict_yaml._parsed": COMMAND,

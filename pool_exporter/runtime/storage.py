@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pool_exporter.hook_errors import errors
-from pool_exporter.metrics.holders import PoolReport
+from pool_exporter.metrics.holders import PoolReport, ProcessReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.state.aggregate import Counted
@@ -27,6 +27,7 @@ from pool_exporter.version import build
 if TYPE_CHECKING:
     from pool_exporter.workers.directory_snapshot import DirectoryReader
     from pool_exporter.workers.file_writer import WorkerFiles
+    from pool_exporter.workers.holders.directory_reports import DirectoryReports
 
 _log = logging.getLogger("pool_exporter")
 
@@ -48,7 +49,10 @@ class Storage:
         self.is_usable = directory is not None
         self._worker: WorkerFiles | None = None
         self._in_file: set[int] = set()
-        self._reader = None if directory is None else _reader(directory)
+        self._reader: DirectoryReader | None = None
+        self._reports: DirectoryReports | None = None
+        if directory is not None:
+            self._reader, self._reports = _readers(directory)
         self._reading, self._writing_units = threading.Lock(), threading.Lock()
         #: The uses by unit of ended pools of which the slots are in a file, until they are written there.
         self._late_units: list[tuple[Slots, UnitUses]] = []
@@ -82,6 +86,14 @@ class Storage:
         with self._reading:
             try:
                 return None if self._reader is None or not self.is_usable else self._reader()
+            except OSError:
+                return None
+
+    def shared_reports(self) -> tuple[ProcessReport, ...] | None:
+        """Return what all workers of the directory hold; None where it cannot be read now."""
+        with self._reading:
+            try:
+                return None if self._reports is None or not self.is_usable else self._reports()
             except OSError:
                 return None
 
@@ -252,12 +264,13 @@ class Storage:
             return None
 
 
-def _reader(directory: Path) -> "DirectoryReader | None":
+def _readers(directory: Path) -> "tuple[DirectoryReader, DirectoryReports] | tuple[None, None]":
     try:
         from pool_exporter.workers.directory_snapshot import DirectoryReader  # An application in memory never loads it.
+        from pool_exporter.workers.holders.directory_reports import DirectoryReports
     except ImportError:
-        return None
-    return DirectoryReader(directory)
+        return None, None
+    return DirectoryReader(directory), DirectoryReports(directory)
 
 
 def _writer(*, is_degraded: bool = False) -> "Callable[[Path], WorkerFiles]":

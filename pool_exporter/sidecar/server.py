@@ -27,8 +27,9 @@ from pool_exporter.sidecar.request_checks import AuthMiddleware, TimeoutMiddlewa
 from pool_exporter.sidecar.webconfig.basic_auth import BasicAuth
 from pool_exporter.sidecar.webconfig.reload import ReloadedConfig
 from pool_exporter.web.asgi_app import asgi_pages
-from pool_exporter.web.status.source import StatusSource, no_reports
+from pool_exporter.web.status.source import StatusSource
 from pool_exporter.workers.directory_snapshot import DirectoryReader
+from pool_exporter.workers.holders.directory_reports import DirectoryReports
 
 if TYPE_CHECKING:
     from pool_exporter.otel.otlp_push import PushTarget
@@ -146,7 +147,9 @@ def serve(options: SidecarOptions) -> None:
     source = SidecarSource(reader, config, probes)
     push = None if options.push_target is None else create_push(options.push_target, source, options.directory)
     shown = source if push is None else push.source
-    pages = asgi_pages(shown, StatusSource(no_reports), options.metrics, shows_holders=options.shows_holders)
+    pages = asgi_pages(
+        shown, StatusSource(DirectoryReports(options.directory)), options.metrics, shows_holders=options.shows_holders
+    )
     app = AuthMiddleware(TimeoutMiddleware(pages), config.current, passwords)
     with ExitStack() as stack:
         listening_sockets = [stack.enter_context(each) for each in options.passed]

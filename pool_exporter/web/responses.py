@@ -95,13 +95,13 @@ def own_source() -> Source:
 
 
 def own_reports() -> Reports:
-    """Return what says what holds the connections of this process.
+    """Return what says what holds the connections of this process, or of all workers of its shared directory.
 
     Imported when called, as in `own_source`.
     """
-    from pool_exporter.runtime.reports.process_reports import process_reports
+    from pool_exporter.runtime.reports.all_reports import all_reports
 
-    return process_reports
+    return all_reports
 
 
 def respond(request: Request, source: Source, statuses: StatusSource | None = None) -> Response:

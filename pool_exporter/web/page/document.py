@@ -13,6 +13,8 @@ from pool_exporter.web.status.values import LEVELS, PoolStatus, ProcessStatus, S
 
 ARTICLES_MAX: Final = 25
 """Most pools with trouble that are shown in full; the others are in the table."""
+FEW: Final = 4
+"""So many pools are shown in full, also without trouble; of more, those that are busy."""
 QUIET_MAX: Final = 40
 """While there is trouble, more quiet pools than this are folded away."""
 PROCESSES_MAX: Final = 10
@@ -96,16 +98,25 @@ def _main(status: Status) -> Iterable[str]:
     if status.hint and status.pools:
         yield f'<p class="hint">{escape(status.hint)}</p>'
     yield from _processes(status)
-    trouble, busy, quiet = map(status.of_level, LEVELS)
-    yield from (article(pool, status) for pool in trouble[:ARTICLES_MAX])
-    if more := trouble[ARTICLES_MAX:]:
-        yield table(more, f"{counted(len(more), 'pool')} more in trouble")
+    full = _in_full(status)
+    yield from (article(pool, status) for pool in full)
+    trouble, busy, quiet = ([pool for pool in status.of_level(level) if pool not in full] for level in LEVELS)
+    if trouble:
+        yield table(trouble, f"{counted(len(trouble), 'pool')} more in trouble")
     if busy:
         yield table(busy, f"{counted(len(busy), 'busy pool')}: full, or with callers that wait")
     if quiet:
-        yield _quiet(quiet, is_folded=len(quiet) > QUIET_MAX and bool(trouble))
+        yield _quiet(quiet, is_folded=len(quiet) > QUIET_MAX and bool(full))
     if not status.pools:
         yield _NO_POOL
+
+
+def _in_full(status: Status) -> Sequence[PoolStatus]:
+    """Return the pools that are shown in full: those with trouble, and others while there are few."""
+    trouble, busy, _ = map(status.of_level, LEVELS)
+    if len(status.pools) <= FEW:
+        return status.pools
+    return trouble[:ARTICLES_MAX] if len(trouble) >= FEW else (*trouble, *busy)[:FEW]
 
 
 def _quiet(pools: Sequence[PoolStatus], *, is_folded: bool) -> str:

@@ -87,8 +87,10 @@ def _by_pool(snapshot: Snapshot, reports: Iterable[ProcessReport]) -> Mapping[Po
     found: dict[PoolIdentity, list[_Part]] = defaultdict(list)
     for process in reports:
         for report in process.pools:
-            identity = report.pool if report.pool in shown else replace(report.pool, instance="")
-            found[identity].append((process, report))
+            worker = replace(report.pool, instance=process.instance)
+            candidates = (report.pool, worker, replace(report.pool, instance=""))
+            for identity in [each for each in candidates if each in shown][:1]:
+                found[identity].append((process, report))
     return found
 
 

@@ -173,6 +173,8 @@ def test_worker_of_a_pool_of_all_workers() -> None:
 
     assert 1 == len(state(*reports).holders)
     assert 1 == len(state(*reports, of=pool(worker)).holders)
+    assert 1 == len(state(process(PoolReport(ORDERS, (EXPORT,)), instance="a1"), of=pool(worker)).holders)
+    assert 0 == len(state(process(PoolReport(ORDERS, (EXPORT,)), instance="b2"), of=pool(worker)).holders)
 
 
 def test_report_on_another_pool_is_ignored() -> None:
