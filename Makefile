@@ -96,6 +96,7 @@ image:
 bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench
 	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python --python $(VENV_SA20)/bin/python \
 		--output docs/benchmarks.md $(ARGS)
+	$(VENV)/bin/python -m tests.bench.sizing --output docs/benchmarks-sizing.md
 
 soak: $(VENV)/.installed-test
 	SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/pytest tests/soak -o log_cli_level=INFO $(ARGS)

@@ -45,7 +45,7 @@ THIRD_PARTY: Mapping[str, set[str]] = {
     "runtime": {"sqlalchemy", "opentelemetry"},
     "web": {"prometheus_client", "starlette"},
     "sidecar": {"bcrypt", "cryptography", "pydantic", "starlette", "uvicorn", "yaml"},
-    "commands": {"opentelemetry", "rich"},
+    "commands": {"opentelemetry", "prometheus_client", "rich"},
 }
 """What each wing may import besides the standard library and `typing_extensions`; demo and entrances: anything."""
 

@@ -20,6 +20,7 @@ READER = "it is called when a server or a collector is made, before it answers"
 ALLOWED: Mapping[str, str] = {
     "celery_units.install": SETUP,
     "commands.demo.prepare": COMMAND,
+    "commands.loads.two_looks.look_at_url": COMMAND,
     "commands.serve.prepare": COMMAND,
     "database_url.parse_url": COMMAND,
     "demo.database_settings.engine_arguments": COMMAND,

@@ -1,0 +1,114 @@
+"""The load of each pool in its busiest hour, as a Prometheus has it.
+
+The busiest hour of a pool is the one with the most used connections on average. Counters are taken by `increase()` over
+that hour, so restarts of the application within it do not matter.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, TypeAlias
+
+from pool_exporter.advice.knee import Window, use_rises
+from pool_exporter.advice.observation import Observation, PoolKey, Sample, key_of, of_samples
+from pool_exporter.advice.sizing import Load
+from pool_exporter.commands.loads.prometheus_api import PrometheusApi
+from pool_exporter.commands.loads.two_looks import NamedLoad, names_of
+from pool_exporter.metrics.pool_metrics import POOL_METRICS
+
+HOUR_SECONDS: Final = 3600
+PEAK_STEP_SECONDS: Final = 60
+"""The peaks are those of the last minute, so one value a minute has them all."""
+
+Windows: TypeAlias = Mapping[float, Window]
+"""The windows of one pool by the time at which each ends."""
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_NAME: Final = {metric.field: metric.prometheus for metric in POOL_METRICS}
+_USES: Final = _NAME["use_time"]
+_COUNTERS: Final = (
+    *(_NAME["wait_time"] + "_count", _NAME["acquire_failures"], _USES + "_sum", _USES + "_bucket"),
+    *(_NAME["used_seconds"], _NAME["nested_acquires"], _NAME["exhaustions"]),
+)
+_GAUGES: Final = (_NAME["max"], _NAME["info"], _NAME["orphaned"])
+
+
+def duration(text: str) -> int:
+    """Return the seconds that a duration of Prometheus has, such as 7d or 90m; as `arguments.Convert`."""
+    parts = re.findall(r"(\d+)([smhdw])", text)
+    seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
+    if not seconds or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError("must be a duration such as 7d, 12h or 90m")
+    return seconds
+
+
+class PrometheusRange:
+    """One range of time of one Prometheus."""
+
+    def __init__(self, api: PrometheusApi, seconds: int, end: float) -> None:
+        """Prepare to ask; nothing is sent yet.
+
+        Args:
+            api: The server.
+            seconds: How long the range is.
+            end: When it ends, in seconds of Unix time.
+        """
+        self._api, self._seconds, self._end = api, seconds, end
+        self._window = min(seconds, HOUR_SECONDS)
+
+    def loads(self) -> list[NamedLoad]:
+        """Return the load of each pool in its busiest hour.
+
+        Raises:
+            SettingsError: The server cannot be read or refuses a query.
+        """
+        windows = self._windows()
+        observed = dict(self._busiest(windows))
+        peaks, names = self._peaks(), names_of(list(observed))
+        return [
+            NamedLoad(names[key], self._load(found, peaks.get(key), windows[key]))
+            for key, found in sorted(observed.items())
+        ]
+
+    def _load(self, found: Observation, peak: float | None, windows: Windows) -> Load:
+        each = None if peak is None else peak / found.pools
+        return found.load(found.totals, self._window, each, use_rises=use_rises(list(windows.values())))
+
+    def _busiest(self, windows: Mapping[PoolKey, Windows]) -> Iterator[tuple[PoolKey, Observation]]:
+        """Yield each pool as it was in its busiest window. Pools that were busy at one time share the queries."""
+        by_time: dict[float, set[PoolKey]] = defaultdict(set)
+        for key, of_pool in windows.items():
+            by_time[max(of_pool, key=lambda time: of_pool[time].used)].add(key)
+        for time, keys in by_time.items():
+            yield from ((key, found) for key, found in of_samples(self._samples(time)).items() if key in keys)
+
+    def _windows(self) -> dict[PoolKey, Windows]:
+        used, uses, seconds = (
+            dict(self._increases(name)) for name in (_NAME["used_seconds"], _USES + "_count", _USES + "_sum")
+        )
+        return {
+            key: {
+                time: Window(value / self._window, uses.get(key, {}).get(time, 0), seconds.get(key, {}).get(time, 0))
+                for time, value in values.items()
+            }
+            for key, values in used.items()
+        }
+
+    def _increases(self, name: str) -> Iterable[tuple[PoolKey, dict[float, float]]]:
+        first = self._end - self._seconds + self._window
+        found = self._api.between(f"increase({name}[{self._window}s])", first, self._end, self._window)
+        return ((key_of(labels), values) for labels, values in found)
+
+    def _peaks(self) -> dict[PoolKey, float]:
+        """Return the most connections and waiting callers at once of each pool."""
+        both = f"{_NAME['used_peak']} + {_NAME['pending_peak']}"
+        step = min(PEAK_STEP_SECONDS, self._window)
+        found = self._api.at(f"max_over_time(({both})[{self._seconds}s:{step}s])", self._end)
+        return {key_of(labels): value for labels, value in found}
+
+    def _samples(self, time: float) -> Iterator[Sample]:
+        """Yield by how much each counter grew in the window that ends at *time*, and the gauges then."""
+        of_window = [(name, "increase") for name in _COUNTERS] + [(name, "last_over_time") for name in _GAUGES]
+        for name, function in of_window:
+            for labels, value in self._api.at(f"{function}({name}[{self._window}s])", time):
+                yield Sample(name, labels, value)

@@ -1,0 +1,53 @@
+"""Queries a Prometheus, or what answers as one, by its HTTP API. A wrong answer is an error that names the URL."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Final, TypeAlias, cast
+from urllib.parse import quote, urlencode
+
+from pool_exporter.commands.loads.http_source import read_text
+from pool_exporter.errors import Problem, SettingsError
+
+Labels: TypeAlias = Mapping[str, str]
+Point: TypeAlias = tuple[float, str]
+
+_ARGUMENT: Final = "--prometheus"
+
+
+class PrometheusApi:
+    """One server."""
+
+    def __init__(self, url: str) -> None:
+        """Keep the server's base URL; nothing is sent yet."""
+        self._url = url.rstrip("/")
+
+    def at(self, query: str, time: float) -> list[tuple[Labels, float]]:
+        """Return the series that *query* has at *time*, in seconds of Unix time, each with its value.
+
+        Raises:
+            SettingsError: The server cannot be read, or refuses the query.
+        """
+        found = self._series("query", {"query": query, "time": f"{time:.3f}"})
+        series = [(labels, float(cast("Point", one["value"])[1])) for labels, one in found]
+        return [(labels, value) for labels, value in series if math.isfinite(value)]
+
+    def between(self, query: str, start: float, end: float, step: float) -> list[tuple[Labels, dict[float, float]]]:
+        """Return the series that *query* has from *start* to *end*, each with its values by time.
+
+        Raises:
+            SettingsError: The server cannot be read, or refuses the query.
+        """
+        times = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+        return [
+            (labels, {time: float(value) for time, value in cast("list[Point]", one["values"])})
+            for labels, one in self._series("query_range", {"query": query, **times})
+        ]
+
+    def _series(self, path: str, parameters: Mapping[str, str]) -> list[tuple[Labels, Mapping[str, object]]]:
+        text = read_text(_ARGUMENT, f"{self._url}/api/v1/{path}?{urlencode(parameters, quote_via=quote)}")
+        try:
+            return [(dict(one["metric"]), one) for one in json.loads(text)["data"]["result"]]
+        except (ValueError, KeyError, TypeError):
+            fault = "is not the base URL of a Prometheus, such as http://localhost:9090"
+            raise SettingsError(Problem(_ARGUMENT, self._url, fault)) from None

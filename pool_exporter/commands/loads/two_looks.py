@@ -1,0 +1,103 @@
+"""Where `pool-exporter advise` takes the loads of pools from: two looks at a shared directory or at a page of metrics.
+
+`busiest_hour` has the third source. Nothing here may compute a size.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from pool_exporter.advice.observation import Observation, PoolKey, Sample, key_of, of_samples, of_snapshot
+from pool_exporter.advice.sizing import Load
+from pool_exporter.commands.loads.http_source import read_text
+from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.metrics.pool_metrics import POOL_LABELS
+from pool_exporter.workers.directory_snapshot import DirectoryReader
+
+Look: TypeAlias = Callable[[], Mapping[PoolKey, Observation]]
+"""Returns all pools as they are now."""
+
+
+class NamedLoad(NamedTuple):
+    """The load of one pool, or why there is none."""
+
+    pool: str
+    load: Load | None
+    fault: str = ""
+
+
+def look_at_directory(directory: Path) -> Look:
+    """Return what reads a shared directory.
+
+    Raises:
+        SettingsError: In the returned function: the directory cannot be read.
+    """
+    reader = DirectoryReader(directory)
+
+    def look() -> Mapping[PoolKey, Observation]:
+        try:
+            snapshot = reader()
+        except OSError as error:
+            raise SettingsError(Problem("--dir", str(directory), f"cannot be read: {error.strerror}")) from None
+        names = [label.prometheus for label in POOL_LABELS]
+        return {
+            key_of(dict(zip(names, pool.identity.values(), strict=True))): of_snapshot(pool) for pool in snapshot.pools
+        }
+
+    return look
+
+
+def look_at_url(url: str) -> Look:
+    """Return what reads a page of metrics.
+
+    Raises:
+        SettingsError: In the returned function: the page cannot be read, or has no metrics.
+    """
+    from prometheus_client.parser import text_string_to_metric_families  # Other commands start without it.
+
+    def look() -> Mapping[PoolKey, Observation]:
+        try:
+            families = list(text_string_to_metric_families(read_text("--url", url)))
+        except (ValueError, KeyError) as error:
+            if isinstance(error, SettingsError):
+                raise
+            fault = "has no metrics in Prometheus' text format; is it the path of the metrics, such as /metrics?"
+            raise SettingsError(Problem("--url", url, fault)) from None
+        return of_samples(
+            Sample(sample.name, sample.labels, sample.value) for family in families for sample in family.samples
+        )
+
+    return look
+
+
+def loads_between(look: Look, seconds: float, wait: Callable[[float], float]) -> list[NamedLoad]:
+    """Look twice and return the load of each pool in between.
+
+    Args:
+        look: Reads all pools.
+        seconds: How long to wait between the looks.
+        wait: Waits that long and returns how long it was in fact.
+    """
+    before = look()
+    waited = wait(seconds)
+    after = look()
+    names = names_of(list(after))
+    return [_load(names[key], before.get(key), now, waited) for key, now in sorted(after.items())]
+
+
+def _load(name: str, before: Observation | None, now: Observation, seconds: float) -> NamedLoad:
+    if before is None:
+        return NamedLoad(name, None, "it was made within the window; look again")
+    try:
+        return NamedLoad(name, now.load_since(before, seconds))
+    except ValueError as error:
+        return NamedLoad(name, None, str(error))
+
+
+def names_of(keys: Sequence[PoolKey]) -> dict[PoolKey, str]:
+    """Return a name for each pool: its own, and where pools share one, the other labels in which they differ."""
+    return {key: " ".join([key[0], *_details(key, [other for other in keys if other[0] == key[0]])]) for key in keys}
+
+
+def _details(key: PoolKey, same: Sequence[PoolKey]) -> list[str]:
+    return [value or "-" for at, value in enumerate(key) if at and len({other[at] for other in same}) > 1]
