@@ -166,6 +166,14 @@ def test_where_of_work_outside_the_database_is_what_runs() -> None:
     )
 
 
+def test_where_of_a_self_deadlock_fits_into_lines() -> None:
+    """A long second place is broken between its frames, as the first one is."""
+    frame = "repositories/orders_of_customers.py:152 in OrdersOfCustomersRepository.get"
+    found = replace(FULL, waiters=(Waiter(1.0, f"{frame} < {frame}", "", "", 1),))
+
+    assert 100 >= max(map(len, str(diagnosis(found, "self_deadlock")).splitlines()))
+
+
 def test_where_of_a_self_deadlock_is_both_places() -> None:
     """The second connection's place is that of a waiter which has one already."""
     assert "and again at orders/db.py:9 in get_db (1 x)" in str(diagnosis(FULL, "self_deadlock"))

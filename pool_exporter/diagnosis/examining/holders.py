@@ -101,8 +101,12 @@ class HolderRules:
         """Return what a running unit does, of which one connection's owner does *doing*."""
         if doing.is_self:
             return doing
+        found = self._of_unit(doing, unit, is_of_task=is_of_task)
         if self.scene.is_waiting(unit) and (not is_of_task or doing.activity != EXECUTING):
-            return Doing(WAITING_FOR_POOL, doing.now, is_self=True)
+            return Doing(WAITING_FOR_POOL, found.now, is_self=True)
+        return found
+
+    def _of_unit(self, doing: Doing, unit: Unit, *, is_of_task: bool) -> Doing:
         if is_of_task and (doing.activity != OWN_CODE or _is_known(doing)):
             return doing
         of_unit = self.scene.doing_of_unit(unit)

@@ -67,7 +67,7 @@ def _callers(found: Examination) -> list[str]:
 
 
 def _both_acquires(found: Examination) -> list[str]:
-    second = (f"and again at {kept(waiter.place)}" for waiter in found.waiters if waiter.place and waiter.holds)
+    second = (f"and again at {kept_place(waiter)}" for waiter in found.waiters if waiter.place and waiter.holds)
     return _frequent(_taken(holder) for holder in found.holders if holder.place) + _frequent(second)
 
 

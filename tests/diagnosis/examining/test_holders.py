@@ -150,12 +150,13 @@ def test_unit_that_runs(scene: FakeScene, owner: object, expected: tuple[str, bo
     ("doing", "expected"),
     [(WORK, "api.py"), (Doing(OWN_CODE, ((LIBRARY, 0),)), "api.py"), (Doing(OWN_CODE, ((OTHER_CODE, 0),)), "app.py")],
 )
-def test_task_that_only_waits(doing: Doing, expected: str) -> None:
+@pytest.mark.parametrize("is_waiting", [True, False])
+def test_task_that_only_waits(doing: Doing, expected: str, is_waiting: bool) -> None:
     """A task with only libraries on its stack is where the unit's other tasks are; one of the application is shown."""
     connection = Connection(PoolState(lambda: 0))
     owner = Task()
     connection.caller = (lambda: owner, "owner", UNIT, PLACE)
-    scene = FakeScene(doing, of_unit=Doing(OWN_CODE, PLACE))
+    scene = FakeScene(doing, is_unit_waiting=is_waiting, of_unit=Doing(OWN_CODE, PLACE))
     rules = HolderRules(cast("Scene", scene), lambda _: False, lambda _: False, 5.0)
 
     held = rules.held(connection, 6.0, with_awaited=True)
