@@ -135,6 +135,18 @@ def write_units(pools: Sequence[InstrumentedPool]) -> None:
         pool.write_units()
 
 
+def beat(pools: Sequence[InstrumentedPool], storage: Storage) -> None:
+    """Write what units use, and then the heartbeat, as of which it is. Pools that are in no file by now are dropped."""
+    write_units(pools)
+    storage.beat(sum(not pool.is_in_file for pool in pools))
+
+
+def end(pools: Sequence[InstrumentedPool], storage: Storage) -> None:
+    """Write what units have used, and that this process ends in order."""
+    write_units(pools)
+    storage.mark_ended()
+
+
 def leave_files(pools: Sequence[InstrumentedPool], storage: Storage) -> None:
     """Leave the files of this process. They keep the counters."""
     for pool in pools:

@@ -29,7 +29,7 @@ from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.file_need import FileNeed, Need
 from pool_exporter.runtime.fork_detection import ForkSentinel
 from pool_exporter.runtime.heartbeat import Heartbeat
-from pool_exporter.runtime.instrumented_pool import InstrumentedPool, is_idle, leave_files, move_to_files, write_units
+from pool_exporter.runtime.instrumented_pool import InstrumentedPool, beat, end, is_idle, leave_files, move_to_files
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.pool_names import PoolNames
@@ -224,10 +224,10 @@ class Registry:
         """Write the heartbeat into this process's file, and end the file when it is not needed any more."""
         is_busy = self.storage.pools_in_file > 0 and not is_idle(self._pools(), self.storage)
         need = self._need.at_heartbeat(has_pools=bool(self._entries) or self.storage.is_degraded, is_busy=is_busy)
-        write_units(self._pools())
         if need is Need.PRESENT or self.storage.is_shared:  # Also before the file is left: it may have been deleted.
-            self.storage.beat(sum(not pool.is_in_file for pool in self._pools()))
+            self.storage.renew()
             self._move_slots(self._sentinel.byte if need is Need.PRESENT else _WAITING)
+            beat(self._pools(), self.storage)
         if need is Need.OVER:
             leave_files(self._pools(), self.storage)
             self._end_unused(wait=False)
@@ -292,8 +292,7 @@ class Registry:
     def _end(self) -> None:
         """Mark this process's files as cleanly closed, unless they belong to the parent of an undetected fork."""
         if self._sentinel.is_original_process:
-            write_units(self._pools())
-            self.storage.mark_ended()
+            end(self._pools(), self.storage)
 
 
 registry = Registry()

@@ -195,18 +195,21 @@ class Storage:
             self._in_file.discard(id(slots))
             self._worker.free(slots)
 
-    def beat(self, dropped: int = 0) -> None:
-        """Write the heartbeat into a file that readers find: a new one when there is none or it was deleted.
-
-        Args:
-            dropped: How many pools have no slots in a file.
-        """
+    def renew(self) -> None:
+        """Have a file that readers find: a new one when there is none or it was deleted."""
         self._write_late_units()
         if self._worker is not None and not self._worker.is_linked():
             self._worker.remove()
             self._ended += self._worker.ended()
             self._worker, self._in_file = None, set()
         self.start()
+
+    def beat(self, dropped: int) -> None:
+        """Write the heartbeat into the file of this process, if it has one.
+
+        Args:
+            dropped: How many pools have no slots in a file.
+        """
         if self._worker is not None:
             self._worker.dropped = dropped
             self._write_heartbeat(self._worker)

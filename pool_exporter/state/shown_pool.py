@@ -6,12 +6,38 @@ total has grown since, each unit gets what it lacks; the rest has no unit. The s
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.metrics.unit_use import NONE, OTHER, UNITS_MAX, UnitUse
 from pool_exporter.state.layout import SECOND
 from pool_exporter.state.unit_uses import UnitTotals
+
+_SLACK_SECONDS = 60
+"""No two readers of the same files differ by so much."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownTimes:
+    """What a reader has shown of one pool.
+
+    Attributes:
+        integrals: The used, pending and saturated seconds.
+        ns_by_unit: Nanoseconds by the name of the unit, NONE included.
+    """
+
+    integrals: tuple[float, float, float]
+    ns_by_unit: Mapping[str, int]
+
+    def merged(self, other: "ShownTimes") -> "ShownTimes":
+        """Return the higher of both numbers of each."""
+        used, pending, saturated = map(max, self.integrals, other.integrals)
+        return ShownTimes((used, pending, saturated), higher(self.ns_by_unit, other.ns_by_unit))
+
+
+def higher(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """Return the higher of both numbers of each name."""
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in dict.fromkeys([*one, *other])}
 
 
 class ShownPool:
@@ -37,6 +63,32 @@ class ShownPool:
         self._integrals = used, pending, saturated
         units = self._units(self._admitted(parts), pool.used, round(used * SECOND))
         return replace(pool, used_seconds=used, pending_seconds=pending, saturated_seconds=saturated, units=units)
+
+    def go_on_from(self, times: ShownTimes, pool: PoolSnapshot) -> None:
+        """Take over what another reader has shown, where that is more.
+
+        Args:
+            times: What it has shown.
+            pool: The pool as it was decoded. Much more than it has is not believed.
+        """
+        now = pool.used_seconds, pool.pending_seconds, pool.saturated_seconds
+        if all(map(_is_believed, times.integrals, now)):
+            used, pending, saturated = map(max, self._integrals, times.integrals)
+            self._integrals = used, pending, saturated
+            merged = higher(self._ns_by_unit, times.ns_by_unit)
+            if len(merged) <= UNITS_MAX + 2 and _is_believed(sum(merged.values()) / SECOND, max(used, now[0])):
+                self._ns_by_unit = merged
+
+    def times(self, pool: PoolSnapshot) -> ShownTimes | None:
+        """Return what was shown last; None if any reader would show the same of *pool*, as it was decoded."""
+        is_idle = not (pool.used or pool.pending)
+        has_units = len(self._ns_by_unit) > len((NONE, OTHER))
+        now = pool.used_seconds, pool.pending_seconds, pool.saturated_seconds
+        return (
+            None
+            if is_idle and now == self._integrals and not has_units
+            else ShownTimes(self._integrals, self._ns_by_unit)
+        )
 
     def ns_by_unit(self) -> dict[str, int]:
         """Return what was shown last, without NONE: a reader that begins with it goes on."""
@@ -67,3 +119,7 @@ class ShownPool:
             held[name] = min(connections, used - sum(held.values()))
         held[NONE] = used - sum(held.values())
         return {name: UnitUse(held[name], ns / SECOND) for name, ns in shown.items()}
+
+
+def _is_believed(shown: float, now: float) -> bool:
+    return shown <= now + _SLACK_SECONDS

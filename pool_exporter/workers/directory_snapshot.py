@@ -34,7 +34,14 @@ from pool_exporter.workers.dead_worker_totals import OTHER_POOL
 from pool_exporter.workers.file_format import OPEN, PoolEntry, WorkerFile
 from pool_exporter.workers.file_memory import FileMemory
 from pool_exporter.workers.file_reader import ReadFile, scan
-from pool_exporter.workers.last_shown import note_shown, read_last_shown, shown_until
+from pool_exporter.workers.last_shown import (
+    PoolsShown,
+    note_pools_shown,
+    note_shown,
+    read_last_shown,
+    read_pools_shown,
+    shown_until,
+)
 from pool_exporter.workers.process_info import WriterClocks
 from pool_exporter.workers.worker_state import state_of
 
@@ -231,6 +238,7 @@ class DirectoryReader:
         )
 
     def _pools(self, scrape: _Scrape) -> Iterator[PoolSnapshot]:
+        before, shown = read_pools_shown(self.directory, is_first=not self._shown), PoolsShown()
         for identity, parts in scrape.pools.items():
             config = aggregate_config(parts.configs) if parts.configs else PoolConfig(None, None, {})
             pool = _decoded(parts.slots, identity, config)
@@ -240,7 +248,14 @@ class DirectoryReader:
                 scrape.set_aside += [fault] * (len(parts.slots) - len(possible))
                 pool = _decoded(possible, identity, config)
             if pool is not None:
-                yield self._shown[identity].next(pool, parts.units)
+                memory = self._shown[identity]
+                if identity in before:
+                    memory.go_on_from(before[identity], pool)
+                yield memory.next(pool, parts.units)
+                times = memory.times(pool)
+                if times is not None:
+                    shown[identity] = times
+        note_pools_shown(self.directory, shown, scrape.pools)
 
 
 def _add_living(parts: _PoolParts, entry: PoolEntry, now: int, written: int) -> None:

@@ -1,35 +1,54 @@
-"""Records, for each living worker, the last time up to which a scrape has counted it.
+"""Records what pages have shown, so that no reader takes back what another one, or the same before its restart, showed.
 
-A page shows a use that is going on up to the moment of the page. When the worker is killed, the use counts up to the
-worker's last heartbeat, which may be up to a second earlier, and the time integrals would fall. Therefore each reader
-notes, for each living worker with a use or a caller under way, the time at which it was shown. The use of a dead worker
-counts up to that time, whichever reader finds it dead.
+Of each living worker: the last time up to which a scrape has counted it. A page shows a use that is going on up to the
+moment of the page. When the worker is killed, the use counts up to the worker's last heartbeat, which may be up to a
+second earlier, and the time integrals would fall. Therefore each reader notes, for each living worker with a use or a
+caller under way, the time at which it was shown. The use of a dead worker counts up to that time, whichever reader
+finds it dead. The file `.shown` has one record of 24 bytes for each worker file: its uuid, and a time of the worker's
+monotonic clock in nanoseconds. Without it, the time integrals of a killed worker may fall by up to a second once.
 
-The file has one record of 24 bytes for each worker file: its uuid, and a time of the worker's monotonic clock in
-nanoseconds. A release that does not know the file ignores it. All failures are ignored: without the file, the time
-integrals of a killed worker may fall by up to a second once.
+Of each pool: the time integrals, and the time of each unit. A reader keeps in memory what it has shown, for example
+time that had no unit yet, a duration between two stores of its writer, or a use of a worker whose file was compacted
+before `.shown` was written (state/shown_pool.py). A reader that begins goes on from the highest times that were shown.
+The file `.pools` has a line of JSON for each pool of which readers may differ: its labels, nanoseconds by the name of
+the unit, and the integrals in seconds. Without it, they may fall once for each reader that begins.
+
+A release that does not know the files ignores them. All failures are ignored, and whatever makes no sense in them.
 """
 
+import json
 import os
 import struct
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_SH
+from itertools import accumulate, takewhile
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from pool_exporter.errors import CorruptFile
+from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.state.shown_pool import ShownTimes
 from pool_exporter.workers.file_reader import FILES_READ_MAX, ReadFile, name_of, opened, size_of, try_lock
 from pool_exporter.workers.process_info import has_same_clock
 
 SHOWN: Final = ".shown"
+POOLS: Final = ".pools"
+POOLS_BYTES_MAX: Final = 1024 * 1024
+"""Pools beyond are not in the file."""
+
+PoolsShown: TypeAlias = dict[PoolIdentity, ShownTimes]
 
 _RECORD: Final = struct.Struct("<16sq")
 _BYTES_MAX: Final = FILES_READ_MAX * _RECORD.size
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MODE: Final = 0o660
 _ATTEMPTS: Final = 5
+_FIRST_ATTEMPTS: Final = 200
 _PAUSE_SECONDS: Final = 0.001
+_NS_MAX: Final = 2**62
+_LABELS: Final = len(PoolIdentity("").values())
 
 
 def read_last_shown(directory: Path) -> dict[str, int]:
@@ -45,18 +64,49 @@ def read_last_shown(directory: Path) -> dict[str, int]:
 
 def note_shown(directory: Path, shown: Mapping[bytes, int], listed: frozenset[bytes]) -> None:
     """Note the times of *shown*, by `file_uuid`; forget files that are not *listed* any more."""
-    with suppress(OSError):
-        descriptor = os.open(directory / SHOWN, _FLAGS, _MODE)
-        try:
-            if _locked(descriptor):
-                before = _records(os.pread(descriptor, _BYTES_MAX, 0))
-                merged = {uuid: at for uuid, at in before.items() if uuid in listed}
-                merged.update({uuid: max(at, merged.get(uuid, 0)) for uuid, at in shown.items()})
-                content = b"".join(_RECORD.pack(uuid, at) for uuid, at in merged.items())[:_BYTES_MAX]
-                os.pwrite(descriptor, content, 0)
-                os.ftruncate(descriptor, len(content))
-        finally:
-            os.close(descriptor)
+    with suppress(OSError), _opened_alone(directory / SHOWN) as descriptor:
+        before = _records(os.pread(descriptor, _BYTES_MAX, 0))
+        merged = {uuid: at for uuid, at in before.items() if uuid in listed}
+        merged.update({uuid: max(at, merged.get(uuid, 0)) for uuid, at in shown.items()})
+        _write(descriptor, b"".join(_RECORD.pack(uuid, at) for uuid, at in merged.items())[:_BYTES_MAX])
+
+
+def read_pools_shown(directory: Path, *, is_first: bool) -> PoolsShown:
+    """Return what pages have shown of pools, as far as it makes sense.
+
+    Args:
+        directory: The shared directory.
+        is_first: Whether this reader has shown nothing yet: then it waits longer for one that is writing.
+    """
+    path, attempts = directory / POOLS, _FIRST_ATTEMPTS if is_first else _ATTEMPTS
+    with suppress(CorruptFile, OSError), opened(path) as descriptor:
+        if _locked(descriptor, LOCK_SH, attempts):
+            size = size_of(descriptor, str(path), POOLS_BYTES_MAX)
+            return _pools(os.pread(descriptor, size or 0, 0))
+    return {}
+
+
+def note_pools_shown(directory: Path, shown: PoolsShown, listed: Collection[PoolIdentity]) -> None:
+    """Note what is *shown* of pools, where it is more than another reader has noted.
+
+    Args:
+        directory: The shared directory.
+        shown: The pools of which readers may differ.
+        listed: All pools. Those of single workers that are not listed are forgotten: they have no series any more.
+    """
+    if not shown and not (directory / POOLS).exists():
+        return
+    with suppress(OSError), _opened_alone(directory / POOLS) as descriptor:
+        before = os.pread(descriptor, POOLS_BYTES_MAX, 0)
+        merged = {pool: times for pool, times in _pools(before).items() if not pool.instance or pool in listed}
+        for pool, times in shown.items():
+            merged[pool] = times.merged(merged.get(pool, times))
+        lines = [_line(pool, times) for pool, times in merged.items()]
+        sizes = accumulate(map(len, lines))
+        fitting = takewhile(lambda each: each[1] <= POOLS_BYTES_MAX, zip(lines, sizes, strict=True))
+        content = b"".join(line for line, _ in fitting)
+        if content != before:
+            _write(descriptor, content)
 
 
 def shown_until(found: ReadFile, last_shown: int) -> int:
@@ -77,10 +127,45 @@ def _records(content: bytes) -> dict[bytes, int]:
     return {uuid: at for uuid, at in _RECORD.iter_unpack(whole) if at > 0}
 
 
-def _locked(descriptor: int) -> bool:
+def _line(pool: PoolIdentity, times: ShownTimes) -> bytes:
+    return json.dumps([pool.values(), times.ns_by_unit, times.integrals]).encode() + b"\n"
+
+
+def _pools(content: bytes) -> PoolsShown:
+    """Return what the lines say; a reader that was killed may have left half of one."""
+    found: PoolsShown = {}
+    for line in content.splitlines():
+        with suppress(ValueError, TypeError, AttributeError, RecursionError):
+            labels, units, (used, pending, saturated) = json.loads(line)
+            are_numbers = all(type(ns) is int and 0 <= ns < _NS_MAX for ns in units.values())
+            are_times = all(type(each) is float and 0 <= each < _NS_MAX for each in (used, pending, saturated))
+            are_labels = len(labels) == _LABELS and all(type(label) is str for label in labels)
+            if are_numbers and are_times and are_labels:
+                found[PoolIdentity(*labels)] = ShownTimes((used, pending, saturated), units)
+    return found
+
+
+@contextmanager
+def _opened_alone(path: Path) -> Iterator[int]:
+    """Open a file that no other reader has open here; OSError where that cannot be."""
+    descriptor = os.open(path, _FLAGS, _MODE)
+    try:
+        if not _locked(descriptor):
+            raise BlockingIOError
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    os.pwrite(descriptor, content, 0)
+    os.ftruncate(descriptor, len(content))
+
+
+def _locked(descriptor: int, kind: int = LOCK_EX, attempts: int = _ATTEMPTS) -> bool:
     """Lock the file against other readers, which hold it for microseconds; give up on one that is stopped."""
-    for _ in range(_ATTEMPTS):
-        if try_lock(descriptor):
+    for _ in range(attempts):
+        if try_lock(descriptor, kind):
             return True
         time.sleep(_PAUSE_SECONDS)
     return False

@@ -193,3 +193,12 @@ def test_file_that_was_left_is_unlocked_without_pools(process: Process, monkeypa
     process.uninstrument()
 
     assert ([True], [False]) == (kept, [found.is_alive for found in scan(process.directory).files])
+
+
+def test_idle_worker_has_lost_no_pool(process: Process) -> None:
+    """The first heartbeat has the pool in its new file: no reader sees a pool without space before that."""
+    process.pool("idle")
+    process.beat()
+    [found] = scan(process.directory).files
+
+    assert (0, 1) == (found.file.dropped, len(found.file.entries))

@@ -64,7 +64,8 @@ def test_a_system_without_what_files_need(
     else:
         monkeypatch.setitem(sys.modules, missing, None)  # Its import raises ImportError, as it does without fcntl.
     storage = Storage(tmp_path)
-    storage.beat()
+    storage.renew()
+    storage.beat(0)
 
     assert [logging.WARNING] == [record.levelno for record in caplog.records]
     assert (False, [0] * SLOT_COUNT) == (storage.is_shared, storage.new_slots(*POOL))

@@ -44,7 +44,8 @@ def test_without_a_directory_slots_are_in_memory() -> None:
     storage.start()
     slots = storage.new_slots(*POOL)
     storage.free(slots)
-    storage.beat()
+    storage.renew()
+    storage.beat(0)
 
     assert [0] * layout.SLOT_COUNT == slots
     assert (False, False, 0) == (storage.is_shared, storage.is_usable, storage.errors)
@@ -67,7 +68,8 @@ def test_unusable_directory_is_one_warning(tmp_path: Path, caplog: pytest.LogCap
     with caplog.at_level(logging.WARNING, "pool_exporter"):
         storage = Storage(tmp_path / "missing")
         for _ in range(3):
-            storage.beat()
+            storage.renew()
+            storage.beat(0)
     slots = storage.new_slots(*POOL)
 
     assert (False, False, 3) == (storage.is_usable, storage.is_shared, storage.errors)
@@ -83,7 +85,8 @@ def test_big_endian_machine_keeps_its_pools_in_memory(
     """Files are little-endian, and slots are stored in the machine's order: no file is made, with one WARNING."""
     monkeypatch.setattr(sys, "byteorder", "big")
     storage = Storage(tmp_path)
-    storage.beat()
+    storage.renew()
+    storage.beat(0)
 
     assert (False, []) == (storage.is_shared, list(tmp_path.iterdir()))
     assert [logging.WARNING] == [record.levelno for record in caplog.records]
@@ -94,14 +97,17 @@ def test_heartbeat_creates_the_file_again(tmp_path: Path) -> None:
     """When its file was deleted, or the directory can be used at last, slots have to move into a new file, once."""
     late = started(tmp_path / "late")
     (tmp_path / "late").mkdir()
-    late.beat()
+    late.renew()
+    late.beat(0)
     slots = late.new_slots(*POOL)
     held = [late.has(slots)]
-    late.beat()
+    late.renew()
+    late.beat(0)
     held.append(late.has(slots))
     [path] = (tmp_path / "late").glob("w-*")
     path.unlink()
-    late.beat()
+    late.renew()
+    late.beat(0)
     held.append(late.has(slots))
 
     assert ([True, True, False], 1) == (held, len(list((tmp_path / "late").glob("w-*"))))
@@ -160,7 +166,8 @@ def test_errors_of_a_left_file_count_once(tmp_path: Path, monkeypatch: pytest.Mo
     storage.errors = 1
     storage.leave()
     monkeypatch.setattr(errors, "count", 3)
-    storage.beat()
+    storage.renew()
+    storage.beat(0)
     snapshot = DirectoryReader(tmp_path)()
 
     assert (3, 1) == (snapshot.hook_errors, snapshot.transport_errors)

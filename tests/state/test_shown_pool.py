@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.metrics.unit_use import NONE, OTHER, UNITS_MAX, UnitUse
 from pool_exporter.state.layout import SECOND
-from pool_exporter.state.shown_pool import ShownPool
+from pool_exporter.state.shown_pool import ShownPool, ShownTimes
 from pool_exporter.state.unit_uses import UnitTotals, ended_totals
 from tests.state.test_decode import read
 
@@ -125,3 +125,39 @@ def test_sum_is_the_pools_and_no_share_falls(readings: list[tuple[int, int, Unit
         assert all(now[name] >= value for name, value in before.items())
         assert len(now) <= UNITS_MAX + 2
         before = dict(now)
+
+
+def test_reader_goes_on_from_what_another_has_shown() -> None:
+    """Neither time that was shown without a unit, nor a duration that counted twice for a moment, is taken back."""
+    first, second = ShownPool(), ShownPool()
+    first.next(replace(pool(10.0), pending_seconds=4.0), [{"a": (0, 4 * SECOND)}])
+    times = first.times(pool(10.0))
+    assert times is not None
+    second.go_on_from(times, pool(12.0))
+    found = second.next(pool(12.0), [{"a": (0, 9 * SECOND)}])
+
+    assert {"a": 6.0, NONE: 6.0} == seconds(found)
+    assert 4.0 == found.pending_seconds
+
+
+def test_no_reader_goes_on_from_what_cannot_be() -> None:
+    """Much more time than the pool has, or more names than are shown, was never shown."""
+    shown = ShownPool()
+    shown.go_on_from(ShownTimes((100.0, 0.0, 0.0), {}), pool(10.0))
+    shown.go_on_from(ShownTimes((0.0, 0.0, 0.0), {NONE: 100 * SECOND}), pool(10.0))
+    shown.go_on_from(ShownTimes((0.0, 0.0, 0.0), {f"u{number}": 1 for number in range(UNITS_MAX + 1)}), pool(10.0))
+    found = shown.next(pool(10.0), [{"a": (0, 4 * SECOND)}])
+
+    assert 10.0 == found.used_seconds
+    assert {"a": 4.0, NONE: 6.0} == seconds(found)
+
+
+def test_what_any_reader_would_show_is_not_noted() -> None:
+    """The times of an idle pool are as they were decoded; those of a pool in use are noted."""
+    idle, used = ShownPool(), ShownPool()
+    idle.next(pool(10.0))
+    used.next(pool(10.0, used=1))
+
+    assert idle.times(pool(10.0)) is None
+    assert ShownTimes((10.0, 0.0, 0.0), {NONE: 10 * SECOND, OTHER: 0}) == used.times(pool(10.0, used=1))
+    assert idle.times(pool(9.0)) is not None

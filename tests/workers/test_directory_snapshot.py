@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.unit_use import NONE, OTHER
 from pool_exporter.state import layout
 from pool_exporter.state.layout import Slots
 from pool_exporter.workers.compaction import LEADER
@@ -128,6 +129,23 @@ def test_errors_never_fall(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
         shown.append(reader().hook_errors)
 
     assert [3, 3, 4] == shown
+
+
+def test_time_without_a_unit_never_falls(tmp_path: Path) -> None:
+    """What was shown before the worker had written the unit stays without one, also for a reader that begins then."""
+    worker, reader, shown = Worker(tmp_path), DirectoryReader(tmp_path), []
+    shown.append(reader().pools[0].unit_used_seconds[NONE])
+    rows = worker.worker.units(worker.slots)
+    assert rows is not None
+    rows.write({OTHER: 0}, [(layout.CHECKOUT_TIMES, "report")])
+    worker.worker.write_heartbeat(time.monotonic_ns(), 0)
+    shown.append(reader().pools[0].unit_used_seconds[NONE])
+    [pool] = DirectoryReader(tmp_path)().pools
+    worker.worker.unmap()
+
+    assert shown[0] > 0
+    assert [shown[0]] * 3 == [*shown, pool.unit_used_seconds[NONE]]
+    assert pool.unit_used_seconds["report"] > 0
 
 
 def test_page_of_the_future_is_not_believed(tmp_path: Path) -> None:

@@ -1,13 +1,39 @@
-"""The file that says until when each living worker was shown: merged, bounded, and ignored when it is anything else."""
+"""The files that say what pages have shown: merged, bounded, and ignored when they are anything else."""
 
+import json
 import os
+from collections.abc import Mapping
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
+import pytest
+
+from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.state.shown_pool import ShownTimes
+from pool_exporter.workers import last_shown
 from pool_exporter.workers.file_reader import name_of
-from pool_exporter.workers.last_shown import SHOWN, note_shown, read_last_shown
+from pool_exporter.workers.last_shown import (
+    POOLS,
+    SHOWN,
+    note_pools_shown,
+    note_shown,
+    read_last_shown,
+    read_pools_shown,
+)
 
 ONE, OTHER = b"a" * 16, b"b" * 16
+ORDERS, USERS = PoolIdentity("orders", "postgresql"), PoolIdentity("users")
+
+
+def times(ns_by_unit: Mapping[str, int], *integrals: float) -> ShownTimes:
+    """Return times of a pool."""
+    used, pending, saturated = integrals or (1.0, 2.0, 3.0)
+    return ShownTimes((used, pending, saturated), ns_by_unit)
+
+
+def pools(directory: Path) -> dict[PoolIdentity, ShownTimes]:
+    """Return what a reader that begins finds."""
+    return read_pools_shown(directory, is_first=True)
 
 
 def test_latest_time_of_each_file_is_kept(tmp_path: Path) -> None:
@@ -48,3 +74,68 @@ def test_locked_file_is_not_waited_for(tmp_path: Path) -> None:
     os.close(holder)
 
     assert {} == read_last_shown(tmp_path)
+
+
+def test_highest_times_of_each_pool_are_kept(tmp_path: Path) -> None:
+    """Two readers have shown the same time under different units: a third one begins with the higher of each."""
+    note_pools_shown(tmp_path, {ORDERS: times({"none": 10, "a": 5}, 0.1, 2.0, 0.0)}, [])
+    note_pools_shown(tmp_path, {ORDERS: times({"none": 8, "a": 7}, 0.3, 1.0, 0.0), USERS: times({})}, [])
+
+    assert {ORDERS: times({"none": 10, "a": 7}, 0.3, 2.0, 0.0), USERS: times({})} == pools(tmp_path)
+
+
+def test_pools_of_workers_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    """A reader that shows each worker by itself leaves nothing of those that are not listed; a sum of workers stays."""
+    worker = PoolIdentity("orders", instance="abc")
+    note_pools_shown(tmp_path, {ORDERS: times({}), worker: times({})}, [worker])
+    both = set(pools(tmp_path))
+    note_pools_shown(tmp_path, {}, [])
+
+    assert [{ORDERS, worker}, {ORDERS}] == [both, set(pools(tmp_path))]
+
+
+def test_file_of_pools_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools beyond its size are left out, whole."""
+    monkeypatch.setattr(last_shown, "POOLS_BYTES_MAX", 150)
+    note_pools_shown(tmp_path, {PoolIdentity(f"p{number}"): times({"a": number}) for number in range(9)}, [])
+
+    assert (tmp_path / POOLS).stat().st_size <= 150
+    assert {PoolIdentity("p0"): times({"a": 0}), PoolIdentity("p1"): times({"a": 1})} == pools(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '[["users", "", "", "", "", "", ""], {"a": 1}, [1.0, 2.0',
+        '[["users"], {"a": 1}, [1.0, 2.0, 3.0]]',
+        '[["users", 1, "", "", "", "", ""], {"a": 1}, [1.0, 2.0, 3.0]]',
+        '[["users", "", "", "", "", "", ""], {"a": -1}, [1.0, 2.0, 3.0]]',
+        '[["users", "", "", "", "", "", ""], {"a": 1.5}, [1.0, 2.0, 3.0]]',
+        '[["users", "", "", "", "", "", ""], [1], [1.0, 2.0, 3.0]]',
+        '[["users", "", "", "", "", "", ""], {"a": 1}, [1.0, 2.0]]',
+        '[["users", "", "", "", "", "", ""], {"a": 1}, [1.0, 2.0, -1.0]]',
+        '[["users", "", "", "", "", "", ""], {"a": 1}, [1.0, 2.0, NaN]]',
+        '[["users", "", "", "", "", "", ""], {"a": 1}, [1.0, 2.0, Infinity]]',
+        f'[["users", "", "", "", "", "", ""], {{"a": {2**62}}}, [1.0, 2.0, 3.0]]',
+        "[" * 100_000,
+        "\x00",
+        "7",
+    ],
+)
+def test_line_without_sense_costs_no_other(tmp_path: Path, line: str) -> None:
+    """Half a line, other types and impossible numbers are ignored."""
+    good = json.dumps([ORDERS.values(), {"a": 1}, [1.0, 2.0, 3.0]])
+    (tmp_path / POOLS).write_text(f"{line}\n{good}\n")
+
+    assert {ORDERS: times({"a": 1})} == pools(tmp_path)
+
+
+def test_nothing_shown_no_file(tmp_path: Path) -> None:
+    """A reader makes no file by reading, or where nothing differs; a directory of that name is as no file."""
+    note_pools_shown(tmp_path, {}, [ORDERS])
+    empty = pools(tmp_path), list(tmp_path.iterdir())
+    (tmp_path / POOLS).mkdir()
+    note_pools_shown(tmp_path, {ORDERS: times({})}, [])
+
+    assert ({}, []) == empty
+    assert {} == pools(tmp_path)
