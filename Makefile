@@ -99,7 +99,7 @@ bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench
 	$(VENV)/bin/python -m tests.bench.sizing --output docs/benchmarks-sizing.md
 
 soak: $(VENV)/.installed-test
-	SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/pytest tests/soak -o log_cli_level=INFO $(ARGS)
+	SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/pytest tests/soak --log-cli-level=INFO $(ARGS)
 
 fuzz: $(VENV)/.installed-test
 	FUZZ_FACTOR=$(FUZZ_FACTOR) $(VENV)/bin/pytest --timeout 0 tests/property/test_any_file.py $(ARGS)
