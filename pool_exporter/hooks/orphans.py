@@ -44,7 +44,14 @@ def _goes_on(connection: Connection, owner: object) -> bool:
         return True
     if _waits_for_another_unit(connection, owner):
         return False
-    return _is_running(int(getattr(owner, "ident", None) or 0), [code for code, _ in connection.place[:1]])
+    codes = [code for code, _ in connection.place[:1] if not _runs_jobs(owner, code)]
+    return _is_running(int(getattr(owner, "ident", None) or 0), codes)
+
+
+def _runs_jobs(thread: object, code: CodeType) -> bool:
+    """Return whether *code* is the main function of a library's worker thread, which runs one job after another."""
+    main = getattr(type(thread), "run", None)
+    return getattr(main, "__code__", None) is code and origin_of(code) is Origin.LIBRARY
 
 
 def _waits_for_another_unit(connection: Connection, owner: object) -> bool:

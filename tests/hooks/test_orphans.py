@@ -125,6 +125,19 @@ def test_unit_that_has_ended(engine: Engine, goes_on: bool) -> None:
     kept.pop().close()
 
 
+@pytest.mark.asyncio
+async def test_unit_that_has_ended_in_a_worker_thread(engine: Engine) -> None:
+    """The main function of a thread of anyio, which called `connect` itself, runs on for other units."""
+    monitor = pool_exporter.instrument(engine)
+    async with pool_exporter.unit("GET /orders"):
+        connection = await anyio.to_thread.run_sync(engine.connect)
+        during = checked(monitor).orphaned
+
+    assert (0, 1) == (during, checked(monitor).orphaned)
+
+    connection.close()
+
+
 def test_unit_that_runs(engine: Engine) -> None:
     """The connection of a unit that runs is none, though its thread has ended."""
     monitor = pool_exporter.instrument(engine)
