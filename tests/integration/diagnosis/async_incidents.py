@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from tests.integration.diagnosis.trial import HANGING, QUICK, Trial
+from tests.integration.diagnosis.cells import cell
+from tests.integration.diagnosis.trial import INDEX, ORDERS, QUICK, Trial
 
 Work = Callable[[Trial, AsyncEngine], Awaitable[object]]
 
@@ -22,6 +24,7 @@ class Incident:
         verdict: What is to be found.
         fault: What each of two tasks does, so that a third one waits.
         cured: The same work without the fault.
+        follows: What of the report's advice that is.
         ends_first: Whether the two tasks have ended before the third one comes.
     """
 
@@ -29,6 +32,7 @@ class Incident:
     verdict: str
     fault: Work
     cured: Work
+    follows: str
     ends_first: bool = False
 
 
@@ -88,10 +92,17 @@ async def children_afterwards(trial: Trial, engine: AsyncEngine) -> None:
     await asyncio.gather(returns(trial, engine), returns(trial, engine))
 
 
-async def hangs_in_statement(_: Trial, engine: AsyncEngine) -> None:
-    """Execute a slow statement."""
+async def reads_all(_: Trial, engine: AsyncEngine) -> None:
+    """Execute a statement that reads more than it needs."""
     async with engine.connect() as connection:
-        await connection.execute(HANGING)
+        await connection.execute(ORDERS)
+
+
+async def reads_by_index(trial: Trial, engine: AsyncEngine) -> None:
+    """Execute it with the index that EXPLAIN shows to be missing."""
+    async with engine.begin() as connection:
+        await connection.execute(INDEX)
+    await reads_all(trial, engine)
 
 
 async def calls_while_holding(trial: Trial, engine: AsyncEngine) -> None:
@@ -115,11 +126,20 @@ async def come_together(trial: Trial) -> None:
         await asyncio.sleep(0)
 
 
+AFTERWARDS: Final = "do the inner work after the first connection is returned"
+OUTSIDE: Final = "Commit and close the session before that work"
 INCIDENTS: Final = (
-    Incident("leak", "leak", leaks, returns, ends_first=True),
-    Incident("nested", "self_deadlock", nests, passes_on),
-    Incident("gather", "self_deadlock", nests_in_children, children_afterwards),
-    Incident("task group", "self_deadlock", nests_in_group, children_afterwards),
-    Incident("slow queries", "slow_queries", hangs_in_statement, returns),
-    Incident("own code", "held_in_own_code", calls_while_holding, calls_afterwards),
+    Incident("leak", "leak", leaks, returns, '(in asyncio "async with")', ends_first=True),
+    Incident("nested", "self_deadlock", nests, passes_on, "Pass the session or connection on to the inner code"),
+    Incident("gather", "self_deadlock", nests_in_children, children_afterwards, AFTERWARDS),
+    Incident("task group", "self_deadlock", nests_in_group, children_afterwards, AFTERWARDS),
+    Incident("slow queries", "slow_queries", reads_all, reads_by_index, "EXPLAIN the statements at the places shown"),
+    Incident("own code", "held_in_own_code", calls_while_holding, calls_afterwards, OUTSIDE),
 )
+
+
+def with_each(how: str) -> pytest.MarkDecorator:
+    """Run a test with each incident, found in that way; with "cure", without the fault."""
+    marks = [cell(one.verdict, f"async {how}", follows=one.follows if how == "cure" else "") for one in INCIDENTS]
+    cases = [pytest.param(one, id=one.name, marks=mark) for one, mark in zip(INCIDENTS, marks, strict=True)]
+    return pytest.mark.parametrize("incident", cases)

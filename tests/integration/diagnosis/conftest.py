@@ -8,7 +8,9 @@ import pytest
 from sqlalchemy import Engine
 
 import pool_exporter
+from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.runtime.monitor import Monitor
+from pool_exporter.runtime.watchdog.pool_reports import PoolReports
 from pool_exporter.runtime.watchdog.watchdog import Watchdog, watchdog
 from tests.fixtures.deadlines import until
 from tests.integration.diagnosis.trial import Trial, sync_engine
@@ -20,6 +22,44 @@ def _no_leaks_of_earlier_tests() -> None:
     gc.collect()
     watchdog.wake()
     until(False, lambda: watchdog.leaks.is_pending)
+
+
+@pytest.fixture(name="_as_marked", autouse=True)
+def _as_marked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Check that a test marked as that of a verdict has made a report with it, on the way that the mark says."""
+    made: list[Diagnosis] = []
+    publish = PoolReports._publish
+
+    def publish_and_note(reports: PoolReports, report: Diagnosis) -> None:
+        made.append(report)
+        publish(reports, report)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PoolReports, "_publish", publish_and_note)
+        yield
+    for mark in request.node.iter_markers("verdict"):
+        check_way(made, *mark.args)
+
+
+def check_way(made: list[Diagnosis], verdict: str, way: str, _: str) -> None:
+    """Check the reports that a test has made, oldest first, against its mark."""
+    kind, how = way.split()
+    if verdict == "healthy" or how == "cure":  # A test of a cure may have made the incident first.
+        assert [report.verdict for report in made].count(verdict) <= (how == "cure")
+        return
+    assert made, "no report was made"
+    found = made[0]
+
+    assert (verdict, kind == "async") == (found.verdict, found.evidence.is_async)
+    assert (how == "time-out") == found.evidence.at_timeout
+
+
+@pytest.fixture(name="how")
+def _how(request: pytest.FixtureRequest) -> str:
+    """Find the incident by the watchdog, or by a time-out, without the watchdog's looks."""
+    if request.param == "time-out":
+        request.getfixturevalue("_without_looks")
+    return str(request.param)
 
 
 @pytest.fixture(name="trial")

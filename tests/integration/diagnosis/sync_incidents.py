@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import pytest
 from sqlalchemy import Engine
 
-from tests.integration.diagnosis.trial import HANGING, QUICK, Trial
+from tests.integration.diagnosis.cells import cell
+from tests.integration.diagnosis.trial import INDEX, ORDERS, QUICK, Trial
 
 Work = Callable[[Trial, Engine], object]
 
@@ -19,12 +21,14 @@ class Incident:
         verdict: What is to be found.
         fault: What each of two callers does, so that a third one waits.
         cured: The same work without the fault.
+        follows: What of the report's advice that is.
         ends_first: Whether the two callers have ended before the third one comes.
     """
 
     verdict: str
     fault: Work
     cured: Work
+    follows: str
     ends_first: bool = False
 
 
@@ -58,10 +62,17 @@ def passes_on(trial: Trial, engine: Engine) -> None:
         connection.execute(QUICK)
 
 
-def hangs_in_statement(_: Trial, engine: Engine) -> None:
-    """Execute a slow statement."""
+def reads_all(_: Trial, engine: Engine) -> None:
+    """Execute a statement that reads more than it needs."""
     with engine.connect() as connection:
-        connection.execute(HANGING)
+        connection.execute(ORDERS)
+
+
+def reads_by_index(trial: Trial, engine: Engine) -> None:
+    """Execute it with the index that EXPLAIN shows to be missing."""
+    with engine.begin() as connection:
+        connection.execute(INDEX)
+    reads_all(trial, engine)
 
 
 def calls_while_holding(trial: Trial, engine: Engine) -> None:
@@ -84,8 +95,15 @@ def call_service(trial: Trial) -> None:
 
 
 INCIDENTS: Final = (
-    Incident("leak", leaks, returns, ends_first=True),
-    Incident("self_deadlock", nests, passes_on),
-    Incident("slow_queries", hangs_in_statement, returns),
-    Incident("held_in_own_code", calls_while_holding, calls_afterwards),
+    Incident("leak", leaks, returns, "with engine.connect() as connection:", ends_first=True),
+    Incident("self_deadlock", nests, passes_on, "Pass the session or connection on to the inner code"),
+    Incident("slow_queries", reads_all, reads_by_index, "EXPLAIN the statements at the places shown"),
+    Incident("held_in_own_code", calls_while_holding, calls_afterwards, "Commit and close the session before"),
 )
+
+
+def with_each(how: str) -> pytest.MarkDecorator:
+    """Run a test with each incident, found in that way; with "cure", without the fault."""
+    marks = [cell(one.verdict, f"sync {how}", follows=one.follows if how == "cure" else "") for one in INCIDENTS]
+    cases = [pytest.param(one, id=one.verdict, marks=mark) for one, mark in zip(INCIDENTS, marks, strict=True)]
+    return pytest.mark.parametrize("incident", cases)

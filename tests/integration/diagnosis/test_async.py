@@ -15,10 +15,9 @@ from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.watchdog.pool_reports import PoolReports
 from tests.fixtures.deadlines import eventually
-from tests.integration.diagnosis.async_incidents import INCIDENTS, Incident, returns
-from tests.integration.diagnosis.trial import SIZE, Trial, async_engine, first_report_in_loop
-
-EACH = pytest.mark.parametrize("incident", INCIDENTS, ids=[each.name for each in INCIDENTS])
+from tests.integration.diagnosis.async_incidents import Incident, returns, with_each
+from tests.integration.diagnosis.cells import cell
+from tests.integration.diagnosis.trial import SIZE, TIMEOUT, Trial, async_engine, first_report_in_loop
 
 
 @asynccontextmanager
@@ -56,7 +55,7 @@ async def exhausted(
     return found
 
 
-@EACH
+@with_each("watchdog")
 def test_by_the_watchdog(incident: Incident, trial: Trial, tmp_path: Path) -> None:
     """Before any task has timed out, the verdict is there, with place and function of each holder."""
 
@@ -69,9 +68,11 @@ def test_by_the_watchdog(incident: Incident, trial: Trial, tmp_path: Path) -> No
     assert incident.verdict == found.verdict
     assert SIZE == len(found.holders)
     assert all(f" in {incident.fault.__name__}" in holder.place for holder in found.holders)
+    again = [place for place in found.where if place.startswith("and again at ")]
+    assert (incident.verdict == "self_deadlock") == any(" in returns" in place for place in again)
 
 
-@EACH
+@with_each("time-out")
 @pytest.mark.usefixtures("_without_looks")
 def test_by_a_time_out(incident: Incident, trial: Trial, tmp_path: Path) -> None:
     """The task that times out makes the report, and its error has the note, with the places at fault."""
@@ -95,7 +96,7 @@ def test_by_a_time_out(incident: Incident, trial: Trial, tmp_path: Path) -> None
         )
 
 
-@EACH
+@with_each("cure")
 def test_cured(incident: Incident, trial: Trial, tmp_path: Path) -> None:
     """The same work, done as the advice says, leaves a connection for every task."""
 
@@ -118,24 +119,28 @@ def block(trial: Trial) -> None:
 
 
 def blocked(trial: Trial, folder: Path, call: Callable[[Trial], Coroutine[object, object, None]]) -> Diagnosis | None:
-    """Let tasks use connections for a moment at a time while another one does *call*; return the first report."""
+    """Let tasks do *call* while others wait for connections that are used for a moment; return the first report."""
 
-    async def use(engine: AsyncEngine) -> None:
+    async def use(engine: AsyncEngine, called: asyncio.Event) -> None:
         async with engine.connect() as connection:
+            await called.wait()
             await asyncio.sleep(0.05)
             del connection
 
     async def main() -> Diagnosis | None:
         async with instrumented(trial, folder) as (engine, monitor):
-            await asyncio.gather(*(use(engine) for _ in range(SIZE)))  # It opens the connections.
-            timer = asyncio.get_running_loop().call_later(0.02, lambda: asyncio.ensure_future(call(trial)))
-            await asyncio.gather(*(trial.caller(use(engine)) for _ in range(4 * SIZE)))
-            timer.cancel()
+            called = asyncio.Event()
+            users = [asyncio.create_task(trial.caller(use(engine, called))) for _ in range(4 * SIZE)]
+            await eventually((SIZE, 3 * SIZE), lambda: (monitor.snapshot().used, monitor.snapshot().pending))
+            called.set()
+            await call(trial)
+            await asyncio.gather(*users)
             return monitor.diagnoses[0] if monitor.diagnoses else None
 
     return asyncio.run(main())
 
 
+@cell("loop_blocked", "async watchdog")
 def test_blocked_loop(trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop that is blocked is found while it is, with the line at which its thread is."""
     publish = PoolReports._publish
@@ -156,12 +161,13 @@ def test_blocked_loop(trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert " in block" in str(found)
 
 
+@cell("loop_blocked", "async time-out")
 @pytest.mark.usefixtures("_without_looks")
 def test_blocked_loop_by_a_time_out(trial: Trial, tmp_path: Path) -> None:
     """Without the watchdog's looks it is found by a time-out that comes late."""
 
     async def call(_: Trial) -> None:
-        time.sleep(4.0)  # noqa: ASYNC251  # the fault
+        time.sleep(TIMEOUT + 1)  # noqa: ASYNC251  # the fault
 
     found = blocked(trial, tmp_path, call)
 
@@ -169,6 +175,7 @@ def test_blocked_loop_by_a_time_out(trial: Trial, tmp_path: Path) -> None:
     assert "loop_blocked" == found.verdict
 
 
+@cell("loop_blocked", "async cure", follows="Move the blocking call into a thread: await asyncio.to_thread")
 def test_blocked_loop_cured(trial: Trial, tmp_path: Path) -> None:
     """In a thread the same call blocks nothing."""
 

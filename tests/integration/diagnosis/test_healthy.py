@@ -1,23 +1,33 @@
-"""Lawful use of a whole pool: batches, streams, time limits, gathered tasks. It gives no report and no orphan."""
+"""Lawful use of a pool: batches, streams, time limits, LISTEN, a high load. It gives no report and no orphan."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
-import pytest
-from sqlalchemy import Engine
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 import pool_exporter
+from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.runtime.monitor import Monitor
+from tests.fixtures.postgres import PostgresServer
+from tests.integration.diagnosis.cells import cell
 from tests.integration.diagnosis.test_async import instrumented
-from tests.integration.diagnosis.trial import QUICK, Trial
+from tests.integration.diagnosis.trial import QUICK, Trial, sync_engine
 from tests.pools import measured
 
-LOOKS = 40
+LOOKS = 30
 PAUSE = 0.05
+"""Seconds; the loads last for three looks of the watchdog while callers wait."""
+
+Seen: TypeAlias = tuple[set[int], set[str], tuple[Diagnosis, ...]]
+"""The orphans, the verdicts and the reports."""
+Work: TypeAlias = Callable[[AsyncEngine], Awaitable[None]]
+HEALTHY: Seen = ({0}, {"healthy"}, ())
 
 
 async def batch(engine: AsyncEngine) -> None:
@@ -73,34 +83,103 @@ async def use_for_long(engine: AsyncEngine) -> None:
         await asyncio.sleep(2 * PAUSE)
 
 
-@pytest.mark.parametrize("work", [batch, stream, limited, gathered, in_units])
-def test_in_tasks(trial: Trial, tmp_path: Path, work: Callable[[AsyncEngine], Awaitable[None]]) -> None:
-    """Both connections are used all the time, and each caller finds one."""
-
-    async def main() -> tuple[set[int], set[str], int]:
-        async with instrumented(trial, tmp_path) as (engine, monitor):
-            tasks = [asyncio.ensure_future(work(engine)) for _ in range(2)]
-            orphaned, verdicts = set(), set()
-            while not all(task.done() for task in tasks):
-                orphaned.add(measured(monitor).snapshot().orphaned)
-                verdicts.add(monitor.diagnose().verdict)
-                await asyncio.sleep(PAUSE)
-            await asyncio.gather(*tasks)
-            return orphaned, verdicts, len(monitor.diagnoses)
-
-    assert ({0}, {"healthy"}, 0) == asyncio.run(main())
+async def listen(engine: AsyncEngine) -> None:
+    """Hold a connection for the notifications of PostgreSQL."""
+    async with engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        await driver.add_listener("orders", lambda *_: None)
+        await asyncio.sleep(LOOKS * PAUSE)
+        await driver.reset()
 
 
-def test_in_threads(engine: Engine, monitor: Monitor) -> None:
-    """Sessions of two threads that use both connections all the time."""
+async def listen_for_long(engine: AsyncEngine) -> None:
+    """Likewise, declared long."""
+    async with pool_exporter.unit("listener", long=True):
+        await listen(engine)
 
-    def work() -> None:
-        for _ in range(LOOKS):
-            with Session(engine) as session:
-                session.execute(QUICK)
-                threading.Event().wait(PAUSE)
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
+async def seen(monitor: Monitor, *works: Awaitable[None]) -> Seen:
+    """Do the works, and return what is seen meanwhile."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    orphaned, verdicts = set(), set()
+    while not all(task.done() for task in tasks):
+        orphaned.add(measured(monitor).snapshot().orphaned)
+        verdicts.add(monitor.diagnose().verdict)
+        await asyncio.sleep(PAUSE)
+    await asyncio.gather(*tasks)
+    return orphaned, verdicts, monitor.diagnoses
+
+
+@cell("healthy", "async watchdog")
+def test_in_tasks(tmp_path: Path) -> None:
+    """Both connections of each pool are used all the time, and each caller finds one."""
+
+    async def use(work: Work) -> Seen:
+        folder = tmp_path / work.__name__
+        folder.mkdir()
+        async with instrumented(Trial(), folder) as (engine, monitor):
+            return await seen(monitor, work(engine), work(engine))
+
+    async def main() -> dict[str, Seen]:
+        works = (batch, stream, limited, gathered, in_units)
+        found = await asyncio.gather(*map(use, works))
+        return dict(zip((work.__name__ for work in works), found, strict=True))
+
+    assert dict.fromkeys(("batch", "stream", "limited", "gathered", "in_units"), HEALTHY) == asyncio.run(main())
+
+
+@cell("healthy", "async watchdog")
+def test_listeners(postgres: PostgresServer) -> None:
+    """A connection that waits for notifications is no leak, whether its unit is declared long or not."""
+
+    async def main() -> Seen:
+        engine = create_async_engine(postgres.url("asyncpg"), pool_size=2, max_overflow=0)
+        with pool_exporter.instrument(engine, name="listening") as monitor:
+            found = await seen(monitor, listen(engine), listen_for_long(engine))
+            await engine.dispose()
+        return found
+
+    assert HEALTHY == asyncio.run(main())
+
+
+def test_listener_beside_a_load(postgres: PostgresServer) -> None:
+    """Callers that take turns on the other connection of the pool are no incident either."""
+    engine = create_engine(postgres.url("psycopg"), pool_size=2, max_overflow=0)
+    over = threading.Event()
+
+    def listen() -> None:
+        with pool_exporter.unit("listener", long=True), engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.execute("LISTEN orders")
+            while not over.is_set():
+                list(driver.notifies(timeout=PAUSE))
+
+    with pool_exporter.instrument(engine, name="listening") as monitor:
+        listener = threading.Thread(target=listen)
+        listener.start()
+        found = seen_in_threads(monitor, [lambda: works_with_pauses(engine, PAUSE / 10)] * 2)
+        over.set()
+        listener.join()
+
+        assert HEALTHY == found
+    engine.dispose()
+
+
+def works_with_pauses(engine: Engine, pause_seconds: float, use_seconds: float = PAUSE / 5) -> None:
+    """Use a connection again and again for as long as the healthy loads take."""
+    end = time.monotonic() + LOOKS * PAUSE
+    while time.monotonic() < end:
+        with Session(engine) as session:
+            session.execute(QUICK)
+            threading.Event().wait(use_seconds)
+        threading.Event().wait(pause_seconds)
+
+
+def seen_in_threads(monitor: Monitor, works: Sequence[Callable[[], None]]) -> Seen:
+    """Do the works in threads, and return what is seen meanwhile."""
+    threads = [threading.Thread(target=work) for work in works]
     for thread in threads:
         thread.start()
     orphaned, verdicts = set(), set()
@@ -108,5 +187,38 @@ def test_in_threads(engine: Engine, monitor: Monitor) -> None:
         orphaned.add(measured(monitor).snapshot().orphaned)
         verdicts.add(monitor.diagnose().verdict)
         threads[0].join(PAUSE)
+    return orphaned, verdicts, monitor.diagnoses
 
-    assert ({0}, {"healthy"}, ()) == (orphaned, verdicts, monitor.diagnoses)
+
+@cell("healthy", "sync watchdog")
+def test_in_threads(trial: Trial, tmp_path: Path) -> None:
+    """Five threads that use four connections for most of the time: nine tenths of them, and each waits for its turn."""
+    engine = sync_engine(trial, tmp_path, size=4)
+    with pool_exporter.instrument(engine, name="busy") as monitor:
+        begin = time.monotonic()
+        found = seen_in_threads(monitor, [lambda: works_with_pauses(engine, PAUSE / 8, PAUSE / 2)] * 5)
+        utilization = measured(monitor).snapshot().use_time.sum / 4 / (time.monotonic() - begin)
+
+        assert HEALTHY == found
+        assert 0.75 <= utilization <= 1
+        assert measured(monitor).snapshot().wait_time.sum > 0
+    engine.dispose()
+
+
+@cell("healthy", "async watchdog")
+def test_busy_tasks(trial: Trial, tmp_path: Path) -> None:
+    """Likewise in tasks."""
+
+    async def work(engine: AsyncEngine) -> None:
+        end = time.monotonic() + LOOKS * PAUSE
+        while time.monotonic() < end:
+            async with engine.connect() as connection:
+                await connection.execute(QUICK)
+                await asyncio.sleep(PAUSE / 5)
+            await asyncio.sleep(PAUSE / 12)
+
+    async def main() -> Seen:
+        async with instrumented(trial, tmp_path) as (engine, monitor):
+            return await seen(monitor, *(work(engine) for _ in range(3)))
+
+    assert HEALTHY == asyncio.run(main())

@@ -3,16 +3,14 @@
 import asyncio
 
 import anyio.to_thread
-import pytest
 from sqlalchemy import Connection, Engine
 
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.runtime.monitor import Monitor
 from tests.fixtures.deadlines import eventually
+from tests.integration.diagnosis.cells import cell, each_way
 from tests.integration.diagnosis.sync_incidents import returns
 from tests.integration.diagnosis.trial import QUICK, SIZE, Trial
-
-EACH_WAY = pytest.mark.parametrize("how", ["watchdog", "time-out"])
 
 
 async def uses_on_loop(engine: Engine) -> None:
@@ -27,22 +25,21 @@ async def uses_in_thread(trial: Trial, engine: Engine) -> None:
     await asyncio.to_thread(returns, trial, engine)
 
 
-@EACH_WAY
-def test_loop_waits(trial: Trial, engine: Engine, monitor: Monitor, how: str, request: pytest.FixtureRequest) -> None:
+@each_way("loop_waits", "sync")
+def test_loop_waits(trial: Trial, engine: Engine, monitor: Monitor, how: str) -> None:
     """While the loop itself waits for a connection, no task can return one; the line that waits is named."""
-    if how == "time-out":
-        request.getfixturevalue("_without_looks")
 
     async def main() -> None:
-        await asyncio.gather(*(trial.caller(uses_on_loop(engine)) for _ in range(2 * SIZE)))
+        await asyncio.gather(*(trial.caller(uses_on_loop(engine)) for _ in range(SIZE + 1)))
 
     asyncio.run(main())
     found = monitor.diagnoses[0]
 
-    assert "loop_waits" == found.verdict
+    assert ("loop_waits", how == "time-out") == (found.verdict, found.evidence.at_timeout)
     assert " in uses_on_loop" in str(found)
 
 
+@cell("loop_waits", "sync cure", follows="call the synchronous code in a thread: asyncio.to_thread")
 def test_loop_waits_cured(trial: Trial, engine: Engine, monitor: Monitor) -> None:
     """In threads the same work gives no report."""
 
@@ -72,13 +69,9 @@ async def request_with_own_session(trial: Trial, engine: Engine) -> None:
     await anyio.to_thread.run_sync(returns, trial, engine)
 
 
-@EACH_WAY
-def test_threads_deadlock(
-    trial: Trial, engine: Engine, monitor: Monitor, how: str, request: pytest.FixtureRequest
-) -> None:
+@each_way("threads_deadlock", "sync")
+def test_threads_deadlock(trial: Trial, engine: Engine, monitor: Monitor, how: str) -> None:
     """Requests that hold the connections wait for a thread, and all threads wait for a connection."""
-    if how == "time-out":
-        request.getfixturevalue("_without_looks")
     opened: list[Connection] = []
 
     async def main() -> Diagnosis:
@@ -89,15 +82,17 @@ def test_threads_deadlock(
 
     found = asyncio.run(main())
 
-    assert "threads_deadlock" == found.verdict
+    assert ("threads_deadlock", how == "time-out") == (found.verdict, found.evidence.at_timeout)
 
 
+@cell("threads_deadlock", "sync cure", follows="Close the session before the endpoint returns")
 def test_threads_deadlock_cured(trial: Trial, engine: Engine, monitor: Monitor) -> None:
     """With the session inside of the endpoint the same requests get their connections, from the same pool."""
 
     async def main() -> None:
-        await asyncio.gather(*(request_with_own_session(trial, engine) for _ in range(44)))
+        await asyncio.gather(*(trial.caller(request_with_own_session(trial, engine)) for _ in range(44)))
 
     asyncio.run(main())
 
     assert () == monitor.diagnoses
+    assert [] == trial.errors

@@ -1,22 +1,34 @@
-"""A PostgreSQL that is full and one that does not run are found without any waiter."""
+"""A PostgreSQL that is full and one that does not run: found without any waiter, and by callers that time out."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 
 import pytest
 from sqlalchemy import Engine, create_engine, exc
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 import pool_exporter
 from pool_exporter.diagnosis.values import Diagnosis
+from pool_exporter.runtime.monitor import Monitor
+from pool_exporter.runtime.watchdog.server_failures import FailuresByServer
+from pool_exporter.runtime.watchdog.watchdog import watchdog
 from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer, postgres_server
-from tests.integration.diagnosis.trial import QUICK, first_report, first_report_in_loop
+from tests.integration.diagnosis.cells import cell
+from tests.integration.diagnosis.trial import QUICK, SIZE, first_report, first_report_in_loop
 
 LIMIT = 8
 RESERVED = 3
+GRANTED = LIMIT - RESERVED
 ATTEMPTS = 3
+WAIT_SECONDS = 0.5
+FAILURES = (exc.DBAPIError, OSError)
+"""How an attempt to open fails: the errors of asyncpg's socket are not wrapped."""
+SMALLER = "Lower pool_size + max_overflow"
+CLOSED = "close connections that other clients leave idle"
+REPAIRED = "Repair what the message names: server"
 
 
 @pytest.fixture(name="small", scope="module")
@@ -26,121 +38,201 @@ def _small() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def _no_failures_of_earlier_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the failures of an earlier test at the same server, which count for a minute."""
+    monkeypatch.setattr(watchdog, "failures", FailuresByServer(watchdog.clock))
+
+
+@contextmanager
+def full(server: PostgresServer) -> Iterator[None]:
+    """Let another client have all connections that the server grants."""
+    other = create_engine(server.url("psycopg"), pool_size=LIMIT, max_overflow=0)
+    kept = []
+    with suppress(exc.OperationalError):
+        while True:
+            kept.append(other.connect())
+    yield
+    used = len(kept)
+    for connection in kept:
+        connection.close()
+    before = granted(server)
+    other.dispose()
+    until(before - used, lambda: granted(server))
+
+
+def granted(server: PostgresServer) -> int:
+    """Return how many connections of applications the server has."""
+    ((found,),) = server.admin("select count(*) from pg_stat_activity where usename = 'app'")
+    return int(found)
+
+
+@contextmanager
+def down(server: PostgresServer) -> Iterator[None]:
+    """Stop the server, and start it again."""
+    server.stop()
+    yield
+    server.start()
+
+
+Fault = Callable[[PostgresServer], AbstractContextManager[None]]
+FAULTS: tuple[tuple[str, Fault, str], ...] = (("server_full", full, CLOSED), ("server_down", down, REPAIRED))
+
+
+def each_fault(*ways: str) -> pytest.MarkDecorator:
+    """Run a test with each fault of the server, of which it is the test on these ways."""
+    cases = []
+    for name, fault, follows in FAULTS:
+        marks = [cell(name, way, follows=follows if way.endswith("cure") else "") for way in ways]
+        cases.append(pytest.param(name, fault, id=name, marks=marks))
+    return pytest.mark.parametrize(("verdict", "fault"), cases)
+
+
+@contextmanager
+def instrumented(server: PostgresServer, driver: str = "psycopg", size: int = SIZE) -> Iterator[tuple[Engine, Monitor]]:
+    """Yield an engine on the server and its monitor."""
+    url = server.url(driver)
+    engine = create_engine(url, pool_size=size, max_overflow=0, pool_timeout=WAIT_SECONDS)
+    with pool_exporter.instrument(engine, name=f"of {size}") as monitor:
+        yield engine, monitor
+        engine.dispose()
+
+
+@asynccontextmanager
+async def instrumented_in_loop(server: PostgresServer, size: int = SIZE) -> AsyncIterator[tuple[AsyncEngine, Monitor]]:
+    """Yield an engine of asyncio and its monitor."""
+    url = server.url("asyncpg")
+    engine = create_async_engine(url, pool_size=size, max_overflow=0, pool_timeout=WAIT_SECONDS)
+    with pool_exporter.instrument(engine, name=f"of {size}") as monitor:
+        yield engine, monitor
+        await engine.dispose()
+
+
 def try_to_connect(engine: Engine) -> None:
     """Try as often as gives a report."""
     for _ in range(ATTEMPTS):
-        with suppress(exc.OperationalError):
-            engine.connect().close()
+        with pytest.raises(exc.OperationalError):
+            engine.connect()
 
 
-def fill(server: PostgresServer, stack: ExitStack) -> Engine:
-    """Take all connections that the server grants, from a pool of its own."""
-    other = create_engine(server.url("psycopg"), pool_size=LIMIT, max_overflow=0)
-    stack.callback(other.dispose)
-    for _ in range(LIMIT - RESERVED):
-        stack.callback(other.connect().close)
-    return other
+async def try_to_connect_in_loop(engine: AsyncEngine) -> None:
+    """Likewise in asyncio."""
+    for _ in range(ATTEMPTS):
+        with pytest.raises(FAILURES):
+            _ = await engine.connect()
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
-def test_full(driver: str, small: PostgresServer) -> None:
-    """The third failure gives the report, which quotes the server; when connections are free again, all is well."""
+@each_fault("sync watchdog", "sync cure")
+def test_without_a_waiter(verdict: str, fault: Fault, driver: str, small: PostgresServer) -> None:
+    """The third failure gives the report, which quotes the server; when that is repaired, all is well."""
     if driver == "psycopg2":
         pytest.importorskip("psycopg2")
-    engine = create_engine(small.url(driver), pool_size=2, max_overflow=0)
-    with pool_exporter.instrument(engine, name="full") as monitor:
-        with ExitStack() as stack:
-            fill(small, stack)
+    with instrumented(small, driver) as (engine, monitor):
+        with fault(small):
             try_to_connect(engine)
             found = first_report(monitor)
-        until(LIMIT - RESERVED, lambda: free_connections(small))
-        engine.connect().close()
+        with engine.connect() as connection:
+            connection.execute(QUICK)
+        failed = monitor.diagnose().evidence.failed_opens
 
-        assert "server_full" == found.verdict
-        assert "clients already" in str(found) or "connection slots" in str(found)
+        assert verdict == found.verdict
+        assert any(words in str(found) for words in ("clients already", "connection slots", "refused"))
+        assert 0 == failed
         assert 1 == len(monitor.diagnoses)
-    engine.dispose()
 
 
-def free_connections(server: PostgresServer) -> int:
-    """Return how many connections of the application's user there may still be."""
-    ((used,),) = server.admin("select count(*) from pg_stat_activity where usename = 'app'")
-    return LIMIT - RESERVED - int(used)
+@each_fault("async watchdog", "async cure")
+def test_without_a_waiter_in_asyncio(verdict: str, fault: Fault, small: PostgresServer) -> None:
+    """The errors of asyncpg, which are not all wrapped, say it too."""
+
+    async def main() -> tuple[Diagnosis, int]:
+        async with instrumented_in_loop(small) as (engine, monitor):
+            with fault(small):
+                await try_to_connect_in_loop(engine)
+                found = await first_report_in_loop(monitor)
+            async with engine.connect() as connection:
+                await connection.execute(QUICK)
+            return found, len(monitor.diagnoses)
+
+    found, count = asyncio.run(main())
+
+    assert (verdict, 1) == (found.verdict, count)
 
 
-def test_full_in_asyncio(small: PostgresServer) -> None:
-    """The error of asyncpg, which is not wrapped, says it too."""
+@each_fault("sync time-out")
+@pytest.mark.usefixtures("_without_looks")
+def test_by_a_time_out(verdict: str, fault: Fault, small: PostgresServer) -> None:
+    """A caller of a pool with no place left learns that no pool can open connections at the server."""
+    with instrumented(small, size=1) as (engine, monitor), instrumented(small) as (other, _):
+        held = engine.connect()
+        with fault(small):
+            try_to_connect(other)
+            with pytest.raises(PoolTimeoutError):
+                engine.connect()
+        held.invalidate()
 
-    async def main() -> Diagnosis:
-        engine = create_async_engine(small.url("asyncpg"), pool_size=2, max_overflow=0)
-        with pool_exporter.instrument(engine, name="full") as monitor:
-            for _ in range(ATTEMPTS):
-                with pytest.raises(Exception, match="connection"):
-                    await (await engine.connect()).close()
-            found = await first_report_in_loop(monitor)
-        await engine.dispose()
-        return found
+        assert [verdict] == [made.verdict for made in monitor.diagnoses]
 
-    with ExitStack() as stack:
-        fill(small, stack)
-        found = asyncio.run(main())
 
-    assert "server_full" == found.verdict
+@each_fault("async time-out")
+@pytest.mark.usefixtures("_without_looks")
+def test_by_a_time_out_in_asyncio(verdict: str, fault: Fault, small: PostgresServer) -> None:
+    """Likewise in asyncio."""
+
+    async def main() -> list[str]:
+        async with (
+            instrumented_in_loop(small, size=1) as (engine, monitor),
+            instrumented_in_loop(small) as (other, _),
+        ):
+            held = await engine.connect()
+            with fault(small):
+                await try_to_connect_in_loop(other)
+                with pytest.raises(PoolTimeoutError):
+                    _ = await engine.connect()
+            await held.invalidate()
+            return [made.verdict for made in monitor.diagnoses]
+
+    assert [verdict] == asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        pytest.param((GRANTED, ATTEMPTS), ["server_full"], id="too many", marks=cell("server_full", "sync watchdog")),
+        pytest.param((SIZE, SIZE), [], id="fit", marks=cell("server_full", "sync cure", follows=SMALLER)),
+    ],
+)
+def test_all_pools_of_a_server(sizes: tuple[int, int], expected: list[str], small: PostgresServer) -> None:
+    """Two pools that are larger than what the server grants fill it; two smaller ones do not."""
+    with instrumented(small, size=sizes[0]) as (first, _), instrumented(small, size=sizes[1]) as (second, monitor):
+        kept = [first.connect() for _ in range(sizes[0])]
+        for _ in range(sizes[1]):
+            with suppress(exc.OperationalError):
+                kept.append(second.connect())
+        for _ in expected:
+            first_report(monitor)
+        for connection in kept:
+            connection.close()
+
+        assert expected == [made.verdict for made in monitor.diagnoses]
 
 
 def test_full_by_many_engines(small: PostgresServer) -> None:
     """An engine for each request: one failure is enough, and the report says what makes so many pools."""
     with ExitStack() as stack:
-        fill(small, stack)
+        stack.enter_context(full(small))
         engines: list[Engine] = []
         monitors = []
         for _ in range(6):
             engines.append(create_engine(small.url("psycopg"), pool_size=1, max_overflow=0))
             monitors.append(stack.enter_context(pool_exporter.instrument(engines[-1], name="request")))
-        with suppress(exc.OperationalError):
+        with pytest.raises(exc.OperationalError):
             engines[-1].connect()
         found = first_report(monitors[-1])
 
     assert "server_full" == found.verdict
     assert any("an engine a request" in note for note in found.notes)
-
-
-def test_down() -> None:
-    """A server that does not run; after its start the pool opens connections again."""
-    with postgres_server() as server:
-        engine = create_engine(server.url("psycopg"), pool_size=2, max_overflow=0)
-        with pool_exporter.instrument(engine, name="down") as monitor:
-            server.stop()
-            try_to_connect(engine)
-            found = first_report(monitor)
-            server.start()
-            with engine.connect() as connection:
-                connection.execute(QUICK)
-
-            assert "server_down" == found.verdict
-            assert "refused" in str(found)
-            assert 1 == len(monitor.diagnoses)
-        engine.dispose()
-
-
-def test_down_in_asyncio() -> None:
-    """Likewise with asyncpg."""
-
-    async def main(server: PostgresServer) -> Diagnosis:
-        engine = create_async_engine(server.url("asyncpg"), pool_size=2, max_overflow=0)
-        with pool_exporter.instrument(engine, name="down") as monitor:
-            for _ in range(ATTEMPTS):
-                with suppress(OSError, exc.DBAPIError):
-                    await (await engine.connect()).close()
-            found = await first_report_in_loop(monitor)
-        await engine.dispose()
-        return found
-
-    with postgres_server() as server:
-        server.stop()
-        found = asyncio.run(main(server))
-
-    assert "server_down" == found.verdict
 
 
 def test_transaction_and_server_pid(postgres: PostgresServer) -> None:

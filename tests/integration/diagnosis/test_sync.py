@@ -10,10 +10,8 @@ from sqlalchemy import Engine
 
 from pool_exporter.runtime.monitor import Monitor
 from tests.fixtures.deadlines import until
-from tests.integration.diagnosis.sync_incidents import INCIDENTS, Incident, returns
+from tests.integration.diagnosis.sync_incidents import Incident, returns, with_each
 from tests.integration.diagnosis.trial import SIZE, Trial, first_report
-
-EACH = pytest.mark.parametrize("incident", INCIDENTS, ids=[each.verdict for each in INCIDENTS])
 
 
 def begin(incident: Incident, trial: Trial, engine: Engine) -> int:
@@ -34,7 +32,7 @@ def counted(monitor: Monitor) -> dict[str, float]:
     return {verdict: float(count) for verdict, count in counts.items() if count}
 
 
-@EACH
+@with_each("watchdog")
 def test_by_the_watchdog(incident: Incident, trial: Trial, engine: Engine, monitor: Monitor) -> None:
     """Before any caller has timed out, the verdict is there, with place and function of each holder."""
     count = begin(incident, trial, engine)
@@ -46,9 +44,11 @@ def test_by_the_watchdog(incident: Incident, trial: Trial, engine: Engine, monit
     assert incident.verdict == found.verdict
     assert SIZE == len(found.holders)
     assert all(f" in {incident.fault.__name__}" in holder.place for holder in found.holders)
+    again = [place for place in found.where if place.startswith("and again at ")]
+    assert (incident.verdict == "self_deadlock") == any(" in nests" in place for place in again)
 
 
-@EACH
+@with_each("time-out")
 @pytest.mark.usefixtures("_without_looks")
 def test_by_a_time_out(incident: Incident, trial: Trial, engine: Engine, monitor: Monitor) -> None:
     """The caller that times out makes the report, and its error has the note."""
@@ -65,7 +65,7 @@ def test_by_a_time_out(incident: Incident, trial: Trial, engine: Engine, monitor
         assert all(f"{incident.verdict}: " in error.__notes__[0] for error in trial.errors)
 
 
-@EACH
+@with_each("cure")
 def test_cured(incident: Incident, trial: Trial, engine: Engine, monitor: Monitor) -> None:
     """The same work, done as the advice says, leaves a connection for every caller."""
     with trial.callers(lambda: incident.cured(trial, engine), 2 * SIZE):

@@ -1,147 +1,148 @@
-"""Pools of which the connections turn over are too small, or have a burst; slow opening is neither."""
+"""Pools of threads of which the connections turn over are too small, have a burst of callers, or slow statements."""
 
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 
 import pool_exporter
 from pool_exporter.runtime.monitor import Monitor
 from tests.fixtures.deadlines import until
-from tests.integration.diagnosis.sync_incidents import returns
-from tests.integration.diagnosis.trial import QUICK, SIZE, Trial, first_report, sync_engine
+from tests.integration.diagnosis.cells import cell, each_way
+from tests.integration.diagnosis.sync_incidents import reads_all
+from tests.integration.diagnosis.trial import INDEX, QUICK, SIZE, Trial, first_report, sync_engine
 from tests.pools import measured
 
+CROWD = 60
+"""So many callers take turns of a tenth of a second on two connections: each waits for longer than the time-out."""
 USE_SECONDS = 0.1
-CROWD = 30
-"""So many callers take turns of a tenth of a second on two connections: each waits for longer than a second."""
+QUIET_SECONDS = 0.25
 
 
-def uses_for_a_moment(engine: Engine) -> None:
+def uses_for_a_moment(trial: Trial, engine: Engine) -> None:
     """Use a connection for a tenth of a second."""
     with engine.connect() as connection:
         connection.execute(QUICK)
-        time.sleep(USE_SECONDS)
+        trial.over.wait(USE_SECONDS)
 
 
 def takes_turns(trial: Trial, engine: Engine) -> None:
     """Use a connection again and again until the trial is over."""
     while not trial.over.is_set():
-        uses_for_a_moment(engine)
+        uses_for_a_moment(trial, engine)
 
 
-def test_too_small(trial: Trial, engine: Engine, monitor: Monitor) -> None:
-    """More callers than before are not known: the pool is too small, and a size that would do is named."""
+def has_quiet_time(trial: Trial, engine: Engine) -> None:
+    """Use a connection now and then, before the crowd comes."""
+    for _ in range(3):
+        uses_for_a_moment(trial, engine)
+        trial.over.wait(QUIET_SECONDS)
+
+
+def forget_before(monitor: Monitor) -> None:
+    """Let nothing be known of the time before the crowd: it is not more than there was."""
+    state = measured(monitor)._state
+    state.flow.restart(state.clock() - state.origin, state.slots, state.pending)
+
+
+@each_way("too_small", "sync")
+def test_too_small(trial: Trial, engine: Engine, monitor: Monitor, how: str) -> None:
+    """As many callers as before, and more than the connections can serve: a size that would do is named."""
+    with trial.callers(lambda: takes_turns(trial, engine), CROWD):
+        until(CROWD - SIZE, lambda: monitor.snapshot().pending)
+        forget_before(monitor)
+        found = first_report(monitor)
+
+    assert ("too_small", how == "time-out") == (found.verdict, found.evidence.at_timeout)
+    assert "would do" in str(found)
+
+
+@each_way("burst", "sync")
+def test_burst(trial: Trial, engine: Engine, monitor: Monitor, how: str) -> None:
+    """At least twice as many callers as before are a burst."""
+    has_quiet_time(trial, engine)
     with trial.callers(lambda: takes_turns(trial, engine), CROWD):
         found = first_report(monitor)
 
-    assert "too_small" == found.verdict
-    assert "would do" in str(found)
+    assert ("burst", how == "time-out") == (found.verdict, found.evidence.at_timeout)
+    assert "Usually" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("size", "overflow"),
+    [
+        pytest.param(CROWD, 0, id="size", marks=cell("too_small", "sync cure", follows="Raise pool_size")),
+        pytest.param(
+            SIZE,
+            CROWD - SIZE,
+            id="overflow",
+            marks=cell("burst", "sync cure", follows="raise pool_size or max_overflow for such peaks"),
+        ),
+    ],
+)
+def test_cured_by_connections(trial: Trial, tmp_path: Path, size: int, overflow: int) -> None:
+    """With a connection for each caller the same crowd gives no report, also after a quiet time."""
+    engine = sync_engine(trial, tmp_path, size=size, overflow=overflow)
+    with pool_exporter.instrument(engine, name="large") as monitor:
+        has_quiet_time(trial, engine)
+        with trial.callers(lambda: takes_turns(trial, engine), CROWD):
+            until(True, lambda: measured(monitor).snapshot().use_time.count >= 3 * CROWD)
+
+        assert () == monitor.diagnoses
+        assert [] == trial.errors
+    engine.dispose()
 
 
 def test_no_incident_before_half_of_the_time_out(trial: Trial, engine: Engine, monitor: Monitor) -> None:
     """A batch in which every caller gets its turn in time is no incident."""
 
     def takes_turns_and_rests() -> None:
-        for _ in range(10):
-            uses_for_a_moment(engine)
-            time.sleep(USE_SECONDS)  # Else the pool gives it the same connection at once.
+        for _ in range(7):
+            uses_for_a_moment(trial, engine)
+            trial.over.wait(USE_SECONDS)  # Else the pool gives it the same connection at once.
 
-    with trial.callers(takes_turns_and_rests, 2 * SIZE):
-        pass
-
-    assert () == monitor.diagnoses
-
-
-def test_burst(trial: Trial, engine: Engine, monitor: Monitor) -> None:
-    """At least twice as many callers as before are a burst."""
-    for _ in range(6):
-        uses_for_a_moment(engine)
-        time.sleep(0.2)
-    with trial.callers(lambda: takes_turns(trial, engine), CROWD):
-        found = first_report(monitor)
-
-    assert "burst" == found.verdict
-
-
-def test_too_small_cured(trial: Trial, tmp_path: Path) -> None:
-    """With as many connections as the report names, the same crowd gives none."""
-    engine = sync_engine(trial, tmp_path, size=CROWD)
-    with pool_exporter.instrument(engine, name="large") as monitor:
-        with trial.callers(lambda: takes_turns(trial, engine), CROWD):
-            until(True, lambda: measured(monitor).snapshot().use_time.count >= 3 * CROWD)
-
-        assert () == monitor.diagnoses
-    engine.dispose()
-
-
-def opens_slowly(trial: Trial) -> Callable[..., object]:
-    """Return a listener for which opening a connection takes as long as the trial."""
-    return lambda *_: trial.hang()
-
-
-@pytest.mark.parametrize("how", ["watchdog", "time-out"])
-def test_opening(trial: Trial, engine: Engine, monitor: Monitor, how: str, request: pytest.FixtureRequest) -> None:
-    """Callers that wait for connections which are being opened do not wait for holders."""
-    if how == "time-out":
-        request.getfixturevalue("_without_looks")
-    event.listen(engine, "connect", opens_slowly(trial))
-    with trial.callers(lambda: returns(trial, engine), SIZE):
-        until(SIZE, lambda: monitor.snapshot().pending)
-        with trial.callers(lambda: returns(trial, engine)):
-            found = first_report(monitor)
-
-    assert "opening" == found.verdict
-
-
-def test_opening_cured(trial: Trial, engine: Engine, monitor: Monitor) -> None:
-    """Connections that are kept open are not waited for."""
-    opened = [engine.connect() for _ in range(SIZE)]
-    for connection in opened:
-        connection.close()
-    event.listen(engine, "connect", opens_slowly(trial))
-    with trial.callers(lambda: returns(trial, engine), 2 * SIZE):
-        pass
+    threads = [threading.Thread(target=takes_turns_and_rests) for _ in range(2 * SIZE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
     assert () == monitor.diagnoses
 
 
-def test_lost_places(trial: Trial, engine: Engine, monitor: Monitor) -> None:
-    """Places that SQLAlchemy has lost are found at the time-out, though none is used; dispose() is the cure."""
-
-    def fail(*_: object) -> None:
-        raise ValueError("the application's listener")
-
-    event.listen(engine, "checkin", fail)
-    for _ in range(SIZE):
-        connection = engine.connect()
-        with pytest.raises(ValueError, match="listener"):
-            connection.close()
-    event.remove(engine, "checkin", fail)
-    with trial.callers(lambda: returns(trial, engine)):
-        until(True, lambda: bool(trial.errors))
-    found = monitor.diagnoses[0]
-    engine.dispose()
-    returns(trial, engine)
-
-    assert "lost_places" == found.verdict
-    assert 0 == found.evidence.used
-    assert 1 == len(monitor.diagnoses)
+def reads_and_rests(trial: Trial, engine: Engine) -> None:
+    """Execute the statement again and again until the trial is over."""
+    while not trial.over.wait(0.3):
+        reads_all(trial, engine)
 
 
-def test_starved(trial: Trial, engine: Engine, monitor: Monitor) -> None:
-    """A time-out that comes late in a pool without an event loop: the interpreter stood still."""
-    ctypes = pytest.importorskip("ctypes")
-    release = threading.Event()
-
-    def stand_still() -> None:
-        release.wait(1.0)
-        ctypes.PyDLL(None).sleep(4)  # It keeps the GIL.
-
-    with engine.connect(), engine.connect(), trial.callers(stand_still), trial.callers(lambda: returns(trial, engine)):
+@cell("slow_queries", "sync watchdog")
+def test_slower_statements(trial: Trial, engine: Engine, monitor: Monitor) -> None:
+    """Connections are returned and granted again, but a use takes three times as long as before."""
+    trial.row_seconds = 0.02
+    with engine.begin() as connection:
+        connection.execute(INDEX)
+    for _ in range(5):
+        reads_all(trial, engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP INDEX of_customer")
+    with trial.callers(lambda: reads_and_rests(trial, engine), CROWD):
         found = first_report(monitor)
 
-    assert "starved" == found.verdict
+    assert "slow_queries" == found.verdict
+    assert not found.evidence.is_stuck
+    assert all(" in reads_all" in place for place in found.where)
+
+
+@cell("slow_queries", "sync cure", follows="EXPLAIN the statements at the places shown")
+def test_slower_statements_cured(trial: Trial, engine: Engine, monitor: Monitor) -> None:
+    """With the index that EXPLAIN shows to be missing the same crowd gives no report."""
+    trial.row_seconds = 0.02
+    with engine.begin() as connection:
+        connection.execute(INDEX)
+    with trial.callers(lambda: reads_and_rests(trial, engine), CROWD):
+        until(True, lambda: measured(monitor).snapshot().use_time.count >= 3 * CROWD)
+
+    assert () == monitor.diagnoses
+    assert [] == trial.errors

@@ -13,12 +13,13 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 import pool_exporter
+from pool_exporter.diagnosis.examining import examine
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.runtime.monitor import Monitor
 from tests.fixtures.deadlines import eventually, until
 from tests.integration.diagnosis.sync_incidents import returns
 from tests.integration.diagnosis.test_async import instrumented
-from tests.integration.diagnosis.trial import QUICK, SIZE, Trial, first_report, first_report_in_loop
+from tests.integration.diagnosis.trial import ORDERS, QUICK, SIZE, Trial, first_report, first_report_in_loop
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def test_long_unit(trial: Trial, engine: Engine, monitor: Monitor) -> None:
 
     def run_statement() -> None:
         with engine.connect() as connection:
-            connection.execute(text("SELECT hang()"))
+            connection.execute(ORDERS)
 
     with trial.callers(listen), trial.callers(run_statement):
         until(SIZE, lambda: monitor.snapshot().used)
@@ -86,8 +87,11 @@ def test_long_unit(trial: Trial, engine: Engine, monitor: Monitor) -> None:
     assert "held by units declared with long=True" in str(found)
 
 
-def test_idle_worker_of_a_thread_pool(trial: Trial, engine: Engine, monitor: Monitor) -> None:
+def test_idle_worker_of_a_thread_pool(
+    trial: Trial, engine: Engine, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A connection that a job has left in a thread of a pool is lost, once it is older than any use."""
+    monkeypatch.setattr(examine, "LOST_SECONDS_MIN", 0.5)
     with ThreadPoolExecutor(SIZE) as workers:
         both = threading.Barrier(SIZE)
 
@@ -96,7 +100,6 @@ def test_idle_worker_of_a_thread_pool(trial: Trial, engine: Engine, monitor: Mon
             return engine.connect()
 
         kept = [future.result() for future in [workers.submit(job) for _ in range(SIZE)]]
-        threading.Event().wait(5.2)
         with kept_open(trial, *kept), trial.callers(lambda: returns(trial, engine)):
             found = first_report(monitor)
 
