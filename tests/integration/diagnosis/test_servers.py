@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 
 import pytest
-from sqlalchemy import Engine, create_engine, exc
+from sqlalchemy import Engine, create_engine, exc, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -17,7 +17,7 @@ from pool_exporter.runtime.watchdog.watchdog import watchdog
 from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.integration.diagnosis.cells import cell
-from tests.integration.diagnosis.trial import QUICK, SIZE, first_report, first_report_in_loop
+from tests.integration.diagnosis.trial import QUICK, SIZE, TIMEOUT, Trial, first_report, first_report_in_loop
 
 LIMIT = 8
 RESERVED = 3
@@ -89,10 +89,12 @@ def each_fault(*ways: str) -> pytest.MarkDecorator:
 
 
 @contextmanager
-def instrumented(server: PostgresServer, driver: str = "psycopg", size: int = SIZE) -> Iterator[tuple[Engine, Monitor]]:
-    """Yield an engine on the server and its monitor."""
+def instrumented(
+    server: PostgresServer, driver: str = "psycopg", size: int = SIZE, seconds: float = WAIT_SECONDS
+) -> Iterator[tuple[Engine, Monitor]]:
+    """Yield an engine on the server, of which the pool has this time-out, and its monitor."""
     url = server.url(driver)
-    engine = create_engine(url, pool_size=size, max_overflow=0, pool_timeout=WAIT_SECONDS)
+    engine = create_engine(url, pool_size=size, max_overflow=0, pool_timeout=seconds)
     with pool_exporter.instrument(engine, name=f"of {size}") as monitor:
         yield engine, monitor
         engine.dispose()
@@ -233,6 +235,32 @@ def test_full_by_many_engines(small: PostgresServer) -> None:
 
     assert "server_full" == found.verdict
     assert any("an engine a request" in note for note in found.notes)
+
+
+@cell("slow_queries", "sync watchdog")
+@cell("slow_queries", "sync cure", follows="look on the server whether they wait for a lock")
+def test_lock(trial: Trial, small: PostgresServer) -> None:
+    """Statements that wait for a lock are slow ones, and go on when the transaction ends that the server shows."""
+
+    def update() -> None:
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE stock SET number = number + 1"))
+
+    small.admin("CREATE TABLE stock AS SELECT 1 AS number")
+    small.admin("GRANT ALL ON stock TO app")
+    blockers = "SELECT DISTINCT unnest(pg_blocking_pids(pid)) FROM pg_stat_activity WHERE usename = 'app'"
+    with instrumented(small, seconds=TIMEOUT) as (engine, monitor), instrumented(small, size=1) as (other, _):
+        with other.connect() as blocker:
+            pid = blocker.execute(text("SELECT pg_backend_pid() FROM stock FOR UPDATE")).scalar_one()
+            with trial.callers(update, SIZE + 1):
+                found = first_report(monitor)
+                shown = small.admin(blockers)
+                blocker.rollback()
+
+        assert "slow_queries" == found.verdict
+        assert (pid,) in shown
+        assert [] == trial.errors
+        assert [(1 + SIZE + 1,)] == small.admin("SELECT number FROM stock")
 
 
 def test_transaction_and_server_pid(postgres: PostgresServer) -> None:
