@@ -17,6 +17,7 @@ from tests.integration.diagnosis.cells import cell, each_way
 from tests.integration.diagnosis.sync_incidents import returns
 from tests.integration.diagnosis.test_async import instrumented
 from tests.integration.diagnosis.trial import SIZE, Trial, first_report, first_report_in_loop
+from tests.pools import measured
 
 CALLERS = SIZE + 1
 """Of so many, the watchdog is woken by the one for which no place is left."""
@@ -81,7 +82,7 @@ def test_opening_cured(trial: Trial, engine: Engine, monitor: Monitor) -> None:
         connection.close()
     event.listen(engine, "connect", opens_slowly(trial))
     with trial.callers(lambda: returns(trial, engine), 2 * SIZE):
-        pass
+        until(SIZE + 2 * SIZE, lambda: measured(monitor).snapshot().use_time.count)
 
     assert () == monitor.diagnoses
     assert [] == trial.errors

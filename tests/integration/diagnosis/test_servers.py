@@ -214,10 +214,12 @@ def test_all_pools_of_a_server(sizes: tuple[int, int], expected: list[str], smal
                 kept.append(second.connect())
         for _ in expected:
             first_report(monitor)
+        are_all_opened = len(kept) == sum(sizes)
         for connection in kept:
             connection.close()
 
         assert expected == [made.verdict for made in monitor.diagnoses]
+        assert are_all_opened is not bool(expected)
 
 
 def test_full_by_many_engines(small: PostgresServer) -> None:
