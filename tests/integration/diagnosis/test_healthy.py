@@ -207,18 +207,20 @@ def test_in_threads(trial: Trial, tmp_path: Path) -> None:
 
 @cell("healthy", "async watchdog")
 def test_busy_tasks(trial: Trial, tmp_path: Path) -> None:
-    """Likewise in tasks."""
+    """Likewise four tasks on two connections."""
 
     async def work(engine: AsyncEngine) -> None:
         end = time.monotonic() + LOOKS * PAUSE
         while time.monotonic() < end:
             async with engine.connect() as connection:
                 await connection.execute(QUICK)
-                await asyncio.sleep(PAUSE / 5)
-            await asyncio.sleep(PAUSE / 12)
+                await asyncio.sleep(PAUSE / 2)
+            await asyncio.sleep(PAUSE / 8)
 
     async def main() -> Seen:
         async with instrumented(trial, tmp_path) as (engine, monitor):
-            return await seen(monitor, *(work(engine) for _ in range(3)))
+            found = await seen(monitor, *(work(engine) for _ in range(4)))
+            assert measured(monitor).snapshot().wait_time.sum > 0
+            return found
 
     assert HEALTHY == asyncio.run(main())
