@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 if _TYPE_CHECKING:
     from pool_exporter.celery_units import CeleryUnits
     from pool_exporter.runtime.all_pools import instrument_all
+    from pool_exporter.runtime.checking.check import check
     from pool_exporter.runtime.instrumentation import instrument
     from pool_exporter.runtime.monitor import Monitor
     from pool_exporter.units import unit
@@ -29,6 +30,7 @@ __all__ = [
     "PoolCollector",
     "UnitMiddleware",
     "WsgiUnitMiddleware",
+    "check",
     "instrument",
     "instrument_all",
     "make_asgi_app",
@@ -45,6 +47,7 @@ _LAZY = {
     "PoolCollector": "pool_exporter.web.prometheus_collector",
     "UnitMiddleware": "pool_exporter.web.unit_middleware",
     "WsgiUnitMiddleware": "pool_exporter.web.wsgi_units",
+    "check": "pool_exporter.runtime.checking.check",
     "instrument": "pool_exporter.runtime.instrumentation",
     "instrument_all": "pool_exporter.runtime.all_pools",
     "make_asgi_app": "pool_exporter.web.asgi_app",

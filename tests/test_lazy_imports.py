@@ -19,6 +19,8 @@ READER = "it is called when a server or a collector is made, before it answers"
 
 ALLOWED: Mapping[str, str] = {
     "celery_units.install": SETUP,
+    "commands.check._findings": COMMAND,
+    "commands.check._load": COMMAND,
     "commands.demo.prepare": COMMAND,
     "commands.loads.two_looks.look_at_url": COMMAND,
     "commands.serve.prepare": COMMAND,

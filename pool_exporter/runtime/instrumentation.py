@@ -79,7 +79,7 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
 
 
 def _monitor_of_pool(target: object, name: str | None, service: str | None) -> Monitor:
-    engine, pool = _resolve(target)
+    engine, pool = engine_and_pool(target)
     with registry.changing():
         monitor = registry.monitor_of(pool)
         if monitor is None:
@@ -149,8 +149,12 @@ def prepare_from_environment() -> str:
     return environment.service
 
 
-def _resolve(target: object) -> tuple[Engine | None, Pool]:
-    """Return the engine and the pool of an async engine, an engine with execution options, an engine or a pool."""
+def engine_and_pool(target: object) -> tuple[Engine | None, Pool]:
+    """Return the engine and the pool of an async engine, an engine with execution options, an engine or a pool.
+
+    Raises:
+        TypeError: *target* is none of these.
+    """
     target = getattr(target, "sync_engine", target)
     if isinstance(target, Engine):
         return engine_behind(target), target.pool

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from pool_exporter import cli
+from pool_exporter.advice.checks.rule import Rule
+from pool_exporter.advice.checks.rules import RULES
 from pool_exporter.diagnosis import verdict
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.metrics.metric import Kind, Label, Metric
@@ -15,6 +17,7 @@ from pool_exporter.metrics.server_metrics import SERVER_METRICS
 from tests.docs.pages import DOCS
 
 REFERENCE: Final = DOCS / "reference"
+CHECKS: Final = DOCS / "checks"
 
 
 def _row(metric: Metric) -> str:
@@ -90,6 +93,30 @@ def _verdict_table() -> str:
     return "\n".join(["| # | verdict | rule |", "|---|---|---|", *rows])
 
 
+def _checks() -> str:
+    rows = [f"| [{rule.id}](../checks/{rule.id}.md) | {rule.severity} | {rule.title} |" for rule in RULES]
+    return "\n".join(["| rule | severity | finds |", "|---|---|---|", *rows])
+
+
+def check_page(rule: Rule) -> str:
+    """Return the page of one rule of `check`."""
+    silence = f'pool_exporter.check(engine, silence=["{rule.id}"])'
+    return f"""# {rule.id}: {rule.title}
+
+Severity: {rule.severity}. Written by `python -m tests.docs`; not to be edited.
+
+**Why.** {rule.why}
+
+**Fix.** {rule.fix}
+
+**Not found for.** {rule.guard}
+
+**Source.** {rule.source}.
+
+Leave it out by `{silence}` or `pool-exporter check --silence {rule.id}`.
+"""
+
+
 PARTS: Final[dict[str, tuple[Path, Callable[[], str]]]] = {
     "pool-metrics": (REFERENCE / "metrics.md", lambda: _metrics(POOL_METRICS)),
     "exporter-metrics": (REFERENCE / "metrics.md", lambda: _metrics(EXPORTER_METRICS)),
@@ -97,6 +124,7 @@ PARTS: Final[dict[str, tuple[Path, Callable[[], str]]]] = {
     "label-values": (REFERENCE / "metrics.md", _label_values),
     "verdicts": (REFERENCE / "verdicts.md", _verdicts),
     "verdict-table": (REFERENCE / "verdicts.md", _verdict_table),
+    "checks": (REFERENCE / "checks.md", _checks),
     "commands": (REFERENCE / "command-line.md", _commands),
 }
 """Each generated part: its page, and the function that returns its text."""
@@ -108,7 +136,9 @@ def between(name: str) -> re.Pattern[str]:
 
 
 def write() -> None:
-    """Write every generated part into its page."""
+    """Write every generated part into its page, and the pages that are generated as a whole."""
+    for rule in RULES:
+        (CHECKS / f"{rule.id}.md").write_text(check_page(rule))
     for name, (page, part) in PARTS.items():
         before, _, rest = page.read_text().partition(f"<!-- {name} -->\n")
         after = rest.partition(f"<!-- /{name} -->")[2]

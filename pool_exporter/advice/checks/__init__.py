@@ -1,0 +1,1 @@
+"""What is wrong in the configuration of a pool: facts about it, rules over them, and findings."""

@@ -1,0 +1,37 @@
+"""One rule: what it looks for, why, and what to do. docs/checks has a page for each, generated from these texts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pool_exporter.advice.checks.facts import Facts
+from pool_exporter.advice.checks.finding import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule.
+
+    Attributes:
+        id: Its id. Ids are never given to another rule.
+        severity: That of its findings, one of `finding.SEVERITIES`.
+        title: What it is about, in a few words.
+        why: What happens otherwise.
+        fix: What to do.
+        source: Where it comes from.
+        guard: When it finds nothing, although the configuration looks wrong.
+        find: Returns what is wrong with this pool in one sentence; "" if nothing is.
+    """
+
+    id: str
+    severity: str
+    title: str
+    why: str
+    fix: str
+    source: str
+    guard: str
+    find: Callable[[Facts], str]
+
+    def finding(self, facts: Facts) -> Finding | None:
+        """Return the finding of this rule about the pool that *facts* describe; None if it has none."""
+        found = self.find(facts)
+        return Finding(self.id, self.severity, f"{found} {self.why}", self.fix, self.source) if found else None

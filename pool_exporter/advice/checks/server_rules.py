@@ -1,0 +1,84 @@
+"""The rules about what the database server says: its limit, its time-outs, and the state of the connections."""
+
+from typing import Final
+
+from pool_exporter.advice.checks.facts import Facts
+from pool_exporter.advice.checks.rule import Rule
+
+
+def _over_the_limit(facts: Facts) -> str:
+    limit, most = facts.engine.limit, facts.server.connections_max
+    if limit is None or most is None or limit * facts.process.processes <= most:
+        return ""
+    needed = limit * facts.process.processes
+    return f"{facts.process.processes} processes x {limit} connections are {needed}, and the server accepts {most}."
+
+
+def _no_time_limits(facts: Facts) -> str:
+    if facts.engine.dialect != "postgresql" or facts.server.is_bouncer:
+        return ""
+    names = ("statement_timeout", "idle_in_transaction_session_timeout")
+    missing = [name for name in names if facts.setting(name) == 0 and not _is_given(facts, name)]
+    return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} 0." if missing else ""
+
+
+def _is_given(facts: Facts, name: str) -> bool:
+    """Return whether each connection sets *name* itself, or may do so."""
+    if facts.engine.arguments is None:
+        return True
+    given = [facts.engine.arguments.get(key) for key in ("server_settings", "options")]
+    return any(name in each for each in given if isinstance(each, str | dict)) or facts.has_argument("command_timeout")
+
+
+def _idle_in_transaction(facts: Facts) -> str:
+    count = facts.server.idle_in_transaction
+    return f"{count} connections are idle in the pool and in a transaction at the server." if count else ""
+
+
+def _shared(facts: Facts) -> str:
+    count = facts.server.shared
+    return f"{count} connections to the server are used by two processes." if count else ""
+
+
+SERVER_RULES: Final = (
+    Rule(
+        "P01",
+        "error",
+        "More connections than the server has",
+        "It fails under load or at the next rollout, not when it is tested.",
+        "Divide the server's connections by all processes: `pool-exporter advise --max-connections` shows the shares.",
+        "PostgreSQL, max_connections",
+        "Servers that were not asked, because no probe is configured.",
+        _over_the_limit,
+    ),
+    Rule(
+        "P21",
+        "warning",
+        "No time limit for statements and open transactions",
+        "One slow query or one forgotten session keeps a connection, and its locks, for ever.",
+        "Set both for the application's role: alter role app set statement_timeout = '30s'.",
+        "PostgreSQL, statement_timeout and idle_in_transaction_session_timeout",
+        "Servers that were not asked; PgBouncer; connections that set them by their arguments.",
+        _no_time_limits,
+    ),
+    Rule(
+        "P29",
+        "error",
+        "Connections shared by processes after a fork",
+        "Two processes write into one connection: results are mixed up, and transactions end at random.",
+        "Call engine.dispose(close=False) in each child, or make the engine after the fork.",
+        "SQLAlchemy, Connection Pooling, Using Connection Pools with Multiprocessing or os.fork()",
+        "Servers that were not asked.",
+        _shared,
+    ),
+    Rule(
+        "P30",
+        "warning",
+        "Transactions that stay open in the pool",
+        "Locks and old row versions are kept while the application believes the connection to be free.",
+        "Roll back on every path: use `with Session(engine) as session:` and leave reset_on_return at its default.",
+        "PostgreSQL, pg_stat_activity, idle in transaction",
+        "Servers that were not asked.",
+        _idle_in_transaction,
+    ),
+)

@@ -1,0 +1,188 @@
+"""Each rule finds what it is about, and nothing where its guard holds. Right set-ups have no error."""
+
+from dataclasses import replace
+
+import pytest
+
+from pool_exporter.advice.checks.facts import EngineFacts, Facts, PoolHistory, ProcessFacts, ServerFacts
+from pool_exporter.advice.checks.finding import SEVERITIES
+from pool_exporter.advice.checks.rules import RULES, findings
+
+POSTGRES = EngineFacts(
+    dialect="postgresql",
+    driver="asyncpg",
+    host="db.internal",
+    port=5432,
+    database="shop",
+    is_async=True,
+    pool_class="AsyncAdaptedQueuePool",
+    pool_size=10,
+    max_overflow=10,
+    timeout_seconds=5,
+    recycle_seconds=3600,
+    pre_ping=True,
+    arguments={"timeout": 10, "server_settings": {"application_name": "shop"}},
+)
+"""A set-up as SQLAlchemy's and this project's guides have it."""
+
+PSYCOPG = replace(POSTGRES, driver="psycopg", arguments={"connect_timeout": 10, "application_name": "shop"})
+MYSQL = replace(POSTGRES, dialect="mysql", driver="aiomysql", port=3306, arguments={"connect_timeout": 10})
+SQLITE = EngineFacts("sqlite", "pysqlite", database="shop.db", pool_size=5, max_overflow=10)
+MEMORY = replace(SQLITE, database="", is_memory=True, pool_class="StaticPool", pool_size=None, max_overflow=None)
+BOUNCER = ServerFacts(is_bouncer=True, pool_mode="transaction")
+
+
+def facts(engine: EngineFacts = POSTGRES, **changes: object) -> Facts:
+    """Return facts about *engine*; each change goes to the part that has a field of its name."""
+    found = Facts(engine)
+    for part in ("engine", "history", "server", "process"):
+        values = getattr(found, part)
+        own = {name: value for name, value in changes.items() if hasattr(values, name)}
+        found = replace(found, **{part: replace(values, **own)})
+    return found
+
+
+FOUND: dict[str, list[Facts]] = {
+    "P01": [facts(connections_max=97, processes=6)],
+    "P02": [facts(max_overflow=-1), facts(pool_size=0)],
+    "P03": [facts(timeout_seconds=30, waits=3)],
+    "P04": [facts(timeout_seconds=30)],
+    "P05": [facts(threads=40, used_peak=20)],
+    "P07": [facts(verdicts={"threads_deadlock": 1})],
+    "P08": [facts(same_server=("shop#2",))],
+    "P09": [facts(made_per_minute=6)],
+    "P10": [facts(pool_class="NullPool", connects=200, seconds=100.0, create_seconds=0.01)],
+    "P11": [facts(replace(SQLITE, pool_class="StaticPool")), facts(pool_class="SingletonThreadPool")],
+    "P12": [facts(recycle_seconds=-1, pre_ping=False)],
+    "P13": [
+        facts(replace(MYSQL, recycle_seconds=-1, pre_ping=False)),
+        facts(replace(MYSQL, recycle_seconds=30_000, pre_ping=False)),
+        facts(replace(MYSQL, pre_ping=False), settings={"wait_timeout": 600.0}),
+    ],
+    "P14": [facts(SQLITE)],
+    "P15": [facts(MEMORY, processes=4)],
+    "P17": [facts(port=6432), facts(arguments={"statement_cache_size": 0}, is_bouncer=True, pool_mode="transaction")],
+    "P18": [facts(replace(PSYCOPG, port=6432)), facts(PSYCOPG, is_bouncer=True, pool_mode="statement")],
+    "P20": [facts(arguments={})],
+    "P21": [facts(settings={"statement_timeout": 0.0, "idle_in_transaction_session_timeout": 60.0})],
+    "P22": [facts(arguments={"timeout": 10, "server_settings": {"jit": "off"}}), facts(replace(PSYCOPG, arguments={}))],
+    "P23": [facts(has_echo=True)],
+    "P24": [facts(reset_on_return="")],
+    "P26": [facts(has_async_sessions=True, expires_on_commit=True)],
+    "P27": [facts(replace(PSYCOPG, is_async=False), verdicts={"loop_waits": 1})],
+    "P29": [facts(shared=2)],
+    "P30": [facts(idle_in_transaction=1)],
+    "P31": [facts(nested=3)],
+    "P32": [facts(verdicts={"held_in_own_code": 2})],
+}
+
+NOT_FOUND: dict[str, list[Facts]] = {
+    "P01": [facts(connections_max=97, processes=4), facts(processes=100), facts(max_overflow=-1, connections_max=1)],
+    "P02": [facts(replace(SQLITE, max_overflow=-1)), facts(pool_class="NullPool", pool_size=None, max_overflow=None)],
+    "P03": [facts(timeout_seconds=30), facts(timeout_seconds=5, waits=3)],
+    "P04": [facts(timeout_seconds=30, waits=3), facts(timeout_seconds=29), facts(replace(SQLITE, timeout_seconds=30))],
+    "P05": [facts(threads=40, used_peak=3), facts(used_peak=20), facts(threads=20, used_peak=20)],
+    "P07": [facts(verdicts={"leak": 1})],
+    "P08": [facts(SQLITE, same_server=("other",))],
+    "P09": [facts(made_per_minute=5)],
+    "P10": [
+        facts(pool_class="NullPool", connects=50, seconds=10.0),
+        facts(pool_class="NullPool", connects=200, seconds=300.0),
+        facts(pool_class="NullPool", connects=200, seconds=100.0, is_bouncer=True),
+        facts(pool_class="NullPool", connects=200, seconds=100.0, create_seconds=0.0005),
+        facts(replace(SQLITE, pool_class="NullPool"), connects=200, seconds=100.0),
+    ],
+    "P11": [facts(MEMORY)],
+    "P12": [facts(recycle_seconds=-1), facts(pre_ping=False), facts(SQLITE), facts(replace(MYSQL, pre_ping=False))],
+    "P13": [facts(MYSQL), facts(replace(MYSQL, pre_ping=False)), facts(recycle_seconds=-1, pre_ping=False)],
+    "P14": [facts(MEMORY), facts(replace(SQLITE, pool_size=1)), facts(replace(SQLITE, pool_class="NullPool"))],
+    "P15": [facts(MEMORY), facts(SQLITE, processes=4)],
+    "P17": [
+        facts(is_bouncer=True, pool_mode="session"),
+        facts(is_bouncer=True, pool_mode="transaction", settings={"max_prepared_statements": 200.0}),
+        facts(port=6432, arguments={"statement_cache_size": 0, "prepared_statement_name_func": str}),
+        facts(port=6432, arguments=None),
+        facts(replace(MYSQL, port=6432)),
+    ],
+    "P18": [
+        facts(replace(PSYCOPG, port=6432, arguments={"prepare_threshold": None})),
+        facts(replace(PSYCOPG, port=6432, arguments=None)),
+        facts(PSYCOPG),
+    ],
+    "P20": [
+        facts(arguments=None),
+        facts(host="localhost", arguments={}),
+        facts(arguments={}, libpq=("PGCONNECT_TIMEOUT",)),
+    ],
+    "P21": [
+        facts(),
+        facts(settings={"statement_timeout": 30.0, "idle_in_transaction_session_timeout": 60.0}),
+        facts(settings={"statement_timeout": 0.0}, arguments={"options": "-c statement_timeout=5s"}),
+        facts(settings={"statement_timeout": 0.0}, arguments={"server_settings": {"statement_timeout": "5s"}}),
+        facts(settings={"statement_timeout": 0.0}, is_bouncer=True),
+    ],
+    "P22": [facts(), facts(MYSQL), facts(replace(PSYCOPG, arguments={}), libpq=("PGAPPNAME",)), facts(arguments=None)],
+    "P23": [facts(has_echo=True, is_terminal=True)],
+    "P24": [facts(reset_on_return="", isolation_level="AUTOCOMMIT")],
+    "P26": [
+        facts(has_async_sessions=True, expires_on_commit=False),
+        facts(has_async_sessions=False, expires_on_commit=True),
+        facts(),
+    ],
+    "P27": [facts(verdicts={"loop_waits": 1}), facts(PSYCOPG)],
+    "P29": [facts()],
+    "P30": [facts()],
+    "P31": [facts()],
+    "P32": [facts(verdicts={"too_small": 1})],
+}
+
+
+def cases(table: dict[str, list[Facts]]) -> list[object]:
+    """Return each case with its rule's id as a name."""
+    return [
+        pytest.param(rule, each, id=f"{rule}-{number}")
+        for rule, given in table.items()
+        for number, each in enumerate(given)
+    ]
+
+
+@pytest.mark.parametrize(("rule", "given"), cases(FOUND))
+def test_rule_finds(rule: str, given: Facts) -> None:
+    """What the rule is about is found, once, with a fix and a source."""
+    (finding,) = (each for each in findings(given) if each.id == rule)
+
+    assert "" not in (finding.message, finding.fix, finding.source)
+    assert rule not in {each.id for each in findings(given, {rule})}, "a silenced rule finds nothing"
+
+
+@pytest.mark.parametrize(("rule", "given"), cases(NOT_FOUND))
+def test_rule_finds_nothing(rule: str, given: Facts) -> None:
+    """Where the guard holds, nothing is found."""
+    assert rule not in {each.id for each in findings(given)}
+
+
+def test_every_rule_has_both_cases() -> None:
+    """No rule without a case that it finds, and one that it does not."""
+    ids = [rule.id for rule in RULES]
+
+    assert ids == sorted(FOUND) == sorted(NOT_FOUND)
+    assert len(ids) == len(set(ids))
+    assert {rule.severity for rule in RULES} == set(SEVERITIES)
+
+
+@pytest.mark.parametrize("engine", [POSTGRES, PSYCOPG, MYSQL, replace(SQLITE, pool_class="NullPool"), MEMORY])
+def test_right_configurations_have_no_finding(engine: EngineFacts) -> None:
+    """The set-ups of the guides are right."""
+    assert () == findings(Facts(engine))
+
+
+def test_the_worst_is_first() -> None:
+    """Errors, then warnings, then the rest; each severity by id."""
+    found = findings(facts(reset_on_return="", pre_ping=False, recycle_seconds=-1, timeout_seconds=30, max_overflow=-1))
+
+    assert ["P24", "P02", "P12", "P04"] == [each.id for each in found]
+
+
+def test_unknown_facts_are_no_finding() -> None:
+    """Of an engine of which next to nothing is known, nothing is found."""
+    assert () == findings(Facts(EngineFacts("", ""), PoolHistory(), ServerFacts(), ProcessFacts()))
