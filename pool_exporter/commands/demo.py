@@ -10,7 +10,7 @@ from pool_exporter.environment import DEFAULT_PORT, PORT_MAX
 
 NAME: Final = "demo"
 HELP: Final = "Run an example service under load, and watch its pool in the metrics."
-SCENES: Final = ("calm", "burst", "slow", "leak", "restart", "recovery")
+SCENES: Final = ("calm", "burst", "slow", "external", "nested", "blocked", "leak", "restart", "recovery")
 """The names of demo/scenes.py, which takes long to import."""
 
 _WORKERS_MAX: Final = 64

@@ -15,6 +15,9 @@ from typing_extensions import Self
 ANSWER_SECONDS_MAX = 5.0
 """A client gives up after this time, so that an exhausted service cannot block the demo."""
 
+PROVIDER_SECONDS = 1.2
+INVOICE_SECONDS = 1.5
+
 USERS = 20
 ORDERS_MAX = 10_000
 """Enough for an hour, so that a demo that runs for days does not fill the disk."""
@@ -110,7 +113,7 @@ class Load:
 async def sign_up(load: Load) -> None:
     """Create the users that the other actions are about, unless they exist from an earlier demo."""
     for number in range(USERS):
-        await load.call("POST", "/users", {"name": f"User {number}", "email": f"user{number}@example.org"})
+        await load.call("POST", "/users", {"name": f"User {number}", "email": f"user{number}@example.com"})
     users = await load.call("GET", f"/users?limit={USERS}") or []
     load.user_ids = [user["id"] for user in users]
     load.tally = Tally()
@@ -150,7 +153,22 @@ async def begin_export(load: Load) -> None:
         load.exports.append(export["id"])
 
 
-async def end_exports(load: Load) -> None:
-    """End every export that was started."""
-    while load.exports:
+async def pay(load: Load) -> None:
+    """Charge an order, for which another service needs PROVIDER_SECONDS."""
+    await load.call("POST", f"/payments?seconds={PROVIDER_SECONDS}")
+
+
+async def refund(load: Load) -> None:
+    """Refund an order."""
+    await load.call("POST", "/refunds")
+
+
+async def make_invoice(load: Load) -> None:
+    """Request an invoice, which blocks the event loop for INVOICE_SECONDS."""
+    await load.call("GET", f"/invoice?seconds={INVOICE_SECONDS}")
+
+
+async def end_exports(load: Load, kept: int = 0) -> None:
+    """End the exports that were started, but for a number that is kept."""
+    while len(load.exports) > kept:
         await load.call("DELETE", f"/exports/{load.exports.pop()}")

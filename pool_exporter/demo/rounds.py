@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import repeat
+from textwrap import indent
 from typing import Protocol
 
+from pool_exporter import Monitor
 from pool_exporter.demo import terminal
 from pool_exporter.demo.database import Database
 from pool_exporter.demo.load import Tally
+from pool_exporter.demo.reports import asked_for
 from pool_exporter.demo.scenes import RESTARTING, SCENES, Scene, Stage
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.snapshot import PoolSnapshot
@@ -48,23 +52,30 @@ class Rounds:
             raise SettingsError(Problem("--scene", name, skipped[name]))
         return cls(scenes, duration_seconds, skipped)
 
-    async def play(self, stage: Stage, source: SnapshotSource) -> None:
-        """Play the scenes. Each ends at its time in the round, even if the one before has taken too long."""
+    async def play(self, stage: Stage, source: SnapshotSource, monitor: Monitor | None = None) -> None:
+        """Play the scenes. Each ends at its time in the round, even if the one before has taken too long.
+
+        Args:
+            stage: What the scenes work with.
+            source: Takes snapshots of the pool.
+            monitor: The pool's monitor if it is in this process: then each scene's report is printed.
+        """
         now = asyncio.get_running_loop().time
         end = now()
         for scene in self._sequence():
             if scene.name in self.skipped:
-                _say(terminal.skipped(scene, self.skipped[scene.name]))
+                say(terminal.skipped(scene, self.skipped[scene.name]))
                 continue
             seconds = scene.seconds * self._scale()
             end += seconds
-            _say(terminal.announcement(scene, seconds))
+            say(terminal.announcement(scene, seconds))
             try:
-                outcome = await _play(scene, stage, max(0.0, end - now()), source)
+                with nullcontext() if monitor is None else asked_for(monitor, report):
+                    outcome = await _play(scene, stage, max(0.0, end - now()), source)
             except ConnectionError as error:
-                _say(terminal.skipped(scene, str(error)))
+                say(terminal.skipped(scene, str(error)))
             else:
-                _say(terminal.numbers(outcome))
+                say(terminal.numbers(outcome))
 
     def _sequence(self) -> Iterator[Scene]:
         rounds = repeat(self.scenes) if self.duration_seconds is None else [self.scenes]
@@ -87,5 +98,11 @@ async def _play(scene: Scene, stage: Stage, seconds: float, source: SnapshotSour
     return terminal.Outcome(before, source.snapshot(), tally, now() - begun)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a text at once."""
     print(text, flush=True)
+
+
+def report(text: str) -> None:
+    """Print a report at once, indented, so that the scenes remain easy to find."""
+    say(f"{indent(text, terminal.MARGIN)}\n")

@@ -28,7 +28,8 @@ from pool_exporter.demo import fleet, terminal
 from pool_exporter.demo.database import Database, fault
 from pool_exporter.demo.database_settings import DatabaseSettings
 from pool_exporter.demo.load import Load, sign_up
-from pool_exporter.demo.rounds import Rounds
+from pool_exporter.demo.reports import printed
+from pool_exporter.demo.rounds import Rounds, report
 from pool_exporter.demo.scenes import Stage
 from pool_exporter.demo.service import create_app
 from pool_exporter.demo.telemetry import pushed
@@ -124,6 +125,7 @@ async def _connections_ended(others: set[threading.Thread]) -> None:
 
 async def _demo(options: DemoOptions, settings: DatabaseSettings) -> None:
     async with AsyncExitStack() as stack:
+        stack.enter_context(printed(report))
         listener = stack.enter_context(_listening(options.host, options.port))
         directory = stack.enter_context(TemporaryDirectory(prefix="pool-exporter-demo-"))
         database = Database.choose(settings, Path(directory))
@@ -142,7 +144,8 @@ async def _demo(options: DemoOptions, settings: DatabaseSettings) -> None:
         pool = source.snapshot()
         print(terminal.banner(address, database.url, pool, more), flush=True)
         await sign_up(load)
-        await rounds.play(Stage.of(load, pool.max, database.end_connections), source)
+        monitor = None if isinstance(source, fleet.Fleet) else source
+        await rounds.play(Stage.of(load, pool.max, database.end_connections), source, monitor)
 
 
 def _fleet(

@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.routing import Route
 
 from pool_exporter import UnitMiddleware, instrument, make_asgi_app, metrics_endpoint
-from pool_exporter.demo import leaks
+from pool_exporter.demo import leaks, mistakes
 from pool_exporter.demo.models import (
     Account,
     Order,
@@ -31,6 +31,7 @@ from pool_exporter.demo.models import (
 
 PAGE_MAX = 100
 REPORT_SECONDS_MAX = 5.0
+PAGES = ("/", "/-/healthy", "/-/ready", "/-/pools.json", "/-/runbooks/{name:path}")
 
 router = APIRouter()
 
@@ -44,11 +45,12 @@ def create_app(engine: AsyncEngine) -> FastAPI:
     app.state.monitor = instrument(engine, name="demo")
     app.include_router(router)
     app.include_router(leaks.router)
+    app.include_router(mistakes.router)
     app.add_middleware(UnitMiddleware)  # Reports and metrics name the request that holds a connection.
     app.add_route("/metrics", metrics_endpoint)
-    pages = make_asgi_app()
+    pages = make_asgi_app(diagnosis=True)  # Nothing of the demo is secret: the page shows what holds the connections.
     # Mounted at /, the pages would get every path, and a wrong method would be a 404 instead of a 405.
-    app.router.routes += [Route(path, pages) for path in ("/", "/-/healthy", "/-/ready")]
+    app.router.routes += [Route(path, pages) for path in PAGES]
     app.add_exception_handler(exc.TimeoutError, _unavailable)
     app.add_exception_handler(exc.DBAPIError, _unavailable)
     app.add_exception_handler(OSError, _unavailable)

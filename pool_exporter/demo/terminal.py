@@ -16,6 +16,8 @@ from pool_exporter.metrics.pool_metrics import POOL_METRICS
 from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot
 
 _INDENT = 10
+MARGIN = "    "
+"""Before each line of a report."""
 [_SATURATED] = (metric.prometheus for metric in POOL_METRICS if metric.field == "saturated_seconds")
 
 
@@ -30,7 +32,8 @@ pool_exporter {__version__} demo: a FastAPI service on {database.get_backend_nam
   service  {address}/docs
   PromQL   rate({_SATURATED}[30s])
 {more}
-Each scene prints the metrics to watch and, at its end, means and events. Press Ctrl-C to end the demo.
+Each scene prints the metrics to watch, the report on the pool when callers wait, and at its end means and events.
+Press Ctrl-C to end the demo.
 """
 
 
@@ -41,6 +44,7 @@ def fleet(pids: Sequence[int], directory: Path, sidecar: str | None) -> str:
     if sidecar is not None:
         lines += [
             ("sidecar", f"curl -s {sidecar}/metrics | grep pool"),
+            ("page", f"{sidecar}/"),
             ("freeze", f"kill -STOP {numbers}; the sidecar still responds, ages grow; kill -CONT {numbers}"),
             ("kill", f"kill -KILL {numbers}; no counter decreases"),
         ]

@@ -36,7 +36,7 @@ from tests.fixtures.frozen_loop import advance, frozen, turns
 from tests.golden import SNAPSHOT
 from tests.pools import measured
 
-ANNA = {"name": "Anna", "email": "anna@example.org"}
+ANNA = {"name": "Anna", "email": "anna@example.com"}
 TEA = {"user_id": 1, "item": "tea", "quantity": 3, "price_cents": 250}
 
 
@@ -92,7 +92,7 @@ def test_a_user_orders(client: TestClient) -> None:
 def test_users_come_in_pages(client: TestClient) -> None:
     """A list has the requested length and offset."""
     for number in range(3):
-        client.post("/users", json={"name": f"U{number}", "email": f"u{number}@example.org"})
+        client.post("/users", json={"name": f"U{number}", "email": f"u{number}@example.com"})
 
     assert ["U0", "U1", "U2"] == [user["name"] for user in client.get("/users").json()]
     assert ["U1"] == [user["name"] for user in client.get("/users?offset=1&limit=1").json()]
@@ -182,8 +182,9 @@ def test_the_pages_are_there(client: TestClient) -> None:
     """The service has its own documentation, and the exporter's metrics, health and page with the pool on it."""
     page, metrics = client.get("/"), client.get("/metrics")
 
-    assert [200, 200, 200, 200] == [client.get(path).status_code for path in ("/docs", "/-/healthy", "/-/ready", "/")]
-    assert '<th scope="row">demo<' in page.text
+    paths = ("/docs", "/-/healthy", "/-/ready", "/", "/-/pools.json", "/-/runbooks/SQLAlchemyPoolTimeouts")
+    assert [200] * len(paths) == [client.get(path).status_code for path in paths]
+    assert '>demo <' in page.text
     assert 'db_client_connection_max{db_client_connection_pool_name="demo"' in metrics.text
     assert [404, 405] == [client.get("/nothing").status_code, client.delete("/users").status_code]
 
