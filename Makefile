@@ -7,7 +7,7 @@
 #                that is found, ruff, mypy, docs and two minutes of soak
 #   make slow    run what takes longer: conformance, ten minutes of soak, fuzz, reports, and all tests on SQLAlchemy 2.0
 #                and on every other Python
-#   make dashboards  write Grafana's boards and Prometheus' rules again; RUNBOOKS=https://… is where docs/runbooks is published
+#   make dashboards  write Grafana's boards and Prometheus' rules again; RUNBOOKS=https://… is where the runbooks are
 #   make docs    build the documentation as a site in build/site; a broken link is an error
 #   make image   build and run the container images without a Docker engine, as root on Debian, in /tmp/pool-exporter-image
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
@@ -85,7 +85,7 @@ slow: export SHORT_LIVED_WORKERS = 10000
 slow: conformance soak fuzz reports test-sa20 test-pythons
 
 dashboards: $(VENV)/.installed-dashboards
-	$(VENV)/bin/python -m grafana $(RUNBOOKS)
+	$(VENV)/bin/python -m grafana $(if $(RUNBOOKS),--runbooks $(RUNBOOKS))
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

@@ -1,6 +1,6 @@
-"""`python -m grafana [RUNBOOKS]`: write every board and every rule again; `make dashboards` does it."""
+"""`python -m grafana [--runbooks URL]`: write every board and every rule again; `make dashboards` does it."""
 
-import sys
+import argparse
 from pathlib import Path
 
 from grafana import rules
@@ -15,12 +15,19 @@ def files(runbooks: str = rules.RUNBOOKS) -> dict[Path, str]:
     return boards | {ROOT / "deploy" / name: text for name, text in rules.files(runbooks).items()}
 
 
-def main(runbooks: str = rules.RUNBOOKS) -> None:
-    """Write the files."""
-    for path, text in files(runbooks).items():
+def main() -> None:
+    """Write the files, with the address of the runbooks that the command line has."""
+    parser = argparse.ArgumentParser(prog="python -m grafana", description="Write the boards and the rules.")
+    parser.add_argument(
+        "--runbooks",
+        metavar="URL",
+        default=rules.RUNBOOKS,
+        help="where the runbooks are; /NAME is added, or NAME is replaced by the alert's name (default: %(default)s)",
+    )
+    for path, text in files(parser.parse_args().runbooks).items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

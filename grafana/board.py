@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from grafana_foundation_sdk.builders import dashboard as build
@@ -16,7 +17,8 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from grafana.panels import SOURCE, Panel
-from grafana.promql import ADDRESS, INSTANCE, JOB, POOL, Scope
+from grafana.promql import ADDRESS, INSTANCE, JOB, POOL, RATE_INTERVAL, Scope, by, increase
+from pool_exporter.metrics.pool_metrics import VERDICTS
 
 TAGS: Final = ["sqlalchemy", "connection-pool"]
 ALERTS: Final = "(SQLAlchemy|PoolExporter).+"
@@ -31,15 +33,25 @@ BY_TARGET: Final = Scope((*BY_JOB.matchers, f'{INSTANCE}=~"$instance"'))
 Row = tuple[str, Sequence[Panel]]
 
 
+@dataclass(frozen=True)
 class Board:
-    """One board: uid, title, description, variables besides the data source, and rows of panels."""
+    """One board.
 
-    def __init__(self, uid: str, title: str, description: str, variables: Sequence[str], rows: Sequence[Row]) -> None:
-        self.uid = uid
-        self.title = title
-        self.description = description
-        self._variables = variables
-        self._rows = rows
+    Attributes:
+        uid: Its identifier in links.
+        title: Its title, after that of the folder.
+        description: What it is for.
+        variables: Its variables besides the data source, in their order.
+        rows: Its rows of panels.
+        marks: Its annotations besides those that every board has.
+    """
+
+    uid: str
+    title: str
+    description: str
+    variables: Sequence[str]
+    rows: Sequence[Row]
+    marks: Sequence[build.AnnotationQuery] = ()
 
     def json(self) -> str:
         """Return the board as the JSON model that Grafana imports or provisions."""
@@ -51,10 +63,12 @@ class Board:
         board = board.tags(TAGS).readonly().tooltip(DashboardCursorSync.CROSSHAIR).timezone(TimeZoneBrowser)
         board = board.refresh("30s").time("now-1h", "now")
         board = board.with_variable(build.DatasourceVariable("datasource").type("prometheus").label("Data source"))
-        for number, variable in enumerate(self._variables):
-            board = board.with_variable(_variable(variable, self._variables[:number]))
-        board = board.annotation(_firing()).annotation(_restarts()).link(_siblings())
-        for title, panels in self._rows:
+        for number, variable in enumerate(self.variables):
+            board = board.with_variable(_variable(variable, self.variables[:number]))
+        for mark in (_firing(), _restarts(), *self.marks):
+            board = board.annotation(mark)
+        board = board.link(_siblings())
+        for title, panels in self.rows:
             board = board.with_row(build.Row(title))
             for panel in panels:
                 board = board.with_panel(panel)
@@ -81,8 +95,15 @@ def _firing() -> build.AnnotationQuery:
 
 def _restarts() -> build.AnnotationQuery:
     """Return the annotation of restarts: there all integrals of a process fall to 0."""
-    expression = f"resets({BY_JOB.series('used_seconds')}[$__rate_interval]) > 0"
+    expression = f"resets({BY_JOB.series('used_seconds')}[{RATE_INTERVAL}]) > 0"
     return _annotation("Restarts", expression, "blue", "Process restarted", f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}")
+
+
+def exhaustions(scope: Scope) -> build.AnnotationQuery:
+    """Return the annotation of the reports on exhausted pools: each has its verdict as its heading."""
+    verdict = VERDICTS.prometheus
+    reports = by(f"{JOB}, {POOL}, {verdict}", increase(scope.series("exhaustions"), RATE_INTERVAL))
+    return _annotation("Exhaustions", f"{reports} > 0", "orange", f"{{{{{verdict}}}}}", f"{{{{{JOB}}}}} {{{{{POOL}}}}}")
 
 
 def _annotation(title: str, expression: str, color: str, heading: str, text: str) -> build.AnnotationQuery:

@@ -25,6 +25,9 @@ FULL: Final[Steps] = {0.5: YELLOW, 0.8: ORANGE, 0.95: RED}
 EXHAUSTED: Final[Steps] = {0.01: YELLOW, 0.1: ORANGE, 0.5: RED}
 """The fraction of the time without a connection to give. The demo's calm has 0, its burst 0.9, slow queries 1."""
 
+WAITS: Final[Steps] = {0.1: YELLOW, 0.5: ORANGE, 1: RED}
+"""Seconds that callers wait."""
+
 NONE_IS_WELL: Final[Steps] = {1: ORANGE}
 ANY_IS_A_FAULT: Final[Steps] = {1: RED}
 

@@ -147,10 +147,15 @@ def rows(
         names["Value"] = next(iter(columns.values())).legend
     panel = panel.with_transformation(DataTransformerConfig(id_val="merge", options={}))
     excluded = dict.fromkeys(("Time", *hidden), True)
-    order = {name: place for place, name in enumerate((*labels, *names))}
+    order = {name: place for place, name in enumerate(dict.fromkeys((*labels, *names)))}
     options = {"excludeByName": excluded, "renameByName": names, "indexByName": order}
     panel = panel.with_transformation(DataTransformerConfig(id_val="organize", options=options))
     return _overridden(panel, overrides)
+
+
+def sorted_by(panel: table.Panel, *columns: str) -> table.Panel:
+    """Return the table with its rows ordered by *columns*, the first before the others; the largest value is first."""
+    return panel.sort_by([common.TableSortByFieldState().display_name(column).desc(True) for column in columns])
 
 
 def _framed(panel: _P, card: Card) -> _P:

@@ -11,7 +11,8 @@ from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 from grafana import queries
 from grafana.board import BY_POOL, Board
 from grafana.boards import servers
-from grafana.boards.fleet import EACH, LEGEND, to_pool
+from grafana.boards.fleet import LEGEND, to_pool
+from grafana.boards.fleet_now import EACH
 from grafana.boards.servers import SERVER_LEGEND
 from grafana.paint import FULL, Overrides, cell
 from grafana.panels import Card, Line, Panel, graph, rows

@@ -1,4 +1,4 @@
-"""The diagnosis of one pool, by Little's law: traffic, slow queries, a leak, or a pool that is too small.
+"""Why a pool is exhausted: the verdicts of its reports, and the numbers behind them by Little's law.
 
 The metric `used_seconds` is the time for which all connections were used; the sum of the histogram `use_time` is the
 time for which the returned ones were used. The difference of their rates is the number of connections not returned.
@@ -12,8 +12,8 @@ from grafana import queries
 from grafana.board import BY_INSTANCE
 from grafana.paint import GREEN, ORANGE, RED, YELLOW, Steps, color, limit_line, right_axis, thin_line
 from grafana.panels import Card, Line, Panel, graph, timeline
-from grafana.promql import RATE_INTERVAL, by, quantile, rate
-from pool_exporter.metrics.pool_metrics import VERDICTS
+from grafana.promql import RATE_INTERVAL, by, increase, quantile, rate
+from pool_exporter.metrics.pool_metrics import UNIT, VERDICTS
 
 USUAL: Final = "1h:1m"
 """The window of the usual value: the hour that ends at the same moment, or as much of it as there is."""
@@ -28,11 +28,13 @@ LEAK_WINDOW: Final = "2m"
 """The window of the leak's rates: connections that are returned within it do not count."""
 
 HIT: Final[Steps] = {1: ORANGE}
+REPORTS: Final = BY_INSTANCE.series("exhaustions")
+VERDICT: Final = VERDICTS.prometheus
 
 
 def panels() -> list[Panel]:
     """Return the panels of the row."""
-    return [_verdict(), _traffic(), _use(), _leak(), _size(), _reports(), _nested()]
+    return [_verdict(), _reports(), _nested(), _units(), _traffic(), _use(), _leak(), _size()]
 
 
 def unreturned_share() -> str:
@@ -55,14 +57,17 @@ def usual(question: queries.Question) -> str:
 
 
 def _verdict() -> Panel:
-    """Return one bar for each cause, coloured while its conditions hold."""
+    """Return one bar for each verdict that was given, coloured while it holds."""
     card = Card(
         "Verdict",
-        "Which of four conditions holds, and when. Exhausted: no connection to give for at least 5 % of the time. "
-        f"Traffic and slow queries: {MUCH} times the mean of the hour before. Leak: at least {LEAK_SHARE:.0%} of the "
-        "limit used and not returned.",
+        "Exhausted: no connection to give for at least 5 % of the time. Below it one bar for each verdict of the "
+        "reports in the time range, coloured in the minute of a report: there is one a minute while callers wait. "
+        "Only where the exporter makes no reports, three estimates take their place: more traffic or longer uses "
+        f"({MUCH} times the mean of the hour before), and connections not returned ({LEAK_SHARE:.0%} of the limit).",
         "all green.",
-        "a bar that is orange together with Exhausted is the cause; its panel is below. Exhausted alone: a small pool.",
+        "docs/reference/verdicts.md says what a verdict means and what to do; the application's log has the report, "
+        "with the lines of code. An estimate names a symptom: a longer use may be a slow query, a lock, a call of "
+        "another service, or the wait for a second connection.",
         units.BoolYesNo,
         HIT,
         width=24,
@@ -71,10 +76,21 @@ def _verdict() -> Panel:
     return timeline(
         card,
         Line(f"{queries.exhausted(BY_INSTANCE)} >= bool 0.05", "exhausted"),
-        Line(_more(queries.checkouts), "traffic"),
-        Line(_more(queries.mean_use), "slow queries"),
-        Line(f"{unreturned_share()} >= bool {LEAK_SHARE}", "leak"),
+        Line(f"{by(VERDICT, increase(REPORTS))} > bool 0 and on ({VERDICT}) {_given()}", f"{{{{{VERDICT}}}}}"),
+        Line(_estimate(_more(queries.checkouts)), "more traffic"),
+        Line(_estimate(_more(queries.mean_use)), "longer uses"),
+        Line(_estimate(f"{unreturned_share()} >= bool {LEAK_SHARE}"), "not returned"),
     )
+
+
+def _given() -> str:
+    """Return the verdicts that were given in the time range of the board."""
+    return f"({by(VERDICT, f'increase({REPORTS}[$__range] @ end())')} > 0)"
+
+
+def _estimate(condition: str) -> str:
+    """Return the condition where the exporter makes no reports."""
+    return f"({condition}) unless on () {increase(REPORTS)}"
 
 
 def _more(question: queries.Question) -> str:
@@ -87,7 +103,7 @@ def _traffic() -> Panel:
         "Traffic",
         "Checkouts per second, and their mean of the hour before.",
         "follows the load of the service.",
-        "if only this has risen, the service has more to do: enlarge the pool, or add instances.",
+        "if this has risen and the use time has not, there is more to do: the verdict is burst or too_small.",
         units.OpsPerSecond,
         width=6,
     )
@@ -101,11 +117,11 @@ def _traffic() -> Panel:
 
 def _use() -> Panel:
     card = Card(
-        "Slow queries",
+        "Use time",
         "How long a connection is used until it is returned.",
         "flat, whatever the traffic; milliseconds in a web service.",
-        "if this has risen and traffic has not, queries or transactions have become slow: check the database, "
-        "its locks, and the work that the application does while it holds a connection.",
+        "if this has risen, the verdict says why: slow_queries and locks are in the database; held_in_own_code and "
+        "self_deadlock are in the application, which does something else, or waits, while it holds a connection.",
         units.Seconds,
         width=6,
     )
@@ -124,7 +140,8 @@ def _leak() -> Panel:
         "Used connections that the returned ones do not explain; orphaned ones, of tasks and threads that have ended; "
         "those that the garbage collector returned, per second; and the age of the oldest use (right axis).",
         "0, with short peaks when a long use has begun; the age falls to 0 again and again.",
-        "a minimum that rises and an age that grows are a leak: search for a session or connection without `with`.",
+        "a minimum that rises and an age that grows look like a leak: the page of the exporter and the report name "
+        "the line that took each connection.",
         width=6,
     )
     return graph(
@@ -147,8 +164,8 @@ def _size() -> Panel:
         "Too small",
         "How many connections the load needs, waiting callers included, with a reserve; and the limit.",
         "below the dashed line.",
-        "above it, with usual traffic and usual use: the pool is too small. See the board Capacity and sizing before "
-        "you raise the limit.",
+        "above it, with usual traffic and use, the pool is too small: see the board Capacity and sizing. With the "
+        "verdict leak, self_deadlock or held_in_own_code, a larger pool does not help.",
         width=6,
     )
     return graph(
@@ -162,14 +179,12 @@ def _size() -> Panel:
 def _reports() -> Panel:
     card = Card(
         "Reports of an exhausted pool",
-        "Reports per second that callers waited in vain or that the server could not be reached, by the cause found.",
+        "Reports per minute that callers waited in vain or that the server could not be reached, by verdict.",
         "0.",
         "docs/reference/verdicts.md says what each verdict means and what to do; the log has the report.",
-        units.OpsPerSecond,
-        width=16,
+        width=8,
     )
-    reports = by(VERDICTS.prometheus, rate(BY_INSTANCE.series("exhaustions")))
-    return graph(card, Line(reports, f"{{{{{VERDICTS.prometheus}}}}}"), is_stacked=True)
+    return graph(card, Line(f"60 * {by(VERDICT, rate(REPORTS))}", f"{{{{{VERDICT}}}}}"), is_stacked=True)
 
 
 def _nested() -> Panel:
@@ -181,3 +196,15 @@ def _nested() -> Panel:
         units.RequestsPerSecond,
     )
     return graph(card, Line(f"sum({rate(BY_INSTANCE.series('nested_acquires'))})", "nested"))
+
+
+def _units() -> Panel:
+    unit = UNIT.prometheus
+    card = Card(
+        "Mean use by unit of work",
+        "Exact mean number of connections that each unit of work used, also between two scrapes.",
+        "flat, as the traffic is.",
+        "the unit that has risen is the one to look at: its queries, its locks, its work between queries.",
+    )
+    uses = by(unit, rate(BY_INSTANCE.series("unit_used_seconds")))
+    return graph(card, Line(uses, f"{{{{{unit}}}}}"), is_stacked=True)

@@ -151,7 +151,7 @@ BOARD: Final = Board(
     "The exporter: whether all targets and workers are seen, what that costs, and whether the numbers are right.",
     ("job", "instance"),
     [
-        ("Now", [*targets(), *faults()]),
+        ("Targets and errors", [*targets(), *faults()]),
         ("Scrapes", over_time()),
         ("Workers and their files", workers.panels()),
         ("Versions", versions()),

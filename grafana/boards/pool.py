@@ -1,4 +1,4 @@
-"""The board of one pool: saturation, its cause, waits, opening and closing of connections, and configuration."""
+"""The board of one pool: saturation, holders, its cause, waits, opening and closing, and configuration."""
 
 from typing import Final
 
@@ -6,13 +6,13 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
 from grafana import queries
-from grafana.board import BY_INSTANCE, Board
-from grafana.boards import diagnosis
+from grafana.board import BY_INSTANCE, Board, exhaustions
+from grafana.boards import diagnosis, holders
 from grafana.boards.fleet import POOL_UID
 from grafana.paint import FULL, ORANGE, RED, YELLOW, color, limit_line, thin_line
 from grafana.panels import Card, Line, Panel, distribution, graph, rows
 from grafana.promql import INSTANCE, JOB, POOL, by, increase, quantile, rate, ratio
-from pool_exporter.metrics.pool_metrics import CLOSE_REASONS, ERROR_TYPES, INFO_LABELS, INVALIDATIONS, UNIT
+from pool_exporter.metrics.pool_metrics import CLOSE_REASONS, ERROR_TYPES, INFO_LABELS, INVALIDATIONS
 
 WAITS: Final = BY_INSTANCE.series("wait_time", part="bucket")
 OPENED: Final = f"sum({rate(BY_INSTANCE.series('connects'))})"
@@ -24,8 +24,8 @@ def _connections() -> Panel:
         "Open connections by state on all selected instances, the places that SQLAlchemy's pool has lost, and the sum "
         "of the limits. The thin line is the highest use of the last minute, which no scrape can miss.",
         "used stays well below the limit; idle is what the pool keeps ready; no place is lost.",
-        "at the limit, callers wait: see the row Diagnosis. A lost place counts as used, and comes back only with a "
-        "restart or dispose(): see the runbook of SQLAlchemyPoolLostPlaces.",
+        "at the limit, callers wait: the next two rows say who holds the connections and why. A lost place counts as "
+        "used, and comes back only with a restart or dispose(): see the runbook of SQLAlchemyPoolLostPlaces.",
         width=12,
     )
     return graph(
@@ -190,35 +190,6 @@ def _reuse() -> list[Panel]:
     ]
 
 
-def _units() -> list[Panel]:
-    unit = UNIT.prometheus
-    return [
-        graph(
-            Card(
-                "Used by unit of work",
-                "Used connections by the unit of work that has checked them out, such as a request's route, at each "
-                "scrape. none: without a unit. other: all units beyond the first 50.",
-                "the units with the most traffic have the most.",
-                "one has far more than its share: it is slow, or keeps its connections; see the row Diagnosis.",
-                width=12,
-            ),
-            Line(by(unit, BY_INSTANCE.series("unit_connections")), f"{{{{{unit}}}}}"),
-            is_stacked=True,
-        ),
-        graph(
-            Card(
-                "Mean use by unit of work",
-                "Exact mean number of connections that each unit of work used, also between two scrapes.",
-                "flat, as the traffic is.",
-                "the unit that has risen is the one to look at: its queries, its locks, its work between queries.",
-                width=12,
-            ),
-            Line(by(unit, rate(BY_INSTANCE.series("unit_used_seconds"))), f"{{{{{unit}}}}}"),
-            is_stacked=True,
-        ),
-    ]
-
-
 def _instances() -> list[Panel]:
     labels = (JOB, INSTANCE, POOL, *INFO_LABELS)
     configuration = Card(
@@ -257,14 +228,15 @@ def _instances() -> list[Panel]:
 BOARD: Final = Board(
     POOL_UID,
     "Pool",
-    "One connection pool: how many callers wait, how long, and whether the cause is traffic, slow queries or a leak.",
+    "One connection pool: who holds its connections, how many callers wait and how long, and why.",
     ("job", "pool", "instance"),
     [
         ("Saturation", _saturation()),
-        ("Diagnosis: traffic, slow queries, a leak, or too small?", diagnosis.panels()),
-        ("Units of work", _units()),
+        ("Who holds the connections?", holders.panels()),
+        ("Diagnosis: why is no connection left?", diagnosis.panels()),
         ("Waiting", _waiting()),
         ("Opening and closing", [*_opening(), *_reuse()]),
         ("Instances", _instances()),
     ],
+    [exhaustions(BY_INSTANCE)],
 )

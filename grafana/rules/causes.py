@@ -7,6 +7,7 @@ from typing import Final
 
 from grafana import queries
 from grafana.promql import Scope, among, by, increase, quantile
+from grafana.rules.asked import asked, at_instance, at_pool
 from grafana.rules.model import BY_INSTANCE, BY_POOL, INSTANCE_TEXT, POOL_TEXT, Alert, Group
 from grafana.rules.objective import TRAFFIC_MIN
 from grafana.rules.recording import ACQUISITIONS, UTILIZATION
@@ -33,7 +34,10 @@ def _timeouts() -> Alert:
         "1m",
         "warning",
         f"Callers time out waiting for a connection of {POOL_TEXT}.",
-        'About {{ $value | printf "%.0f" }} requests ended in a pool timeout in 5 minutes.',
+        'About {{ $value | printf "%.0f" }} calls ended in a pool timeout in 5 minutes.',
+        "read the note at the end of the TimeoutError, or the WARNING of logger pool_exporter.diagnosis in the "
+        "application's log: verdict, lines of code, what to do.",
+        "open the exporter's page, or run pool-exporter diagnose --dir DIR: what holds the connections now.",
     )
 
 
@@ -46,6 +50,8 @@ def _saturated() -> Alert:
         "warning",
         f"The pool is exhausted and callers wait: {INSTANCE_TEXT}.",
         "For {{ $value | humanizePercentage }} of the last 5 minutes every connection was used.",
+        "open the exporter's page: it has the last verdict, and what holds the connections.",
+        "read the WARNING of logger pool_exporter.diagnosis in the application's log: lines of code, and what to do.",
     )
 
 
@@ -58,10 +64,14 @@ def _near_capacity() -> Alert:
         f"Nearly all connections are used at peaks: {POOL_TEXT}.",
         "At the peak of the last minute, {{ $value | humanizePercentage }} of the limit was used. "
         f"For half an hour, each minute's peak was above {UTILIZATION_MAX:.0%}.",
+        "look at Held by unit of work on the pool's board: which kind of request has grown?",
+        "compare Needed with the limit on the board Capacity and sizing.",
     )
 
 
 def _wait_high() -> Alert:
+    buckets = at_pool("wait_time", part="bucket")
+    median = asked(f"histogram_quantile(0.5, sum by (le) (rate({buckets}[5m])))", "humanizeDuration")
     p99 = quantile(0.99, ALL.series("wait_time", part="bucket"), BY_POOL, "5m")
     return Alert(
         "SQLAlchemyPoolWaitHigh",
@@ -69,7 +79,12 @@ def _wait_high() -> Alert:
         "10m",
         "warning",
         f"Callers wait long for a connection of {POOL_TEXT}.",
-        "One acquire in a hundred takes {{ $value | humanizeDuration }} or longer.",
+        f"One acquire in a hundred takes {{{{ $value | humanizeDuration }}}} or longer; the median is {median}. "
+        "If the median is tiny and the slowest take all of pool_timeout, in a pool that is always exhausted, its queue "
+        "is not fair: a few busy threads take each connection again before the waiting ones can.",
+        "read the last report in the application's log (logger pool_exporter.diagnosis) or on the exporter's page.",
+        "if there is no report, see Opening a connection on the pool's board; where the queue is not fair, run no "
+        "more threads than there are connections.",
     )
 
 
@@ -77,14 +92,19 @@ def _leak() -> Alert:
     held = f"({queries.unreturned(ALL, BY_INSTANCE, '30m')})"
     share = f"{UNRETURNED_SHARE_MAX} * {queries.limit(ALL, BY_INSTANCE)}"
     # Not the mean of half an hour: while a leak goes on, that is the number of a quarter of an hour ago.
+    oldest = asked(f"max({at_instance('oldest_use_seconds')})", "humanizeDuration")
     now = f"clamp_min(round({queries.unreturned(ALL, BY_INSTANCE, '5m')}), 1)"
     return Alert(
         "SQLAlchemyPoolLeakSuspected",
         f"{now}\nand {held} > {UNRETURNED_MAX}\nunless {held} <= {share}",
         "15m",
         "warning",
-        f"Connections are checked out and not returned: {INSTANCE_TEXT}.",
-        'Connections that are used now and that the returned ones do not explain: about {{ $value | printf "%.0f" }}.',
+        f"Connections seem to be checked out and not returned: {INSTANCE_TEXT}.",
+        'About {{ $value | printf "%.0f" }} connections are used that the returned ones do not explain. '
+        f"Age of the oldest checkout: {oldest}.",
+        "open the exporter's page, or run pool-exporter diagnose --dir DIR: it lists what holds connections, for how "
+        "long, and the line that took them.",
+        "see Orphaned on the pool's board: above 0, no code is left that would return them; at 0, it may be long work.",
     )
 
 
@@ -96,6 +116,9 @@ def _lost() -> Alert:
         "warning",
         f"The application loses connections of {POOL_TEXT}.",
         'The garbage collector has returned about {{ $value | printf "%.0f" }} of them in 15 minutes.',
+        "search the application's log for 'dropped without being returned' (logger pool_exporter.diagnosis): it names "
+        "the line and the unit of work.",
+        "return the connection there on every path: with, or async with.",
         keep="15m",
     )
 
@@ -108,6 +131,9 @@ def _too_old() -> Alert:
         "warning",
         f"A connection has been checked out for very long: {INSTANCE_TEXT}.",
         "It was checked out {{ $value | humanizeDuration }} ago.",
+        "open the exporter's page, or run pool-exporter diagnose --dir DIR: the oldest holder, its line, its unit of "
+        "work and the server's pid.",
+        "decide whether such work is meant: if so, unit(..., long=True) takes it out of the diagnosis; if not, end it.",
     )
 
 
@@ -119,6 +145,8 @@ def _orphaned() -> Alert:
         "warning",
         f"Requests, tasks or threads have ended without returning their connections: {INSTANCE_TEXT}.",
         'There are {{ $value | printf "%.0f" }} such connections; usually they are not returned any more.',
+        "open the exporter's page, or run pool-exporter diagnose --dir DIR: place and unit of work of each.",
+        "return the connection there on every path: with, or async with. A restart returns them now.",
     )
 
 
@@ -130,6 +158,9 @@ def _lost_places() -> Alert:
         "warning",
         f"SQLAlchemy's pool has lost places: {INSTANCE_TEXT}.",
         'It counts {{ $value | printf "%.0f" }} as checked out that no connection occupies. They do not come back.',
+        "search the application's log for an exception in the return of a connection: a listener of checkin or reset, "
+        "a signal, a time limit.",
+        "restart the process, or call engine.dispose(): the new pool has all its places.",
     )
 
 
@@ -142,6 +173,8 @@ def _broken() -> Alert:
         "warning",
         f"Connections break: {POOL_TEXT}.",
         'About {{ $value | printf "%.0f" }} were closed in 10 minutes because they were no longer usable.',
+        "look whether the database server restarted or failed over: its log says.",
+        "where it is regular, set pool_pre_ping=True, and pool_recycle below the time after which they are closed.",
         keep="15m",
     )
 
@@ -156,6 +189,8 @@ def _churn() -> Alert:
         "info",
         f"Connections are opened too often: {POOL_TEXT}.",
         "{{ $value | humanizePercentage }} of the checkouts needed a new connection.",
+        "see Opened and closed on the pool's board: the reason for which connections are closed.",
+        "for overflow, raise pool_size and lower max_overflow; for another reason, see the runbook.",
     )
 
 

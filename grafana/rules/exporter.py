@@ -20,6 +20,8 @@ def _down() -> Alert:
         "warning",
         f"The pools of {TARGET_TEXT} are not monitored.",
         "Prometheus has not been able to scrape it for 5 minutes.",
+        "read the reason on Prometheus' page of targets: refused, timed out, 404, a changed password.",
+        "look whether the application itself answers; a sidecar answers also while the application is frozen.",
         dashboard=BOARD,
     )
 
@@ -33,6 +35,9 @@ def _drift() -> Alert:
         "warning",
         f"The exporter's count is above SQLAlchemy's: {INSTANCE_TEXT}.",
         'Their numbers of used connections differ by {{ $value | printf "%.0f" }}. It is a bug of pool_exporter.',
+        "look whether the application calls engine.pool.dispose() instead of engine.dispose(), or another library "
+        "replaces methods of the pool.",
+        "if neither is so, report it, with the versions of SQLAlchemy, the driver and pool_exporter.",
         dashboard=BOARD,
     )
 
@@ -45,6 +50,8 @@ def _hook_errors() -> Alert:
         "warning",
         f"Hooks of the exporter raise errors: {TARGET_TEXT}.",
         'About {{ $value | printf "%.0f" }} in 15 minutes. The application is not affected, but numbers may be wrong.',
+        "find the first of these errors in the application's log (logger pool_exporter), with its traceback.",
+        "report it; a restart of the process gives right numbers again.",
         dashboard=BOARD,
         keep="15m",
     )

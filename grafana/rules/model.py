@@ -1,15 +1,37 @@
 """Recording rules, alerts and groups, and their YAML. No metric may be here."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from grafana.promql import INSTANCE, JOB, POOL
 
-RUNBOOKS: Final = "https://example.org/pool_exporter/docs/runbooks"
-"""The address of docs/runbooks; `make dashboards RUNBOOKS=https://…` writes the rules with another one."""
+ON_THE_EXPORTER: Final = "/-/runbooks"
+"""Where each exporter that serves pages has the runbooks: a path, to be read on the exporter that the alert names."""
+
+NAME: Final = "NAME"
+"""Stands for the name of the alert in the address of the runbooks."""
+
+_PROJECT: Final = Path(__file__).parents[2] / "pyproject.toml"
+
+
+def documented(pyproject: str) -> str:
+    """Return where the documentation of the project has the runbooks; where the exporters have them if it has no URL.
+
+    Args:
+        pyproject: The text of pyproject.toml. The URL is `Documentation` of the table `project.urls`.
+    """
+    urls = re.search(r"^\[project\.urls\]\n((?:[^\[\n].*\n|\n)*)", pyproject, re.MULTILINE)
+    url = re.search(r'^Documentation *= *"([^"]+)"', urls[1], re.MULTILINE) if urls else None
+    return f"{url[1].rstrip('/')}/runbooks/{NAME}.html" if url else ON_THE_EXPORTER
+
+
+RUNBOOKS: Final = documented(_PROJECT.read_text("utf-8"))
+"""The address of the runbooks; `make dashboards RUNBOOKS=https://…` writes the rules with another one."""
 
 PLACE: Final = ("cluster", "namespace", JOB)
 """The labels of a service. One that a fleet does not have is empty, and costs nothing."""
@@ -39,7 +61,12 @@ class RecordingRule:
 
 @dataclass(frozen=True)
 class Alert:
-    """An alert: name, expression, duration, severity and texts; its runbook has its name."""
+    """An alert: name, expression, duration, severity and texts; its runbook has its name.
+
+    Attributes:
+        first: What to do first; it is a part of the description, so that a runbook that cannot be read costs little.
+        then: What to do after that.
+    """
 
     name: str
     expression: str
@@ -47,6 +74,8 @@ class Alert:
     severity: str
     summary: str
     description: str
+    first: str
+    then: str
     dashboard: str = _POOL_BOARD
     keep: str = ""
     labels: tuple[tuple[str, str], ...] = ()
@@ -55,14 +84,20 @@ class Alert:
         """Return the rule as Prometheus reads it."""
         annotations = {
             "summary": self.summary,
-            "description": self.description,
-            "runbook_url": f"{runbooks}/{self.name}.md",
+            "description": f"{self.description} First: {self.first} Then: {self.then}",
+            "runbook_url": _runbook(runbooks, self.name),
             "dashboard": self.dashboard,
         }
+        if f"$labels.{INSTANCE} " in self.summary:
+            annotations["page"] = f"http://{{{{ $labels.{INSTANCE} }}}}/"
         rule: dict[str, Any] = {"alert": self.name, "expr": _Literal(self.expression), "for": self.hold}
         if self.keep:
             rule["keep_firing_for"] = self.keep
         return {**rule, "labels": {"severity": self.severity, **dict(self.labels)}, "annotations": annotations}
+
+
+def _runbook(runbooks: str, name: str) -> str:
+    return runbooks.replace(NAME, name) if NAME in runbooks else f"{runbooks.rstrip('/')}/{name}"
 
 
 @dataclass(frozen=True)

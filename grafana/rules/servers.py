@@ -23,6 +23,8 @@ def _nearly_full() -> Alert:
         "critical",
         f"Hardly a connection is left on {SERVER_TEXT}.",
         "{{ $value | humanizePercentage }} of those that it grants are taken.",
+        "see By application and By state on the board Capacity and sizing: which application has grown? Is it idle?",
+        "scale the largest one down, or end idle connections of a service that tolerates it.",
         dashboard=BOARD,
     )
 
@@ -35,6 +37,8 @@ def _overcommitted() -> Alert:
         "info",
         f"The pools together may open more connections than {SERVER_TEXT} grants.",
         "They may open {{ $value }}.",
+        "see Possible connections by pool on the board Capacity and sizing: which pools may open most?",
+        "lower max_overflow where the table Sizes shows that it is not used, or use a pooler.",
         dashboard=BOARD,
     )
 
@@ -47,6 +51,9 @@ def _not_seen() -> Alert:
         "warning",
         f"No probe can query {SERVER_TEXT}.",
         "The queries of every probe have failed for 5 minutes. The metrics of the server are absent meanwhile.",
+        "look at error_type of sqlalchemy_pool_server_errors_total: connect, timeout, authentication, permission or "
+        "too_many_connections.",
+        "read the sidecar's log: it has the server's message.",
         dashboard=BOARD,
     )
 
@@ -59,6 +66,8 @@ def _orphans() -> Alert:
         "warning",
         f"There are orphaned connections on {SERVER_TEXT}.",
         "{{ $value }} connections were a pool's, and are in no living pool.",
+        "look whether processes were killed: PoolExporterWorkersCrashed, out of memory, a lost node.",
+        "end these connections on the server; the runbook says how to find them.",
         dashboard=BOARD,
     )
 
@@ -71,6 +80,9 @@ def _idle_transaction() -> Alert:
         "warning",
         f"A transaction is open and idle on {SERVER_TEXT}.",
         "It began {{ $value | humanizeDuration }} ago.",
+        "select pid, application_name, xact_start from pg_stat_activity where state like 'idle in transaction%' order "
+        "by xact_start.",
+        "find the holder with that server pid by pool-exporter diagnose --dir DIR: its line, and its unit of work.",
         dashboard=BOARD,
     )
 
@@ -83,6 +95,8 @@ def _shared() -> Alert:
         "critical",
         f"Two processes or checkouts use the same connection: {INSTANCE_TEXT}.",
         'Shared connections: {{ $value | printf "%.0f" }}. A statement may get the answer to that of another process.',
+        "restart all processes of the service, the parent process too.",
+        "call engine.dispose(close=False) in each forked child before it uses the engine.",
         dashboard=BOARD,
     )
 
@@ -95,6 +109,8 @@ def _idle_in_transaction() -> Alert:
         "warning",
         f"Connections are idle in the pool with an open transaction: {INSTANCE_TEXT}.",
         'Such connections: {{ $value | printf "%.0f" }}. They keep their locks until they are used or closed.',
+        "look at the label reset_on_return of sqlalchemy_pool_info: with none, the pool does not roll back.",
+        "look whether an AsyncEngine is used in more than one event loop; restart the instance to end them now.",
         dashboard=BOARD,
     )
 
@@ -108,6 +124,8 @@ def _gone() -> Alert:
         "warning",
         f"The pool keeps connections that the server has closed: {INSTANCE_TEXT}.",
         'Such connections: {{ $value | printf "%.0f" }}. The next use of each fails.',
+        "look whether the server restarted, or ends idle connections: idle_session_timeout, wait_timeout, a firewall.",
+        "set pool_pre_ping=True.",
         dashboard=BOARD,
     )
 

@@ -27,6 +27,9 @@ def _burn(burn: Burn) -> Alert:
         f"Callers wait too long for a connection, or get none: {POOL_TEXT}.",
         f"In the last {burn.long}, {{{{ $value | humanizePercentage }}}} of the acquires took over "
         f"{slow_ms} ms or failed; the objective is {BAD_SHARE_MAX:.1%}.",
+        "read the last report, in the application's log (logger pool_exporter.diagnosis) or on the exporter's page: "
+        "verdict, what holds the connections, what to do.",
+        "if there is none, see Slow or failed acquires and Opening a connection on the pool's board.",
         labels=(("window", burn.long),),
     )
 
@@ -41,6 +44,9 @@ def _connect_failing() -> Alert:
         "critical",
         f"No connection to the database can be opened for {POOL_TEXT}.",
         'In 5 minutes {{ $value | printf "%.0f" }} attempts have failed and none succeeded.',
+        "read the driver's message, in the report server_down or server_full of logger pool_exporter.diagnosis or in "
+        "the application's own log.",
+        "try it from the application's network: psql -h HOST -U USER -c 'select 1', or the client of your database.",
     )
 
 

@@ -18,6 +18,8 @@ def _frozen() -> Alert:
         "warning",
         f"Worker processes are frozen: {TARGET_TEXT}.",
         'There are {{ $value | printf "%.0f" }}; the sidecar still shows the connections that they hold.',
+        "open the sidecar's page, or run pool-exporter diagnose --dir DIR: the frozen processes and what they hold.",
+        "run py-spy dump --pid PID: a blocking call, native code that keeps the GIL, a stopped or throttled process.",
         dashboard=BOARD,
     )
 
@@ -30,6 +32,8 @@ def _crashed() -> Alert:
         "warning",
         f"Worker processes were killed while they used a connection: {TARGET_TEXT}.",
         'About {{ $value | printf "%.0f" }} in 15 minutes.',
+        "look at the container's last state and the kernel's log: out of memory?",
+        "look at the master process's log: a WORKER TIMEOUT of gunicorn is a kill, of a worker that was frozen before.",
         dashboard=BOARD,
         keep="15m",
     )
@@ -43,6 +47,8 @@ def _set_aside() -> Alert:
         "warning",
         f"Files of workers cannot be read: {TARGET_TEXT}.",
         'There are {{ $value | printf "%.0f" }}; their numbers are missing.',
+        "run pool-exporter dump: set_aside names each file and its fault.",
+        "for version, install the same version everywhere; for unreadable, give the sidecar the workers' group.",
         dashboard=BOARD,
     )
 
@@ -55,6 +61,8 @@ def _transport() -> Alert:
         "warning",
         f"Workers cannot write to the shared directory: {TARGET_TEXT}.",
         'About {{ $value | printf "%.0f" }} attempts failed in 15 minutes.',
+        "read the system's message in the application's log: no space, read-only, permission denied, too many files.",
+        "run df -h and df -i on the directory, in the application's container. No restart is needed afterwards.",
         dashboard=BOARD,
         keep="15m",
     )
@@ -68,6 +76,8 @@ def _dropped() -> Alert:
         "warning",
         f"Pools found no space in the shared directory: {TARGET_TEXT}.",
         'There are {{ $value | printf "%.0f" }}; their numbers are missing.',
+        "look whether the number grows: then the application makes engines in a loop.",
+        "make one engine for each process and database, or a larger volume for the directory.",
         dashboard=BOARD,
     )
 
@@ -81,6 +91,8 @@ def _compaction() -> Alert:
         f"Files of ended workers cannot be compacted: {TARGET_TEXT}.",
         'About {{ $value | printf "%.0f" }} attempts failed in 5 minutes. '
         "The files stay, and the shared directory fills up.",
+        "read the sidecar's log: the first failure has the system's message.",
+        "look whether its user may write to the directory, and whether the volume is full: df, df -i.",
         dashboard=BOARD,
     )
 
@@ -93,6 +105,8 @@ def _compaction_age() -> Alert:
         "warning",
         f"Files of ended workers were not compacted for long: {TARGET_TEXT}.",
         "The last success was {{ $value | humanizeDuration }} ago. The files stay, and the shared directory fills up.",
+        "look whether PoolExporterCompactionFails fires, which has the cause, and whether a sidecar runs.",
+        "look for a stopped process that holds the directory's lock: grep FLOCK /proc/locks.",
         dashboard=BOARD,
     )
 
@@ -107,6 +121,8 @@ def _pushes() -> Alert:
         "warning",
         f"Pushes to the OpenTelemetry collector fail: {TARGET_TEXT}.",
         'In 15 minutes about {{ $value | printf "%.0f" }} pushes failed and none arrived.',
+        "read the sidecar's log: it has the collector's answer, or the error.",
+        "look whether the collector runs, and whether a certificate, a token or the port has changed.",
         dashboard=BOARD,
     )
 

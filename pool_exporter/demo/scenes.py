@@ -25,6 +25,7 @@ UNLIMITED_CAPACITY = 10
 """Used as the capacity of a pool without a limit, which no number of clients exhausts."""
 
 CLIENTS_MAX = 200
+RESTARTS = 4
 SHORT_REPORT_SECONDS = 0.1
 SLOW_REPORT_SECONDS = 0.8
 
@@ -127,12 +128,12 @@ async def collect(_: Load) -> None:
 
 
 async def play_restart(stage: Stage, seconds: float) -> None:
-    """End all connections at the server, twice: pre-ping replaces the idle ones, and the used ones fail."""
+    """End all connections at the server again and again: pre-ping replaces the idle ones, and the used ones fail."""
     calls = stage.load.run(seconds, *FEW_CLIENTS, Clients(2, report(SHORT_REPORT_SECONDS)))
     playing = asyncio.ensure_future(calls)
     try:
-        for _ in range(2):
-            await asyncio.sleep(seconds / 3)
+        for _ in range(RESTARTS):
+            await asyncio.sleep(seconds / (RESTARTS + 1))
             await stage.end_connections()
         await playing
     finally:

@@ -23,6 +23,9 @@ WITHOUT_INSTANCE = ("fleet", "capacity")
 
 OWN_JOB = ("ALERTS",)
 
+PAGE = "http://${__data.fields.instance}/"
+"""The page of the exporter that a row of a table is about."""
+
 METRICS = (*POOL_METRICS, *EXPORTER_METRICS, *SERVER_METRICS)
 CLOSED = [metric.label for metric in METRICS if metric.label is not None]
 
@@ -112,9 +115,9 @@ def test_boards_lead_to_each_other(name: str) -> None:
 
 @EACH_BOARD
 def test_links_lead_to_boards(name: str) -> None:
-    """Each link in a panel names the uid of a generated board."""
+    """Each link in a panel names the uid of a generated board, or the page of the exporter of its row."""
     uids = {board["uid"] for board in BOARDS.values()}
-    for url in urls(BOARDS[name]["panels"]):
+    for url in {*urls(BOARDS[name]["panels"])} - {PAGE}:
         assert url.startswith("/d/")
         assert url.removeprefix("/d/").partition("?")[0] in uids
 
@@ -129,10 +132,11 @@ def urls(value: Any) -> list[str]:
 
 @EACH_BOARD
 def test_annotations(name: str) -> None:
-    """Restarts and firing alerts are marked on every graph, from the board's data source."""
+    """Restarts and firing alerts are marked on every graph, a pool's reports on its own, from the board's source."""
     found = BOARDS[name]["annotations"]["list"]
+    expected = ["Alerts", "Restarts", *(["Exhaustions"] if name == "pool" else [])]
 
-    assert ["Alerts", "Restarts"] == [annotation["name"] for annotation in found]
+    assert expected == [annotation["name"] for annotation in found]
     assert all(annotation["datasource"] == SOURCE and annotation["enable"] for annotation in found)
 
 
@@ -235,6 +239,68 @@ def test_selectors_follow_the_variables(panel: Panel) -> None:
         for name, matchers, _ in selectors(expression):
             chosen = {matcher.name for matcher in matchers}
             assert wanted <= chosen or name in OWN_JOB or "server_address" in chosen
+
+
+def titled(board: str, title: str) -> Panel:
+    """Return the first panel of a board that has this title."""
+    return next(panel for panel in panels() if (panel.board, panel.model["title"]) == (board, title))
+
+
+def in_row(board: str, title: str) -> list[Panel]:
+    """Return the panels of a board's row."""
+    models = BOARDS[board]["panels"]
+    starts = [place for place, model in enumerate(models) if model["type"] == "row"] + [len(models)]
+    first = next(place for place in starts if models[place]["title"] == title)
+    return [Panel(board, model) for model in models[first + 1 : starts[starts.index(first) + 1]]]
+
+
+def area(panel: Panel) -> int:
+    """Return the size of a panel."""
+    at = panel.model["gridPos"]
+    return int(at["w"] * at["h"])
+
+
+def test_holders_are_the_largest_panel() -> None:
+    """On a pool's board, who holds the connections is the largest panel, and the pages are beside it."""
+    largest = max((panel for panel in panels() if panel.board == "pool"), key=area)
+
+    assert ("Held by unit of work", "sum by (unit) (") == (largest.model["title"], largest.expressions[0][:15])
+    assert PAGE in urls(titled("pool", "Instances: open the page").model)
+
+
+def test_verdicts_are_those_of_the_reports() -> None:
+    """The row of verdicts has what the exporter counted; estimates take its place only where it counts none."""
+    exhausted, verdicts, *estimates = titled("pool", "Verdict").expressions
+    legends = [target["legendFormat"] for target in titled("pool", "Verdict").model["targets"]]
+
+    assert "sqlalchemy_pool_saturated_seconds_total" in exhausted
+    assert verdicts.startswith("sum by (verdict) (increase(sqlalchemy_pool_exhaustions_total{")
+    assert all(" unless on () increase(sqlalchemy_pool_exhaustions_total{" in estimate for estimate in estimates)
+    assert ["exhausted", "{{verdict}}", "more traffic", "longer uses", "not returned"] == legends
+
+
+def test_fleet_begins_with_alerts() -> None:
+    """The board of all pools has its alerts first, and then what is so now."""
+    rows = [model["title"] for model in BOARDS["fleet"]["panels"] if model["type"] == "row"]
+
+    assert ["Alerts", "Now", "Pools", "Over time"] == rows
+
+
+def test_what_is_titled_now_is_of_this_moment() -> None:
+    """Each query of the row `Now` is asked for one moment, and none depends on the time range of the board."""
+    boards = [name for name, board in BOARDS.items() if "Now" in [model["title"] for model in board["panels"]]]
+    targets = [target for name in boards for panel in in_row(name, "Now") for target in panel.model["targets"]]
+
+    assert {(True, False)} == {(target["instant"], "$__range" in target["expr"]) for target in targets}
+
+
+def test_pools_are_sorted_by_trouble() -> None:
+    """The pool with the most trouble is in the first row of the table; among equals the most exhausted one."""
+    (table,) = [found for found in in_row("fleet", "Pools") if found.model["type"] == "table"]
+
+    assert [("Trouble", True), ("Exhausted", True), ("Waiting", True)] == [
+        (column["displayName"], column["desc"]) for column in table.model["options"]["sortBy"]
+    ]
 
 
 def test_exemplars() -> None:

@@ -9,6 +9,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana import __main__ as generator
+from grafana.rules.model import NAME, documented
 from tests.dashboards.boards import BOARDS, ROOT
 
 
@@ -28,15 +29,49 @@ def test_nothing_is_left_over() -> None:
     assert set() == {path.name for path in (ROOT / "deploy" / "prometheus").glob("pool.*.yaml")} - generated
 
 
-def test_generator_writes_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://books.test/pools/", "https://books.test/pools/SQLAlchemyPoolTimeouts"),
+        ("https://books.test/NAME.html", "https://books.test/SQLAlchemyPoolTimeouts.html"),
+    ],
+    ids=["base", "pattern"],
+)
+def test_generator_writes_what_it_says(
+    url: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The command writes every file, with the address of the runbooks that it was given."""
     monkeypatch.setattr(generator, "ROOT", tmp_path)
-    monkeypatch.setattr(sys, "argv", ["grafana", "https://books.example.com"])
+    monkeypatch.setattr(sys, "argv", ["grafana", "--runbooks", url])
 
-    generator.main(*sys.argv[1:])
+    generator.main()
     assert (tmp_path / "grafana" / "dashboards" / "fleet.json").exists()
     alerts = (tmp_path / "deploy" / "prometheus" / "pool.alerts.yaml").read_text()
-    assert "https://books.example.com/SQLAlchemyPoolTimeouts.md" in alerts
+    assert f"runbook_url: {expected}\n" in alerts
+
+
+@pytest.mark.parametrize(
+    ("pyproject", "expected"),
+    [
+        ('[project]\nname = "x"\n', "/-/runbooks"),
+        ('[project.urls]\nSource = "https://a"\n[tool.x]\nDocumentation = "https://b"\n', "/-/runbooks"),
+        (
+            '[project.urls]\nSource = "https://a"\n\nDocumentation = "https://b/docs/"\n',
+            f"https://b/docs/runbooks/{NAME}.html",
+        ),
+    ],
+    ids=["no URLs", "no documentation", "documentation"],
+)
+def test_runbooks_are_where_the_documentation_is(pyproject: str, expected: str) -> None:
+    """Without an address, the runbooks are in the documentation of pyproject.toml; until it has a URL, on exporters."""
+    assert expected == documented(pyproject)
+
+
+def test_no_address_is_made_up() -> None:
+    """No generated file, and no runbook, has an address that exists nowhere."""
+    texts = [*generator.files().values(), *(path.read_text() for path in (ROOT / "docs" / "runbooks").glob("*.md"))]
+
+    assert not [text for text in texts if "example." in text]
 
 
 @pytest.mark.parametrize("name", BOARDS)

@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from grafana.promql import name as name_of
-from grafana.rules import ALERTS
+from grafana.rules import ALERTS, RUNBOOKS
 from grafana.rules.model import Alert
 from tests.dashboards.boards import BOARDS, ROOT, panels
 from tests.dashboards.expressions import kept_labels, parsed, selectors
 
 DIRECTORY = ROOT / "deploy" / "prometheus"
-RUNBOOKS = ROOT / "docs" / "runbooks"
+BOOKS = ROOT / "docs" / "runbooks"
 TESTS = {path.name: yaml.safe_load(path.read_text()) for path in sorted((DIRECTORY / "tests").glob("*.yaml"))}
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
 
@@ -67,7 +67,7 @@ def test_each_alert_is_seen_to_fire_and_not_to(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_runbook(name: str) -> None:
     """Each alert has a runbook with its meaning, its impact, the diagnosis and the mitigation."""
-    text = (RUNBOOKS / f"{name}.md").read_text()
+    text = (BOOKS / f"{name}.md").read_text()
     sections = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
 
     assert f"# {name}" == sections[0].strip()
@@ -87,25 +87,41 @@ def test_alert_leads_to_a_board_with_its_metrics(alert: Alert) -> None:
 
 def test_every_runbook_is_of_an_alert() -> None:
     """No runbook is left over, and those that a runbook links to exist."""
-    pages = {path.stem for path in RUNBOOKS.glob("*.md")}
+    pages = {path.stem for path in BOOKS.glob("*.md")}
 
     assert set(NAMES) == pages
-    for path in RUNBOOKS.glob("*.md"):
+    for path in BOOKS.glob("*.md"):
         assert set(re.findall(r"\]\((\w+)\.md\)", path.read_text())) <= pages
 
 
 @EACH_ALERT
 def test_alert_says_what_is_needed(alert: Any) -> None:
-    """It has a summary, a description, a runbook, a board and a severity."""
+    """It has a summary, a description with the first two steps, a runbook, a board and a severity."""
     (rule,) = [rule for rule in rules("alert") if (rule["alert"], rule["expr"]) == (alert.name, alert.expression)]
     notes = rule["annotations"]
 
-    assert {"summary", "description", "runbook_url", "dashboard"} == set(notes)
-    assert notes["runbook_url"].endswith(f"/docs/runbooks/{alert.name}.md")
+    assert {"summary", "description", "runbook_url", "dashboard"} == set(notes) - {"page"}
+    assert f"/-/runbooks/{alert.name}" == notes["runbook_url"]
+    assert re.search(r" First: \S.+[.?] Then: \S.+[.?]$", notes["description"])
     assert rule["labels"]["severity"] in ("critical", "warning", "info")
     assert "{{ $value" in notes["description"] or alert.name in ("PoolExporterDown", "SQLAlchemyServerNotSeen")
     assert "$value" not in notes["summary"]
     assert "$value" not in str(rule["labels"])
+
+
+@EACH_ALERT
+def test_alert_on_an_instance_leads_to_its_page(alert: Alert) -> None:
+    """An alert that keeps the label `instance` links to the page of that exporter; no other alert does."""
+    notes = alert.rule(RUNBOOKS)["annotations"]
+    page = "http://{{ $labels.instance }}/" if "instance" in result_labels(alert) else None
+
+    assert page == notes.get("page")
+
+
+def result_labels(alert: Alert) -> set[str]:
+    """Return the labels of the series that an alert's expression gives: those that its first aggregation keeps."""
+    first = re.search(r"by \(([^)]*)\)", alert.expression)
+    return set(first[1].split(", ")) if first else set()
 
 
 @EACH_ALERT

@@ -53,13 +53,20 @@ function frameOf(target, series) {
 function tableOf(panel, results) {
   const lines = new Map();
   const columns = [];
+  const given = results.filter(series => series.length).map(series => Object.keys(series[0].metric));
+  const common = (given[0] || []).filter(label => given.every(labels => labels.includes(label))).sort();
   panel.targets.forEach((target, n) => results[n].forEach(({metric, value}) => {
-    const key = JSON.stringify(metric);
-    const line = lines.get(key) || {...metric};
+    const key = JSON.stringify(common.map(label => metric[label]));
+    const line = {...lines.get(key), ...metric};
     line[panel.targets.length > 1 ? `Value #${target.refId}` : 'Value'] = Number(value[1]);
     lines.set(key, line);
     Object.keys(line).forEach(column => columns.includes(column) || columns.push(column));
   }));
+  const renamed = panel.transformations?.find(({id}) => id === 'organize')?.options?.renameByName || {};
+  const sorted = [...lines.values()].sort((a, b) => (panel.options?.sortBy || []).reduce((found, {displayName, desc}) => {
+    const column = Object.keys(renamed).find(name => renamed[name] === displayName);
+    return found || (desc ? -1 : 1) * ((a[column] ?? 0) - (b[column] ?? 0));
+  }, 0));
   const {excludeByName = {}, renameByName = {}, indexByName = {}} = panel.transformations?.find(({id}) => id === 'organize')?.options || {};
   const isValue = column => column.startsWith('Value');
   const place = column => indexByName[column] ?? (isValue(column) ? 1000 : 500) + columns.indexOf(column);
@@ -67,7 +74,7 @@ function tableOf(panel, results) {
   return createDataFrame({fields: shown.map(column => ({
     name: renameByName[column] || column,
     type: isValue(column) ? FieldType.number : FieldType.string,
-    values: [...lines.values()].map(line => line[column] ?? null),
+    values: sorted.map(line => line[column] ?? null),
     config: {},
   }))});
 }
@@ -201,12 +208,31 @@ class Guard extends React.Component {
   render() { return this.state.error ? <pre style={{color: 'red'}}>{String(this.state.error.stack).slice(0, 800)}</pre> : this.props.children; }
 }
 
-function Panel({panel, data}) {
+// The moments at which an annotation begins, as dashed lines over a graph of time.
+async function marksOf(board) {
+  const lists = await Promise.all(board.annotations.list.filter(({name}) => name === 'Exhaustions').map(async annotation => {
+    const series = await get('query_range', {query: fill(annotation.target.expr), start: FROM, end: TO, step: STEP});
+    return series.map(({metric, values}) => ({time: Number(values[0][0]), name: metric.verdict || annotation.name}));
+  }));
+  return lists.flat();
+}
+
+function Marks({marks, panel, width, height}) {
+  if (panel.type !== 'timeseries') return null;
+  const left = 46, right = width - left - 10;
+  return <svg width={width} height={height} style={{position: 'absolute', left: 0, top: 0, pointerEvents: 'none'}}>
+    {marks.map(({time, name}) => <line key={name + time} x1={left + (time - FROM) / (TO - FROM) * right} y1={6}
+      x2={left + (time - FROM) / (TO - FROM) * right} y2={height - 46} stroke={theme.visualization.getColorByName('orange')} strokeDasharray="4 3"/>)}
+  </svg>;
+}
+
+function Panel({panel, data, marks}) {
   const style = {position: 'absolute', left: GAP + panel.gridPos.x * COLUMN, top: 64 + panel.gridPos.y * LINE};
   if (panel.type === 'row') return <div style={{...style, color: theme.colors.text.primary, padding: '9px 4px', fontWeight: 500}}>⌄ {panel.title}</div>;
   return <div style={style}><PanelChrome title={panel.title} description={panel.description} padding={panel.type === 'table' ? 'none' : 'md'}
     width={panel.gridPos.w * COLUMN - GAP} height={panel.gridPos.h * LINE - GAP}>
-    {(width, height) => <Guard><Content {...{panel, data, width, height}}/></Guard>}
+    {(width, height) => <Guard><div style={{position: 'relative'}}><Content {...{panel, data, width, height}}/>
+      {panel.gridPos.w >= 12 ? <Marks {...{marks, panel, width, height}}/> : null}</div></Guard>}
   </PanelChrome></div>;
 }
 
@@ -221,6 +247,7 @@ function Head({board}) {
 
 async function main() {
   const board = await (await fetch(ask.get('board'))).json();
+  const marks = await marksOf(board);
   const items = await Promise.all(board.panels.map(async panel => {
     try {
       const results = await Promise.all((panel.targets || []).map(asked));
@@ -239,7 +266,7 @@ async function main() {
     <PanelContextProvider value={{eventsScope: 'page', eventBus: new EventBusSrv()}}>
       <div style={{position: 'relative', background: theme.colors.background.canvas, width: WIDTH + GAP, height}}>
         <Head board={board}/>
-        {items.map(([panel, data]) => <Panel key={panel.id} panel={panel} data={data}/>)}
+        {items.map(([panel, data]) => <Panel key={panel.id} panel={panel} data={data} marks={marks}/>)}
       </div>
     </PanelContextProvider></ThemeContext.Provider>);
   setTimeout(() => { window.__errors = errors; window.__done = true; }, 2000);

@@ -44,7 +44,7 @@ SERVICES = (
     Service("orders", "orders-1", ("--scene", "calm")),
     Service("orders", "orders-0", has_sidecar=True),
 )
-"""The service with the scenes is started last, so that they are recorded from their beginning."""
+"""The service with the scenes is started last, after Prometheus, so that they are recorded from their beginning."""
 
 
 def record(directory: Path, seconds: float) -> None:
@@ -53,11 +53,11 @@ def record(directory: Path, seconds: float) -> None:
     ports = _ports()
     with ExitStack() as stack:
         postgres = stack.enter_context(postgres_server(max_connections=40))
-        for service, port in zip(SERVICES, ports, strict=True):
-            stack.enter_context(_service(service, port, seconds, postgres.url("asyncpg"), directory))
         config = directory / "prometheus.yml"
         config.write_text(json.dumps(_config(ports)))
         stack.enter_context(prometheus(directory, free_port(), config))
+        for service, port in zip(SERVICES, ports, strict=True):
+            stack.enter_context(_service(service, port, seconds, postgres.url("asyncpg"), directory))
         start = time.time()
         _have_accidents(_workers(directory), seconds, f"http://127.0.0.1:{ports[0] - 1}")
         (directory / "time.json").write_text(json.dumps({"from": start, "to": time.time() - SETTLE_SECONDS}))

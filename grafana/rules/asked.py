@@ -1,0 +1,43 @@
+"""Numbers in an alert's text besides its value: queries that Prometheus evaluates when it sends the alert.
+
+No threshold may be here, and no name of a metric.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from grafana.promql import INSTANCE, JOB, POOL, name
+
+_QUOTED: Final = "%q"
+
+
+def at_pool(field: str, part: str = "") -> str:
+    """Return the selector of a metric's series of the alert's job and pool, for `asked`."""
+    return _selector(field, part, (JOB, POOL))
+
+
+def at_instance(field: str, part: str = "") -> str:
+    """Return the selector of a metric's series of the alert's job, instance and pool, for `asked`."""
+    return _selector(field, part, (JOB, INSTANCE, POOL))
+
+
+def asked(expression: str, form: str) -> str:
+    """Return the template of the first number that *expression* gives; of "unknown" where it gives none.
+
+    Args:
+        expression: A query with one selector of `at_pool` or `at_instance`.
+        form: The function of Prometheus' templates that formats the number.
+    """
+    before, labels, after = expression.split(_MARK)
+    query = f"{before}{after}".replace('"', '\\"')
+    arguments = " ".join(f"$labels.{label}" for label in labels.split(","))
+    number = f"{{{{ . | first | value | {form} }}}}"
+    return f'{{{{ with printf "{query}" {arguments} | query }}}}{number}{{{{ else }}}}unknown{{{{ end }}}}'
+
+
+_MARK: Final = "\0"
+
+
+def _selector(field: str, part: str, labels: Sequence[str]) -> str:
+    matchers = ",".join(f"{label}={_QUOTED}" for label in labels)
+    return f"{name(field, part)}{{{matchers}}}{_MARK}{','.join(labels)}{_MARK}"
