@@ -387,5 +387,5 @@ def test_the_pages_of_the_banner_are_there(tmp_path: Path) -> None:
     with running(tmp_path, "--scene", "calm") as demo:
         page, docs = demo.get("/"), demo.get("/docs")
 
-        assert (True, True) == ('>demo <' in page, "swagger" in docs)
+        assert (True, True) == (">demo <" in page, "swagger" in docs)
         demo.stop(signal.SIGTERM)

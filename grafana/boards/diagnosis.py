@@ -178,13 +178,14 @@ def _size() -> Panel:
 
 def _reports() -> Panel:
     card = Card(
-        "Reports of an exhausted pool",
-        "Reports per minute that callers waited in vain or that the server could not be reached, by verdict.",
-        "0.",
+        "Reports in 5 minutes",
+        "Reports of an exhausted pool, or of a server that cannot be reached, in the last 5 minutes, by verdict.",
+        "none.",
         "docs/reference/verdicts.md says what each verdict means and what to do; the log has the report.",
         width=8,
     )
-    return graph(card, Line(f"60 * {by(VERDICT, rate(REPORTS))}", f"{{{{{VERDICT}}}}}"), is_stacked=True)
+    reports = f"{by(VERDICT, increase(REPORTS, '5m'))} > 0"
+    return graph(card, Line(reports, f"{{{{{VERDICT}}}}}"), is_stacked=True)
 
 
 def _nested() -> Panel:

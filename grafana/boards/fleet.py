@@ -139,7 +139,7 @@ def _alerts() -> list[Panel]:
         "empty.",
         "begin with the critical ones; the notification has the first steps and a link to the runbook.",
         width=24,
-        height=6,
+        height=8,
     )
     firing = f'ALERTS{{alertname=~"{ALERTS}",job=~"$job|"}}'
     labels = ("alertname", "alertstate", "severity", JOB, POOL)

@@ -184,7 +184,7 @@ def test_the_pages_are_there(client: TestClient) -> None:
 
     paths = ("/docs", "/-/healthy", "/-/ready", "/", "/-/pools.json", "/-/runbooks/SQLAlchemyPoolTimeouts")
     assert [200] * len(paths) == [client.get(path).status_code for path in paths]
-    assert '>demo <' in page.text
+    assert ">demo <" in page.text
     assert 'db_client_connection_max{db_client_connection_pool_name="demo"' in metrics.text
     assert [404, 405] == [client.get("/nothing").status_code, client.delete("/users").status_code]
 

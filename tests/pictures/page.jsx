@@ -217,13 +217,18 @@ async function marksOf(board) {
   return lists.flat();
 }
 
-function Marks({marks, panel, width, height}) {
-  if (panel.type !== 'timeseries') return null;
-  const left = 46, right = width - left - 10;
-  return <svg width={width} height={height} style={{position: 'absolute', left: 0, top: 0, pointerEvents: 'none'}}>
-    {marks.map(({time, name}) => <line key={name + time} x1={left + (time - FROM) / (TO - FROM) * right} y1={6}
-      x2={left + (time - FROM) / (TO - FROM) * right} y2={height - 46} stroke={theme.visualization.getColorByName('orange')} strokeDasharray="4 3"/>)}
-  </svg>;
+function Marks({marks, panel, children}) {
+  const frame = React.useRef(null);
+  React.useEffect(() => {
+    const graph = panel.type === 'timeseries' && panel.gridPos.w >= 12 && frame.current.querySelector('.u-over');
+    for (const {time} of graph ? marks : []) {
+      const line = document.createElement('div');
+      const [left, color] = [100 * (time - FROM) / (TO - FROM), theme.visualization.getColorByName('orange')];
+      line.style.cssText = `position: absolute; top: 0; bottom: 0; left: ${left}%; border-left: 1px dashed ${color}`;
+      graph.append(line);
+    }
+  });
+  return <div ref={frame}>{children}</div>;
 }
 
 function Panel({panel, data, marks}) {
@@ -231,8 +236,7 @@ function Panel({panel, data, marks}) {
   if (panel.type === 'row') return <div style={{...style, color: theme.colors.text.primary, padding: '9px 4px', fontWeight: 500}}>⌄ {panel.title}</div>;
   return <div style={style}><PanelChrome title={panel.title} description={panel.description} padding={panel.type === 'table' ? 'none' : 'md'}
     width={panel.gridPos.w * COLUMN - GAP} height={panel.gridPos.h * LINE - GAP}>
-    {(width, height) => <Guard><div style={{position: 'relative'}}><Content {...{panel, data, width, height}}/>
-      {panel.gridPos.w >= 12 ? <Marks {...{marks, panel, width, height}}/> : null}</div></Guard>}
+    {(width, height) => <Guard><Marks {...{marks, panel}}><Content {...{panel, data, width, height}}/></Marks></Guard>}
   </PanelChrome></div>;
 }
 
