@@ -36,7 +36,8 @@ class Evidence:
         oldest_wait_seconds: How long the oldest waiter has waited, 0 without one.
         is_stuck: Whether nothing was granted for at least half of the wait; at the watchdog, between its two looks.
         seconds_since_timeout: Since the last timeout; infinite without one.
-        n_fresh: Holders that are not lost, do not execute, and are within the usual use time.
+        n_fresh: Holders that are not lost, do not execute, and are within the usual use time; all of them, if each one
+            would go on as soon as its event loop runs.
         n_lost: Holders that no code is left to return, older than 0.1 s.
         n_self: Holders that wait for this pool themselves, older than 0.1 s.
         n_db: Holders that execute in the database.

@@ -7,10 +7,10 @@ On a build without the GIL only what no other thread can change is read: the cal
 the event loop that runs in it. All other owners are `unknown`.
 """
 
-from asyncio import current_task
+from asyncio import Future, current_task
 from asyncio.events import _get_running_loop
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType, MappingProxyType, TracebackType
 from typing import Final, cast
 
@@ -43,12 +43,14 @@ class Standing:
             where there is none of the application.
         waits_for: The tasks that have not ended and for which it waits.
         frames: Its stack, innermost first, without the frames of this package.
+        is_ready: Whether it is a task that waits for nothing any more: it goes on when its event loop runs.
     """
 
     activity: str
     now: Frames = ()
     waits_for: tuple[AnyTask, ...] = ()
     frames: Frames = ()
+    is_ready: bool = False
 
 
 class Stacks:
@@ -123,7 +125,8 @@ class Stacks:
             return _standing(running_stack(frame) or self._in_greenlet(task, frame))
         del frame
         awaiting = Awaiting(coroutine)
-        return _standing(awaiting.frames, self._awaited(task, awaiting) if with_awaited else ())
+        standing = _standing(awaiting.frames, self._awaited(task, awaiting) if with_awaited else ())
+        return replace(standing, is_ready=_is_ready(task))
 
     def _awaited(self, task: AnyTask, awaiting: Awaiting) -> tuple[AnyTask, ...]:
         return self._counted(awaited_tasks(task, awaiting))
@@ -162,6 +165,11 @@ def _standing(stack: Frames, waits_for: tuple[AnyTask, ...] = ()) -> Standing:
         return Standing(UNKNOWN, frames=frames)
     activity, start = activity_of(frames)
     return Standing(activity, shown_frames(frames, start), waits_for, frames)
+
+
+def _is_ready(task: AnyTask) -> bool:
+    awaited: object = getattr(task, "_fut_waiter", task)  # A task of another class may have none.
+    return awaited is None or (isinstance(awaited, Future) and awaited is not task and awaited.done())
 
 
 def _thread_of_greenlet(greenlet: object) -> int:

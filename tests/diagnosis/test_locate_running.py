@@ -165,3 +165,21 @@ def test_task_that_looks_at_itself_in_a_greenlet(loop: str, tmp_path: Path) -> N
 
     assert ["look_at", "look_synchronously", "main"] == names(found.now)
     assert "greenlet_spawn" in names(found.frames)
+
+
+@LOOPS
+def test_task_that_waits_for_its_turn(loop: str) -> None:
+    """A task is ready once what it awaits has come, though its event loop has not run it yet."""
+
+    async def main() -> list[bool]:
+        event = asyncio.Event()
+        task = asyncio.create_task(event.wait())
+        seen = [(await look_inside(task)).is_ready]
+        await asyncio.sleep(0)
+        seen.append((await look_inside(task)).is_ready)
+        event.set()
+        seen.append((await look_inside(task)).is_ready)
+        await task
+        return seen
+
+    assert [True, False, True] == run(loop, main())

@@ -3,7 +3,7 @@
 The state of the pool is only read. What is read of the application is dropped before the function returns.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from math import ceil
@@ -154,8 +154,11 @@ def _flow(state: PoolState, waits: Waits, now: int) -> Flow:
     return state.flow.rates(now, window, state.slots, state.pending)
 
 
-def _fresh(pool: ExaminedPool, held: Iterable[Held], wait_seconds: float, usual_seconds: float) -> int:
+def _fresh(pool: ExaminedPool, held: Sequence[Held], wait_seconds: float, usual_seconds: float) -> int:
     """Return how many holders would return their connection by now, if only their thread or loop ran."""
+    # Where one caller after the other blocks the loop, no holder is young, but the loop has all of them to run.
+    if all(each.is_ready and not each.holder.is_lost for each in held):
+        return len(held)
     at_most = max(3 * usual_seconds, FRESH_SECONDS)
     return sum(
         not each.holder.is_lost

@@ -33,12 +33,14 @@ class Held:
         is_self: Whether it waits for this pool itself.
         is_nested: Whether its owner executes on a younger connection of this pool.
         waiters: The callers of this pool for which its owner waits.
+        is_ready: Whether it goes on as soon as its event loop runs.
     """
 
     holder: Holder
     is_self: bool = False
     is_nested: bool = False
     waiters: tuple[Waiter, ...] = ()
+    is_ready: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ class HolderRules:
             doing = replace(doing, activity=OWN_CODE)
         elif unit is not None and not unit.is_done:
             doing = self._with_unit(doing, unit, is_of_task=is_alive and not _is_thread(owner))
-        now = tuple(map(text_of, doing.now))
-        return Held(replace(holder, activity=doing.activity, now=now), doing.is_self, is_nested, doing.waiters)
+        holder = replace(holder, activity=doing.activity, now=tuple(map(text_of, doing.now)))
+        return Held(holder, doing.is_self, is_nested, doing.waiters, doing.is_ready)
 
     def _is_lost(self, connection: Connection, unit: Unit | None, owner: object, seconds: float) -> bool:
         if self.is_orphan(connection):

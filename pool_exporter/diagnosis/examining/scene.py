@@ -25,7 +25,6 @@ _AWAITED_MAX: Final = 4
 _WORKER_CALL: Final = "run_sync_in_worker_thread"
 """anyio's function in which a task waits for its worker thread."""
 _WORKER_CALL_DEPTH: Final = 12
-_CHAINS_MAX: Final = 4
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Doing:
         is_self: Whether it, or a task that it waits for, waits for this pool.
         is_in_thread: Whether one of its tasks waits for a worker thread.
         waiters: The callers of this pool for which it waits, or which it is.
+        is_ready: Whether one of its tasks waits for nothing but its turn in the event loop.
     """
 
     activity: str = UNKNOWN
@@ -45,6 +45,7 @@ class Doing:
     is_self: bool = False
     is_in_thread: bool = False
     waiters: tuple[Waiter, ...] = ()
+    is_ready: bool = False
 
 
 class Scene:
@@ -91,7 +92,7 @@ class Scene:
         standing, waiter = self.stacks.of(owner, with_awaited=with_awaited), self.waiter_of(owner)
         if waiter is not None:
             return Doing(WAITING_FOR_POOL, standing.now, is_self=True, waiters=(waiter,))
-        found = Doing(standing.activity, standing.now)
+        found = Doing(standing.activity, standing.now, is_ready=standing.is_ready)
         if found.activity != OWN_CODE or depth >= _AWAITED_MAX:
             return found
         for task in standing.waits_for:
@@ -103,15 +104,16 @@ class Scene:
 
     def doing_of_unit(self, unit: Unit) -> Doing | None:
         """Return what the tasks of a unit do; None if it has none that has not ended."""
-        found, in_thread, chains = [], False, list[Frames]()
-        for standing in self._standings(unit):
-            found.append(standing.activity)
-            in_thread |= any(code.co_name == _WORKER_CALL for code, _ in standing.frames[:_WORKER_CALL_DEPTH])
-            chains.append(standing.now)
-        if not found:
+        standings = self._standings(unit)
+        if not standings:
             return None
-        busy = [activity for activity in found if activity not in (OWN_CODE, UNKNOWN)]
-        return Doing((busy or [OWN_CODE])[-1], _best(chains[::-1]), is_in_thread=in_thread)
+        busy = [each.activity for each in standings if each.activity not in (OWN_CODE, UNKNOWN)]
+        return Doing(
+            (busy or [OWN_CODE])[-1],
+            _best([each.now for each in reversed(standings)]),
+            is_in_thread=any(map(_is_in_thread, standings)),
+            is_ready=any(each.is_ready for each in standings),
+        )
 
     def _standings(self, unit: Unit) -> list[Standing]:
         """Return what each task of a unit does: the task in which it began before those that it will wait for."""
@@ -130,9 +132,14 @@ def _owned(things: Iterable[_Owned]) -> Iterator[tuple[object, _Owned]]:
             yield owner, each
 
 
+def _is_in_thread(standing: Standing) -> bool:
+    return any(code.co_name == _WORKER_CALL for code, _ in standing.frames[:_WORKER_CALL_DEPTH])
+
+
 def _with_awaited(waiting: Doing, awaited: Doing) -> Doing:
     """Return what a task does that waits for another one."""
     now = awaited.now or waiting.now
+    waiting = replace(waiting, is_ready=waiting.is_ready or awaited.is_ready)
     if awaited.is_self:
         return Doing(WAITING_FOR_POOL, now, is_self=True, waiters=awaited.waiters)
     if awaited.activity not in (UNKNOWN, OWN_CODE):

@@ -1,10 +1,12 @@
 """A synchronous pool that an event loop waits for, and one that the worker threads of anyio wait for."""
 
 import asyncio
+import time
 
 import anyio.to_thread
 from sqlalchemy import Connection, Engine
 
+from pool_exporter.diagnosis.examining.examine import FRESH_SECONDS
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.runtime.monitor import Monitor
 from tests.fixtures.deadlines import eventually
@@ -40,6 +42,27 @@ def test_loop_waits(trial: Trial, engine: Engine, monitor: Monitor, how: str) ->
 
 
 @cell("loop_waits", "sync cure", follows="call the synchronous code in a thread: asyncio.to_thread")
+def test_loop_waits_for_long(trial: Trial, engine: Engine, monitor: Monitor) -> None:
+    """Where callers block the loop one after the other, no holder is young any more: the loop has not run them."""
+
+    async def holds_for_long() -> None:
+        with engine.connect():
+            deadline = time.monotonic() + 2 * FRESH_SECONDS
+            while time.monotonic() < deadline:  # noqa: ASYNC110  # the task is always one that the loop runs next
+                await asyncio.sleep(0)
+
+    async def asks_late() -> None:
+        await asyncio.sleep(1.5 * FRESH_SECONDS)
+        await uses_on_loop(engine)
+
+    async def main() -> None:
+        await asyncio.gather(trial.caller(asks_late()), *(holds_for_long() for _ in range(SIZE)))
+
+    asyncio.run(main())
+
+    assert "loop_waits" == monitor.diagnoses[0].verdict
+
+
 def test_loop_waits_cured(trial: Trial, engine: Engine, monitor: Monitor) -> None:
     """In threads the same work gives no report."""
 
