@@ -154,7 +154,7 @@ def peak(directory: Path, pools: int, workers: int) -> float:
     directory.mkdir()
     made = [WorkerFiles(directory, "1") for _ in range(workers)]
     for worker, number in product(made, range(pools)):
-        identity = PoolIdentity(f"pool-{number:05}", "postgresql", "orders", "db.example.org", "5432", "checkout")
+        identity = PoolIdentity(f"pool-{number:05}", "postgresql", "orders", "db.example.com", "5432", "checkout")
         slots = worker.allocate(identity, PoolConfig(15, 5, {}))
         assert slots is not None
         for slot in range(layout.WAIT, layout.CHECKOUT_TIMES):

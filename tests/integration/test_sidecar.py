@@ -418,7 +418,7 @@ def test_prometheus_scrapes_it(directory: Path, authority: Authority, server: Pa
     file = web_config(
         directory,
         f"tls_server_config: {{cert_file: {server.cert}, key_file: {server.key}, client_ca_file: {authority.cert},"
-        " client_auth_type: RequireAndVerifyClientCert, client_allowed_sans: ['spiffe://example.org/scraper']}\n"
+        " client_auth_type: RequireAndVerifyClientCert, client_allowed_sans: ['spiffe://example.com/scraper']}\n"
         f"basic_auth_users: {{alice: {HASH}}}\n",
     )
     scrape = {

@@ -243,7 +243,7 @@ def test_without_authority_the_systems_are_trusted(config: TlsConfig, authority:
     assert [False, True] == [refused(changed, client(authority, each)) for each in (None, authority.client())]
 
 
-@pytest.mark.parametrize("name", ["scraper.example", "scraper@example.org", "::1", "spiffe://example.org/scraper"])
+@pytest.mark.parametrize("name", ["scraper.example", "scraper@example.com", "::1", "spiffe://example.com/scraper"])
 def test_allowed_name(verifying: TlsConfig, authority: Authority, name: str) -> None:
     """Any alternative name of the subject can be the allowed one, written as Go writes it."""
     shown, _ = met(verifying, client(authority, authority.client()))
