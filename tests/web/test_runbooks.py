@@ -69,6 +69,18 @@ def test_code_keeps_its_lines() -> None:
     assert "<pre>one\n\ntwo</pre>\n<p>End.</p>" in page
 
 
+def test_wheel_and_image_take_the_runbooks() -> None:
+    """What is built has a copy of the folder where this module looks for it: the wheel, its source, and the image."""
+    root = FILES.parents[1]
+    project, image, context = ((root / name).read_text() for name in ("pyproject.toml", "Dockerfile", ".dockerignore"))
+
+    assert '"docs/runbooks" = "pool_exporter/runbooks"' in project
+    assert '"/docs/runbooks"' in project
+    assert "COPY docs/runbooks ./docs/runbooks\n" in image
+    assert "!docs/runbooks\n" in context
+    assert runbooks._DIRECTORIES == (root / "pool_exporter" / "runbooks", FILES)
+
+
 def test_runbook_takes_no_snapshot() -> None:
     """It is read while a snapshot is stuck, too, and another method than GET and HEAD is refused."""
     path = "/-/runbooks/PoolExporterDown"
