@@ -14,6 +14,8 @@ RUN python -m venv /opt/build && /opt/build/bin/pip install --require-hashes --r
 COPY pyproject.toml README.md LICENSE ./
 COPY pool_exporter ./pool_exporter
 COPY docs/runbooks ./docs/runbooks
+COPY grafana/dashboards ./grafana/dashboards
+COPY deploy/prometheus ./deploy/prometheus
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --no-binary=:none: --wheel-dir /wheels .
 
 # Compiled here, because the file system is read-only at run time: the program starts in half of the time.

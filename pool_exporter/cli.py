@@ -19,7 +19,7 @@ from typing_extensions import override
 
 import pool_exporter
 from pool_exporter.arguments import AllSettings, problems_of
-from pool_exporter.commands import advise, check, demo, dump, healthcheck, serve
+from pool_exporter.commands import advise, check, dashboards, demo, dump, healthcheck, serve
 from pool_exporter.environment import Environment, process_environ
 from pool_exporter.errors import PoolExporterError
 
@@ -131,4 +131,5 @@ COMMANDS = (
     Command(dump.NAME, dump.HELP, dump.add_arguments, dump.prepare),
     Command(check.NAME, check.HELP, check.add_arguments, check.prepare),
     Command(advise.NAME, advise.HELP, advise.add_arguments, advise.prepare),
+    Command(dashboards.NAME, dashboards.HELP, dashboards.add_arguments, dashboards.prepare),
 )
