@@ -5,13 +5,14 @@
 #   make unit    run the tests that start no server, no program and no minutes of load
 #   make check   run everything that CI runs: test, the unit tests on SQLAlchemy 2.0 and on every other Python
 #                that is found, ruff, mypy, docs and two minutes of soak
-#   make slow    run what takes longer: conformance, ten minutes of soak, fuzz, reports, and all tests on SQLAlchemy 2.0
+#   make slow    run what takes longer: conformance, reports, ten minutes of soak, fuzz, and all tests on SQLAlchemy 2.0
 #                and on every other Python
 #   make dashboards  write Grafana's boards and Prometheus' rules again; RUNBOOKS=https://… is where the runbooks are
 #   make docs    build the documentation as a site in build/site; a broken link is an error
 #   make image   build and run the container images without a Docker engine, as root on Debian, in /tmp/pool-exporter-image
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
-#   make soak    kill workers and sidecars of real services for minutes, scrape all along, and compare with the truth
+#   make soak    kill workers and sidecars of real services for minutes, scrape all along, and compare with the truth;
+#                SOAK_SECONDS=1800 SOAK_BUSY_LOOPS=2 is half an hour beside two busy processes
 #   make fuzz    read worker files with anything in them, a hundred times as many as the tests do
 #   make reports  replay situations from public bug reports on the servers that have them: gunicorn, uWSGI, Celery, gevent, …
 #   make conformance  run the tests of SQLAlchemy's engines, events and asyncio, and those of seven other projects, bare and
@@ -24,6 +25,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 SOAK_SECONDS ?= 600
+SOAK_BUSY_LOOPS ?= 0
 FUZZ_FACTOR ?= 100
 
 VENV_SA20 := $(VENV)-sa20
@@ -82,7 +84,7 @@ check:
 	$(MAKE) soak SOAK_SECONDS=120
 
 slow: export SHORT_LIVED_WORKERS = 10000
-slow: conformance soak fuzz reports test-sa20 test-pythons
+slow: conformance reports soak fuzz test-sa20 test-pythons  # After reports, which installs it, soak has uWSGI too.
 
 dashboards: $(VENV)/.installed-dashboards
 	$(VENV)/bin/python -m grafana $(if $(RUNBOOKS),--runbooks $(RUNBOOKS))
@@ -99,7 +101,7 @@ bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench
 	$(VENV)/bin/python -m tests.bench.sizing --output docs/benchmarks-sizing.md
 
 soak: $(VENV)/.installed-test
-	SOAK_SECONDS=$(SOAK_SECONDS) $(VENV)/bin/pytest tests/soak --log-cli-level=INFO $(ARGS)
+	SOAK_SECONDS=$(SOAK_SECONDS) SOAK_BUSY_LOOPS=$(SOAK_BUSY_LOOPS) $(VENV)/bin/pytest tests/soak --log-cli-level=INFO $(ARGS)
 
 fuzz: $(VENV)/.installed-test
 	FUZZ_FACTOR=$(FUZZ_FACTOR) $(VENV)/bin/pytest --timeout 0 tests/property/test_any_file.py $(ARGS)

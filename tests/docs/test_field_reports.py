@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT
+from tests.integration.reports.diagnoses import DIAGNOSIS_ROWS
 from tests.integration.reports.engines import ENGINE_ROWS
 from tests.integration.reports.exporters import EXPORTER_ROWS
 from tests.integration.reports.page import PAGE, page
 from tests.integration.reports.row import HERE, Row
 
-ROWS = (*ENGINE_ROWS, *EXPORTER_ROWS)
+ROWS = (*ENGINE_ROWS, *EXPORTER_ROWS, *DIAGNOSIS_ROWS)
 
 
 def functions(path: Path) -> set[str]:
@@ -28,7 +29,9 @@ def test_page_is_up_to_date() -> None:
 
 def test_every_number_is_there_once() -> None:
     """The rows are numbered from 1 in each table."""
-    assert [f"A{n}" for n in range(1, 39)] + [f"B{n}" for n in range(1, 39)] == [row.id for row in ROWS]
+    numbers = [f"{table}{n}" for table, rows in (("A", 38), ("B", 38), ("C", 6)) for n in range(1, rows + 1)]
+
+    assert numbers == [row.id for row in ROWS]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
@@ -41,7 +44,7 @@ def test_named_tests_exist(row: Row) -> None:
 
 
 def test_every_replay_is_in_a_row() -> None:
-    """No test of the folder is missing in the tables; the third one is all of test_compare.py."""
+    """No test of the folder is missing in the tables; the last one is all of test_compare.py."""
     named = {name for row in ROWS for name in row.tests if name.startswith(f"{HERE}/")}
     there = {
         f"{HERE}/{path.name}::{name}"

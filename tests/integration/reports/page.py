@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.docs.pages import DOCS
 from tests.integration.reports.compare import READINGS, SITUATIONS
+from tests.integration.reports.diagnoses import DIAGNOSIS_ROWS
 from tests.integration.reports.engines import ENGINE_ROWS
 from tests.integration.reports.exporters import EXPORTER_ROWS
 from tests.integration.reports.row import Row
@@ -86,11 +87,13 @@ def summary(rows: Iterable[Row]) -> str:
 def page() -> str:
     """Return the text of the page."""
     parts = [
-        HEAD + "\n" + summary((*ENGINE_ROWS, *EXPORTER_ROWS)),
+        HEAD + "\n" + summary((*ENGINE_ROWS, *EXPORTER_ROWS, *DIAGNOSIS_ROWS)),
         "## Applications on SQLAlchemy",
         _table(ENGINE_ROWS),
         "## Exporters, servers and workers",
         _table(EXPORTER_ROWS),
+        "## Faulty services and what their logs say",
+        _table(DIAGNOSIS_ROWS),
         "## The same situations in other tools",
         COMPARED + "\n" + compared(),
     ]

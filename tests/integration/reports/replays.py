@@ -5,12 +5,13 @@ from typing import Final, TypeVar
 
 import pytest
 
+from tests.integration.reports.diagnoses import DIAGNOSIS_ROWS
 from tests.integration.reports.engines import ENGINE_ROWS
 from tests.integration.reports.exporters import EXPORTER_ROWS
 
 F = TypeVar("F", bound=Callable[..., object])
 
-ROWS: Final = {row.id: row for row in (*ENGINE_ROWS, *EXPORTER_ROWS)}
+ROWS: Final = {row.id: row for row in (*ENGINE_ROWS, *EXPORTER_ROWS, *DIAGNOSIS_ROWS)}
 
 
 def replay(number: str, *, is_right: bool = False) -> Callable[[F], F]:
