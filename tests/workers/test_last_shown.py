@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import Mapping
 from fcntl import LOCK_EX, flock
 from pathlib import Path
@@ -33,7 +34,7 @@ def times(ns_by_unit: Mapping[str, int], *integrals: float) -> ShownTimes:
 
 def pools(directory: Path) -> dict[PoolIdentity, ShownTimes]:
     """Return what a reader that begins finds."""
-    return read_pools_shown(directory, is_first=True)
+    return read_pools_shown(directory)
 
 
 def test_latest_time_of_each_file_is_kept(tmp_path: Path) -> None:
@@ -64,6 +65,18 @@ def test_anything_else_is_ignored(tmp_path: Path) -> None:
     note_shown(tmp_path, {ONE: 1}, frozenset({ONE}))
 
     assert [{}, {}, {}] == [empty, garbage, read_last_shown(tmp_path)]
+
+
+def test_file_that_another_reader_has_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    """A reader that the scheduler has interrupted while it wrote costs the other one's note not."""
+    holder = os.open(tmp_path / POOLS, os.O_RDWR | os.O_CREAT)
+    flock(holder, LOCK_EX)
+    other = threading.Timer(0.02, lambda: os.close(holder))
+    other.start()
+    note_pools_shown(tmp_path, {ORDERS: times({})}, [])
+    other.join()
+
+    assert {ORDERS: times({})} == pools(tmp_path)
 
 
 def test_locked_file_is_not_waited_for(tmp_path: Path) -> None:
