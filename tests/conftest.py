@@ -21,6 +21,7 @@ from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.registry import registry
 from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.fixtures.programs import require
+from tests.patience import waiting
 
 pytest_plugins = ["tests.time_limits", "tests.second_run", "tests.left_processes"]
 
@@ -111,6 +112,13 @@ def _no_program_in_a_command() -> Iterator[None]:
             code_origin, "_is_program_in_command", lambda: sys.modules["__main__"] is not main and is_program()
         )
         code_origin.ORIGINS.clear()
+        yield
+
+
+@pytest.fixture(name="_patient_hooks", scope="session", autouse=True)
+def _patient_hooks() -> Iterator[None]:
+    """Let hooks wait for the worker file and for locks for as long as a busy machine may need."""
+    with waiting(30.0):
         yield
 
 

@@ -13,7 +13,6 @@ a return is complete, or before the record of a detached connection can be check
 """
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
 from types import FunctionType
@@ -21,6 +20,7 @@ from typing import Any, Final, TypeAlias
 
 from sqlalchemy.pool import Pool
 
+from pool_exporter.hooks.callers.bounded_lock import BoundedLock
 from pool_exporter.hooks.pool_binding import ATTRIBUTE
 from pool_exporter.hooks.sqlalchemy_private import RECORD, definer, replaced_methods
 
@@ -98,13 +98,14 @@ class PatchSet:
         self._patches: list[MethodPatch] = []
         #: Removed patches that another library's replacement still calls.
         self._shadowed: list[MethodPatch] = []
-        #: Held while methods are replaced; its holder waits for nothing. Reentrant: a finalizer may remove patches.
-        self.lock = threading.RLock()
+        #: Held while methods are replaced. Reentrant: a finalizer may remove patches. A hook takes it by `taken_soon`
+        #: before it calls `open()` or `remove()`.
+        self.lock = BoundedLock()
         self._has_warned = False
 
     def open(self, pool_class: type[Pool], factories: PatchFactories) -> MethodPatch:
         """Replace every method of *pool_class* that is not replaced yet, and return the patch of its `connect`."""
-        with self.lock:
+        with self.lock.lock:
             self._drop_uncovered()
             self.mend()
             for carrier in _CARRIERS:
@@ -116,7 +117,7 @@ class PatchSet:
 
     def mend(self) -> None:
         """Replace again what another library has put back over the patches; the first time, log a WARNING."""
-        with self.lock:
+        with self.lock.lock:
             earlier = [*self._shadowed, *(patch for patch in self._patches if patch.is_shadowed)]
             dropped = [patch for patch in self._patches if patch.is_dropped(earlier)]
             for patch in dropped:
@@ -131,7 +132,7 @@ class PatchSet:
 
     def remove(self) -> None:
         """Put back every method that can be put back."""
-        with self.lock:
+        with self.lock.lock:
             while self._patches:
                 patch = self._patches.pop()
                 if not patch.remove():

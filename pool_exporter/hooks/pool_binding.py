@@ -1,11 +1,14 @@
 """The attribute that an instrumented pool carries, and the types through which the hooks see SQLAlchemy's objects.
 
-Only declarations belong here: no decision, no counting, no import of SQLAlchemy's private modules.
+Only declarations, and what handles the attribute and weak references to pools, belong here: no decision, no counting,
+no import of SQLAlchemy's private modules.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Final, Protocol
+from weakref import ref
 
 from sqlalchemy.pool import Pool
 
@@ -109,3 +112,22 @@ class PoolBinding:
 def binding_of(pool: Pool) -> PoolBinding | None:
     """Return the pool's binding; None if it is not instrumented."""
     return getattr(pool, ATTRIBUTE, None)
+
+
+def unset(carrier: object) -> None:
+    """Remove the attribute from a pool or record, if it has one."""
+    with suppress(AttributeError):
+        delattr(carrier, ATTRIBUTE)
+
+
+def alive(references: list[ref[Pool]]) -> list[Pool]:
+    """Return the pools that are alive."""
+    return [pool for reference in references.copy() if (pool := reference()) is not None]
+
+
+def drop_dead(references: list[ref[Pool]], pool: Pool | None = None) -> None:
+    """Remove pools that are gone, and *pool*, from the list itself: another thread may append to it meanwhile."""
+    for each in references.copy():
+        if each() in (None, pool):
+            with suppress(ValueError):
+                references.remove(each)

@@ -10,9 +10,7 @@ Nothing here holds a strong reference to an engine, pool, record, driver's conne
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from threading import RLock
 from types import FrameType
 from weakref import ref
 
@@ -21,6 +19,7 @@ from sqlalchemy.pool import Pool
 from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks import checkout_patches
 from pool_exporter.hooks.call_stack import close_reason, invalidation_reason, is_dispose
+from pool_exporter.hooks.callers.bounded_lock import BoundedLock
 from pool_exporter.hooks.checkout_owner import up_to_date
 from pool_exporter.hooks.checkout_patches import patch_instance_connect, restore_instance_connect
 from pool_exporter.hooks.corrections import catch_up, correct, count_orphans, is_abandoned, records_closed_unseen
@@ -28,7 +27,17 @@ from pool_exporter.hooks.drift_check import Drift
 from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES, mend_patches
 from pool_exporter.hooks.method_patches import PatchSet, patches
 from pool_exporter.hooks.open_records import open_records
-from pool_exporter.hooks.pool_binding import ATTRIBUTE, Hooks, PoolBinding, Proxied, Record, binding_of
+from pool_exporter.hooks.pool_binding import (
+    ATTRIBUTE,
+    Hooks,
+    PoolBinding,
+    Proxied,
+    Record,
+    alive,
+    binding_of,
+    drop_dead,
+    unset,
+)
 from pool_exporter.hooks.server_pids import server_pid_of
 from pool_exporter.hooks.sqlalchemy_private import has_terminate, is_async, is_failed_ping, limit_of, pool_of, record_of
 from pool_exporter.state.checkout_details import write_server_pid
@@ -52,7 +61,8 @@ class PoolHooks:
         self.opening_records: set[int] = set()
         self.drift = Drift()
         self._is_removed = False
-        self._lock = RLock()
+        #: Held while a pool becomes the current one, and during `remove()`.
+        self._lock = BoundedLock()
 
     # Installing and removing.
 
@@ -69,20 +79,20 @@ class PoolHooks:
 
     def remove(self) -> None:
         """Remove the attributes from the pools and their records, and stop tracking."""
-        with self._lock:
+        with self._lock.lock:
             self._is_removed = True
-            for pool in [*self.pools(), *_alive(self._successors)]:
+            for pool in [*self.pools(), *alive(self._successors)]:
                 binding = binding_of(pool)
                 if binding is not None and binding.hooks is self:
                     restore_instance_connect(pool, binding)
-                    _unset(pool)
+                    unset(pool)
         self._forget_connections(self.state)
 
     def restart_after_fork(self, state: PoolState) -> None:
         """Drop every connection without counting it and go on with *state*, in a forked child."""
-        self._lock = RLock()  # In the child, a thread that does not exist may hold the old one.
+        self._lock = BoundedLock()  # In the child, a thread that does not exist may hold the old one.
         parents, self.state = self.state, state
-        for pool in [*self.pools(), *_alive(self._successors)]:
+        for pool in [*self.pools(), *alive(self._successors)]:
             binding = binding_of(pool)
             if binding is not None and binding.hooks is self:
                 binding.state = state
@@ -93,7 +103,7 @@ class PoolHooks:
 
     def pools(self) -> list[Pool]:
         """Return the pools that have served callers and are alive, the current one last."""
-        return _alive(self._pools)
+        return alive(self._pools)
 
     def adopt(self, record: Record) -> Connection:
         """Track a connection that was opened before its pool was instrumented."""
@@ -111,7 +121,7 @@ class PoolHooks:
         for connection in connections:
             record = connection.record()
             if getattr(record, ATTRIBUTE, None) is connection:
-                _unset(record)
+                unset(record)
 
     def _track(self, record: Record, connection: Connection, opened: int = 0) -> Connection:
         connection.record = ref(record)
@@ -136,22 +146,24 @@ class PoolHooks:
     @guarded
     def pool_recreated(self, pool: Pool, caller: FrameType) -> None:
         """Instrument the pool that `recreate()` made: at once for `dispose()`, else at its first checkout."""
-        with self._lock:
-            if not self._is_removed and hooks_of(pool) is None:
-                self._bind(pool)
-                self._successors = [*filter(_is_alive, self._successors), ref(pool)]
+        if hooks_of(pool) is None:  # Without the lock: there is no later occasion.
+            drop_dead(self._successors)
+            self._successors.append(ref(pool))
+            self._bind(pool)
+            if self._is_removed:  # Asked last: `remove()` may have looked before the pool was bound.
+                unset(pool)
         if is_dispose(caller):
             self.activate_recreated_pool(pool)
 
     @guarded
     def activate_recreated_pool(self, pool: Pool) -> None:
-        """Make *pool* the current one, unless it is that already."""
-        with self._lock:
+        """Make *pool* the current one, unless it is that; where a lock is held, its next `connect()` tries again."""
+        with self._lock.taken_soon() as is_taken, self._patches.lock.taken_soon() as are_patches_taken:
             binding = binding_of(pool)
-            if binding is not None and binding.patch is None:
+            if is_taken and are_patches_taken and binding is not None and binding.patch is None:
                 self.state.replaced(limit_of(pool))
-                self._pools = [*filter(_is_alive, self._pools), ref(pool)]
-                self._successors = [each for each in self._successors if each() not in (None, pool)]
+                self._pools = [*map(ref, self.pools()), ref(pool)]
+                drop_dead(self._successors, pool)
                 binding.patch = self._patches.open(type(pool), PATCH_FACTORIES)
 
     # The life of a connection, in order.
@@ -231,7 +243,7 @@ class PoolHooks:
             # The garbage collector detached it and its driver cannot close it here: no further event will come.
             self._close_detached(connection.identity, "discarded")
         if getattr(record, ATTRIBUTE, None) is connection:
-            _unset(record)
+            unset(record)
 
     @guarded
     def detached_closed(self, dbapi_connection: object) -> None:
@@ -267,7 +279,7 @@ class PoolHooks:
             if is_abandoned(connection):
                 self._close_detached(connection.identity, "discarded")
         orphans = count_orphans(self.state, [connection for connection in connections if connection.is_used])
-        current = next(reversed([*self.pools(), *_alive(self._successors)]), None)
+        current = next(reversed([*self.pools(), *alive(self._successors)]), None)
         drift = self.drift.read(self.state, current, len(self.opening_records), is_closing=bool(self._closing))
         self.state.set_refreshed(orphans, max(0, drift))
         self.state.set_lost_places(max(0, -drift))
@@ -277,19 +289,6 @@ def hooks_of(pool: Pool) -> Hooks | None:
     """Return the hooks of *pool*; None if it is not instrumented."""
     binding = binding_of(pool)
     return None if binding is None else binding.hooks
-
-
-def _unset(carrier: object) -> None:
-    with suppress(AttributeError):
-        delattr(carrier, ATTRIBUTE)
-
-
-def _is_alive(reference: Callable[[], object]) -> bool:
-    return reference() is not None
-
-
-def _alive(references: list[ref[Pool]]) -> list[Pool]:
-    return [pool for reference in list(references) if (pool := reference()) is not None]
 
 
 @guarded

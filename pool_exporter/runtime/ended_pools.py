@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
+from pool_exporter.hooks.callers.bounded_lock import BoundedLock
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
-from pool_exporter.runtime.bounded_lock import BoundedLock
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor, ended_pool
 from pool_exporter.runtime.watchdog.unexamined_monitor import UnexaminedMonitor
@@ -74,13 +74,14 @@ class EndedPools:
         self._collected.append((monitor, time.monotonic_ns()))
 
     @contextmanager
-    def serialized(self) -> Iterator[None]:
+    def serialized(self) -> Iterator[bool]:
         """Keep other threads from taking counters over, so that a page has either the ended pool or the next one.
 
-        It waits for a limited time, as bounded_lock.py explains, and then goes on without the lock.
+        It waits for a moment, as bounded_lock.py explains, and then goes on without the lock: then a page may lack a
+        pool, or have it twice, and the counters still go to one place only. Yields whether it has the lock.
         """
-        with self._lock.taken_soon():
-            yield
+        with self._lock.taken_soon() as is_taken:
+            yield is_taken
 
     def monitors(self) -> list[Monitor]:
         """Return the monitors of the ended pools that no other pool has gone on with."""
@@ -107,16 +108,17 @@ class EndedPools:
     def move(self, keep: Callable[[PoolIdentity, Counted], bool]) -> None:
         """Move the counters of the ended pools to a place that has *keep*, until it returns False: they stay here."""
         self._end_collected()
-        for identity, monitor in list(self._kept.items()):
-            if not keep(identity, _only_counters(monitor)):
+        for identity in list(self._kept):
+            monitor = self._kept.pop(identity, None)  # At once: another thread may take it, without the lock.
+            if monitor is not None and not keep(identity, _only_counters(monitor)):
+                self._keep(monitor)
                 return
-            del self._kept[identity]
 
     def drop(self, monitor: PoolMonitor) -> None:
         """Drop the counters of this ended pool: its monitor was closed."""
         self._end_collected()
         if self._kept.get(monitor.identity) is monitor:
-            del self._kept[monitor.identity]
+            self._kept.pop(monitor.identity, None)
 
     def _end_collected(self) -> None:
         while self._collected:

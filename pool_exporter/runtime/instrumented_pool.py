@@ -154,6 +154,22 @@ def leave_files(pools: Sequence[InstrumentedPool], storage: Storage) -> None:
     storage.leave()
 
 
+def set_sentinels(pools: Sequence[InstrumentedPool], sentinel: Sequence[int]) -> None:
+    """Let the pools' next events look at *sentinel*. This needs no lock."""
+    for pool in pools:
+        state = pool.state
+        if state is not None:
+            state.sentinel = sentinel
+
+
+def abandon_slots(pools: Sequence[InstrumentedPool], sentinel: Sequence[int]) -> None:
+    """Let the pools with the parent's *sentinel* count in memory, in a forked child that is being restarted."""
+    for pool in pools:
+        state = pool.state
+        if state is not None and state.sentinel is sentinel:
+            state.abandon_slots()
+
+
 def move_to_files(pools: Sequence[InstrumentedPool], storage: Storage, sentinel: Sequence[int]) -> None:
     """Move slots that are not in a file into one; after the first for which there is no space, try no further."""
     is_full = False
@@ -161,6 +177,4 @@ def move_to_files(pools: Sequence[InstrumentedPool], storage: Storage, sentinel:
         if not is_full:
             pool.move_to_file()
             is_full = storage.is_shared and not pool.is_in_file
-        state = pool.state
-        if state is not None:
-            state.sentinel = sentinel
+    set_sentinels(pools, sentinel)

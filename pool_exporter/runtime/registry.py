@@ -1,15 +1,16 @@
 """The instrumented pools of this process: their monitors and slots, the heartbeat, and what happens at a fork.
 
 The registry holds pools weakly: of one that the application drops only the counters stay. `changing()` guards
-additions and removals; reading needs no lock. Nothing here may render.
+additions and removals; reading needs no lock. What a hook calls waits a few milliseconds at most for a lock or a file:
+`changing_soon`, `_before_event`, `_restart_if_forked`, `_collected`. Nothing here may render.
 """
 
 import atexit
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,18 +19,17 @@ from weakref import ref
 from sqlalchemy.pool import Pool
 
 from pool_exporter.hook_errors import errors, guarded
+from pool_exporter.hooks.callers.bounded_lock import BoundedLock
 from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.pool_description import config_of
 from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
 from pool_exporter.hooks.sqlalchemy_private import limit_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
-from pool_exporter.runtime.bounded_lock import BoundedLock
 from pool_exporter.runtime.ended_pools import EndedPools
-from pool_exporter.runtime.file_need import FileNeed, Need
-from pool_exporter.runtime.fork_detection import ForkSentinel
+from pool_exporter.runtime.files.process_file import WAITING, ProcessFile
 from pool_exporter.runtime.heartbeat import Heartbeat
-from pool_exporter.runtime.instrumented_pool import InstrumentedPool, beat, end, is_idle, leave_files, move_to_files
+from pool_exporter.runtime.instrumented_pool import InstrumentedPool, abandon_slots
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.pool_names import PoolNames
@@ -41,23 +41,21 @@ from pool_exporter.state.layout import Slots
 from pool_exporter.state.locked_pool_state import pool_state
 from pool_exporter.state.pool_state import PoolState
 
-_WAITING: Final = b"\0"
-"""The sentinel of a pool that needs a file before its next event."""
+RESTART_SECONDS: Final = 0.005
+"""How long a call in a child that was forked in C waits while another thread restarts the registry."""
 
 
-class Registry:
+class Registry(ProcessFile):
     """The instrumented pools of this process."""
 
     def __init__(self) -> None:
-        self._lock = BoundedLock()
-        self.storage = Storage(None)
+        super().__init__()
         #: Whether SQLAlchemy's methods stay replaced without any pool, as `instrument_all()` needs it.
         self.keeps_patches = False
-        self._entries: dict[int, InstrumentedPool] = {}
-        self._names, self._ended = PoolNames(), EndedPools()
+        self._names = PoolNames()
         self._instrumented = self._restarting = 0
         self._heartbeat: Heartbeat | None = None
-        self._sentinel, self._need, self._is_prepared = ForkSentinel(), FileNeed(), False
+        self._is_prepared = self._is_in_hook = False
         #: Per process id: the lock under which a forked child restarts. The parent's own lock may be held for ever.
         self._restart_locks: dict[int, threading.RLock] = {}
         self._register_end = guarded(ProcessEnd(self._end).register)
@@ -69,11 +67,28 @@ class Registry:
             try:
                 yield
             finally:
-                self._end_unused(wait=True)
+                self._end_unused(wait=not self._is_in_hook)
 
-    def changing_soon(self) -> AbstractContextManager[bool]:
-        """As `changing()`, but yield False when the lock cannot be taken soon: a caller waits."""
-        return self._lock.taken_soon()
+    @contextmanager
+    def changing_soon(self) -> Iterator[bool]:
+        """As `changing()`, in a hook: yield False when a lock that is needed cannot be taken soon.
+
+        Inside, no thread and no volume is waited for.
+        """
+        with (
+            self._lock.taken_soon() as is_taken,
+            self._ended.serialized() as is_serialized,
+            patches.lock.taken_soon() as are_patches_taken,
+        ):
+            if not (is_taken and is_serialized and are_patches_taken):
+                yield False
+                return
+            self._is_in_hook = True
+            try:
+                with self.storage.adding_no_files():
+                    yield True
+            finally:
+                self._is_in_hook = False
 
     def prepare(self, directory: Path | None) -> None:
         """Prepare the shared directory, if there is one, and register for forks and the end; once in a process."""
@@ -84,7 +99,11 @@ class Registry:
                 self._sentinel.renew()  # It may be that of a parent, which had no pool.
                 self._register_end()
             if hasattr(os, "register_at_fork"):  # Missing where no process can fork.
-                os.register_at_fork(after_in_child=self._restart, after_in_parent=self._need.note_fork)
+                os.register_at_fork(
+                    before=self._maker.wait_for_fork,
+                    after_in_child=self._restart,
+                    after_in_parent=self._need.note_fork,
+                )
             atexit.register(self._end)
 
     def add(self, pool: Pool, identity: PoolIdentity) -> PoolMonitor:
@@ -169,8 +188,8 @@ class Registry:
     def _new_state(self, limit: int, slots: Slots) -> PoolState:
         state = pool_state(time.monotonic_ns, limit, slots)
         if self.storage.directory is not None:
-            state.sentinel = self._sentinel.byte if self.storage.has(slots) else _WAITING
-            state.before_event, state.before_refresh = self._before_event, self._restart_if_forked
+            state.sentinel = self._sentinel.byte if self.storage.has(slots) else WAITING
+            state.before_event, state.before_refresh = self._before_event, self._before_refresh
         return state
 
     def _unique(self, identity: PoolIdentity) -> PoolIdentity:
@@ -205,52 +224,23 @@ class Registry:
             heartbeat.stop(wait=wait)
             self.storage.forget_left()
         if not self.keeps_patches:
-            patches.remove()
+            with patches.lock.taken_soon() as is_taken:
+                if wait or is_taken:  # Else they stay until a pool is added or removed again, and count nothing.
+                    patches.remove()
 
     def _beat(self, *, with_holders: bool = True) -> None:
         for hooks, _ in self._living():
             hooks.refresh()
         seen = held_by(self._pools()) if with_holders and watchdog.is_on else None
-        if self._lock.lock.acquire(blocking=False):  # Else a pool is being added or removed, or a file created.
-            try:
-                self._beat_files()
-                if seen is not None:
-                    self.storage.write_holders(seen, time.time())
-            finally:
-                self._lock.lock.release()
+        self._beat_file()
+        if seen is not None:
+            self._locked_now(lambda: self.storage.write_holders(seen, time.time()))
+        self._locked_now(lambda: self._end_unused(wait=False))
         self.storage.compact()
 
-    def _beat_files(self) -> None:
-        """Write the heartbeat into this process's file, and end the file when it is not needed any more."""
-        is_busy = self.storage.pools_in_file > 0 and not is_idle(self._pools(), self.storage)
-        need = self._need.at_heartbeat(has_pools=bool(self._entries) or self.storage.is_degraded, is_busy=is_busy)
-        if need is Need.PRESENT or self.storage.is_shared:  # Also before the file is left: it may have been deleted.
-            self.storage.renew()
-            self._move_slots(self._sentinel.byte if need is Need.PRESENT else _WAITING)
-            beat(self._pools(), self.storage)
-        if need is Need.OVER:
-            leave_files(self._pools(), self.storage)
-            self._end_unused(wait=False)
-
-    def _pools(self) -> list[InstrumentedPool]:
-        return [entry for _, entry in self._living()]
-
-    def _move_slots(self, sentinel: Sequence[int]) -> None:
-        with self._ended.serialized():
-            move_to_files(self._pools(), self.storage, sentinel)
-            self._ended.put(self.storage.take_ended())
-            if self.storage.is_shared:
-                self._ended.move(self.storage.keep)
-
     @guarded
-    def _before_event(self) -> None:
-        """Create this process's file before its first pool event, and before its first after a fork."""
+    def _before_refresh(self) -> None:
         self._restart_if_forked()
-        with self._lock.taken_soon() as is_taken:
-            if is_taken:  # Else a later event tries again.
-                self._need.note_event()
-                self.storage.start()
-                self._move_slots(self._sentinel.byte)
 
     def _start_heartbeat(self) -> None:
         try:
@@ -259,24 +249,36 @@ class Registry:
         except RuntimeError as error:  # No further thread is allowed: the next pool tries again.
             errors.report(error)
 
-    def _restart_if_forked(self) -> None:
-        """In a child that was forked in C, restart at its first call; other threads wait for it."""
+    def _restart_if_forked(self) -> bool:
+        """In a child that was forked in C, restart at its first call; return whether this process may count.
+
+        Other threads wait for a moment. What they do while the restart takes longer is not counted: the slots that
+        they have are the parent's.
+        """
         if not self._sentinel.is_forked():
-            return
-        with self._restart_locks.setdefault(os.getpid(), threading.RLock()):
+            return True
+        lock = self._restart_locks.setdefault(os.getpid(), threading.RLock())
+        if not lock.acquire(timeout=RESTART_SECONDS):
+            abandon_slots(self._pools(), self._sentinel.byte)
+            return False
+        try:
             # A finalizer may run in the middle of the restart, in the same thread.
             if self._sentinel.is_forked() and self._restarting != os.getpid():
                 self._restart()
+        finally:
+            lock.release()
+        return True
 
     @guarded
     def _restart(self) -> None:
         """Count from zero in a forked child: the parent's connections are not its own, and its locks may be held."""
         self._restarting = os.getpid()
         try:
-            self._lock, patches.lock = BoundedLock(), threading.RLock()
-            self._ended = EndedPools()
+            self._lock, patches.lock = BoundedLock(), BoundedLock()
+            self._ended, self._is_in_hook = EndedPools(), False
             errors.count, self._instrumented = 0, len(self._entries)
             self._need.note_event()
+            self._maker.restart_after_fork()
             unmap = self.storage.restart_after_fork()
             for entry in self._pools():
                 entry.restart_after_fork(self.storage, self._new_state)
@@ -288,11 +290,6 @@ class Registry:
         finally:
             self._restarting = 0
             self._sentinel.renew()  # Last: until then, other threads wait in `_restart_if_forked`.
-
-    def _end(self) -> None:
-        """Mark this process's files as cleanly closed, unless they belong to the parent of an undetected fork."""
-        if self._sentinel.is_original_process:
-            end(self._pools(), self.storage)
 
 
 registry = Registry()

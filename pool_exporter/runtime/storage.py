@@ -1,16 +1,17 @@
 """Allocates the slots of each pool: in a memory-mapped file if POOL_EXPORTER_DIR works, otherwise in memory.
 
-No file is created before `start()`. Whatever goes wrong with the directory (full, read-only, deleted, a missing system
-call), monitoring goes on in memory with one warning, and nothing is raised. `start()` makes system calls, so hooks call
-it only before an event for which the process has no file: its first one, after a fork, or after its files were left.
+Whatever goes wrong with the directory (full, read-only, deleted, a missing system call), monitoring goes on in memory
+with one warning, and nothing is raised. `created()` waits for as long as the volume does, so no hook calls it and no
+lock is held meanwhile: `file_maker` does, in a thread. The caller serializes all other calls, but for those of which
+the docstring says that the garbage collector makes them.
 """
 
 import logging
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from errno import ENOSYS
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +20,10 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.holders import PoolReport, ProcessReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.runtime.files.directory_access import Created, no_files, readers, writer
 from pool_exporter.state.aggregate import Counted
 from pool_exporter.state.layout import Slots, new_slots
 from pool_exporter.state.unit_uses import UnitUses, summed
-from pool_exporter.version import build
 
 if TYPE_CHECKING:
     from pool_exporter.workers.directory_snapshot import DirectoryReader
@@ -52,7 +53,7 @@ class Storage:
         self._reader: DirectoryReader | None = None
         self._reports: DirectoryReports | None = None
         if directory is not None:
-            self._reader, self._reports = _readers(directory)
+            self._reader, self._reports = readers(directory)
         self._reading, self._writing_units = threading.Lock(), threading.Lock()
         #: The uses by unit of ended pools of which the slots are in a file, until they are written there.
         self._late_units: list[tuple[Slots, UnitUses]] = []
@@ -62,9 +63,10 @@ class Storage:
         self._left: WorkerFiles | None = None
         #: The hook errors and failures of the directory that are in files which this process has left.
         self._errors_left = (0, 0)
+        self._may_add_files = True
         #: Imported here: where a child is forked while another thread imports it, the child's first event would wait
         #: for the import for ever.
-        self._make_files = _no_files if directory is None else _writer()
+        self._make_files = no_files if directory is None else writer()
 
     @property
     def is_shared(self) -> bool:
@@ -100,25 +102,51 @@ class Storage:
     def mark_degraded(self) -> None:
         """Let the files that follow say that this process cannot measure its SQLAlchemy."""
         if self.directory is not None and not self.is_degraded:
-            self.is_degraded, self._make_files = True, _writer(is_degraded=True)
+            self.is_degraded, self._make_files = True, writer(is_degraded=True)
 
-    def start(self) -> None:
-        """Create this process's file, unless it has one."""
-        if self.directory is None or self._worker is not None:
-            return
+    def created(self) -> Created | None:
+        """Create a file for this process; None if it has one that readers find. It waits for as long as the volume."""
+        worker, left = self._worker, self._left
+        if self.directory is None or (worker is not None and worker.is_linked()):
+            return None
+        if worker is not None:
+            worker.remove()
         try:
-            self._worker, self.is_usable = self._make_files(self.directory), True
-            left, self._left = self._left, None
-            self._ended += [] if left is None else left.deleted()
+            return Created(self._make_files(self.directory), [] if left is None else left.deleted())
         except (OSError, AttributeError) as error:  # The latter where a system call does not exist.
-            self.is_usable = False
-            self.errors += 1
-            if self.errors == 1:
-                _log.warning(
-                    "POOL_EXPORTER_DIR=%s cannot be used (%s): no other process sees the pools of this one",
-                    self.directory,
-                    error,
-                )
+            self._note_failure(error)
+            return Created(None, [])
+
+    def use(self, created: Created | None) -> None:
+        """Allocate in *created* files from now on, in place of those that were deleted; None changes nothing."""
+        if created is None:
+            return
+        self._write_late_units()
+        if self._worker is not None:
+            self._ended += self._worker.ended()
+            self._worker, self._in_file = None, set()
+        self.is_usable = created.files is not None
+        if created.files is not None:
+            self._worker, self._left = created.files, None
+            self._ended += created.lost
+
+    def _note_failure(self, error: Exception) -> None:
+        self.errors += 1
+        if self.errors == 1:
+            _log.warning(
+                "POOL_EXPORTER_DIR=%s cannot be used (%s): no other process sees the pools of this one",
+                self.directory,
+                error,
+            )
+
+    @contextmanager
+    def adding_no_files(self) -> Iterator[None]:
+        """Inside, allocate in the present files only, because a hook waits for no volume; else in memory."""
+        self._may_add_files = False
+        try:
+            yield
+        finally:
+            self._may_add_files = True
 
     def new_slots(self, identity: PoolIdentity, config: PoolConfig) -> Slots:
         """Return slots for a pool: in a file with the counters of an ended pool of the same identity, or in memory."""
@@ -195,21 +223,13 @@ class Storage:
             self._in_file.discard(id(slots))
             self._worker.free(slots)
 
-    def renew(self) -> None:
-        """Have a file that readers find: a new one when there is none or it was deleted."""
-        self._write_late_units()
-        if self._worker is not None and not self._worker.is_linked():
-            self._worker.remove()
-            self._ended += self._worker.ended()
-            self._worker, self._in_file = None, set()
-        self.start()
-
-    def beat(self, dropped: int) -> None:
-        """Write the heartbeat into the file of this process, if it has one.
+    def beat(self, dropped: int = 0) -> None:
+        """Write the heartbeat into the file, if there is one.
 
         Args:
             dropped: How many pools have no slots in a file.
         """
+        self._write_late_units()
         if self._worker is not None:
             self._worker.dropped = dropped
             self._write_heartbeat(self._worker)
@@ -241,7 +261,7 @@ class Storage:
         parent, self._worker, self._left = self._worker, None, None
         self._in_file, self.errors, self._errors_left = set(), 0, (0, 0)
         self._reading, self._writing_units, self._ended, self._late_units = threading.Lock(), threading.Lock(), [], []
-        self.is_usable = self.directory is not None
+        self.is_usable, self._may_add_files = self.directory is not None, True
         return (lambda: None) if parent is None else parent.unmap
 
     def mark_ended(self) -> None:
@@ -261,32 +281,7 @@ class Storage:
 
     def _allocated(self, worker: "WorkerFiles", identity: PoolIdentity, config: PoolConfig) -> Slots | None:
         try:
-            return worker.allocate(identity, config)
+            return worker.allocate(identity, config, may_add_file=self._may_add_files)
         except Exception as error:  # noqa: BLE001  # whatever the file cannot hold, the pool is counted in memory
             errors.report(error)
             return None
-
-
-def _readers(directory: Path) -> "tuple[DirectoryReader, DirectoryReports] | tuple[None, None]":
-    try:
-        from pool_exporter.workers.directory_snapshot import DirectoryReader  # An application in memory never loads it.
-        from pool_exporter.workers.holders.directory_reports import DirectoryReports
-    except ImportError:
-        return None, None
-    return DirectoryReader(directory), DirectoryReports(directory)
-
-
-def _writer(*, is_degraded: bool = False) -> "Callable[[Path], WorkerFiles]":
-    try:
-        from pool_exporter.workers.file_format import degraded_version  # Likewise.
-        from pool_exporter.workers.file_writer import WorkerFiles
-    except (ImportError, AttributeError):
-        return _no_files
-    version = build()["version"]  # It may import modules too.
-    if is_degraded:
-        version = degraded_version(version)
-    return lambda directory: WorkerFiles(directory, version)
-
-
-def _no_files(_: Path) -> "WorkerFiles":
-    raise OSError(ENOSYS, "this system has no function that it needs")

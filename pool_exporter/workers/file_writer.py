@@ -61,15 +61,20 @@ class WorkerFiles:
         self._add_file()
         keep_reserve(directory)
 
-    def allocate(self, identity: PoolIdentity, config: PoolConfig) -> Slots | None:
+    def allocate(self, identity: PoolIdentity, config: PoolConfig, *, may_add_file: bool = True) -> Slots | None:
         """Return slots for a pool: those of an ended pool of the same identity, else new ones.
 
+        Args:
+            identity: The pool's identity.
+            config: Its configuration.
+            may_add_file: Whether to create a further file when the last one is full.
+
         Returns:
-            None if the directory is full or the process has `FILES_MAX` files.
+            None if the directory is full, the process has `FILES_MAX` files, or it may add none.
         """
         file, slots = self._free.pop(identity, (self._files[-1], None))
         if slots is None:
-            file, slots = self._new_slots(identity, config)
+            file, slots = self._new_slots(identity, config, may_add_file=may_add_file)
         else:
             # The pool may have been closed while connections were open.
             slots[:] = array("q", as_final_counters(slots, time.monotonic_ns()))
@@ -78,9 +83,11 @@ class WorkerFiles:
             self._allocated[id(slots)] = (file, identity, slots)
         return slots
 
-    def _new_slots(self, identity: PoolIdentity, config: PoolConfig) -> "tuple[MappedFile, Slots | None]":
+    def _new_slots(
+        self, identity: PoolIdentity, config: PoolConfig, *, may_add_file: bool
+    ) -> "tuple[MappedFile, Slots | None]":
         slots = self._files[-1].allocate(identity, config)
-        if slots is None and self._can_add_file():
+        if slots is None and may_add_file and self._can_add_file():
             slots = self._files[-1].allocate(identity, config)
         return self._files[-1], slots
 

@@ -27,6 +27,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
 from tests.bench.worker import Job
+from tests.patience import waiting
 from tests.pools import measured
 
 WARM_UP: Final = 3000
@@ -95,6 +96,8 @@ def instrumented_in_file() -> Subject:
     atexit.register(directory.cleanup)
     os.environ["POOL_EXPORTER_DIR"] = directory.name
     subject = instrumented()
+    with waiting(30.0):
+        subject.engine.connect().close()  # The first event creates the file.
     assert list(Path(directory.name).glob("w-*.pool"))
     return subject
 

@@ -23,10 +23,11 @@ from tests.fixtures.deadlines import PAUSE_SECONDS, until
 from tests.fixtures.health import health
 from tests.fixtures.sidecar import samples, sidecar
 from tests.fixtures.users import open_parents, other_user
+from tests.patience import PATIENT
 
 KILLS = 18
 
-CLIENT = """
+CLIENT = f"""{PATIENT}
 import os, sys
 from sqlalchemy import QueuePool, create_engine
 from pool_exporter import instrument

@@ -15,6 +15,7 @@ import pytest
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from tests.fixtures.deadlines import until
 from tests.fixtures.processes import Process, free_port, is_listening, running
+from tests.patience import PATIENT
 
 ROOT = Path(__file__).parents[2]
 SERVERS = {
@@ -159,7 +160,7 @@ def test_children_of_multiprocessing(directory: Path, tmp_path: Path, kind: str,
 
 def test_killed_idle_process_is_lost(directory: Path) -> None:
     """A process that is killed while no connection is used is lost; one that uses a connection has crashed."""
-    code = "from tests.integration.applications import *; import os\nanswer()\n"
+    code = f"{PATIENT}\nfrom tests.integration.applications import *; import os\nanswer()\n"
     environ = {**os.environ, "POOL_EXPORTER_DIR": str(directory), "PYTHONPATH": str(ROOT)}
     for use in ("", "held = engine.connect()\n"):
         subprocess.run([sys.executable, "-c", code + use + "os.kill(os.getpid(), 9)"], env=environ, check=False)

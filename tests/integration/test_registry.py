@@ -18,6 +18,8 @@ engine.connect().close()
 """
 
 CHILD = """
+from pool_exporter.runtime import registry
+registry.RESTART_SECONDS = 30  # A thread of a busy machine may need more than a moment.
 restart, entered, went_on = Storage.restart_after_fork, threading.Event(), threading.Event()
 def slow_restart(self):
     entered.set()

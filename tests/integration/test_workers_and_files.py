@@ -16,6 +16,7 @@ import pytest
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from tests.fixtures.deadlines import until
+from tests.patience import PATIENT
 
 HEAD = """
 import gc, os, signal, subprocess, sys, time
@@ -43,7 +44,7 @@ def running(code: str, directory: Path) -> Iterator["subprocess.Popen[str]"]:
     """Run *code* until it is ready; end it and its children at the end."""
     environ = {**os.environ, "POOL_EXPORTER_DIR": str(directory)}
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", HEAD + code + "\nready()"],
+        [sys.executable, "-W", "ignore", "-c", PATIENT + HEAD + code + "\nready()"],
         env=environ,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -168,7 +169,7 @@ def test_popen_makes_no_worker(tmp_path: Path) -> None:
     A process that has forked and uses no connection for a second is the parent of workers; here it has a minute,
     because on a busy machine a child may take longer than a second.
     """
-    code = "from pool_exporter.runtime import file_need; file_need.LEAVE_SECONDS = 60\n"
+    code = "from pool_exporter.runtime.files import file_need; file_need.LEAVE_SECONDS = 60\n"
     code += "e = engine(); pool_exporter.instrument(e); use(e)\n"
     code += "for _ in range(5): subprocess.run(['true'], preexec_fn=os.setsid); subprocess.run(['true']); use(e)"
     with running(code, tmp_path):

@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool, Pool, PoolProxiedConnection, QueuePool, Si
 
 from pool_exporter import Monitor, instrument, instrument_all
 from pool_exporter.hook_errors import errors
-from pool_exporter.runtime import bounded_lock
+from pool_exporter.hooks.callers import bounded_lock
 from pool_exporter.runtime.all_pools import AllPoolsInstrumentation
 from pool_exporter.runtime.instrumentation import monitors
 from pool_exporter.runtime.registry import registry

@@ -13,7 +13,7 @@ from sqlalchemy.pool import Pool, QueuePool
 from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime import registry as registry_module
-from pool_exporter.runtime.file_need import FileNeed
+from pool_exporter.runtime.files.file_need import FileNeed
 from pool_exporter.runtime.registry import Registry
 from pool_exporter.state import layout
 from pool_exporter.workers import file_writer

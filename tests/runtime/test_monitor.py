@@ -137,7 +137,7 @@ def test_service_given_in_a_shared_directory(tmp_path: Path) -> None:
     environ = {**os.environ, "POOL_EXPORTER_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
 
-    assert "['shop'] 1 2" == done.stdout.strip()
+    assert "['shop'] 1 3" == done.stdout.strip()
 
 
 def test_bad_environment(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, engine: Engine) -> None:

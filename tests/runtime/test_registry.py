@@ -15,8 +15,8 @@ from sqlalchemy import QueuePool, create_engine
 
 from pool_exporter import instrument_all
 from pool_exporter.hook_errors import errors
+from pool_exporter.hooks.callers import bounded_lock
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.runtime import bounded_lock
 from pool_exporter.runtime.fork_detection import ForkSentinel
 from pool_exporter.runtime.registry import Registry
 from pool_exporter.runtime.storage import Storage
@@ -26,6 +26,7 @@ from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import degraded_version
 from pool_exporter.workers.process_info import this_process
 from tests.fixtures.health import health
+from tests.runtime.storages import beat, start
 
 POOL = (PoolIdentity("orders"), PoolConfig())
 
@@ -49,7 +50,7 @@ def test_a_system_without_forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(atexit, "register", lambda _: None)
     registry = Registry()
     registry.prepare(tmp_path)
-    registry.storage.start()
+    start(registry.storage)
 
     assert registry.storage.is_shared
 
@@ -64,8 +65,7 @@ def test_a_system_without_what_files_need(
     else:
         monkeypatch.setitem(sys.modules, missing, None)  # Its import raises ImportError, as it does without fcntl.
     storage = Storage(tmp_path)
-    storage.renew()
-    storage.beat(0)
+    beat(storage)
 
     assert [logging.WARNING] == [record.levelno for record in caplog.records]
     assert (False, [0] * SLOT_COUNT) == (storage.is_shared, storage.new_slots(*POOL))
@@ -85,7 +85,7 @@ def test_a_directory_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_pool_that_the_file_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever allocating in the file raises, the pool is counted in memory, and the error is counted."""
     before, storage = errors.count, Storage(tmp_path)
-    storage.start()
+    start(storage)
 
     def refuse(*_: object) -> None:
         raise ValueError("too long")
@@ -101,7 +101,7 @@ def test_a_pool_that_the_file_cannot_hold(tmp_path: Path, monkeypatch: pytest.Mo
 def test_any_name(tmp_path: Path, name: str) -> None:
     """A pool of any name has slots: in the file, or in memory."""
     before, storage = errors.count, Storage(tmp_path)
-    storage.start()
+    start(storage)
     slots = storage.new_slots(PoolIdentity(name, service=name), PoolConfig())
     slots[0] = 7
     errors.count = before

@@ -15,15 +15,9 @@ from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import CLOSED, OPEN
 from pool_exporter.workers.file_reader import scan
 from tests.fixtures.health import health
+from tests.runtime.storages import beat, start, started
 
 POOL = (PoolIdentity("orders"), PoolConfig())
-
-
-def started(directory: Path) -> Storage:
-    """Return storage that has a file in *directory*."""
-    storage = Storage(directory)
-    storage.start()
-    return storage
 
 
 def pools_of(snapshots: list[Snapshot]) -> list[tuple[PoolSnapshot, ...]]:
@@ -32,7 +26,7 @@ def pools_of(snapshots: list[Snapshot]) -> list[tuple[PoolSnapshot, ...]]:
 
 
 def test_nothing_is_created_before_it_is_needed(tmp_path: Path) -> None:
-    """A directory is usable and not shared before `start()`."""
+    """A directory is usable and not shared before it is needed."""
     storage = Storage(tmp_path)
 
     assert (True, False, []) == (storage.is_usable, storage.is_shared, list(tmp_path.iterdir()))
@@ -41,11 +35,10 @@ def test_nothing_is_created_before_it_is_needed(tmp_path: Path) -> None:
 def test_without_a_directory_slots_are_in_memory() -> None:
     """Nothing is shared, and a heartbeat writes nothing."""
     storage = Storage(None)
-    storage.start()
+    start(storage)
     slots = storage.new_slots(*POOL)
     storage.free(slots)
-    storage.renew()
-    storage.beat(0)
+    beat(storage)
 
     assert [0] * layout.SLOT_COUNT == slots
     assert (False, False, 0) == (storage.is_shared, storage.is_usable, storage.errors)
@@ -68,8 +61,7 @@ def test_unusable_directory_is_one_warning(tmp_path: Path, caplog: pytest.LogCap
     with caplog.at_level(logging.WARNING, "pool_exporter"):
         storage = Storage(tmp_path / "missing")
         for _ in range(3):
-            storage.renew()
-            storage.beat(0)
+            beat(storage)
     slots = storage.new_slots(*POOL)
 
     assert (False, False, 3) == (storage.is_usable, storage.is_shared, storage.errors)
@@ -85,8 +77,7 @@ def test_big_endian_machine_keeps_its_pools_in_memory(
     """Files are little-endian, and slots are stored in the machine's order: no file is made, with one WARNING."""
     monkeypatch.setattr(sys, "byteorder", "big")
     storage = Storage(tmp_path)
-    storage.renew()
-    storage.beat(0)
+    beat(storage)
 
     assert (False, []) == (storage.is_shared, list(tmp_path.iterdir()))
     assert [logging.WARNING] == [record.levelno for record in caplog.records]
@@ -97,17 +88,14 @@ def test_heartbeat_creates_the_file_again(tmp_path: Path) -> None:
     """When its file was deleted, or the directory can be used at last, slots have to move into a new file, once."""
     late = started(tmp_path / "late")
     (tmp_path / "late").mkdir()
-    late.renew()
-    late.beat(0)
+    beat(late)
     slots = late.new_slots(*POOL)
     held = [late.has(slots)]
-    late.renew()
-    late.beat(0)
+    beat(late)
     held.append(late.has(slots))
     [path] = (tmp_path / "late").glob("w-*")
     path.unlink()
-    late.renew()
-    late.beat(0)
+    beat(late)
     held.append(late.has(slots))
 
     assert ([True, True, False], 1) == (held, len(list((tmp_path / "late").glob("w-*"))))
@@ -137,7 +125,7 @@ def test_left_file_is_mapped_while_its_connections_are_open(tmp_path: Path) -> N
     storage.leave()
     del slots
     left = reader()
-    storage.start()
+    start(storage)
     back = reader()
 
     assert [[(True, {77})], [(False, {77})], []] == [
@@ -166,8 +154,7 @@ def test_errors_of_a_left_file_count_once(tmp_path: Path, monkeypatch: pytest.Mo
     storage.errors = 1
     storage.leave()
     monkeypatch.setattr(errors, "count", 3)
-    storage.renew()
-    storage.beat(0)
+    beat(storage)
     snapshot = DirectoryReader(tmp_path)()
 
     assert (3, 1) == (snapshot.hook_errors, snapshot.transport_errors)
@@ -177,7 +164,7 @@ def test_child_has_files_of_its_own(tmp_path: Path) -> None:
     """After a restart there is another file, and what the restart returns unmaps the parent's."""
     storage = started(tmp_path)
     unmap = storage.restart_after_fork()
-    storage.start()
+    start(storage)
     both = [found.is_alive for found in scan(tmp_path).files]
     unmap()
 

@@ -19,6 +19,9 @@ class RealLock(Protocol):
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002  # as in `_thread`
         """Take it; return whether that succeeded within *timeout* seconds."""
 
+    def locked(self) -> bool:
+        """Return whether it is taken."""
+
     def release(self) -> None:
         """Give it back.
 

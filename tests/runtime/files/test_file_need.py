@@ -2,7 +2,7 @@
 
 import pytest
 
-from pool_exporter.runtime.file_need import LEAVE_SECONDS, FileNeed, Need
+from pool_exporter.runtime.files.file_need import LEAVE_SECONDS, FileNeed, Need
 
 LATER = 100 + LEAVE_SECONDS
 

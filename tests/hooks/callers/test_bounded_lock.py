@@ -5,8 +5,8 @@ from threading import Event, Thread
 
 import pytest
 
-from pool_exporter.runtime import bounded_lock
-from pool_exporter.runtime.bounded_lock import AGAIN_SECONDS, BoundedLock
+from pool_exporter.hooks.callers import bounded_lock
+from pool_exporter.hooks.callers.bounded_lock import AGAIN_SECONDS, BoundedLock
 from tests.fakes import FakeClock
 
 

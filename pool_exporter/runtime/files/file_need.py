@@ -29,13 +29,25 @@ class Need(Enum):
 
 
 class FileNeed:
-    """What is known about the need of this process. The caller serializes calls, but for `note_fork`."""
+    """What is known about the need of this process.
+
+    The caller serializes the calls of `at_heartbeat`. An event in the middle of one makes the next one find PRESENT.
+
+    Attributes:
+        last: What the last heartbeat found.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin in a process that has not forked; *clock* returns seconds."""
         self._clock = clock
         self._has_forked = False
         self._ending_since = math.inf
+        self.last = Need.ENDING
+
+    @property
+    def is_present(self) -> bool:
+        """Whether the last heartbeat found that a file is needed."""
+        return self.last is Need.PRESENT
 
     def note_event(self) -> None:
         """Note a pool event, or the begin of a forked child: this process is a worker."""
@@ -53,7 +65,11 @@ class FileNeed:
             is_busy: Whether a caller waits, or a connection is used, be it of a dropped pool.
         """
         self._has_forked |= is_uwsgi_master()  # It forks in C, where `note_fork` is not called.
-        if is_busy or (has_pools and not self._has_forked):
+        self.last = self._found(is_needed=is_busy or (has_pools and not self._has_forked))
+        return self.last
+
+    def _found(self, *, is_needed: bool) -> Need:
+        if is_needed:
             self._ending_since = math.inf
             return Need.PRESENT
         self._ending_since = min(self._ending_since, self._clock())

@@ -1,7 +1,8 @@
-"""A lock for which a thread of the application waits for a limited time only, and seldom.
+"""A lock for which a caller of `connect()` waits for a few milliseconds at most, and seldom.
 
-The garbage collector may run a finalizer of the application in the thread that holds the lock, and that finalizer may
-wait for the thread that wants it. Or the lock is held while a file is made on a volume that hangs. Nothing here may
+Each lock is held for microseconds, but for two cases: the garbage collector may run a finalizer of the application in
+the thread that holds it, and that finalizer may wait for the thread that wants it; or a file is created under it on a
+volume that hangs. What a hook cannot do without the lock is left to its next call or to the heartbeat. Nothing here may
 know what a lock guards.
 """
 
@@ -11,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-LOCK_SECONDS: Final = 1.0
-"""How long a caller waits."""
+LOCK_SECONDS: Final = 0.005
+"""How long a caller waits: many times what a lock is held for, and nothing beside the opening of a connection."""
 AGAIN_SECONDS: Final = 10.0
-"""After a wait in vain, how long no caller waits: else each checkout would take a second while a volume hangs."""
+"""After a wait in vain, how long no caller waits: else each checkout would wait while a volume hangs."""
 
 
 class BoundedLock:

@@ -1,0 +1,59 @@
+"""What reads and writes the shared directory, imported only by an application that has one.
+
+Where the system lacks a module or function that it needs (Windows), there is nothing instead. Nothing here may allocate
+slots.
+"""
+
+from collections.abc import Callable
+from errno import ENOSYS
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.state.aggregate import Counted
+from pool_exporter.version import build
+
+if TYPE_CHECKING:
+    from pool_exporter.workers.directory_snapshot import DirectoryReader
+    from pool_exporter.workers.file_writer import WorkerFiles
+    from pool_exporter.workers.holders.directory_reports import DirectoryReports
+
+
+class Created(NamedTuple):
+    """What `created()` has done, for `use()`.
+
+    Attributes:
+        files: The new files; None where the directory cannot be used.
+        lost: What pools have counted in files that were left, and then deleted before they were compacted.
+    """
+
+    files: "WorkerFiles | None"
+    lost: list[tuple[PoolIdentity, Counted]]
+
+
+def readers(directory: Path) -> "tuple[DirectoryReader, DirectoryReports] | tuple[None, None]":
+    """Return what reads the directory: its pools, and its processes' reports; None where the system lacks something."""
+    try:
+        from pool_exporter.workers.directory_snapshot import DirectoryReader  # An application in memory never loads it.
+        from pool_exporter.workers.holders.directory_reports import DirectoryReports
+    except ImportError:
+        return None, None
+    return DirectoryReader(directory), DirectoryReports(directory)
+
+
+def writer(*, is_degraded: bool = False) -> "Callable[[Path], WorkerFiles]":
+    """Return the function that creates a file in a directory, which says if this process *is_degraded*."""
+    try:
+        from pool_exporter.workers.file_format import degraded_version  # Likewise.
+        from pool_exporter.workers.file_writer import WorkerFiles
+    except (ImportError, AttributeError):
+        return no_files
+    version = build()["version"]  # It may import modules too.
+    if is_degraded:
+        version = degraded_version(version)
+    return lambda directory: WorkerFiles(directory, version)
+
+
+def no_files(_: Path) -> "WorkerFiles":
+    """Raise OSError, where files cannot be created."""
+    raise OSError(ENOSYS, "this system has no function that it needs")

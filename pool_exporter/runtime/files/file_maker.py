@@ -1,0 +1,93 @@
+"""Creates this process's worker file in a thread of its own, so that no hook waits for a volume that hangs.
+
+The first pool event starts that thread, and waits for it a few milliseconds: on a sound volume it needs less than one.
+What is created is kept here until the registry uses it, under its lock. Later, the heartbeat creates a file in its own
+thread. The thread and the lock are those of the system (real_threads.py): under gevent, a greenlet that waits for a
+volume would stop all others. Nothing here may know pools.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from pool_exporter.hook_errors import guarded
+from pool_exporter.runtime.files.directory_access import Created
+from pool_exporter.runtime.watchdog.real_threads import RealLock, new_lock, start_thread
+
+FILE_SECONDS: Final = 0.005
+"""How long a pool event waits for the file, and a fork for one that is being created."""
+END_SECONDS: Final = 5.0
+"""How long the end of the process waits for a file that is being created, so that its counters are not lost."""
+
+
+class FileMaker:
+    """Creates the file, one attempt at a time."""
+
+    def __init__(self, create: Callable[[], Created | None]) -> None:
+        """Make one that calls *create*, which may wait for as long as the volume does."""
+        self._create = create
+        self._created: Created | None = None
+        self.restart_after_fork()
+
+    def restart_after_fork(self) -> None:
+        """Forget what the parent has created and not used, and its thread, which does not exist in this child."""
+        #: Held while the file is being created, by the thread that creates it: an application's thread may get an
+        #: exception from outside, which could leave it held.
+        self._creating = new_lock()
+        #: Held likewise: who waits for the end of an attempt takes it.
+        self._done = new_lock()
+        created = self.take()
+        if created is not None and created.files is not None:
+            created.files.unmap()
+
+    def take(self) -> Created | None:
+        """Return what was created and not taken yet. The caller serializes calls."""
+        created, self._created = self._created, None
+        return created
+
+    def run(self) -> None:
+        """Create the file in this thread, unless another one is creating it."""
+        done = new_lock()
+        done.acquire()
+        self._run(done)
+
+    def start(self) -> None:
+        """Have a thread create the file, unless one does, and wait for `FILE_SECONDS` at most."""
+        done = self._done
+        if not self._creating.locked():
+            done = new_lock()
+            done.acquire()
+            try:
+                start_thread(partial(self._run, done))
+            except RuntimeError:  # No further thread is allowed: the heartbeat creates the file.
+                return
+        _wait(done, FILE_SECONDS)
+
+    def wait(self, seconds: float) -> None:
+        """Wait while another thread creates the file, for so many seconds at most."""
+        _wait(self._done, seconds)
+
+    def wait_for_fork(self) -> None:
+        """Wait likewise, before a fork: the child would have the descriptor of a file that it does not know."""
+        self.wait(FILE_SECONDS)
+
+    def _run(self, done: RealLock) -> None:
+        creating = self._creating
+        try:
+            if creating.acquire(blocking=False):
+                self._done = done
+                try:
+                    guarded(self._keep)()
+                finally:
+                    creating.release()
+        finally:
+            done.release()
+
+    def _keep(self) -> None:
+        if self._created is None:
+            self._created = self._create()
+
+
+def _wait(done: RealLock, seconds: float) -> None:
+    if done.acquire(timeout=seconds):
+        done.release()

@@ -1,0 +1,32 @@
+"""How long a hook of the package waits, for a lock or for the worker file: a moment in the package, and long here.
+
+On a busy machine a thread may need more than a moment, and then a file is created by the next heartbeat only.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from pool_exporter.hooks.callers import bounded_lock
+from pool_exporter.runtime import registry
+from pool_exporter.runtime.files import file_maker
+
+WAITS = ((bounded_lock, "LOCK_SECONDS"), (file_maker, "FILE_SECONDS"), (registry, "RESTART_SECONDS"))
+SECONDS = {name: vars(module)[name] for module, name in WAITS}
+"""As they are in the package."""
+
+PATIENT = """
+from pool_exporter.runtime.files import file_maker
+file_maker.FILE_SECONDS = 30
+"""
+"""For the programs of tests that read a worker's file at once, or kill the worker."""
+
+
+@contextmanager
+def waiting(seconds: float) -> Iterator[None]:
+    """Let hooks wait for so many seconds at most."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in WAITS:
+            patch.setattr(module, name, seconds)
+        yield
