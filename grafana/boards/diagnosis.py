@@ -22,7 +22,7 @@ MUCH: Final = 2
 """From how many times the usual value on an answer counts as high."""
 
 LEAK_SHARE: Final = 0.1
-"""The share of the limit from which on unreturned connections are a leak. The demo's leak has a third."""
+"""The share of the limit from which on unreturned connections are a leak."""
 
 LEAK_WINDOW: Final = "2m"
 """The window of the leak's rates: connections that are returned within it do not count."""
