@@ -32,8 +32,7 @@ class _LoopProbe:
         loop = self.loop()
         if loop is None or not self.ran or not loop.is_running():
             return
-        if self.posted_at:
-            self.delays.append((self.posted_at, max(0.0, self.ran[0] - self.posted_at)))
+        self.delays.extend(self._last(now))
         ran: list[float] = []
         self.ran, self.posted_at = ran, now
         try:
@@ -42,14 +41,19 @@ class _LoopProbe:
             self.ran, self.posted_at = [0.0], 0.0
 
     def readings(self, now: float, look_seconds: float) -> LoopReadings:
-        waiting = [] if self.ran or not self.posted_at else [(self.posted_at, now - self.posted_at)]
-        recent = [(at, delay) for at, delay in (*self.delays, *waiting) if at + delay >= now - 2 * look_seconds]
+        last = self._last(now)
+        recent = [(at, delay) for at, delay in (*self.delays, *last) if at + delay >= now - 2 * look_seconds]
         behind = [delay for _, delay in recent if delay >= BEHIND_SECONDS]
-        is_unanswered = any(delay >= 0.9 * look_seconds for _, delay in waiting)
+        is_unanswered = not self.ran and any(delay >= 0.9 * look_seconds for _, delay in last)
         span = now - recent[0][0] if recent else 0.0
         if not behind or span < look_seconds / 2:
             return LoopReadings(is_unanswered)
         return LoopReadings(is_unanswered, min(1.0, sum(behind) / span), sum(behind) / len(behind))
+
+    def _last(self, now: float) -> list[tuple[float, float]]:
+        """Return when the last no-op was posted, if one was, and how much later it ran, or how long it has waited."""
+        ran = self.ran[0] if self.ran else now
+        return [(self.posted_at, max(0.0, ran - self.posted_at))] if self.posted_at else []
 
 
 class LoopProbes:

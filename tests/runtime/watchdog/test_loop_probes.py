@@ -75,6 +75,17 @@ def test_unanswered() -> None:
     assert not probed(last=0.5).is_unanswered
 
 
+def test_loop_that_has_just_answered_was_late() -> None:
+    """The last no-op counts as soon as it has run: a look often comes when a block ends, as both are timed alike."""
+    clock, fake = Clock(), FakeLoop()
+    probes = LoopProbes(clock)
+    probes.post([cast("asyncio.AbstractEventLoop", fake)])
+    clock.now += 0.5
+    fake.run()
+
+    assert LoopReadings(False, 1.0, 0.5) == probes.readings(APART)
+
+
 def test_late_again_and_again() -> None:
     """A loop that is blocked for moments answers each no-op, but late."""
     found = probed(*[0.2] * 10)
