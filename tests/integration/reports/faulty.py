@@ -69,7 +69,9 @@ broker = os.environ["BROKER"]
 app = Celery("service", broker="filesystem://")
 app.conf.update(
     broker_transport_options={
-        "data_folder_in": broker, "data_folder_out": broker, "control_folder": broker + "/control"
+        "data_folder_in": broker,
+        "data_folder_out": os.environ.get("SENT", broker),
+        "control_folder": broker + "/control",
     },
     task_ignore_result=True,
 )

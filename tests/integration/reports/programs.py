@@ -85,7 +85,9 @@ broker = os.environ["BROKER"]
 app = Celery("service", broker="filesystem://")
 app.conf.update(
     broker_transport_options={
-        "data_folder_in": broker, "data_folder_out": broker, "control_folder": broker + "/control"
+        "data_folder_in": broker,
+        "data_folder_out": os.environ.get("SENT", broker),
+        "control_folder": broker + "/control",
     },
     task_ignore_result=True,
     worker_hijack_root_logger=False,
@@ -203,7 +205,19 @@ def celery_worker(service: Service, *options: str) -> Iterator[Process]:
 
 
 def send_jobs(service: Service, number: int, seconds: float = 0.05) -> None:
-    """Send so many tasks from a process that counts nothing."""
+    """Send so many tasks."""
+    send_tasks(service, f"import service\nfor _ in range({number}): service.job.delay({seconds})")
+
+
+def send_tasks(service: Service, code: str) -> None:
+    """Run code that sends tasks, in a process that counts nothing.
+
+    Its messages are moved to the broker's directory when they are complete: a worker ends when it reads half of one.
+    """
+    sent = service.path / "sent"
+    sent.mkdir(exist_ok=True)
     environ = {key: value for key, value in service.environ.items() if key != "POOL_EXPORTER_DIR"}
-    code = f"import service\nfor _ in range({number}): service.job.delay({seconds})"
+    environ["SENT"] = str(sent)
     subprocess.run([sys.executable, "-c", code], cwd=service.path, env=environ, check=True, timeout=60)
+    for message in sent.iterdir():
+        message.rename(service.path / "broker" / message.name)

@@ -1,8 +1,6 @@
 """A service with several faults, under each kind of server: its log names the line at fault, soon after a time-out."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -16,7 +14,7 @@ from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer
 from tests.integration.reports.diagnoses import DIAGNOSIS_ROWS
 from tests.integration.reports.faulty import ASGI, CELERY, VERDICTS, WSGI, Silent, culprit
-from tests.integration.reports.programs import Service, celery_worker, need
+from tests.integration.reports.programs import Service, celery_worker, need, send_tasks
 
 SECONDS = 60
 """From the first time-out to the report."""
@@ -50,20 +48,23 @@ SERVERS = {
 class Faulty:
     """A running service with faults."""
 
-    def __init__(self, service: Service, server: Server) -> None:
-        self._service, self._server = service, server
+    def __init__(self, service: Service, server: Server, other: Silent) -> None:
+        self._service, self._server, self._other = service, server, other
 
-    def exhaust(self, fault: str) -> None:
+    @contextmanager
+    def exhausted(self, fault: str) -> Iterator[None]:
         """Send requests until one has timed out, or there is a report: a blocked loop delays time-outs."""
         if self._server.program == CELERY:
-            code = f"import service\nfor _ in range(3): service.app.tasks['shop.{fault}'].delay()"
-            environ = {key: value for key, value in self._service.environ.items() if key != "POOL_EXPORTER_DIR"}
-            subprocess.run([sys.executable, "-c", code], cwd=self._service.path, env=environ, check=True, timeout=60)
+            send_tasks(self._service, f"import service\nfor _ in range(3): service.app.tasks['shop.{fault}'].delay()")
             until(True, lambda: f"shop.{fault}[" in self._log and "QueuePool limit" in self._after(f"shop.{fault}["))
+            yield
             return
         with ThreadPoolExecutor(CALLERS) as threads:
             statuses = [threads.submit(self._status, fault) for _ in range(CALLERS)]
             until(True, lambda: 500 in [each.result() for each in statuses if each.done()] or bool(self.report(fault)))
+            yield
+            if fault == "external":
+                self._other.close()  # The requests that call it end.
 
     def report(self, fault: str) -> str:
         """Return the first report on the pool of that name; "" before there is one."""
@@ -103,7 +104,7 @@ def running(
     )
     options = ("--pool", "prefork", "--concurrency", "1")
     with service.run(*server.command) if server.command else celery_worker(service, *options):
-        yield Faulty(service, server)
+        yield Faulty(service, server, other)
 
 
 @pytest.mark.reports
@@ -114,10 +115,9 @@ def test_faulty_service(tmp_path: Path, postgres: PostgresServer, name: str, is_
     server, found = SERVERS[name], {}
     with closing(Silent()) as other, running(tmp_path, server, postgres, other, is_shared=is_shared) as faulty:
         for fault in server.faults:
-            faulty.exhaust(fault)
             line = culprit(server.program, fault)
-            until(True, lambda: line in faulty.report(fault), SECONDS)  # noqa: B023  # it is called in the same round
+            with faulty.exhausted(fault):
+                until(True, lambda: line in faulty.report(fault), SECONDS)  # noqa: B023  # it is called in the same round
             found[fault] = re.findall(rf'pool "{fault}": (\w+)', faulty.report(fault))[0]
-        other.close()  # So that the requests that call it end, and the server does not wait for them.
 
     assert {fault: VERDICTS[fault] for fault in server.faults} == found
