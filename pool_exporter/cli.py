@@ -19,7 +19,7 @@ from typing_extensions import override
 
 import pool_exporter
 from pool_exporter.arguments import AllSettings, problems_of
-from pool_exporter.commands import advise, check, dashboards, demo, dump, healthcheck, serve
+from pool_exporter.commands import advise, check, dashboards, demo, dump, healthcheck, serve, top
 from pool_exporter.environment import Environment, process_environ
 from pool_exporter.errors import PoolExporterError
 
@@ -132,4 +132,5 @@ COMMANDS = (
     Command(check.NAME, check.HELP, check.add_arguments, check.prepare),
     Command(advise.NAME, advise.HELP, advise.add_arguments, advise.prepare),
     Command(dashboards.NAME, dashboards.HELP, dashboards.add_arguments, dashboards.prepare),
+    Command(top.NAME, top.HELP, top.add_arguments, top.prepare, extra="top", packages=("rich",)),
 )

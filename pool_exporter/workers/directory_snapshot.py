@@ -91,19 +91,24 @@ class _Scrape:
 class DirectoryReader:
     """Reads one directory; call it for a Snapshot. One thread at a time."""
 
-    def __init__(self, directory: Path, *, per_worker: bool = False, for_servers: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *, per_worker: bool = False, for_servers: bool = False, writes: bool = True
+    ) -> None:
         """Prepare to read; nothing is opened yet.
 
         Args:
             directory: The shared directory.
             per_worker: Whether each process is a series of its own.
             for_servers: Whether the snapshot says which connections each living pool holds, for a probe of the servers.
+            writes: Whether dead workers are compacted. An operator who only looks may be another user: the files
+                that it would write could not be read by the workers.
         """
         self.directory = directory
         self.fold_errors = 0
         self.torn_reads = 0
         self._per_worker = per_worker
         self._for_servers = for_servers
+        self._writes = writes
         self._compactor = Compactor(directory)
         self._highest = (0, 0, 0, 0)
         self._memory, self._clocks = FileMemory(), WriterClocks()
@@ -121,7 +126,8 @@ class DirectoryReader:
         started = time.perf_counter()
         scanned = scan(self.directory)
         self._clocks.keep({found.file.writer.file_uuid for found in scanned.files})
-        self._attempt(partial(self._compactor.compact, scanned, self._memory.replaced(scanned)))
+        if self._writes:
+            self._attempt(partial(self._compactor.compact, scanned, self._memory.replaced(scanned)))
         # Last of all: what was compacted after the files were read is in the totals, and named in them.
         are_totals_new = self._attempt(self._compactor.refresh)
         totals = self._compactor.totals
@@ -142,7 +148,7 @@ class DirectoryReader:
             parts.units.append(ended_totals(totals.units.get(identity, {})))
             scrape.pools_instrumented += slots[layout.INSTRUMENTED]
             scrape.pools_ended += slots[layout.INSTRUMENTED]
-        if scrape.shown:
+        if scrape.shown and self._writes:
             note_shown(self.directory, scrape.shown, frozenset(f.file.writer.file_uuid for f in scanned.files))
         return self._snapshot(scrape, started)
 
@@ -255,7 +261,8 @@ class DirectoryReader:
                 times = memory.times(pool)
                 if times is not None:
                     shown[identity] = times
-        note_pools_shown(self.directory, shown, scrape.pools)
+        if self._writes:
+            note_pools_shown(self.directory, shown, scrape.pools)
 
 
 def _add_living(parts: _PoolParts, entry: PoolEntry, now: int, written: int) -> None:

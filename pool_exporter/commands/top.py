@@ -1,0 +1,140 @@
+"""`pool-exporter top`: what the status page shows, in the terminal. Its arguments; terminal/ does the work."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pool_exporter.arguments import AllSettings, CheckedValue, at_least_seconds, one_of
+from pool_exporter.environment import DEFAULT_PORT, Environment
+from pool_exporter.errors import Problem, SettingsError
+
+if TYPE_CHECKING:
+    from pool_exporter.commands.terminal.samples import Sample, Source
+
+NAME: Final = "top"
+HELP: Final = "Show all pools, what holds and what waits for their connections, in the terminal."
+URL: Final = f"http://127.0.0.1:{DEFAULT_PORT}/"
+FROM_ENVIRONMENT: Final = "env:"
+SECONDS: Final = 2.0
+SECONDS_MIN: Final = 0.2
+SORTS: Final = ("trouble", "name", "used", "waiting", "p99", "timeouts", "oldest")
+NO_ANSWER: Final = 1
+"""The exit code of `--once` and `--json` when a source has no state."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "urls",
+        nargs="*",
+        metavar="URL",
+        help="page of an application or a sidecar, unix:PATH, or env:NAME with a URL that has a password "
+        f"(default: the shared directory, else {URL})",
+    )
+    parser.add_argument(
+        "--dir",
+        metavar="DIRECTORY",
+        type=Path,
+        help="directory that the workers share, to read it without a server (default: $POOL_EXPORTER_DIR)",
+    )
+    parser.add_argument("--once", action="store_true", help="print everything once, and end")
+    parser.add_argument("--json", action="store_true", help="print everything once, as JSON")
+    parser.add_argument(
+        "--interval",
+        action=CheckedValue,
+        convert=at_least_seconds(SECONDS_MIN),
+        default=SECONDS,
+        metavar="SECONDS",
+        help="time between two looks (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sort",
+        action=CheckedValue,
+        convert=one_of(*SORTS),
+        default=SORTS[0],
+        metavar="ORDER",
+        help=f"order of the pools: {', '.join(SORTS)} (default: %(default)s)",
+    )
+
+
+def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callable[[], None]:
+    """Return what shows the pools.
+
+    Raises:
+        SettingsError: A URL is malformed, or there is no terminal.
+    """
+    from pool_exporter.commands.terminal.http_source import HttpSource
+    from pool_exporter.commands.terminal.samples import DirectorySource
+
+    directory = arguments.dir or (None if arguments.urls else Environment.read(environ)[0].directory)
+    settings = AllSettings()
+    urls = arguments.urls or ([] if directory else [URL])
+    read = [settings.read(partial(_source, HttpSource, url, environ)) for url in urls]
+    settings.check()
+    sources: list[Source] = [each.value for each in read]
+    sources += [DirectorySource(directory)] if directory else []
+    if arguments.json:
+        return partial(_print_json, sources)
+    if arguments.once:
+        return partial(_print_once, sources, arguments.sort)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise SettingsError(Problem("output", None, "is no terminal: use --once, or --json"))
+    return partial(_show, sources, arguments.interval, arguments.sort)
+
+
+def _source(make: "Callable[[str], Source]", url: str, environ: Mapping[str, str]) -> "Source":
+    given = environ.get(url.removeprefix(FROM_ENVIRONMENT), "") if url.startswith(FROM_ENVIRONMENT) else url
+    try:
+        return make(given)
+    except ValueError as error:
+        fault = str(error) if given else "is not set"
+        raise SettingsError(Problem("URL", url if "@" not in url else None, fault)) from None
+
+
+def _print_json(sources: "Sequence[Source]") -> None:
+    from pool_exporter.commands.terminal.samples import take_all
+    from pool_exporter.web.status.document import SCHEMA, to_document
+
+    samples = take_all(sources)
+    found = [
+        {
+            "source": each.source,
+            "fault": each.fault or None,
+            "status": None if each.status is None else to_document(each.status),
+        }
+        for each in samples
+    ]
+    sys.stdout.write(json.dumps({"schema": SCHEMA, "sources": found}, indent=2, allow_nan=False) + "\n")
+    _exit(samples)
+
+
+def _print_once(sources: "Sequence[Source]", sort: str) -> None:
+    import time
+
+    from rich.console import Console
+
+    from pool_exporter.commands.terminal.samples import take_all
+    from pool_exporter.commands.terminal.screen import once
+    from pool_exporter.commands.terminal.view import View
+
+    samples, console = take_all(sources), Console(highlight=False, emoji=False)
+    console.print(once(samples, View(sort), console.width, time.monotonic()))
+    _exit(samples)
+
+
+def _show(sources: "Sequence[Source]", interval: float, sort: str) -> None:
+    from pool_exporter.commands.terminal.live import run
+    from pool_exporter.commands.terminal.view import View
+
+    run(sources, interval, View(sort))
+
+
+def _exit(samples: "Sequence[Sample]") -> None:
+    """End with a code that says whether every source has answered."""
+    sys.stdout.flush()
+    if any(sample.fault for sample in samples):
+        raise SystemExit(NO_ANSWER)
