@@ -1,6 +1,7 @@
 """The trial of one test, and a watchdog that can be kept from looking."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from sqlalchemy import Engine
 import pool_exporter
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.runtime.monitor import Monitor
+from pool_exporter.runtime.watchdog import pool_reports
 from pool_exporter.runtime.watchdog.pool_reports import PoolReports
 from pool_exporter.runtime.watchdog.watchdog import Watchdog, watchdog
 from tests.fixtures.deadlines import until
@@ -28,20 +30,29 @@ def _no_leaks_of_earlier_tests() -> None:
 def _as_marked(request: pytest.FixtureRequest) -> Iterator[None]:
     """Check that a test marked as that of a verdict has made a report with it, on the way that the mark says."""
     made: list[Diagnosis] = []
-    publish = PoolReports._publish
+    errors: list[BaseException] = []
+    publish, add_note = PoolReports._publish, pool_reports.add_note
 
-    def publish_and_note(reports: PoolReports, report: Diagnosis) -> None:
+    def publish_and_keep(reports: PoolReports, report: Diagnosis) -> None:
         made.append(report)
         publish(reports, report)
 
+    def add_note_and_keep(error: BaseException, report: Diagnosis) -> None:
+        errors.append(error)
+        add_note(error, report)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PoolReports, "_publish", publish_and_note)
+        patch.setattr(PoolReports, "_publish", publish_and_keep)
+        patch.setattr(pool_reports, "add_note", add_note_and_keep)
         yield
     for mark in request.node.iter_markers("verdict"):
-        check_way(made, *mark.args)
+        verdict, way, _ = mark.args
+        check_way(made, verdict, way)
+        if way.endswith("time-out") and sys.version_info >= (3, 11):
+            assert f": {verdict}: " in errors[0].__notes__[0]
 
 
-def check_way(made: list[Diagnosis], verdict: str, way: str, _: str) -> None:
+def check_way(made: list[Diagnosis], verdict: str, way: str) -> None:
     """Check the reports that a test has made, oldest first, against its mark."""
     kind, how = way.split()
     if verdict == "healthy" or how == "cure":  # A test of a cure may have made the incident first.
