@@ -12,6 +12,7 @@ import pool_exporter
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.watchdog import pool_reports
+from pool_exporter.runtime.watchdog.outputs import add_note
 from pool_exporter.runtime.watchdog.pool_reports import PoolReports
 from pool_exporter.runtime.watchdog.watchdog import Watchdog, watchdog
 from tests.fixtures.deadlines import until
@@ -31,7 +32,7 @@ def _as_marked(request: pytest.FixtureRequest) -> Iterator[None]:
     """Check that a test marked as that of a verdict has made a report with it, on the way that the mark says."""
     made: list[Diagnosis] = []
     errors: list[BaseException] = []
-    publish, add_note = PoolReports._publish, pool_reports.add_note
+    publish = PoolReports._publish
 
     def publish_and_keep(reports: PoolReports, report: Diagnosis) -> None:
         made.append(report)
