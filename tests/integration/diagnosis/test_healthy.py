@@ -192,7 +192,7 @@ def seen_in_threads(monitor: Monitor, works: Sequence[Callable[[], None]]) -> Se
 
 @cell("healthy", "sync watchdog")
 def test_in_threads(trial: Trial, tmp_path: Path) -> None:
-    """Five threads take turns on four connections, of which nine tenths are used on a machine that does nothing else."""
+    """Five threads take turns on four connections, nine tenths of which are used on an idle machine."""
     engine = sync_engine(trial, tmp_path, size=4)
     with pool_exporter.instrument(engine, name="busy") as monitor:
         found = seen_in_threads(monitor, [lambda: works_with_pauses(engine, PAUSE / 8, PAUSE / 2)] * 5)
