@@ -10,17 +10,22 @@ from pool_exporter.diagnosis.texts.report import note
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.hook_errors import guarded
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.runtime.watchdog.deferred_log import DeferredLog
 from pool_exporter.runtime.watchdog.opentelemetry_events import emit_log_record
 from pool_exporter.state.pool_slots import PoolSlots
 
 _log = logging.getLogger("pool_exporter.diagnosis")
 
 
-def publish(made: Diagnosis, state: PoolSlots, identity: PoolIdentity) -> None:
+def publish(made: Diagnosis, state: PoolSlots, identity: PoolIdentity, log: DeferredLog) -> None:
     """Count a report, log it, and make a log record of OpenTelemetry; once a report."""
     guarded(state.exhausted)(made.verdict)
-    guarded(_write)(made)
-    emit_log_record(made, identity)
+
+    def write() -> None:
+        guarded(_write)(made)
+        emit_log_record(made, identity)
+
+    log.write(write)
 
 
 @guarded

@@ -217,7 +217,7 @@ class PoolReports(ReportHooks):
         self._kept = (*self._kept, made)[-KEPT_MAX:]
         self._is_span_event_due = True
         if hooks is not None and monitor is not None:
-            publish(made, hooks.state, monitor.identity)
+            publish(made, hooks.state, monitor.identity, self._watchdog.log)
 
     def _diagnosis(self, *, timed_out: int | None = None, has_granted: bool | None = None) -> Diagnosis | None:
         found = self._examined(timed_out=timed_out, has_granted=has_granted)

@@ -54,6 +54,11 @@ def start_thread(run: Callable[[], None]) -> None:
     cast("Callable[[Callable[[], None], tuple[()]], int]", _original(_thread, "start_new_thread"))(run, ())
 
 
+def real_identifier() -> int:
+    """Return the identifier of the calling thread of the system."""
+    return cast("Callable[[], int]", _original(_thread, "get_ident"))()
+
+
 def real_sleep() -> Callable[[float], None]:
     """Return the system's `sleep`."""
     return cast("Callable[[float], None]", _original(time, "sleep"))

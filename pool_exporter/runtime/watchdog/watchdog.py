@@ -14,9 +14,10 @@ from typing import Final, Protocol
 from weakref import ref
 
 from pool_exporter.hook_errors import errors, guarded
+from pool_exporter.runtime.watchdog.deferred_log import DeferredLog
 from pool_exporter.runtime.watchdog.leak_log import LeakLog
 from pool_exporter.runtime.watchdog.made_pools import MadePools
-from pool_exporter.runtime.watchdog.real_threads import new_lock, real_sleep, start_thread
+from pool_exporter.runtime.watchdog.real_threads import new_lock, real_identifier, real_sleep, start_thread
 from pool_exporter.runtime.watchdog.server_failures import FailuresByServer
 
 TICK_SECONDS: Final = 0.05
@@ -43,6 +44,7 @@ class Watchdog:
         leaks: The leaks that are to be logged.
         failures: The failed attempts to open connections, by server.
         made: When pools were made.
+        log: Where the thread logs.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,6 +59,7 @@ class Watchdog:
         self._looked_at: dict[int, ref[Looked]] = {}
         self.leaks, self.failures = LeakLog(self.clock), FailuresByServer(self.clock)
         self.made = MadePools(self.clock)
+        self.log = DeferredLog(lambda: self._is_awake)
 
     def begin_if_forked(self) -> None:
         """Begin anew in a forked child: it has no thread, and another thread of the parent may have held the locks."""
@@ -69,6 +72,7 @@ class Watchdog:
         It takes no lock, starts the thread if it does not run, and may be called in a garbage collection.
         """
         self.begin_if_forked()
+        guarded(self.log.arrange)()
         if pool is not None:
             self._looked_at[id(pool)] = ref(pool)
         if self._is_awake:
@@ -91,6 +95,7 @@ class Watchdog:
 
     def _run(self) -> None:
         pid, sleep = self._pid, real_sleep()
+        self.log.thread = real_identifier()
         with suppress(Exception):  # gevent's may raise in a thread of the system.
             threading.current_thread().name = NAME
         while pid == self._pid:
@@ -103,7 +108,8 @@ class Watchdog:
 
     def tick(self) -> bool:
         """Do what is due; return whether callers still wait, or leaks are to be logged."""
-        guarded(self.leaks.write)()
+        if self.leaks.is_pending:
+            self.log.write(self.leaks.write)
         for key in list(self._looked_at):
             # Taken out before the look: a caller that begins to wait after it puts the pool back.
             reference = self._looked_at.pop(key, None)
