@@ -72,12 +72,12 @@ class ShownPool:
             pool: The pool as it was decoded. Much more than it has is not believed.
         """
         now = pool.used_seconds, pool.pending_seconds, pool.saturated_seconds
-        if all(map(_is_believed, times.integrals, now)):
-            used, pending, saturated = map(max, self._integrals, times.integrals)
-            self._integrals = used, pending, saturated
-            merged = higher(self._ns_by_unit, times.ns_by_unit)
-            if len(merged) <= UNITS_MAX + 2 and _is_believed(sum(merged.values()) / SECOND, max(used, now[0])):
-                self._ns_by_unit = merged
+        believed = [each if _is_believed(each, own) else 0.0 for each, own in zip(times.integrals, now, strict=True)]
+        used, pending, saturated = map(max, self._integrals, believed)
+        self._integrals = used, pending, saturated
+        merged = higher(self._ns_by_unit, times.ns_by_unit)
+        if len(merged) <= UNITS_MAX + 2 and _is_believed(sum(merged.values()) / SECOND, max(used, now[0])):
+            self._ns_by_unit = merged
 
     def times(self, pool: PoolSnapshot) -> ShownTimes | None:
         """Return what was shown last; None if any reader would show the same of *pool*, as it was decoded."""

@@ -18,6 +18,7 @@ from typing import Final, cast
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.state.layout import SLOT_COUNT, Slots
+from pool_exporter.state.pool_slots import UNLIMITED
 from pool_exporter.workers.file_format import (
     CLOSED,
     DROPPED,
@@ -82,6 +83,7 @@ class MappedFile:
         self._map[start : start + IDENTITY_BYTES] = new_entry(identity, config)
         first = (start + IDENTITY_BYTES) // 8
         view, words = self._slots[first : first + SLOT_COUNT], first + SLOT_COUNT
+        view[layout.LIMIT] = UNLIMITED  # A reader may come before the pool's own slots: 0 would be saturated.
         self._views.append(view)
         self._units[id(view)] = UnitRows(self._slots[words : words + WORDS], self._texts)
         self._slots[ENTRIES] = count + 1  # Last: readers see the entry from here on.

@@ -14,6 +14,7 @@ from tests.fixtures.sidecar import samples
 SCRAPE_SECONDS: Final = 0.1
 WAITS: Final = "db_client_connection_wait_time_seconds_count"
 USED_SECONDS: Final = "sqlalchemy_pool_used_seconds_total"
+INTEGRALS: Final = (USED_SECONDS, "sqlalchemy_pool_pending_seconds_total", "sqlalchemy_pool_saturated_seconds_total")
 
 ALWAYS_ZERO: Final = (
     "db_client_connection_timeouts_total",

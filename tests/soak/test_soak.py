@@ -11,7 +11,7 @@ from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.sidecar import samples
 from tests.soak.alerts import CRASHED, TRUE_ALERTS
 from tests.soak.healthy_pools import ASYNC_LIMIT, ASYNC_POOL
-from tests.soak.readings import USED_SECONDS, total
+from tests.soak.readings import INTEGRALS, USED_SECONDS, total
 from tests.soak.servers import CALLERS, SERVERS, is_installed
 from tests.soak.storm import Soak, run
 
@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 SECONDS = float(os.environ.get("SOAK_SECONDS", "120"))
 BUSY_SHARE = 0.7
 """The least mean use of the healthy pool. It is 0.9 where the machine has time for all callers."""
+CALLERS_MAX = 12
+"""No pool has more connections or callers; those of one that is killed are fewer, and most of the time idle."""
 BUSY_LOOPS = int(os.environ.get("SOAK_BUSY_LOOPS", "0"))
 
 
@@ -52,6 +54,15 @@ def test_no_counter_falls(soak: Soak) -> None:
     assert [[], []] == [reading.falls for reading in soak.readings]
 
 
+@pytest.mark.parametrize("metric", INTEGRALS)
+def test_no_time_is_too_long(soak: Soak, metric: str) -> None:
+    """No time integral is more than all connections, or all callers, can have taken since the begin."""
+    seconds = samples(soak.page, metric)
+
+    assert seconds
+    assert {} == {labels: value for labels, value in seconds.items() if value > (SECONDS + 120) * CALLERS_MAX}
+
+
 @pytest.mark.parametrize("server", SERVERS)
 def test_totals_are_the_truth(soak: Soak, server: str) -> None:
     """Each request that was answered is counted once, and nothing else but what was under way at a kill."""
@@ -69,7 +80,7 @@ def test_nothing_grows(soak: Soak) -> None:
     """No file of an ended worker is left, and the sidecar has no more descriptors and hardly more memory."""
     early, late = soak.weights
 
-    assert [".leader", ".pools", ".reserve", ".shown", "acc.json"] == soak.files
+    assert [".crashed", ".leader", ".pools", ".reserve", ".shown", "acc.json"] == soak.files
     assert early[0] + 5 >= late[0]
     assert early[1] + 8192 >= late[1]
 

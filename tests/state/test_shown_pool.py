@@ -143,13 +143,13 @@ def test_reader_goes_on_from_what_another_has_shown() -> None:
 def test_no_reader_goes_on_from_what_cannot_be() -> None:
     """Much more time than the pool has, or more names than are shown, was never shown."""
     shown = ShownPool()
-    shown.go_on_from(ShownTimes((100.0, 0.0, 0.0), {}), pool(10.0))
+    shown.go_on_from(ShownTimes((11.0, 1.0, 1e6), {}), pool(10.0))
     shown.go_on_from(ShownTimes((0.0, 0.0, 0.0), {NONE: 100 * SECOND}), pool(10.0))
     shown.go_on_from(ShownTimes((0.0, 0.0, 0.0), {f"u{number}": 1 for number in range(UNITS_MAX + 1)}), pool(10.0))
     found = shown.next(pool(10.0), [{"a": (0, 4 * SECOND)}])
 
-    assert 10.0 == found.used_seconds
-    assert {"a": 4.0, NONE: 6.0} == seconds(found)
+    assert (11.0, 1.0, 0.0) == (found.used_seconds, found.pending_seconds, found.saturated_seconds)
+    assert {"a": 4.0, NONE: 7.0} == seconds(found)
 
 
 def test_what_any_reader_would_show_is_not_noted() -> None:

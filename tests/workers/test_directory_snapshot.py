@@ -131,6 +131,16 @@ def test_errors_never_fall(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
     assert [3, 3, 4] == shown
 
 
+def test_pool_that_has_just_got_its_entry(tmp_path: Path) -> None:
+    """Before the writer has stored anything in the new slots, the pool is not saturated since the machine's start."""
+    worker = WorkerFiles(tmp_path, "1")
+    worker.allocate(PoolIdentity("orders"), PoolConfig(3, 2))
+    [pool] = DirectoryReader(tmp_path)().pools
+    worker.unmap()
+
+    assert (0.0, 0.0, 0.0) == (pool.used_seconds, pool.pending_seconds, pool.saturated_seconds)
+
+
 def test_time_without_a_unit_never_falls(tmp_path: Path) -> None:
     """What was shown before the worker had written the unit stays without one, also for a reader that begins then."""
     worker, reader, shown = Worker(tmp_path), DirectoryReader(tmp_path), []
