@@ -38,11 +38,19 @@ class ExaminedPool:
 
 @dataclass(frozen=True)
 class LoopReadings:
-    """How late the event loops of the waiters ran what was posted to them; see `Evidence`."""
+    """How late the event loops of the waiters ran what was posted to them; see `Evidence`.
+
+    Attributes:
+        is_unanswered: See `Evidence.is_loop_unanswered`.
+        late_share: See `Evidence.loop_late_share`.
+        late_seconds: See `Evidence.loop_late_seconds`.
+        seen: The frames at which the loop's thread was when a loop was behind, innermost first.
+    """
 
     is_unanswered: bool = False
     late_share: float = 0.0
     late_seconds: float = 0.0
+    seen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 The state of the pool is only read. What is read of the application is dropped before the function returns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from math import ceil
@@ -29,6 +29,7 @@ from pool_exporter.state.connection import Connection
 from pool_exporter.state.flow import Flow
 from pool_exporter.state.layout import SECOND
 from pool_exporter.state.pool_state import PoolState
+from pool_exporter.state.waiters import Waiter
 
 AGE_MIN_SECONDS: Final = 0.1
 """A younger holder may have been granted this very moment: it is in none of the counts of lost and of waiting ones."""
@@ -74,7 +75,7 @@ def _examine(pool: ExaminedPool, circumstances: Circumstances, stacks: Stacks) -
         evidence,
         tuple(each.holder for each in held),
         waiter_values(waits.callers, used, now, [waiter for each in held for waiter in each.waiters]),
-        _loop_now(evidence, waits, stacks),
+        _loop_now(evidence, waits, stacks, circumstances.loops.seen),
         notes=circumstances.notes,
         moment=now,
     )
@@ -194,13 +195,20 @@ def _use_p99_seconds(slots: Sequence[int]) -> float:
     return BOUNDS_SECONDS[min(bucket, len(BOUNDS_SECONDS) - 1)] if counts[-1] else 0.0
 
 
-def _loop_now(evidence: Evidence, waits: Waits, stacks: Stacks) -> tuple[str, ...]:
-    """Return where the event loop's thread is that waits in a synchronous pool, or that is blocked."""
+def loop_frames(callers: Iterable[Waiter], stacks: Stacks) -> tuple[str, ...]:
+    """Return the frames at which the first thread is that has a stack, of the threads of these callers."""
+    threads = dict.fromkeys(caller.thread_id for caller in callers)
+    standings = (stacks.of_thread(thread).now for thread in threads)
+    return next((tuple(map(text_of, now)) for now in standings if now), ())
+
+
+def _loop_now(evidence: Evidence, waits: Waits, stacks: Stacks, seen: tuple[str, ...]) -> tuple[str, ...]:
+    """Return where the event loop's thread is that waits in a synchronous pool, or that is or was blocked."""
     if evidence.loop_waits:
         places = (place_text(each.place) for each in waits.callers if each.loop is not None and each.place)
         return tuple(dict.fromkeys(places))[:1]
     if not evidence.is_async or not (evidence.is_loop_unanswered or evidence.loop_late_share):
         return ()
-    threads = dict.fromkeys(caller.thread_id for caller in waits.callers)
-    standings = (stacks.of_thread(thread).now for thread in threads)
-    return next((tuple(map(text_of, now)) for now in standings if now), ())
+    if seen and not evidence.is_loop_unanswered:  # By now the loop may run again.
+        return seen
+    return loop_frames(waits.callers, stacks)

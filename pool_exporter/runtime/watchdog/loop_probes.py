@@ -7,6 +7,7 @@ late loop means.
 from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final
 from weakref import ref
 
@@ -27,6 +28,7 @@ class _LoopProbe:
         self.ran: list[float] = [0.0]
         #: When each of the last no-ops was posted, and how much later it ran.
         self.delays: deque[tuple[float, float]] = deque(maxlen=_DELAYS_MAX)
+        self._seen_at = 0.0
 
     def post(self, now: float, clock: Callable[[], float]) -> None:
         loop = self.loop()
@@ -39,6 +41,12 @@ class _LoopProbe:
             loop.call_soon_threadsafe(lambda: ran.append(clock()))
         except RuntimeError:  # The loop was closed.
             self.ran, self.posted_at = [0.0], 0.0
+
+    def is_newly_behind(self, now: float) -> bool:
+        """Return whether the loop is behind with a no-op for which this was not said yet."""
+        is_new = not self.ran and now - self.posted_at >= BEHIND_SECONDS and self._seen_at != self.posted_at
+        self._seen_at = self.posted_at if is_new else self._seen_at
+        return is_new
 
     def readings(self, now: float, look_seconds: float) -> LoopReadings:
         last = self._last(now)
@@ -63,18 +71,28 @@ class LoopProbes:
         """Measure with *clock*, which returns seconds."""
         self._clock = clock
         self._probes: dict[int, _LoopProbe] = {}
+        self._seen: tuple[str, ...] = ()
 
     def clear(self) -> None:
         """Forget what was measured: no caller waits any more."""
         self._probes.clear()
+        self._seen = ()
 
-    def post(self, loops: Iterable[AbstractEventLoop]) -> None:
-        """Post a no-op to each of these loops that has run the last one."""
+    def post(self, loops: Iterable[AbstractEventLoop], frames: Callable[[], tuple[str, ...]] = tuple) -> None:
+        """Post a no-op to each of these loops that has run the last one.
+
+        Args:
+            loops: The loops of the waiting callers.
+            frames: Returns where the loops' thread is. It is called once for each no-op that a loop is late with:
+                when a report is made, the loop may run again.
+        """
         now = self._clock()
         for loop in loops:
             probe = self._probes.get(id(loop))
             if probe is None or probe.loop() is not loop:
                 probe = self._probes[id(loop)] = _LoopProbe(loop)
+            if probe.is_newly_behind(now):
+                self._seen = frames() or self._seen
             probe.post(now, self._clock)
 
     def readings(self, look_seconds: float) -> LoopReadings:
@@ -85,4 +103,5 @@ class LoopProbes:
         """
         now = self._clock()
         found = [probe.readings(now, look_seconds) for probe in list(self._probes.values())]
-        return max(found, key=lambda each: (each.is_unanswered, each.late_share), default=LoopReadings())
+        worst = max(found, key=lambda each: (each.is_unanswered, each.late_share), default=LoopReadings())
+        return replace(worst, seen=self._seen)

@@ -5,7 +5,7 @@ Pool and monitor are held weakly: the pool's state holds this object. Nothing he
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import inf
 from typing import Final, Protocol
@@ -16,8 +16,9 @@ from typing_extensions import override
 from pool_exporter.diagnosis.evidence import look_seconds
 from pool_exporter.diagnosis.examination import Examination
 from pool_exporter.diagnosis.examining.circumstances import Circumstances
-from pool_exporter.diagnosis.examining.examine import examine
+from pool_exporter.diagnosis.examining.examine import examine, loop_frames
 from pool_exporter.diagnosis.examining.tasks_of_loops import loops_of_callers
+from pool_exporter.diagnosis.locate import Stacks
 from pool_exporter.diagnosis.texts.report import diagnosis
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.hooks.callers.place import recorder
@@ -31,6 +32,7 @@ from pool_exporter.runtime.watchdog.opentelemetry_events import add_span_event
 from pool_exporter.runtime.watchdog.outputs import add_note, publish
 from pool_exporter.runtime.watchdog.watchdog import Watchdog
 from pool_exporter.state.report_hooks import Leak, ReportHooks
+from pool_exporter.state.waiters import Waiter
 
 KEPT_MAX: Final = 5
 """How many reports a pool keeps."""
@@ -184,7 +186,8 @@ class PoolReports(ReportHooks):
                 self._make(lambda: self._diagnosis(has_granted=has_granted), by_watchdog=True)
             looks.next_at, looks.count, looks.grants = now + apart, looks.count + 1, state.waiters.grants
         if looks.count:
-            looks.probes.post(loops_of_callers(state.waiters.oldest_first()))
+            callers = state.waiters.oldest_first()
+            looks.probes.post(loops_of_callers(callers), lambda: _loop_frames(callers))
 
     def _of_episode(self) -> Diagnosis | None:
         """Return the report that a caller gets which times out now; None if it has to make one."""
@@ -242,6 +245,12 @@ class PoolReports(ReportHooks):
             server=watchdog.failures.of(identity),
         )
         return given if looks is None else replace(given, loops=looks.probes.readings(apart))
+
+
+def _loop_frames(callers: Iterable[Waiter]) -> tuple[str, ...]:
+    """Return where the thread is that runs the loop of these callers."""
+    with Stacks() as stacks:
+        return loop_frames(callers, stacks)
 
 
 def unknown_diagnosis(pool: str) -> Diagnosis:

@@ -86,6 +86,28 @@ def test_loop_that_has_just_answered_was_late() -> None:
     assert LoopReadings(False, 1.0, 0.5) == probes.readings(APART)
 
 
+def test_where_a_late_loop_was() -> None:
+    """Where its thread is, is read while it is behind, once for each no-op; a report that comes later has it."""
+    clock, fake, places = Clock(), FakeLoop(), iter(["app.py:1", "app.py:2"])
+    probes, loop = LoopProbes(clock), cast("asyncio.AbstractEventLoop", fake)
+
+    def frames() -> tuple[str, ...]:
+        return (next(places),)
+
+    seen = []
+    for delay in (0.04, 0.01, 0.3):
+        probes.post([loop], frames)
+        clock.now += delay
+        seen.append(probes.readings(APART).seen)
+    probes.post([loop], frames)
+    fake.run()
+    seen.append(probes.readings(APART).seen)
+    probes.clear()
+
+    assert [(), (), (), ("app.py:1",), ()] == [*seen, probes.readings(APART).seen]
+    assert "app.py:2" == next(places)
+
+
 def test_late_again_and_again() -> None:
     """A loop that is blocked for moments answers each no-op, but late."""
     found = probed(*[0.2] * 10)
