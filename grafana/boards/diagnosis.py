@@ -202,10 +202,10 @@ def _nested() -> Panel:
 def _units() -> Panel:
     unit = UNIT.prometheus
     card = Card(
-        "Mean use by unit of work",
-        "Exact mean number of connections that each unit of work used, also between two scrapes.",
-        "flat, as the traffic is.",
+        "Used at the scrape, by unit of work",
+        "Used connections by unit of work at each scrape. A sidecar knows the units as of the worker's last heartbeat, "
+        "which is a second old at most: uses that began after it are none.",
+        "the units with the most traffic have the most.",
         "the unit that has risen is the one to look at: its queries, its locks, its work between queries.",
     )
-    uses = by(unit, rate(BY_INSTANCE.series("unit_used_seconds")))
-    return graph(card, Line(uses, f"{{{{{unit}}}}}"), is_stacked=True)
+    return graph(card, Line(by(unit, BY_INSTANCE.series("unit_connections")), f"{{{{{unit}}}}}"), is_stacked=True)

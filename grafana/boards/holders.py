@@ -9,7 +9,7 @@ from grafana import queries
 from grafana.board import BY_INSTANCE
 from grafana.paint import ANY_IS_A_FAULT, ORANGE, Overrides, cell
 from grafana.panels import Card, Line, Panel, graph, rows, sorted_by
-from grafana.promql import INSTANCE, by
+from grafana.promql import INSTANCE, by, rate
 from pool_exporter.metrics.pool_metrics import UNIT
 
 HEIGHT: Final = 11
@@ -25,16 +25,16 @@ def _by_unit() -> Panel:
     unit = UNIT.prometheus
     card = Card(
         "Held by unit of work",
-        "Used connections by the unit of work that has checked them out, such as a request's route, at each scrape. "
-        "none: without a unit. other: all units beyond the first 50.",
-        "the units with the most traffic have the most.",
+        "How many connections each unit of work held, such as a request's route: the exact mean between scrapes, with "
+        "those that it still holds. none: without a unit. other: all units beyond the first 50.",
+        "flat, as the traffic is; the units with the most traffic have the most.",
         "one has far more than its share: it is slow, or keeps its connections. The page of the instance names the "
         "line of code. Only none? docs/how-to/units.md says how to name requests and jobs.",
         width=16,
         height=HEIGHT,
     )
-    line = Line(by(unit, BY_INSTANCE.series("unit_connections")), f"{{{{{unit}}}}}")
-    return graph(card, line, is_stacked=True)
+    held = by(unit, rate(BY_INSTANCE.series("unit_used_seconds")))
+    return graph(card, Line(held, f"{{{{{unit}}}}}"), is_stacked=True)
 
 
 def _by_instance() -> Panel:

@@ -40,7 +40,11 @@ Press Ctrl-C to end the demo.
 def fleet(pids: Sequence[int], directory: Path, sidecar: str | None) -> str:
     """Return the lines about the workers and the sidecar, with commands to try."""
     numbers = " ".join(map(str, pids))
-    lines = [("workers", f"{len(pids)}, which write to {directory}")]
+    lines = [
+        ("workers", f"{len(pids)}, which write to {directory}"),
+        ("top", f"pool-exporter top --dir {directory}"),
+        ("diagnose", f"pool-exporter diagnose --dir {directory}"),
+    ]
     if sidecar is not None:
         lines += [
             ("sidecar", f"curl -s {sidecar}/metrics | grep pool"),

@@ -220,14 +220,14 @@ async function marksOf(board) {
 function Marks({marks, panel, children}) {
   const frame = React.useRef(null);
   React.useEffect(() => {
-    const graph = panel.type === 'timeseries' && panel.gridPos.w >= 12 && frame.current.querySelector('.u-over');
-    for (const {time} of graph ? marks : []) {
+    if (panel.type !== 'timeseries' || panel.gridPos.w < 12) return;
+    setTimeout(() => marks.forEach(({time}) => {
       const line = document.createElement('div');
       const [left, color] = [100 * (time - FROM) / (TO - FROM), theme.visualization.getColorByName('orange')];
       line.style.cssText = `position: absolute; top: 0; bottom: 0; left: ${left}%; border-left: 1px dashed ${color}`;
-      graph.append(line);
-    }
-  });
+      frame.current.querySelector('.u-over')?.append(line);
+    }), 1000);
+  }, []);
   return <div ref={frame}>{children}</div>;
 }
 
