@@ -19,7 +19,7 @@ from typing_extensions import override
 
 import pool_exporter
 from pool_exporter.arguments import AllSettings, problems_of
-from pool_exporter.commands import advise, check, dashboards, demo, dump, healthcheck, serve, top
+from pool_exporter.commands import advise, check, dashboards, demo, diagnose, dump, healthcheck, serve, top
 from pool_exporter.environment import Environment, process_environ
 from pool_exporter.errors import PoolExporterError
 
@@ -128,6 +128,7 @@ COMMANDS = (
         packages=("bcrypt", "starlette", "uvicorn", "yaml"),
     ),
     Command(healthcheck.NAME, healthcheck.HELP, healthcheck.add_arguments, healthcheck.prepare),
+    Command(diagnose.NAME, diagnose.HELP, diagnose.add_arguments, diagnose.prepare),
     Command(dump.NAME, dump.HELP, dump.add_arguments, dump.prepare),
     Command(check.NAME, check.HELP, check.add_arguments, check.prepare),
     Command(advise.NAME, advise.HELP, advise.add_arguments, advise.prepare),

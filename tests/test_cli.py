@@ -127,7 +127,7 @@ def test_scene_that_cannot_be_played_is_one_line(capsys: pytest.CaptureFixture[s
     assert "--scene='restart': needs PostgreSQL" in err
 
 
-@pytest.mark.parametrize("command", ["demo", "dump", "healthcheck", "serve"])
+@pytest.mark.parametrize("command", ["demo", "diagnose", "dump", "healthcheck", "serve"])
 def test_wrong_variables_are_reported_at_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:

@@ -41,7 +41,7 @@ class Evidence:
         n_lost: Holders that no code is left to return, older than 0.1 s.
         n_self: Holders that wait for this pool themselves, older than 0.1 s.
         n_db: Holders that execute in the database.
-        n_locked: Of those, the ones that wait for a lock at the server: 0, because no report queries the server yet.
+        n_locked: Of those, the ones that wait for a lock at the server: 0 in a process, which asks no server.
         n_app: Holders that are in the application's own code.
         n_known: Holders of which the activity is known.
         loop_waits: Whether a caller waits on the thread of a running event loop for a pool that is not async.

@@ -37,6 +37,8 @@ class Holder:
         server_pid: The server's process or thread id of the connection; None if it is unknown.
         is_lost: Whether no code is left that would return it.
         is_long: Whether its unit was declared with `long=True`; then it is in none of the counts.
+        server: What the server says of the connection: its state, what it waits for, what blocks it, and the first word
+            of its last statement; "" where no probe has asked.
     """
 
     seconds: float
@@ -51,6 +53,7 @@ class Holder:
     server_pid: int | None = None
     is_lost: bool = False
     is_long: bool = False
+    server: str = ""
 
 
 @dataclass(frozen=True)

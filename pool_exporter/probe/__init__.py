@@ -5,6 +5,6 @@ From then on `probes.joined(snapshot)` returns the snapshot with the servers' nu
 Importing this package loads neither SQLAlchemy nor a driver; configuring a probe does.
 """
 
-from pool_exporter.probe.options import add_arguments, from_arguments
+from pool_exporter.probe.options import add_arguments, from_arguments, targets_from_arguments
 
-__all__ = ["add_arguments", "from_arguments"]
+__all__ = ["add_arguments", "from_arguments", "targets_from_arguments"]

@@ -25,6 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.server_metrics import HELD_SECONDS, HELD_STATES
 from pool_exporter.metrics.server_snapshot import (
     PGBOUNCER,
@@ -74,10 +75,15 @@ class MatchedBackends:
 
 def leads_to(pool: LivePool, server: ServerIdentity) -> bool:
     """Return whether *pool* leads to *server*."""
+    return is_of_server(pool.identity, server)
+
+
+def is_of_server(pool: PoolIdentity, server: ServerIdentity) -> bool:
+    """Return whether the pool of this identity leads to *server*."""
     system = "postgresql" if server.system == PGBOUNCER else server.system
-    if _system(pool.identity.system) != _system(system):
+    if _system(pool.system) != _system(system):
         return False
-    own = _address(pool.identity.address, pool.identity.port)
+    own = _address(pool.address, pool.port)
     return any(own == _address(*other) for other in ((server.address, server.port), *server.aliases))
 
 

@@ -10,6 +10,7 @@ from pool_exporter.errors import Problem
 
 if TYPE_CHECKING:
     from pool_exporter.probe.probes import Probes
+    from pool_exporter.probe.target import ProbeTarget
 
 ARGUMENT: Final = "--database-url"
 SECONDS_MIN: Final = 0.1
@@ -59,16 +60,29 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
     Raises:
         SettingsError: URLs are wrong, or cannot be read. The error names all of them.
     """
-    if not arguments.database_urls:
+    targets = targets_from_arguments(arguments, environ)
+    if not targets:
         return None
-    urls = [_url(each, environ) for each in arguments.database_urls]
     from pool_exporter.probe.probes import Probes
+
+    return Probes(targets, arguments.database_interval, arguments.database_timeout)
+
+
+def targets_from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) -> "tuple[ProbeTarget, ...]":
+    """Return the configured servers, for one query of each; the arguments are those of `from_arguments`.
+
+    Raises:
+        SettingsError: URLs are wrong, or cannot be read. The error names all of them.
+    """
+    if not arguments.database_urls:
+        return ()
+    urls = [_url(each, environ) for each in arguments.database_urls]
     from pool_exporter.probe.target import parse_targets
 
     settings = AllSettings(*(each for each in urls if isinstance(each, Problem)))
     targets = settings.read(lambda: parse_targets([each for each in urls if isinstance(each, str)]))
     settings.check()
-    return Probes(targets.value, arguments.database_interval, arguments.database_timeout)
+    return targets.value
 
 
 def _url(given: str, environ: Mapping[str, str]) -> str | Problem:

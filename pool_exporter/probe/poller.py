@@ -115,9 +115,7 @@ class Poller:
 
     async def _open(self) -> ServerConnection:
         self._connection = connection = await self._stack.enter_async_context(connected_to(self.target, self._timeout))
-        preparation, _ = _QUERIES[self.target.identity.system]
-        for sql in preparation:
-            await connection.fetch(sql.format(seconds=self._timeout, milliseconds=milliseconds(self._timeout)))
+        await prepared(connection, self.target, self._timeout)
         return connection
 
     async def _query_on(self, connection: ServerConnection) -> ServerStats:
@@ -171,6 +169,16 @@ class Poller:
     def _next_pause(self) -> float:
         # Jitter: probes that lost the same server must not all reconnect at the same moment.
         return self._pause * random.uniform(0.8, 1.2) if self._pause else self._interval  # noqa: S311  # no secret
+
+
+async def prepared(connection: ServerConnection, target: ProbeTarget, timeout: float) -> None:
+    """Set up the session of a new connection: read only, and with a timeout of the server's own.
+
+    Raises what the driver raises, or TimeoutError.
+    """
+    preparation, _ = _QUERIES[target.identity.system]
+    for sql in preparation:
+        await connection.fetch(sql.format(seconds=timeout, milliseconds=milliseconds(timeout)))
 
 
 def _cause(error: BaseException) -> BaseException:

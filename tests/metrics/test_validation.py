@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool_exporter import metrics
+from pool_exporter.metrics.backend_activity import BackendActivity
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
 from pool_exporter.metrics.health import DirectoryHealth, PushHealth
 from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
@@ -68,7 +69,7 @@ EXAMPLES: tuple[Any, ...] = (
 SIGNED = {("PoolSnapshot", "accounting_drift")}
 UNBOUNDED = {("Backend", "age_seconds_max"), ("ServerSnapshot", "budget")}
 FLAGS = {("ServerSnapshot", "up"), ("Snapshot", "web_config_stale")}
-NO_SNAPSHOTS = {Holder, Label, Metric, PoolReport, ProcessReport, Waiter}
+NO_SNAPSHOTS = {BackendActivity, Holder, Label, Metric, PoolReport, ProcessReport, Waiter}
 
 
 def number_paths(example: Any) -> Iterator[Path]:

@@ -118,8 +118,8 @@ CURES: Final[dict[str, Cure]] = {
     ),
     "locks": Cure(
         "the holders wait for a lock at the database server",
-        "Another transaction keeps a lock that the holders need, most often one that is open and idle. A report does "
-        "not query the server yet: it says slow_queries.",
+        "Another transaction keeps a lock that the holders need, most often one that is open and idle. A process does "
+        "not query the server: its reports say slow_queries. `pool-exporter diagnose --database-url` asks the server.",
         "End the transaction that blocks, shown with its server pid, then make such transactions shorter. Set "
         "lock_timeout, so that a statement does not wait for ever.",
     ),

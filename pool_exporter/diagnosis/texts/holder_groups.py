@@ -81,6 +81,8 @@ def _details(group: HolderGroup) -> Iterator[tuple[str, str]]:
     facts = [f"owner {owners}" if owners else "", f"server pid {pids}" if pids else ""]
     if any(facts):
         yield "by", ", ".join(filter(None, facts))
+    servers = dict.fromkeys(holder.server for holder in group.holders if holder.server)
+    yield from (("server", server) for server in list(servers)[:SHOWN_MAX])
 
 
 def kept_place(of: Holder | Waiter) -> str:

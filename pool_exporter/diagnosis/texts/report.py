@@ -4,7 +4,7 @@ The layout is the same for each verdict: the verdict, WHY with its numbers, WHER
 is HELD and what waits. Nothing here may read a pool, a frame or a clock.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pool_exporter.diagnosis.examination import Examination
@@ -25,7 +25,7 @@ from pool_exporter.diagnosis.texts.wording import (
 )
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.diagnosis.verdict import verdict
-from pool_exporter.metrics.holders import BETWEEN_FRAMES, Waiter
+from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, Waiter
 
 GROUPS_MAX: Final = 5
 """Most groups of holders on the screen."""
@@ -87,8 +87,8 @@ def _screen(name: str, found: Examination, notes: tuple[str, ...]) -> Iterator[s
     yield from listed("LOCKS", found.blockers)
     yield from paragraph("DO", f"{texts.cure} {PAGE}#{name}")
     yield from listed("NOTE", notes)
-    yield from _held(found)
-    yield from _waiting(found.waiters)
+    yield from held_lines(found.holders)
+    yield from waiting_lines(found.waiters)
 
 
 def _head(name: str, found: Examination) -> str:
@@ -98,8 +98,9 @@ def _head(name: str, found: Examination) -> str:
     return f"{left}{right:>{max(len(right) + 3, WIDTH - len(left))}}"
 
 
-def _held(found: Examination) -> Iterator[str]:
-    alike = groups(found.holders)
+def held_lines(holders: Iterable[Holder]) -> Iterator[str]:
+    """Yield the lines of the holders, grouped where they are alike: the largest group first."""
+    alike = groups(holders)
     for place, group in enumerate(alike[:GROUPS_MAX]):
         first, *more = lines(group)
         yield first if place else f"  HELD  {first.lstrip()}"
@@ -108,7 +109,7 @@ def _held(found: Examination) -> Iterator[str]:
         yield from paragraph("", rest(alike[GROUPS_MAX:]))
 
 
-def _waiting(waiters: tuple[Waiter, ...]) -> Iterator[str]:
+def waiting_lines(waiters: Iterable[Waiter]) -> Iterator[str]:
     """Yield the lines of the waiters, grouped where they are alike: the largest group first."""
     alike: dict[tuple[str, str, int], list[Waiter]] = {}
     for waiter in waiters:

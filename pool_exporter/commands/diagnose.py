@@ -1,0 +1,120 @@
+"""`pool-exporter diagnose`: what holds the connections of all workers of a shared directory, from outside.
+
+It shows living, frozen and crashed workers. It only reads. With the URL of a database server it asks that server once
+what the held connections do there, and which connection keeps the locks that they wait for.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pool_exporter import probe
+from pool_exporter.arguments import AllSettings
+from pool_exporter.commands.directory_argument import add_directory, directory_of
+from pool_exporter.diagnosis.outside.screen import screen
+from pool_exporter.environment import Environment
+from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.metrics.holders import ProcessReport
+from pool_exporter.metrics.report_json import as_json
+from pool_exporter.version import build
+from pool_exporter.workers.holders.directory_reports import DirectoryReports
+
+if TYPE_CHECKING:
+    from pool_exporter.probe.target import ProbeTarget
+
+NAME: Final = "diagnose"
+HELP: Final = "Say what holds the connections of all workers that share a directory, also of frozen and crashed ones."
+SCHEMA: Final = 1
+"""The version of the keys of `--json`. It is raised when a key goes or changes its meaning, not for a new key."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command was given, read and checked.
+
+    Attributes:
+        directory: The directory that the workers share.
+        pool: The name of the only pool to show; "" for all.
+        is_json: Whether to print JSON.
+        targets: The database servers to ask.
+        timeout: How long a server may take, in seconds.
+        has_sql: Whether to ask for the text of statements.
+    """
+
+    directory: Path
+    pool: str = ""
+    is_json: bool = False
+    targets: "tuple[ProbeTarget, ...]" = ()
+    timeout: float = 5.0
+    has_sql: bool = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_directory(parser)
+    parser.add_argument("--pool", metavar="NAME", default="", help="show only the pool of this name")
+    parser.add_argument("--json", dest="is_json", action="store_true", help="print JSON, for scripts")
+    probe.add_arguments(parser)
+
+
+def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callable[[], None]:
+    """Return what prints the diagnosis.
+
+    Raises:
+        SettingsError: Arguments or variables are wrong. The error names all of them.
+    """
+    settings = AllSettings()
+    directory = settings.read(lambda: directory_of(arguments, environ))
+    targets = settings.read(lambda: probe.targets_from_arguments(arguments, environ))
+    settings.check()
+    has_sql = Environment.read(environ)[0].has_sql
+    options = Options(
+        directory.value, arguments.pool, arguments.is_json, targets.value, arguments.database_timeout, has_sql
+    )
+    return partial(_print, options)
+
+
+def _print(options: Options) -> None:
+    """Print the diagnosis. Raises SettingsError for a directory that cannot be read."""
+    try:
+        found = reports(options)
+    except OSError as error:
+        raise SettingsError(Problem("--dir", str(options.directory), f"cannot be read: {error.strerror}")) from None
+    sys.stdout.write(_json(found) if options.is_json else screen(found).rstrip("\n") + "\n")
+
+
+def reports(options: Options) -> tuple[ProcessReport, ...]:
+    """Return what the processes hold, joined with what the servers say.
+
+    Raises:
+        OSError: The directory cannot be read.
+    """
+    found = DirectoryReports(options.directory)()
+    if options.targets:
+        from pool_exporter.diagnosis.outside.locks import held_pids, with_backends
+        from pool_exporter.probe.held_backends import query_servers
+
+        pids = held_pids(found, [target.identity for target in options.targets])
+        servers = query_servers(options.targets, pids, options.timeout, has_sql=options.has_sql)
+        found = with_backends(found, servers)
+    return tuple(_only(report, options.pool) for report in found) if options.pool else found
+
+
+def _only(report: ProcessReport, pool: str) -> ProcessReport:
+    return replace(report, pools=tuple(each for each in report.pools if each.pool.name == pool))
+
+
+def _json(found: tuple[ProcessReport, ...]) -> str:
+    content = {
+        "schema": SCHEMA,
+        "version": build()["version"],
+        "time": time.time(),
+        "processes": [as_json(report) for report in found],
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -1,0 +1,98 @@
+"""The screens of `pool-exporter diagnose`: each pool of each process as its own report shows it, from outside.
+
+Nothing here may read a file, a pool or a clock.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from pool_exporter.diagnosis.texts.report import PAGE, held_lines, waiting_lines
+from pool_exporter.diagnosis.texts.wording import WIDTH, counted, duration, listed, moment, paragraph
+from pool_exporter.metrics.holders import PoolReport, ProcessReport
+
+PIDS_MAX: Final = 8
+"""So many processes with nothing to show are named."""
+
+_HEALTHY: Final = "healthy"
+_ORDER: Final = ("frozen", "ended", "living")
+
+
+def screen(reports: Sequence[ProcessReport]) -> str:
+    """Return what the processes hold, those in trouble first, for an operator.
+
+    Args:
+        reports: The reports of processes.
+    """
+    if not reports:
+        return "No process has an instrumented pool in this directory.\n"
+    parts = [part for report in sorted(reports, key=_urgency) for part in _process(report)]
+    rest = list(_rest(reports))
+    return "\n".join([*parts, *rest])
+
+
+def _urgency(report: ProcessReport) -> tuple[int, int, int]:
+    waiting = sum(len(pool.waiters) for pool in report.pools)
+    order = _ORDER.index(report.state) if report.state in _ORDER else len(_ORDER)
+    return -waiting, order, report.pid
+
+
+def _process(report: ProcessReport) -> Iterator[str]:
+    shown = sorted((pool for pool in report.pools if _has_something(pool)), key=lambda pool: -len(pool.waiters))
+    for pool in shown:
+        yield "\n".join(_pool(report, pool)) + "\n"
+
+
+def _has_something(pool: PoolReport) -> bool:
+    return bool(pool.holders or pool.waiters or pool.verdict not in ("", _HEALTHY))
+
+
+def _rest(reports: Sequence[ProcessReport]) -> Iterator[str]:
+    quiet = [report for report in reports if not any(map(_has_something, report.pools))]
+    for state in _ORDER:
+        found = [str(report.pid) for report in quiet if report.state == state]
+        more = f" and {len(found) - PIDS_MAX} more" if len(found) > PIDS_MAX else ""
+        if found:
+            verb, tense = ("held", "") if state == "ended" else ("holds" if len(found) == 1 else "hold", " now")
+            noun = "process" if len(found) == 1 else "processes"
+            yield f"{len(found)} {state} {noun} {verb} nothing{tense}: {', '.join(found[:PIDS_MAX])}{more}"
+
+
+def _pool(report: ProcessReport, pool: PoolReport) -> Iterator[str]:
+    name = pool.verdict if pool.verdict not in ("", _HEALTHY) else report.state
+    yield _head(f'pool "{_line(pool.pool.name)}": {name}', f"process {report.pid}   {moment(report.seen_at)}")
+    yield from paragraph("", _state(report, pool))
+    if pool.verdict not in ("", _HEALTHY):
+        yield from _verdict(report, pool)
+    yield from listed("NOTE", pool.notes)
+    yield from held_lines(pool.holders)
+    yield from waiting_lines(pool.waiters)
+
+
+def _head(left: str, right: str) -> str:
+    return f"{left}{right:>{max(len(right) + 3, WIDTH - len(left))}}"
+
+
+def _line(text: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+def _state(report: ProcessReport, pool: PoolReport) -> str:
+    service = f" of service {_line(pool.pool.service)}" if pool.pool.service else ""
+    age = duration(report.heartbeat_age_seconds)
+    held = f"{counted(len(pool.holders), 'connection', 'is', 'are')} held, "
+    held += f"{counted(len(pool.waiters), 'caller', 'waits', 'wait')}."
+    if report.state == "frozen":
+        return f"The process{service} is FROZEN: it gave its last sign of life {age} ago. {held}"
+    if report.state == "ended":
+        return f"The process{service} has ENDED. When it did, about {age} ago: {held}"
+    return f"The process{service} is living. {held}"
+
+
+def _verdict(report: ProcessReport, pool: PoolReport) -> Iterator[str]:
+    text = pool.summary.partition(f": {pool.verdict}: ")[2] or pool.summary
+    before = report.seen_at - pool.verdict_at
+    when = f" That was {duration(before)} earlier." if before >= 1 else ""
+    yield from paragraph("", f"{text[:1].upper()}{text[1:]}{when}")
+    yield from paragraph("WHY", pool.why) if pool.why else ()
+    yield from listed("WHERE", pool.where)
+    yield from paragraph("DO", f"{' '.join(pool.advice)} {PAGE}#{pool.verdict}")

@@ -1,0 +1,76 @@
+"""`pool-exporter diagnose`: its arguments and its outputs; what it reads is tested with the reader."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pool_exporter.cli import main
+from tests.workers.holders.test_directory_reports import HOLDER, Worker
+
+
+@pytest.fixture(name="worker")
+def _worker(tmp_path: Path) -> Iterator[Worker]:
+    worker = Worker(tmp_path)
+    worker.hold()
+    worker.write(replace(HOLDER, seconds=8.0), verdict="leak")
+    yield worker
+    worker.files.unmap()
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Return what the command prints."""
+    assert 0 == main(["diagnose", *map(str, arguments)])
+    return capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("worker")
+def test_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The pool of the living worker, with its holder."""
+    shown = printed(capsys, "--dir", tmp_path)
+
+    assert shown.startswith('pool "orders": leak')
+    assert HOLDER.place in shown
+
+
+@pytest.mark.usefixtures("worker")
+def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same for scripts."""
+    found = json.loads(printed(capsys, "--dir", tmp_path, "--json"))
+    [process] = found["processes"]
+    [holder] = process["pools"][0]["holders"]
+
+    assert (1, "living", HOLDER.place) == (found["schema"], process["state"], holder["place"])
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize(("name", "count"), [("orders", 1), ("users", 0)])
+def test_one_pool(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, count: int) -> None:
+    """Only the pool of that name is shown."""
+    assert count == printed(capsys, "--dir", tmp_path, "--pool", name).count('pool "')
+
+
+def test_directory_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without one, and with wrong URLs, one message names both, and the exit code is 2."""
+    code = main(["diagnose", "--database-url", "oracle://x"])
+    message = capsys.readouterr().err
+
+    assert (2, True, True) == (code, "--dir" in message, "--database-url" in message)
+
+
+def test_missing_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory that cannot be read is one line."""
+    code = main(["diagnose", "--dir", str(tmp_path / "missing")])
+
+    assert (2, 1) == (code, capsys.readouterr().err.count("\n"))
+
+
+def test_nothing_is_changed(worker: Worker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It only reads: a dead worker's file stays until it is compacted."""
+    worker.files.mark_ended()
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in tmp_path.iterdir())
+    printed(capsys, "--dir", tmp_path)
+
+    assert before == sorted((path.name, path.stat().st_mtime_ns) for path in tmp_path.iterdir())
