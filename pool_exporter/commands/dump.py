@@ -2,15 +2,14 @@
 
 docs/reference/dump.md has the format.
 
-It only reads: it compacts nothing, and decodes pools as a scrape does. Nothing here may read a slot by its index. The
-output has no secret, because the directory has none: identities contain no password, and no SQL is ever written.
+It is a function of what `workers.contents` reads: nothing here may read a file or a slot. The output has no secret,
+because the directory has none: identities contain no password, and no SQL is ever written.
 """
 
 import argparse
 import json
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import datetime, timezone
 from functools import partial
@@ -18,19 +17,14 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from pool_exporter.commands.directory_argument import add_directory, directory_of
-from pool_exporter.errors import CorruptFile, Problem, SettingsError
-from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, PoolReport, Waiter
+from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, POOL_LABELS
 from pool_exporter.metrics.snapshot import COUNTERS, Histogram, PoolSnapshot
-from pool_exporter.state.decode import decode, details
-from pool_exporter.state.layout import SECOND, Slots
 from pool_exporter.version import build
-from pool_exporter.workers.dead_worker_totals import Totals, load
-from pool_exporter.workers.directory_snapshot import at_one_moment
-from pool_exporter.workers.file_format import OPEN, PoolEntry
-from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, scan
-from pool_exporter.workers.process_info import monotonic_of
-from pool_exporter.workers.worker_state import heartbeat_age_seconds, heartbeat_of, state_of
+from pool_exporter.workers.contents.read import read_contents
+from pool_exporter.workers.contents.values import DirectoryContents, PoolContents, ProcessContents
 
 NAME: Final = "dump"
 HELP: Final = "Print all that a shared directory holds, as JSON."
@@ -69,97 +63,101 @@ def dump(directory: Path) -> Json:
     Raises:
         OSError: The directory cannot be read.
     """
-    scanned = scan(directory)
-    # Files first, totals last: a file that is compacted meanwhile is then in both, and left out by its name.
-    totals, fault = _totals(directory)
+    contents = read_contents(directory)
     return {
         "schema": SCHEMA,
         "version": build()["version"],
         "time": datetime.now(timezone.utc).isoformat(),
         "directory": str(directory),
         "bounds_seconds": list(BOUNDS_SECONDS),
-        "processes": [_process(files) for files in _by_process(scanned, totals)],
-        "set_aside": [{"path": each.path, "reason": each.reason, "fault": each.fault} for each in scanned.set_aside],
-        "accumulator": {
-            "fault": fault,
-            "folded_files": len(totals.compacted),
-            "ended": dict(totals.ended),
-            "pools": [
-                {"identity": _identity(identity), **_numbers(slots, SECOND, identity, PoolConfig())}
-                for identity, slots in totals.slots.items()
-            ],
-        },
+        "processes": [_process(process) for process in contents.processes],
+        "set_aside": [{"path": each.path, "reason": each.reason, "fault": each.fault} for each in contents.set_aside],
+        "accumulator": _totals(contents),
     }
 
 
-def _totals(directory: Path) -> tuple[Totals, str | None]:
-    try:
-        return load(directory), None
-    except CorruptFile as error:
-        return Totals(), error.fault
-    except OSError as error:
-        return Totals(), f"it cannot be read: {error.strerror}"
-
-
-def _by_process(scanned: DirectoryScan, totals: Totals) -> list[list[ReadFile]]:
-    """Return the files that are not in the totals, those of one process together, and each that was left alone."""
-    files: dict[bytes, list[ReadFile]] = defaultdict(list)
-    for found in scanned.files:
-        if found.name not in totals.compacted:
-            writer = found.file.writer
-            files[writer.process_uuid if found.file.is_owned else writer.file_uuid].append(found)
-    return list(files.values())
-
-
-def _process(files: Sequence[ReadFile]) -> Json:
-    writer = files[0].file.writer
-    heartbeat = heartbeat_of(files)
-    now = max(heartbeat, monotonic_of(writer))
-    # What a process held when it ended did not grow older after its last heartbeat.
-    moment = now if any(found.is_alive for found in files) else heartbeat
+def _totals(contents: DirectoryContents) -> Json:
     return {
-        "process": writer.process_uuid.hex(),
-        "pid": writer.pid,
-        "pid_namespace": writer.pid_namespace,
-        "time_namespace": writer.time_namespace,
-        "boot": writer.boot.hex(),
-        "version": writer.version.rstrip(b"\0").decode("utf-8", "replace"),
-        "started": datetime.fromtimestamp(writer.created // SECOND, timezone.utc).isoformat(),
-        "state": state_of(files, now) if files[0].file.is_owned else "left",
-        "heartbeat_age_seconds": heartbeat_age_seconds(files, now),
-        "hook_errors": max(found.file.hook_errors for found in files),
-        "pools_dropped": max(found.file.dropped for found in files),
-        "files": [{"name": found.name, "torn": found.is_torn} for found in files],
-        "pools": [_pool(entry, moment) for found in files for entry in found.file.entries],
+        "fault": contents.totals_fault,
+        "folded_files": contents.compacted,
+        "ended": dict(contents.ended),
+        "pools": [{"identity": _identity(pool.identity), **_numbers(pool)} for pool in contents.totals],
     }
 
 
-def _pool(entry: PoolEntry, moment: int) -> Json:
-    slots, now = at_one_moment(entry.slots, moment)
-    held = details(slots, now)
+def _process(process: ProcessContents) -> Json:
     return {
-        "identity": _identity(entry.identity),
-        "is_open": entry.state == OPEN,
-        "config": {"max": entry.config.max, "idle_max": entry.config.idle_max, "labels": dict(entry.config.labels)},
-        **_numbers(slots, now, entry.identity, entry.config),
-        "checkouts": [
-            {"age_seconds": each.seconds, "server_pid": each.server_pid or None, "owner": each.owner or None}
-            for each in held.checkouts
-        ],
-        "checkouts_without_row": held.untracked_checkouts,
-        "idle_connections": [{"server_pid": each.pid, "age_seconds": each.age_seconds} for each in held.idle],
-        "waiters": [{"age_seconds": seconds} for seconds in held.pending_seconds],
-        "waiters_without_row": held.untracked_pending,
+        "process": process.process,
+        "pid": process.pid,
+        "pid_namespace": process.pid_namespace,
+        "time_namespace": process.time_namespace,
+        "boot": process.boot,
+        "version": process.version,
+        "started": datetime.fromtimestamp(process.started, timezone.utc).isoformat(),
+        "state": process.state,
+        "heartbeat_age_seconds": process.heartbeat_age_seconds,
+        "hook_errors": process.hook_errors,
+        "pools_dropped": process.pools_dropped,
+        "files": [{"name": name, "torn": is_torn} for name, is_torn in process.files],
+        "pools": [_pool(pool) for pool in process.pools],
     }
 
 
-def _numbers(slots: Slots, now: int, identity: PoolIdentity, config: PoolConfig) -> Json:
-    """Return the numbers that a scrape has, or why there are none: a damaged file may hold any number."""
+def _pool(pool: PoolContents) -> Json:
+    report = pool.report or PoolReport(pool.identity)
+    return {
+        "identity": _identity(pool.identity),
+        "is_open": pool.is_open,
+        "config": {"max": pool.config.max, "idle_max": pool.config.idle_max, "labels": dict(pool.config.labels)},
+        **_numbers(pool),
+        "checkouts": [_checkout(holder) for holder in report.holders],
+        "checkouts_without_row": pool.further_checkouts,
+        "idle_connections": [{"server_pid": each.pid, "age_seconds": each.age_seconds} for each in pool.idle],
+        "waiters": [_waiter(waiter) for waiter in report.waiters],
+        "waiters_without_row": pool.further_waiters,
+        "verdict": report.verdict or None,
+        "verdict_time": _time(report.verdict_at) if report.verdict else None,
+        "summary": report.summary or None,
+    }
+
+
+def _checkout(holder: Holder) -> Json:
+    return {
+        "age_seconds": holder.seconds,
+        "server_pid": holder.server_pid,
+        "owner": holder.owner or None,
+        "place": holder.place or None,
+        "unit": holder.unit or None,
+        "unit_code": holder.unit_code or None,
+        "activity": holder.activity,
+        "now": BETWEEN_FRAMES.join(holder.now) or None,
+        "transaction": holder.transaction,
+        "is_lost": holder.is_lost,
+    }
+
+
+def _waiter(waiter: Waiter) -> Json:
+    return {
+        "age_seconds": waiter.seconds,
+        "owner": waiter.owner or None,
+        "place": waiter.place or None,
+        "unit": waiter.unit or None,
+        "holds": waiter.holds,
+    }
+
+
+def _time(seconds: float) -> str | None:
+    """Return Unix time in ISO 8601; None where a damaged file has a time that no calendar has."""
     try:
-        pool = decode(slots, now, identity, config)
-    except ValueError as error:
-        return {"fault": str(error), "numbers": None}
-    return {"fault": None, "numbers": {name: _number(pool.value(name)) for name in NUMBERS}}
+        return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
+    except (OSError, OverflowError, ValueError):
+        return None
+
+
+def _numbers(pool: PoolContents) -> Json:
+    snapshot = pool.snapshot
+    numbers = None if snapshot is None else {name: _number(snapshot.value(name)) for name in NUMBERS}
+    return {"fault": pool.fault, "numbers": numbers}
 
 
 def _number(value: object) -> object:

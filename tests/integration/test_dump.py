@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.file_writer import WorkerFiles
 from tests.fixtures.deadlines import until
 from tests.fixtures.sidecar import command, sidecar, worker
+from tests.workers.holders.test_directory_reports import HOLDER, WAITER, Worker
 
 DOCS = Path(__file__).parents[2] / "docs/reference/dump.md"
 
@@ -142,6 +144,26 @@ def test_owner_is_cut_between_characters(tmp_path: Path) -> None:
     [checkout] = one(dump(tmp_path))["pools"][0]["checkouts"]
 
     assert "Thread-äöüä" == checkout["owner"]
+
+
+def test_names_of_holders_and_waiters(directory: Path) -> None:
+    """Places, units, whole owners' names and the last verdict are those that the worker has written."""
+    worker = Worker(directory)
+    worker.hold()
+    worker.slots[layout.PENDING_TIMES] = 2 * layout.SECOND
+    waiter = replace(WAITER, seconds=7.0)
+    worker.write(replace(HOLDER, seconds=8.0, owner="a-name-of-a-thread"), waiters=(waiter,), verdict="leak")
+    [pool] = one(dump(directory))["pools"]
+    worker.files.unmap()
+    [checkout], [waits] = pool["checkouts"], pool["waiters"]
+
+    assert ("a-name-of-a-thread", HOLDER.place, HOLDER.unit, HOLDER.unit_code) == tuple(
+        checkout[key] for key in ("owner", "place", "unit", "unit_code")
+    )
+    assert (WAITER.owner, WAITER.place, WAITER.unit, 1) == tuple(
+        waits[key] for key in ("owner", "place", "unit", "holds")
+    )
+    assert ("leak", "1970-01-01T00:00:05+00:00") == (pool["verdict"], pool["verdict_time"])
 
 
 def test_stopped_worker(directory: Path) -> None:

@@ -6,7 +6,7 @@ slot has ended since, or is untracked; a slot without a row is younger than the 
 names. Pure functions of values; nothing here may open a file or read a clock.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -16,7 +16,7 @@ from pool_exporter.state.checkout_details import read_owner, read_server_pid
 from pool_exporter.state.layout import SECOND
 from pool_exporter.workers.file_format import OPEN, PoolEntry
 from pool_exporter.workers.file_reader import ReadFile
-from pool_exporter.workers.holders.reading import NOTHING, ReadPool, ReadPools, read_pools
+from pool_exporter.workers.holders.reading import NOTHING, ReadPool, read_pools
 from pool_exporter.workers.holders.written import UUID_DIGITS
 from pool_exporter.workers.worker_state import heartbeat_age_seconds, heartbeat_of
 
@@ -41,9 +41,9 @@ def process_report(files: Sequence[ReadFile], state: str, now: int, unix_now: fl
     """
     is_alive = any(found.is_alive for found in files)
     moment = now if is_alive else heartbeat_of(files)
-    texts = _pools_of(files)
+    names = names_of(files)
     pools = tuple(
-        _pool(entry, texts.get((found.file.writer.file_uuid.hex()[:UUID_DIGITS], number), NOTHING), moment)
+        pool_report(entry, names(found, number), moment)
         for found in files
         for number, entry in enumerate(found.file.entries)
         if entry.state == OPEN
@@ -60,12 +60,28 @@ def process_report(files: Sequence[ReadFile], state: str, now: int, unix_now: fl
     )
 
 
-def _pools_of(files: Sequence[ReadFile]) -> ReadPools:
-    first = next((found.file.holders for found in files if found.file.is_first), b"")
-    return read_pools(first)
+def names_of(files: Sequence[ReadFile]) -> Callable[[ReadFile, int], ReadPool]:
+    """Return a function of a file and the number of a pool entry in it, which returns what its process has written.
+
+    Args:
+        files: All files of the process, with what it holds.
+    """
+    text = next((found.file.holders for found in files if found.file.is_first), b"")
+    pools = read_pools(text)
+    return lambda found, number: pools.get((found.file.writer.file_uuid.hex()[:UUID_DIGITS], number), NOTHING)
 
 
-def _pool(entry: PoolEntry, named: ReadPool, moment: int) -> PoolReport:
+def pool_report(
+    entry: PoolEntry, named: ReadPool, moment: int, waiter_seconds_min: float = WAITER_SECONDS_MIN
+) -> PoolReport:
+    """Return what holds the connections of a pool entry.
+
+    Args:
+        entry: The pool entry.
+        named: What its process has written about it.
+        moment: The time of the process's monotonic clock up to which ages are counted, in nanoseconds.
+        waiter_seconds_min: From which age on a caller without a row is shown.
+    """
     slots, now = entry.slots, moment - entry.slots[layout.ORIGIN]
     holders = _joined(
         ((since, _bare(slots, slot, entry)) for slot, since in _taken(slots, layout.CHECKOUT_TIMES)),
@@ -78,7 +94,7 @@ def _pool(entry: PoolEntry, named: ReadPool, moment: int) -> PoolReport:
         slots[layout.UNTRACKED_PENDING],
     )
     aged = tuple(_aged(waiter, since, now) for since, waiter in waiters)
-    shown = tuple(each for each in aged if each.seconds >= WAITER_SECONDS_MIN or each != Waiter(each.seconds))
+    shown = tuple(each for each in aged if each.seconds >= waiter_seconds_min or each != Waiter(each.seconds))
     return replace(
         named.report,
         pool=entry.identity,
