@@ -74,3 +74,10 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """Return the driver's exception, without SQLAlchemy's wrapper."""
+    while type(error).__module__.startswith("sqlalchemy.") and error.__cause__ is not None:
+        error = error.__cause__
+    return error

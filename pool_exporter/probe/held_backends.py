@@ -12,7 +12,7 @@ from typing import Final
 
 from pool_exporter.metrics.backend_activity import BackendActivity
 from pool_exporter.metrics.server_snapshot import ServerIdentity
-from pool_exporter.probe.error_types import message_of
+from pool_exporter.probe.error_types import cause_of, message_of
 from pool_exporter.probe.poller import prepared
 from pool_exporter.probe.server_connection import Row, ServerConnection, connected_to
 from pool_exporter.probe.target import ProbeTarget
@@ -102,7 +102,8 @@ async def _query_or_none(
             else:
                 found = await query_mysql(connection, wanted, has_sql=has_sql)
     except Exception as error:  # noqa: BLE001  # the report is made without this server's part
-        text = target.without_secrets(f"{type(error).__name__}: {message_of(error)}")
+        cause = cause_of(error)
+        text = target.without_secrets(f"{type(cause).__name__}: {message_of(cause)}")
         _log.warning("%s does not say what the held connections do: %s", target.identity, text)
         return None
     return {each.pid: each for each in found}

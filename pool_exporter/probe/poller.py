@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from pool_exporter.metrics.server_metrics import SERVER_ERRORS
 from pool_exporter.metrics.server_snapshot import PGBOUNCER, Bouncer, LabelValues, ServerStats
 from pool_exporter.probe import mysql, pgbouncer, postgres
-from pool_exporter.probe.error_types import error_type_of, message_of
+from pool_exporter.probe.error_types import cause_of, error_type_of, message_of
 from pool_exporter.probe.label_limit import LabelCardinalityLimit, by_name_and_state
 from pool_exporter.probe.server_connection import ServerConnection, connected_to
 from pool_exporter.probe.target import ProbeTarget, milliseconds
@@ -161,7 +161,7 @@ class Poller:
         self._pause = min(max(FIRST_PAUSE_SECONDS, self._pause * 2), LAST_PAUSE_SECONDS)
         if kind not in self._logged_types:
             # Only text: a log record with the exception would keep its frames, and the secrets in them.
-            cause = _cause(error)
+            cause = cause_of(error)
             text = self.target.without_secrets(f"{type(cause).__name__}: {message_of(cause)}")
             _log.warning("probe: %s cannot be queried (%s): %s", self.target.identity, kind, text)
         self._logged_types.add(kind)
@@ -179,13 +179,6 @@ async def prepared(connection: ServerConnection, target: ProbeTarget, timeout: f
     preparation, _ = _QUERIES[target.identity.system]
     for sql in preparation:
         await connection.fetch(sql.format(seconds=timeout, milliseconds=milliseconds(timeout)))
-
-
-def _cause(error: BaseException) -> BaseException:
-    """Return the driver's exception, without SQLAlchemy's wrapper."""
-    while type(error).__module__.startswith("sqlalchemy.") and error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def _most(values: Mapping[LabelValues, N], places: LabelCardinalityLimit) -> dict[LabelValues, N]:

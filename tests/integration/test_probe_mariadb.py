@@ -10,9 +10,11 @@ import pymysql
 import pytest
 import sqlalchemy as sa
 
+from pool_exporter.metrics.backend_activity import BackendActivity
 from pool_exporter.probe.error_types import error_type_of
+from pool_exporter.probe.held_backends import query_servers
 from pool_exporter.probe.server_connection import connected_to
-from pool_exporter.probe.target import parse_target
+from pool_exporter.probe.target import parse_target, parse_targets
 from tests.fixtures.deadlines import until
 from tests.fixtures.mariadb import MariaDBServer, mariadb_server
 from tests.integration.probing import failures, look_again, probing, server, states, until_up
@@ -63,6 +65,44 @@ def probes_threads(mariadb: MariaDBServer) -> int:
     sql = "select count(*) from information_schema.processlist where user in ('monitor', 'low')"
     ((count,),) = mariadb.admin(sql)
     return int(count)
+
+
+@pytest.mark.parametrize(
+    ("user", "has_sql", "expected"),
+    [
+        ("monitor", False, ("Lock", True, "UPDATE")),
+        ("monitor", True, ("Lock", True, "update t set a = a + 1")),
+        ("low", False, None),  # It may not see transactions.
+    ],
+)
+def test_blocker_of_a_held_connection(
+    mariadb: MariaDBServer, user: str, has_sql: bool, expected: tuple[str, bool, str] | None
+) -> None:
+    """The thread that keeps a row's lock is named; a user without the privilege gets nothing, and nothing fails."""
+    url = url_of(mariadb, user).render_as_string(hide_password=False)
+    targets = parse_targets([url])
+
+    def activity(pid: int) -> BackendActivity | None:
+        found = query_servers(targets, {targets[0].identity: {pid}}, 10.0, has_sql=has_sql)
+        return found.get(targets[0].identity, {}).get(pid)
+
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(client(mariadb)) for _ in range(2))
+        keeper, waiting = (cursor.connection.thread_id() for cursor in (first, second))
+        first.execute("update t set a = a + 1")
+        with ThreadPoolExecutor(1) as threads:
+            blocked = threads.submit(second.execute, "update t set a = a + 1")
+            try:
+                until(expected, lambda: _shown(activity(waiting), keeper))
+            finally:
+                first.connection.rollback()
+                blocked.result()
+
+
+def _shown(found: BackendActivity | None, keeper: int) -> tuple[str, bool, str] | None:
+    if found is None:
+        return None
+    return found.wait_event.partition(":")[0], (keeper,) == found.blockers, found.statement
 
 
 @DRIVERS
