@@ -47,6 +47,7 @@ ALLOWED: Mapping[str, str] = {
     "runtime.pool_monitor.trace_waits": SETUP,
     "runtime.files.directory_access.readers": SETUP,
     "runtime.files.directory_access.writer": SETUP,
+    "sidecar.server._reports": COMMAND,
     "sidecar.webconfig.basic_auth._is_hash_of": COMMAND,
     "sidecar.webconfig.strict_yaml._parsed": COMMAND,
     "web.responses.own_reports": READER,

@@ -43,6 +43,11 @@ class Probes:
         self._is_ready = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @property
+    def targets(self) -> tuple[ProbeTarget, ...]:
+        """The servers."""
+        return tuple(poller.target for poller in self._pollers)
+
     def start(self) -> None:
         """Start the thread; a second call does nothing."""
         if self._thread is None and self._pollers:

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from typing_extensions import override
 
+from pool_exporter.environment import Environment
+from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.otel.otlp_options import create_push
 from pool_exporter.sidecar import listen_addresses
@@ -136,6 +138,16 @@ class _Server(uvicorn.Server):
             await self._limiter.close()
 
 
+def _reports(options: SidecarOptions) -> Callable[[], tuple[ProcessReport, ...]]:
+    """Return the source of the reports on the directory's workers."""
+    reports = DirectoryReports(options.directory)
+    if options.probes is None:
+        return reports
+    from pool_exporter.sidecar.server_reports import ServerReports
+
+    return ServerReports(reports, options.probes.targets, has_sql=Environment.lenient().has_sql)
+
+
 def serve(options: SidecarOptions) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -147,9 +159,7 @@ def serve(options: SidecarOptions) -> None:
     source = SidecarSource(reader, config, probes)
     push = None if options.push_target is None else create_push(options.push_target, source, options.directory)
     shown = source if push is None else push.source
-    pages = asgi_pages(
-        shown, StatusSource(DirectoryReports(options.directory)), options.metrics, shows_holders=options.shows_holders
-    )
+    pages = asgi_pages(shown, StatusSource(_reports(options)), options.metrics, shows_holders=options.shows_holders)
     app = AuthMiddleware(TimeoutMiddleware(pages), config.current, passwords)
     with ExitStack() as stack:
         listening_sockets = [stack.enter_context(each) for each in options.passed]
