@@ -83,10 +83,11 @@ def test_blocker_without_a_pool() -> None:
 def test_first_of_a_chain_is_the_blocker() -> None:
     """One that is blocked itself keeps no lock that would be worth ending."""
     third = Holder(3.0, activity="executing", server_pid=3)
-    chain = BackendActivity(3, "active", 3.0, "Lock: tuple", (2,))
-    pool = joined(process(replace(POOL, holders=(third,))), backends=(IDLE, WAITS, chain))
+    for blockers in ((2,), (2, 1)):
+        chain = BackendActivity(3, "active", 3.0, "Lock: tuple", blockers)
+        pool = joined(process(replace(POOL, holders=(third,))), backends=(IDLE, WAITS, chain))
 
-    assert ["Server pid 1"] == [note[:12] for note in pool.notes]
+        assert ["Server pid 1"] == [note[:12] for note in pool.notes]
 
 
 def test_circle_ends() -> None:
