@@ -34,7 +34,7 @@ EXTRAS_demo := demo,otel,sidecar
 EXTRAS_test := dashboards,demo,deploy,postgres,sidecar,test
 EXTRAS_dashboards := dashboards
 EXTRAS_docs := docs
-EXTRAS_bench := bench,demo,test
+EXTRAS_bench := bench,demo,sidecar,test
 EXTRAS_reports := $(EXTRAS_test),reports
 EXTRAS_dev := dev
 

@@ -9,10 +9,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
+from tests.bench.budgets import is_kept
 from tests.bench.directory import SIZES as DIRECTORIES
 from tests.bench.driver import GENERATIONS, BenchProcess, Key, Measured, generations, measure
+from tests.bench.instructions import count
 from tests.bench.pair import VARIANTS
-from tests.bench.report import MOST_CONNECTIONS, Results, is_kept, render
+from tests.bench.report import REPORTS, render
+from tests.bench.results import MOST_CONNECTIONS, Results
 from tests.bench.scrape import SIZES
 from tests.bench.versions import machine
 
@@ -36,6 +39,9 @@ def main() -> int:
         directory=_directories(arguments.python[0], max(1, arguments.rounds // 5)),
         startup=_startup(pythons, max(1, arguments.rounds // 2)),
         memory=_memory(pythons),
+        instrumenting=_instrumenting(pythons),
+        holders=_holders(pythons, max(1, arguments.rounds // 3)),
+        instructions=count(pythons, why_not="" if arguments.instructions else "--no-instructions"),
     )
     report = render(results)
     print(report)
@@ -51,6 +57,9 @@ def _arguments() -> argparse.Namespace:
         "--python", action="append", help="a Python to measure, with its SQLAlchemy; repeatable; default: this one"
     )
     parser.add_argument("--rounds", type=int, default=30, help=f"rounds in each of {GENERATIONS} sets of processes")
+    parser.add_argument(
+        "--no-instructions", dest="instructions", action="store_false", help="leave out what takes longest"
+    )
     parser.add_argument("--output", type=Path, help="the file that the report is written to")
     arguments = parser.parse_args()
     arguments.python = arguments.python or [sys.executable]
@@ -104,7 +113,7 @@ def _directories(python: str, rounds: int) -> Measured:
 
 def _startup(pythons: Mapping[str, str], rounds: int) -> Measured:
     commands: dict[Key, list[str]] = {(version,): [python, "startup"] for version, python in pythons.items()}
-    return measure(commands, {"import": 1, "collector": 1, "prometheus_client": 1}, rounds)
+    return measure(commands, dict.fromkeys(("import", "collector", "prometheus_client", "serve"), 1), rounds)
 
 
 def _memory(pythons: Mapping[str, str]) -> Measured:
@@ -114,6 +123,26 @@ def _memory(pythons: Mapping[str, str]) -> Measured:
             for side in ("bare", "pool_exporter"):
                 command = [python, "memory", side, connections]
                 measured |= measure({(version, side, connections): command}, {"bytes": 1}, 1)
+    return measured
+
+
+def _instrumenting(pythons: Mapping[str, str]) -> Measured:
+    commands: dict[Key, list[str]] = {
+        (version, side): [python, "instrumenting", side]
+        for side in ("many", "named", "found")
+        for version, python in pythons.items()
+    }
+    return generations(commands, {"first": 1, "last": 1, "use": 1}, 1)
+
+
+def _holders(pythons: Mapping[str, str], rounds: int) -> Measured:
+    """Measure each in a row: a process with a hundred threads must not run beside another one."""
+    measured: Measured = {}
+    jobs = dict.fromkeys((*REPORTS, "pause", "pause_beside_a_count"), 1)
+    for version, python in pythons.items():
+        for owners in ("threads", "tasks"):
+            measured |= measure({(version, owners): [python, "holders", owners]}, jobs, rounds)
+        measured |= measure({(version, "rest"): [python, "holders", "rest"]}, {"wake_ups": 1}, 1)
     return measured
 
 

@@ -48,6 +48,12 @@ class BenchProcess:
         self._process.communicate()
 
 
+class Skipped(str):
+    """Why there is nothing, where that is no fault: a program is not installed."""
+
+    __slots__ = ()
+
+
 Key = tuple[str, ...]
 Measured = dict[Key, dict[str, list[float]] | str]
 """By worker, what each of its jobs measured in each round; or why there is nothing."""

@@ -102,6 +102,12 @@ def instrumented_in_file() -> Subject:
     return subject
 
 
+def without_places() -> Subject:
+    """Return an engine that is instrumented, without the places of checkouts."""
+    os.environ["POOL_EXPORTER_PLACES"] = "off"
+    return instrumented()
+
+
 def prometheus() -> Subject:
     """Return an engine with three metrics by hand, written as in the tutorials: `labels()` at each event."""
     engine = _engine()
@@ -208,6 +214,12 @@ def async_instrumented() -> Subject:
     return Subject(engine, lambda: measured(monitor).snapshot().checkouts > 0)
 
 
+def async_without_places() -> Subject:
+    """Return an asynchronous engine that is instrumented, without the places of checkouts."""
+    os.environ["POOL_EXPORTER_PLACES"] = "off"
+    return async_instrumented()
+
+
 VARIANTS: Final[dict[str, tuple[str, Callable[[], Subject]]]] = {
     "bare": ("nothing", bare),
     "bare_again": ("nothing, measured once more: the noise", bare),
@@ -216,6 +228,7 @@ VARIANTS: Final[dict[str, tuple[str, Callable[[], Subject]]]] = {
     "provider": ("**pool_exporter**, in a MeterProvider and with `trace_waits`", provider),
     "beside": ("nothing, beside a pool that pool_exporter instruments", with_another_instrumented),
     "pool_exporter_file": ("**pool_exporter**, everything, in a worker's file", instrumented_in_file),
+    "pool_exporter_off": ("**pool_exporter**, `POOL_EXPORTER_PLACES=off`", without_places),
     "prometheus": ("prometheus_client by hand, 3 metrics, `labels()` at each event", prometheus),
     "prometheus_cached": ("prometheus_client by hand, 3 metrics, series looked up once", prometheus_cached),
     "multiprocess": ("prometheus_client, multiprocess mode, 3 metrics, `labels()` at each event", multiprocess),
@@ -227,6 +240,7 @@ VARIANTS: Final[dict[str, tuple[str, Callable[[], Subject]]]] = {
     "opentelemetry": ("opentelemetry-instrumentation-sqlalchemy, 1 metric", opentelemetry),
     "async_bare": ("asynchronous: nothing", async_bare),
     "async_pool_exporter": ("asynchronous: **pool_exporter**, everything", async_instrumented),
+    "async_pool_exporter_off": ("asynchronous: **pool_exporter**, `POOL_EXPORTER_PLACES=off`", async_without_places),
 }
 """By key, a variant's title and what makes it."""
 

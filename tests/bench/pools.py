@@ -8,14 +8,14 @@ from sqlalchemy.pool import QueuePool
 
 
 @cache
-def _database() -> sqlite3.Connection:
+def database() -> sqlite3.Connection:
     """Return the one connection of all pools: so SQLite's own memory, 100 KiB for each, is not measured."""
     return sqlite3.connect(":memory:", check_same_thread=False)
 
 
 def engine() -> Engine:
     """Return an engine with SQLAlchemy's default pool: five connections and ten over."""
-    return create_engine("sqlite://", poolclass=QueuePool, creator=_database)
+    return create_engine("sqlite://", poolclass=QueuePool, creator=database)
 
 
 def use(engine: Engine, connections: int) -> None:
