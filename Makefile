@@ -40,8 +40,10 @@ EXTRAS_dev := dev
 
 # A worker of pytest-xdist a core, at most four: a machine with more cores would only start more servers at once. A file's
 # tests stay together, because they share servers; files keep their order, so that many short ones are the last.
-# A failed test of real processes is run once more at the end, alone: tests/second_run.py.
-PYTEST := bin/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --second-run
+# A test of which a program did not start is run once more at the end; in CI, any test of real processes that has failed:
+# tests/second_run.py.
+SECOND_RUN ?= $(if $(filter true,$(CI)),any,starts)
+PYTEST := bin/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --second-run=$(SECOND_RUN)
 NOT_SOAK := --ignore=tests/soak --ignore=tests/integration/reports
 NOT_UNIT := $(foreach wing,integration soak faults bench conformance test_demo_end_to_end.py,--ignore=tests/$(wing))
 

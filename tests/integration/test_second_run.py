@@ -29,6 +29,25 @@ def test_other(server):
     assert server
 """
 
+STARTS_AT_THE_SECOND_RUN = """
+import pathlib, sys, pytest
+from tests.fixtures.processes import running
+
+@pytest.fixture(scope="module")
+def server():
+    ready, runs = pathlib.Path("ready").absolute(), pathlib.Path("runs")
+    code = f"open('{ready}', 'w'); input()" if runs.exists() else "exit('the port is taken')"
+    runs.touch()
+    with running([sys.executable, "-c", code], pathlib.Path("log"), ready.exists):
+        yield
+
+def test_it(server):
+    pass
+
+def test_other(server):
+    pass
+"""
+
 FAILS = """
 def test_it():
     assert False, "as always"
@@ -82,7 +101,7 @@ def run(path: Path, code: str, folder: str, *options: str) -> tuple[int, str]:
 @pytest.mark.parametrize("workers", [[], ["-n1"]], ids=["alone", "xdist"])
 def test_second_run_has_new_fixtures(tmp_path: Path, workers: list[str]) -> None:
     """A test that fails because a session's server is dead passes in a new process; its first failure is printed."""
-    code, said = run(tmp_path, FAILS_ONCE, "tests/integration", "--second-run", *workers)
+    code, said = run(tmp_path, FAILS_ONCE, "tests/integration", "--second-run=any", *workers)
 
     assert (0, "..") == (code, (tmp_path / "runs").read_text())
     assert f"1 passed, 1 {NEEDED}" in said
@@ -90,17 +109,29 @@ def test_second_run_has_new_fixtures(tmp_path: Path, workers: list[str]) -> None
     assert "AssertionError: the first server is dead" in said
 
 
+@pytest.mark.parametrize("workers", [[], ["-n1"]], ids=["alone", "xdist"])
+def test_program_may_start_at_the_second_run(tmp_path: Path, workers: list[str]) -> None:
+    """Tests that failed because a server did not start pass when it starts in a new process; its output is printed."""
+    code, said = run(tmp_path, STARTS_AT_THE_SECOND_RUN, "tests/integration", "--second-run=starts", *workers)
+
+    assert 0 == code
+    assert f"2 {NEEDED}" in said
+    assert "the port is taken" in said
+
+
 @pytest.mark.parametrize(
     ("sample", "folder", "options"),
     [
-        (FAILS, "tests/integration", ["--second-run"]),
-        (FAILS_ONCE, "tests/state", ["--second-run"]),
+        (FAILS, "tests/integration", ["--second-run=any"]),
+        (FAILS_ONCE, "tests/state", ["--second-run=any"]),
+        (FAILS_ONCE, "tests/integration", ["--second-run=starts"]),
+        (FAILS_ONCE, "tests/integration", ["--second-run=starts", "-n1"]),
         (FAILS_ONCE, "tests/integration", []),
     ],
-    ids=["fails-again", "unit-test", "without-the-option"],
+    ids=["fails-again", "unit-test", "no-fault-of-a-start", "no-fault-of-a-start-xdist", "without-the-option"],
 )
 def test_failure_stays_one(tmp_path: Path, sample: str, folder: str, options: list[str]) -> None:
-    """What fails twice has failed; so has a unit test, whatever a second run would say; and there is an option."""
+    """What fails twice has failed; so has a unit test, and one of which all programs ran, unless `any` is asked for."""
     code, said = run(tmp_path, sample, folder, *options)
 
     assert 1 == code
