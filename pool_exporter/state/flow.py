@@ -40,7 +40,7 @@ class FlowRing:
     __slots__ = ("_entries", "_next")
 
     def __init__(self) -> None:
-        self._entries = array("q", bytes(8 * _FIELDS * _ENTRIES))
+        self._entries = array("q")  # It grows: most pools never have more than the first entry.
         self._next = 0
 
     def note(self, now: int, slots: Sequence[int], pending: int) -> None:
