@@ -21,6 +21,7 @@ class Examination:
         holders: What holds connections, oldest first.
         waiters: What waits for a connection, oldest first.
         loop_now: The frames at which the thread of a blocked event loop is, innermost first.
+        library_frames: Each `Holder.now` in which nothing is the application's.
         blockers: What keeps the locks that holders wait for at the server, one text for each.
         notes: What else was seen, one sentence each.
         moment: When it was examined, in nanoseconds since the pool's origin: the ages are of that moment.
@@ -33,6 +34,7 @@ class Examination:
     holders: tuple[Holder, ...] = ()
     waiters: tuple[Waiter, ...] = ()
     loop_now: tuple[str, ...] = ()
+    library_frames: frozenset[tuple[str, ...]] = frozenset()
     blockers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     moment: int = 0

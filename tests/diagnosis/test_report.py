@@ -166,6 +166,17 @@ def test_where_of_work_outside_the_database_is_what_runs() -> None:
     )
 
 
+def test_where_of_work_in_libraries_is_the_checkout() -> None:
+    """A library that waits for a client says nothing: the place at which the application took the connection does."""
+    now = ("uvicorn/websockets_impl.py:9 in receive",)
+    holder = Holder(2.0, place="orders/chat.py:5 in on_connect", activity="own_code", now=now, unit="WEBSOCKET /chat")
+    found = replace(FULL, holders=(holder,), library_frames=frozenset([now]))
+
+    assert ("taken at orders/chat.py:5 in on_connect, by WEBSOCKET /chat (1 x)",) == diagnosis(
+        found, "held_in_own_code"
+    ).where
+
+
 def test_where_of_a_self_deadlock_fits_into_lines() -> None:
     """A long second place is broken between its frames, as the first one is."""
     frame = "repositories/orders_of_customers.py:152 in OrdersOfCustomersRepository.get"

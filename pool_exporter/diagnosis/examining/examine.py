@@ -76,6 +76,7 @@ def _examine(pool: ExaminedPool, circumstances: Circumstances, stacks: Stacks) -
         tuple(each.holder for each in held),
         waiter_values(waits.callers, used, now, [waiter for each in held for waiter in each.waiters]),
         _loop_now(evidence, waits, stacks, circumstances.loops.seen),
+        frozenset(each.holder.now for each in held if each.is_in_libraries),
         notes=circumstances.notes,
         moment=now,
     )

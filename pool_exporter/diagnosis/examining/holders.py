@@ -34,6 +34,7 @@ class Held:
         is_nested: Whether its owner executes on a younger connection of this pool.
         waiters: The callers of this pool for which its owner waits.
         is_ready: Whether it goes on as soon as its event loop runs.
+        is_in_libraries: Whether nothing of the application is in `holder.now`.
     """
 
     holder: Holder
@@ -41,6 +42,7 @@ class Held:
     is_nested: bool = False
     waiters: tuple[Waiter, ...] = ()
     is_ready: bool = False
+    is_in_libraries: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ class HolderRules:
         elif unit is not None and not unit.is_done:
             doing = self._with_unit(doing, unit, is_of_task=is_alive and not _is_thread(owner))
         holder = replace(holder, activity=doing.activity, now=tuple(map(text_of, doing.now)))
-        return Held(holder, doing.is_self, is_nested, doing.waiters, doing.is_ready)
+        is_in_libraries = bool(doing.now) and not is_application(doing.now[0][0])
+        return Held(holder, doing.is_self, is_nested, doing.waiters, doing.is_ready, is_in_libraries)
 
     def _is_lost(self, connection: Connection, unit: Unit | None, owner: object, seconds: float) -> bool:
         if self.is_orphan(connection):

@@ -72,7 +72,11 @@ def _both_acquires(found: Examination) -> list[str]:
 
 
 def _in_own_code(found: Examination) -> list[str]:
-    return _frequent(_now(holder) for holder in found.holders if holder.activity == "own_code")
+    holders = [holder for holder in found.holders if holder.activity == "own_code"]
+    # Where only a library waits, as for a client's next message, the place of the checkout is the application's.
+    return _frequent(
+        _taken(each) if each.place and each.now in found.library_frames else _now(each) for each in holders
+    )
 
 
 def _in_database(found: Examination) -> list[str]:

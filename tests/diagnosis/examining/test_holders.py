@@ -162,6 +162,18 @@ def test_task_that_only_waits(doing: Doing, expected: str, is_waiting: bool) -> 
     held = rules.held(connection, 6.0, with_awaited=True)
 
     assert [expected] == [text.split(":")[0].rpartition("/")[2] for text in held.holder.now]
+    assert not held.is_in_libraries
+
+
+def test_task_in_a_library() -> None:
+    """Where no task of the unit is in the application, the holder is known to be in a library."""
+    connection = Connection(PoolState(lambda: 0))
+    owner = Task()
+    connection.caller = (lambda: owner, "owner", UNIT, PLACE)
+    scene = FakeScene(Doing(OWN_CODE, ((LIBRARY, 0),)))
+    rules = HolderRules(cast("Scene", scene), lambda _: False, lambda _: False, 5.0)
+
+    assert rules.held(connection, 6.0, with_awaited=True).is_in_libraries
 
 
 def test_lost() -> None:
