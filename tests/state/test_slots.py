@@ -5,6 +5,7 @@ from pathlib import Path
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.state.layout import Slots
+from pool_exporter.state.pool_slots import UNLIMITED
 from pool_exporter.workers.file_format import ENTRIES_MAX, ENTRY_BYTES, FILE_BYTES, IDENTITY_BYTES, entries_at
 from pool_exporter.workers.file_writer import WorkerFiles
 
@@ -19,9 +20,11 @@ def mapped(directory: Path, pools: int) -> list[Slots]:
 
 
 def test_new_slots_are_zero(tmp_path: Path) -> None:
-    """A new pool has as many slots as the layout, all zero, in memory and in a file."""
+    """A new pool has as many slots as the layout, all zero, in memory and in a file; there it has no limit at first."""
     (slots,) = mapped(tmp_path, 1)
+    limit, slots[layout.LIMIT] = slots[layout.LIMIT], 0
 
+    assert UNLIMITED == limit
     assert [0] * layout.SLOT_COUNT == list(layout.new_slots()) == list(slots)
 
 
@@ -49,5 +52,6 @@ def test_slots_of_two_pools_do_not_overlap(tmp_path: Path) -> None:
 
     for slot in range(layout.SLOT_COUNT):
         pool[slot] = LARGEST
+    before[layout.LIMIT] = after[layout.LIMIT] = 0
 
     assert [0] * layout.SLOT_COUNT == list(before) == list(after)
