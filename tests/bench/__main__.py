@@ -56,7 +56,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--python", action="append", help="a Python to measure, with its SQLAlchemy; repeatable; default: this one"
     )
-    parser.add_argument("--rounds", type=int, default=30, help=f"rounds in each of {GENERATIONS} sets of processes")
+    parser.add_argument("--rounds", type=int, default=15, help=f"rounds in each of {GENERATIONS} sets of processes")
     parser.add_argument(
         "--no-instructions", dest="instructions", action="store_false", help="leave out what takes longest"
     )
