@@ -21,6 +21,7 @@ ALLOWED: Mapping[str, str] = {
     "celery_units.install": SETUP,
     "commands.check._findings": COMMAND,
     "commands.check._load": COMMAND,
+    "commands.check._server_facts": COMMAND,
     "commands.demo.prepare": COMMAND,
     "commands.diagnose.reports": COMMAND,
     "commands.loads.two_looks.look_at_url": COMMAND,

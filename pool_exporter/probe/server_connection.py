@@ -62,18 +62,23 @@ class ServerConnection:
 
 
 @asynccontextmanager
-async def connected_to(target: ProbeTarget, timeout: float) -> AsyncIterator[ServerConnection]:
-    """Open a connection, and close it at the end in any case. Raises what the driver raises, or TimeoutError."""
-    opened = _to_console(target, timeout) if target.is_bouncer else _to_server(target, timeout)
+async def connected_to(
+    target: ProbeTarget, timeout: float, *, is_limited: bool = True
+) -> AsyncIterator[ServerConnection]:
+    """Open a connection, and close it at the end in any case; see `engine_arguments` for *is_limited*.
+
+    Raises:
+        Exception: What the driver raises, or TimeoutError.
+    """
+    opened = _to_console(target, timeout) if target.is_bouncer else _to_server(target, timeout, is_limited=is_limited)
     async with opened as connection:
         yield connection
 
 
 @asynccontextmanager
-async def _to_server(target: ProbeTarget, timeout: float) -> AsyncIterator[ServerConnection]:
-    engine = create_async_engine(
-        target.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", **engine_arguments(target, timeout)
-    )
+async def _to_server(target: ProbeTarget, timeout: float, *, is_limited: bool) -> AsyncIterator[ServerConnection]:
+    arguments = engine_arguments(target, timeout, is_limited=is_limited)
+    engine = create_async_engine(target.url, poolclass=NullPool, isolation_level="AUTOCOMMIT", **arguments)
     connection = await _in_time(_connected(engine), timeout)
     driver = (await connection.get_raw_connection()).driver_connection
     tear_down = _tearing_down(driver)

@@ -89,15 +89,20 @@ def parse_target(text: str) -> ProbeTarget:
     return ProbeTarget(ServerIdentity(PGBOUNCER if is_bouncer else system, address or "localhost", port, aliases), url)
 
 
-def engine_arguments(target: ProbeTarget, timeout: float) -> dict[str, dict[str, object]]:
-    """Return engine arguments: read-only session, statement and connect timeouts of *timeout* seconds."""
+def engine_arguments(target: ProbeTarget, timeout: float, *, is_limited: bool = True) -> dict[str, dict[str, object]]:
+    """Return engine arguments: read-only session, statement and connect timeouts of *timeout* seconds.
+
+    Args:
+        target: The server.
+        timeout: The timeouts.
+        is_limited: Whether the session has a statement_timeout of its own, which hides the server's.
+    """
     if target.identity.system != "postgresql":
         return {"connect_args": {"connect_timeout": max(1, round(timeout))}}
     session = {
         "application_name": APPLICATION,
         "default_transaction_read_only": "on",
-        "statement_timeout": str(milliseconds(timeout)),
-    }
+    } | ({"statement_timeout": str(milliseconds(timeout))} if is_limited else {})
     if target.url.get_driver_name() == "asyncpg":
         return {"connect_args": {"server_settings": session}}
     options = " ".join(f"-c {key}={value}" for key, value in session.items())
