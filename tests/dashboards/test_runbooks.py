@@ -21,7 +21,7 @@ TITLES = {
 OF_OTHERS = {"No space left", "Permission denied", "Read-only file system", "Status / Targets"}
 """Messages of the system, and a page of Prometheus."""
 
-NAMES = {command.name for command in COMMANDS} | {"diagnose", "top"}
+NAMES = {command.name for command in COMMANDS}
 
 CERTAINTY = re.compile(r"\b(proves?|proved|proof|proven)\b", re.IGNORECASE)
 
