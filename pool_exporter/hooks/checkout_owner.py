@@ -9,13 +9,18 @@ library may make any kind of object: nothing here may raise for an unknown one. 
 
 import sys
 import threading
-from asyncio import current_task
+from asyncio import AbstractEventLoop, Task, current_task, tasks
 from asyncio.events import _get_running_loop
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 from weakref import ref
 
 Owner: TypeAlias = Callable[[], object]
+
+task_of: Callable[[AbstractEventLoop], "Task[object] | None"] = current_task
+"""Returns the running task of a loop; None outside of any task."""
+if sys.version_info < (3, 12):  # There `current_task` is written in Python.
+    task_of = vars(tasks)["_current_tasks"].get
 
 
 class CurrentOwner(Protocol):
@@ -77,7 +82,7 @@ def up_to_date(threads: CurrentOwner) -> CurrentOwner:
 def task_owner() -> Owner | None:
     """Return the current task as an owner; None outside of any task."""
     loop = _get_running_loop()
-    task = None if loop is None else current_task(loop)
+    task = None if loop is None else task_of(loop)
     return None if task is None else ref(task)
 
 

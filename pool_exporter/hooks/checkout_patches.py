@@ -90,17 +90,18 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # eac
         except Exception as error:  # noqa: BLE001  # as in `guarded`, which would cost another call
             errors.report(error)
             return connect_of(self)
-        proxied, wait, is_slow = None, 0, False
+        proxied, wait = None, -1
         try:
-            if state.used + state.pending > state.limit != UNLIMITED:
+            if state.used + state.pending > state.limit and state.limit != UNLIMITED:
                 wait_began(state, token, unit, threads.owner)
             proxied = connect_of(self)
             record: Record = proxied._connection_record  # type: ignore[assignment]  # a new one has its record
-            # It has no such attribute if the patches were removed meanwhile.
-            connection = getattr(record, ATTRIBUTE, None) or binding.hooks.adopt(record)
+            try:  # Not `getattr()`, which is a call.
+                connection = record._pool_exporter or binding.hooks.adopt(record)
+            except AttributeError:  # The patches were removed meanwhile.
+                connection = binding.hooks.adopt(record)
             if connection.pool is state:
-                wait = state.acquired(token, connection, record.fairy_ref, current_caller(unit, threads.named))
-                is_slow = wait >= state.slow_acquire.threshold_ns
+                wait = state.acquired(token, connection, record.fairy_ref, current_caller(unit, threads))
             else:  # The monitor was closed, and the pool instrumented again, meanwhile: others count the connection.
                 state.acquire_abandoned(token)
         except BaseException as error:
@@ -115,7 +116,7 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # eac
                 errors.report(own_error)
             if proxied is None:
                 raise
-        if is_slow:
+        if wait >= state.slow_acquire.threshold_ns:
             _report_slow(state, wait, None, None)
         return proxied
 

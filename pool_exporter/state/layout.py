@@ -46,6 +46,7 @@ that of the file around them is in `workers.file_format`.
 - *Byte order*: Files are little-endian; a big-endian machine keeps its pools in memory.
 """
 
+from bisect import bisect_left
 from collections.abc import MutableSequence
 from typing import Final, TypeAlias
 
@@ -65,7 +66,12 @@ SECOND: Final = 1_000_000_000
 """Nanoseconds in a second."""
 
 BOUNDS_NS: Final = tuple(round(bound * SECOND) for bound in BOUNDS_SECONDS)
-FIRST_BOUND_NS: Final = BOUNDS_NS[0]
+FIRST_NS: Final = BOUNDS_NS[0]
+UPPER_NS: Final = (*BOUNDS_NS, 1 << 64)
+"""The upper bound of each bucket."""
+BUCKET_AT: Final = tuple(bisect_left(BOUNDS_NS, 1 << bits >> 1) for bits in range(66))
+"""By the number of bits of a duration: the first bucket for it. It belongs there or, if it is above the bucket's upper
+bound, into the next one, because no two bounds have equally many bits. This costs half of a bisection."""
 
 WINDOWS: Final = PEAK_WINDOWS
 WINDOW_NS: Final = PEAK_SECONDS * SECOND // WINDOWS

@@ -61,7 +61,7 @@ from pool_exporter.state.connection import (
     Reference,
     Token,
 )
-from pool_exporter.state.layout import BOUNDS_NS, FIRST_BOUND_NS, USE, USE_SUM, WAIT, WAIT_SUM
+from pool_exporter.state.layout import BOUNDS_NS, BUCKET_AT, FIRST_NS, UPPER_NS, USE, USE_SUM, WAIT, WAIT_SUM
 from pool_exporter.state.pool_slots import UNLIMITED, PoolSlots
 from pool_exporter.state.report_hooks import Leak
 from pool_exporter.state.unit_uses import Unit
@@ -76,7 +76,8 @@ class PoolState(PoolSlots):
         The token is the index of the caller's slot, which holds when the acquire began; or, if no slot was free, minus
         that time in nanoseconds since `origin`, which is never 0. *unit* is the caller's unit of work.
         """
-        slots, now = self.slots, self.clock() - self.origin
+        # `self.clock()` would be looked up on the class first.
+        slots, now = self.slots, (_clock := self.clock)() - self.origin
         try:
             token = self._free_pending_slots.pop()
         except IndexError:
@@ -96,22 +97,20 @@ class PoolState(PoolSlots):
     def acquired(  # noqa: C901, PLR0912  # each function more costs at each checkout
         self, token: Token, connection: Connection, checkout: Reference, caller: Caller = NO_CALLER, since: int = -1
     ) -> int:
-        """End the acquire of *token* with *connection*, and begin its use; return the wait in nanoseconds.
-
-        Without a token it was found used: *since* is when its last known use began; a later one makes this void.
-        """
+        """End the acquire of *token* with *connection*, and begin its use; return the wait in nanoseconds."""
         if connection.is_returning:  # The pool has it back from its last user; that `returned` is still to come.
             self.returned(connection, connection.checkout)
-        slots, now, wait = self.slots, self.clock() - self.origin, 0
+        slots, now, wait = self.slots, (_clock := self.clock)() - self.origin, 0
         if now >= self.window_end:
             self._start_peak_window(now)
+        held = None
         if caller[2] is not None and connection.is_idle:
-            caller[2].held.append(self)
+            (held := caller[2].held).append(self)
         if token is not None:
             if self.waiting:
                 self.waiters.granted(token, now)  # The last Python function: an interrupt in one must not find the end.
             wait = now - ((slots[token] or now) if token > 0 else -token)  # 0: it began in slots that were left since.
-            bucket = WAIT if wait <= FIRST_BOUND_NS else WAIT + bisect_left(BOUNDS_NS, wait)
+            bucket = WAIT if wait <= FIRST_NS else WAIT + (at := BUCKET_AT[wait.bit_length()]) + (wait > UPPER_NS[at])
             slots[bucket] += 1
             slots[WAIT_SUM] += wait
             if token > 0:
@@ -120,10 +119,9 @@ class PoolState(PoolSlots):
                 slots[layout.UNTRACKED_PENDING] -= 1
                 slots[layout.UNTRACKED_PENDING_SINCE] += token
             self.pending -= 1
-        elif since >= 0 and connection.since != since:
+        elif since >= 0 and connection.since != since:  # It was found used; a later use than that has begun since.
             return 0
-        connection.checkout = checkout
-        state = connection.state
+        connection.checkout, state = checkout, connection.state
         if state == IDLE or state == IDLE_IN_OLD_POOL:
             connection.state = USED if state == IDLE else USED_IN_OLD_POOL
             connection.caller, connection.since = caller, now
@@ -140,6 +138,8 @@ class PoolState(PoolSlots):
                 self.limit = slots[layout.LIMIT] = self.pool_limit + self.used_in_old_pool
             elif used == self.limit:
                 slots[layout.SATURATED_SINCE] = now
+        elif held is not None:  # Of a StaticPool, another thread has begun the use since.
+            held.remove(self)
         if token is not None and token > 0:
             self._free_pending_slots.append(token)
         return wait
@@ -199,16 +199,19 @@ class PoolState(PoolSlots):
             connection.is_lost = True
         self.returned(connection, checkout)
 
-    def returned(self, connection: Connection, checkout: Reference) -> None:
+    def returned(  # noqa: C901  # each function more costs at each checkout
+        self, connection: Connection, checkout: Reference
+    ) -> None:
         """End the connection's use, if it is the one of *checkout*: another thread may have begun the next one."""
         if not self.sentinel[0]:
             self.before_event()
-        slots = self.slots
-        now = self.clock() - self.origin
+        slots, now = self.slots, (_clock := self.clock)() - self.origin
         if now >= self.window_end:
             self._start_peak_window(now)
-        use = max(0, now - connection.since)
-        bucket = USE if use <= FIRST_BOUND_NS else USE + bisect_left(BOUNDS_NS, use)
+        use = now - connection.since
+        if use < 0:  # It began in another thread since the clock was read.
+            use = 0
+        bucket = USE if use <= FIRST_NS else USE + (at := BUCKET_AT[use.bit_length()]) + (use > UPPER_NS[at])
         caller = connection.caller
         state = connection.state  # Read after the last call: StaticPool lends one connection to several threads.
         if (state != USED and state != USED_IN_OLD_POOL) or connection.checkout is not checkout:

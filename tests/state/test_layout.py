@@ -1,5 +1,6 @@
 """Each slot belongs to one value of the table, and what a reader relies on is true of all of them."""
 
+from bisect import bisect_left
 from itertools import chain
 
 from pool_exporter.metrics.pool_metrics import PEAK_SECONDS
@@ -80,3 +81,14 @@ def test_windows_cover_the_peaks_time_exactly() -> None:
 def test_a_pool_is_small() -> None:
     """The slots of one pool leave most of the 8 KiB that it may cost an application to its connections."""
     assert layout.SLOT_COUNT * 8 <= 2560
+
+
+def test_bucket_by_the_number_of_bits() -> None:
+    """It is what a bisection finds, at each bound and beside it, at each power of two, and beyond the last bound."""
+    edges = [*layout.BOUNDS_NS, *(1 << bits for bits in range(64))]
+    durations = [edge + step for edge in edges for step in (-1, 0, 1) if edge + step >= 0]
+    firsts = [(duration, layout.BUCKET_AT[duration.bit_length()]) for duration in durations]
+
+    assert [bisect_left(layout.BOUNDS_NS, duration) for duration in durations] == [
+        first + (duration > layout.UPPER_NS[first]) for duration, first in firsts
+    ]

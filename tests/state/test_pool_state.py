@@ -17,6 +17,8 @@ from pool_exporter.state.layout import SECOND, new_slots
 from pool_exporter.state.locked_pool_state import LockedPoolState
 from pool_exporter.state.pool_slots import UNLIMITED
 from pool_exporter.state.pool_state import PoolState
+from pool_exporter.state.waiters import Waiter
+from pool_exporter.units import Unit
 from tests.fakes import FakeClock
 
 START = 7_000_000_000
@@ -253,6 +255,25 @@ def test_second_grant_of_one_connection_is_a_checkout_but_no_use(state: PoolStat
 
     pool = read(state)
     assert (2, 1, 2.0, 0) == (pool.checkouts, pool.use_time.count, pool.use_time.sum, pool.used)
+
+
+def test_use_that_another_thread_begins_first(state: PoolState, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several callers that a StaticPool serves at once, only the one that began the use holds the connection."""
+    first, second, found = Unit("first"), Unit("second"), state.opened()
+    token = state.acquire_started(second)
+
+    def overtake(_: int, __: int) -> None:
+        state.acquired(None, found, None, (None, "", first, ()))
+
+    state.waiting[-1] = Waiter(0, None, "", None, (), None, 0)
+    monkeypatch.setattr(type(state.waiters), "granted", lambda self, token, now: overtake(token, now))
+    state.acquired(token, found, None, (None, "", second, ()))
+    held = [list(first.held), list(second.held)]
+    state.released(found)
+    state.acquire_abandoned(state.acquire_started(second))
+
+    assert [[state], []] == held
+    assert ([], 0) == (first.held, state.slots[layout.NESTED])
 
 
 # Histograms.

@@ -124,17 +124,18 @@ class PlaceRecorder:
                     return _walked(sys._getframe(1))
                 code = frame.f_code
             back = frame.f_back or _awaiting_frame()
-            if back is None:
-                return ((code, frame.f_lasti),)
-            caller = back.f_code
-            if self._is_application[caller.co_filename]:
-                return (code, frame.f_lasti), (caller, back.f_lasti)
+            if back is not None:
+                caller = back.f_code
+                if self._is_application[caller.co_filename]:
+                    return (code, frame.f_lasti), (caller, back.f_lasti)
+                if (id(code), id(caller)) not in self._alone:
+                    return self._behind_library(frame, code, caller)
         except KeyError as error:
             return self._place_in_new_file(error.args[0], sys._getframe(1))
         except Exception as error:  # noqa: BLE001  # without a place, the checkout is still counted
             errors.report(error)
             return ()
-        return self._behind_library(frame, code, caller)
+        return ((code, frame.f_lasti),)
 
     def _first(self) -> FrameType | None:
         """Return the first frame of the application; None if it is not where one is expected."""
@@ -168,14 +169,11 @@ class PlaceRecorder:
 
     def _behind_library(self, frame: FrameType, code: CodeType, caller: CodeType) -> Place:
         """Return the place that begins at *frame*, which code that is not the application's has called."""
-        key = id(code), id(caller)
-        if key in self._alone:
-            return ((code, frame.f_lasti),)
         found = _walked(frame)
         if len(found) == 1 and found[0][0] is code:
             if len(self._alone) >= _KNOWN_MAX:
                 self._alone.clear()
-            self._alone.add(key)
+            self._alone.add((id(code), id(caller)))
         return found
 
     def _place_in_new_file(self, file: str, frame: FrameType) -> Place:
@@ -210,8 +208,12 @@ def _near(frame: FrameType | None) -> FrameType | None:
 
 
 def _awaiting_frame() -> FrameType | None:
-    """Return the first frame that awaits the current greenlet and is not SQLAlchemy's; None outside of one."""
-    parent = _greenlets.getcurrent().parent
+    """Return the first frame that awaits the current greenlet and is not SQLAlchemy's.
+
+    None outside of one, and where that frame is the event loop's, which ends the walk.
+    """
+    getcurrent = _greenlets.getcurrent  # Called as a method, it is looked up on the class first.
+    parent = getcurrent().parent
     if parent is None:
         return None
     frame = parent.gr_frame
@@ -219,9 +221,9 @@ def _awaiting_frame() -> FrameType | None:
     while frame is not None:
         origin = ORIGINS[frame.f_code.co_filename]
         if origin is not _SQLALCHEMY and origin is not _STANDARD:  # A set would compute the hash of each.
-            break
+            return None if origin is _LOOP else frame
         frame = frame.f_back
-    return frame
+    return None
 
 
 def walked_place() -> Place:

@@ -3,22 +3,21 @@
 Each checkout passes `current_caller`, only callers that wait the rest. Nothing here may decide why they wait.
 """
 
-from asyncio import current_task
 from asyncio.events import _get_running_loop
 from threading import get_ident
 from weakref import ref
 
 from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks.callers.place import recorder, walked_place
-from pool_exporter.hooks.checkout_owner import Owner, name_of, task_owner
+from pool_exporter.hooks.checkout_owner import CurrentOwner, Owner, name_of, task_of, task_owner
 from pool_exporter.state.connection import Caller
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.unit_uses import Unit
 from pool_exporter.state.waiters import Waiter
 
 
-def current_caller(unit: Unit | None, thread: tuple[Owner, str]) -> Caller:
-    """Return the caller of the `connect()` that calls this; *thread* is the current thread or greenlet, and its name.
+def current_caller(unit: Unit | None, threads: CurrentOwner) -> Caller:
+    """Return the caller of the `connect()` that calls this; *threads* has the current thread or greenlet.
 
     Where an event loop runs, the task is the owner, also of a synchronous pool's connection. A unit that has ended is
     not the caller's: a task that outlives its request keeps the request's context.
@@ -27,9 +26,10 @@ def current_caller(unit: Unit | None, thread: tuple[Owner, str]) -> Caller:
         unit = None
     place = recorder.place() if recorder.is_on else ()
     loop = _get_running_loop()
-    task = None if loop is None else current_task(loop)
+    task = None if loop is None else task_of(loop)
     if task is None:
-        return thread[0], thread[1], unit, place
+        owner, name = threads.named
+        return owner, name, unit, place
     try:  # Not a function of its own: that is a hundredth of a checkout.
         name = task.get_name()
     except Exception:  # noqa: BLE001  # a task factory may make any object
