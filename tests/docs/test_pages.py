@@ -26,7 +26,19 @@ FOREIGN_OPTIONS = {
 }
 """Options of docker, gunicorn, pytest and others that the pages name."""
 PROGRAMS = {
-    *(".", "cp", "curl", "docker", "kubectl", "mkdir", "opentelemetry-instrument", "pip", "python3", "systemctl"),
+    *(
+        ".",
+        "cp",
+        "curl",
+        "docker",
+        "kubectl",
+        "mkdir",
+        "opentelemetry-instrument",
+        "pip",
+        "python3",
+        "ssh",
+        "systemctl",
+    ),
     *("sudo", "uvicorn", "/opt/pool_exporter/bin/pip"),
 }
 """Programs that a reader has; their arguments are not checked here."""

@@ -1,4 +1,4 @@
-"""`python -m tests.pictures record DIRECTORY [SECONDS]` or `… draw DIRECTORY [PACKAGES] [IMAGES]`."""
+"""`python -m tests.pictures record DIRECTORY [SECONDS]`, `… draw DIRECTORY [PACKAGES] [IMAGES]`, `… pages [IMAGES]`."""
 
 import sys
 from pathlib import Path
@@ -8,8 +8,13 @@ from tests.pictures.record import ROOT, record
 SECONDS = 420.0
 
 
-def main(word: str, directory: str, *rest: str) -> None:
+def main(word: str, directory: str = str(ROOT / "docs" / "images"), *rest: str) -> None:
     """Do what the command line asks for."""
+    if word == "pages":
+        from tests.pictures.pages import take_pages
+
+        take_pages(Path(directory))
+        return
     if word == "record":
         record(Path(directory), float(rest[0]) if rest else SECONDS)
         return

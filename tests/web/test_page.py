@@ -163,7 +163,7 @@ def test_many_pools() -> None:
     found = of(many())
     articles = [attributes for tag, attributes in found.tags if tag == "section"]
 
-    assert ["pool trouble"] * 2 + ["pool busy"] * 2 == [each["class"] for each in articles]
+    assert ["pool is-trouble"] * 2 + ["pool is-busy"] * 2 == [each["class"] for each in articles]
     assert "2 of 300 pools in trouble" in found.text
     assert "1 busy pool: full, or with callers that wait" in found.text
     assert ["295 quiet pools"] == [text for text in found.texts if "quiet pool" in text]
@@ -237,6 +237,20 @@ def test_without_a_pool_it_says_what_to_do() -> None:
 def test_version_is_shown() -> None:
     """The version of pool_exporter is on the page."""
     assert "pool_exporter 1.2.3" in of(Incident(SNAPSHOT)).text
+
+
+def test_places_that_the_holders_show_are_not_repeated() -> None:
+    """A verdict's places of checkout are those of the groups of holders; all others are shown with the verdict."""
+    places = ("taken at a.py:1 in f, by export (2 x)", "callers wait at b.py:2 in g", "taken at c.py:3 in h")
+    shown = PoolStatus(
+        ORDERS,
+        "trouble",
+        verdicts=(VerdictStatus("leak", 0.0, where=places),),
+        holders=(HolderGroup(2, 1.0, place="a.py:1 in f"),),
+    )
+    text = Page(render(Status(0.0, shows_holders=True, pools=(shown,)))).text
+
+    assert [False, True, True] == [f"where {place}" in text for place in places]
 
 
 def test_verdict_that_is_over() -> None:

@@ -109,7 +109,7 @@ def pool_table(rows: Sequence[Row], chosen: int | None, width: int) -> Table:
         numbers = [_number(row.pool, name) for name in _columns(width)]
         mark = ">" if index == chosen else ""
         cells = (Text(mark), _name(row.pool), *source, _state(row.pool), *numbers)
-        table.add_row(*cells, style="reverse" if index == chosen else "")
+        table.add_row(*cells, style="underline" if index == chosen else "")
     return table
 
 
@@ -189,7 +189,7 @@ def _explained(pool: PoolStatus, verdict: VerdictStatus) -> Iterator[RenderableT
             )
         return
     yield Text(clean(f"{texts.situation(pool, verdict)} {verdict.why}".strip()))
-    yield from (_indented(Text(clean(place))) for place in verdict.where)
+    yield from (_indented(Text(clean(place))) for place in texts.places(pool, verdict))
     if verdict.advice:
         yield Text.assemble(("DO  ", "bold"), clean(" ".join(verdict.advice)))
     yield from (Text(clean(f"NOTE  {note}")) for note in verdict.notes)

@@ -31,7 +31,7 @@ header p { margin: 0; }
 section { margin: 0 0 1rem; }
 .pool, .workers { border: 1px solid var(--line); border-left: .35rem solid var(--line); border-radius: .4rem;
   background: var(--card); padding: .75rem 1rem; }
-.trouble { border-left-color: var(--alarm); }
+.is-trouble { border-left-color: var(--alarm); }
 .workers { border-left-color: var(--warn); }
 .pool > h2 { display: flex; flex-wrap: wrap; gap: .15rem .75rem; align-items: baseline; }
 .verdict { background: var(--alarm); color: var(--on-alarm); border-radius: .3rem; padding: .05rem .5rem;
@@ -41,7 +41,7 @@ section { margin: 0 0 1rem; }
 .calm { color: var(--calm); font-weight: 600; }
 .do { border-left: 3px solid var(--bar); padding-left: .6rem; margin: .5rem 0; max-width: 68rem; }
 .hint { background: var(--warn-bg); color: var(--warn); border-radius: .3rem; padding: .5rem .75rem; }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.9rem, 1fr)); gap: .5rem 1rem; margin: .75rem 0; }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.4rem, 1fr)); gap: .5rem 1rem; margin: .75rem 0; }
 dl div { border-top: 1px solid var(--line); padding-top: .25rem; }
 dt { font-size: .85rem; line-height: 1.3; }
 dd { margin: 0; font-size: 1.15rem; line-height: 1.4; }

@@ -40,7 +40,7 @@ _PAGE: Final = """<!doctype html>
 </head>
 <body data-refresh="{seconds}">
 <header>
-<h1 id="state" role="status">{headline}</h1>
+<h1 id="state" aria-live="polite">{headline}</h1>
 <p class="quiet"><span id="age" class="stale" role="status"></span><span id="time">{time}</span> {pause}</p>
 </header>
 <main>

@@ -5,7 +5,6 @@ from hashlib import sha256
 from html import escape
 from typing import Final
 
-from pool_exporter.diagnosis.texts.reasons import TAKEN
 from pool_exporter.diagnosis.texts.wording import counted, duration
 from pool_exporter.web.status import texts
 from pool_exporter.web.status.values import HolderGroup, PoolStatus, Status, VerdictStatus, WaiterGroup
@@ -20,7 +19,7 @@ def article(pool: PoolStatus, status: Status) -> str:
     """Return the part of one pool that needs attention: verdict, what to do, numbers, holders and waiters."""
     name = identifier(pool)
     pieces = [
-        f'<section class="pool {pool.level}" aria-labelledby="{name}">',
+        f'<section class="pool is-{pool.level}" aria-labelledby="{name}">',
         f'<h2 id="{name}">{title(pool)} {_badge(pool)}</h2>',
         *_explained(pool),
         _numbers(pool),
@@ -71,7 +70,9 @@ def _explained(pool: PoolStatus) -> Iterable[str]:
     for verdict in pool.verdicts:
         if verdict is pool.verdict:
             yield f"<p>{escape(texts.situation(pool, verdict))} {escape(verdict.why)} {_when(verdict)}</p>"
-            yield from (f'<p class="facts">where <code>{escape(place)}</code></p>' for place in _where(pool, verdict))
+            yield from (
+                f'<p class="facts">where <code>{escape(place)}</code></p>' for place in texts.places(pool, verdict)
+            )
             yield f'<p class="do"><b>Do:</b> {escape(" ".join(verdict.advice))}</p>' if verdict.advice else ""
         elif verdict.name != "healthy":
             yield f'<p class="quiet">Also {escape(verdict.name)}: {escape(texts.meaning(verdict))} {_when(verdict)}</p>'
@@ -81,12 +82,6 @@ def _explained(pool: PoolStatus) -> Iterable[str]:
     if pool.orphaned and (pool.verdict is None or pool.verdict.name != "leak"):
         lost = counted(pool.orphaned, "connection", "is", "are")
         yield f'<p class="alarm">{lost} lost: no code is left that would return them.</p>'
-
-
-def _where(pool: PoolStatus, verdict: VerdictStatus) -> list[str]:
-    """Return the places that a verdict points to, without those that the groups of holders show."""
-    shown = {group.place for group in pool.holders}
-    return [place for place in verdict.where if place.removeprefix(TAKEN) not in shown]
 
 
 def _when(verdict: VerdictStatus) -> str:

@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.holder_groups import DOING
+from pool_exporter.diagnosis.texts.reasons import TAKEN
 from pool_exporter.diagnosis.texts.wording import counted, duration
 from pool_exporter.web.status.values import (
     LEVELS,
@@ -90,6 +91,12 @@ def situation(pool: PoolStatus, verdict: VerdictStatus) -> str:
         return f"{verdict.summary[:1].upper()}{verdict.summary[1:]}"
     waiting = counted(pool.pending or 0, "caller", "waits", "wait")
     return f"{meaning(verdict)} {used_of_limit(pool)} connections are used, {waiting}.".strip()
+
+
+def places(pool: PoolStatus, verdict: VerdictStatus) -> list[str]:
+    """Return the places that a verdict points to, without those of checkout that the groups of holders show."""
+    shown = tuple(f"{TAKEN}{group.place}" for group in pool.holders if group.place)
+    return [place for place in verdict.where if not place.startswith(shown)]
 
 
 def activities(group: HolderGroup) -> str:
