@@ -10,13 +10,14 @@ from uuid import UUID
 import pytest
 
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
+from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.page.assets import SECURITY_POLICY
 from pool_exporter.web.page.document import FEW, QUIET_MAX, render
 from pool_exporter.web.page.pools import GROUPS_MAX
 from pool_exporter.web.status.values import HolderGroup, PoolStatus, Status, VerdictStatus
-from tests.fixtures.incidents import INCIDENTS, ORDERS, Incident, frozen, leak, many, pool
+from tests.fixtures.incidents import AT, INCIDENTS, ORDERS, Incident, frozen, leak, many, pool
 from tests.golden import FRESH, SNAPSHOT
 
 VOID = {"meta"}
@@ -146,8 +147,26 @@ def test_frozen_and_dead_processes() -> None:
     assert "No pool in trouble, 1 frozen process" in text
     assert "3 workers: 2 live, 1 frozen; ended: 1 crashed" in text
     assert "process 4712, service checkout: frozen, last heartbeat 42.0 s ago, holds 2 connections" in text
-    assert "process 4713, service checkout: ended, held 1 connection" in text
+    assert "process 4713, service checkout: ended 2 min ago, held 1 connection" in text
     assert "1 \N{MULTIPLICATION SIGN} POST /exports" in text
+
+
+def test_processes_that_ended_earlier_are_folded() -> None:
+    """What crashed workers held is kept for a day; after a quarter of an hour it is folded away."""
+    incident = frozen()
+    ended = replace(incident.reports[2], seen_at=AT - 1000)
+    found = of(replace(incident, reports=(*incident.reports[:1], ended)))
+
+    assert ["ended"] == [attributes["id"] for tag, attributes in found.tags if tag == "details"]
+    assert "Processes: 1 that ended earlier" in found.text
+
+
+def test_process_that_ended_with_nothing_is_not_shown() -> None:
+    """A worker that was stopped in order leaves no trace on the page: a deployment ends many."""
+    incident = frozen()
+    ended = replace(incident.reports[2], pools=(PoolReport(ORDERS),))
+
+    assert "4713" not in of(replace(incident, reports=(*incident.reports[:2], ended))).text
 
 
 def test_frozen_processes_without_access() -> None:

@@ -15,7 +15,6 @@ from rich.text import Text
 from pool_exporter.commands.terminal.samples import Sample
 from pool_exporter.commands.terminal.view import HELP, Row, View, chosen_index, rows_of
 from pool_exporter.diagnosis.texts.wording import counted, duration
-from pool_exporter.metrics.holders import PROCESS_STATES
 from pool_exporter.web.status import texts
 from pool_exporter.web.status.values import LEVELS, HolderGroup, PoolStatus, Status, VerdictStatus
 
@@ -82,9 +81,8 @@ def _faults(samples: Sequence[Sample], now: float) -> Iterator[Text]:
 
 def _stopped(statuses: Iterable[Status]) -> Iterator[Text]:
     for status in statuses:
-        for process in status.processes:
-            if process.state != PROCESS_STATES[0]:
-                yield Text(f"! {clean(texts.process_line(process))}", style="bold yellow")
+        for process in texts.stopped(status)[0]:
+            yield Text(f"! {clean(texts.process_line(process, status.at))}", style="bold yellow")
 
 
 def pool_table(rows: Sequence[Row], chosen: int | None, width: int) -> Table:

@@ -5,7 +5,6 @@ from html import escape
 from typing import Final
 
 from pool_exporter.diagnosis.texts.wording import counted
-from pool_exporter.metrics.holders import PROCESS_STATES
 from pool_exporter.web.page.assets import REFRESH_SECONDS, SCRIPT, STYLE
 from pool_exporter.web.page.pools import article, holders, table
 from pool_exporter.web.status import texts
@@ -97,7 +96,7 @@ def _pause(*, is_paused: bool) -> str:
 def _main(status: Status) -> Iterable[str]:
     if status.hint and status.pools:
         yield f'<p class="hint">{escape(status.hint)}</p>'
-    yield from _processes(status)
+    yield from filter(None, _processes(status))
     full = _in_full(status)
     yield from (article(pool, status) for pool in full)
     trouble, busy, quiet = ([pool for pool in status.of_level(level) if pool not in full] for level in LEVELS)
@@ -130,21 +129,34 @@ def _quiet(pools: Sequence[PoolStatus], *, is_folded: bool) -> str:
 def _processes(status: Status) -> Iterable[str]:
     """Yield the part about processes that are not living, and how many are; nothing where there is nothing to say."""
     workers = texts.workers_line(status)
-    found = [each for each in status.processes if each.state != PROCESS_STATES[0]]
-    if not found and not workers:
-        return
+    found, earlier = texts.stopped(status)
     if not found:
-        yield f'<p class="quiet">{escape(workers)}</p>'
+        yield f'<p class="quiet">{escape(workers)}</p>' if workers else ""
+        yield _ended_earlier(earlier, status)
         return
     yield '<section class="workers" aria-labelledby="workers">'
     yield f'<h2 id="workers">Processes that do not run</h2>\n<p class="quiet">{escape(workers)}</p>'
-    yield f'<ul class="groups">\n{"".join(map(_process, found[:PROCESSES_MAX]))}</ul>'
-    if more := len(found) - PROCESSES_MAX:
-        yield f'<p class="quiet">and {more} more</p>' if more > 0 else ""
+    yield _list(found[:PROCESSES_MAX], status)
+    more = len(found) - PROCESSES_MAX
+    yield f'<p class="quiet">and {more} more</p>' if more > 0 else ""
+    yield _ended_earlier(earlier, status)
     yield "</section>"
 
 
-def _process(process: ProcessStatus) -> str:
+def _ended_earlier(processes: Sequence[ProcessStatus], status: Status) -> str:
+    if not processes:
+        return ""
+    summary = f"{len(processes)} that ended earlier"
+    inner = _list(processes[:PROCESSES_MAX], status)
+    return f'<details id="ended"><summary>Processes: {summary}</summary>\n{inner}\n</details>'
+
+
+def _list(processes: Sequence[ProcessStatus], status: Status) -> str:
+    items = "".join(_process(process, status.at) for process in processes)
+    return f'<ul class="groups">\n{items}</ul>'
+
+
+def _process(process: ProcessStatus, at: float) -> str:
     held = "".join(f"<li>{holders(group, names_process=False)}</li>\n" for group in process.holders)
     inner = f'\n<ul class="groups">\n{held}</ul>' if held else ""
-    return f"<li><b>{escape(texts.process_line(process))}</b>{inner}</li>\n"
+    return f"<li><b>{escape(texts.process_line(process, at))}</b>{inner}</li>\n"

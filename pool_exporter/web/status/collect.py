@@ -197,7 +197,10 @@ def _order(pool: PoolStatus) -> tuple[object, ...]:
 
 
 def _processes(reports: Iterable[ProcessReport], given: Circumstances) -> tuple[ProcessStatus, ...]:
-    ordered = sorted(reports, key=lambda each: (-_STATE_ORDER.get(each.state, 0), each.service, each.pid))
+    shown = (
+        each for each in reports if each.state != ENDED or any(pool.holders or pool.waiters for pool in each.pools)
+    )
+    ordered = sorted(shown, key=lambda each: (-_STATE_ORDER.get(each.state, 0), each.service, each.pid))
     return tuple(_process(each, given) for each in ordered[:PROCESSES_MAX])
 
 

@@ -8,6 +8,7 @@ from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.holder_groups import DOING
 from pool_exporter.diagnosis.texts.reasons import TAKEN
 from pool_exporter.diagnosis.texts.wording import counted, duration
+from pool_exporter.metrics.holders import PROCESS_STATES
 from pool_exporter.web.status.values import (
     LEVELS,
     HolderGroup,
@@ -24,6 +25,8 @@ UNKNOWN: Final = "unknown"
 NOTHING: Final = "\N{EN DASH}"
 SHORT_SECONDS: Final = 0.001
 FROZEN: Final = "frozen"
+LATELY_SECONDS: Final = 900.0
+"""A process that ended longer ago is hardly a part of this incident: what crashed workers held is kept for a day."""
 
 _IN_TRANSACTION: Final = {"in_transaction": "in a transaction", "active": "in a statement"}
 
@@ -152,11 +155,20 @@ def _known(*lines: list[Fact]) -> list[list[Fact]]:
     return [facts for facts in known if facts]
 
 
-def process_line(process: ProcessStatus) -> str:
+def stopped(status: Status) -> tuple[list[ProcessStatus], list[ProcessStatus]]:
+    """Return the processes that do not run: frozen ones with those that ended lately, and those that ended earlier."""
+    found = [process for process in status.processes if process.state != PROCESS_STATES[0]]
+    earlier = [each for each in found if each.state != FROZEN and status.at - each.seen_at > LATELY_SECONDS]
+    return [process for process in found if process not in earlier], earlier
+
+
+def process_line(process: ProcessStatus, at: float) -> str:
     """Return a process in one line: "process 4711, service orders: frozen, last heartbeat 42 s ago, holds …"."""
     name = f"process {process.pid}" + f", service {process.service}" * bool(process.service)
     if process.state == "ended":
-        return f"{name}: ended, held {counted(process.used, 'connection')}"
+        return (
+            f"{name}: ended {duration(max(0.0, at - process.seen_at))} ago, held {counted(process.used, 'connection')}"
+        )
     silent = f"{process.state}, last heartbeat {duration(process.heartbeat_age_seconds)} ago"
     waiting = f", {counted(process.waiting, 'caller', 'waits', 'wait')}" * bool(process.waiting)
     return f"{name}: {silent}, holds {counted(process.used, 'connection')}{waiting}"
