@@ -6,6 +6,7 @@ thread. The thread and the lock are those of the system (real_threads.py): under
 volume would stop all others. Nothing here may know pools.
 """
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -36,6 +37,7 @@ class FileMaker:
         self._creating = new_lock()
         #: Held likewise: who waits for the end of an attempt takes it.
         self._done = new_lock()
+        self._is_wanted = False
         created = self.take()
         if created is not None and created.files is not None:
             created.files.unmap()
@@ -43,6 +45,7 @@ class FileMaker:
     def take(self) -> Created | None:
         """Return what was created and not taken yet. The caller serializes calls."""
         created, self._created = self._created, None
+        self._is_wanted &= created is None
         return created
 
     def run(self) -> None:
@@ -51,9 +54,9 @@ class FileMaker:
         done.acquire()
         self._run(done)
 
-    def start(self) -> None:
-        """Have a thread create the file, unless one does, and wait for `FILE_SECONDS` at most."""
-        done = self._done
+    def start(self, seconds: float = FILE_SECONDS) -> None:
+        """Have a thread create the file, unless one does, and wait for so many seconds at most."""
+        self._is_wanted, done = True, self._done
         if not self._creating.locked():
             done = new_lock()
             done.acquire()
@@ -61,7 +64,17 @@ class FileMaker:
                 start_thread(partial(self._run, done))
             except RuntimeError:  # No further thread is allowed: the heartbeat creates the file.
                 return
-        _wait(done, FILE_SECONDS)
+        _wait(done, seconds)
+
+    def finish(self, seconds: float) -> None:
+        """Wait for so many seconds at most for a file that `start()` wanted and that was not taken.
+
+        The thread of `start()` may not have run yet, on a busy machine: then another one creates the file.
+        """
+        until = time.monotonic() + seconds
+        if self._is_wanted and self._created is None:
+            self.start(seconds)
+            _wait(self._creating, max(0.0, until - time.monotonic()))
 
     def wait(self, seconds: float) -> None:
         """Wait while another thread creates the file, for so many seconds at most."""

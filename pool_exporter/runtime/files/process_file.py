@@ -115,6 +115,6 @@ class ProcessFile:
         """Mark this process's files as cleanly closed, unless they belong to the parent of an undetected fork."""
         if self._sentinel.is_original_process:
             if not self.storage.is_shared:
-                self._maker.wait(END_SECONDS)
+                self._maker.finish(END_SECONDS)
                 self._move_soon()
             end(self._pools(), self.storage)

@@ -1,5 +1,6 @@
 """The file is created once at a time, in a thread; who needs it waits for a moment, however long the volume takes."""
 
+from collections.abc import Callable
 from threading import Event, Thread, get_ident
 
 import pytest
@@ -57,6 +58,35 @@ def test_volume_that_hangs(volume: Volume) -> None:
     maker.wait(60)
 
     assert (None, CREATED, 1) == (before, maker.take(), len(volume.threads))
+
+
+def test_end_of_a_process_whose_thread_has_not_run(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine, a process may end before its thread has begun: the file is created all the same, once."""
+    volume.goes_on.set()
+    late = list[Callable[[], None]]()
+    maker = FileMaker(volume.create)
+    monkeypatch.setattr(file_maker, "start_thread", late.append)
+    maker.start()
+    monkeypatch.undo()
+    maker.finish(60)
+    for run in late:
+        run()
+
+    assert [CREATED, None] == [maker.take(), maker.take()]
+    assert (1, 1) == (len(late), len(volume.threads))
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_end_of_a_process_that_needs_no_file(volume: Volume, is_taken: bool) -> None:
+    """Without an event there is no file, and one that is used is not created again."""
+    volume.goes_on.set()
+    maker = FileMaker(volume.create)
+    if is_taken:
+        maker.start()
+        maker.take()
+    maker.finish(60)
+
+    assert (int(is_taken), None) == (len(volume.threads), maker.take())
 
 
 def test_heartbeat_does_not_wait_for_another_thread(volume: Volume) -> None:
