@@ -11,7 +11,7 @@ from tests.integration.outside import ASGI_UNITS, check, diagnose, reports, requ
 from tests.integration.reports.programs import ENGINE, Service
 
 LOCKED = (
-    ENGINE
+    ENGINE.replace("max_overflow=0", "max_overflow=0, pool_timeout=600")
     + """
 import threading
 
@@ -19,9 +19,12 @@ with engine.begin() as connection:
     connection.execute(sa.text("create table t (n int)"))
     connection.execute(sa.text("insert into t values (1)"))
 
+has_changed = threading.Event()
+
 def change():
     with pool_exporter.unit("POST /pay"), engine.begin() as connection:
         connection.execute(sa.text("update t set n = n + 1"))
+        has_changed.set()
         time.sleep(600)
 
 def wait():
@@ -29,9 +32,10 @@ def wait():
         pass
 
 threading.Thread(target=change).start()
-time.sleep(0.5)
+has_changed.wait()
 threading.Thread(target=change).start()
-time.sleep(0.5)
+while engine.pool.checkedout() < 2:
+    time.sleep(0.01)
 threading.Thread(target=wait).start()
 """
 )
@@ -64,13 +68,13 @@ def test_blocker_of_a_lock(tmp_path: Path, postgres: PostgresServer) -> None:
         def verdicts() -> list[str]:
             return [pool["verdict"] for report in reports(service.directory, *probe) for pool in report["pools"]]
 
-        until(["locks"], verdicts)
+        until(["locks"], verdicts, seconds=60)
         screen = diagnose(service.directory, *probe)
         with_text = diagnose(service.directory, *probe, environ={**service.environ, "POOL_EXPORTER_SQL": "on"})
 
     assert 'pool "orders": locks' in screen
     assert "keeps a lock that holders wait for: idle in transaction for" in screen.replace("\n        ", " ")
-    assert "/service.py:27 in change" in screen
+    assert "/service.py:29 in change" in screen
     assert "Lock: transactionid" in screen
     assert ("UPDATE" in screen, "update t set n" in screen) == (True, False)
     assert "update t set n = n + 1" in with_text
