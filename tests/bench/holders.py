@@ -49,9 +49,9 @@ def jobs(owners: str) -> dict[str, Job]:
 
     The jobs `pause` return the longest time for which another thread could not go on.
     """
+    logging.getLogger("pool_exporter").addHandler(logging.StreamHandler(io.StringIO()))  # It formats, as a real one.
     if owners == "rest":
         return {"wake_ups": _rest()}
-    logging.getLogger("pool_exporter").addHandler(logging.StreamHandler(io.StringIO()))  # It formats, as a real one.
     held = {"threads": _Threads, "tasks": _Tasks}[owners]()
     until((HOLDERS, WAITERS), held.numbers)
     gc.collect()
