@@ -17,7 +17,7 @@ URL = f"postgresql+psycopg://app:{PASSWORD}@db.internal/shop"
 
 def ids(target: Engine | AsyncEngine, **options: object) -> set[str]:
     """Return the ids of what is found."""
-    return {finding.id for finding in pool_exporter.check(target, **options)}  # type: ignore[arg-type]
+    return {finding.id for finding in pool_exporter.check(target, **options)}  # type: ignore[arg-type]  # each option has a type of its own, and the last test means it
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_nothing_is_opened() -> None:
 def test_what_is_no_engine() -> None:
     """It is the error that instrument() raises."""
     with pytest.raises(TypeError, match="takes an Engine, an AsyncEngine or a Pool, not str"):
-        pool_exporter.check("sqlite://")  # type: ignore[arg-type]
+        pool_exporter.check("sqlite://")  # type: ignore[arg-type]  # each option has a type of its own, and the last test means it
