@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
 
+import asyncpg
 import pytest
 from sqlalchemy import Engine, create_engine, exc, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -24,8 +25,8 @@ RESERVED = 3
 GRANTED = LIMIT - RESERVED
 ATTEMPTS = 3
 WAIT_SECONDS = 0.5
-FAILURES = (exc.DBAPIError, OSError)
-"""How an attempt to open fails: the errors of asyncpg's socket are not wrapped."""
+FAILURES = (exc.DBAPIError, asyncpg.PostgresError, OSError)
+"""How an attempt to open fails: the errors of asyncpg's socket are not wrapped, in SQLAlchemy 2.0 nor are its own."""
 SMALLER = "Lower pool_size + max_overflow"
 CLOSED = "close connections that other clients leave idle"
 REPAIRED = "Repair what the message names: server"
@@ -52,13 +53,14 @@ def full(server: PostgresServer) -> Iterator[None]:
     with suppress(exc.OperationalError):
         while True:
             kept.append(other.connect())
-    yield
-    used = len(kept)
-    for connection in kept:
-        connection.close()
-    before = granted(server)
-    other.dispose()
-    until(before - used, lambda: granted(server))
+    try:
+        yield
+    finally:
+        for connection in kept:
+            connection.close()
+        before = granted(server)
+        other.dispose()
+        until(before - len(kept), lambda: granted(server))
 
 
 def granted(server: PostgresServer) -> int:
@@ -71,8 +73,10 @@ def granted(server: PostgresServer) -> int:
 def down(server: PostgresServer) -> Iterator[None]:
     """Stop the server, and start it again."""
     server.stop()
-    yield
-    server.start()
+    try:
+        yield
+    finally:
+        server.start()
 
 
 Fault = Callable[[PostgresServer], AbstractContextManager[None]]
