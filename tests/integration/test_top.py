@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pool_exporter.cli import main
 from pool_exporter.web.thread_server import start_http_server
 from tests.fixtures.deadlines import until
 from tests.fixtures.incidents import leak
@@ -101,13 +102,15 @@ def test_other_page(path: str, reason: str) -> None:
         (["--dir", "/nothing"], "! /nothing: there is no such directory"),
     ],
 )
-def test_source_that_does_not_answer(arguments: list[str], expected: str) -> None:
+def test_source_that_does_not_answer(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     """It is one line without a password, the exit code is 1, and there is no traceback."""
-    done = command("top", "--once", *arguments)
+    with pytest.raises(SystemExit) as ended:
+        main(["top", "--once", *arguments])
+    printed = capsys.readouterr()
 
-    assert (1, "") == (done.returncode, done.stderr)
-    assert expected in done.stdout.splitlines()
-    assert "hunter2" not in done.stdout
+    assert (1, "") == (ended.value.code, printed.err)
+    assert expected in printed.out.splitlines()
+    assert "hunter2" not in printed.out
 
 
 @pytest.mark.parametrize(
@@ -123,12 +126,13 @@ def test_source_that_does_not_answer(arguments: list[str], expected: str) -> Non
         ([], "is no terminal: use --once, or --json"),
     ],
 )
-def test_wrong_arguments_are_one_line(arguments: list[str], expected: str) -> None:
+def test_wrong_arguments_are_one_line(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong argument, and an output that is no terminal, is one line on standard error and exit code 2."""
-    done = command("top", *arguments)
+    code = main(["top", *arguments])
+    printed = capsys.readouterr()
 
-    assert (2, 1, "") == (done.returncode, done.stderr.count("\n"), done.stdout)
-    assert expected in done.stderr
+    assert (2, 1, "") == (code, printed.err.count("\n"), printed.out)
+    assert expected in printed.err
 
 
 class Terminal:
