@@ -169,12 +169,27 @@ class PlaceRecorder:
 
     def _behind_library(self, frame: FrameType, code: CodeType, caller: CodeType) -> Place:
         """Return the place that begins at *frame*, which code that is not the application's has called."""
+        found = self._behind_helper(frame) if caller.co_name in _ENTER else ()
+        if found:
+            return found
         found = _walked(frame)
         if len(found) == 1 and found[0][0] is code:
             if len(self._alone) >= _KNOWN_MAX:
                 self._alone.clear()
             self._alone.add((id(code), id(caller)))
         return found
+
+    def _behind_helper(self, frame: FrameType) -> Place:
+        """Return the two frames behind a helper at *frame*; () where `_walked` has to look at more than these."""
+        enter = frame.f_back
+        first = None if enter is None or ORIGINS[enter.f_code.co_filename] is not _STANDARD else enter.f_back
+        second = None if first is None else first.f_back
+        if first is None or second is None or _is_helper(second):
+            return ()
+        code, caller = first.f_code, second.f_code
+        if self._is_application[code.co_filename] and self._is_application[caller.co_filename]:
+            return (code, first.f_lasti), (caller, second.f_lasti)
+        return ()
 
     def _place_in_new_file(self, file: str, frame: FrameType) -> Place:
         """Note of *file* and of those above *frame* which are the application's, and return the place."""

@@ -129,6 +129,36 @@ def test_helper_of_contextlib_is_no_place(engine: Engine) -> None:
     assert ["work", "outer"] == names(outer(work)[0])  # type: ignore[index]  # what `work` returns
 
 
+def test_helpers_around_a_helper(engine: Engine) -> None:
+    """A helper that enters a helper is none of the two frames, nor is one that calls the function that enters it."""
+
+    @contextlib.contextmanager
+    def helper() -> Iterator[object]:
+        with engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def nested() -> Iterator[object]:
+        with helper() as connection:
+            yield connection
+
+    def work(entered: Callable[[], contextlib.AbstractContextManager[object]]) -> list[Place]:
+        with entered():
+            return used(engine)
+
+    @contextlib.contextmanager
+    def calling() -> Iterator[list[Place]]:
+        yield work(helper)
+
+    def entering() -> list[Place]:
+        with calling() as found:
+            return found
+
+    found = [outer(call)[0] for call in (lambda: work(nested), entering, entering)]  # type: ignore[index]  # as above
+
+    assert [["work", "<lambda>"], ["work", "entering"], ["work", "entering"]] == [names(each) for each in found]
+
+
 def test_thread(engine: Engine) -> None:
     """In a thread the walk ends with its target: there is one frame."""
     found: list[Place] = []
