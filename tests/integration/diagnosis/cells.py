@@ -24,7 +24,7 @@ _ONLY_SYNC: Final = "the rule is for a pool that is not async: a caller that wai
 _ONLY_ASYNC: Final = "the rule is for an async pool: without an event loop, what stands still is the interpreter"
 _ONLY_THREADS: Final = "the callers of an async pool are tasks, never worker threads of anyio"
 _ONLY_LATE: Final = "only a time-out can come late"
-_NO_QUERY: Final = "no report queries the server yet, so it says slow_queries; the rule is tested with values"
+_NO_QUERY: Final = "a process asks no server: it says slow_queries; `pool-exporter diagnose` says locks, from outside"
 
 CANNOT_OCCUR: Final[dict[Cell, str]] = {
     **{("loop_waits", f"async {how}"): _ONLY_SYNC for how in ("watchdog", "time-out", "cure")},
