@@ -427,6 +427,7 @@ def test_file_deleted_under_a_living_worker(directory: Path) -> None:
     with application(directory) as running:
         running.ask("use(3)")
         running.ask("hold()")
+        until(True, lambda: running.ask("shared()"))  # A use waits for a busy lock for a moment only, not for the file.
         [path] = directory.glob("w-*")
         path.unlink()
         running.ask("use(2)")

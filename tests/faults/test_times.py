@@ -12,6 +12,7 @@ from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import MAJOR, new_file
 from pool_exporter.workers.file_reader import scan
 from tests.faults.application import PROGRAM, application, in_namespace, only_pool
+from tests.fixtures.deadlines import until
 from tests.fixtures.health import health
 from tests.fixtures.sidecar import sidecar
 
@@ -128,6 +129,7 @@ def test_file_of_another_major_version(directory: Path) -> None:
     """A file of a version that is not known is left where it is, and counted."""
     with application(directory) as ended:
         ended.ask("use(3)")
+        until(True, lambda: ended.ask("shared()"))
         ended.kill()
     [path] = directory.glob("w-*")
     data = bytearray(path.read_bytes())
