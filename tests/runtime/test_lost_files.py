@@ -73,6 +73,7 @@ class Process:
 
     def uninstrument(self) -> None:
         """Uninstrument all pools."""
+        self.registry.keeps_patches = bool(registry_module.registry.monitors())  # Their methods are the same.
         with self.registry.changing():
             for pool in self.pools:
                 hooks = hooks_of(pool)

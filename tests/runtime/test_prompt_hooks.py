@@ -100,6 +100,7 @@ def monitor_of(pool: Pool) -> PoolMonitor:
 
 def ended(made: Registry, *pools: Pool) -> None:
     """Uninstrument the pools, and unmap the registry's file."""
+    made.keeps_patches = bool(registry.monitors())  # Those are the methods of pools of the process's own registry, too.
     with made.changing():
         for pool in pools:
             hooks = hooks_of(pool)
