@@ -247,13 +247,14 @@ def test_fault_of_the_clock(times: int) -> None:
 def test_fault_of_the_callback_of_slow_acquires() -> None:
     """A callback that raises changes no acquire, whether that is granted or fails, nor does one that is missing."""
     bare = live(new_engine())
-    failing = SlowAcquireHook()
+    failing, missing = SlowAcquireHook(), SlowAcquireHook()
     failing.threshold_ns, failing.on_slow_acquire = 0, fail
-    for slow_acquire in (failing, object()):
+    missing.threshold_ns, missing.on_slow_acquire = 0, None  # type: ignore[assignment]  # no callback at all
+    for slow_acquire in (failing, missing):
         engine = new_engine()
         monitor = instrument(engine)
         errors.count = 0
-        measured(monitor)._state.slow_acquire = slow_acquire  # type: ignore[assignment]  # a stand-in that fails
+        measured(monitor)._state.slow_acquire = slow_acquire
 
         assert bare == live(engine)
         assert errors.count > 5
