@@ -38,6 +38,7 @@ class Process:
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.registry = directory, Registry()
+        self.registry.keeps_patches = bool(registry_module.registry.monitors())  # Their methods are the same.
         self.registry.prepare(directory)
         self.pools: list[Pool] = []
 
@@ -73,7 +74,6 @@ class Process:
 
     def uninstrument(self) -> None:
         """Uninstrument all pools."""
-        self.registry.keeps_patches = bool(registry_module.registry.monitors())  # Their methods are the same.
         with self.registry.changing():
             for pool in self.pools:
                 hooks = hooks_of(pool)
