@@ -166,6 +166,8 @@ def test_file_that_was_left_is_deleted(process: Process, monkeypatch: pytest.Mon
         path.write_bytes(content)
         checkouts(process.directory)
     pool.connect().close()
+    process.registry._maker.wait(60)
+    process.beat()
 
     assert {"ended": 1, "orders": 2} == checkouts(process.directory)
 
