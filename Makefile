@@ -1,8 +1,8 @@
 # Each word does a whole job on a machine that has Python 3.10 or later and nothing else:
 #
 #   make demo    run an instrumented service under load; ARGS="--otlp http://localhost:4318" goes to `pool-exporter demo`
-#   make test    run the tests on all cores, but for soak; ARGS="-k snapshot" goes to pytest
-#   make unit    run the tests that start no server, no program and no minutes of load
+#   make test    run the tests on up to four cores, but for soak; ARGS="-k snapshot" goes to pytest
+#   make unit    run the tests of single modules: no server of ours, no load
 #   make check   run everything that CI runs: test, the unit tests on SQLAlchemy 2.0 and on every other Python
 #                that is found, ruff, mypy, docs and two minutes of soak
 #   make slow    run what takes longer: conformance, reports, ten minutes of soak, fuzz, and all tests on SQLAlchemy 2.0

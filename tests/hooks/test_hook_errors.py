@@ -157,7 +157,7 @@ HANDLERS = [name for name, value in vars(PoolHooks).items() if hasattr(value, "_
 
 
 def test_handlers_are_found() -> None:
-    """What lifecycle.py calls is guarded, and put to the test below."""
+    """What lifecycle_patches.py calls is guarded, and put to the test below."""
     assert {
         "opening",
         "not_opened",

@@ -1,6 +1,7 @@
 """Faults of the other instrumentation's pool metric, reproduced, and what this package reports instead.
 
-F1, F8 and F9 are in test_instrumentor.py, F5 in test_otel.py: they are about who is reported. These are about what.
+F1, F8 and F9 are in test_instrumentor.py, F5 in test_meter_provider_bridge.py: those are about which pools are
+reported, these about which numbers.
 """
 
 import asyncio

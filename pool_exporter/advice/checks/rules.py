@@ -1,6 +1,7 @@
-"""All rules, and what they find. A rule that fails for whatever reason finds nothing."""
+"""All rules, and what they find. A rule that raises finds nothing, and is counted as an error of a hook."""
 
 from collections.abc import Container
+from functools import partial
 from typing import Final
 
 from pool_exporter.advice.checks.behaviour_rules import BEHAVIOUR_RULES
@@ -10,6 +11,7 @@ from pool_exporter.advice.checks.finding import SEVERITIES, Finding
 from pool_exporter.advice.checks.pool_rules import POOL_RULES
 from pool_exporter.advice.checks.rule import Rule
 from pool_exporter.advice.checks.server_rules import SERVER_RULES
+from pool_exporter.hook_errors import result_or_none
 
 RULES: Final[tuple[Rule, ...]] = tuple(
     sorted((*POOL_RULES, *DRIVER_RULES, *BEHAVIOUR_RULES, *SERVER_RULES), key=lambda rule: rule.id)
@@ -23,5 +25,5 @@ def findings(facts: Facts, silenced: Container[str] = ()) -> tuple[Finding, ...]
         facts: All that is known of one pool.
         silenced: The ids of rules to leave out.
     """
-    found = (rule.finding(facts) for rule in RULES if rule.id not in silenced)
+    found = [result_or_none(partial(rule.finding, facts)) for rule in RULES if rule.id not in silenced]
     return tuple(sorted(filter(None, found), key=lambda finding: (SEVERITIES.index(finding.severity), finding.id)))

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from pool_exporter.advice.checks import rules
 from pool_exporter.advice.checks.facts import EngineFacts, Facts, PoolHistory, ProcessFacts, ServerFacts
 from pool_exporter.advice.checks.finding import SEVERITIES
 from pool_exporter.advice.checks.rules import RULES, findings
+from pool_exporter.hook_errors import errors
 
 POSTGRES = EngineFacts(
     dialect="postgresql",
@@ -186,3 +188,16 @@ def test_the_worst_is_first() -> None:
 def test_unknown_facts_are_no_finding() -> None:
     """Of an engine of which next to nothing is known, nothing is found."""
     assert () == findings(Facts(EngineFacts("", ""), PoolHistory(), ServerFacts(), ProcessFacts()))
+
+
+def test_a_rule_that_fails_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a rule raises stays in it: the others find what they find, and the error is counted."""
+
+    def fail(_: Facts) -> str:
+        raise RuntimeError("a rule")
+
+    monkeypatch.setattr(rules, "RULES", (replace(RULES[0], find=fail), *RULES))
+    before = errors.count
+
+    assert ["P24"] == [each.id for each in findings(facts(reset_on_return=""))]
+    assert before + 1 == errors.count
