@@ -54,8 +54,11 @@ class FileMaker:
         done.acquire()
         self._run(done)
 
-    def start(self, seconds: float = FILE_SECONDS) -> None:
-        """Have a thread create the file, unless one does, and wait for so many seconds at most."""
+    def start(self, seconds: float | None = None) -> None:
+        """Have a thread create the file, unless one does, and wait for it, FILE_SECONDS at most by default.
+
+        The default is read at each call, so that a test can let it be longer.
+        """
         self._is_wanted, done = True, self._done
         if not self._creating.locked():
             done = new_lock()
@@ -64,7 +67,7 @@ class FileMaker:
                 start_thread(partial(self._run, done))
             except RuntimeError:  # No further thread is allowed: the heartbeat creates the file.
                 return
-        _wait(done, seconds)
+        _wait(done, FILE_SECONDS if seconds is None else seconds)
 
     def finish(self, seconds: float) -> None:
         """Wait for so many seconds at most for a file that `start()` wanted and that was not taken.

@@ -66,7 +66,8 @@ def test_end_of_a_process_whose_thread_has_not_run(volume: Volume, monkeypatch: 
     late = list[Callable[[], None]]()
     maker = FileMaker(volume.create)
     monkeypatch.setattr(file_maker, "start_thread", late.append)
-    maker.start()
+    with waiting(0.001):
+        maker.start()
     monkeypatch.undo()
     maker.finish(60)
     for run in late:
