@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 
-from grafana.rules.causes import BROKEN_MAX
 from tests.dashboards.boards import Panel, panels
 from tests.dashboards.expressions import filled, selectors
 from tests.fixtures.deadlines import until
@@ -108,18 +107,14 @@ def test_series_and_labels_are_in_the_scrape(recorded: Recorded) -> None:
 
 
 def test_alerts_fire_on_what_was_played(recorded: Recorded) -> None:
-    """Leak, restart and kill have fired their alerts, slow ones are pending, none is about the exporter itself."""
+    """Leak and kill have fired their alerts, slow ones are pending, none is about the exporter itself."""
     span = {"start": recorded.begin, "end": recorded.end}
     found = recorded.get("series", **{"match[]": "ALERTS", **span})
     firing = {series["alertname"] for series in found if series["alertstate"] == "firing"}
 
-    # How many connections a restart finds depends on how many requests the machine has answered.
-    ended = 'sum(increase(sqlalchemy_pool_closes_total{reason=~"invalidate|pre_ping"}[10m]))'
-    (broken,) = recorded.get("query", query=ended, time=recorded.end)["result"]
-    expected = {"SQLAlchemyPoolCheckoutsLost"}
-    if float(broken["value"][1]) > 2 * BROKEN_MAX:
-        expected.add("SQLAlchemyPoolConnectionsBroken")
-    assert expected <= firing
+    # Whether a restart breaks enough connections for its alert depends on how many requests the machine has answered;
+    # promtool tests that alert.
+    assert "SQLAlchemyPoolCheckoutsLost" in firing
     assert {"SQLAlchemyPoolTimeouts", "SQLAlchemyPoolOrphaned"} <= {series["alertname"] for series in found}
     # Before a service is there, PoolExporterDown is pending.
     exporters = {name for name in firing if name.startswith("PoolExporter")}
