@@ -14,6 +14,7 @@ from hypothesis import settings
 from sqlalchemy import Engine
 
 from pool_exporter import Monitor
+from pool_exporter.hook_errors import errors
 from pool_exporter.hooks import code_origin
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.ended_pools import EndedPools
@@ -126,6 +127,12 @@ def _patient_hooks() -> Iterator[None]:
 def _no_ended_pools() -> None:
     """Drop the counters of pools that earlier tests drop: a pool of the same name would go on with them."""
     registry._ended = _OfThisTest(registry.monitors())
+
+
+@pytest.fixture(name="_no_earlier_hook_errors", autouse=True)
+def _no_earlier_hook_errors() -> None:
+    """Forget the errors that the hooks of an earlier test were made to have: `checked()` allows none."""
+    errors.count = 0
 
 
 @pytest.fixture(name="_no_degraded_pools", autouse=True)
