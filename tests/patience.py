@@ -11,6 +11,8 @@ import pytest
 from pool_exporter.hooks.callers import bounded_lock
 from pool_exporter.runtime import registry
 from pool_exporter.runtime.files import file_maker
+from pool_exporter.runtime.registry import Registry
+from tests.fixtures.deadlines import until
 
 WAITS = ((bounded_lock, "LOCK_SECONDS"), (file_maker, "FILE_SECONDS"), (registry, "RESTART_SECONDS"))
 SECONDS = {name: vars(module)[name] for module, name in WAITS}
@@ -30,3 +32,13 @@ def waiting(seconds: float) -> Iterator[None]:
         for module, name in WAITS:
             patch.setattr(module, name, seconds)
         yield
+
+
+def beat_until_shared(made: Registry) -> None:
+    """Write heartbeats until the process has its file: a thread that has begun to create it may not have ended."""
+
+    def is_shared() -> bool:
+        made._beat()
+        return made.storage.is_shared
+
+    until(True, is_shared)

@@ -21,6 +21,7 @@ from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import ENTRIES_MAX
 from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.mapped_file import MappedFile
+from tests.patience import beat_until_shared
 
 
 class NoHeartbeat:
@@ -166,7 +167,7 @@ def test_file_that_was_left_is_deleted(process: Process, monkeypatch: pytest.Mon
         path.write_bytes(content)
         checkouts(process.directory)
     pool.connect().close()
-    process.registry._maker.wait(60)
+    beat_until_shared(process.registry)
     process.beat()
 
     assert {"ended": 1, "orders": 2} == checkouts(process.directory)

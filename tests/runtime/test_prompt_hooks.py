@@ -29,7 +29,7 @@ from pool_exporter.runtime.registry import Registry, registry
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import ENTRIES_MAX
-from tests.patience import SECONDS, waiting
+from tests.patience import SECONDS, beat_until_shared, waiting
 from tests.pools import Database, measured
 
 BOUND = 0.005
@@ -136,8 +136,7 @@ def test_volume_that_hangs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> 
     made._beat()
     before = made.storage.is_shared, shown(directory)
     goes_on.set()
-    made._maker.wait(60)
-    made._beat()
+    beat_until_shared(made)
     moved = shown(directory)
     held.close()
 
@@ -149,8 +148,7 @@ def test_file_is_looked_for_on_a_volume_that_hangs(directory: Path, monkeypatch:
     """While a heartbeat hangs, because it asks the volume for its file, pools can be added, used and removed."""
     made, pool = prepared(directory)
     pool.connect().close()
-    made._maker.wait(60)
-    made._beat()
+    beat_until_shared(made)
     is_entered, goes_on = Event(), Event()
 
     def hang(_: Storage) -> None:
@@ -182,8 +180,7 @@ def test_first_event_while_a_lock_is_held(directory: Path, name: str) -> None:
     pool.connect().close()
     before = made.storage.is_shared
     lock.release()
-    made._maker.wait(60)
-    made._beat()
+    beat_until_shared(made)
 
     assert (False, [(1, 0, 0)]) == (before, shown(directory))
     ended(made, pool)
