@@ -24,7 +24,7 @@ ALLOWED: Mapping[str, str] = {
     "commands.check._server_facts": COMMAND,
     "commands.demo.prepare": COMMAND,
     "commands.diagnose.reports": COMMAND,
-    "commands.loads.two_looks.look_at_url": COMMAND,
+    "commands.loads.two_looks.look_at_page": COMMAND,
     "commands.serve.prepare": COMMAND,
     "commands.top.prepare": COMMAND,
     "commands.top._print_json": COMMAND,

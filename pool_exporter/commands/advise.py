@@ -19,9 +19,10 @@ from pool_exporter.advice.rules_of_thumb import rule_for
 from pool_exporter.advice.sizing import SizeAdvice, Target, advise
 from pool_exporter.arguments import CheckedValue, Convert, at_least_seconds, whole_number
 from pool_exporter.commands.directory_argument import add_directory, directory_of
+from pool_exporter.commands.loads.argument_page import ArgumentPage
 from pool_exporter.commands.loads.busiest_hour import PrometheusRange, duration
 from pool_exporter.commands.loads.prometheus_api import PrometheusApi
-from pool_exporter.commands.loads.two_looks import NamedLoad, loads_between, look_at_directory, look_at_url
+from pool_exporter.commands.loads.two_looks import NamedLoad, loads_between, look_at_directory, look_at_page
 from pool_exporter.errors import Problem, SettingsError
 
 NAME: Final = "advise"
@@ -37,8 +38,14 @@ Advices: TypeAlias = Sequence[tuple[NamedLoad, SizeAdvice | None]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_directory(parser)
-    parser.add_argument("--url", metavar="URL", help="a page of metrics, such as http://localhost:10042/metrics")
-    parser.add_argument("--prometheus", metavar="URL", help="a Prometheus, such as http://localhost:9090")
+    for name, text in (
+        (
+            "--url",
+            "a page of metrics, such as http://localhost:10042/metrics, or env:NAME for a URL with a password",
+        ),
+        ("--prometheus", "a Prometheus, such as http://localhost:9090, or env:NAME"),
+    ):
+        parser.add_argument(name, metavar="URL", help=text)
     parser.add_argument("--json", action="store_true", help="print JSON")
     for name, convert, default, text in (
         ("--window SECONDS", at_least_seconds(1), WINDOW_SECONDS, "time between two looks at --dir or --url"),
@@ -69,7 +76,7 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
     """Return what prints the advice.
 
     Raises:
-        SettingsError: No source is named, or more than one.
+        SettingsError: No source is named, more than one, or a URL is wrong.
     """
     given = [name for name in ("dir", "url", "prometheus") if getattr(arguments, name) is not None]
     if len(given) > 1:
@@ -80,10 +87,10 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
 def _source(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callable[[], list[NamedLoad]]:
     """Return what reads the loads. Raises SettingsError if no source is named."""
     if arguments.prometheus is not None:
-        api = PrometheusApi(arguments.prometheus)
+        api = PrometheusApi(ArgumentPage("--prometheus", arguments.prometheus, environ))
         return lambda: PrometheusRange(api, arguments.range, time.time()).loads()
     if arguments.url is not None:
-        look = look_at_url(arguments.url)
+        look = look_at_page(ArgumentPage("--url", arguments.url, environ))
     else:
         look = look_at_directory(directory_of(arguments, environ))
     return partial(loads_between, look, arguments.window, _wait)

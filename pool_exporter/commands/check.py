@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pool_exporter.advice.checks.facts import ServerFacts
-from pool_exporter.advice.checks.finding import Finding
+from pool_exporter.advice.checks.finding import SEVERITIES, Finding
 from pool_exporter.advice.checks.rules import RULES
 from pool_exporter.arguments import AllSettings, CheckedValue, whole_number
 from pool_exporter.errors import Problem, SettingsError
@@ -158,5 +158,8 @@ def _text(target: str, found: Sequence[Finding]) -> str:
     if not found:
         return f"{target}: nothing was found."
     lines = [line for each in found for line in (f"{each.severity} {each.id}: {each.message}", f"  Fix: {each.fix}")]
-    count = sum(each.severity == "error" for each in found)
-    return "\n".join([*lines, f"{target}: {len(found)} findings, {count} of them errors."])
+    counts = [(sum(each.severity == severity for each in found), severity) for severity in SEVERITIES]
+    summary = ", ".join(
+        f"{count} {severity}{'s' * (count > 1 and severity != 'info')}" for count, severity in counts if count
+    )
+    return "\n".join([*lines, f"{target}: {summary}."])

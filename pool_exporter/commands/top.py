@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pool_exporter.arguments import AllSettings, CheckedValue, at_least_seconds, one_of
+from pool_exporter.commands.http_page import url_of
 from pool_exporter.environment import DEFAULT_PORT, Environment
 from pool_exporter.errors import Problem, SettingsError
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 NAME: Final = "top"
 HELP: Final = "Show all pools, what holds and what waits for their connections, in the terminal."
 URL: Final = f"http://127.0.0.1:{DEFAULT_PORT}/"
-FROM_ENVIRONMENT: Final = "env:"
 SECONDS: Final = 2.0
 SECONDS_MIN: Final = 0.2
 SORTS: Final = ("trouble", "name", "used", "waiting", "p99", "timeouts", "oldest")
@@ -87,12 +87,10 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
 
 
 def _source(make: "Callable[[str], Source]", url: str, environ: Mapping[str, str]) -> "Source":
-    given = environ.get(url.removeprefix(FROM_ENVIRONMENT), "") if url.startswith(FROM_ENVIRONMENT) else url
     try:
-        return make(given)
+        return make(url_of(url, environ))
     except ValueError as error:
-        fault = str(error) if given else "is not set"
-        raise SettingsError(Problem("URL", url if "@" not in url else None, fault)) from None
+        raise SettingsError(Problem("URL", url if "@" not in url else None, str(error))) from None
 
 
 def _print_json(sources: "Sequence[Source]") -> None:

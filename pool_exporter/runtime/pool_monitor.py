@@ -23,7 +23,7 @@ from pool_exporter.runtime.watchdog.pool_reports import PoolReports
 from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.state.aggregate import Counted, added, as_final_counters, only_counters
 from pool_exporter.state.decode import decode
-from pool_exporter.state.layout import Slots
+from pool_exporter.state.layout import SECOND, Slots
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.shown_pool import ShownPool
 from pool_exporter.state.unit_uses import ended_totals, summed
@@ -78,6 +78,13 @@ class PoolMonitor(Monitor):
     def slots(self) -> Slots:
         """The slots in which the pool counts."""
         return self._state.slots
+
+    @property
+    def age_seconds(self) -> float | None:
+        """For how long the pool has counted; None where its counters go on with those of an earlier one."""
+        if self.before is not None or self._left is not None:
+            return None
+        return (self._state.clock() - self._state.origin) / SECOND
 
     @override
     def snapshot(self) -> PoolSnapshot:

@@ -69,7 +69,7 @@ def test_errors_are_exit_code_1(capsys: pytest.CaptureFixture[str], name: str) -
     assert 1 == code
     assert text.startswith("error P24: reset_on_return is None.")
     assert "\n  Fix: Leave reset_on_return at its default" in text
-    assert text.endswith("1 findings, 1 of them errors.\n")
+    assert text.endswith(f"checked_application:{name}: 1 error.\n")
 
 
 def test_warnings_are_exit_code_0(capsys: pytest.CaptureFixture[str]) -> None:

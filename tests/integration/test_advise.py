@@ -89,11 +89,12 @@ def test_one_load_has_one_answer(sidecar: tuple[Path, int], prometheus_binary: P
     ("arguments", "message"),
     [
         (["--url", "http://127.0.0.1:{port}/"], "--url='http://127.0.0.1:{port}/': has no metrics"),
-        (["--url", "http://127.0.0.1:{port}/nothing"], "answers 404"),
-        (["--url", "http://127.0.0.1:1/metrics"], "cannot be read: "),
-        (["--url", "127.0.0.1/metrics"], "it must be a URL such as http://localhost:10042/metrics"),
+        (["--url", "http://127.0.0.1:{port}/nothing"], "it answers with status 404"),
+        (["--url", "http://127.0.0.1:1/metrics"], "--url='http://127.0.0.1:1/metrics': no answer: Connection refused"),
+        (["--url", "127.0.0.1/metrics"], "--url='127.0.0.1/metrics': must be a URL such as http://127.0.0.1:10042/"),
         (["--url", "http://me:secret@127.0.0.1:1/metrics"], "--url='http://me:***@127.0.0.1:1/metrics'"),
-        (["--prometheus", "http://127.0.0.1:{port}"], "answers 404"),
+        (["--url", "env:NOWHERE"], "--url='env:NOWHERE': is not set"),
+        (["--prometheus", "http://127.0.0.1:{port}"], "it answers with status 404"),
         (["--dir", "/does/not/exist"], "--dir='/does/not/exist': cannot be read: No such file or directory"),
     ],
 )

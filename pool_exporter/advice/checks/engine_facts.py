@@ -25,6 +25,7 @@ _MEMORY: Final = ("", ":memory:")
 def engine_facts(engine: Engine | None, pool: Pool) -> EngineFacts:
     """Return the settings of *pool* and of the engine that owns it, None for a pool without one."""
     settings = dict(settings_of(pool))
+    recycle = _number(settings.get("recycle_seconds"))
     url = None if engine is None else engine.url
     host, port = ("", "") if url is None else server_of(url)
     database = "" if url is None else database_of(url)
@@ -41,7 +42,7 @@ def engine_facts(engine: Engine | None, pool: Pool) -> EngineFacts:
         pool_size=_whole(settings.get("pool_size")),
         max_overflow=_whole(settings.get("max_overflow")),
         timeout_seconds=_number(settings.get("timeout_seconds")),
-        recycle_seconds=_number(settings.get("recycle_seconds")) or -1,
+        recycle_seconds=-1 if recycle is None else recycle,
         pre_ping=bool(settings.get("pre_ping")),
         reset_on_return=_reset(settings.get("reset_on_return")),
         isolation_level="" if engine is None else isolation_level(engine),

@@ -104,23 +104,19 @@ class PoolHistory:
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What the database server says of itself and of this application's connections.
+    """What the database server says of itself.
 
     Attributes:
         connections_max: The most connections of ordinary users.
         settings: Settings by their names at the server, in seconds where they are times; 0 is "never".
         is_bouncer: Whether it is a PgBouncer.
         pool_mode: PgBouncer's: "session", "transaction" or "statement".
-        idle_in_transaction: Connections that are idle in the pool and in a transaction at the server.
-        shared: Backends that are used by two processes.
     """
 
     connections_max: int | None = None
     settings: Mapping[str, float] = field(default_factory=dict)
     is_bouncer: bool = False
     pool_mode: str = ""
-    idle_in_transaction: int = 0
-    shared: int = 0
 
 
 @dataclass(frozen=True, slots=True)

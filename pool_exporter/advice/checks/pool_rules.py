@@ -128,7 +128,7 @@ POOL_RULES: Final = (
         "More threads than connections",
         "At full load the others wait for a connection, and in FastAPI can wait for each other.",
         "Give the pool as many connections as the server has threads, or the server fewer threads.",
-        "research of GitLab's sizing: threads plus a few",
+        "GitLab, PostgreSQL client-side connection pool: as many connections as threads, and some headroom",
         "Pools whose connections were never all used.",
         _threads,
     ),

@@ -1,4 +1,4 @@
-"""The rules about what the database server says: its limit, its time-outs, and the state of the connections."""
+"""The rules about what the database server says of itself: its limit and its time limits."""
 
 from typing import Final
 
@@ -30,16 +30,6 @@ def _is_given(facts: Facts, name: str) -> bool:
     return any(name in each for each in given if isinstance(each, str | dict)) or facts.has_argument("command_timeout")
 
 
-def _idle_in_transaction(facts: Facts) -> str:
-    count = facts.server.idle_in_transaction
-    return f"{count} connections are idle in the pool and in a transaction at the server." if count else ""
-
-
-def _shared(facts: Facts) -> str:
-    count = facts.server.shared
-    return f"{count} connections to the server are used by two processes." if count else ""
-
-
 SERVER_RULES: Final = (
     Rule(
         "P01",
@@ -60,25 +50,5 @@ SERVER_RULES: Final = (
         "PostgreSQL, statement_timeout and idle_in_transaction_session_timeout",
         "Servers that were not asked; PgBouncer; connections that set them by their arguments.",
         _no_time_limits,
-    ),
-    Rule(
-        "P29",
-        "error",
-        "Connections shared by processes after a fork",
-        "Two processes write into one connection: results are mixed up, and transactions end at random.",
-        "Call engine.dispose(close=False) in each child, or make the engine after the fork.",
-        "SQLAlchemy, Connection Pooling, Using Connection Pools with Multiprocessing or os.fork()",
-        "Servers that were not asked.",
-        _shared,
-    ),
-    Rule(
-        "P30",
-        "warning",
-        "Transactions that stay open in the pool",
-        "Locks and old row versions are kept while the application believes the connection to be free.",
-        "Roll back on every path: use `with Session(engine) as session:` and leave reset_on_return at its default.",
-        "PostgreSQL, pg_stat_activity, idle in transaction",
-        "Servers that were not asked.",
-        _idle_in_transaction,
     ),
 )

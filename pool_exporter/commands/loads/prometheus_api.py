@@ -3,24 +3,21 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import Final, TypeAlias, cast
+from typing import TypeAlias, cast
 from urllib.parse import quote, urlencode
 
-from pool_exporter.commands.loads.http_source import read_text
-from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.commands.loads.argument_page import ArgumentPage
 
 Labels: TypeAlias = Mapping[str, str]
 Point: TypeAlias = tuple[float, str]
-
-_ARGUMENT: Final = "--prometheus"
 
 
 class PrometheusApi:
     """One server."""
 
-    def __init__(self, url: str) -> None:
-        """Keep the server's base URL; nothing is sent yet."""
-        self._url = url.rstrip("/")
+    def __init__(self, page: ArgumentPage) -> None:
+        """Keep the page at the server's base URL; nothing is sent yet."""
+        self._page, self._base = page, page.path.partition("?")[0].rstrip("/")
 
     def at(self, query: str, time: float) -> list[tuple[Labels, float]]:
         """Return the series that *query* has at *time*, in seconds of Unix time, each with its value.
@@ -45,9 +42,8 @@ class PrometheusApi:
         ]
 
     def _series(self, path: str, parameters: Mapping[str, str]) -> list[tuple[Labels, Mapping[str, object]]]:
-        text = read_text(_ARGUMENT, f"{self._url}/api/v1/{path}?{urlencode(parameters, quote_via=quote)}")
+        text = self._page.text(f"{self._base}/api/v1/{path}?{urlencode(parameters, quote_via=quote)}")
         try:
             return [(dict(one["metric"]), one) for one in json.loads(text)["data"]["result"]]
         except (ValueError, KeyError, TypeError):
-            fault = "is not the base URL of a Prometheus, such as http://localhost:9090"
-            raise SettingsError(Problem(_ARGUMENT, self._url, fault)) from None
+            raise self._page.problem("is not the base URL of a Prometheus, such as http://localhost:9090") from None

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from pool_exporter.advice.observation import Observation, PoolKey, Sample, key_of, of_samples, of_snapshot
 from pool_exporter.advice.sizing import Load
-from pool_exporter.commands.loads.http_source import read_text
+from pool_exporter.commands.loads.argument_page import ArgumentPage
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.pool_metrics import POOL_LABELS
 from pool_exporter.workers.directory_snapshot import DirectoryReader
@@ -27,12 +27,12 @@ class NamedLoad(NamedTuple):
 
 
 def look_at_directory(directory: Path) -> Look:
-    """Return what reads a shared directory.
+    """Return what reads a shared directory, and changes nothing in it.
 
     Raises:
         SettingsError: In the returned function: the directory cannot be read.
     """
-    reader = DirectoryReader(directory)
+    reader = DirectoryReader(directory, writes=False)
 
     def look() -> Mapping[PoolKey, Observation]:
         try:
@@ -47,7 +47,7 @@ def look_at_directory(directory: Path) -> Look:
     return look
 
 
-def look_at_url(url: str) -> Look:
+def look_at_page(page: ArgumentPage) -> Look:
     """Return what reads a page of metrics.
 
     Raises:
@@ -56,13 +56,12 @@ def look_at_url(url: str) -> Look:
     from prometheus_client.parser import text_string_to_metric_families  # Other commands start without it.
 
     def look() -> Mapping[PoolKey, Observation]:
+        text = page.text()
         try:
-            families = list(text_string_to_metric_families(read_text("--url", url)))
-        except (ValueError, KeyError) as error:
-            if isinstance(error, SettingsError):
-                raise
+            families = list(text_string_to_metric_families(text))
+        except (ValueError, KeyError):
             fault = "has no metrics in Prometheus' text format; is it the path of the metrics, such as /metrics?"
-            raise SettingsError(Problem("--url", url, fault)) from None
+            raise page.problem(fault) from None
         return of_samples(
             Sample(sample.name, sample.labels, sample.value) for family in families for sample in family.samples
         )

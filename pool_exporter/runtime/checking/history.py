@@ -19,17 +19,18 @@ LONG_WAIT_SECONDS = 0.5
 def history_of(pool: Pool) -> PoolHistory:
     """Return what an instrumented pool has done; of another pool nothing."""
     monitor = registry.monitor_of(pool)
-    snapshot = None if monitor is None else monitor.snapshot()
-    return of_snapshot(snapshot) if isinstance(snapshot, PoolSnapshot) else PoolHistory()
+    if monitor is None:
+        return PoolHistory()
+    return of_snapshot(monitor.snapshot(), monitor.age_seconds)
 
 
-def of_snapshot(pool: PoolSnapshot) -> PoolHistory:
-    """Return the history of a pool that is measured."""
+def of_snapshot(pool: PoolSnapshot, seconds: float | None = None) -> PoolHistory:
+    """Return the history of a pool that is measured, which is instrumented for so many seconds; None if unknown."""
     verdicts, nested = pool.counters["exhaustions"], pool.counters["nested_acquires"]
     first_long = BOUNDS_SECONDS.index(LONG_WAIT_SECONDS) + 1
     created = pool.create_time.count
     return PoolHistory(
-        seconds=None,
+        seconds=seconds,
         checkouts=pool.checkouts,
         connects=pool.connects,
         waits=sum(pool.wait_time.buckets[first_long:]),

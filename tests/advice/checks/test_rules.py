@@ -37,10 +37,12 @@ BOUNCER = ServerFacts(is_bouncer=True, pool_mode="transaction")
 def facts(engine: EngineFacts = POSTGRES, **changes: object) -> Facts:
     """Return facts about *engine*; each change goes to the part that has a field of its name."""
     found = Facts(engine)
+    left = dict(changes)
     for part in ("engine", "history", "server", "process"):
         values = getattr(found, part)
-        own = {name: value for name, value in changes.items() if hasattr(values, name)}
+        own = {name: left.pop(name) for name in changes if hasattr(values, name)}
         found = replace(found, **{part: replace(values, **own)})
+    assert {} == left, "no part has such a field"
     return found
 
 
@@ -72,8 +74,6 @@ FOUND: dict[str, list[Facts]] = {
     "P24": [facts(reset_on_return="")],
     "P26": [facts(has_async_sessions=True, expires_on_commit=True)],
     "P27": [facts(replace(PSYCOPG, is_async=False), verdicts={"loop_waits": 1})],
-    "P29": [facts(shared=2)],
-    "P30": [facts(idle_in_transaction=1)],
     "P31": [facts(nested=3)],
     "P32": [facts(verdicts={"held_in_own_code": 2})],
 }
@@ -132,8 +132,6 @@ NOT_FOUND: dict[str, list[Facts]] = {
         facts(),
     ],
     "P27": [facts(verdicts={"loop_waits": 1}), facts(PSYCOPG)],
-    "P29": [facts()],
-    "P30": [facts()],
     "P31": [facts()],
     "P32": [facts(verdicts={"too_small": 1})],
 }

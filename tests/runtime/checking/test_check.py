@@ -11,7 +11,8 @@ import pool_exporter
 from pool_exporter.advice.checks.engine_facts import engine_facts
 from pool_exporter.runtime.watchdog.made_pools import MadePools
 from pool_exporter.runtime.watchdog.watchdog import watchdog
-from tests.pools import Database
+from pool_exporter.state.layout import SECOND
+from tests.pools import Database, measured
 
 PASSWORD = "hunter2"
 URL = f"postgresql+psycopg://app:{PASSWORD}@db.internal/shop"
@@ -101,6 +102,34 @@ def test_two_pools_of_one_server() -> None:
     assert "P08" not in ids(other)
     for monitor in monitors:
         monitor.close()
+
+
+def test_a_pool_that_keeps_nothing_under_load() -> None:
+    """Two connections a second of a NullPool are found, and fewer than one are not; the clock is that of the test."""
+    engine = create_engine(URL, poolclass=NullPool)
+    with pool_exporter.instrument(engine) as monitor:
+        state = measured(monitor)._state
+        started = state.clock()
+        for _ in range(200):
+            connection = state.opened(50_000_000)
+            state.acquired(state.acquire_started(), connection, None)
+            state.returned(connection, None)
+            state.closed(connection, "not_pooled")
+        state.clock = lambda: started + 100 * SECOND
+        busy = ids(engine)
+        state.clock = lambda: started + 300 * SECOND
+        quiet = ids(engine)
+
+    assert ("P10" in busy, "P10" in quiet) == (True, False)
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(-1, {"P13"}), (0, set()), (28_800, {"P13"}), (3600, set())])
+def test_every_recycle_time_is_read(seconds: int, expected: set[str]) -> None:
+    """-1 is never, and 0 is at each checkout."""
+    arguments = {"connect_timeout": 3}
+    engine = create_engine("mysql+pymysql://db.internal/shop", pool_recycle=seconds, connect_args=arguments)
+
+    assert expected == ids(engine, silence=["P04"])
 
 
 def test_nothing_is_opened() -> None:
