@@ -20,6 +20,8 @@ from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.registry import registry
+from pool_exporter.runtime.watchdog.made_pools import MadePools
+from pool_exporter.runtime.watchdog.watchdog import watchdog
 from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.fixtures.programs import require
 from tests.patience import waiting
@@ -133,6 +135,12 @@ def _no_ended_pools() -> None:
 def _no_earlier_hook_errors() -> None:
     """Forget the errors that the hooks of an earlier test were made to have: `checked()` allows none."""
     errors.count = 0
+
+
+@pytest.fixture(name="_no_pools_made_earlier", autouse=True)
+def _no_pools_made_earlier() -> None:
+    """Forget how many pools earlier tests have made: so many a minute are a mistake in an application."""
+    watchdog.made = MadePools(watchdog.clock)
 
 
 @pytest.fixture(name="_no_degraded_pools", autouse=True)

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 from pool_exporter.cli import main
-from pool_exporter.runtime.watchdog.made_pools import MadePools
-from pool_exporter.runtime.watchdog.watchdog import watchdog
 
 MODULE = """
 from sqlalchemy import create_engine
@@ -38,7 +36,6 @@ def _module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "checked_application.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(watchdog, "made", MadePools(watchdog.clock))  # Other tests make many pools a minute.
     yield
     sys.modules.pop("checked_application", None)
 

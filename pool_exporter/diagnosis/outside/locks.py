@@ -85,17 +85,19 @@ def _by_pid(reports: Iterable[ProcessReport], server: ServerIdentity) -> dict[in
 
 
 def _process(report: ProcessReport, servers: Sequence[_Server]) -> ProcessReport:
-    return replace(report, pools=tuple(_pool(pool, servers) for pool in report.pools))
+    return replace(report, pools=tuple(_pool(pool, servers, report.seen_at) for pool in report.pools))
 
 
-def _pool(pool: PoolReport, servers: Sequence[_Server]) -> PoolReport:
+def _pool(pool: PoolReport, servers: Sequence[_Server], at: float) -> PoolReport:
     server = next((each for each in servers if is_of_server(pool.pool, each.identity)), None)
     if server is None or not pool.holders:
         return pool
     holders = tuple(_holder(holder, server) for holder in pool.holders)
     blockers = list(dict.fromkeys(_roots(pool.holders, server)))[:BLOCKERS_MAX]
     texts = tuple(f"Server pid {pid} keeps a lock that holders wait for: {_text(pid, server)}." for pid in blockers)
-    return _judged(replace(pool, holders=holders, notes=(*texts, *pool.notes)), server, blockers)
+    found = replace(pool, holders=holders, notes=(*texts, *pool.notes))
+    judged = _judged(found, server, blockers)
+    return found if judged is found else replace(judged, verdict_at=at)
 
 
 def _holder(holder: Holder, server: _Server) -> Holder:

@@ -90,8 +90,7 @@ def _state(report: ProcessReport, pool: PoolReport) -> str:
 
 def _verdict(report: ProcessReport, pool: PoolReport) -> Iterator[str]:
     text = pool.summary.partition(f": {pool.verdict}: ")[2] or pool.summary
-    # A verdict that is made of the file alone has no time of its own.
-    before = report.seen_at - pool.verdict_at if pool.verdict_at else 0.0
+    before = report.seen_at - pool.verdict_at
     when = f" That was {duration(before)} earlier." if before >= 1 else ""
     yield from paragraph("", f"{text[:1].upper()}{text[1:]}{when}")
     yield from paragraph("WHY", pool.why) if pool.why else ()

@@ -62,6 +62,14 @@ def test_verdict_is_locks_and_the_blocker_is_named() -> None:
     assert pool.advice[0].startswith("End the transaction that blocks")
 
 
+def test_verdict_of_the_server_is_of_now() -> None:
+    """It is as new as the holders; what the process said by itself keeps its time."""
+    report = replace(process(replace(POOL, verdict_at=100.0)), seen_at=400.0)
+
+    assert ("locks", 400.0) == (joined(report).verdict, joined(report).verdict_at)
+    assert ("slow_queries", 100.0) == (joined(report, backends=()).verdict, joined(report, backends=()).verdict_at)
+
+
 def test_blocker_in_a_frozen_process() -> None:
     """A transaction that a frozen worker keeps open is said to be there."""
     waiting = process(replace(POOL, holders=(BLOCKED,)))

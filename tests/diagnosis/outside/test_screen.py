@@ -75,14 +75,6 @@ def test_old_verdict_has_its_age(seconds: float, expected: bool) -> None:
     assert expected == ("That was 5 min earlier." in text(report(seconds=seconds)))
 
 
-def test_verdict_without_a_time_has_no_age() -> None:
-    """A verdict that only the file and the server gave was not made earlier."""
-    made = report()
-    untimed = replace(made, pools=tuple(replace(pool, verdict_at=0.0) for pool in made.pools))
-
-    assert "earlier" not in text(untimed)
-
-
 def test_trouble_is_first() -> None:
     """Processes with waiting callers come before frozen ones, and those before others."""
     calm = replace(report().pools[0], waiters=())

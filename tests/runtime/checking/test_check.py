@@ -9,19 +9,11 @@ from sqlalchemy.orm import sessionmaker
 
 import pool_exporter
 from pool_exporter.advice.checks.engine_facts import engine_facts
-from pool_exporter.runtime.watchdog.made_pools import MadePools
-from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.state.layout import SECOND
 from tests.pools import Database, measured
 
 PASSWORD = "hunter2"
 URL = f"postgresql+psycopg://app:{PASSWORD}@db.internal/shop"
-
-
-@pytest.fixture(autouse=True)
-def _no_earlier_pools(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests make pools of one name faster than an application may."""
-    monkeypatch.setattr(watchdog, "made", MadePools(watchdog.clock))
 
 
 def ids(target: Engine | AsyncEngine, **options: object) -> set[str]:
