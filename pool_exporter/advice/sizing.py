@@ -15,7 +15,7 @@ NOT_BY_SIZE: Final = (
     *("leak", "lost_places", "self_deadlock", "threads_deadlock", "loop_waits", "loop_blocked"),
     *("held_in_own_code", "locks", "server_full", "server_down", "slow_queries"),
 )
-"""The verdicts whose cause a larger pool does not remove. What fills a pool of 5 for one of them fills one of 50."""
+"""The verdicts with a cause that a larger pool does not remove: what fills a pool of 5 fills one of 50."""
 
 USES_FOR_TAILS: Final = 1000
 """Fewer uses than this say little about the slowest hundredth."""

@@ -28,7 +28,7 @@ class Totals:
         use_seconds: The sum of the use times that have ended.
         uses: How many use times are in each bucket of `BOUNDS_SECONDS`, not cumulated.
         used_seconds: Time that connections were used, open uses included.
-        nested: Callers whose unit of work held a connection of the pool already.
+        nested: Callers from a unit of work that held a connection of the pool already.
         verdicts: Reports by verdict.
     """
 
@@ -82,7 +82,7 @@ def totals_of(pool: PoolSnapshot) -> Totals:
 
 
 def variability(buckets: Sequence[float]) -> float:
-    """Return the squared coefficient of variation of the times in *buckets*, whose bounds are `BOUNDS_SECONDS`.
+    """Return the squared coefficient of variation of the times in *buckets*, with the bounds `BOUNDS_SECONDS`.
 
     Within a bucket the times are taken to be spread evenly over the logarithm, as sizes of many kinds are. For
     exponential times it gives about 1.2 instead of 1, for constant times at most 0.1 instead of 0. Without any time

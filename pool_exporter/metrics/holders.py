@@ -115,7 +115,7 @@ class ProcessReport:
         pid: The process' id as it sees itself: in another namespace another process may have it.
         service: The service's name, "" without one.
         instance: The worker's id within the service, "" without one.
-        state: One of `PROCESS_STATES`: "frozen" is a process that exists and whose heartbeat has stopped.
+        state: One of `PROCESS_STATES`: "frozen" is a process that exists but has no heartbeat any more.
         heartbeat_age_seconds: Time since the last heartbeat; 0.0 in the process itself.
         seen_at: The moment of the ages of holders and waiters, in seconds of Unix time: the present for a process that
             exists, also if it is frozen, and the last heartbeat of one that has ended. What the owners of another

@@ -186,7 +186,7 @@ class Storage:
         """Write what this process holds into its file, for readers that come when it is frozen or dead.
 
         Args:
-            seen: Of pools whose slots are in a file: the slots, the time in nanoseconds since the pool's origin, and
+            seen: Of each pool with slots in a file: the slots, the time in nanoseconds since the pool's origin, and
                 the report of that time; the most important first.
             at: Unix time in seconds.
         """

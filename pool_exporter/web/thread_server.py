@@ -35,8 +35,8 @@ def start_http_server(
 ) -> "MetricsServer":
     """Serve the pages of `make_wsgi_app` from threads of this process.
 
-    On a loopback address, which is the default, page and JSON show what holds the connections, to requests whose
-    `Host` is `localhost` or a loopback address. On other addresses they do not: mount `make_wsgi_app(diagnosis=True)`
+    On a loopback address, which is the default, page and JSON show what holds the connections, to requests with
+    a `Host` of `localhost` or a loopback address. On other addresses they do not: mount `make_wsgi_app(diagnosis=True)`
     for that, behind what protects it.
 
     Call it in each worker, after the fork. If the port is taken, a WARNING is logged and the server's `port` is None.

@@ -8,7 +8,7 @@ finds it dead. The file `.shown` has one record of 24 bytes for each worker file
 monotonic clock in nanoseconds. Without it, the time integrals of a killed worker may fall by up to a second once.
 
 Of each pool: the time integrals, and the time of each unit. A reader keeps in memory what it has shown, for example
-time that had no unit yet, a duration between two stores of its writer, or a use of a worker whose file was compacted
+time that had no unit yet, a duration between two stores of its writer, or a use of a worker that was compacted
 before `.shown` was written (state/shown_pool.py). A reader that begins goes on from the highest times that were shown.
 The file `.pools` has a line of JSON for each pool of which readers may differ: its labels, nanoseconds by the name of
 the unit, and the integrals in seconds. Without it, they may fall once for each reader that begins.

@@ -13,7 +13,7 @@ from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS, VERDICTS
 
 
 def load(rate: float, use: float, size: int | None = 5, seconds: float = 1000.0, pools: int = 1) -> Load:
-    """Return a load of *rate* callers a second in each pool, whose uses take *use* seconds on average."""
+    """Return a load of *rate* callers a second in each pool, with uses of *use* seconds on average."""
     ended = rate * seconds * pools
     at = next(index for index, bound in enumerate(BOUNDS_SECONDS) if bound >= use)
     uses = tuple(ended if index == at else 0.0 for index in range(BUCKETS))
@@ -51,7 +51,7 @@ def test_workers_share_the_load() -> None:
 
 @pytest.mark.parametrize("verdict", VERDICTS.values)
 def test_no_growth_where_a_larger_pool_does_not_help(verdict: str) -> None:
-    """A pool whose reports say leak, deadlock, held or locks stays as it is; too small and burst let it grow."""
+    """A pool with reports that say leak, deadlock, held or locks stays as it is; too small and burst let it grow."""
     small = load(100, 0.05, size=5)
     advice = advise(replace(small, grown=replace(small.grown, verdicts={verdict: 1})))
     is_kept = verdict in NOT_BY_SIZE
@@ -122,7 +122,7 @@ def test_few_uses_are_said() -> None:
 
 
 def test_a_pool_that_is_too_small_waits_for_ever_now() -> None:
-    """The predicted wait of a pool whose load is as large as its size is infinite; that of the advised one is not."""
+    """The predicted wait of a pool with a load as large as its size is infinite; that of the advised one is not."""
     advice = advise(load(100, 0.05, size=5))
 
     assert math.inf == advice.wait_now_seconds

@@ -1,8 +1,8 @@
-"""The work whose instructions are counted: `python -m tests.bench.counted KIND MODE [URL]`, run under callgrind.
+"""The work of which the instructions are counted: `python -m tests.bench.counted KIND MODE [URL]`, run under callgrind.
 
-A kind is a checkout and its return by SQLite, whose driver costs next to nothing, or a request on a real PostgreSQL,
-of 8 callers at once. The garbage collector is off, because a collection may fall into one run and not into another.
-Nothing may be imported here that the kinds do not need: imports are slow under callgrind.
+A kind is a checkout and its return by SQLite, with a driver that costs next to nothing, or a request on a real
+PostgreSQL, of 8 callers at once. The garbage collector is off, because a collection may fall into one run and not into
+another. Nothing may be imported here that the kinds do not need: imports are slow under callgrind.
 """
 
 import asyncio

@@ -150,7 +150,7 @@ def skipped(reason: str) -> Results:
 
 
 def test_skipped_budgets_are_kept() -> None:
-    """A run without valgrind passes; one whose counted programs fail, or that is too slow in one value, does not."""
+    """A run without valgrind passes; one in which counted programs fail, or that is too slow in one value, does not."""
     slow = {**RESULTS.startup, (V,): {"import": [41e6], "serve": [1.0]}}
 
     assert is_kept(RESULTS)

@@ -44,7 +44,7 @@ def test_first_reports_come_within_a_minute() -> None:
 
 
 class FakeMonitor:
-    """A monitor with callers that wait, whose reports are what the test says."""
+    """A monitor with callers that wait and reports that the test gives."""
 
     def __init__(self, made: Diagnosis, *automatic: Diagnosis) -> None:
         self.made, self.diagnoses, self.pending, self.asked = made, automatic, 3, threading.Event()

@@ -1,4 +1,4 @@
-"""The applications whose workers are killed: a WSGI, an ASGI and a Celery one. Each request or task is one checkout.
+"""The applications in workers that are killed: a WSGI, an ASGI and a Celery one. Each request or task is one checkout.
 
 SOAK_POOL is the name of the pool, and SOAK_SYNC_URL or SOAK_ASYNC_URL its database.
 """

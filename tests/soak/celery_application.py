@@ -1,4 +1,4 @@
-"""The Celery application whose worker processes are killed; as a program it sends tasks until it is ended.
+"""The Celery application in worker processes that are killed; as a program it sends tasks until it is ended.
 
 Its broker is a directory. Each task appends a line to a file before and after it uses a connection. A task that finds
 the file KILL kills its own process while it uses the connection. A process that waits for a task is not killed: it has

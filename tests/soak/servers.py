@@ -1,4 +1,4 @@
-"""The services of a soak: the servers whose workers are killed, and the healthy one; and the truth about each."""
+"""The services of a soak: the servers with workers that are killed, and the healthy one; and the truth about each."""
 
 import os
 import random
@@ -85,7 +85,7 @@ def program(name: str) -> str | None:
 
 @dataclass
 class Service:
-    """A running service whose workers are killed, and the truth about it."""
+    """A running service with workers that are killed, and the truth about it."""
 
     name: str
     process: Process
@@ -207,7 +207,7 @@ class Services:
         return Process([*start, *others], self._logs / name, ROOT, {**self._environ, **environ})
 
     def end(self, process: Process) -> None:
-        """End a process in order; Celery would wait for ten seconds for tasks whose processes were killed."""
+        """End a process in order; Celery would wait for ten seconds for tasks of killed processes."""
         is_celery = any(process is service.process for service in self.killed if isinstance(service, TaskService))
         (Process.kill if is_celery else Process.end)(process)
 

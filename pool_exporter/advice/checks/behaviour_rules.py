@@ -14,7 +14,7 @@ FAST_CONNECT_SECONDS: Final = 0.001
 def _threads_deadlock(facts: Facts) -> str:
     if not facts.history.verdicts.get("threads_deadlock"):
         return ""
-    return "All worker threads have waited for connections whose holders waited for a thread."
+    return "All worker threads have waited for connections, and the holders of these for a thread."
 
 
 def _twins(facts: Facts) -> str:

@@ -60,7 +60,7 @@ def _blocked_loop(facts: Facts) -> str:
     count = facts.history.verdicts.get("loop_waits", 0)
     if not count or facts.engine.is_async:
         return ""
-    return f"Callers on a running event loop have waited in this pool, whose driver {facts.engine.driver} blocks."
+    return f"Callers on a running event loop have waited in this pool, and its driver {facts.engine.driver} blocks."
 
 
 DRIVER_RULES: Final = (
@@ -92,7 +92,7 @@ DRIVER_RULES: Final = (
         "While the server does not answer, each place of the pool is kept by an attempt that hangs for minutes.",
         "Set connect_timeout (asyncpg: timeout) in connect_args, such as 10.",
         "libpq, connect_timeout; asyncpg, connect(timeout)",
-        "Servers on the same machine; PGCONNECT_TIMEOUT; a creator function, whose arguments are not known.",
+        "Servers on the same machine; PGCONNECT_TIMEOUT; a creator function: its arguments are not known.",
         _no_connect_timeout,
     ),
     Rule(

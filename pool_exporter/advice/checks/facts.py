@@ -86,7 +86,7 @@ class PoolHistory:
         checkouts: Connections handed out.
         connects: Connections opened.
         waits: Callers that waited for 0.5 s or longer.
-        nested: Callers whose unit of work held a connection of the pool already.
+        nested: Callers from a unit of work that held a connection of the pool already.
         used_peak: The most connections used at once in the last minute.
         create_seconds: The mean time in which a connection was opened.
         verdicts: Reports by verdict.

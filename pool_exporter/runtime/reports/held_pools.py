@@ -32,7 +32,7 @@ _rounds = count(1)
 
 
 def held_by(pools: Sequence[InstrumentedPool], clock: Callable[[], float] = time.perf_counter) -> list[Seen]:
-    """Return what is seen of the pools whose connections are held for long, the most important first.
+    """Return what is seen of the pools with connections that are held for long, the most important first.
 
     Args:
         pools: The instrumented pools of this process.

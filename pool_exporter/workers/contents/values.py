@@ -77,7 +77,7 @@ class DirectoryContents:
     """The directory.
 
     Attributes:
-        processes: The processes whose files are not in the totals.
+        processes: The processes that have files which are not in the totals.
         set_aside: The files that could not be used.
         totals: The pools of ended processes.
         totals_fault: Why the totals could not be read; None if they could.

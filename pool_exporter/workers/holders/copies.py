@@ -2,7 +2,7 @@
 
 A copy is three int64 and then the text: the number of the copy, which grows by one with each text, the length of the
 text in bytes, and a CRC-32 of both and of the text. The writer overwrites the older copy, in whatever order its stores
-arrive. So a reader takes the copy with the highest number whose CRC is right: a copy that is torn, because the writer
+arrive. So a reader takes the copy with the highest number and a right CRC: a copy that is torn, because the writer
 is at it or was killed there, has another CRC, and the copy before it is whole.
 
 The copies are behind the space of the last pool entry, where an earlier release reads nothing, in the first file of a

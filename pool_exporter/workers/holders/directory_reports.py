@@ -25,7 +25,7 @@ class DirectoryReports:
         self._directory, self._clocks = directory, WriterClocks()
 
     def __call__(self) -> tuple[ProcessReport, ...]:
-        """Return one report a process: those whose files are there, then those that crashed and were compacted.
+        """Return one report a process: those with a file, then those that crashed and were compacted.
 
         Raises:
             OSError: The directory cannot be read.

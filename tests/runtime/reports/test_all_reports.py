@@ -23,7 +23,7 @@ def test_reports_of_the_snapshot(
     shared: tuple[ProcessReport, ...] | None,
     expected: tuple[ProcessReport, ...],
 ) -> None:
-    """They are of the processes whose pools the snapshot has; where the directory cannot be read, of this one."""
+    """They are of the processes that the snapshot has pools of; where the directory cannot be read, of this one."""
     monkeypatch.setattr(module, "process_reports", lambda: OWN)
     monkeypatch.setattr(type(registry.storage), "is_shared", property(lambda _: is_shared))
     monkeypatch.setattr(registry.storage, "shared_reports", lambda: shared)
