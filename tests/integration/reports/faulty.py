@@ -6,6 +6,8 @@ A line at fault ends in a comment with the name of the fault. `Silent` stands fo
 import socket
 from typing import Final
 
+from tests.integration.reports.programs import CELERY_APPLICATION
+
 _SYNC: Final = """
 import os, time, urllib.request
 import sqlalchemy as sa
@@ -62,19 +64,8 @@ app = pool_exporter.WsgiUnitMiddleware(application)
 
 CELERY: Final = (
     _SYNC
+    + CELERY_APPLICATION
     + """
-from celery import Celery
-
-broker = os.environ["BROKER"]
-app = Celery("service", broker="filesystem://")
-app.conf.update(
-    broker_transport_options={
-        "data_folder_in": broker,
-        "data_folder_out": os.environ.get("SENT", broker),
-        "control_folder": broker + "/control",
-    },
-    task_ignore_result=True,
-)
 pool_exporter.CeleryUnits().install()
 for name, function in work.items():
     app.task(function, name="shop." + name)

@@ -76,9 +76,7 @@ app = Starlette(routes=[Route("/work", answer), Route("/", answer)])
 )
 
 
-CELERY = (
-    ENGINE
-    + """
+CELERY_APPLICATION = """
 from celery import Celery
 
 broker = os.environ["BROKER"]
@@ -90,8 +88,15 @@ app.conf.update(
         "control_folder": broker + "/control",
     },
     task_ignore_result=True,
-    worker_hijack_root_logger=False,
 )
+"""
+"""A Celery application with a directory as its broker; it needs `os`."""
+
+CELERY = (
+    ENGINE
+    + CELERY_APPLICATION
+    + """
+app.conf.worker_hijack_root_logger = False
 
 @app.task
 def job(seconds):
