@@ -92,7 +92,7 @@ def _source(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
     if arguments.url is not None:
         look = look_at_page(ArgumentPage("--url", arguments.url, environ))
     else:
-        look = look_at_directory(directory_of(arguments, environ))
+        look = look_at_directory(directory_of(arguments, environ, "--url or --prometheus"))
     return partial(loads_between, look, arguments.window, _wait)
 
 

@@ -27,16 +27,17 @@ if TYPE_CHECKING:
 NAME: Final = "check"
 HELP: Final = "Say what is wrong in the configuration of an engine: exit code 1 if it has errors."
 EXIT_ERRORS: Final = 1
+TARGET: Final = "MODULE:ENGINE"
 SERVER_SECONDS: Final = 5.0
 """The time limit for connecting to a server and for each statement."""
 
-_TARGET: Final = "must be MODULE:NAME, such as app.db:engine"
+_A_TARGET: Final = "must be MODULE:NAME, such as app.db:engine"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "target", metavar="MODULE:ENGINE", help="an engine, a sessionmaker with one, or a function that returns one"
+        "target", metavar=TARGET, help="an engine, a sessionmaker with one, or a function that returns one"
     )
     parser.add_argument(
         "--silence", action=CheckedValue, convert=_ids, default=(), metavar="ID,…", help="rules to leave out"
@@ -84,14 +85,14 @@ def _load(text: str) -> object:
     """Return what *text* names. Raises SettingsError where it cannot be had."""
     module, _, name = text.partition(":")
     if not module or not name:
-        raise SettingsError(Problem("check", text, _TARGET))
+        raise SettingsError(Problem(TARGET, text, _A_TARGET))
     sys.path.insert(0, os.getcwd())  # noqa: PTH109  # what `python -m` has there
     try:
         target: object = importlib.import_module(module)
         for part in name.split("."):
             target = getattr(target, part)
     except Exception as error:  # noqa: BLE001  # the application's module may raise anything
-        raise SettingsError(Problem("check", text, f"cannot be imported: {_fault(error)}")) from None
+        raise SettingsError(Problem(TARGET, text, f"cannot be imported: {_fault(error)}")) from None
     return target
 
 
@@ -147,7 +148,7 @@ def _findings(arguments: argparse.Namespace, target: object, server: ServerFacts
             silence=arguments.silence,
         )
     except Exception as error:  # noqa: BLE001  # the application's function may raise anything
-        raise SettingsError(Problem("check", arguments.target, _fault(error))) from None
+        raise SettingsError(Problem(TARGET, arguments.target, _fault(error))) from None
 
 
 def _json(found: Sequence[Finding]) -> str:

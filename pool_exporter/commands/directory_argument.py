@@ -15,13 +15,19 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def directory_of(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Path:
+def directory_of(arguments: argparse.Namespace, environ: Mapping[str, str], instead: str = "") -> Path:
     """Return the directory of the argument, or else of the environment.
+
+    Args:
+        arguments: The parsed arguments.
+        environ: The environment.
+        instead: The arguments that a command takes in its place, such as "--url".
 
     Raises:
         SettingsError: Neither names a directory.
     """
     directory: Path | None = arguments.dir or Environment.read(environ)[0].directory
     if directory is None:
-        raise SettingsError(Problem("--dir", None, f"is needed, or {DIRECTORY}: the directory that the workers share"))
+        others = f"{DIRECTORY}, {instead}" if instead else f"{DIRECTORY}: the directory that the workers share"
+        raise SettingsError(Problem("--dir", None, f"is needed, or {others}"))
     return directory

@@ -126,7 +126,7 @@ def test_one_source(tmp_path: Path) -> None:
     advise.add_arguments(parser)
     with pytest.raises(SettingsError, match="--url: cannot be used with --dir: name one source"):
         advise.prepare(parser.parse_args(["--dir", str(tmp_path), "--url", "http://x"]), {})
-    with pytest.raises(SettingsError, match="--dir: is needed"):
+    with pytest.raises(SettingsError, match="--dir: is needed, or POOL_EXPORTER_DIR, --url or --prometheus"):
         advise.prepare(parser.parse_args([]), {})
 
 

@@ -85,7 +85,7 @@ def test_silenced(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["checked_application"], "must be MODULE:NAME, such as app.db:engine"),
+        (["checked_application"], "MODULE:ENGINE='checked_application': must be MODULE:NAME, such as app.db:engine"),
         (["checked_application:nothing"], "cannot be imported: AttributeError"),
         (["no_such_module:engine"], "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
         (["checked_application:number"], "TypeError: instrument() takes an Engine, an AsyncEngine or a Pool, not int"),

@@ -97,6 +97,7 @@ def test_other_page(path: str, reason: str) -> None:
     ("arguments", "expected"),
     [
         (["http://127.0.0.1:1/"], "! http://127.0.0.1:1/: no answer: Connection refused"),
+        (["http://127.0.0.1:1"], "! http://127.0.0.1:1/: no answer: Connection refused"),
         (["http://alice:hunter2@127.0.0.1:1/"], "! http://127.0.0.1:1/: no answer: Connection refused"),
         (["unix:/nothing"], "! unix:/nothing: no answer: No such file or directory"),
         (["--dir", "/nothing"], "! /nothing: there is no such directory"),

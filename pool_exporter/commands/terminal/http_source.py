@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-from pool_exporter.commands.http_page import HttpPage, PageError
+from pool_exporter.commands.http_page import UNIX, HttpPage, PageError
 from pool_exporter.web.status.document import from_document
 from pool_exporter.web.status.values import Status
 
@@ -37,7 +37,7 @@ class HttpSource:
         self._page = HttpPage(url, SECONDS)
         prefix = self._page.path.partition("?")[0].removesuffix(PATH).removesuffix("/").removesuffix(_METRICS)
         self._path = prefix + PATH
-        self.name = url if url == self._page.origin else f"{self._page.origin}{prefix}/"
+        self.name = url if url.startswith(UNIX) else f"{self._page.origin}{prefix}/"
 
     def __call__(self) -> Status:
         """Return the state now.
