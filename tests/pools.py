@@ -21,7 +21,7 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.instrumentation import monitors
 from pool_exporter.runtime.pool_monitor import PoolMonitor
-from pool_exporter.runtime.registry import registry
+from pool_exporter.runtime.registry import Registry, registry
 
 
 class _Connection(sqlite3.Connection):
@@ -78,6 +78,17 @@ class Database:
         """Return an asynchronous engine on it."""
         creator: Callable[[], Awaitable[aiosqlite.Connection]] = self.connect_async
         return create_async_engine("sqlite+aiosqlite://", async_creator=creator, poolclass=poolclass, **options)
+
+
+def second_registry() -> Registry:
+    """Return another registry in the process of the tests, which only tests have.
+
+    It never puts SQLAlchemy's methods back, which are the same for both: its heartbeat or a finalizer would do so in
+    the middle of a later test. tests/runtime/conftest.py does it after each test.
+    """
+    made = Registry()
+    made.keeps_patches = True
+    return made
 
 
 def measured(monitor: Monitor) -> PoolMonitor:

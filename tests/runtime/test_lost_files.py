@@ -14,7 +14,6 @@ from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime import registry as registry_module
 from pool_exporter.runtime.files.file_need import FileNeed
-from pool_exporter.runtime.registry import Registry
 from pool_exporter.state import layout
 from pool_exporter.workers import file_writer
 from pool_exporter.workers.directory_snapshot import DirectoryReader
@@ -22,6 +21,7 @@ from pool_exporter.workers.file_format import ENTRIES_MAX
 from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.mapped_file import MappedFile
 from tests.patience import beat_until_shared
+from tests.pools import second_registry
 
 
 class NoHeartbeat:
@@ -35,11 +35,10 @@ class NoHeartbeat:
 
 
 class Process:
-    """A registry with pools, whose heartbeats come when a test says so."""
+    """A registry with pools; its heartbeats come when a test says so."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory, self.registry = directory, Registry()
-        self.registry.keeps_patches = bool(registry_module.registry.monitors())  # Their methods are the same.
+        self.directory, self.registry = directory, second_registry()
         self.registry.prepare(directory)
         self.pools: list[Pool] = []
 

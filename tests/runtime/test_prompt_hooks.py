@@ -30,7 +30,7 @@ from pool_exporter.runtime.storage import Storage
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import ENTRIES_MAX
 from tests.patience import SECONDS, beat_until_shared, waiting
-from tests.pools import Database, measured
+from tests.pools import Database, measured, second_registry
 
 BOUND = 0.005
 """The most that a hook may wait at once, in seconds."""
@@ -84,7 +84,7 @@ def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def prepared(directory: Path) -> tuple[Registry, Pool]:
     """Return a registry with that directory, and a pool in it that no caller has used."""
-    made = Registry()
+    made = second_registry()
     made.prepare(directory)
     pool = QueuePool(lambda: sqlite3.connect(":memory:"))  # type: ignore[arg-type]  # it is a driver connection
     with made.changing():
@@ -100,7 +100,6 @@ def monitor_of(pool: Pool) -> PoolMonitor:
 
 def ended(made: Registry, *pools: Pool) -> None:
     """Uninstrument the pools, and unmap the registry's file."""
-    made.keeps_patches = bool(registry.monitors())  # Those are the methods of pools of the process's own registry, too.
     with made.changing():
         for pool in pools:
             hooks = hooks_of(pool)

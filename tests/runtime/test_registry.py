@@ -18,7 +18,6 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.callers import bounded_lock
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.runtime.fork_detection import ForkSentinel
-from pool_exporter.runtime.registry import Registry
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.state.layout import SLOT_COUNT
 from pool_exporter.workers import file_writer
@@ -26,6 +25,7 @@ from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import degraded_version
 from pool_exporter.workers.process_info import this_process
 from tests.fixtures.health import health
+from tests.pools import second_registry
 from tests.runtime.storages import beat, start
 
 POOL = (PoolIdentity("orders"), PoolConfig())
@@ -48,7 +48,7 @@ def test_a_system_without_forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Where no process can fork, `os` has no function that registers for it."""
     monkeypatch.delattr(os, "register_at_fork")
     monkeypatch.setattr(atexit, "register", lambda _: None)
-    registry = Registry()
+    registry = second_registry()
     registry.prepare(tmp_path)
     start(registry.storage)
 
@@ -76,7 +76,7 @@ def test_a_directory_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "pool_exporter.workers.directory_snapshot", None)
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(atexit, "register", lambda _: None)
-    registry = Registry()
+    registry = second_registry()
     registry.prepare(tmp_path)
 
     assert registry.shared_snapshot() is None
@@ -114,7 +114,7 @@ def test_a_finalizer_that_waits_for_the_first_event(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(bounded_lock, "LOCK_SECONDS", 0.01)
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(atexit, "register", lambda _: None)
-    registry = Registry()
+    registry = second_registry()
     registry.prepare(tmp_path)
     with registry.changing():
         event = Thread(target=registry._before_event, daemon=True)
@@ -132,7 +132,7 @@ def test_degraded_process_is_in_the_directory(tmp_path: Path, monkeypatch: pytes
     """A process that cannot measure its SQLAlchemy is a worker that says so."""
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(atexit, "register", lambda _: None)
-    registry, reader = Registry(), DirectoryReader(tmp_path)
+    registry, reader = second_registry(), DirectoryReader(tmp_path)
     registry.prepare(tmp_path)
     before = reader()
     for _ in range(2):

@@ -16,7 +16,7 @@ from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.state import layout
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.workers.holders.directory_reports import DirectoryReports
-from tests.pools import Database
+from tests.pools import Database, second_registry
 
 
 @pytest.fixture(name="engine")
@@ -28,7 +28,7 @@ def _engine() -> Iterator[Engine]:
 
 @pytest.fixture(name="registry")
 def _registry(tmp_path: Path) -> Iterator[Registry]:
-    registry = Registry()
+    registry = second_registry()
     registry.prepare(tmp_path)
     yield registry
     for monitor in registry.monitors():
