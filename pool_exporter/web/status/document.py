@@ -77,7 +77,8 @@ def _value(hint: object, data: object, name: str) -> object:
     if isinstance(hint, type) and is_dataclass(hint):
         return _built(hint, data)
     accepted = (int, float) if hint is float else hint
-    is_right = isinstance(hint, type) and isinstance(data, cast("type", accepted))
+    # Python 3.10 calls tuple[str, ...] a type too, of which nothing can be an instance.
+    is_right = origin is None and isinstance(hint, type) and isinstance(data, cast("type", accepted))
     if not is_right or (isinstance(data, bool) and hint is not bool):
         raise ValueError(f"{name} must be of type {getattr(hint, '__name__', hint)}, not {type(data).__name__}")
     return data
