@@ -92,7 +92,7 @@ class Connection:
         #: Whether its proxy had been collected when the return or close began: then the garbage collector returns it.
         #: Later the proxy of a connection that the application returns may be gone as well.
         self.is_lost = False
-        #: The caller that checked it out; of the last use, while it is idle.
+        #: The caller that checked it out, while it is used.
         self.caller = NO_CALLER
         #: SQLAlchemy's connection record, and the id() of the driver's connection, which finds a detached one again.
         self.record: Callable[[], Referent] = nothing

@@ -219,6 +219,7 @@ class PoolState(PoolSlots):
         connection.state = IDLE if state == USED else IDLE_IN_OLD_POOL
         # Kept any longer, SQLAlchemy's callback of this reference would run whenever a proxy dies.
         connection.checkout = None
+        connection.caller = NO_CALLER  # An idle connection would keep a quarter of a KiB.
         connection.is_returning = False
         slots[bucket] += 1
         slots[USE_SUM] += use
