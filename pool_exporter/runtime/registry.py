@@ -120,8 +120,8 @@ class Registry(ProcessFile):
             monitor.before = self._ended.take(identity)
             self._entries[key] = entry
             self._instrumented += 1
-        self._start_heartbeat()
         try:
+            self._start_heartbeat()
             hooks.install()
         except BaseException:
             self.remove(hooks)
@@ -202,10 +202,7 @@ class Registry(ProcessFile):
         return entry
 
     def _collected(self, key: int) -> None:
-        """Remove a pool that was garbage-collected.
-
-        This is a weak reference's callback, so it never blocks. If the lock is taken, its holder ends what is unused.
-        """
+        """Remove a pool, in a weak reference's callback; if the lock is taken, its holder ends what is unused."""
         entry = self._entries.get(key)
         if entry is not None and not self.storage.has(entry.monitor.slots):
             self._ended.add(entry.monitor)  # Before its name is free.
@@ -243,11 +240,17 @@ class Registry(ProcessFile):
         self._restart_if_forked()
 
     def _start_heartbeat(self) -> None:
+        if self.storage.directory is None or self._heartbeat is not None:
+            return
+        heartbeat = self._heartbeat = Heartbeat(self._beat)
         try:
-            if self.storage.directory is not None and self._heartbeat is None:
-                self._heartbeat = Heartbeat(self._beat)
-        except RuntimeError as error:  # No further thread is allowed: the next pool tries again.
-            errors.report(error)
+            heartbeat.start()
+        except BaseException as error:
+            self._heartbeat = None
+            heartbeat.stop(wait=False)  # An interrupt may come when the thread has been started already.
+            if not isinstance(error, RuntimeError):
+                raise
+            errors.report(error)  # No further thread is allowed: the next pool tries again.
 
     def _restart_if_forked(self) -> bool:
         """In a child that was forked in C, restart at its first call; return whether this process may count.

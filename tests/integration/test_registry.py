@@ -82,20 +82,20 @@ def test_dropped_pool_frees_its_entry(tmp_path: Path) -> None:
 
 
 WITHOUT_THREADS = """
-import threading
+import _thread
 from pool_exporter import instrument
 from pool_exporter.runtime.registry import registry
 from pool_exporter.hook_errors import errors
 from tests.pools import Database
-start = threading.Thread.start
-def refuse(thread):
+start = _thread.start_new_thread
+def refuse(function, arguments):
     raise RuntimeError("can't start new thread")
-threading.Thread.start = refuse
+_thread.start_new_thread = refuse
 first, second = Database().engine(), Database().engine()
 monitor = instrument(first)
 first.connect().close()
 print(errors.count, monitor.snapshot().checkouts, registry._heartbeat)
-threading.Thread.start = start
+_thread.start_new_thread = start
 instrument(second)
 print(registry._heartbeat is not None)
 """

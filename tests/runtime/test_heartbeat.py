@@ -1,6 +1,8 @@
 """The heartbeat calls its function until it is stopped, whatever the function does."""
 
+import _thread
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -16,16 +18,22 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(errors, "count", 0)
 
 
+def started(beat: Callable[[], None]) -> Heartbeat:
+    """Return a heartbeat that calls *beat*."""
+    made = Heartbeat(beat)
+    made.start()
+    return made
+
+
 def test_it_beats_until_it_stops() -> None:
     """It beats again and again on a thread that keeps no process alive, and not after stop() has returned."""
     beats: list[threading.Thread] = []
-    running = Heartbeat(lambda: beats.append(threading.current_thread()))
+    running = started(lambda: beats.append(threading.current_thread()))
     until(True, lambda: len(beats) > 3)
     running.stop()
     count = len(beats)
 
-    assert {True} == {thread.daemon for thread in beats}
-    assert not beats[0].is_alive()
+    assert {(True, "pool_exporter heartbeat")} == {(thread.daemon, thread.name) for thread in beats}
     assert count == len(beats)
 
 
@@ -35,7 +43,7 @@ def test_error_ends_nothing() -> None:
     def fail() -> None:
         raise OSError
 
-    running = Heartbeat(fail)
+    running = started(fail)
     until(True, lambda: errors.count > 3)
     running.stop()
 
@@ -50,6 +58,51 @@ def test_it_may_be_stopped_by_itself() -> None:
             running[0].stop()
             over.set()
 
-    running.append(Heartbeat(stop))
+    running.append(started(stop))
 
     assert over.wait(10)
+
+
+def test_thread_that_never_gets_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither start nor stop waits for it; when it runs after all, it ends without a beat."""
+    late, beats = list[Callable[[], None]](), list[None]()
+    monkeypatch.setattr(_thread, "start_new_thread", lambda run, _: late.append(run))
+    monkeypatch.setattr(heartbeat, "STOP_SECONDS", 0.001)
+    running = started(lambda: beats.append(None))
+    running.stop()
+    (run,) = late
+    run()
+
+    assert [] == beats
+
+
+def test_beat_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop waits a moment for a beat that is running, which is the last one."""
+    is_entered, goes_on, beats = threading.Event(), threading.Event(), list[None]()
+
+    def hang() -> None:
+        beats.append(None)
+        is_entered.set()
+        goes_on.wait()
+
+    monkeypatch.setattr(heartbeat, "STOP_SECONDS", 0.001)
+    running = started(hang)
+    is_entered.wait()
+    running.stop()
+    goes_on.set()
+    with monkeypatch.context() as patch:
+        patch.setattr(heartbeat, "STOP_SECONDS", 60.0)
+        running.stop()
+
+    assert [None] == beats
+
+
+def test_stop_takes_no_lock_of_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The garbage collector may stop it anywhere in the thread, also where that waits, without an end to the thread."""
+    monkeypatch.setattr(threading, "Event", None)
+    monkeypatch.setattr(threading, "Condition", None)
+    running = started(lambda: running.stop(wait=False))
+    running.stop()
+    running.stop()
+
+    assert running._running.acquire(timeout=60)

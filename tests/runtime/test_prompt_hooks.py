@@ -4,6 +4,7 @@ Each test ends only if the call of the application returned while the lock was h
 are right at the next occasion.
 """
 
+import _thread
 import atexit
 import gc
 import os
@@ -15,6 +16,7 @@ from threading import Event, Thread
 
 import pytest
 from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import TimeoutError
 from sqlalchemy.pool import Pool, QueuePool
 
 from pool_exporter import instrument, instrument_all
@@ -27,9 +29,10 @@ from pool_exporter.runtime.files import process_file
 from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.registry import Registry, registry
 from pool_exporter.runtime.storage import Storage
+from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import ENTRIES_MAX
-from tests.patience import SECONDS, beat_until_shared, waiting
+from tests.patience import SECONDS, WAITS, beat_until_shared, waiting
 from tests.pools import Database, measured, second_registry
 
 BOUND = 0.005
@@ -40,6 +43,9 @@ class NoHeartbeat:
     """A heartbeat that comes when the test calls for it."""
 
     def __init__(self, beat: object) -> None:
+        """Call nothing."""
+
+    def start(self) -> None:
         """Start no thread."""
 
     def stop(self, *, wait: bool = True) -> None:
@@ -115,9 +121,8 @@ def shown(directory: Path) -> list[tuple[int, int, int]]:
 
 
 def test_bounds_are_milliseconds() -> None:
-    """The package waits for no more than five at once."""
-    assert {"LOCK_SECONDS", "FILE_SECONDS", "RESTART_SECONDS"} == SECONDS.keys()
-    assert [] == [name for name, seconds in SECONDS.items() if seconds > BOUND]
+    """The package waits no longer than limits.md says, and `stop()` of the heartbeat, at a close, for a second."""
+    assert [most for _, _, most in WAITS] == SECONDS
 
 
 def test_volume_that_hangs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,6 +301,68 @@ def test_first_caller_of_an_uninstrumented_pool_while_a_lock_is_held(name: str) 
 
         assert (None, 2) == (before, found.used)
         assert 0 == monitor_of(engine.pool).snapshot().used
+
+
+def test_heartbeat_that_never_gets_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool is added, used, removed and counted although the thread of the heartbeat has not begun."""
+    started = list[Callable[[], None]]()
+
+    def start(run: Callable[[], None], _: tuple[()]) -> int:
+        started.append(run)
+        return 0
+
+    monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
+    monkeypatch.setattr(atexit, "register", lambda _: None)
+    monkeypatch.setattr(_thread, "start_new_thread", start)
+    made, pool = prepared(tmp_path)
+    pool.connect().close()
+    counted = made.monitors()[0].snapshot().checkouts
+    ended(made, pool)
+
+    assert (1, 2, None) == (counted, len(started), made._heartbeat)  # The other thread was to create the file.
+
+
+def busy_engine() -> Engine:
+    """Return an engine of which the second caller times out."""
+    return Database().engine(QueuePool, pool_size=1, max_overflow=0, pool_timeout=0.01)
+
+
+def test_caller_times_out_while_a_report_is_being_made() -> None:
+    """Each caller gets SQLAlchemy's error, and no report, while another thread holds the lock of the reports."""
+    engine, lock = busy_engine(), Held(watchdog.lock)
+    with instrument(engine) as monitor, engine.connect():
+        for _ in range(3):
+            with pytest.raises(TimeoutError, match="QueuePool limit"):
+                engine.connect()
+        found = monitor.diagnoses, measured(monitor).snapshot().timeouts
+        lock.release()
+
+    assert ((), 3) == found
+
+
+class TakenLock:
+    """A lock that another thread holds, and how long its callers were ready to wait for it."""
+
+    def __init__(self) -> None:
+        self.seconds = list[float]()
+
+    def acquire(self, *, timeout: float = -1) -> bool:
+        """Return that it could not be taken."""
+        self.seconds.append(timeout)
+        return False
+
+
+def test_one_caller_waits_for_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one has waited in vain, those that time out in the next second do not wait: a loop would stand still."""
+    engine, lock = busy_engine(), TakenLock()
+    monkeypatch.setattr(watchdog, "no_wait_until", 0.0)
+    monkeypatch.setattr(watchdog, "lock", lock)
+    with instrument(engine), engine.connect():
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                engine.connect()
+
+    assert [BOUND, 0.0, 0.0] == [each for each in lock.seconds if each >= 0]  # The watchdog's own thread has no bound.
 
 
 def test_pool_is_dropped_while_the_patches_are_locked() -> None:

@@ -1,5 +1,6 @@
 """What the registry and the storage do when something is missing that they use."""
 
+import _thread
 import atexit
 import gc
 import logging
@@ -25,7 +26,7 @@ from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import degraded_version
 from pool_exporter.workers.process_info import this_process
 from tests.fixtures.health import health
-from tests.pools import second_registry
+from tests.pools import Database, second_registry
 from tests.runtime.storages import beat, start
 
 POOL = (PoolIdentity("orders"), PoolConfig())
@@ -145,6 +146,32 @@ def test_degraded_process_is_in_the_directory(tmp_path: Path, monkeypatch: pytes
 
     assert [(0, 0), (1, 1)] == [(each.degraded, health(each).workers["live"]) for each in (before, during)]
     assert () == during.pools
+
+
+def test_interrupt_while_the_heartbeat_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool is not instrumented, the thread that was started ends without a beat, and the next pool starts another."""
+    threads = list[Callable[[], None]]()
+
+    def start(run: Callable[[], None], _: tuple[()]) -> int:
+        threads.append(run)
+        if len(threads) == 1:
+            raise KeyboardInterrupt
+        return 0
+
+    monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
+    monkeypatch.setattr(atexit, "register", lambda _: None)
+    monkeypatch.setattr(_thread, "start_new_thread", start)
+    registry, pool = second_registry(), Database().engine().pool
+    registry.prepare(tmp_path)
+    with registry.changing(), pytest.raises(KeyboardInterrupt):
+        registry.add(pool, POOL[0])
+    threads[0]()
+    found = [(registry._heartbeat, registry.monitors())]
+    with registry.changing():
+        monitor = registry.add(pool, POOL[0])
+        registry.remove(monitor._hooks)
+
+    assert ([(None, [])], 2) == (found, len(threads))
 
 
 @pytest.mark.parametrize("version", ["0.1.0", "1.22.333", "0.1.0.dev12+g1234567"])

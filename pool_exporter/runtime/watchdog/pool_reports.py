@@ -39,8 +39,7 @@ KEPT_MAX: Final = 5
 LOCK_SECONDS: Final = 0.05
 """How long a caller that timed out waits for a report that is being made."""
 AGAIN_SECONDS: Final = 1.0
-"""After an `unknown`, callers that time out make no further report for so long."""
-
+"""For so long, callers that time out make no further report after an `unknown`, and wait for none after one in vain."""
 LATE_SECONDS: Final = 0.5
 """If the watchdog itself comes later by so much, its looks begin anew."""
 
@@ -200,7 +199,7 @@ class PoolReports(ReportHooks):
 
     def _make(self, make: Callable[[], Diagnosis | None], *, by_watchdog: bool = False) -> Diagnosis | None:
         """Make a report and publish it if it counts; return it, or the one that another thread has made meanwhile."""
-        if not self._watchdog.lock.acquire(timeout=-1 if by_watchdog else LOCK_SECONDS):
+        if not (self._watchdog.lock.acquire() if by_watchdog else self._is_lock_taken_soon()):
             return None
         try:
             found = None if by_watchdog else self._of_episode()
@@ -214,6 +213,18 @@ class PoolReports(ReportHooks):
         if made is not None and is_counted:
             self._publish(made)
         return made
+
+    def _is_lock_taken_soon(self) -> bool:
+        """Take the lock for a caller; return whether it could be taken soon.
+
+        After a wait in vain the next callers do not wait: in an event loop, one after the other would.
+        """
+        watchdog = self._watchdog
+        is_waiting = watchdog.clock() >= watchdog.no_wait_until
+        is_taken = watchdog.lock.acquire(timeout=LOCK_SECONDS if is_waiting else 0.0)
+        if is_waiting and not is_taken:
+            watchdog.no_wait_until = watchdog.clock() + AGAIN_SECONDS
+        return is_taken
 
     def _publish(self, made: Diagnosis) -> None:
         hooks, monitor = self._hooks(), self._monitor()

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from typing import Final, Protocol
 from weakref import ref
 
@@ -40,6 +41,7 @@ class Watchdog:
     Attributes:
         is_on: Whether reports are made; POOL_EXPORTER_DIAGNOSIS=off turns them off.
         lock: Held while a report is made: one at a time.
+        no_wait_until: Until then no caller waits for the lock, in seconds of the clock.
         clock: Returns seconds of the monotonic clock.
         leaks: The leaks that are to be logged.
         failures: The failed attempts to open connections, by server.
@@ -55,6 +57,7 @@ class Watchdog:
         self._pid = os.getpid()
         self.lock, self._gate = new_lock(), new_lock()
         self._gate.acquire()
+        self.no_wait_until = -inf
         self._is_started = self._is_awake = False
         self._looked_at: dict[int, ref[Looked]] = {}
         self.leaks, self.failures = LeakLog(self.clock), FailuresByServer(self.clock)
