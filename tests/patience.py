@@ -13,14 +13,14 @@ from pool_exporter.hooks.callers import bounded_lock
 from pool_exporter.runtime import heartbeat, registry
 from pool_exporter.runtime.files import file_maker
 from pool_exporter.runtime.registry import Registry
-from pool_exporter.runtime.watchdog import pool_reports
+from pool_exporter.runtime.watchdog import pool_examiner
 from tests.fixtures.deadlines import until
 
 WAITS: Final = (
     (bounded_lock, "LOCK_SECONDS", 0.005),
     (file_maker, "FILE_SECONDS", 0.005),
     (registry, "RESTART_SECONDS", 0.005),
-    (pool_reports, "LOCK_SECONDS", 0.05),
+    (pool_examiner, "LOCK_SECONDS", 0.05),
     (heartbeat, "STOP_SECONDS", 1.0),
 )
 """Each wait by its module and name, and the most seconds that docs/explanation/limits.md allows it."""

@@ -23,7 +23,7 @@ from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.metrics.report_json import as_json
 from pool_exporter.version import build
-from pool_exporter.workers.holders.directory_reports import DirectoryReports
+from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
 if TYPE_CHECKING:
     from pool_exporter.probe.target import ProbeTarget

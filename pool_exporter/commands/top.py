@@ -95,7 +95,7 @@ def _source(make: "Callable[[str], Source]", url: str, environ: Mapping[str, str
 
 def _print_json(sources: "Sequence[Source]") -> None:
     from pool_exporter.commands.terminal.samples import take_all
-    from pool_exporter.web.status.document import SCHEMA, to_document
+    from pool_exporter.web.status.pools_json import SCHEMA, to_document
 
     samples = take_all(sources)
     found = [

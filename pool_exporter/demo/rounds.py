@@ -12,7 +12,7 @@ from pool_exporter import Monitor
 from pool_exporter.demo import terminal
 from pool_exporter.demo.database import Database
 from pool_exporter.demo.load import Tally
-from pool_exporter.demo.reports import asked_for
+from pool_exporter.demo.report_printer import asked_for
 from pool_exporter.demo.scenes import RESTARTING, SCENES, Scene, Stage
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.snapshot import PoolSnapshot

@@ -28,7 +28,7 @@ from pool_exporter.demo import fleet, terminal
 from pool_exporter.demo.database import Database, fault
 from pool_exporter.demo.database_settings import DatabaseSettings
 from pool_exporter.demo.load import Load, sign_up
-from pool_exporter.demo.reports import printed
+from pool_exporter.demo.report_printer import printed
 from pool_exporter.demo.rounds import Rounds, report
 from pool_exporter.demo.scenes import Stage
 from pool_exporter.demo.service import create_app

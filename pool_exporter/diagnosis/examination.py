@@ -1,4 +1,4 @@
-"""`Examination`: what was found out about one pool, of which `report` makes a diagnosis.
+"""`Examination`: what `survey` found out about one pool, of which `texts` makes a diagnosis.
 
 Only values are here. Nothing may be computed, and no value refers to an object of the application.
 """

@@ -1,6 +1,6 @@
 """The frozen value of a diagnosis; those of its holders and waiters are in `metrics/holders.py`.
 
-Nothing here may compute: `verdict` decides, `report` writes the texts, `examine` makes the values. Each place is a text
+Nothing here may compute: `survey` makes the values, `verdict` decides, `texts` writes the texts. Each place is a text
 such as "orders/api.py:42 in create_order". No value refers to an object of the application.
 """
 

@@ -1,4 +1,4 @@
-"""What holds and what waits for connections, and the last report about a pool: of one process at one moment.
+"""The values of reports: what holds and what waits for the connections of a pool, and the last verdict on it.
 
 Pure values; nothing here may know where they come from or how they are shown. Each place is a text such as
 "orders/api.py:42 in create_order". No value refers to an object of the application.

@@ -1,4 +1,4 @@
-"""The reports of processes as JSON, and back: what one process writes, and another reads, whatever it gets.
+"""The reports of processes as JSON, and back: for `pool-exporter diagnose`, and for the file of crashed workers.
 
 Pure functions of values; nothing here may open a file or a connection.
 """

@@ -19,7 +19,7 @@ from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.monitor import Monitor
-from pool_exporter.runtime.watchdog.pool_reports import PoolReports
+from pool_exporter.runtime.watchdog.pool_examiner import PoolExaminer
 from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.state.aggregate import Counted, added, as_final_counters, only_counters
 from pool_exporter.state.decode import decode
@@ -68,8 +68,8 @@ class PoolMonitor(Monitor):
         self.before: Counted | None = None
         #: All counters, once the pool was garbage-collected.
         self.final: Counted | None = None
-        self._reports = PoolReports(hooks, self, watchdog)
-        self._install_reports(hooks)
+        self._examiner = PoolExaminer(hooks, self, watchdog)
+        self._install_examiner(hooks)
 
     def __repr__(self) -> str:
         return f"<Monitor {self.identity.name!r}{' closed' if self._is_closed else ''}>"
@@ -106,20 +106,20 @@ class PoolMonitor(Monitor):
 
     @override
     def diagnose(self) -> Diagnosis:
-        return self._reports.diagnose()
+        return self._examiner.diagnose()
 
     def diagnose_at(self) -> tuple[int, Diagnosis]:
         """Return a diagnosis of now, and when it was made, in nanoseconds since the pool's origin."""
-        return self._reports.diagnose_at()
+        return self._examiner.diagnose_at()
 
     @property
     @override
     def diagnoses(self) -> tuple[Diagnosis, ...]:
-        return self._reports.kept
+        return self._examiner.kept
 
-    def _install_reports(self, hooks: PoolHooks) -> None:
+    def _install_examiner(self, hooks: PoolHooks) -> None:
         if watchdog.is_on:
-            self._reports.install(hooks)
+            self._examiner.install(hooks)
 
     def keep_counters(self) -> None:
         """Keep what was counted in a file that this process leaves: snapshots go on with the sum."""
@@ -147,10 +147,10 @@ class PoolMonitor(Monitor):
         self._shown = ShownPool()
         self._state = state
         hooks = self._hooks()
-        self._reports.restart_after_fork()
+        self._examiner.restart_after_fork()
         if hooks is not None:
             hooks.restart_after_fork(state)
-            self._install_reports(hooks)
+            self._install_examiner(hooks)
         if self._wait_spans is not None:
             self._wait_spans.restart_after_fork(state)
 

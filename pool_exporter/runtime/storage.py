@@ -28,7 +28,7 @@ from pool_exporter.state.unit_uses import UnitUses, summed
 if TYPE_CHECKING:
     from pool_exporter.workers.directory_snapshot import DirectoryReader
     from pool_exporter.workers.file_writer import WorkerFiles
-    from pool_exporter.workers.holders.directory_reports import DirectoryReports
+    from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
 _log = logging.getLogger("pool_exporter")
 

@@ -31,7 +31,7 @@ from pool_exporter.sidecar.webconfig.reload import ReloadedConfig
 from pool_exporter.web.asgi_app import asgi_pages
 from pool_exporter.web.status.source import StatusSource
 from pool_exporter.workers.directory_snapshot import DirectoryReader
-from pool_exporter.workers.holders.directory_reports import DirectoryReports
+from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
 if TYPE_CHECKING:
     from pool_exporter.otel.otlp_push import PushTarget

@@ -29,9 +29,9 @@ from pool_exporter.web.content_negotiation import (
     choose_format,
 )
 from pool_exporter.web.page.assets import SECURITY_POLICY
-from pool_exporter.web.page.document import PAUSED, render
+from pool_exporter.web.page.html import PAUSED, render
 from pool_exporter.web.prometheus_families import families
-from pool_exporter.web.status.document import to_document
+from pool_exporter.web.status.pools_json import to_document
 from pool_exporter.web.status.source import Reports, StatusSource
 from pool_exporter.web.status.values import Status
 

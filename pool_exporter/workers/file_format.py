@@ -55,7 +55,7 @@ from typing import Final
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state.layout import SLOT_COUNT
-from pool_exporter.workers.holders import copies
+from pool_exporter.workers.reports import copies
 from pool_exporter.workers.schema_translation import SCHEMA
 from pool_exporter.workers.unit_table import NO_UNITS, TEXTS_BYTES_MIN, WORDS, EntryUnits
 

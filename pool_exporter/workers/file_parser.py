@@ -33,8 +33,8 @@ from pool_exporter.workers.file_format import (
     aligned,
     digest_of,
 )
-from pool_exporter.workers.holders import copies
-from pool_exporter.workers.holders.copies import newest_text
+from pool_exporter.workers.reports import copies
+from pool_exporter.workers.reports.copies import newest_text
 from pool_exporter.workers.schema_translation import translator
 from pool_exporter.workers.unit_table import WORDS, read_texts, read_units
 

@@ -39,8 +39,8 @@ from pool_exporter.workers.file_format import (
     texts_at,
 )
 from pool_exporter.workers.file_reader import TEMPORARY, name_of, try_lock
-from pool_exporter.workers.holders.copies import CopiesWriter
-from pool_exporter.workers.holders.written import UUID_DIGITS
+from pool_exporter.workers.reports.copies import CopiesWriter
+from pool_exporter.workers.reports.written import UUID_DIGITS
 from pool_exporter.workers.unit_table import WORDS, TextTable, UnitRows
 from pool_exporter.workers.volume import allocate, created
 

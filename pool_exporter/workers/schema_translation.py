@@ -17,7 +17,7 @@ from pool_exporter.metrics.pool_metrics import BUCKETS
 from pool_exporter.state import layout
 from pool_exporter.state.slot_table import Field, Shape
 from pool_exporter.workers import unit_table
-from pool_exporter.workers.holders import copies
+from pool_exporter.workers.reports import copies
 
 Slots = Sequence[int]
 

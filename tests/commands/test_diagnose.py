@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pool_exporter.cli import main
-from tests.workers.holders.test_directory_reports import HOLDER, Worker
+from tests.workers.reports.test_directory_reports import HOLDER, Worker
 
 
 @pytest.fixture(name="worker")

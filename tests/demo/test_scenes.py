@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pool_exporter.commands.demo import SCENES as NAMES
-from pool_exporter.demo import reports
+from pool_exporter.demo import report_printer
 from pool_exporter.demo.scenes import SCENES
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.metrics.holders import Waiter
@@ -70,15 +70,15 @@ def made(verdict: str, seconds: float = 0.6, at: float | None = None) -> Diagnos
 )
 def test_reports_are_of_long_waits_with_a_reason(verdict: str, seconds: float, *, expected: bool) -> None:
     """A report is printed once a caller has waited for half a second, and the reason was found."""
-    assert expected == reports.is_worth_a_report(made(verdict, seconds))
-    assert not reports.is_worth_a_report(Diagnosis("demo", 0.0, "leak", ""))
+    assert expected == report_printer.is_worth_a_report(made(verdict, seconds))
+    assert not report_printer.is_worth_a_report(Diagnosis("demo", 0.0, "leak", ""))
 
 
 def test_within_a_minute_of_a_report_one_is_asked_for() -> None:
     """In the minute in which the pool makes no other report by itself, a scene's own report is printed, once."""
     said: list[str] = []
     monitor = FakeMonitor(made("leak"), made("burst"))
-    with reports.asked_for(monitor, said.append):  # type: ignore[arg-type]  # it has what is used
+    with report_printer.asked_for(monitor, said.append):  # type: ignore[arg-type]  # it has what is used
         assert monitor.asked.wait(SECONDS)
 
     assert ["leak"] == said
@@ -89,10 +89,10 @@ def test_a_report_that_comes_by_itself_is_not_asked_for(
     earlier: tuple[Diagnosis, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the pool makes a report by itself, the scene asks for none."""
-    monkeypatch.setattr(reports, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(report_printer, "LOOK_SECONDS", 0.001)
     said: list[str] = []
     monitor = FakeMonitor(made("leak"), *earlier)
-    with reports.asked_for(monitor, said.append):  # type: ignore[arg-type]  # it has what is used
+    with report_printer.asked_for(monitor, said.append):  # type: ignore[arg-type]  # it has what is used
         assert not monitor.asked.wait(0.05)
 
     assert [] == said
@@ -102,8 +102,8 @@ def test_reports_of_the_log_are_printed() -> None:
     """What is logged while the demo runs is printed, and nothing after it."""
     said: list[str] = []
     record = logging.LogRecord(LOG, logging.WARNING, "", 0, "%s", ("leak",), None)
-    with reports.printed(said.append):
+    with report_printer.printed(said.append):
         logging.getLogger(LOG).callHandlers(record)
     handlers = logging.getLogger(LOG).handlers
 
-    assert (["leak"], False) == (said, any(isinstance(handler, reports._Printed) for handler in handlers))
+    assert (["leak"], False) == (said, any(isinstance(handler, report_printer._Printed) for handler in handlers))

@@ -22,7 +22,7 @@ from pool_exporter.workers.dead_worker_totals import POOLS_MAX
 from pool_exporter.workers.directory_snapshot import SHOWN_MAX, DirectoryReader
 from pool_exporter.workers.file_format import ENTRIES_MAX, FILE_BYTES, FIRST_FILE_BYTES
 from pool_exporter.workers.file_writer import WorkerFiles
-from pool_exporter.workers.holders.crashed import BYTES_MAX
+from pool_exporter.workers.reports.crashed import BYTES_MAX
 from tests.dashboards.boards import ROOT
 
 MIB = 1024 * 1024

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from pool_exporter.diagnosis.texts.cures import CURES
-from pool_exporter.diagnosis.texts.report import NOTE_PLACES_MAX, diagnosis, note
+from pool_exporter.diagnosis.texts.diagnosis_text import NOTE_PLACES_MAX, diagnosis, note
 from tests.diagnosis.test_report import BUSY, FULL, LOST, PLACE
 
 

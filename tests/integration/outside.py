@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from pool_exporter.metrics.report_json import as_json
-from pool_exporter.workers.holders.directory_reports import DirectoryReports
+from pool_exporter.workers.reports.directory_reports import DirectoryReports
 from tests.fixtures.deadlines import until
 from tests.fixtures.processes import Process
 from tests.fixtures.sidecar import PROGRAM

@@ -21,7 +21,7 @@ from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.file_writer import WorkerFiles
 from tests.fixtures.deadlines import until
 from tests.fixtures.sidecar import command, sidecar, worker
-from tests.workers.holders.test_directory_reports import HOLDER, WAITER, Worker
+from tests.workers.reports.test_directory_reports import HOLDER, WAITER, Worker
 
 DOCS = Path(__file__).parents[2] / "docs/reference/dump.md"
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pool_exporter.web.page.assets import REFRESH_SECONDS
-from pool_exporter.web.page.document import render
+from pool_exporter.web.page.html import render
 from pool_exporter.web.status.source import StatusSource
 from pool_exporter.web.thread_server import MetricsServer, start_http_server
 from tests.fixtures.incidents import AT, INCIDENTS, Incident, many, two_services

@@ -16,7 +16,7 @@ from rich.terminal_theme import MONOKAI
 from pool_exporter.commands.terminal.frame import frame
 from pool_exporter.commands.terminal.samples import Sample
 from pool_exporter.commands.terminal.view import View, pressed, rows_of
-from pool_exporter.web.page.document import render
+from pool_exporter.web.page.html import render
 from tests.fixtures.incidents import INCIDENTS
 from tests.fixtures.programs import require
 from tests.pictures.palette import smaller

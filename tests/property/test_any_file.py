@@ -29,7 +29,7 @@ from pool_exporter.workers.file_format import FIRST_FILE_BYTES, HEADER, HEADER_B
 from pool_exporter.workers.file_parser import parse
 from pool_exporter.workers.file_reader import name_of
 from pool_exporter.workers.file_writer import WorkerFiles
-from pool_exporter.workers.holders.directory_reports import DirectoryReports
+from pool_exporter.workers.reports.directory_reports import DirectoryReports
 from pool_exporter.workers.schema_translation import SCHEMA
 
 FACTOR = int(os.environ.get("FUZZ_FACTOR", "1"))

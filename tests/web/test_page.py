@@ -14,7 +14,7 @@ from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.page.assets import SECURITY_POLICY
-from pool_exporter.web.page.document import FEW, QUIET_MAX, render
+from pool_exporter.web.page.html import FEW, QUIET_MAX, render
 from pool_exporter.web.page.pools import GROUPS_MAX
 from pool_exporter.web.status.values import HolderGroup, PoolStatus, Status, VerdictStatus
 from tests.fixtures.incidents import AT, INCIDENTS, ORDERS, Incident, frozen, leak, many, pool

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Final
 
 from pool_exporter.commands.http_page import UNIX, HttpPage, PageError
-from pool_exporter.web.status.document import from_document
+from pool_exporter.web.status.pools_json import from_document
 from pool_exporter.web.status.values import Status
 
 PATH: Final = "/-/pools.json"

@@ -11,7 +11,7 @@ from pool_exporter.commands.terminal.http_source import SourceError
 from pool_exporter.web.status.source import StatusSource
 from pool_exporter.web.status.values import Status
 from pool_exporter.workers.directory_snapshot import DirectoryReader
-from pool_exporter.workers.holders.directory_reports import DirectoryReports
+from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
 
 @dataclass(frozen=True)

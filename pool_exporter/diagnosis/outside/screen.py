@@ -6,7 +6,7 @@ Nothing here may read a file, a pool or a clock.
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pool_exporter.diagnosis.texts.report import PAGE, held_lines, waiting_lines
+from pool_exporter.diagnosis.texts.diagnosis_text import PAGE, held_lines, waiting_lines
 from pool_exporter.diagnosis.texts.wording import WIDTH, counted, duration, listed, moment, paragraph
 from pool_exporter.metrics.holders import PoolReport, ProcessReport
 

@@ -1,4 +1,4 @@
-"""The report of one pool for readers in this and other processes: the values of a diagnosis, without its screen.
+"""A diagnosis as a `PoolReport`, the values that other processes read; `diagnosis_text` makes the texts for people.
 
 Nothing here may read a pool, a frame or a clock.
 """

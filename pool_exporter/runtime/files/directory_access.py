@@ -16,7 +16,7 @@ from pool_exporter.version import build
 if TYPE_CHECKING:
     from pool_exporter.workers.directory_snapshot import DirectoryReader
     from pool_exporter.workers.file_writer import WorkerFiles
-    from pool_exporter.workers.holders.directory_reports import DirectoryReports
+    from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
 
 class Created(NamedTuple):
@@ -35,7 +35,7 @@ def readers(directory: Path) -> "tuple[DirectoryReader, DirectoryReports] | tupl
     """Return what reads the directory: its pools, and its processes' reports; None where the system lacks something."""
     try:
         from pool_exporter.workers.directory_snapshot import DirectoryReader  # An application in memory never loads it.
-        from pool_exporter.workers.holders.directory_reports import DirectoryReports
+        from pool_exporter.workers.reports.directory_reports import DirectoryReports
     except ImportError:
         return None, None
     return DirectoryReader(directory), DirectoryReports(directory)

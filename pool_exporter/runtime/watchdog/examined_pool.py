@@ -7,7 +7,7 @@ from math import inf
 
 from sqlalchemy.pool import Pool, QueuePool
 
-from pool_exporter.diagnosis.examining.circumstances import ExaminedPool
+from pool_exporter.diagnosis.survey.circumstances import ExaminedPool
 from pool_exporter.hooks.drift_check import occupied_places
 from pool_exporter.hooks.orphans import is_orphan
 from pool_exporter.hooks.pool_hooks import PoolHooks

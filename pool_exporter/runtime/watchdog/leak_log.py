@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from pool_exporter.diagnosis.examining.holders import place_text
+from pool_exporter.diagnosis.survey.used_connections import place_text
 from pool_exporter.diagnosis.texts.wording import duration
 from pool_exporter.state.layout import SECOND
 from pool_exporter.state.report_hooks import Leak

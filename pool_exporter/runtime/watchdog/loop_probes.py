@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 from weakref import ref
 
-from pool_exporter.diagnosis.examining.circumstances import LoopReadings
+from pool_exporter.diagnosis.survey.circumstances import LoopReadings
 
 BEHIND_SECONDS: Final = 0.05
 """From this delay on a loop is behind."""

@@ -6,7 +6,7 @@ Nothing here may raise.
 import logging
 from collections.abc import Callable
 
-from pool_exporter.diagnosis.texts.report import note
+from pool_exporter.diagnosis.texts.diagnosis_text import note
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.hook_errors import guarded
 from pool_exporter.metrics.identity import PoolIdentity

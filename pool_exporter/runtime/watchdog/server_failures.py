@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from pool_exporter.diagnosis.evidence import FAILED_OPENS_MIN, MANY_POOLS
-from pool_exporter.diagnosis.examining.circumstances import ServerFailures
+from pool_exporter.diagnosis.survey.circumstances import ServerFailures
 from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
 from pool_exporter.errors import masked
 from pool_exporter.metrics.identity import PoolIdentity

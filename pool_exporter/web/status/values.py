@@ -1,6 +1,6 @@
 """The frozen values of the state of all pools. Times are in seconds; moments are in seconds of Unix time.
 
-The keys of `/-/pools.json` are the names of the fields here, see `document`; docs/reference/pools-json.md has them.
+The keys of `/-/pools.json` are the names of the fields here, see `pools_json`; docs/reference/pools-json.md has them.
 Nothing here may compute.
 """
 

@@ -6,7 +6,7 @@ import pytest
 
 from pool_exporter.diagnosis.outside.screen import PIDS_MAX, screen
 from pool_exporter.diagnosis.texts.pool_report import pool_report
-from pool_exporter.diagnosis.texts.report import diagnosis
+from pool_exporter.diagnosis.texts.diagnosis_text import diagnosis
 from pool_exporter.diagnosis.texts.wording import WIDTH
 from pool_exporter.diagnosis.verdict import VERDICTS
 from pool_exporter.metrics.holders import PoolReport, ProcessReport

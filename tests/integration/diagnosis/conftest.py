@@ -11,9 +11,9 @@ from sqlalchemy import Engine
 import pool_exporter
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.runtime.monitor import Monitor
-from pool_exporter.runtime.watchdog import pool_reports
+from pool_exporter.runtime.watchdog import pool_examiner
 from pool_exporter.runtime.watchdog.outputs import add_note
-from pool_exporter.runtime.watchdog.pool_reports import PoolReports
+from pool_exporter.runtime.watchdog.pool_examiner import PoolExaminer
 from pool_exporter.runtime.watchdog.watchdog import Watchdog, watchdog
 from tests.fixtures.deadlines import until
 from tests.integration.diagnosis.trial import Trial, sync_engine
@@ -32,9 +32,9 @@ def _as_marked(request: pytest.FixtureRequest) -> Iterator[None]:
     """Check that a test marked as that of a verdict has made a report with it, on the way that the mark says."""
     made: list[Diagnosis] = []
     errors: list[BaseException] = []
-    publish = PoolReports._publish
+    publish = PoolExaminer._publish
 
-    def publish_and_keep(reports: PoolReports, report: Diagnosis) -> None:
+    def publish_and_keep(reports: PoolExaminer, report: Diagnosis) -> None:
         made.append(report)
         publish(reports, report)
 
@@ -43,8 +43,8 @@ def _as_marked(request: pytest.FixtureRequest) -> Iterator[None]:
         add_note(error, report)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PoolReports, "_publish", publish_and_keep)
-        patch.setattr(pool_reports, "add_note", add_note_and_keep)
+        patch.setattr(PoolExaminer, "_publish", publish_and_keep)
+        patch.setattr(pool_examiner, "add_note", add_note_and_keep)
         yield
     for mark in request.node.iter_markers("verdict"):
         verdict, way, _ = mark.args

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import pool_exporter
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.runtime.monitor import Monitor
-from pool_exporter.runtime.watchdog.pool_reports import PoolReports
+from pool_exporter.runtime.watchdog.pool_examiner import PoolExaminer
 from tests.fixtures.deadlines import eventually
 from tests.integration.diagnosis.async_incidents import Incident, returns, with_each
 from tests.integration.diagnosis.cells import cell
@@ -143,13 +143,13 @@ def blocked(trial: Trial, folder: Path, call: Callable[[Trial], Coroutine[object
 @cell("loop_blocked", "async watchdog")
 def test_blocked_loop(trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop that is blocked is found while it is, with the line at which its thread is."""
-    publish = PoolReports._publish
+    publish = PoolExaminer._publish
 
-    def publish_and_end(reports: PoolReports, made: Diagnosis) -> None:
+    def publish_and_end(reports: PoolExaminer, made: Diagnosis) -> None:
         publish(reports, made)
         trial.over.set()
 
-    monkeypatch.setattr(PoolReports, "_publish", publish_and_end)
+    monkeypatch.setattr(PoolExaminer, "_publish", publish_and_end)
 
     async def call(trial: Trial) -> None:
         block(trial)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 import pool_exporter
 from pool_exporter.diagnosis.values import Diagnosis
-from pool_exporter.runtime.watchdog.pool_reports import PoolReports
+from pool_exporter.runtime.watchdog.pool_examiner import PoolExaminer
 from tests.fixtures.deadlines import eventually
 from tests.integration.diagnosis.async_incidents import returns
 from tests.integration.diagnosis.cells import cell
@@ -31,13 +31,13 @@ async def blocks(trial: Trial) -> None:
 @pytest.fixture(name="_over_at_report")
 def _over_at_report(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the trial be over as soon as the watchdog has made a report."""
-    publish = PoolReports._publish
+    publish = PoolExaminer._publish
 
-    def publish_and_end(reports: PoolReports, made: Diagnosis) -> None:
+    def publish_and_end(reports: PoolExaminer, made: Diagnosis) -> None:
         publish(reports, made)
         trial.over.set()
 
-    monkeypatch.setattr(PoolReports, "_publish", publish_and_end)
+    monkeypatch.setattr(PoolExaminer, "_publish", publish_and_end)
 
 
 @cell("loop_blocked", "async watchdog")

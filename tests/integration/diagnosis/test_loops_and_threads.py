@@ -6,7 +6,7 @@ import time
 import anyio.to_thread
 from sqlalchemy import Connection, Engine
 
-from pool_exporter.diagnosis.examining.examine import FRESH_SECONDS
+from pool_exporter.diagnosis.survey.examine import FRESH_SECONDS
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.runtime.monitor import Monitor
 from tests.fixtures.deadlines import eventually

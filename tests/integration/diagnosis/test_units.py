@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 import pool_exporter
-from pool_exporter.diagnosis.examining import examine
+from pool_exporter.diagnosis.survey import examine
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.runtime.monitor import Monitor
 from tests.fixtures.deadlines import eventually, until

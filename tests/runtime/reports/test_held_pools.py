@@ -15,7 +15,7 @@ from pool_exporter.runtime.reports.held_pools import OLD_NS, ROUND_SECONDS, held
 from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.state import layout
 from pool_exporter.state.pool_state import PoolState
-from pool_exporter.workers.holders.directory_reports import DirectoryReports
+from pool_exporter.workers.reports.directory_reports import DirectoryReports
 from tests.pools import Database, second_registry
 
 

@@ -8,7 +8,7 @@ from weakref import ref
 
 import pytest
 
-from pool_exporter.diagnosis.examining.circumstances import LoopReadings
+from pool_exporter.diagnosis.survey.circumstances import LoopReadings
 from pool_exporter.runtime.watchdog.loop_probes import LoopProbes
 
 APART = 1.0

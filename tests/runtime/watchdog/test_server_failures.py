@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from pool_exporter.diagnosis.examining.circumstances import ServerFailures
+from pool_exporter.diagnosis.survey.circumstances import ServerFailures
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.watchdog.server_failures import TEXT_MAX, FailuresByServer, first_line, is_full
 

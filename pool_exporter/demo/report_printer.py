@@ -1,4 +1,4 @@
-"""Prints the reports on the demo's pool: those that are made by themselves, and one for each scene.
+"""Prints the reports on the demo's pool to its terminal: the automatic ones, and one for each scene.
 
 A pool has at most one automatic report a minute. A scene that comes within a minute of another one's report gets its
 own from `monitor.diagnose()`, as a person would ask for it. A thread asks, because one scene blocks the event loop.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pool_exporter.diagnosis.evidence import look_seconds
-from pool_exporter.diagnosis.examining.holders import place_text
+from pool_exporter.diagnosis.survey.used_connections import place_text
 from pool_exporter.hooks.checkout_owner import name_of
 from pool_exporter.metrics.holders import Waiter
 from pool_exporter.state import waiters as waiting

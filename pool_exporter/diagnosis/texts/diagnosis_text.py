@@ -1,4 +1,4 @@
-"""The texts of a diagnosis: the screen, the note of a TimeoutError, the summary and the notes.
+"""The texts of a diagnosis: the screen, the note of a TimeoutError, the summary and the notes. They are for people.
 
 The layout is the same for each verdict: the verdict, WHY with its numbers, WHERE in the application, what to DO, what
 is HELD and what waits. Nothing here may read a pool, a frame or a clock.

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from pool_exporter.metrics.holders import ACTIVITIES, BETWEEN_FRAMES, TRANSACTIONS, Holder, PoolReport, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.workers.holders.written import ALIVE, LONG, LOST, shortened
+from pool_exporter.workers.reports.written import ALIVE, LONG, LOST, shortened
 
 _UNKNOWN: Final = "unknown"
 _NUMBER_MAX: Final = 2**62

@@ -1,4 +1,4 @@
-"""What holds each connection: its value for the report, and how it counts in the evidence.
+"""Each used connection as a `Holder`, the value of a report, and how it counts in the evidence.
 
 The rules are those of docs/reference/verdicts.md. Nothing here may read a stack itself; `scene` does.
 """
@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, cast
 
 from pool_exporter.diagnosis.activity import ENDED, EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
-from pool_exporter.diagnosis.examining.scene import Doing, Scene, is_past
-from pool_exporter.diagnosis.examining.span_names import span_name_of
+from pool_exporter.diagnosis.survey.scene import Doing, Scene, is_past
+from pool_exporter.diagnosis.survey.span_names import span_name_of
 from pool_exporter.diagnosis.frames import Frames, is_application, text_of, text_of_code
 from pool_exporter.hooks.checkout_owner import is_finished, name_of
 from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder

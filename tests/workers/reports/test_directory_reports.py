@@ -16,9 +16,9 @@ from pool_exporter.workers.compaction import Compactor
 from pool_exporter.workers.file_format import ENTRIES_MAX
 from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.file_writer import WorkerFiles
-from pool_exporter.workers.holders import crashed
-from pool_exporter.workers.holders.crashed import BYTES_MAX, CRASHED_FILE, KEPT_MAX, KEPT_SECONDS, read_crashed
-from pool_exporter.workers.holders.directory_reports import DirectoryReports
+from pool_exporter.workers.reports import crashed
+from pool_exporter.workers.reports.crashed import BYTES_MAX, CRASHED_FILE, KEPT_MAX, KEPT_SECONDS, read_crashed
+from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
 ORDERS = PoolIdentity("orders", "postgresql", "shop", "db", "5432", "checkout")
 FIRST, SECOND_SLOT = layout.CHECKOUT_TIMES, layout.CHECKOUT_TIMES + 1

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, PoolReport, Waiter
 from pool_exporter.state.layout import SECOND
-from pool_exporter.workers.holders.copies import TEXT_BYTES_MAX
+from pool_exporter.workers.reports.copies import TEXT_BYTES_MAX
 
 CHARACTERS_MAX: Final = 300
 """A longer text is cut, with an ellipsis at its end."""

@@ -8,7 +8,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from pool_exporter.diagnosis.examining.span_names import span_name_of
+from pool_exporter.diagnosis.survey.span_names import span_name_of
 
 IS_SHOWN = sys.version_info >= (3, 12)
 

@@ -7,7 +7,7 @@ import pytest
 from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.examination import Examination
 from pool_exporter.diagnosis.texts.cures import CURES
-from pool_exporter.diagnosis.texts.report import GROUPS_MAX, WAITERS_MAX, diagnosis
+from pool_exporter.diagnosis.texts.diagnosis_text import GROUPS_MAX, WAITERS_MAX, diagnosis
 from pool_exporter.diagnosis.texts.wording import WIDTH
 from pool_exporter.diagnosis.verdict import VERDICTS
 from pool_exporter.metrics.holders import Holder, Waiter

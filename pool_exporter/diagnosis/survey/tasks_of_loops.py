@@ -7,7 +7,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Iterable, Sequence
 
 from pool_exporter.diagnosis.awaited_tasks import AnyTask
-from pool_exporter.diagnosis.examining.scene import Scene
+from pool_exporter.diagnosis.survey.scene import Scene
 from pool_exporter.diagnosis.idle_workers import (
     anyio_workers,
     loop_of_worker,

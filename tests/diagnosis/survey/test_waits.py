@@ -2,7 +2,7 @@
 
 import pytest
 
-from pool_exporter.diagnosis.examining.waits import longest_gap, waiter_values, waits_of
+from pool_exporter.diagnosis.survey.waits import longest_gap, waiter_values, waits_of
 from pool_exporter.state.connection import Connection
 from pool_exporter.state.layout import SECOND
 from pool_exporter.state.pool_state import PoolState

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 
-from pool_exporter.diagnosis.examining.holders import IsOrphan
+from pool_exporter.diagnosis.survey.used_connections import IsOrphan
 from pool_exporter.state.pool_state import PoolState
 
 

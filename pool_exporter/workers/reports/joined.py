@@ -16,8 +16,8 @@ from pool_exporter.state.checkout_details import read_owner, read_server_pid
 from pool_exporter.state.layout import SECOND
 from pool_exporter.workers.file_format import OPEN, PoolEntry
 from pool_exporter.workers.file_reader import ReadFile
-from pool_exporter.workers.holders.reading import NOTHING, ReadPool, read_pools
-from pool_exporter.workers.holders.written import UUID_DIGITS
+from pool_exporter.workers.reports.reading import NOTHING, ReadPool, read_pools
+from pool_exporter.workers.reports.written import UUID_DIGITS
 from pool_exporter.workers.worker_state import heartbeat_age_seconds, heartbeat_of
 
 WAITER_SECONDS_MIN: Final = 1.0

@@ -1,4 +1,4 @@
-"""The whole page: the state in a few words, processes that are not living, pools with trouble, and all other pools."""
+"""The whole page in HTML: the state in a few words, processes that are not living, pools with trouble, other pools."""
 
 from collections.abc import Iterable, Sequence
 from html import escape

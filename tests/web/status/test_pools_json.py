@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool_exporter.web.responses import POOLS, Request, respond
-from pool_exporter.web.status.document import SCHEMA, from_document, to_document
+from pool_exporter.web.status.pools_json import SCHEMA, from_document, to_document
 from pool_exporter.web.status.source import StatusSource
 from pool_exporter.web.status.values import PoolStatus, Status
 from tests.fixtures.incidents import AT, INCIDENTS, ORDERS, leak

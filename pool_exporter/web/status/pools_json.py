@@ -1,4 +1,4 @@
-"""The state of all pools as a JSON document, and back: the fields of `values` are the keys.
+"""`/-/pools.json`: the state of all pools as a JSON document, and back. The fields of `values` are the keys.
 
 `pool-exporter top` reads it from servers of other versions: a key that is unknown is ignored, a missing one has its
 default, and what is not such a document is a ValueError. Nothing here may know HTTP.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool_exporter.workers.holders.copies import BYTES, COPY_BYTES, TEXT_BYTES_MAX, CopiesWriter, newest_text
+from pool_exporter.workers.reports.copies import BYTES, COPY_BYTES, TEXT_BYTES_MAX, CopiesWriter, newest_text
 
 WORD = 8
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pool_exporter.metrics.holders import Holder, PoolReport, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.state.layout import SECOND
-from pool_exporter.workers.holders.copies import TEXT_BYTES_MAX
-from pool_exporter.workers.holders.reading import ReadPool, read_pools
-from pool_exporter.workers.holders.written import CHARACTERS_MAX, ELLIPSIS, SeenPool, shortened, text_of
+from pool_exporter.workers.reports.copies import TEXT_BYTES_MAX
+from pool_exporter.workers.reports.reading import ReadPool, read_pools
+from pool_exporter.workers.reports.written import CHARACTERS_MAX, ELLIPSIS, SeenPool, shortened, text_of
 
 MOMENT = 100 * SECOND
 HOLDER = Holder(

@@ -1,4 +1,4 @@
-"""The reports on one pool: when one is made, by the watchdog, by a caller that timed out, or on demand.
+"""Examines one pool: when the watchdog, a caller that timed out or `diagnose()` makes a report, and which ones count.
 
 Pool and monitor are held weakly: the pool's state holds this object. Nothing here may decide a verdict or write a text.
 """
@@ -15,11 +15,11 @@ from typing_extensions import override
 
 from pool_exporter.diagnosis.evidence import look_seconds
 from pool_exporter.diagnosis.examination import Examination
-from pool_exporter.diagnosis.examining.circumstances import Circumstances
-from pool_exporter.diagnosis.examining.examine import examine, loop_frames
-from pool_exporter.diagnosis.examining.tasks_of_loops import loops_of_callers
+from pool_exporter.diagnosis.survey.circumstances import Circumstances
+from pool_exporter.diagnosis.survey.examine import examine, loop_frames
+from pool_exporter.diagnosis.survey.tasks_of_loops import loops_of_callers
 from pool_exporter.diagnosis.locate import Stacks
-from pool_exporter.diagnosis.texts.report import diagnosis
+from pool_exporter.diagnosis.texts.diagnosis_text import diagnosis
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.hooks.callers.place import recorder
 from pool_exporter.hooks.pool_hooks import PoolHooks
@@ -58,8 +58,8 @@ class _Looks:
         self.probes = LoopProbes(clock)
 
 
-class PoolReports(ReportHooks):
-    """The reports on one pool."""
+class PoolExaminer(ReportHooks):
+    """Makes the reports on one pool, and keeps those that count."""
 
     def __init__(self, hooks: PoolHooks, monitor: HasIdentity, watchdog: Watchdog) -> None:
         """Report on the pool of *hooks*."""
