@@ -102,7 +102,7 @@ def test_it_is_found_by_its_entry_point() -> None:
 
 
 def test_it_is_for_every_supported_sqlalchemy() -> None:
-    """F1: what decides whether it is loaded, the extra and the method, says the same, and takes this SQLAlchemy."""
+    """The extra and `instrumentation_dependencies()` name the same versions of SQLAlchemy, and the installed one is among them."""
     extras = [Requirement(line) for line in requires("pool-exporter") or () if "extra" in line]
     (extra,) = (found for found in extras if found.marker and found.marker.evaluate({"extra": "instruments"}))
     (own,) = map(Requirement, PoolInstrumentor().instrumentation_dependencies())
@@ -113,7 +113,7 @@ def test_it_is_for_every_supported_sqlalchemy() -> None:
 
 
 def test_every_engine_is_reported(telemetry: Telemetry, tmp_path: Path) -> None:
-    """Engines made before, after, and by functions that were imported before are reported, once each (F8, F9)."""
+    """Engines made before, after, and by functions that were imported before are reported, once each."""
     before = engine(tmp_path)
     use(before)
     telemetry.instrument_pools()
@@ -125,7 +125,7 @@ def test_every_engine_is_reported(telemetry: Telemetry, tmp_path: Path) -> None:
 
 
 def test_an_async_engine_is_counted_once(telemetry: Telemetry, tmp_path: Path) -> None:
-    """F8: an asynchronous engine is one pool, not two."""
+    """An asynchronous engine is one pool, not two."""
     telemetry.instrument_pools()
 
     async def use_one() -> dict[str, Any]:

@@ -186,7 +186,7 @@ def test_user_connect_is_called(database: Database) -> None:
 
 
 def test_connection_of_a_static_pool_is_lent_twice(database: Database) -> None:
-    """OTel F11: a StaticPool lends its one connection to two callers; it is one that is used."""
+    """A StaticPool lends its one connection to two callers; it is one that is used."""
     engine = database.engine(StaticPool)
     monitor = instrument(engine)
     first, second = engine.connect(), engine.connect()
@@ -416,7 +416,7 @@ def test_listener_instruments_anew(database: Database, name: str) -> None:
 
 
 def test_listener_asks_for_another(engine: Engine) -> None:
-    """OTel F7: a checkout listener that raises DisconnectionError, as for a pid guard, leaves one connection used."""
+    """A checkout listener that raises DisconnectionError, as for a pid guard, leaves one connection used."""
     monitor = instrument(engine)
     engine.connect().close()
     errors = [DisconnectionError("of another process")]

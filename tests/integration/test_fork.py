@@ -68,7 +68,7 @@ def in_child(work: Callable[[], Any]) -> Any:
 
 
 def test_child_starts_at_zero() -> None:
-    """B-7, OTel F5: a forked child reports nothing of what its parent has done or holds."""
+    """A forked child reports nothing of what its parent has done or holds."""
     engine = Database().engine()
     monitor = instrument(engine)
     held = engine.connect()
@@ -80,7 +80,7 @@ def test_child_starts_at_zero() -> None:
 
 
 def test_child_counts_its_own() -> None:
-    """B-7: after the documented dispose(close=False), the child counts its own connection, and only that."""
+    """After the documented dispose(close=False), the child counts its own connection, and only that."""
     engine = Database().engine()
     monitor = instrument(engine)
     held = engine.connect()
@@ -128,7 +128,7 @@ def test_child_returns_what_its_parent_holds() -> None:
 
 
 def test_sum_over_the_processes() -> None:
-    """B-7: what parent and children report together is what is open in all of them."""
+    """What parent and children report together is what is open in all of them."""
     engine = Database().engine()
     monitor = instrument(engine)
     held = [engine.connect() for _ in range(2)]

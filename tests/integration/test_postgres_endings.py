@@ -219,7 +219,7 @@ async def test_lost_async_connection_is_ended(postgres: PostgresServer, driver: 
 
 
 def test_one_lost_connection_is_one_leak(postgres: PostgresServer) -> None:
-    """However many snapshots and collections there are, a leak counts once, a returned connection never (B-34)."""
+    """However many snapshots and collections there are, a leak counts once, a returned connection never."""
     with instrumented(postgres, pool_size=1) as pool:
         connection = pool.engine.connect()
         begin(connection)

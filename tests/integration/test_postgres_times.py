@@ -51,7 +51,7 @@ def assert_each_is_measured(own: PoolSnapshot, least: float, most: float) -> Non
 
 
 def test_create_time_with_creator(postgres: PostgresServer) -> None:
-    """Connections that a `creator` opens have their time of opening measured, each once (B-21)."""
+    """Connections that a `creator` opens have their time of opening measured, each once."""
     creator, began = Creator(postgres), time.monotonic()
     with instrumented(postgres, creator=creator.connect, connect_args={}, pool_size=3) as pool:
         with ExitStack() as stack:

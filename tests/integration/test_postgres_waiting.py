@@ -62,7 +62,7 @@ async def cancel(task: "asyncio.Future[Any]") -> None:
 @ASYNC_DRIVERS
 @pytest.mark.asyncio
 async def test_fifty_tasks_wait_at_a_full_pool(postgres: PostgresServer, driver: str) -> None:
-    """With the pool full and 50 waiting every gauge is right, and then each of them gets a connection (B-26)."""
+    """With the pool full and 50 waiting every gauge is right, and then each of them gets a connection."""
     async with instrumented_async(postgres, driver, pool_size=SIZE, max_overflow=0) as pool:
         with sampled(pool.monitor):
             async with AsyncExitStack() as stack:
@@ -111,7 +111,7 @@ async def use_or_give_up(engine: AsyncEngine) -> None:
 @ASYNC_DRIVERS
 @pytest.mark.asyncio
 async def test_every_timeout_is_counted(postgres: PostgresServer, driver: str) -> None:
-    """A caller that gives up after pool_timeout is one timeout and one wait, also if it ignores the error (B-19)."""
+    """A caller that gives up after pool_timeout is one timeout and one wait, also if it ignores the error."""
     async with (
         instrumented_async(postgres, driver, pool_size=1, max_overflow=0, pool_timeout=0.1) as pool,
         pool.engine.connect() as connection,

@@ -179,7 +179,7 @@ def test_quantiles_of_the_histograms(scraped: Scraped) -> None:
 
 
 def test_timeouts_and_their_failures(scraped: Scraped) -> None:
-    """Callers that give up are counted as timeouts in both metrics, also if the service ignores the error (B-19)."""
+    """Callers that give up are counted as timeouts in both metrics, also if the service ignores the error."""
     scraped.open("impatient", size=1, seconds=0.1)
     scraped.do("/impatient/hold/1")
     assert 0 == scraped.do("/impatient/use/3")
@@ -192,7 +192,7 @@ def test_timeouts_and_their_failures(scraped: Scraped) -> None:
 
 
 def test_exhaustion_between_two_scrapes_is_seen(scraped: Scraped) -> None:
-    """A pool that is exhausted for 200 ms between two scrapes shows in peaks, integrals and histogram (B-29)."""
+    """A pool that is exhausted for 200 ms between two scrapes shows in peaks, integrals and histogram."""
     name = exhaust_between_scrapes(scraped)
     until(2, lambda: scraped.value("sqlalchemy_pool_checkouts_total", name))
 

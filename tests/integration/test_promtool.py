@@ -17,7 +17,7 @@ from tests.web.test_server_families import SERVERS
     ids=["no-pool", "two-pools", "servers"],
 )
 def test_promtool_finds_nothing(promtool: Path, snapshot: Snapshot) -> None:
-    """B-32: Prometheus' parser takes the text page, and its linter has nothing to say."""
+    """Prometheus' parser takes the text page, and its linter has nothing to say."""
     done = subprocess.run(
         [promtool, "check", "metrics"],
         input=scrape(TEXT, snapshot=snapshot),

@@ -35,7 +35,7 @@ def lint(metric: Metric) -> list[str]:
 
 @pytest.mark.parametrize("metric", [*METRICS, *SERVER_METRICS], ids=lambda metric: metric.name)
 def test_names_units_and_help_are_right(metric: Metric) -> None:
-    """B-32: every metric's unit, suffix and help pass the linter."""
+    """Every metric's unit, suffix and help pass the linter."""
     assert [] == lint(metric)
 
 

@@ -62,7 +62,7 @@ def test_family_is_the_name_without_total(metric: Metric, family: str, prometheu
 
 
 def test_conventions_are_followed_exactly() -> None:
-    """B-12: the names under `db.client.connection.` are just the current conventions', with their kinds and units."""
+    """The names under `db.client.connection.` are just the current conventions', with their kinds and units."""
     own = {
         name: (metric.kind, metric.unit) for name, metric in METRICS.items() if name.startswith("db.client.connection.")
     }
@@ -119,7 +119,7 @@ def test_name_is_lower_case_words(name: str) -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_help_is_a_sentence(name: str) -> None:
-    """B-33: each help text is sentences of its own that begin and end as sentences do."""
+    """Each help text is sentences of its own that begin and end as sentences do."""
     text = METRICS[name].help
 
     assert re.fullmatch(r"[A-Z][^\n]*\.|[A-Z][^\n]*; always 1\.", text)
@@ -129,7 +129,7 @@ def test_help_is_a_sentence(name: str) -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_unit_fits_the_kind(name: str) -> None:
-    """B-32: durations are in seconds, numbers are in the thing that is counted, an info has no unit."""
+    """Durations are in seconds, numbers are in the thing that is counted, an info has no unit."""
     metric = METRICS[name]
     expected = {Kind.HISTOGRAM: "s", Kind.INFO: "1"}.get(metric.kind, r"s|\{[a-z]+\}")
 
@@ -180,7 +180,7 @@ def test_info_labels_hide_no_pool_label() -> None:
 
 
 def test_bounds_reach_from_a_tenth_of_a_millisecond_past_the_timeout() -> None:
-    """B-24: bounds ascend from 0.1 ms, stand exactly at 0.1 s and at the default pool_timeout, and go on beyond it."""
+    """Bounds ascend from 0.1 ms, stand exactly at 0.1 s and at the default pool_timeout, and go on beyond it."""
     bounds = pool_metrics.BOUNDS_SECONDS
 
     assert sorted(set(bounds)) == list(bounds)

@@ -1,7 +1,7 @@
 """Faults of the other instrumentation's pool metric, reproduced, and what this package reports instead.
 
-F1, F8 and F9 are in test_instrumentor.py, F5 in test_meter_provider_bridge.py: those are about which pools are
-reported, these about which numbers.
+These tests are about the numbers. Which pools are reported is in test_instrumentor.py, and what a forked child reports in
+test_meter_provider_bridge.py.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ def _database() -> Database:
 
 
 def test_detach(reported: Reported, database: Database) -> None:
-    """F2: a connection that was detached is not used for ever."""
+    """A connection that was detached and closed is not used any more."""
     engine = reported.instrument(database.engine())
     for _ in range(3):
         connection = engine.connect()
@@ -84,7 +84,7 @@ def test_detach(reported: Reported, database: Database) -> None:
 
 
 def test_dispose_with_one_out(reported: Reported, database: Database) -> None:
-    """F3: what is returned after a dispose is not idle for ever."""
+    """A connection that is returned after a dispose is neither used nor idle once it is collected."""
     engine = reported.instrument(database.engine())
     connection = engine.connect()
     engine.dispose()
@@ -96,7 +96,7 @@ def test_dispose_with_one_out(reported: Reported, database: Database) -> None:
 
 
 def test_dispose_without_closing(reported: Reported, database: Database) -> None:
-    """F4: after `dispose(close=False)` the old pool's connections are not counted, and the new pool's are."""
+    """After `dispose(close=False)` the old pool's connections are not counted, and the new pool's are."""
     engine = reported.instrument(database.engine())
     held = [engine.connect() for _ in range(3)]
     for connection in held:
@@ -111,7 +111,7 @@ def test_dispose_without_closing(reported: Reported, database: Database) -> None
 
 
 def test_late(reported: Reported, database: Database) -> None:
-    """F6: connections that were open before are counted, and nothing is ever negative."""
+    """Connections that were open before are counted, and nothing is ever negative."""
     engine = database.engine()
     first, second = engine.connect(), engine.connect()
     second.close()
@@ -123,7 +123,7 @@ def test_late(reported: Reported, database: Database) -> None:
 
 
 def test_a_listener_that_refuses(reported: Reported, database: Database) -> None:
-    """F7: a checkout listener that raises DisconnectionError, as SQLAlchemy's recipe for forks, costs no count."""
+    """A checkout listener that raises DisconnectionError, as SQLAlchemy's recipe for forks, costs no count."""
     engine = reported.instrument(database.engine())
     engine.connect().close()
     refused = [True]
@@ -142,7 +142,7 @@ def test_a_listener_that_refuses(reported: Reported, database: Database) -> None
     "url", ["postgresql+psycopg:///shop?host=/var/run/postgresql", "postgresql+psycopg://u:p@db:5432/shop"]
 )
 def test_two_engines_of_one_url(reported: Reported, url: str) -> None:
-    """F10: two pools are two series, also by a Unix socket, and are named after the database."""
+    """Two pools are two series, also by a Unix socket, and are named after the database."""
     engines = [reported.instrument(create_engine(url)) for _ in range(2)]
     names = reported.names()
 
@@ -152,7 +152,7 @@ def test_two_engines_of_one_url(reported: Reported, url: str) -> None:
 
 
 def test_static_pool(reported: Reported, database: Database) -> None:
-    """F11: two checkouts of a StaticPool's one connection are one connection."""
+    """Two checkouts of a StaticPool's one connection are one connection."""
     engine = reported.instrument(database.engine(StaticPool))
     first, second = engine.connect(), engine.connect()
     assert (1, 0) == reported.levels()
@@ -163,7 +163,7 @@ def test_static_pool(reported: Reported, database: Database) -> None:
 
 
 def test_suppressed_around_a_return(reported: Reported, database: Database) -> None:
-    """F12: what is returned where instrumentation is suppressed is returned."""
+    """A return is counted also where OpenTelemetry's instrumentation is suppressed."""
     engine = reported.instrument(database.engine())
     connection = engine.connect()
     with suppress_instrumentation():
@@ -194,7 +194,7 @@ def test_dead_engines(reported: Reported, database: Database) -> None:
 
 
 def test_metrics_that_the_other_lacks(reported: Reported, database: Database) -> None:
-    """F14: every metric of OpenTelemetry's conventions, of the catalogue and of the process is there.
+    """Every metric of OpenTelemetry's conventions, of the catalogue and of the process is there.
 
     A pool of SQLAlchemy opens no connection in advance, so that there is no idle.min.
     """

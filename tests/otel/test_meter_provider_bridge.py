@@ -445,7 +445,7 @@ def names_and_labels(page: bytes) -> set[tuple[str, tuple[str, ...]]]:
 
 @pytest.mark.parametrize("temporality", [{}, DELTAS], ids=["cumulative", "delta"])
 def test_a_forked_child_begins_at_zero(database: Database, temporality: Any) -> None:
-    """F5: what the parent counted is not the child's, and is not taken away from it either."""
+    """What the parent counted is not the child's, and is not taken away from it either."""
     reader, engine = InMemoryMetricReader(temporality), database.engine()
     pool_exporter.instrument(engine, meter_provider=provider("finished", reader))
     use(engine, 5)

@@ -15,8 +15,8 @@ from tests.fixtures.deadlines import until
 from tests.pools import Database, checked, closes, levels
 
 
-def test_b1_failed_reconnects() -> None:
-    """B-1: after five reconnects that failed there is nothing used, nothing idle, and nothing negative."""
+def test_failed_reconnects() -> None:
+    """After five reconnects that failed there is nothing used, nothing idle, and nothing negative."""
     database = Database()
     engine = database.engine(pool_size=1, pool_recycle=0)
     monitor = instrument(engine)
@@ -33,8 +33,8 @@ def test_b1_failed_reconnects() -> None:
     assert 5 == checked(monitor).acquire_failures["connect"]
 
 
-def test_b2_detached_and_closed() -> None:
-    """B-2: a detached connection is no longer used, and nothing of it is left once it is closed."""
+def test_detached_and_closed() -> None:
+    """A detached connection is no longer used, and nothing of it is left once it is closed."""
     database = Database()
     engine = database.engine()
     monitor = instrument(engine)
@@ -51,8 +51,8 @@ def test_b2_detached_and_closed() -> None:
     assert {"detached": 1} == closes(monitor)
 
 
-def test_b2_dispose_without_close() -> None:
-    """B-2: connections that are dropped unclosed are open, on the server too, until they are collected; then not."""
+def test_dispose_without_close() -> None:
+    """Connections that are dropped unclosed are open, on the server too, until they are collected; then not."""
     database = Database()
     engine = database.engine()
     monitor = instrument(engine)
@@ -69,8 +69,8 @@ def test_b2_dispose_without_close() -> None:
     assert {"discarded": 1} == closes(monitor)
 
 
-def test_b4_warm_pool() -> None:
-    """B-4: the first snapshot of a pool that has three connections when it is instrumented is right."""
+def test_warm_pool() -> None:
+    """The first snapshot of a pool that has three connections when it is instrumented is right."""
     engine = Database().engine()
     connections = [engine.connect() for _ in range(3)]
     connections.pop().close()
@@ -86,8 +86,8 @@ def test_b4_warm_pool() -> None:
     assert (0, 3) == levels(monitor)
 
 
-def test_b5_warm_pool_goes_on() -> None:
-    """B-5: an application that connected before it was instrumented connects afterwards, too."""
+def test_warm_pool_goes_on() -> None:
+    """An application that connected before it was instrumented connects afterwards, too."""
     engine = Database().engine()
     engine.connect().close()
     monitor = instrument(engine)
@@ -96,8 +96,8 @@ def test_b5_warm_pool_goes_on() -> None:
         assert (1, 0) == levels(monitor)
 
 
-def test_b6_lost_connection() -> None:
-    """B-6: a connection that the garbage collector returns is not used any more, and counted as leaked, once."""
+def test_lost_connection() -> None:
+    """A connection that the garbage collector returns is not used any more, and counted as leaked, once."""
     engine = Database().engine()
     monitor = instrument(engine)
     connection = engine.raw_connection()
@@ -111,8 +111,8 @@ def test_b6_lost_connection() -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up")
-async def test_b6_lost_asynchronous_connection() -> None:
-    """B-6: the same of an asynchronous one, which SQLAlchemy terminates instead of returning it."""
+async def test_lost_asynchronous_connection() -> None:
+    """An asynchronous connection that is lost is terminated by SQLAlchemy, and counted as leaked and closed."""
     engine = Database().async_engine()
     monitor = instrument(engine)
     connection = await engine.raw_connection()
@@ -125,8 +125,8 @@ async def test_b6_lost_asynchronous_connection() -> None:
     assert {"discarded": 1} == closes(monitor)
 
 
-def test_b13_invalidated_is_not_idle() -> None:
-    """B-13: an invalidated connection leaves a record in the pool, and nothing idle."""
+def test_invalidated_is_not_idle() -> None:
+    """An invalidated connection leaves a record in the pool, and nothing idle."""
     engine = Database().engine()
     monitor = instrument(engine)
 
@@ -138,8 +138,8 @@ def test_b13_invalidated_is_not_idle() -> None:
     assert 1 == engine.pool.checkedin()
 
 
-def test_b13_soft_invalidated_is_used() -> None:
-    """B-13: a connection that is to be replaced after its use is still in use."""
+def test_soft_invalidated_is_used() -> None:
+    """A connection that is to be replaced after its use is still in use."""
     engine = Database().engine()
     monitor = instrument(engine)
     connection = engine.raw_connection()
@@ -155,8 +155,8 @@ def test_b13_soft_invalidated_is_used() -> None:
     assert {"soft_invalidate": 1} == closes(monitor)
 
 
-def test_b18_follows_the_engine() -> None:
-    """B-18: after dispose(), what the application still holds of the old pool is used, and the new pool is counted."""
+def test_follows_the_engine() -> None:
+    """After dispose(), what the application still holds of the old pool is used, and the new pool is counted."""
     database = Database()
     engine = database.engine()
     monitor = instrument(engine)
@@ -183,8 +183,8 @@ def test_b18_follows_the_engine() -> None:
     assert 1 == database.open
 
 
-def test_b20_nothing_used_without_traffic() -> None:
-    """B-20: without traffic nothing is used, at the first snapshot after the last return."""
+def test_nothing_used_without_traffic() -> None:
+    """Without traffic nothing is used, at the first snapshot after the last return."""
     engine = Database().engine()
     monitor = instrument(engine)
     engine.connect().close()
@@ -192,8 +192,8 @@ def test_b20_nothing_used_without_traffic() -> None:
     assert (0, 1) == levels(monitor)
 
 
-def test_b20_first_acquire_after_dispose() -> None:
-    """B-20: the first checkout after dispose() is measured as the ones before."""
+def test_first_acquire_after_dispose() -> None:
+    """The first checkout after dispose() is measured as the ones before."""
     engine = Database().engine()
     monitor = instrument(engine)
     engine.connect().close()
@@ -204,8 +204,8 @@ def test_b20_first_acquire_after_dispose() -> None:
     assert 2 == checked(monitor).checkouts == checked(monitor).wait_time.count == checked(monitor).use_time.count
 
 
-def test_b26_saturated() -> None:
-    """B-26: with the pool exhausted and fifty threads waiting, every gauge shows that; at the end all are at rest."""
+def test_saturated() -> None:
+    """With the pool exhausted and fifty threads waiting, every gauge shows that; at the end all are at rest."""
     engine = Database().engine(pool_size=2, max_overflow=1)
     monitor = instrument(engine)
     held = [engine.connect() for _ in range(3)]
@@ -229,8 +229,8 @@ def test_b26_saturated() -> None:
     assert 53 == checked(monitor).checkouts
 
 
-def test_b27_idle_is_not_leaked() -> None:
-    """B-27: connections that are idle, closed by dispose() or freed with the engine are no leaks."""
+def test_idle_is_not_leaked() -> None:
+    """Connections that are idle, closed by dispose() or freed with the engine are no leaks."""
     engine = Database().engine()
     monitor = instrument(engine)
     connections = [engine.connect() for _ in range(3)]
@@ -245,8 +245,8 @@ def test_b27_idle_is_not_leaked() -> None:
     assert 0 == monitor.snapshot().leaked
 
 
-def test_b36_closes_add_up() -> None:
-    """B-36: the closes of all reasons are as many as the pool announced, and opens less closes is what is open."""
+def test_closes_add_up() -> None:
+    """The closes of all reasons are as many as the pool announced, and opens less closes is what is open."""
     database = Database()
     engine = database.engine(pool_size=1, max_overflow=1, pool_timeout=0)
     monitor = instrument(engine)

@@ -40,15 +40,15 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("imports", _IMPORT_ORDERS.values(), ids=_IMPORT_ORDERS)
-def test_b3_one_is_one(imports: str) -> None:
-    """B-3: one asynchronous checkout counts as one, in whatever order things are imported and instrumented."""
+def test_one_is_one(imports: str) -> None:
+    """One asynchronous checkout counts as one, in whatever order things are imported and instrumented."""
     done = subprocess.run([sys.executable, "-c", imports + _COUNT_ONE], capture_output=True, text=True, check=True)
 
     assert "[(1, 1, 1)]" == done.stdout.strip()
 
 
-def test_b8_one_url_two_pools() -> None:
-    """B-8: two engines on one URL, such as a primary and its replica, are two pools with two names."""
+def test_one_url_two_pools() -> None:
+    """Two engines on one URL, such as a primary and its replica, are two pools with two names."""
     primary, replica = Database().engine(), Database().engine()
     monitor = instrument(primary, name="b8"), instrument(replica, name="b8")
 
@@ -56,8 +56,8 @@ def test_b8_one_url_two_pools() -> None:
         assert [("b8", 2), ("b8#2", 1)] == [(one.snapshot().name, one.snapshot().used) for one in monitor]
 
 
-def test_b9_any_number_of_times() -> None:
-    """B-9: every engine can be instrumented, and the second time does nothing."""
+def test_any_number_of_times() -> None:
+    """Every engine can be instrumented, and the second time does nothing."""
     engines = [Database().engine() for _ in range(5)]
 
     first = [instrument(engine) for engine in engines]
@@ -72,8 +72,8 @@ def test_b9_any_number_of_times() -> None:
         assert 1 == checked(monitor).checkouts
 
 
-def test_b10_version_of_sqlalchemy() -> None:
-    """B-10: a metric has the version of SQLAlchemy; these tests run on 2.0 and 2.1."""
+def test_version_of_sqlalchemy() -> None:
+    """A metric has the version of the installed SQLAlchemy."""
     assert version("sqlalchemy") == pool_exporter.runtime.instrumentation.snapshot().build["sqlalchemy_version"]
 
 
@@ -85,8 +85,8 @@ def _ten_engines() -> Iterator[list[Engine]]:
         engine.dispose()
 
 
-def test_b25_registries(ten_engines: list[Engine]) -> None:
-    """B-25: ten pools, two registries, and instrumenting again after dispose() register without an error."""
+def test_registries(ten_engines: list[Engine]) -> None:
+    """Ten pools, two registries, and instrumenting again after dispose() register without an error."""
     for number, engine in enumerate(ten_engines):
         instrument(engine, name=f"b25-{number}")
     registries = [CollectorRegistry(), CollectorRegistry()]
@@ -104,8 +104,8 @@ def test_b25_registries(ten_engines: list[Engine]) -> None:
             assert f'sqlalchemy_pool_checkouts_total{{db_client_connection_pool_name="b25-{number}"' in text
 
 
-def test_b28_pools_are_independent(ten_engines: list[Engine]) -> None:
-    """B-28: what happens in one pool changes no value of another."""
+def test_pools_are_independent(ten_engines: list[Engine]) -> None:
+    """What happens in one pool changes no value of another."""
     monitors = [instrument(engine) for engine in ten_engines]
 
     for times, engine in enumerate(ten_engines):
@@ -129,8 +129,8 @@ _SPELLINGS = (
 
 
 @pytest.mark.parametrize("url", _SPELLINGS)
-def test_b35_spellings(url: str) -> None:
-    """B-35: a pool's name does not depend on how its URL is written, and no label holds the password."""
+def test_spellings(url: str) -> None:
+    """A pool's name does not depend on how its URL is written, and no label holds the password."""
     engine = create_engine(url, poolclass=NullPool)
 
     identity = identity_of(engine, engine.pool)
@@ -139,15 +139,15 @@ def test_b35_spellings(url: str) -> None:
     assert "secret-word" not in repr(instrument(engine).snapshot())
 
 
-def test_b35_name_in_the_url() -> None:
-    """B-35: the name can be given in the URL."""
+def test_name_in_the_url() -> None:
+    """The name can be given in the URL."""
     engine = create_engine("sqlite://?plugin=pool_exporter&pool_exporter_name=b35", poolclass=QueuePool)
 
     assert "b35" == instrument(engine).identity.name
 
 
-def test_b37_collecting_never_waits() -> None:
-    """B-37: a scrape takes no connection from a pool, so it is answered while the pool is exhausted."""
+def test_collecting_never_waits() -> None:
+    """A scrape takes no connection from a pool, so it is answered while the pool is exhausted."""
     engine = Database().engine(pool_size=1, max_overflow=0, pool_timeout=60)
     monitor = instrument(engine)
 

@@ -1,4 +1,4 @@
-"""B-33, on real pools: each exposed series changes when what it counts happens, and none is ever negative."""
+"""Each exposed series of real pools changes when what it counts happens, and none is ever negative."""
 
 import gc
 import sqlite3
@@ -126,8 +126,8 @@ class Application:
         self.database.is_down = False
 
 
-def test_b33_every_series_changes() -> None:
-    """B-33: each exposed series is above 0 at some time, but for the drift, which is 0 unless a count is wrong."""
+def test_every_series_changes() -> None:
+    """Each exposed series is above 0 at some time, but for the drift, which is 0 unless a count is wrong."""
     application = Application()
 
     application.open_slowly()

@@ -26,8 +26,8 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     return clock
 
 
-def test_b19_swallowed_timeouts() -> None:
-    """B-19: every timeout is counted with its pool, also if the application catches the error."""
+def test_swallowed_timeouts() -> None:
+    """Every timeout is counted with its pool, also if the application catches the error."""
     engines = [Database().engine(pool_size=1, max_overflow=0, pool_timeout=0) for _ in range(2)]
     monitors = [instrument(engine) for engine in engines]
 
@@ -41,8 +41,8 @@ def test_b19_swallowed_timeouts() -> None:
     assert [2, 3] == [checked(monitor).wait_time.count for monitor in monitors]
 
 
-def test_b21_creator() -> None:
-    """B-21: the time to open a connection is recorded with `creator=`."""
+def test_creator() -> None:
+    """The time to open a connection is recorded with `creator=`."""
     engine = Database().engine()
     monitor = instrument(engine)
 
@@ -53,8 +53,8 @@ def test_b21_creator() -> None:
 
 
 @pytest.mark.asyncio
-async def test_b21_async_creator() -> None:
-    """B-21: and with `async_creator=`."""
+async def test_async_creator() -> None:
+    """The time to open a connection is recorded with `async_creator=`."""
     engine = Database().async_engine()
     monitor = instrument(engine)
 
@@ -66,15 +66,15 @@ async def test_b21_async_creator() -> None:
     await engine.dispose()
 
 
-def test_b22_max_is_size_and_overflow() -> None:
-    """B-22: the maximum is pool_size + max_overflow, the idle maximum pool_size."""
+def test_max_is_size_and_overflow() -> None:
+    """The maximum is pool_size + max_overflow, the idle maximum pool_size."""
     snapshot = instrument(Database().engine(pool_size=3, max_overflow=4)).snapshot()
 
     assert (7, 3) == (snapshot.max, snapshot.idle_max)
 
 
-def test_b22_uses_do_not_overwrite_each_other(clock: FakeClock) -> None:
-    """B-22: two uses at once have times of their own."""
+def test_uses_do_not_overwrite_each_other(clock: FakeClock) -> None:
+    """Two uses at once have times of their own."""
     engine = Database().engine()
     monitor = instrument(engine)
 
@@ -91,16 +91,16 @@ def test_b22_uses_do_not_overwrite_each_other(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("options", [{"pool_size": 0}, {"max_overflow": -1}], ids=str)
-def test_b23_unlimited(options: dict[str, Any]) -> None:
-    """B-23: `pool_size=0` and `max_overflow=-1` are no limit, never 0, and the pool's info has them."""
+def test_unlimited(options: dict[str, Any]) -> None:
+    """`pool_size=0` and `max_overflow=-1` are no limit, never 0, and the pool's info has them."""
     snapshot = measured(instrument(Database().engine(**options))).snapshot()
 
     assert snapshot.max is None
     assert "-1" == snapshot.info["max_overflow"]
 
 
-def test_b24_buckets() -> None:
-    """B-24: the largest bounded bucket is above the default pool_timeout, and durations are in seconds."""
+def test_buckets() -> None:
+    """The largest bounded bucket is above the default pool_timeout, and durations are in seconds."""
     durations = [metric for metric in POOL_METRICS if metric.kind is Kind.HISTOGRAM]
 
     assert ["s"] * 3 == [metric.unit for metric in durations]
@@ -109,8 +109,8 @@ def test_b24_buckets() -> None:
     assert 0.0001 == min(BOUNDS_SECONDS)
 
 
-def test_b29_short_exhaustion(clock: FakeClock) -> None:
-    """B-29: 200 ms without a free connection, long before the scrape, are in the peaks, the wait and the integrals."""
+def test_short_exhaustion(clock: FakeClock) -> None:
+    """200 ms without a free connection, long before the scrape, are in the peaks, the wait and the integrals."""
     engine = Database().engine(pool_size=1, max_overflow=0)
     monitor = instrument(engine)
     held = engine.connect()
@@ -130,8 +130,8 @@ def test_b29_short_exhaustion(clock: FakeClock) -> None:
     assert 2 == snapshot.checkouts
 
 
-def test_b31_waiting_is_queueing(clock: FakeClock) -> None:
-    """B-31: checkouts from a pool with free connections add no waiting; a queue adds its length x its time."""
+def test_waiting_is_queueing(clock: FakeClock) -> None:
+    """Checkouts from a pool with free connections add no waiting; a queue adds its length x its time."""
     engine = Database().engine(pool_size=1, max_overflow=0)
     monitor = instrument(engine)
     for _ in range(1000):
@@ -156,8 +156,8 @@ def test_b31_waiting_is_queueing(clock: FakeClock) -> None:
     assert 3 * 2 == checked(monitor).pending_seconds
 
 
-def test_b34_one_leak_is_one() -> None:
-    """B-34: one lost connection is one leak, however often it is scraped and the garbage is collected."""
+def test_one_leak_is_one() -> None:
+    """One lost connection is one leak, however often it is scraped and the garbage is collected."""
     engine = Database().engine()
     monitor = instrument(engine)
     connection = engine.raw_connection()
@@ -171,8 +171,8 @@ def test_b34_one_leak_is_one() -> None:
     assert (0, 1) == levels(monitor)
 
 
-def test_b34_short_uses_add_up(clock: FakeClock) -> None:
-    """B-34: a thousand uses of half a millisecond are half a second."""
+def test_short_uses_add_up(clock: FakeClock) -> None:
+    """A thousand uses of half a millisecond are half a second."""
     engine = Database().engine()
     monitor = instrument(engine)
 

@@ -178,7 +178,7 @@ def test_closed_monitor_keeps_its_last_numbers(engine: Engine) -> None:
 
 
 def test_closed_while_used(engine: Engine) -> None:
-    """OTel F12: a connection that is used while its monitor is closed is used again under the next monitor."""
+    """A connection that is used while its monitor is closed is used again under the next monitor."""
     connection = engine.connect()
     instrument(engine).close()
     monitor = instrument(engine)

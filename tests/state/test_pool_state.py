@@ -365,7 +365,7 @@ def test_reader_goes_on_while_the_writer_stands_still(state: PoolState, clock: F
 
 
 def test_uses_shorter_than_a_microsecond_add_up(state: PoolState, clock: FakeClock) -> None:
-    """B-34: no use is too short to count; a thousand times half a millisecond is half a second."""
+    """No use is too short to count; a thousand times half a millisecond is half a second."""
     found = state.opened()
     for _ in range(1000):
         grant(state, found)
@@ -572,7 +572,7 @@ def test_limit_may_change_with_the_pool(clock: FakeClock, before: int, after: in
 
 
 def test_peak_is_the_highest_level_and_not_the_last(state: PoolState) -> None:
-    """B-29: what has been and is over is in the peaks, however short it was."""
+    """What has been and is over is in the peaks, however short it was."""
     tokens = [state.acquire_started() for _ in range(3)]
     kept = [state.opened() for _ in range(3)]
     for token, found in zip(tokens, kept, strict=True):

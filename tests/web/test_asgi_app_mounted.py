@@ -31,7 +31,7 @@ ANYIO_THREADS = 40  # Starlette's limit for all its callers.
 
 @pytest.mark.asyncio
 async def test_scrape_never_runs_on_the_loop() -> None:
-    """B-37: collecting runs in a thread of its own; while it is stuck, the application's event loop runs."""
+    """Collecting runs in a thread of its own; while it is stuck, the application's event loop runs."""
     source = BlockedSource()
     async with client_of(pool_exporter.make_asgi_app(source)) as client:
         scraping = asyncio.create_task(client.get("/metrics"))
@@ -74,7 +74,7 @@ def blocked_threads(tasks: list["asyncio.Task[Any]"]) -> Iterator[None]:
 @pytest.mark.parametrize("path", ["/metrics", "/", "/-/ready", "/-/healthy"])
 @pytest.mark.asyncio
 async def test_scrape_does_not_wait_behind_the_application(path: str) -> None:
-    """B-37: /metrics answers while every thread of Starlette and of the loop waits for a connection."""
+    """/metrics answers while every thread of Starlette and of the loop waits for a connection."""
     tasks: list[asyncio.Task[Any]] = []
     with blocked_threads(tasks):
         limiter = anyio.to_thread.current_default_thread_limiter()

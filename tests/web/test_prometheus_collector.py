@@ -71,7 +71,7 @@ def test_collector_describes_without_collecting() -> None:
 
 
 def test_many_pools_and_registries_make_no_registration_error() -> None:
-    """B-25: two registries show ten pools after dispose and a second instrument(), and none after close()."""
+    """Two registries show ten pools after dispose and a second instrument(), and none after close()."""
     registries = [CollectorRegistry(), CollectorRegistry()]
     for registry in registries:
         registry.register(pool_exporter.PoolCollector())

@@ -188,7 +188,7 @@ ENGINE_ROWS: Final = (
         "`pool_size=0` is no limit.",
         "4 connections open, no limit",
         "no `max`; info has max_overflow -1",
-        ("tests/peers/test_times.py::test_b23_unlimited",),
+        ("tests/peers/test_times.py::test_unlimited",),
     ),
     Row(
         "A22",
@@ -314,7 +314,7 @@ ENGINE_ROWS: Final = (
         "Asynchronous connections are lost in reference cycles.",
         "the connection is used until it is collected; then it is closed",
         "used, then 1 leaked and 1 close",
-        ("tests/peers/test_counts.py::test_b6_lost_asynchronous_connection",),
+        ("tests/peers/test_counts.py::test_lost_asynchronous_connection",),
     ),
     Row(
         "A37",

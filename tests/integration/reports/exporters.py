@@ -277,8 +277,8 @@ EXPORTER_ROWS: Final = (
         "each checkout once",
         "the same, without a warning",
         (
-            "tests/peers/test_engines.py::test_b3_one_is_one",
-            "tests/peers/test_engines.py::test_b9_any_number_of_times",
+            "tests/peers/test_engines.py::test_one_is_one",
+            "tests/peers/test_engines.py::test_any_number_of_times",
         ),
     ),
     Row(
@@ -344,7 +344,7 @@ EXPORTER_ROWS: Final = (
         (
             "tests/test_errors.py::test_no_password_is_shown",
             "tests/test_database_url.py::test_no_part_of_a_password_is_a_place",
-            "tests/peers/test_engines.py::test_b35_spellings",
+            "tests/peers/test_engines.py::test_spellings",
         ),
     ),
     Row(
