@@ -1,8 +1,8 @@
 """The demo's scenes name verdicts of the catalogue, and their reports are printed, once each."""
 
 import logging
-import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -12,9 +12,13 @@ from pool_exporter.demo.scenes import SCENES
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.metrics.holders import Waiter
 from pool_exporter.metrics.pool_metrics import VERDICTS
+from tests.fakes import FakeMonitor
 from tests.fixtures.deadlines import SECONDS
+from tests.golden import FRESH
 
 LOG = "pool_exporter.diagnosis"
+BUSY = replace(FRESH, pending=3)
+"""A pool with callers that wait."""
 
 
 def test_verdicts_are_of_the_catalogue() -> None:
@@ -43,22 +47,6 @@ def test_first_reports_come_within_a_minute() -> None:
 # What is printed.
 
 
-class FakeMonitor:
-    """A monitor with callers that wait and reports that the test gives."""
-
-    def __init__(self, made: Diagnosis, *automatic: Diagnosis) -> None:
-        self.made, self.diagnoses, self.pending, self.asked = made, automatic, 3, threading.Event()
-
-    def snapshot(self) -> "FakeMonitor":
-        """Return what has the number of waiting callers."""
-        return self
-
-    def diagnose(self) -> Diagnosis:
-        """Return the diagnosis."""
-        self.asked.set()
-        return self.made
-
-
 def made(verdict: str, seconds: float = 0.6, at: float | None = None) -> Diagnosis:
     """Return a diagnosis for which the oldest caller has waited *seconds*."""
     return Diagnosis("demo", time.time() if at is None else at, verdict, verdict, waiters=(Waiter(seconds),))
@@ -77,7 +65,7 @@ def test_reports_are_of_long_waits_with_a_reason(verdict: str, seconds: float, *
 def test_within_a_minute_of_a_report_one_is_asked_for() -> None:
     """In the minute in which the pool makes no other report by itself, a scene's own report is printed, once."""
     said: list[str] = []
-    monitor = FakeMonitor(made("leak"), made("burst"))
+    monitor = FakeMonitor(BUSY, made("leak"), made("burst"))
     with report_printer.asked_for(monitor, said.append):  # type: ignore[arg-type]  # it has what is used
         assert monitor.asked.wait(SECONDS)
 
@@ -91,7 +79,7 @@ def test_a_report_that_comes_by_itself_is_not_asked_for(
     """Where the pool makes a report by itself, the scene asks for none."""
     monkeypatch.setattr(report_printer, "LOOK_SECONDS", 0.001)
     said: list[str] = []
-    monitor = FakeMonitor(made("leak"), *earlier)
+    monitor = FakeMonitor(BUSY, made("leak"), *earlier)
     with report_printer.asked_for(monitor, said.append):  # type: ignore[arg-type]  # it has what is used
         assert not monitor.asked.wait(0.05)
 

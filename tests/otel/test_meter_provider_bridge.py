@@ -35,6 +35,7 @@ from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.otel import meter_provider_bridge
 from pool_exporter.runtime import instrumentation
 from pool_exporter.runtime.all_pools import started
+from tests.fakes import FakeMonitor
 from tests.golden import FRESH, ORDERS
 from tests.pools import Database
 from tests.serving import run
@@ -73,17 +74,6 @@ def use(engine: Any, times: int = 1) -> None:
     """Check out and return."""
     for _ in range(times):
         engine.connect().close()
-
-
-@dataclass(eq=False)
-class Stub:
-    """A monitor of a pool that is always the same."""
-
-    pool: PoolSnapshot
-
-    def snapshot(self) -> PoolSnapshot:
-        """Return it."""
-        return self.pool
 
 
 @pytest.fixture(name="database")
@@ -292,9 +282,9 @@ def test_views_apply_to_scalars(database: Database) -> None:
 def test_more_pools_than_the_sdk_keeps_series() -> None:
     """A thousand pools have all their series; the SDK gives up at 2,000 of an instrument's."""
     reader = InMemoryMetricReader()
-    stubs = [Stub(replace(FRESH, identity=PoolIdentity(f"pool {number}"))) for number in range(1_000)]
+    fakes = [FakeMonitor(replace(FRESH, identity=PoolIdentity(f"pool {number}"))) for number in range(1_000)]
     shared = provider("finished", reader)
-    bridge = meter_provider_bridge.attach_to_provider(shared, lambda: stubs)
+    bridge = meter_provider_bridge.attach_to_provider(shared, lambda: fakes)
 
     assert 1_000 * len(CLOSE_REASONS.values) == len(points(collected(reader)["sqlalchemy.pool.closes"]))
     assert bridge.is_of_all
@@ -527,9 +517,9 @@ def test_one_reader_on_many_threads(database: Database) -> None:
 
 def test_the_exporters_own_health_is_reported() -> None:
     """The metrics of the exporter itself come with the pools, without a pool's attributes."""
-    reader, stubs = InMemoryMetricReader(), [Stub(ORDERS)]
+    reader, fakes = InMemoryMetricReader(), [FakeMonitor(ORDERS)]
     shared = provider("finished", reader)
-    meter_provider_bridge.attach_to_provider(shared, lambda: stubs)
+    meter_provider_bridge.attach_to_provider(shared, lambda: fakes)
     (point,) = points(collected(reader)["pool_exporter.hook_errors"])
 
     assert ({}, errors.count) == (point.attributes, point.value)

@@ -20,18 +20,9 @@ from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import ENTRIES_MAX
 from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.mapped_file import MappedFile
+from tests.fakes import FakeHeartbeat
 from tests.patience import beat_until_shared
 from tests.pools import second_registry
-
-
-class NoHeartbeat:
-    """In the place of the thread: a test beats itself."""
-
-    def __init__(self, _: Callable[[], None]) -> None:
-        """Start nothing."""
-
-    def stop(self, *, wait: bool = True) -> None:
-        """Do nothing."""
 
 
 class Process:
@@ -90,7 +81,7 @@ class Process:
 
 @pytest.fixture(name="process")
 def _process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
-    monkeypatch.setattr(registry_module, "Heartbeat", NoHeartbeat)
+    monkeypatch.setattr(registry_module, "Heartbeat", FakeHeartbeat)
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(atexit, "register", lambda _: None)
     process = Process(tmp_path)

@@ -32,24 +32,12 @@ from pool_exporter.runtime.storage import Storage
 from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import ENTRIES_MAX
+from tests.fakes import FakeHeartbeat, TakenLock
 from tests.patience import SECONDS, WAITS, beat_until_shared, waiting
 from tests.pools import Database, measured, second_registry
 
 BOUND = 0.005
 """The most that a hook may wait at once, in seconds."""
-
-
-class NoHeartbeat:
-    """A heartbeat that comes when the test calls for it."""
-
-    def __init__(self, beat: object) -> None:
-        """Call nothing."""
-
-    def start(self) -> None:
-        """Start no thread."""
-
-    def stop(self, *, wait: bool = True) -> None:
-        """Stop nothing."""
 
 
 class Held:
@@ -82,7 +70,7 @@ def _short_waits() -> Iterator[None]:
 
 @pytest.fixture(name="directory")
 def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(registry_module, "Heartbeat", NoHeartbeat)
+    monkeypatch.setattr(registry_module, "Heartbeat", FakeHeartbeat)
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(atexit, "register", lambda _: None)
     return tmp_path
@@ -338,18 +326,6 @@ def test_caller_times_out_while_a_report_is_being_made() -> None:
         lock.release()
 
     assert ((), 3) == found
-
-
-class TakenLock:
-    """A lock that another thread holds, and how long its callers were ready to wait for it."""
-
-    def __init__(self) -> None:
-        self.seconds = list[float]()
-
-    def acquire(self, *, timeout: float = -1) -> bool:
-        """Return that it could not be taken."""
-        self.seconds.append(timeout)
-        return False
 
 
 def test_one_caller_waits_for_a_report(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from pool_exporter.state.pool_slots import UNLIMITED
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Unit
-from tests.fakes import FakeClock
+from tests.fakes import ContendedLock, FakeClock
 
 START = 7_000_000_000
 
@@ -731,23 +731,6 @@ def test_transitions_are_all_locked() -> None:
 
     assert {"acquired", "copy_slots", "abandon_slots"} <= public
     assert set() == unlocked
-
-
-class ContendedLock:
-    """A lock that says when a second thread comes for it."""
-
-    def __init__(self) -> None:
-        self._lock, self.is_contended = threading.RLock(), threading.Event()
-
-    def __enter__(self) -> None:
-        """Take it, after another thread if one has it."""
-        if not self._lock.acquire(blocking=False):
-            self.is_contended.set()
-            self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        """Give it back."""
-        self._lock.release()
 
 
 def test_locked_transition_waits_for_another(clock: FakeClock) -> None:

@@ -7,17 +7,7 @@ from pool_exporter.metrics.unit_use import OTHER, UNITS_MAX
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.unit_uses import UnitUses, add_open, summed
 from pool_exporter.units import NO_UNIT, Resolved, Unit
-
-
-class Request:
-    """A request whose route becomes known."""
-
-    def __init__(self) -> None:
-        self.route = ""
-
-    def __call__(self) -> Resolved:
-        """Return the route so far."""
-        return Resolved(self.route or "GET (no route)", None, bool(self.route))
+from tests.fakes import FakeRequest
 
 
 def full() -> UnitUses:
@@ -59,7 +49,7 @@ def test_unit_without_a_name_is_none() -> None:
 
 def test_route_that_is_known_in_time_counts_at_once() -> None:
     """A unit that goes on is counted as soon as its route is known."""
-    request, uses = Request(), UnitUses()
+    request, uses = FakeRequest(), UnitUses()
     request.route = "GET /orders"
     uses.add(Unit(origin=request), 5)
 
@@ -68,7 +58,7 @@ def test_route_that_is_known_in_time_counts_at_once() -> None:
 
 def test_route_that_is_known_later_counts_at_the_end() -> None:
     """A use before routing counts for the route, once, when the unit ends."""
-    request, uses = Request(), UnitUses()
+    request, uses = FakeRequest(), UnitUses()
     unit = Unit(origin=request)
     uses.add(unit, 5)
     before = dict(uses.ns_by_name)
@@ -81,7 +71,7 @@ def test_route_that_is_known_later_counts_at_the_end() -> None:
 
 def test_table_keeps_no_unit() -> None:
     """Neither a unit that has ended nor one whose name is not known yet is kept alive by the table."""
-    uses, first, second = UnitUses(), Unit("a"), Unit(origin=Request())
+    uses, first, second = UnitUses(), Unit("a"), Unit(origin=FakeRequest())
     uses.add(first, 1)
     uses.add(second, 1)
     found = ref(first), ref(second)
@@ -128,7 +118,7 @@ def test_table_is_no_part_of_a_circle() -> None:
     gc.disable()
     try:
         uses = UnitUses()
-        unit = Unit(origin=Request())
+        unit = Unit(origin=FakeRequest())
         uses.add(unit, 1)
         found = ref(unit)
         del uses, unit

@@ -10,17 +10,7 @@ import pytest
 from pool_exporter.hook_errors import errors
 from pool_exporter.units import NO_UNIT, Resolved, Unit, current_unit, label, leave
 from pool_exporter.units.unit_of_work import KEPT_MAX
-
-
-class Request:
-    """A request with a route that becomes known later."""
-
-    def __init__(self) -> None:
-        self.route = ""
-
-    def __call__(self) -> Resolved:
-        """Return the route so far."""
-        return Resolved(self.route or "GET (no route)", Request.__call__.__code__, bool(self.route))
+from tests.fakes import FakeRequest
 
 
 class Uses:
@@ -61,7 +51,7 @@ def test_name_given_is_final() -> None:
 
 def test_name_is_resolved_late() -> None:
     """A request's name changes until its route is known, and then no more."""
-    request = Request()
+    request = FakeRequest()
     unit = Unit(origin=request)
     before = unit.name, unit.settled_name()
     request.route = "GET /orders"
@@ -74,7 +64,7 @@ def test_name_is_resolved_late() -> None:
 
 def test_end_keeps_the_name_that_there_is() -> None:
     """A request without a route keeps the name that says so, and its code."""
-    unit = Unit(origin=Request())
+    unit = Unit(origin=FakeRequest())
     unit.end()
 
     assert ("GET (no route)", True) == (unit.final_name, unit.is_done)
@@ -83,7 +73,7 @@ def test_end_keeps_the_name_that_there_is() -> None:
 
 def test_end_frees_the_request() -> None:
     """Nothing of the application is alive for a unit that has ended."""
-    request = Request()
+    request = FakeRequest()
     weak, unit = ref(request), Unit(origin=request)
     del request
     is_alive_before = weak() is not None
@@ -94,7 +84,7 @@ def test_end_frees_the_request() -> None:
 
 def test_uses_before_the_name_are_added_at_the_end() -> None:
     """A use that ended before the route was known counts for the name that was found, once."""
-    request, uses = Request(), Uses()
+    request, uses = FakeRequest(), Uses()
     unit = Unit(origin=request)
     unit.keep(uses, 5)
     request.route = "GET /orders"
@@ -107,7 +97,7 @@ def test_uses_before_the_name_are_added_at_the_end() -> None:
 def test_many_uses_without_a_route_settle_the_name() -> None:
     """A connection that stays open without a route is shown before its end, and what it keeps does not grow."""
     uses = Uses()
-    unit = Unit(origin=Request())
+    unit = Unit(origin=FakeRequest())
     for _ in range(KEPT_MAX - 1):
         unit.keep(uses, 5)
     before = unit.settled_name()

@@ -1,6 +1,5 @@
 """What holds a connection is judged by its unit, its owner and what that does, each of which may be for another use."""
 
-from dataclasses import dataclass, field
 from types import CodeType
 from typing import cast
 
@@ -9,11 +8,11 @@ import pytest
 from pool_exporter.diagnosis.activity import EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.diagnosis.survey.used_connections import HolderRules
 from pool_exporter.diagnosis.survey.scene import Doing, Scene, is_past
-from pool_exporter.diagnosis.locate import Standing
 from pool_exporter.state.connection import Connection, Place
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Unit
+from tests.fakes import FakeScene
 
 CODE: CodeType = compile("take()", "/srv/orders/api.py", "exec")
 OTHER_CODE: CodeType = compile("serve()", "/srv/orders/app.py", "exec")
@@ -35,49 +34,6 @@ class Thread:
     def is_alive(self) -> bool:
         """Return that it lives."""
         return True
-
-
-@dataclass
-class FakeScene:
-    """A scene in which the test says what each owner and unit does."""
-
-    doing: Doing = field(default_factory=Doing)
-    waiter: Waiter | None = None
-    is_unit_waiting: bool = False
-    is_young: bool = True
-    of_unit: Doing | None = None
-    frames: Place = ()
-
-    @property
-    def stacks(self) -> "FakeScene":
-        """The stacks of this scene."""
-        return self
-
-    def of(self, _: object, *, with_awaited: bool) -> Standing:
-        """Return the frames of the owner's thread."""
-        assert not with_awaited
-        return Standing(self.doing.activity, frames=self.frames)
-
-    def doing_of(self, _: object, *, with_awaited: bool) -> Doing:
-        """Return what the owner does."""
-        assert with_awaited
-        return self.doing
-
-    def doing_of_unit(self, _: Unit) -> Doing | None:
-        """Return what the unit does."""
-        return self.of_unit
-
-    def waiter_of(self, _: object) -> Waiter | None:
-        """Return the waiter that the owner is."""
-        return self.waiter
-
-    def is_waiting(self, _: Unit) -> bool:
-        """Return whether a waiter runs for the unit."""
-        return self.is_unit_waiting
-
-    def is_youngest(self, _: Connection, __: object) -> bool:
-        """Return whether the owner has no younger connection."""
-        return self.is_young
 
 
 def judged(

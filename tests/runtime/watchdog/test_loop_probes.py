@@ -10,54 +10,22 @@ import pytest
 
 from pool_exporter.diagnosis.survey.circumstances import LoopReadings
 from pool_exporter.runtime.watchdog.loop_probes import LoopProbes
+from tests.fakes import FakeClock, FakeLoop
 
 APART = 1.0
 
 
-class FakeLoop:
-    """A loop that runs what was posted when the test says so."""
-
-    def __init__(self) -> None:
-        self.posted: list[Callable[[], object]] = []
-        self.is_closed = False
-
-    def is_running(self) -> bool:
-        """Return that it runs."""
-        return True
-
-    def call_soon_threadsafe(self, callback: Callable[[], object]) -> None:
-        """Keep the callback."""
-        if self.is_closed:
-            raise RuntimeError("Event loop is closed")
-        self.posted.append(callback)
-
-    def run(self) -> None:
-        """Run what was posted."""
-        while self.posted:
-            self.posted.pop()()
-
-
-class Clock:
-    """A clock in seconds that the test sets."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-
 def probed(*delays: float, last: float | None = None) -> LoopReadings:
     """Return the readings after a loop was late by *delays*, and at the end has not answered for *last* seconds."""
-    clock, fake = Clock(), FakeLoop()
-    probes, loop = LoopProbes(clock), cast("asyncio.AbstractEventLoop", fake)
+    clock, fake = FakeClock(), FakeLoop()
+    probes, loop = LoopProbes(clock.seconds), cast("asyncio.AbstractEventLoop", fake)
     for delay in delays:
         probes.post([loop])
-        clock.now += delay
+        clock.advance(delay)
         fake.run()
     if last is not None:
         probes.post([loop])
-        clock.now += last
+        clock.advance(last)
     else:
         probes.post([loop])
         fake.run()
@@ -77,10 +45,10 @@ def test_unanswered() -> None:
 
 def test_loop_that_has_just_answered_was_late() -> None:
     """The last no-op counts as soon as it has run: a look often comes when a block ends, as both are timed alike."""
-    clock, fake = Clock(), FakeLoop()
-    probes = LoopProbes(clock)
+    clock, fake = FakeClock(), FakeLoop()
+    probes = LoopProbes(clock.seconds)
     probes.post([cast("asyncio.AbstractEventLoop", fake)])
-    clock.now += 0.5
+    clock.advance(0.5)
     fake.run()
 
     assert LoopReadings(False, 1.0, 0.5) == probes.readings(APART)
@@ -88,8 +56,8 @@ def test_loop_that_has_just_answered_was_late() -> None:
 
 def test_where_a_late_loop_was() -> None:
     """Where its thread is, is read while it is behind, once for each no-op; a report that comes later has it."""
-    clock, fake, places = Clock(), FakeLoop(), iter(["app.py:1", "app.py:2"])
-    probes, loop = LoopProbes(clock), cast("asyncio.AbstractEventLoop", fake)
+    clock, fake, places = FakeClock(), FakeLoop(), iter(["app.py:1", "app.py:2"])
+    probes, loop = LoopProbes(clock.seconds), cast("asyncio.AbstractEventLoop", fake)
 
     def frames() -> tuple[str, ...]:
         return (next(places),)
@@ -97,7 +65,7 @@ def test_where_a_late_loop_was() -> None:
     seen = []
     for delay in (0.04, 0.01, 0.3):
         probes.post([loop], frames)
-        clock.now += delay
+        clock.advance(delay)
         seen.append(probes.readings(APART).seen)
     probes.post([loop], frames)
     fake.run()
@@ -128,7 +96,7 @@ def test_late_for_a_part_of_the_time() -> None:
 def test_one_no_op_is_under_way() -> None:
     """Nothing is posted while the last no-op has not run: a blocked loop gets no heap of them."""
     fake = FakeLoop()
-    probes = LoopProbes(Clock())
+    probes = LoopProbes(FakeClock().seconds)
     for _ in range(10):
         probes.post([cast("asyncio.AbstractEventLoop", fake)])
 
@@ -137,22 +105,22 @@ def test_one_no_op_is_under_way() -> None:
 
 def test_closed_loop() -> None:
     """A loop that was closed is not late, and nothing is raised."""
-    clock, fake = Clock(), FakeLoop()
-    probes = LoopProbes(clock)
+    clock, fake = FakeClock(), FakeLoop()
+    probes = LoopProbes(clock.seconds)
     fake.is_closed = True
     probes.post([cast("asyncio.AbstractEventLoop", fake)])
-    clock.now += 10
+    clock.advance(10)
 
     assert LoopReadings() == probes.readings(APART)
 
 
 def test_the_worst_loop_counts() -> None:
     """Of several loops, one that does not answer is enough."""
-    clock, prompt, blocked = Clock(), FakeLoop(), FakeLoop()
-    probes = LoopProbes(clock)
+    clock, prompt, blocked = FakeClock(), FakeLoop(), FakeLoop()
+    probes = LoopProbes(clock.seconds)
     probes.post([cast("asyncio.AbstractEventLoop", each) for each in (prompt, blocked)])
     prompt.run()
-    clock.now += APART
+    clock.advance(APART)
 
     assert probes.readings(APART).is_unanswered
 
@@ -160,7 +128,7 @@ def test_the_worst_loop_counts() -> None:
 def test_loops_are_held_weakly() -> None:
     """A loop that was probed is freed when its application drops it."""
     fake = FakeLoop()
-    probes, reference = LoopProbes(Clock()), ref(fake)
+    probes, reference = LoopProbes(FakeClock().seconds), ref(fake)
     probes.post([cast("asyncio.AbstractEventLoop", fake)])
     del fake
     gc.collect()

@@ -8,6 +8,7 @@ from sqlalchemy.exc import OperationalError
 from pool_exporter.diagnosis.survey.circumstances import ServerFailures
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.watchdog.server_failures import TEXT_MAX, FailuresByServer, first_line, is_full
+from tests.fakes import SECOND, FakeClock
 
 ORDERS = PoolIdentity("orders", "postgresql", "shop", "db", "5432")
 AUDIT = replace(ORDERS, name="audit", namespace="audit")
@@ -16,25 +17,14 @@ REFUSED = ConnectionRefusedError("connection refused")
 TOO_MANY = Exception("FATAL:  sorry, too many clients already")
 
 
-class Clock:
-    """A clock in seconds that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-
 @pytest.fixture(name="clock")
-def _clock() -> Clock:
-    return Clock()
+def _clock() -> FakeClock:
+    return FakeClock(1000 * SECOND)
 
 
 @pytest.fixture(name="failures")
-def _failures(clock: Clock) -> FailuresByServer:
-    return FailuresByServer(clock)
+def _failures(clock: FakeClock) -> FailuresByServer:
+    return FailuresByServer(clock.seconds)
 
 
 def test_the_third_failure_gives_a_report(failures: FailuresByServer) -> None:
@@ -56,16 +46,16 @@ def test_success_ends_the_row(failures: FailuresByServer) -> None:
     assert 1 == failures.of(ORDERS).failed
 
 
-def test_old_failures_are_forgotten(failures: FailuresByServer, clock: Clock) -> None:
+def test_old_failures_are_forgotten(failures: FailuresByServer, clock: FakeClock) -> None:
     """A minute after the last one, nothing is known of the server."""
     for _ in range(3):
         failures.failed(ORDERS, REFUSED)
-    clock.now += 60.1
+    clock.advance(60.1)
 
     assert ServerFailures() == failures.of(ORDERS)
 
 
-def test_one_failure_of_many_pools(failures: FailuresByServer, clock: Clock) -> None:
+def test_one_failure_of_many_pools(failures: FailuresByServer, clock: FakeClock) -> None:
     """At a full server, one failure is enough when five pools were made for it within a minute."""
     for number in range(4):
         failures.pool_made(replace(ORDERS, name=f"orders#{number}"))
@@ -76,7 +66,7 @@ def test_one_failure_of_many_pools(failures: FailuresByServer, clock: Clock) -> 
     assert not failures.failed(ORDERS, REFUSED)
     failures.opened(ORDERS)
     assert failures.failed(ORDERS, TOO_MANY)
-    clock.now += 60.1
+    clock.advance(60.1)
     assert 0 == failures.of(ORDERS).pools_made
 
 

@@ -12,6 +12,7 @@ from pool_exporter.runtime.watchdog import watchdog as module
 from pool_exporter.runtime.watchdog.real_threads import start_thread
 from pool_exporter.runtime.watchdog.watchdog import Watchdog
 from pool_exporter.state.report_hooks import Leak
+from tests.fakes import HeldLock
 from tests.fixtures.deadlines import until
 
 
@@ -58,27 +59,10 @@ def test_leak_that_comes_with_the_last_look(monkeypatch: pytest.MonkeyPatch) -> 
     assert [True, True, False, False] == found
 
 
-class Gate:
-    """The lock at which the thread parks, and how it was asked for."""
-
-    def __init__(self) -> None:
-        self._lock, self.calls = threading.Lock(), list[tuple[object, ...]]()
-        self._lock.acquire()
-
-    def acquire(self, *arguments: object) -> None:
-        """Wait for the lock."""
-        self.calls.append(arguments)
-        self._lock.acquire()
-
-    def release(self) -> None:
-        """Let the thread go on."""
-        self._lock.release()
-
-
 def test_parked_thread_waits_without_a_limit() -> None:
     """At rest nothing wakes the thread: it waits for one lock, and for as long as it takes."""
     watchdog, pool = Watchdog(), Pool()
-    watchdog._gate = gate = Gate()  # type: ignore[assignment]  # a stand-in for the lock
+    watchdog._gate = gate = HeldLock()  # type: ignore[assignment]  # a stand-in for the lock
     watchdog.wake(pool)
     until([()], lambda: gate.calls)
 
