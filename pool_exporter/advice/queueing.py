@@ -5,9 +5,8 @@ the factor of Allen and Cunneen (A. O. Allen, Probability, Statistics and Queuei
 makes a wait too long rather than too short where use times have a heavy tail, so a size computed with it is on the safe
 side. Nothing here may know a pool, a metric or a clock.
 
-Symbols: a is the offered load in Erlangs, arrivals a second times the mean use in seconds; c the number of
-connections; S the mean use in seconds; C2 the squared coefficient of variation of the use times, 0 for constant ones
-and 1 for exponential ones.
+Symbols: c is the number of connections. S is the mean use in seconds. a is the offered load in Erlangs: arrivals a
+second times S. C2 is the squared coefficient of variation of the use times, 0 for constant and 1 for exponential ones.
 """
 
 import math

@@ -71,7 +71,7 @@ def patched_connect(connect_of: Method, patch: Patch) -> Method:
     return connect
 
 
-def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # each function more is a call at each checkout
+def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # a further call costs time at each checkout
     def connect(self: Pool) -> Proxied:  # noqa: C901, PLR0912  # same reason as above: speed
         try:
             binding = self._pool_exporter  # type: ignore[attr-defined]  # set by `PatchSet.open()`

@@ -3,8 +3,8 @@
 Pure functions; the time is an argument. The rules:
 
 - A backend is *shared* if two connections of pools have it, in one process or in two, and at least one of the processes
-  found its connection open instead of opening it: after a fork without `dispose()`, or by a creator that returns one
-  connection again. Two connections that were both opened are never the same: where a name leads to several servers,
+  found its connection open instead of opening it. That is so after a fork without `dispose()`, and if a creator returns
+  one connection again. Two connections that were both opened are never the same: where a name leads to several servers,
   each of those may have a backend with that pid.
 - A connection is *idle in a transaction* if it is idle in its pool, and its backend is in a transaction that was open
   already at an earlier moment at which the connection was idle. So a transaction of a use that has just begun or ended

@@ -1,9 +1,11 @@
 """The slots of one pool: which value is where, and the protocol by which one process writes and others read them.
 
-A slot is one signed 64-bit integer. `TABLE` declares every value that a pool keeps, in the order of the slots. To add a
-counter, add one row here, its metric in `metrics.pool_metrics`, and its store in `pool_state`: the schema of worker
-files, decoding, aggregation and every output follow. Rows may be inserted anywhere, because readers of another version
-find a value by its key. A key must never change, and a value that a reader needs must not be kept anywhere else.
+A slot is one signed 64-bit integer. `TABLE` declares every value that a pool keeps, in the order of the slots. Rules:
+
+- A new counter is one row here, its metric in `metrics.pool_metrics` and its store in `pool_state`: the rest follows.
+- A row may be inserted anywhere, because readers of another version find a value by its key.
+- A key must never change.
+- A value that a reader needs must not be kept anywhere else.
 
 What can be derived has no slot of its own:
 
@@ -29,9 +31,9 @@ The protocol
 One process writes, any number of processes read, and no lock is taken between them. This is the protocol for slots;
 that of the file around them is in `workers.file_format`.
 
-- *Within the process* the GIL makes each step of a transition of `pool_state` indivisible: between its first and its
-  last store there is no call and no loop, at which CPython may hand the GIL to another thread, and nothing is allocated
-  that may start the garbage collector. Free-threaded builds and CPython 3.10 take a lock instead (`locked_pool_state`).
+- *Within the process* the GIL makes each step of a transition of `pool_state` indivisible. Between its first and its
+  last store there is no call and no loop, at which CPython may hand the GIL to another thread. Nothing is allocated in
+  between that may start the garbage collector. Free-threaded builds and CPython 3.10 take a lock (`locked_pool_state`).
   Only the windows of the peaks are written in a loop: two threads may do so at once, and a peak is then that of either.
 - *A store* into the mapped file assigns to an item of `memoryview.cast("q")`, which CPython copies as one 8-byte value.
   Slots are aligned to 8 bytes, and x86-64 and arm64 make aligned 64-bit loads and stores indivisible: a reader sees the

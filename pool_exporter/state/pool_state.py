@@ -1,13 +1,13 @@
 """The state machine of one pool: its counters, and the state of each of its connections.
 
-Rule 1: while a pool is instrumented, only this module, its base (pool_slots.py) and its subclass
-(locked_pool_state.py) change its slots, but for the details of a connection (checkout_details.py). Before that, its
-storage may fill them with the counters of an ended pool. Rule 2: nothing here knows SQLAlchemy. Rule 3: no IO, no lock,
-no clock but the one passed in. Rule 4: a transition is one step or several, after each of which slots and connections
-are consistent. Between the first and the last store of a step there is no call and no loop, where CPython may switch
-threads, and no new container, which may start the garbage collector and with it another transition. `acquire_failed`
-counts the failure and then ends the acquire; `detached` and `closed` end the use, change the state, and then clear the
-connection's slot; `replaced` and `_start_peak_window` are loops, of which each pass is a step.
+1. Of an instrumented pool, only this module, pool_slots.py, locked_pool_state.py and checkout_details.py change slots.
+2. Nothing here knows SQLAlchemy, IO, a lock, or a clock but the one that is passed in.
+3. A transition is one step or several. After each step, slots and connections are consistent.
+4. Between the first and the last store of a step there is no call and no loop, where CPython may switch threads, and no
+   new container, which may start the garbage collector and with it another transition.
+
+Several steps have: `acquire_failed`, which counts the failure and then ends the acquire; `detached` and `closed`, which
+end the use, change the state, and then clear the slot; and the loops in `replaced` and `_start_peak_window`.
 
 What is relied on. Of the GIL: a step that keeps rule 4 is indivisible for all other threads. Where there is no GIL, and
 in CPython 3.10, which switches at any jump, locked_pool_state.py takes a lock. Of the machine: a slot is 8 bytes at an
@@ -94,7 +94,7 @@ class PoolState(PoolSlots):
             slots[layout.NESTED] += 1
         return token
 
-    def acquired(  # noqa: C901, PLR0912  # each function more costs at each checkout
+    def acquired(  # noqa: C901, PLR0912  # a further call costs time at each checkout
         self, token: Token, connection: Connection, checkout: Reference, caller: Caller = NO_CALLER, since: int = -1
     ) -> int:
         """End the acquire of *token* with *connection*, and begin its use; return the wait in nanoseconds."""
@@ -199,7 +199,7 @@ class PoolState(PoolSlots):
             connection.is_lost = True
         self.returned(connection, checkout)
 
-    def returned(  # noqa: C901  # each function more costs at each checkout
+    def returned(  # noqa: C901  # a further call costs time at each return
         self, connection: Connection, checkout: Reference
     ) -> None:
         """End the connection's use, if it is the one of *checkout*: another thread may have begun the next one."""

@@ -1,8 +1,10 @@
 """Decides which requests may see holders: places in the code, units of work, owners and what they do.
 
-A request may see them where only an operator can send it: through a listener of this package that is bound to a
-loopback address or a unix socket, with a password or a client certificate that was verified, or where the application
-or the operator has allowed it. The default is no.
+The default is no. A request may see them where only an operator can send it:
+
+- through a listening socket of this package that is bound to a loopback address or is a unix socket;
+- with a password or a client certificate that was verified;
+- where the application or the operator has allowed it.
 
 The address of the client has no part in the decision: that of a proxy on this machine is a loopback address, too. No
 header grants access; a `Host` that is not this machine, or a header of a proxy, takes it away. A page of another site

@@ -14,7 +14,7 @@ size never changes after creation:
   lets a reader of another release find the values that it knows.
 - A *pool entry* has a head (length of the JSON, state of the pool), the pool's identity and configuration as JSON, and
   the pool's slots. What is between the schema and the first entry, and behind the slots of each, unit_table.py has.
-- The *holders*, in the first file of a process only, say which code holds the connections: holders/ has them.
+- The *holders*, in the first file of a process only, say which code holds the connections: reports/ has them.
 
 What the writer does, and when:
 
@@ -24,10 +24,10 @@ What the writer does, and when:
 3. After that it stores single slots only, each with one aligned 8-byte store: the six changing values of the header,
    the state of an entry, and the entry's slots. It takes no lock for that. Only step 4 writes more: `process_uuid`, in
    two stores. Texts, units and holders are written in other ways, which their modules describe.
-4. A process that goes on without a file (it is no worker any more, or all pools of the file have ended) marks the file
-   and its entries as CLOSED, sets `process_uuid` to 0 and unmaps it: then it is no process's first, and counts no end.
-   If it has open connections of known server pid, it unmaps the file only when it makes another one: as long as the
-   file is locked, a probe knows that these connections have an owner.
+4. A process goes on without a file when it is no worker any more, or when all pools of the file have ended. It marks
+   the file and its entries as CLOSED, sets `process_uuid` to 0 and unmaps the file, which then counts no end. If it has
+   open connections of known server pid, it unmaps the file only when it makes another one: while the file is locked, a
+   probe knows that these connections have an owner.
 5. The kernel drops the lock when the last process that maps the file is gone. The lock alone says that the writer is
    alive; process ids say nothing across namespaces.
 
@@ -89,8 +89,8 @@ ENTRY_HEAD: Final = struct.Struct("<qq")
 
 ENTRIES, STATE, HEARTBEAT, HOOK_ERRORS, DROPPED, TRANSPORT_ERRORS = range(8, 14)
 """Indexes (in units of 8 bytes) of the header's values that change: the number of pool entries, the state of the
-process, the monotonic time of its last heartbeat in nanoseconds, its hook errors, the pools for which there was no
-space, and the failures of the directory. The last three are written into the first file of a process only."""
+process, the monotonic time of its last heartbeat in nanoseconds, and three that only the first file of a process has:
+its hook errors, the pools for which there was no space, and the failures of the directory."""
 
 PROCESS_UUID: Final = 22
 """Index of `process_uuid`, which has two slots; the last change to a file that its process leaves sets them to 0."""

@@ -3,6 +3,7 @@
 import _thread
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -97,12 +98,12 @@ def test_beat_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [None] == beats
 
 
-def test_stop_takes_no_lock_of_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The garbage collector may stop it anywhere in the thread, also where that waits, without an end to the thread."""
-    monkeypatch.setattr(threading, "Event", None)
-    monkeypatch.setattr(threading, "Condition", None)
+def test_nothing_but_bare_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The garbage collector may stop it while its thread waits: an Event would wait for the lock that its waiter holds."""
+    names = ("Lock", "current_thread", "get_ident")
+    monkeypatch.setattr(heartbeat, "threading", SimpleNamespace(**{name: vars(threading)[name] for name in names}))
     running = started(lambda: running.stop(wait=False))
-    running.stop()
-    running.stop()
+    is_over = running._running.acquire(timeout=60)
+    running.stop(wait=False)
 
-    assert running._running.acquire(timeout=60)
+    assert is_over

@@ -1,7 +1,7 @@
 """A lock for which a caller of `connect()` waits for a few milliseconds at most, and seldom.
 
-Each lock is held for microseconds, but for two cases: the garbage collector may run a finalizer of the application in
-the thread that holds it, and that finalizer may wait for the thread that wants it; or a file is created under it on a
+Each lock is held for microseconds, but for two cases. The garbage collector may run a finalizer of the application in
+the thread that holds it, and that finalizer may wait for the thread that wants it. Or a file is created under it on a
 volume that hangs. What a hook cannot do without the lock is left to its next call or to the heartbeat. Nothing here may
 know what a lock guards.
 """

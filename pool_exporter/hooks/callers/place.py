@@ -111,9 +111,9 @@ class PlaceRecorder:
         if self._mode == "armed" and self.is_on and time.monotonic() > self._armed_until:
             self.is_on = False
 
-    def place(self) -> Place:  # each function more is a call at each checkout
+    def place(self) -> Place:  # a further call costs time at each checkout
         """Return the place of a checkout; called by `current_caller`, which the replacement of `connect()` calls."""
-        # Written out in full: each call of a function more costs a twentieth of what all this costs.
+        # Written out in full: a call of a further function would cost a twentieth of the whole.
         frame: FrameType | None  # Declared apart, so that the type checker sees that the first one is a frame.
         frame = sys._getframe(_CALLER_DEPTH)
         try:
