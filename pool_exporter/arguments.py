@@ -92,7 +92,7 @@ def one_of(*words: str) -> Convert:
 
 
 def http_url(text: str) -> str:
-    """Return the URL of an OpenTelemetry collector, as `convert` does."""
+    """Return *text*, the URL of an OpenTelemetry collector, if it is one of HTTP; a `Convert`."""
     try:
         if urlsplit(text).scheme in ("http", "https"):
             return text

@@ -102,7 +102,7 @@ def test_it_is_found_by_its_entry_point() -> None:
 
 
 def test_it_is_for_every_supported_sqlalchemy() -> None:
-    """The extra and `instrumentation_dependencies()` name the same versions of SQLAlchemy, and the installed one is among them."""
+    """Extra and `instrumentation_dependencies()` name the same versions of SQLAlchemy, with the installed one."""
     extras = [Requirement(line) for line in requires("pool-exporter") or () if "extra" in line]
     (extra,) = (found for found in extras if found.marker and found.marker.evaluate({"extra": "instruments"}))
     (own,) = map(Requirement, PoolInstrumentor().instrumentation_dependencies())

@@ -39,7 +39,7 @@ class Heartbeat:
         _thread.start_new_thread(self._run, ())
 
     def stop(self, *, wait: bool = True) -> None:
-        """End the thread, and *wait* until it has ended, STOP_SECONDS at most; in the thread itself, after this beat."""
+        """End the thread, and *wait* for that, STOP_SECONDS at most. The thread itself ends after the present beat."""
         with suppress(RuntimeError):  # It was stopped before.
             self._needed.release()
         if wait and threading.get_ident() != self._identifier and self._running.acquire(timeout=STOP_SECONDS):

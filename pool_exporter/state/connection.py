@@ -26,7 +26,7 @@ Reference: TypeAlias = Callable[[], Referent] | None
 
 
 Frame: TypeAlias = tuple[CodeType, int]
-"""Where a function stands: its code and the offset of the current instruction. It keeps no frame alive."""
+"""A function and how far it is: its code and the offset of its current instruction. It keeps no frame alive."""
 
 Place: TypeAlias = tuple[Frame, ...]
 """The first frames of the application above a checkout, innermost first; () where they are unknown."""

@@ -32,9 +32,9 @@ from pool_exporter.errors import CorruptFile
 from pool_exporter.workers.dead_worker_totals import OTHER_POOL, POOLS_MAX, Totals, load, save, totals_file_id
 from pool_exporter.workers.file_format import CLOSED
 from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, is_locked, opened, scan, try_lock
-from pool_exporter.workers.reports.crashed import keep_crashed
 from pool_exporter.workers.last_shown import read_last_shown
 from pool_exporter.workers.process_info import is_running
+from pool_exporter.workers.reports.crashed import keep_crashed
 from pool_exporter.workers.volume import keep_reserve
 
 LEADER: Final = ".leader"

@@ -21,9 +21,9 @@ from pool_exporter.state.layout import Slots
 from pool_exporter.workers.compaction import compact_if_due, make_space
 from pool_exporter.workers.dead_worker_totals import compacted_names
 from pool_exporter.workers.file_format import CLOSED, OPEN
-from pool_exporter.workers.reports.written import SeenPool, text_of
 from pool_exporter.workers.mapped_file import MappedFile
 from pool_exporter.workers.process_info import this_process
+from pool_exporter.workers.reports.written import SeenPool, text_of
 from pool_exporter.workers.unit_table import UnitRows
 from pool_exporter.workers.volume import FULL, keep_reserve
 

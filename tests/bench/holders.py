@@ -90,7 +90,7 @@ class _Held:
         """
         pool: QueuePool = self.engine.pool
         for _ in range(_TRIES):
-            self.monitor._reports.restart_after_fork()
+            self.monitor._examiner.restart_after_fork()
             pool._timeout = CALLER_TIMEOUT_SECONDS
             took = self.time_out(clock)
             pool._timeout = _WAITER_TIMEOUT_SECONDS

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.diagnosis_text import NOTE_PLACES_MAX, diagnosis, note
-from tests.diagnosis.test_report import BUSY, FULL, LOST, PLACE
+from tests.diagnosis.test_diagnosis_text import BUSY, FULL, LOST, PLACE
 
 
 def test_note() -> None:

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from pool_exporter.diagnosis.texts.cures import CURES
-from pool_exporter.diagnosis.texts.pool_report import pool_report, sentences
 from pool_exporter.diagnosis.texts.diagnosis_text import diagnosis
+from pool_exporter.diagnosis.texts.pool_report import pool_report, sentences
 from pool_exporter.metrics.identity import PoolIdentity
-from tests.diagnosis.test_report import FULL
+from tests.diagnosis.test_diagnosis_text import FULL
 
 POOL = PoolIdentity("orders")
 

@@ -1,7 +1,7 @@
 """Faults of the other instrumentation's pool metric, reproduced, and what this package reports instead.
 
-These tests are about the numbers. Which pools are reported is in test_instrumentor.py, and what a forked child reports in
-test_meter_provider_bridge.py.
+These tests are about the numbers. Which pools are reported is in test_instrumentor.py, and what a forked child reports
+is in test_meter_provider_bridge.py.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from weakref import ref
 
@@ -31,7 +31,7 @@ import pool_exporter
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import CLOSE_REASONS
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.otel import meter_provider_bridge
 from pool_exporter.runtime import instrumentation
 from pool_exporter.runtime.all_pools import started

@@ -99,7 +99,7 @@ def test_beat_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_but_bare_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The garbage collector may stop it while its thread waits: an Event would wait for the lock that its waiter holds."""
+    """The garbage collector may stop it while its thread waits: an Event would need the lock that the waiter holds."""
     names = ("Lock", "current_thread", "get_ident")
     monkeypatch.setattr(heartbeat, "threading", SimpleNamespace(**{name: vars(threading)[name] for name in names}))
     running = started(lambda: running.stop(wait=False))

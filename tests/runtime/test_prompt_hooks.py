@@ -10,13 +10,12 @@ import gc
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import TimeoutError
+from sqlalchemy import Engine, create_engine, exc
 from sqlalchemy.pool import Pool, QueuePool
 
 from pool_exporter import instrument, instrument_all
@@ -29,6 +28,7 @@ from pool_exporter.runtime.files import process_file
 from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.registry import Registry, registry
 from pool_exporter.runtime.storage import Storage
+from pool_exporter.runtime.watchdog.real_threads import RealLock
 from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import ENTRIES_MAX
@@ -310,6 +310,14 @@ def test_heartbeat_that_never_gets_to_run(tmp_path: Path, monkeypatch: pytest.Mo
     assert (1, 2, None) == (counted, len(started), made._heartbeat)  # The other thread was to create the file.
 
 
+@contextmanager
+def entered(lock: RealLock) -> Iterator[None]:
+    """Hold the lock inside."""
+    lock.acquire()
+    yield
+    lock.release()
+
+
 def busy_engine() -> Engine:
     """Return an engine of which the second caller times out."""
     return Database().engine(QueuePool, pool_size=1, max_overflow=0, pool_timeout=0.01)
@@ -317,10 +325,10 @@ def busy_engine() -> Engine:
 
 def test_caller_times_out_while_a_report_is_being_made() -> None:
     """Each caller gets SQLAlchemy's error, and no report, while another thread holds the lock of the reports."""
-    engine, lock = busy_engine(), Held(watchdog.lock)
+    engine, lock = busy_engine(), Held(entered(watchdog.lock))
     with instrument(engine) as monitor, engine.connect():
         for _ in range(3):
-            with pytest.raises(TimeoutError, match="QueuePool limit"):
+            with pytest.raises(exc.TimeoutError, match="QueuePool limit"):
                 engine.connect()
         found = monitor.diagnoses, measured(monitor).snapshot().timeouts
         lock.release()
@@ -335,7 +343,7 @@ def test_one_caller_waits_for_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "lock", lock)
     with instrument(engine), engine.connect():
         for _ in range(3):
-            with pytest.raises(TimeoutError):
+            with pytest.raises(exc.TimeoutError):
                 engine.connect()
 
     assert [BOUND, 0.0, 0.0] == [each for each in lock.seconds if each >= 0]  # The watchdog's own thread has no bound.

@@ -17,6 +17,7 @@ from sqlalchemy import QueuePool, create_engine
 from pool_exporter import instrument_all
 from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.callers import bounded_lock
+from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.runtime.fork_detection import ForkSentinel
 from pool_exporter.runtime.storage import Storage
@@ -149,7 +150,7 @@ def test_degraded_process_is_in_the_directory(tmp_path: Path, monkeypatch: pytes
 
 
 def test_interrupt_while_the_heartbeat_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pool is not instrumented, the thread that was started ends without a beat, and the next pool starts another."""
+    """The pool is not instrumented, the thread ends without a beat, and the next pool starts another one."""
     threads = list[Callable[[], None]]()
 
     def start(run: Callable[[], None], _: tuple[()]) -> int:
@@ -168,8 +169,10 @@ def test_interrupt_while_the_heartbeat_starts(tmp_path: Path, monkeypatch: pytes
     threads[0]()
     found = [(registry._heartbeat, registry.monitors())]
     with registry.changing():
-        monitor = registry.add(pool, POOL[0])
-        registry.remove(monitor._hooks)
+        registry.add(pool, POOL[0])
+        hooks = hooks_of(pool)
+        assert isinstance(hooks, PoolHooks)
+        registry.remove(hooks)
 
     assert ([(None, [])], 2) == (found, len(threads))
 

@@ -6,7 +6,7 @@ from weakref import ref
 from pool_exporter.metrics.unit_use import OTHER, UNITS_MAX
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.unit_uses import UnitUses, add_open, summed
-from pool_exporter.units import NO_UNIT, Resolved, Unit
+from pool_exporter.units import NO_UNIT, Unit
 from tests.fakes import FakeRequest
 
 

@@ -15,8 +15,8 @@ from pool_exporter.workers.dead_worker_totals import TOTALS_FILE
 from pool_exporter.workers.file_format import CLOSED, ENTRIES, ENTRIES_MAX, FIRST_FILE_BYTES, OPEN
 from pool_exporter.workers.file_reader import scan
 from pool_exporter.workers.file_writer import WorkerFiles
-from pool_exporter.workers.reports.crashed import CRASHED_FILE
 from pool_exporter.workers.mapped_file import MappedFile
+from pool_exporter.workers.reports.crashed import CRASHED_FILE
 
 CONFIG = PoolConfig(15, 5, {"driver": "asyncpg"})
 

@@ -13,14 +13,14 @@ from pool_exporter.diagnosis.activity import EXECUTING, OWN_CODE, UNKNOWN
 from pool_exporter.diagnosis.driver_state import transaction_of
 from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.examination import Examination
-from pool_exporter.diagnosis.survey.circumstances import Circumstances, ExaminedPool
-from pool_exporter.diagnosis.survey.used_connections import LOST_SECONDS_MIN, Held, HolderRules, place_text
-from pool_exporter.diagnosis.survey.scene import Scene
-from pool_exporter.diagnosis.survey.tasks_of_loops import UnitTasks, is_limiter_blocked, loops_of
-from pool_exporter.diagnosis.survey.waits import Waits, waiter_values, waits_of
 from pool_exporter.diagnosis.frames import text_of
 from pool_exporter.diagnosis.idle_workers import is_idle_worker
 from pool_exporter.diagnosis.locate import Stacks
+from pool_exporter.diagnosis.survey.circumstances import Circumstances, ExaminedPool
+from pool_exporter.diagnosis.survey.scene import Scene
+from pool_exporter.diagnosis.survey.tasks_of_loops import UnitTasks, is_limiter_blocked, loops_of
+from pool_exporter.diagnosis.survey.used_connections import LOST_SECONDS_MIN, Held, HolderRules, place_text
+from pool_exporter.diagnosis.survey.waits import Waits, waiter_values, waits_of
 from pool_exporter.metrics.holders import Holder
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS
 from pool_exporter.state import layout

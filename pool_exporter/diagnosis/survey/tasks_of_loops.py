@@ -7,13 +7,13 @@ from asyncio import AbstractEventLoop
 from collections.abc import Iterable, Sequence
 
 from pool_exporter.diagnosis.awaited_tasks import AnyTask
-from pool_exporter.diagnosis.survey.scene import Scene
 from pool_exporter.diagnosis.idle_workers import (
     anyio_workers,
     loop_of_worker,
     stands_in_anyio_limiter,
     waits_for_work,
 )
+from pool_exporter.diagnosis.survey.scene import Scene
 from pool_exporter.diagnosis.unit_tasks import IS_SUPPORTED, tasks_by_unit, tasks_of
 from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Unit, current_unit

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, cast
 
 from pool_exporter.diagnosis.activity import ENDED, EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
+from pool_exporter.diagnosis.frames import Frames, is_application, text_of, text_of_code
 from pool_exporter.diagnosis.survey.scene import Doing, Scene, is_past
 from pool_exporter.diagnosis.survey.span_names import span_name_of
-from pool_exporter.diagnosis.frames import Frames, is_application, text_of, text_of_code
 from pool_exporter.hooks.checkout_owner import is_finished, name_of
 from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder
 from pool_exporter.state.connection import Connection

@@ -71,7 +71,7 @@ def check(  # noqa: PLR0913  # each is one thing that the engine does not say, a
 
 
 def _process_of(engine: Engine | None, pool: Pool, sessionmaker: SessionFactory | None) -> ProcessFacts:
-    """Return what surrounds the pool, as far as the process itself tells."""
+    """Return what surrounds the pool, as far as this process knows it."""
     return ProcessFacts(
         same_server=result_or_none(lambda: pools_of_same_server(pool)) or (),
         made_per_minute=result_or_none(lambda: made_within_a_minute(engine, pool)) or 0,

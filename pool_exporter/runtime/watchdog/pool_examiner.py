@@ -15,10 +15,10 @@ from typing_extensions import override
 
 from pool_exporter.diagnosis.evidence import look_seconds
 from pool_exporter.diagnosis.examination import Examination
+from pool_exporter.diagnosis.locate import Stacks
 from pool_exporter.diagnosis.survey.circumstances import Circumstances
 from pool_exporter.diagnosis.survey.examine import examine, loop_frames
 from pool_exporter.diagnosis.survey.tasks_of_loops import loops_of_callers
-from pool_exporter.diagnosis.locate import Stacks
 from pool_exporter.diagnosis.texts.diagnosis_text import diagnosis
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.hooks.callers.place import recorder

@@ -15,9 +15,9 @@ from pool_exporter.workers.dead_worker_totals import Totals, load
 from pool_exporter.workers.directory_snapshot import at_one_moment
 from pool_exporter.workers.file_format import OPEN, PoolEntry
 from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, scan
+from pool_exporter.workers.process_info import monotonic_of
 from pool_exporter.workers.reports.joined import names_of, pool_report
 from pool_exporter.workers.reports.reading import ReadPool
-from pool_exporter.workers.process_info import monotonic_of
 from pool_exporter.workers.worker_state import heartbeat_age_seconds, heartbeat_of, state_of
 
 _LEFT: Final = "left"

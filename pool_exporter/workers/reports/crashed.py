@@ -21,8 +21,8 @@ from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.metrics.report_json import as_json, from_json
 from pool_exporter.workers.file_reader import ReadFile, opened, read_again, size_of
-from pool_exporter.workers.reports.joined import process_report
 from pool_exporter.workers.process_info import monotonic_of
+from pool_exporter.workers.reports.joined import process_report
 from pool_exporter.workers.volume import replace_file_without_reserve
 from pool_exporter.workers.worker_state import heartbeat_of, state_of
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.workers.dead_worker_totals import compacted_names
 from pool_exporter.workers.file_reader import ReadFile, scan
+from pool_exporter.workers.process_info import WriterClocks
 from pool_exporter.workers.reports.crashed import read_crashed
 from pool_exporter.workers.reports.joined import process_report
-from pool_exporter.workers.process_info import WriterClocks
 from pool_exporter.workers.worker_state import heartbeat_of, state_of
 
 

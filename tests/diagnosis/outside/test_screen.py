@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from pool_exporter.diagnosis.outside.screen import PIDS_MAX, screen
-from pool_exporter.diagnosis.texts.pool_report import pool_report
 from pool_exporter.diagnosis.texts.diagnosis_text import diagnosis
+from pool_exporter.diagnosis.texts.pool_report import pool_report
 from pool_exporter.diagnosis.texts.wording import WIDTH
 from pool_exporter.diagnosis.verdict import VERDICTS
 from pool_exporter.metrics.holders import PoolReport, ProcessReport
 from pool_exporter.metrics.identity import PoolIdentity
-from tests.diagnosis.test_report import FULL
+from tests.diagnosis.test_diagnosis_text import FULL
 
 POOL = PoolIdentity("orders", service="shop")
 

@@ -5,9 +5,9 @@ import asyncio
 import anyio
 import pytest
 
+from pool_exporter.diagnosis.locate import Stacks
 from pool_exporter.diagnosis.survey.scene import Scene
 from pool_exporter.diagnosis.survey.tasks_of_loops import UnitTasks
-from pool_exporter.diagnosis.locate import Stacks
 from pool_exporter.units import Unit
 from tests.diagnosis.loops import names
 

@@ -9,10 +9,10 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from pool_exporter.diagnosis.survey.scene import Scene
-from pool_exporter.diagnosis.survey.tasks_of_loops import is_limiter_blocked
 from pool_exporter.diagnosis.idle_workers import anyio_workers, waits_for_work
 from pool_exporter.diagnosis.locate import Stacks
+from pool_exporter.diagnosis.survey.scene import Scene
+from pool_exporter.diagnosis.survey.tasks_of_loops import is_limiter_blocked
 from tests.diagnosis.loops import look_at
 from tests.fixtures.deadlines import eventually
 

@@ -6,8 +6,8 @@ from typing import cast
 import pytest
 
 from pool_exporter.diagnosis.activity import EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
-from pool_exporter.diagnosis.survey.used_connections import HolderRules
 from pool_exporter.diagnosis.survey.scene import Doing, Scene, is_past
+from pool_exporter.diagnosis.survey.used_connections import HolderRules
 from pool_exporter.state.connection import Connection, Place
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.waiters import Waiter

@@ -41,7 +41,7 @@ def overlay(path: Path) -> Iterator[Path]:
 
 
 @replay("B25")
-def test_overlay(tmp_path: Path) -> None:
+def test_b25_overlay(tmp_path: Path) -> None:
     """A worker that is killed on an overlay leaves its six checkouts, and nothing used."""
     with overlay(tmp_path) as directory, application(directory) as worker:
         worker.ask("use(5)")
@@ -82,7 +82,7 @@ def serial(pair: Pair) -> int:
 
 
 @replay("B31")
-def test_symlink_swap_of_a_certificate(tmp_path: Path) -> None:
+def test_b31_symlink_swap_of_a_certificate(tmp_path: Path) -> None:
     """The certificate is the new one after a swap, and stays it after a swap to a broken one, which is a metric."""
     authority = Authority(tmp_path / "certificates")
     old, new = authority.server("old"), authority.server("new")
@@ -107,7 +107,7 @@ def test_symlink_swap_of_a_certificate(tmp_path: Path) -> None:
 
 
 @replay("B13")
-def test_job_between_two_scrapes(tmp_path: Path) -> None:
+def test_b13_job_between_two_scrapes(tmp_path: Path) -> None:
     """The checkouts of a job that no scrape saw are in the last push of a sidecar that ends with it."""
     directory = tmp_path / "shared"
     directory.mkdir(mode=0o770)

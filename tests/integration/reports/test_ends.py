@@ -82,7 +82,7 @@ def served_and_ended(service: Service, command: tuple[str, ...]) -> None:
 
 @replay("B2")
 @pytest.mark.parametrize("name", OTHER_ENDS)
-def test_ordinary_ends(tmp_path: Path, name: str) -> None:
+def test_b2_ordinary_ends(tmp_path: Path, name: str) -> None:
     """Workers that held nothing when their server was asked to end have not crashed."""
     module, program, command = OTHER_ENDS[name]
     need(module)
@@ -96,7 +96,7 @@ def test_ordinary_ends(tmp_path: Path, name: str) -> None:
 
 @replay("B2", is_right=True)
 @pytest.mark.parametrize("name", PYTHONS_EXIT)
-def test_ends_by_pythons_exit(tmp_path: Path, name: str) -> None:
+def test_b2_ends_by_pythons_exit(tmp_path: Path, name: str) -> None:
     """Workers that end by Python's exit have stopped."""
     module, program, command = PYTHONS_EXIT[name]
     need(module)
@@ -110,7 +110,7 @@ def test_ends_by_pythons_exit(tmp_path: Path, name: str) -> None:
 
 @replay("B2")
 @pytest.mark.parametrize("method", ["fork", "forkserver", "preexec_fn"])
-def test_ends_of_forked_processes(tmp_path: Path, method: str) -> None:
+def test_b2_ends_of_forked_processes(tmp_path: Path, method: str) -> None:
     """A process that was forked, and ended without a fault, has not crashed."""
     service = Service(tmp_path, ENGINE + FORKS)
 
@@ -121,7 +121,7 @@ def test_ends_of_forked_processes(tmp_path: Path, method: str) -> None:
 
 
 @replay("B2")
-def test_ends_of_celery(tmp_path: Path) -> None:
+def test_b2_ends_of_celery(tmp_path: Path) -> None:
     """A worker process for each task: all tasks are counted, and no process has crashed."""
     service = celery_service(tmp_path)
     options = ("--pool", "prefork", "--concurrency", "2", "--max-tasks-per-child", "1")
@@ -135,7 +135,7 @@ def test_ends_of_celery(tmp_path: Path) -> None:
 
 @replay("B3")
 @pytest.mark.parametrize("name", WITHOUT_POOL)
-def test_process_without_a_pool(tmp_path: Path, name: str) -> None:
+def test_b3_process_without_a_pool(tmp_path: Path, name: str) -> None:
     """A process that has no pool is no worker, living or frozen, also after the time in which a worker freezes."""
     service = Service(
         tmp_path,

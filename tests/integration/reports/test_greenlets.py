@@ -154,7 +154,7 @@ SERVERS = {
 
 @replay("B5")
 @pytest.mark.parametrize("server", SERVERS)
-def test_servers_of_greenlets(tmp_path: Path, server: str) -> None:
+def test_b5_servers_of_greenlets(tmp_path: Path, server: str) -> None:
     """Three requests in greenlets hold a connection each; no heartbeat of the worker is a hook error."""
     need(server)
     need("gevent")
@@ -169,7 +169,7 @@ def test_servers_of_greenlets(tmp_path: Path, server: str) -> None:
 
 @replay("B5")
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_celery_of_greenlets(tmp_path: Path, library: str) -> None:
+def test_b5_celery_of_greenlets(tmp_path: Path, library: str) -> None:
     """The same of three tasks of Celery."""
     need(library)
     service = celery_service(tmp_path)

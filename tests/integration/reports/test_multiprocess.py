@@ -43,12 +43,12 @@ def checkouts(tmp_path: Path, beside: str) -> list[float]:
 
 
 @replay("B9")
-def test_collector_in_the_default_registry(tmp_path: Path) -> None:
+def test_b9_collector_in_the_default_registry(tmp_path: Path) -> None:
     """prometheus_client's page of all processes has no collector of the default registry; the documentation says so."""
     assert [] == checkouts(tmp_path, "pass")
 
 
 @replay("B9")
-def test_collector_in_the_multiprocess_registry(tmp_path: Path) -> None:
+def test_b9_collector_in_the_multiprocess_registry(tmp_path: Path) -> None:
     """A collector beside MultiProcessCollector is on that page, with the workers of the shared directory added up."""
     assert [20.0] == checkouts(tmp_path, "registry.register(pool_exporter.PoolCollector())")

@@ -30,7 +30,7 @@ if __name__ == "__main__":
 
 
 @replay("B4")
-def test_uwsgi_with_threads(tmp_path: Path) -> None:
+def test_b4_uwsgi_with_threads(tmp_path: Path) -> None:
     """Every first request of processes that were forked in C counts, and none stays pending."""
     need("uwsgi")
     service = Service(tmp_path, WSGI, SIZE="20")
@@ -44,7 +44,7 @@ def test_uwsgi_with_threads(tmp_path: Path) -> None:
 
 
 @replay("B8")
-def test_preload(tmp_path: Path) -> None:
+def test_b8_preload(tmp_path: Path) -> None:
     """Two workers of a preloaded application, with a pool of one each, are two workers and two connections at most."""
     service = Service(tmp_path, WSGI, SIZE="1")
     options = ("--preload", "--workers", "2", "--threads", "8", "service:app")
@@ -54,7 +54,7 @@ def test_preload(tmp_path: Path) -> None:
 
 
 @replay("B37")
-def test_threads_of_gunicorn(tmp_path: Path) -> None:
+def test_b37_threads_of_gunicorn(tmp_path: Path) -> None:
     """Each of 60 requests to three workers with threads is a checkout."""
     service = Service(tmp_path, WSGI, SIZE="8")
     with service.run(*GUNICORN, "--workers", "3", "--threads", "4", "service:app"):
@@ -67,7 +67,7 @@ def test_threads_of_gunicorn(tmp_path: Path) -> None:
 
 @replay("B37")
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_threads_and_process_pool(tmp_path: Path, method: str) -> None:
+def test_b37_threads_and_process_pool(tmp_path: Path, method: str) -> None:
     """Each job in threads and in processes is a checkout, also of the processes that have ended."""
     service = Service(tmp_path, JOBS)
     subprocess.run([sys.executable, "service.py", method], cwd=tmp_path, env=service.environ, check=True, timeout=60)

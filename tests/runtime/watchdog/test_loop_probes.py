@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-from collections.abc import Callable
 from typing import cast
 from weakref import ref
 
@@ -10,14 +9,14 @@ import pytest
 
 from pool_exporter.diagnosis.survey.circumstances import LoopReadings
 from pool_exporter.runtime.watchdog.loop_probes import LoopProbes
-from tests.fakes import FakeClock, FakeLoop
+from tests.fakes import SECOND, FakeClock, FakeLoop
 
 APART = 1.0
 
 
 def probed(*delays: float, last: float | None = None) -> LoopReadings:
     """Return the readings after a loop was late by *delays*, and at the end has not answered for *last* seconds."""
-    clock, fake = FakeClock(), FakeLoop()
+    clock, fake = FakeClock(1000 * SECOND), FakeLoop()
     probes, loop = LoopProbes(clock.seconds), cast("asyncio.AbstractEventLoop", fake)
     for delay in delays:
         probes.post([loop])
@@ -45,7 +44,7 @@ def test_unanswered() -> None:
 
 def test_loop_that_has_just_answered_was_late() -> None:
     """The last no-op counts as soon as it has run: a look often comes when a block ends, as both are timed alike."""
-    clock, fake = FakeClock(), FakeLoop()
+    clock, fake = FakeClock(1000 * SECOND), FakeLoop()
     probes = LoopProbes(clock.seconds)
     probes.post([cast("asyncio.AbstractEventLoop", fake)])
     clock.advance(0.5)
@@ -56,7 +55,7 @@ def test_loop_that_has_just_answered_was_late() -> None:
 
 def test_where_a_late_loop_was() -> None:
     """Where its thread is, is read while it is behind, once for each no-op; a report that comes later has it."""
-    clock, fake, places = FakeClock(), FakeLoop(), iter(["app.py:1", "app.py:2"])
+    clock, fake, places = FakeClock(1000 * SECOND), FakeLoop(), iter(["app.py:1", "app.py:2"])
     probes, loop = LoopProbes(clock.seconds), cast("asyncio.AbstractEventLoop", fake)
 
     def frames() -> tuple[str, ...]:
@@ -96,7 +95,7 @@ def test_late_for_a_part_of_the_time() -> None:
 def test_one_no_op_is_under_way() -> None:
     """Nothing is posted while the last no-op has not run: a blocked loop gets no heap of them."""
     fake = FakeLoop()
-    probes = LoopProbes(FakeClock().seconds)
+    probes = LoopProbes(FakeClock(1000 * SECOND).seconds)
     for _ in range(10):
         probes.post([cast("asyncio.AbstractEventLoop", fake)])
 
@@ -105,7 +104,7 @@ def test_one_no_op_is_under_way() -> None:
 
 def test_closed_loop() -> None:
     """A loop that was closed is not late, and nothing is raised."""
-    clock, fake = FakeClock(), FakeLoop()
+    clock, fake = FakeClock(1000 * SECOND), FakeLoop()
     probes = LoopProbes(clock.seconds)
     fake.is_closed = True
     probes.post([cast("asyncio.AbstractEventLoop", fake)])
@@ -116,7 +115,7 @@ def test_closed_loop() -> None:
 
 def test_the_worst_loop_counts() -> None:
     """Of several loops, one that does not answer is enough."""
-    clock, prompt, blocked = FakeClock(), FakeLoop(), FakeLoop()
+    clock, prompt, blocked = FakeClock(1000 * SECOND), FakeLoop(), FakeLoop()
     probes = LoopProbes(clock.seconds)
     probes.post([cast("asyncio.AbstractEventLoop", each) for each in (prompt, blocked)])
     prompt.run()
@@ -128,7 +127,7 @@ def test_the_worst_loop_counts() -> None:
 def test_loops_are_held_weakly() -> None:
     """A loop that was probed is freed when its application drops it."""
     fake = FakeLoop()
-    probes, reference = LoopProbes(FakeClock().seconds), ref(fake)
+    probes, reference = LoopProbes(FakeClock(1000 * SECOND).seconds), ref(fake)
     probes.post([cast("asyncio.AbstractEventLoop", fake)])
     del fake
     gc.collect()

@@ -1,7 +1,6 @@
 """The thread is parked while no caller waits, looks while one does, and takes no lock of the application."""
 
 import os
-import threading
 from collections.abc import Callable
 from weakref import ref
 
