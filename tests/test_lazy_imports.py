@@ -19,9 +19,12 @@ READER = "it is called when a server or a collector is made, before it answers"
 
 ALLOWED: Mapping[str, str] = {
     "celery_units.install": SETUP,
-    "commands.check._findings": COMMAND,
-    "commands.check._load": COMMAND,
-    "commands.check._server_facts": COMMAND,
+    "commands.check._answers": COMMAND,
+    "commands.check._check_directory": COMMAND,
+    "commands.checks.engine_target.findings": COMMAND,
+    "commands.checks.engine_target._loaded": COMMAND,
+    "commands.checks.servers.servers_by_pool": COMMAND,
+    "commands.checks.servers._read": COMMAND,
     "commands.demo.prepare": COMMAND,
     "commands.diagnose.reports": COMMAND,
     "commands.loads.two_looks.look_at_page": COMMAND,

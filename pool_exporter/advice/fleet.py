@@ -12,14 +12,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What connects to one server.
+    """What one server grants, and what it is shared with.
 
     Attributes:
         max_connections: The most connections that the server accepts.
         reserved: How many of them it keeps for its administrators.
         others: How many other applications use at their peak.
-        workers: How many processes each replica has.
-        replicas: How many replicas run.
         surge: How many more replicas run while a rollout replaces them.
         margin: The part of the rest that stays free.
     """
@@ -27,8 +25,6 @@ class Fleet:
     max_connections: int
     reserved: int = 0
     others: int = 0
-    workers: int = 1
-    replicas: int = 1
     surge: int = 0
     margin: float = 0.1
 
@@ -37,10 +33,43 @@ class Fleet:
         """How many connections all pools may have together."""
         return max(0, math.floor((self.max_connections - self.reserved - self.others) * (1 - self.margin) + 1e-9))
 
-    @property
-    def processes(self) -> int:
-        """How many processes run at most, those of a rollout included."""
-        return self.workers * (self.replicas + self.surge)
+
+@dataclass(frozen=True, slots=True)
+class FleetPool:
+    """One pool of every process of a service.
+
+    Attributes:
+        size: The limit that its load needs in each process; None if it has none.
+        offered: The offered load in each process, in Erlangs.
+        workers: How many processes each replica has.
+        replicas: How many replicas run.
+    """
+
+    size: int | None
+    offered: float
+    workers: int = 1
+    replicas: int = 1
+
+    def processes(self, fleet: Fleet) -> int:
+        """Return how many processes have the pool at most, those of a rollout included."""
+        return self.workers * (self.replicas + fleet.surge)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolShare:
+    """One pool's part of the server.
+
+    Attributes:
+        processes: How many processes have the pool.
+        needed: The limit that its load needs in each; None without a limit.
+        share: The largest limit in each that the server has room for.
+        limit: The limit to set in each: what is needed where all fits, else at most the share.
+    """
+
+    processes: int
+    needed: int | None
+    share: int
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,68 +78,95 @@ class FleetAdvice:
 
     Attributes:
         budget: How many connections all pools may have together.
-        processes: How many processes have these pools.
         needed: How many connections they can open at most; None if a pool has no limit.
         fits: Whether that is within the budget.
-        shares: The largest limit of each pool in each process, by name, that fits.
-        binding: "server", if the budget decides, else "load".
+        binding: Which number decides on the limits to set: "load" if it fits, else "server".
+        pools: Each pool's part, by its name.
         summary: All of it in a sentence.
     """
 
     budget: int
-    processes: int
     needed: int | None
     fits: bool
-    shares: Mapping[str, int]
     binding: str
+    pools: Mapping[str, PoolShare]
     summary: str
 
 
-def advise_fleet(fleet: Fleet, sizes: Mapping[str, int | None], offered: Mapping[str, float]) -> FleetAdvice:
-    """Return whether pools of these *sizes* fit, and the share of each.
+def advise_fleet(fleet: Fleet, pools: Mapping[str, FleetPool]) -> FleetAdvice:
+    """Return whether the pools fit the server, and the share of each.
 
     Args:
-        fleet: What connects to the server.
-        sizes: The limit of each pool in each process, by the pool's name; None without a limit.
-        offered: The offered load of each pool in Erlangs. A pool's share is in proportion to it, not an equal part.
+        fleet: What the server grants.
+        pools: The pools by name. The share of each is in proportion to its load in all processes, not an equal part.
     """
-    needed = sum(size or 0 for size in sizes.values()) * fleet.processes
-    is_limited = None not in sizes.values()
-    fits = is_limited and needed <= fleet.budget
-    shares = _shares(fleet.budget // fleet.processes, offered) if fleet.processes else dict.fromkeys(offered, 0)
+    processes = {name: pool.processes(fleet) for name, pool in pools.items()}
+    sizes = [pool.size for pool in pools.values()]
+    needed = None if None in sizes else sum((pool.size or 0) * processes[name] for name, pool in pools.items())
+    fits = needed is not None and needed <= fleet.budget
+    shares = _shares(fleet.budget, processes, {name: pool.offered * processes[name] for name, pool in pools.items()})
     return FleetAdvice(
         budget=fleet.budget,
-        processes=fleet.processes,
-        needed=needed if is_limited else None,
+        needed=needed,
         fits=fits,
-        shares=shares,
         binding="load" if fits else "server",
-        summary=_summary(fleet, sizes, needed if is_limited else None, fits=fits),
+        pools={
+            name: PoolShare(processes[name], pool.size, shares[name], _limit(pool, shares[name], fits=fits))
+            for name, pool in pools.items()
+        },
+        summary=_summary(fleet, pools, needed, fits=fits),
     )
 
 
-def _shares(budget: int, offered: Mapping[str, float]) -> dict[str, int]:
-    """Divide *budget* in proportion to the load, with at least 1 for each pool while there are enough."""
-    total = sum(offered.values())
-    weights = {name: load / total if total else 1 / len(offered) for name, load in offered.items()}
-    least = 1 if budget >= len(offered) else 0
-    rest = budget - least * len(offered)
-    shares = {name: least + math.floor(rest * weight) for name, weight in weights.items()}
-    by_remainder = sorted(weights, key=lambda name: (-(rest * weights[name] % 1), name))
-    for name in by_remainder[: budget - sum(shares.values())]:
-        shares[name] += 1
+def _limit(pool: FleetPool, share: int, *, fits: bool) -> int:
+    if pool.size is None:
+        return share
+    return pool.size if fits else min(pool.size, share)
+
+
+def _shares(budget: int, processes: Mapping[str, int], loads: Mapping[str, float]) -> dict[str, int]:
+    """Return the connections of each pool in each process, at least 1 for each pool while there are enough."""
+    total = sum(loads.values())
+    least = 1 if budget >= sum(processes.values()) else 0
+    rest = budget - least * sum(processes.values())
+    exact = {
+        name: rest * (load / total if total else 1 / len(loads)) / (processes[name] or 1)
+        for name, load in loads.items()
+    }
+    shares = {name: least + math.floor(each) for name, each in exact.items()}
+    left = budget - sum(share * processes[name] for name, share in shares.items())
+    for name in sorted(exact, key=lambda name: (-(exact[name] % 1), name)):
+        if 0 < processes[name] <= left:
+            shares[name] += 1
+            left -= processes[name]
     return shares
 
 
-def _summary(fleet: Fleet, sizes: Mapping[str, int | None], needed: int | None, *, fits: bool) -> str:
-    replicas = f"{fleet.replicas} replicas" + (f" and {fleet.surge} of a rollout" if fleet.surge else "")
+def _summary(fleet: Fleet, pools: Mapping[str, FleetPool], needed: int | None, *, fits: bool) -> str:
+    if needed is None:
+        unlimited = ", ".join(sorted(name for name, pool in pools.items() if pool.size is None))
+        return f"{unlimited} has no limit: no number of connections is enough for it. Set max_overflow."
     budget = (
         f"{fleet.budget} ({fleet.max_connections} less {fleet.reserved} reserved, {fleet.others} of others "
         f"and {fleet.margin:.0%})"
     )
-    if needed is None:
-        unlimited = ", ".join(sorted(name for name, size in sizes.items() if size is None))
-        return f"{unlimited} has no limit: no number of connections is enough for it. Set max_overflow."
-    each = sum(size or 0 for size in sizes.values())
-    verb = "fit" if fits else "do not fit"
-    return f"{replicas} x {fleet.workers} workers x {each} connections = {needed} {verb} {budget}."
+    parts = [_product(pool, fleet) for pool in _of_one_kind(pools)]
+    return f"{' + '.join(parts)} = {needed} {'fit' if fits else 'do not fit'} {budget}."
+
+
+def _of_one_kind(pools: Mapping[str, FleetPool]) -> list[FleetPool]:
+    """Return one pool for all that are in the same processes, with their sizes added up."""
+    sizes: dict[tuple[int, int], int] = {}
+    for pool in pools.values():
+        kind = (pool.workers, pool.replicas)
+        sizes[kind] = sizes.get(kind, 0) + (pool.size or 0)
+    return [FleetPool(size, 0.0, *kind) for kind, size in sizes.items()]
+
+
+def _product(pool: FleetPool, fleet: Fleet) -> str:
+    replicas = _counted(pool.replicas, "replica") + (f" and {fleet.surge} of a rollout" if fleet.surge else "")
+    return f"{replicas} x {_counted(pool.workers, 'worker')} x {_counted(pool.size or 0, 'connection')}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

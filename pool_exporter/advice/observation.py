@@ -41,6 +41,7 @@ class Observation:
         size: The limit of each pool, pool_size + max_overflow; None if there is none.
         pending: Callers that wait.
         orphaned: Connections that are held and that no code would return.
+        pending_peak: The most callers that waited at once, of the last minute or of a longer period; None if unknown.
     """
 
     totals: Totals
@@ -48,6 +49,7 @@ class Observation:
     size: int | None
     pending: int = 0
     orphaned: int = 0
+    pending_peak: int | None = None
 
     @property
     def pools(self) -> int:
@@ -68,12 +70,21 @@ class Observation:
 
     def load(self, grown: Totals, seconds: float, highest: float | None = None, *, use_rises: bool = False) -> Load:
         """Return the load of a period in which the counters grew by *grown*; see `Load` for the arguments."""
-        return Load(grown, seconds, self.size or self.limit, self.pools, self.orphaned, highest, use_rises)
+        return Load(
+            grown=grown,
+            seconds=seconds,
+            size=self.size or self.limit,
+            pools=self.pools,
+            orphaned=self.orphaned,
+            highest=highest,
+            use_rises=use_rises,
+            pending_peak=self.pending_peak,
+        )
 
 
 def of_snapshot(pool: PoolSnapshot) -> Observation:
     """Return *pool* as it is."""
-    return Observation(totals_of(pool), pool.max, _size(pool.info), pool.pending, pool.orphaned)
+    return Observation(totals_of(pool), pool.max, _size(pool.info), pool.pending, pool.orphaned, pool.pending_peak)
 
 
 def of_samples(samples: Iterable[Sample]) -> dict[PoolKey, Observation]:
@@ -105,10 +116,18 @@ def _observation(samples: list[Sample]) -> Observation:
         used_seconds=values.get(_NAME["used_seconds"], 0),
         nested=values.get(_NAME["nested_acquires"], 0),
         verdicts=_by_label(samples, "exhaustions"),
+        pending_seconds=values.get(_NAME["pending_seconds"], 0),
     )
     info = next((sample.labels for sample in samples if sample.name == _NAME["info"]), {})
-    orphaned = values.get(_NAME["orphaned"], 0)
-    return Observation(totals, None if limit is None else round(limit), _size(info), round(pending), round(orphaned))
+    orphaned, peak = values.get(_NAME["orphaned"], 0), values.get(_NAME["pending_peak"])
+    return Observation(
+        totals=totals,
+        limit=None if limit is None else round(limit),
+        size=_size(info),
+        pending=round(pending),
+        orphaned=round(orphaned),
+        pending_peak=None if peak is None else round(peak),
+    )
 
 
 def _by_label(samples: Iterable[Sample], field: str) -> dict[str, float]:

@@ -21,6 +21,16 @@ USES_FOR_TAILS: Final = 1000
 """Fewer uses than this say little about the slowest hundredth."""
 
 _HELD_RATIO: Final = 1.5
+_HELD: Final = (
+    "Keep it: connections are held that are not returned, and take the place of others. Find what holds them."
+)
+_FULL: Final = 0.9
+"""A pool of which at least this part was used on average had hardly a connection to give in the whole period."""
+_AS_FAST: Final = 0.1
+"""So far the arrivals may be from what a full pool serves, as a part of that, to be no more than it lets through."""
+_STEADY: Final = 0.75
+"""The mean of the waiting callers is at least this part of their peak where the same callers come again and again."""
+
 _SHRINK_RATIO: Final = 0.5
 """A pool of which never more than this part was used or waited for is too large."""
 
@@ -52,6 +62,7 @@ class Load:
         orphaned: Connections that are held and that no code would return, at the end of the period.
         highest: The most connections that were used and callers that waited at once, if a peak of many days is known.
         use_rises: Whether uses take longer while more connections are used.
+        pending_peak: The most callers that waited at once; None if that is unknown.
     """
 
     grown: Totals
@@ -61,6 +72,7 @@ class Load:
     orphaned: int = 0
     highest: float | None = None
     use_rises: bool = False
+    pending_peak: float | None = None
 
     @property
     def arrivals_per_second(self) -> float:
@@ -74,8 +86,34 @@ class Load:
 
     @property
     def offered(self) -> float:
-        """The offered load of each pool in Erlangs: how many connections would be used on average if none waited."""
+        """The offered load of each pool in Erlangs: how many connections would be used on average if none waited.
+
+        By Little's law it is arrivals a second times the mean use. Where a full pool itself decides how fast its
+        callers come (`is_closed`), the arrivals say nothing of what they need: then it is the mean number of callers
+        that had a connection or waited for one, which is what they would use at most.
+        """
+        return self._concurrent if self.is_closed else self._served
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether a fixed number of callers asks again as soon as each is served, and keeps the pool full.
+
+        In a queue of independent callers with such a load, the number that waits swings between none and many, or
+        grows; of callers that come again it is nearly constant, and arrivals are exactly what the pool serves.
+        """
+        if self.size is None or not self.pending_peak or not self.grown.ended:
+            return False
+        is_full = self.grown.used_seconds / self.seconds / self.pools >= _FULL * self.size
+        is_as_fast = abs(self._served / self.size - 1) <= _AS_FAST
+        return is_full and is_as_fast and self.grown.pending_seconds / self.seconds >= _STEADY * self.pending_peak
+
+    @property
+    def _served(self) -> float:
         return self.arrivals_per_second * self.mean_use_seconds
+
+    @property
+    def _concurrent(self) -> float:
+        return (self.grown.used_seconds + self.grown.pending_seconds) / self.seconds / self.pools
 
     def queue(self, connections: int) -> Queue:
         """Return this load on a pool of that many connections."""
@@ -100,8 +138,8 @@ class SizeAdvice:
         recommended: The limit to set; None if it cannot be computed.
         wait_now_seconds: The wait at the target's quantile now, predicted; None without a limit.
         wait_recommended_seconds: The same with the recommended limit.
-        binding: Which number decided: "wait", "utilisation", "not_by_size", "use_time", "peak", "threads", "nested" or
-            "idle".
+        binding: Which number decided: "wait", "utilisation", "not_by_size", "held", "use_time", "peak", "threads",
+            "nested" or "idle".
         reason: Why, in a sentence.
         notes: What limits the answer, a sentence each.
     """
@@ -146,6 +184,8 @@ def advise(load: Load, target: Target | None = None, threads: int | None = None)
     size, binding = least_size(load, target)
     if load.size is not None and size > load.size and (cause := _not_by_size(load)):
         return _advice(load, target, load.size, *cause)
+    if load.size is not None and size < load.size and (load.orphaned or load.is_held):
+        return _advice(load, target, load.size, "held", _HELD)
     size, binding = _bounded(load, size, binding, threads)
     return _advice(load, target, size, binding, _reason(load, target, size, binding))
 
@@ -207,6 +247,11 @@ def _reason(load: Load, target: Target, size: int, binding: str) -> str:
 
 def _notes(load: Load, target: Target) -> tuple[str, ...]:
     notes = []
+    if load.is_closed:
+        notes.append(
+            "The pool was full all the time, and its callers came as fast as it let them: the load is what had a "
+            "connection or waited for one. Look again with the new size."
+        )
     if 0 < load.grown.ended < USES_FOR_TAILS:
         notes.append(
             f"Only {load.grown.ended:.0f} uses ended in the window: take a busier or longer one "

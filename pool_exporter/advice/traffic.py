@@ -30,6 +30,7 @@ class Totals:
         used_seconds: Time that connections were used, open uses included.
         nested: Callers from a unit of work that held a connection of the pool already.
         verdicts: Reports by verdict.
+        pending_seconds: Time that callers waited, open waits included.
     """
 
     arrivals: float
@@ -39,6 +40,7 @@ class Totals:
     used_seconds: float
     nested: float = 0.0
     verdicts: Mapping[str, float] = field(default_factory=dict)
+    pending_seconds: float = 0.0
 
     @property
     def ended(self) -> float:
@@ -59,6 +61,7 @@ class Totals:
             used_seconds=self.used_seconds - before.used_seconds,
             nested=self.nested - before.nested,
             verdicts={verdict: now - before.verdicts.get(verdict, 0.0) for verdict, now in self.verdicts.items()},
+            pending_seconds=self.pending_seconds - before.pending_seconds,
         )
         if min(grown.timeouts, grown.use_seconds, *grown.uses) < 0:
             raise ValueError("its counters have fallen: the process was started again within the window")
@@ -78,6 +81,7 @@ def totals_of(pool: PoolSnapshot) -> Totals:
         used_seconds=pool.used_seconds,
         nested=nested if isinstance(nested, int) else 0,
         verdicts=verdicts if isinstance(verdicts, Mapping) else {},
+        pending_seconds=pool.pending_seconds,
     )
 
 

@@ -1,50 +1,51 @@
-"""`pool-exporter check MODULE:ENGINE`: what is wrong in the configuration of an engine. Exit code 1 if it has errors.
+"""`pool-exporter check`: what is wrong in the configuration of an engine, or of the pools of a shared directory.
 
-The module is imported as the application imports it, from the current directory too. Nothing is opened or sent, but to
-a server that is named.
+Exit code 1 if there are errors. An engine is imported as the application imports it, from the current directory too; a
+directory is only read. Nothing is opened or sent, but to a server that is named. Rules that a directory does not have
+the facts for are named as not checked.
 """
 
 import argparse
-import importlib
-import json
-import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pool_exporter.advice.checks.facts import ServerFacts
-from pool_exporter.advice.checks.finding import SEVERITIES, Finding
 from pool_exporter.advice.checks.rules import RULES
 from pool_exporter.arguments import AllSettings, CheckedValue, whole_number
+from pool_exporter.commands.checks.answer import Answer, as_text, of_engine_as_json, of_pools_as_json
+from pool_exporter.commands.checks.engine_target import TARGET, EngineTarget
+from pool_exporter.commands.checks.servers import merged, read_servers
+from pool_exporter.commands.directory_argument import add_directory, directory_of
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.probe.options import ARGUMENT, targets_from_arguments
 
 if TYPE_CHECKING:
-    from pool_exporter.probe.target import ProbeTarget
+    from pool_exporter.commands.checks.servers import Targets
+    from pool_exporter.commands.checks.worker_files import CheckedPool
 
 NAME: Final = "check"
-HELP: Final = "Say what is wrong in the configuration of an engine: exit code 1 if it has errors."
+HELP: Final = (
+    "Say what is wrong in the configuration of an engine, or of the pools of a directory: exit code 1 on errors."
+)
 EXIT_ERRORS: Final = 1
-TARGET: Final = "MODULE:ENGINE"
-SERVER_SECONDS: Final = 5.0
-"""The time limit for connecting to a server and for each statement."""
-
-_A_TARGET: Final = "must be MODULE:NAME, such as app.db:engine"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "target", metavar=TARGET, help="an engine, a sessionmaker with one, or a function that returns one"
+        "target", metavar=TARGET, nargs="?", help="an engine, a sessionmaker with one, or a function that returns one"
     )
+    add_directory(parser)
     parser.add_argument(
         "--silence", action=CheckedValue, convert=_ids, default=(), metavar="ID,…", help="rules to leave out"
     )
     for name, text in (
         ("--threads", "threads of each process that use the pool"),
-        ("--processes", "processes that have this pool"),
+        ("--processes", "processes that have this pool (default: 1, of a directory its living workers)"),
     ):
         parser.add_argument(
             name, action=CheckedValue, convert=whole_number(1, 1_000_000), default=None, metavar="N", help=text
@@ -72,95 +73,60 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
     """Return what prints the findings, and exits with the result.
 
     Raises:
-        SettingsError: The target cannot be imported, or is no engine; or a URL is wrong.
+        SettingsError: There is no target and no directory, or both; the target cannot be imported; or a URL is wrong.
     """
     settings = AllSettings()
-    targets = settings.read(lambda: targets_from_arguments(arguments, environ))
-    target = settings.read(lambda: _load(arguments.target))
+    servers = settings.read(lambda: targets_from_arguments(arguments, environ))
+    if arguments.target is not None:
+        engine = settings.read(lambda: _engine(arguments))
+        settings.check()
+        return partial(_check_engine, arguments, engine.value, servers.value)
+    directory = settings.read(lambda: directory_of(arguments, environ, TARGET))
     settings.check()
-    return partial(_run, arguments, target.value, targets.value)
+    return partial(_check_directory, arguments, directory.value, servers.value)
 
 
-def _load(text: str) -> object:
-    """Return what *text* names. Raises SettingsError where it cannot be had."""
-    module, _, name = text.partition(":")
-    if not module or not name:
-        raise SettingsError(Problem(TARGET, text, _A_TARGET))
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109  # what `python -m` has there
+def _engine(arguments: argparse.Namespace) -> EngineTarget:
+    if arguments.dir is not None:
+        raise SettingsError(Problem("--dir", None, f"cannot be used with {TARGET}: name one of them"))
+    return EngineTarget(arguments.target)
+
+
+def _check_engine(arguments: argparse.Namespace, engine: EngineTarget, targets: "Targets") -> None:
+    server = merged(read_servers(targets))
+    found = engine.findings(server, arguments.threads, arguments.processes, arguments.silence)
+    answer = Answer(arguments.target, found)
+    _print(of_engine_as_json(answer) if arguments.json else as_text([answer]), has_errors=answer.has_errors)
+
+
+def _check_directory(arguments: argparse.Namespace, directory: Path, targets: "Targets") -> None:
+    from pool_exporter.commands.checks.worker_files import checked_pools
+    from pool_exporter.workers.contents.read import read_contents
+
     try:
-        target: object = importlib.import_module(module)
-        for part in name.split("."):
-            target = getattr(target, part)
-    except Exception as error:  # noqa: BLE001  # the application's module may raise anything
-        raise SettingsError(Problem(TARGET, text, f"cannot be imported: {_fault(error)}")) from None
-    return target
+        contents = read_contents(directory)
+    except OSError as error:
+        raise SettingsError(Problem("--dir", str(directory), f"cannot be read: {error.strerror}")) from None
+    pools = checked_pools(contents, time.time(), arguments.threads, arguments.processes)
+    if not pools:
+        raise SettingsError(Problem("--dir", str(directory), "has no pool of a living worker"))
+    answers = _answers(pools, targets, arguments.silence)
+    text = of_pools_as_json(answers) if arguments.json else as_text(answers)
+    _print(text, has_errors=any(each.has_errors for each in answers))
 
 
-def _fault(error: Exception) -> str:
-    """Return what an application's error says, unless it quotes a URL, which may have a password."""
-    text = str(error).partition("\n")[0]
-    return type(error).__name__ + ("" if "://" in text else f": {text}")
+def _answers(pools: "tuple[CheckedPool, ...]", targets: "Targets", silenced: tuple[str, ...]) -> list[Answer]:
+    from pool_exporter.commands.checks.judged import judged
+    from pool_exporter.commands.checks.servers import servers_by_pool
+
+    servers = servers_by_pool({pool.identity for pool in pools}, read_servers(targets))
+    facts: list[ServerFacts | None] = [
+        merged(servers[pool.identity]) if servers[pool.identity] else None for pool in pools
+    ]
+    return judged(pools, facts, silenced)
 
 
-def _run(arguments: argparse.Namespace, target: object, servers: "tuple[ProbeTarget, ...]") -> None:
-    found = _findings(arguments, target, _server_facts(servers))
-    sys.stdout.write((_json(found) if arguments.json else _text(arguments.target, found)) + "\n")
-    if any(each.severity == "error" for each in found):
+def _print(text: str, *, has_errors: bool) -> None:
+    sys.stdout.write(text + "\n")
+    if has_errors:
         raise SystemExit(EXIT_ERRORS)
-
-
-def _server_facts(targets: "tuple[ProbeTarget, ...]") -> ServerFacts:
-    """Return what the servers say; what a PgBouncer says counts before its server. Raises SettingsError."""
-    facts = ServerFacts()
-    for target in targets:
-        from pool_exporter.probe.server_settings import read_settings
-
-        try:
-            read = read_settings(target, SERVER_SECONDS)
-        except Exception as error:  # noqa: BLE001  # a driver may raise anything
-            fault = f"{type(error).__name__}: {target.without_secrets(str(error))}"
-            raise SettingsError(Problem(ARGUMENT, str(target.url), fault)) from None
-        facts = replace(
-            facts,
-            connections_max=min(filter(None, (facts.connections_max, read.connections_max)), default=None),
-            settings={**facts.settings, **read.settings},
-            is_bouncer=facts.is_bouncer or read.is_bouncer,
-            pool_mode=read.pool_mode or facts.pool_mode,
-        )
-    return facts
-
-
-def _findings(arguments: argparse.Namespace, target: object, server: ServerFacts) -> tuple[Finding, ...]:
-    """Return the findings about *target*. Raises SettingsError if it is no engine, and no function that returns one."""
-    from pool_exporter.runtime.checking.check import check
-
-    bind = getattr(target, "kw", {}).get("bind") if hasattr(target, "class_") else None
-    sessionmaker, engine = (target, bind) if bind is not None else (None, target)
-    try:
-        if callable(engine) and not hasattr(engine, "pool"):
-            engine = engine()
-        return check(
-            engine,  # type: ignore[arg-type]  # check() raises for what is no engine
-            sessionmaker=sessionmaker,  # type: ignore[arg-type]  # it has what a sessionmaker has
-            threads=arguments.threads,
-            processes=arguments.processes or 1,
-            server=server,
-            silence=arguments.silence,
-        )
-    except Exception as error:  # noqa: BLE001  # the application's function may raise anything
-        raise SettingsError(Problem(TARGET, arguments.target, _fault(error))) from None
-
-
-def _json(found: Sequence[Finding]) -> str:
-    return json.dumps({"findings": [asdict(each) for each in found]}, indent=2)
-
-
-def _text(target: str, found: Sequence[Finding]) -> str:
-    if not found:
-        return f"{target}: nothing was found."
-    lines = [line for each in found for line in (f"{each.severity} {each.id}: {each.message}", f"  Fix: {each.fix}")]
-    counts = [(sum(each.severity == severity for each in found), severity) for severity in SEVERITIES]
-    summary = ", ".join(
-        f"{count} {severity}{'s' * (count > 1 and severity != 'info')}" for count, severity in counts if count
-    )
-    return "\n".join([*lines, f"{target}: {summary}."])

@@ -28,6 +28,8 @@ def test_a_page_of_metrics_has_what_a_snapshot_has() -> None:
     assert (3, 1) == (found.size, found.pools)
     assert (4, 1, 3) == (found.totals.arrivals, found.totals.timeouts, found.totals.ended)
     assert 2 <= found.totals.nested
+    assert 1 <= (found.pending_peak or 0)
+    assert 0 <= found.totals.pending_seconds == pool.pending_seconds
     assert of_snapshot(pool) == found
     engine.dispose()
 

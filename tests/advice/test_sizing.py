@@ -107,6 +107,54 @@ def test_threads_are_a_bound() -> None:
     assert "nested" == advise(nested, threads=40).binding
 
 
+def closed(clients: int, size: int = 6, use: float = 0.1, seconds: float = 10.0) -> Load:
+    """Return the load of so many clients, each of which asks again as soon as it has returned its connection."""
+    served = load(size / use, use, size, seconds)
+    waited = (clients - size) * seconds
+    return replace(served, grown=replace(served.grown, pending_seconds=waited), pending_peak=float(clients - size))
+
+
+def test_callers_that_come_again_are_all_given_a_connection() -> None:
+    """42 clients keep a pool of 6 full and come as fast as it lets them: the load is 42, and so is the least size."""
+    advice = advise(closed(42))
+
+    assert 42 == pytest.approx(advice.offered)
+    assert 42 <= (advice.recommended or 0) <= 60
+    assert "came as fast as it let them" in advice.notes[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pending_peak": None},
+        {"pending_peak": 200.0},  # Independent callers: the number that waits swings.
+        {"size": 12},  # The pool is half empty.
+        {"size": None},
+    ],
+)
+def test_other_full_pools_are_sized_by_their_arrivals(changes: dict[str, float | None]) -> None:
+    """Without a constant number of waiting callers the arrivals are what is asked of the pool."""
+    changed = replace(closed(42), **changes)  # type: ignore[arg-type]  # each has the type of its field
+
+    assert 6 == pytest.approx(changed.offered)
+    assert (advise(changed).recommended or 0) < 15
+
+
+def test_more_arrivals_than_a_pool_serves_are_no_fixed_number_of_callers() -> None:
+    """Callers that time out and come again are arrivals: they count as such, also while their number is constant."""
+    over = closed(42)
+    more = replace(over, grown=replace(over.grown, arrivals=over.grown.arrivals * 1.3))
+
+    assert 6 * 1.3 == pytest.approx(more.offered)
+
+
+def test_connections_that_are_held_keep_the_size() -> None:
+    """A pool with a leak is not made smaller either: what is held takes the place of what is needed."""
+    leaking = replace(load(10, 0.01, size=50), orphaned=2)
+
+    assert ("held", 50) == (advise(leaking).binding, advise(leaking).recommended)
+
+
 def test_nothing_ended() -> None:
     """Without one ended use there is no size to compute: the present one stays, and the reason says so."""
     idle = Load(Totals(0, 0, 0, (0,) * BUCKETS, 0), 60, 5)

@@ -2,25 +2,30 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from pool_exporter.advice.checks.facts import ServerFacts
 from pool_exporter.advice.observation import Observation, PoolKey
 from pool_exporter.advice.traffic import Totals
 from pool_exporter.arguments import problems_of
-from pool_exporter.commands import advise
+from pool_exporter.commands import advise, fleet_plan
+from pool_exporter.commands.advice_answer import KEYS
+from pool_exporter.commands.checks.servers import ReadServer, Targets
+from pool_exporter.commands.fleet_plan import grant_of
 from pool_exporter.commands.loads.busiest_hour import duration
 from pool_exporter.commands.loads.two_looks import NamedLoad, loads_between, names_of
 from pool_exporter.errors import SettingsError
 from pool_exporter.metrics.pool_metrics import BUCKETS
+from pool_exporter.probe.options import targets_from_arguments
 
-KEYS = {
+DOCUMENTED = {
     *("pool", "arrival_rate", "mean_use_seconds", "offered_load", "size_now", "size_recommended"),
     *("wait_p99_seconds_now", "wait_p99_seconds_recommended", "binding", "reason"),
 }
+"""The keys of docs/how-to/size-pools.md."""
 
 
 def observed(uses: int, limit: int | None = 20) -> Observation:
@@ -39,7 +44,8 @@ def run(capsys: pytest.CaptureFixture[str], found: list[NamedLoad], *arguments: 
     """Return what the command prints for these loads."""
     parser = argparse.ArgumentParser()
     advise.add_arguments(parser)
-    advise._run(parser.parse_args(arguments), lambda: found)
+    parsed = parser.parse_args(arguments)
+    advise._run(parsed, lambda: found, grant_of(parsed, targets_from_arguments(parsed, {})))
     return capsys.readouterr().out
 
 
@@ -50,7 +56,8 @@ def test_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str]) -> Non
     """Each pool has every key; 100 callers a second in each of four workers with 50 ms are 5 Erlangs."""
     (pool,) = json.loads(run(capsys, BUSY, "--json"))["pools"]
 
-    assert pool.keys() >= KEYS
+    assert set(KEYS) == DOCUMENTED
+    assert DOCUMENTED | {"notes", "rule_of_thumb"} == set(pool)
     assert ("orders", 100.0, 0.05, 5.0, 5) == (
         pool["pool"],
         pool["arrival_rate"],
@@ -74,12 +81,100 @@ def test_table_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_fleet(capsys: pytest.CaptureFixture[str]) -> None:
-    """With --max-connections it says whether all workers' pools of the advised size fit; workers are counted."""
+    """With --max-connections it says whether all pools of the advised size fit, what binds, and what to set."""
     text = run(capsys, BUSY, "--max-connections=100", "--replicas=6")
     fleet = json.loads(run(capsys, BUSY, "--json", "--max-connections=100", "--replicas=6"))["fleet"]
+    (pool,) = fleet["pools"]
 
-    assert "Server: 6 replicas x 4 workers x 7 connections = 168 do not fit 87" in text
-    assert (24, False, {"orders": 3}) == (fleet["processes"], fleet["fits"], fleet["shares"])
+    assert "Server: 6 replicas x 4 workers x 7 connections = 168 do not fit 87 (100 less 3 reserved, " in text
+    assert "The server binds, not the load." in text
+    assert (
+        "orders: set 3 in each of 24 processes; its load needs 7, its share of the server is 3. That is less than its "
+        "load: run fewer processes, or put PgBouncer in between." in text
+    )
+    assert (87, 168, False, "server") == (fleet["budget"], fleet["needed"], fleet["fits"], fleet["binding"])
+    assert {
+        "pool": "orders",
+        "processes": 24,
+        "size_needed": 7,
+        "share": 3,
+        "size_to_set": 3,
+        "wait_p99_seconds": None,
+    } == pool
+
+
+def test_a_fleet_that_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the load needs is set, with the wait that it has; a rollout and other applications count."""
+    arguments = ("--max-connections=400", "--replicas=6", "--surge=2", "--others=10", "--reserved=13")
+    text = run(capsys, BUSY, *arguments)
+
+    assert "6 replicas and 2 of a rollout x 4 workers x 7 connections = 224 fit 339 (400 less 13 reserved, 10" in text
+    assert "The load binds: the server has room for what it needs." in text
+    assert "orders: set 7 in each of 32 processes; its load needs 7, its share of the server is 10. p99 wait " in text
+
+
+def keyed(name: str, address: str = "db", instance: str = "") -> PoolKey:
+    """Return the key of a pool on PostgreSQL, as a Prometheus has it."""
+    return (name, "postgresql", "shop", address, "5432", "", "", "api", instance)
+
+
+def test_instances_of_a_prometheus_are_replicas(capsys: pytest.CaptureFixture[str]) -> None:
+    """The pools of one job and name are one pool of so many replicas; --replicas says another number."""
+    keys = [keyed("orders", instance=f"{host}:80") for host in "ab"]
+    found = loads(dict.fromkeys(keys, observed(0)), dict.fromkeys(keys, observed(4000)))
+    text = run(capsys, found, "--max-connections=100")
+    more = run(capsys, found, "--max-connections=100", "--replicas=3")
+
+    assert "Server: 2 replicas x 4 workers x 7 connections = 56 fit 87" in text
+    assert "Server: 3 replicas x 4 workers x 7 connections = 84 fit 87" in more
+
+
+@pytest.fixture(name="says")
+def _says(monkeypatch: pytest.MonkeyPatch) -> ServerFacts:
+    """What the server says that `--database-url` names."""
+    facts = ServerFacts(95, {"max_connections": 100.0})
+
+    def read(targets: Targets) -> tuple[ReadServer, ...]:
+        return tuple(ReadServer(each.identity, facts) for each in targets)
+
+    monkeypatch.setattr(fleet_plan, "read_servers", read)
+    return facts
+
+
+@pytest.mark.usefixtures("says")
+def test_the_server_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --database-url the numbers are those of the server, and only the pools count that connect to it."""
+    keys = [keyed("orders"), keyed("old", "elsewhere"), keyed("new")]
+    before = {key: observed(0) for key in keys[:2]}
+    found = loads(before, dict.fromkeys(keys, observed(4000)))
+    text = run(capsys, found, "--database-url=postgresql://me:hunter2@db/shop")
+    plan = json.loads(run(capsys, found, "--json", "--database-url=postgresql://me:hunter2@db/shop"))["fleet"]
+
+    assert "1 replica x 4 workers x 7 connections = 28 fit 85 (100 less 5 reserved, 0 of others and 10%)." in text
+    assert "Not counted, because their load is not known: new." in text
+    assert "On other servers: old." in text
+    assert (["new"], ["old"]) == (plan["not_counted"], plan["other_servers"])
+    assert "hunter2" not in text
+
+
+@pytest.mark.usefixtures("says")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--database-url=postgresql://me@db/shop", "--max-connections=9"], "cannot be used with --max-connections"),
+        (["--database-url=postgresql://me@a/b", "--database-url=postgresql://me@c/d"], "names one server at a time"),
+        (["--database-url=postgresql://me@other/shop"], "no pool connects to it; the pools connect to db:5432; if it"),
+    ],
+)
+def test_wrong_servers(arguments: list[str], message: str) -> None:
+    """Two answers to one question are refused, and so is a server to which no pool leads."""
+    parser = argparse.ArgumentParser()
+    advise.add_arguments(parser)
+    parsed = parser.parse_args(arguments)
+    found = loads({keyed("orders"): observed(0)}, {keyed("orders"): observed(4000)})
+
+    with pytest.raises(SettingsError, match=message):
+        advise._run(parsed, lambda: found, grant_of(parsed, targets_from_arguments(parsed, {})))
 
 
 def test_a_pool_that_was_made_or_restarted_in_the_window(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +184,8 @@ def test_a_pool_that_was_made_or_restarted_in_the_window(capsys: pytest.CaptureF
 
     assert "a: it was made within the window" in text
     assert "b: its counters have fallen" in text
-    assert [None, None] == [pool["size_recommended"] for pool in json.loads(run(capsys, found, "--json"))["pools"]]
+    pools = json.loads(run(capsys, found, "--json"))["pools"]
+    assert [(None, DOCUMENTED)] * 2 == [(pool["size_recommended"], set(pool)) for pool in pools]
 
 
 def test_no_pool(capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,12 +224,3 @@ def test_one_source(tmp_path: Path) -> None:
         advise.prepare(parser.parse_args(["--dir", str(tmp_path), "--url", "http://x"]), {})
     with pytest.raises(SettingsError, match="--dir: is needed, or POOL_EXPORTER_DIR, --url or --prometheus"):
         advise.prepare(parser.parse_args([]), {})
-
-
-def test_progress_only_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file gets no line of progress; a terminal has one in the place of the one before."""
-    advise._progress("counting")
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    advise._progress("counting")
-
-    assert "\r\033[Kcounting" == capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Each scene of the demo causes the verdict that it is for, on the demo's own pool, service and server."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from pool_exporter import Monitor
+from pool_exporter.advice.observation import of_snapshot
+from pool_exporter.advice.sizing import advise
 from pool_exporter.demo.database import Database
 from pool_exporter.demo.database_settings import DatabaseSettings
 from pool_exporter.demo.load import Load
@@ -14,6 +17,7 @@ from pool_exporter.demo.run import _address, _listening, expected_errors_unlogge
 from pool_exporter.demo.scenes import SCENES, Scene, Stage
 from pool_exporter.demo.service import create_app
 from pool_exporter.diagnosis.values import Diagnosis
+from tests.pools import measured
 
 CALM_SECONDS = 1.0
 """How long the usual load is: what comes after it is compared with it."""
@@ -30,9 +34,9 @@ ATTEMPTS = 3
 
 
 @asynccontextmanager
-async def _service(directory: Path) -> AsyncIterator[tuple[Monitor, Stage]]:
+async def service(directory: Path, settings: DatabaseSettings | None = None) -> AsyncIterator[tuple[Monitor, Stage]]:
     """Run the demo's service on its server; yield its pool's monitor, and what scenes work with."""
-    app = create_app(Database.choose(DatabaseSettings(), directory).engine())
+    app = create_app(Database.choose(settings or DatabaseSettings(), directory).engine())
     monitor: Monitor = app.state.monitor
     with expected_errors_unlogged(), _listening("127.0.0.1", 0) as listener:
         async with app.router.lifespan_context(app), served(app, listener), Load(_address(listener)) as load:
@@ -47,7 +51,7 @@ async def _no_restart() -> int:
 async def reports(scene: Scene, directory: Path) -> tuple[Diagnosis, ...]:
     """Return the reports that are made by themselves while the usual load and then the scene is played."""
     directory.mkdir()  # noqa: ASYNC240  # one call, in a test
-    async with _service(directory) as (monitor, stage):
+    async with service(directory) as (monitor, stage):
         await BY_NAME["calm"].play(stage, CALM_SECONDS)
         await scene.play(stage, LEAK_SECONDS if scene.name == "leak" else SCENE_SECONDS)
         return monitor.diagnoses
@@ -65,3 +69,17 @@ async def test_scene_gives_its_verdict(scene: Scene, tmp_path: Path) -> None:
             break
 
     assert [scene.verdict] == [made.verdict for made in found[-1:]], "\n".join(map(str, found))
+
+
+@pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up")
+@pytest.mark.asyncio
+async def test_a_leaking_pool_is_not_to_grow(tmp_path: Path) -> None:
+    """In the leak scene the advice keeps the size, because a larger pool would be filled as well."""
+    async with service(tmp_path) as (monitor, stage):
+        before, started = of_snapshot(measured(monitor).snapshot()), time.monotonic()
+        await BY_NAME["leak"].play(stage, LEAK_SECONDS)
+        after = of_snapshot(measured(monitor).snapshot())
+        advice = advise(after.load_since(before, time.monotonic() - started))
+
+    assert stage.capacity == advice.size == advice.recommended
+    assert advice.binding in ("not_by_size", "held")

@@ -2,14 +2,18 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from pool_exporter.hooks.pool_description import config_of, identity_of
 from pool_exporter.probe.server_settings import ServerSettings, read_settings
 from pool_exporter.probe.target import parse_target
+from pool_exporter.state import layout
+from pool_exporter.workers.file_writer import WorkerFiles
 from tests.fixtures.mariadb import mariadb_server
 from tests.fixtures.pgbouncer import pgbouncer_server
 from tests.fixtures.postgres import PostgresServer, postgres_server
@@ -85,3 +89,25 @@ def test_check_asks_the_server(limited: PostgresServer, tmp_path: Path) -> None:
     assert "error P01: 6 processes x 15 connections are 90, and the server accepts 17." in found.stdout
     assert (1, 2, 1) == (found.returncode, failed.returncode, failed.stderr.count("\n"))
     assert "hunter2" not in failed.stderr + failed.stdout
+
+
+def test_a_directory_and_its_server(limited: PostgresServer, tmp_path: Path) -> None:
+    """Both commands count a living worker's pool of the directory against the limit that this server has."""
+    engine = sa.create_engine(limited.url("psycopg"), pool_size=10, max_overflow=10, pool_pre_ping=True)
+    files = WorkerFiles(tmp_path, "1.2.3")
+    slots = files.allocate(identity_of(engine, engine.pool, "shop"), config_of(engine.pool))
+    assert slots is not None
+    slots[layout.ORIGIN] = time.monotonic_ns() - layout.SECOND
+    source = [f"--dir={tmp_path}", f"--database-url={limited.url('psycopg')}"]
+    checked, advised = (
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM, *command, *source], capture_output=True, text=True, timeout=120, check=False
+        )
+        for command in (["check"], ["advise", "--window=1"])
+    )
+    files.unmap()
+
+    assert "error P01: 1 process x 20 connections are 20, and the server accepts 17." in checked.stdout
+    assert "Server: 1 replica x 1 worker x 20 connections = 20 do not fit 15 (20 less 3 reserved, " in advised.stdout
+    assert "shop: set 15 in 1 process; its load needs 20, its share of the server is 15." in advised.stdout
+    assert (1, 0, "", "") == (checked.returncode, advised.returncode, checked.stderr, advised.stderr)

@@ -87,6 +87,7 @@ BEHAVIOUR_RULES: Final = (
         "SQLAlchemy, Working with Engines and Connections: the engine is made once",
         f"Up to {ENGINES_PER_MINUTE_MAX} pools a minute, as tests make them.",
         _engine_per_request,
+        ("made_per_minute",),
     ),
     Rule(
         "P10",
@@ -107,6 +108,7 @@ BEHAVIOUR_RULES: Final = (
         "SQLAlchemy, Asynchronous I/O, Preventing Implicit IO when Using AsyncSession",
         "Only the sessionmaker that `check` is given is known.",
         _expiring,
+        ("expires_on_commit",),
     ),
     Rule(
         "P31",

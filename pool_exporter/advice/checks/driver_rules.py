@@ -74,6 +74,7 @@ DRIVER_RULES: Final = (
         "SQLAlchemy, dialects of PostgreSQL, asyncpg, Prepared Statement Name with PGBouncer",
         "Session mode, and a PgBouncer that keeps prepared statements.",
         _asyncpg_prepared,
+        ("arguments",),
     ),
     Rule(
         "P18",
@@ -84,6 +85,7 @@ DRIVER_RULES: Final = (
         "psycopg, Prepared statements, Using prepared statements with PgBouncer",
         "Session mode, and a PgBouncer that keeps prepared statements.",
         _psycopg_prepared,
+        ("arguments",),
     ),
     Rule(
         "P20",
@@ -94,6 +96,7 @@ DRIVER_RULES: Final = (
         "libpq, connect_timeout; asyncpg, connect(timeout)",
         "Servers on the same machine; PGCONNECT_TIMEOUT; a creator function: its arguments are not known.",
         _no_connect_timeout,
+        ("arguments",),
     ),
     Rule(
         "P22",
@@ -104,6 +107,7 @@ DRIVER_RULES: Final = (
         "PostgreSQL, application_name",
         "MySQL, which has no such setting; PGAPPNAME.",
         _no_name,
+        ("arguments",),
     ),
     Rule(
         "P27",

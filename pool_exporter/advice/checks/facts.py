@@ -1,7 +1,8 @@
 """What the rules know: the settings of an engine and its pool, what its pool has done, and what its server says.
 
-`None` stands for what is not known; a rule that needs it then finds nothing. No value is or has a password. Nothing
-here may read anything.
+`None` stands for what is not known; a rule that needs it then finds nothing. A source that can never know an attribute
+names it in `Facts.unknown` instead, so that the rules which it leaves undecided are known. No value is or has a
+password. Nothing here may read anything.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ class EngineFacts:
         host: The server's host; "" without one.
         port: The server's port; None for the default one.
         database: The database, or the file of SQLite.
-        is_memory: Whether it is an SQLite database in memory.
+        is_memory: Whether it is an SQLite database in memory; None if that is not known.
         is_async: Whether an asyncio driver opens the connections.
         pool_class: The pool's class.
         pool_size: None where the class has none.
@@ -41,7 +42,7 @@ class EngineFacts:
     host: str = ""
     port: int | None = None
     database: str = ""
-    is_memory: bool = False
+    is_memory: bool | None = False
     is_async: bool = False
     pool_class: str = "QueuePool"
     pool_size: int | None = None
@@ -146,12 +147,22 @@ class ProcessFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that is known of one pool; see the classes of its parts."""
+    """All that is known of one pool.
+
+    Attributes:
+        engine: The settings.
+        history: What the pool has done.
+        server: What its server says.
+        process: What surrounds it.
+        unknown: The attributes of these that the source cannot know. Each has the value with which most is found: a
+            rule that needs one of them is decided if it finds nothing even then.
+    """
 
     engine: EngineFacts
     history: PoolHistory = field(default_factory=PoolHistory)
     server: ServerFacts = field(default_factory=ServerFacts)
     process: ProcessFacts = field(default_factory=ProcessFacts)
+    unknown: frozenset[str] = frozenset()
 
     def has_argument(self, *names: str) -> bool:
         """Return whether the driver is given one of these arguments, or whether that is not known."""

@@ -49,7 +49,7 @@ def _memory_pool_on_a_file(facts: Facts) -> str:
 
 
 def _memory_in_processes(facts: Facts) -> str:
-    if not facts.engine.is_memory or facts.process.processes <= 1:
+    if facts.engine.is_memory is False or facts.process.processes <= 1:
         return ""
     return f"Each of {facts.process.processes} processes has an SQLite database in memory of its own."
 
@@ -131,6 +131,7 @@ POOL_RULES: Final = (
         "GitLab, PostgreSQL client-side connection pool: as many connections as threads, and some headroom",
         "Pools of which some connection was always free.",
         _threads,
+        ("threads",),
     ),
     Rule(
         "P11",
@@ -141,6 +142,7 @@ POOL_RULES: Final = (
         "SQLAlchemy, dialects of SQLite, Threading/Pooling Behavior",
         "SQLite in memory.",
         _memory_pool_on_a_file,
+        ("is_memory",),
     ),
     Rule(
         "P12",
@@ -171,6 +173,7 @@ POOL_RULES: Final = (
         "SQLAlchemy 1.4 used NullPool for SQLite files; QueuePool since 2.0",
         "Pools with a chosen size; databases in memory.",
         _sqlite_file_without_pool,
+        ("is_memory",),
     ),
     Rule(
         "P15",
@@ -181,6 +184,7 @@ POOL_RULES: Final = (
         "SQLite, In-Memory Databases",
         "One process, as in tests.",
         _memory_in_processes,
+        ("is_memory",),
     ),
     Rule(
         "P23",
@@ -191,6 +195,7 @@ POOL_RULES: Final = (
         "SQLAlchemy, Configuring Logging",
         "Processes that write to a terminal.",
         _echo,
+        ("has_echo",),
     ),
     Rule(
         "P24",
@@ -201,5 +206,6 @@ POOL_RULES: Final = (
         "SQLAlchemy, Connection Pooling, Reset On Return",
         "AUTOCOMMIT engines.",
         _no_reset,
+        ("isolation_level",),
     ),
 )

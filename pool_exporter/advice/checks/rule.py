@@ -20,6 +20,7 @@ class Rule:
         source: Where it comes from.
         guard: When it finds nothing, although the configuration looks wrong.
         find: Returns what is wrong with this pool in one sentence; "" if nothing is.
+        needs: The attributes of facts that not every source knows, and without which it cannot be decided.
     """
 
     id: str
@@ -30,8 +31,13 @@ class Rule:
     source: str
     guard: str
     find: Callable[[Facts], str]
+    needs: tuple[str, ...] = ()
 
     def finding(self, facts: Facts) -> Finding | None:
         """Return the finding of this rule about the pool that *facts* describe; None if it has none."""
-        found = self.find(facts)
+        found = "" if facts.unknown.intersection(self.needs) else self.find(facts)
         return Finding(self.id, self.severity, f"{found} {self.why}", self.fix, self.source) if found else None
+
+    def is_undecided(self, facts: Facts) -> bool:
+        """Return whether this rule may find something, and the source of *facts* does not know what it needs."""
+        return bool(facts.unknown.intersection(self.needs)) and bool(self.find(facts))

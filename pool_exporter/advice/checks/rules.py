@@ -1,4 +1,7 @@
-"""All rules, and what they find. A rule that raises finds nothing, and is counted as an error of a hook."""
+"""All rules, what they find, and which of them cannot be decided.
+
+A rule that raises finds nothing, and is counted as an error of a hook.
+"""
 
 from collections.abc import Container
 from functools import partial
@@ -27,3 +30,14 @@ def findings(facts: Facts, silenced: Container[str] = ()) -> tuple[Finding, ...]
     """
     found = [result_or_none(partial(rule.finding, facts)) for rule in RULES if rule.id not in silenced]
     return tuple(sorted(filter(None, found), key=lambda finding: (SEVERITIES.index(finding.severity), finding.id)))
+
+
+def undecided(facts: Facts, silenced: Container[str] = ()) -> tuple[Rule, ...]:
+    """Return the rules that may find something, but need what the source of *facts* does not know, by their ids.
+
+    Args:
+        facts: All that is known of one pool.
+        silenced: The ids of rules to leave out.
+    """
+    rules = [rule for rule in RULES if rule.id not in silenced]
+    return tuple(rule for rule in rules if result_or_none(partial(rule.is_undecided, facts)))

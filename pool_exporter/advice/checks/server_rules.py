@@ -10,16 +10,19 @@ def _over_the_limit(facts: Facts) -> str:
     limit, most = facts.engine.limit, facts.server.connections_max
     if limit is None or most is None or limit * facts.process.processes <= most:
         return ""
-    needed = limit * facts.process.processes
-    return f"{facts.process.processes} processes x {limit} connections are {needed}, and the server accepts {most}."
+    count = facts.process.processes
+    processes = f"{count} process{'es' * (count != 1)}"
+    return f"{processes} x {limit} connections are {limit * count}, and the server accepts {most}."
 
 
 def _no_time_limits(facts: Facts) -> str:
     if facts.engine.dialect != "postgresql" or facts.server.is_bouncer:
         return ""
     names = ("statement_timeout", "idle_in_transaction_session_timeout")
-    missing = [name for name in names if facts.setting(name) == 0 and not _is_given(facts, name)]
-    return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} 0." if missing else ""
+    unset = [name for name in names if facts.setting(name) == 0 or "settings" in facts.unknown]
+    missing = [name for name in unset if not _is_given(facts, name)]
+    where = " at the server, and whether connections set it is not known" if "arguments" in facts.unknown else ""
+    return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} 0{where}." if missing else ""
 
 
 def _is_given(facts: Facts, name: str) -> bool:
@@ -40,6 +43,7 @@ SERVER_RULES: Final = (
         "PostgreSQL, max_connections",
         "Servers that were not asked, because no probe is configured.",
         _over_the_limit,
+        ("connections_max",),
     ),
     Rule(
         "P21",
@@ -50,5 +54,6 @@ SERVER_RULES: Final = (
         "PostgreSQL, statement_timeout and idle_in_transaction_session_timeout",
         "Servers that were not asked; PgBouncer; connections that set them by their arguments.",
         _no_time_limits,
+        ("settings",),
     ),
 )

@@ -11,7 +11,12 @@ SECONDS: Final = 30.0
 
 
 class ArgumentPage:
-    """One page, and the argument that has its URL."""
+    """One page, and the argument that has its URL.
+
+    Attributes:
+        path: The path of the page, with its query.
+        origin: Scheme, host and port, without a user name and a password.
+    """
 
     def __init__(self, argument: str, given: str, environ: Mapping[str, str]) -> None:
         """Prepare to read; nothing is opened yet.
@@ -29,7 +34,7 @@ class ArgumentPage:
             self._page = HttpPage(url_of(given, environ), SECONDS)
         except ValueError as error:
             raise self.problem(str(error)) from None
-        self.path = self._page.path
+        self.path, self.origin = self._page.path, self._page.origin
 
     def problem(self, fault: str) -> SettingsError:
         """Return the error that says what is wrong with the page."""

@@ -28,9 +28,10 @@ _NAME: Final = {metric.field: metric.prometheus for metric in POOL_METRICS}
 _USES: Final = _NAME["use_time"]
 _COUNTERS: Final = (
     *(_NAME["wait_time"] + "_count", _NAME["acquire_failures"], _USES + "_sum", _USES + "_bucket"),
-    *(_NAME["used_seconds"], _NAME["nested_acquires"], _NAME["exhaustions"]),
+    *(_NAME["used_seconds"], _NAME["pending_seconds"], _NAME["nested_acquires"], _NAME["exhaustions"]),
 )
 _GAUGES: Final = (_NAME["max"], _NAME["info"], _NAME["orphaned"])
+_PEAKS: Final = (_NAME["pending_peak"],)
 
 
 def duration(text: str) -> int:
@@ -66,7 +67,7 @@ class PrometheusRange:
         observed = dict(self._busiest(windows))
         peaks, names = self._peaks(), names_of(list(observed))
         return [
-            NamedLoad(names[key], self._load(found, peaks.get(key), windows[key]))
+            NamedLoad(names[key], self._load(found, peaks.get(key), windows[key]), key=key)
             for key, found in sorted(observed.items())
         ]
 
@@ -107,8 +108,8 @@ class PrometheusRange:
         return {key_of(labels): value for labels, value in found}
 
     def _samples(self, time: float) -> Iterator[Sample]:
-        """Yield by how much each counter grew in the window that ends at *time*, and the gauges then."""
-        of_window = [(name, "increase") for name in _COUNTERS] + [(name, "last_over_time") for name in _GAUGES]
-        for name, function in of_window:
+        """Yield by how much counters grew in the window that ends at *time*, the gauges then, and the peaks in it."""
+        functions = (("increase", _COUNTERS), ("last_over_time", _GAUGES), ("max_over_time", _PEAKS))
+        for name, function in ((name, function) for function, names in functions for name in names):
             for labels, value in self._api.at(f"{function}({name}[{self._window}s])", time):
                 yield Sample(name, labels, value)

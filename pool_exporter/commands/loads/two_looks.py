@@ -19,11 +19,12 @@ Look: TypeAlias = Callable[[], Mapping[PoolKey, Observation]]
 
 
 class NamedLoad(NamedTuple):
-    """The load of one pool, or why there is none."""
+    """The load of one pool, or why there is none; *key* is which pool, and *pool* its name among all of a source."""
 
     pool: str
     load: Load | None
     fault: str = ""
+    key: PoolKey = ()
 
 
 def look_at_directory(directory: Path) -> Look:
@@ -81,16 +82,18 @@ def loads_between(look: Look, seconds: float, wait: Callable[[float], float]) ->
     waited = wait(seconds)
     after = look()
     names = names_of(list(after))
-    return [_load(names[key], before.get(key), now, waited) for key, now in sorted(after.items())]
+    return [
+        _load(NamedLoad(names[key], None, key=key), before.get(key), now, waited) for key, now in sorted(after.items())
+    ]
 
 
-def _load(name: str, before: Observation | None, now: Observation, seconds: float) -> NamedLoad:
+def _load(named: NamedLoad, before: Observation | None, now: Observation, seconds: float) -> NamedLoad:
     if before is None:
-        return NamedLoad(name, None, "it was made within the window; look again")
+        return named._replace(fault="it was made within the window; look again")
     try:
-        return NamedLoad(name, now.load_since(before, seconds))
+        return named._replace(load=now.load_since(before, seconds))
     except ValueError as error:
-        return NamedLoad(name, None, str(error))
+        return named._replace(fault=str(error))
 
 
 def names_of(keys: Sequence[PoolKey]) -> dict[PoolKey, str]:

@@ -1,0 +1,92 @@
+"""What `advise` prints: sizes and the fleet's plan, as text or as JSON. Nothing here may compute a size or a share."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from pool_exporter.advice.rules_of_thumb import rule_for
+from pool_exporter.advice.sizing import SizeAdvice
+from pool_exporter.commands.fleet_plan import Advised, Plan, plan_as_json, plan_lines
+from pool_exporter.commands.loads.two_looks import NamedLoad
+
+KEYS: Final = (
+    *("pool", "arrival_rate", "mean_use_seconds", "offered_load", "size_now", "size_recommended"),
+    *("wait_p99_seconds_now", "wait_p99_seconds_recommended", "binding", "reason"),
+)
+"""What each pool has in JSON, null where it is not known. A pool of which the load is known has notes and more."""
+
+
+def as_json(advised: Sequence[Advised], plan: Plan | None) -> str:
+    """Return the answer for programs."""
+    pools = [_pool(named, advice) for named, advice in advised]
+    content = {"pools": pools} | ({} if plan is None else {"fleet": plan_as_json(plan)})
+    return json.dumps(content, indent=2, allow_nan=False)
+
+
+def _pool(named: NamedLoad, advice: SizeAdvice | None) -> dict[str, object]:
+    if advice is None:
+        return dict.fromkeys(KEYS) | {"pool": named.pool, "reason": named.fault}
+    return {
+        "pool": named.pool,
+        "arrival_rate": advice.arrivals_per_second,
+        "mean_use_seconds": advice.mean_use_seconds,
+        "offered_load": advice.offered,
+        "size_now": advice.size,
+        "size_recommended": advice.recommended,
+        "wait_p99_seconds_now": _finite(advice.wait_now_seconds),
+        "wait_p99_seconds_recommended": _finite(advice.wait_recommended_seconds),
+        "binding": advice.binding,
+        "reason": advice.reason,
+        "notes": list(advice.notes),
+        "rule_of_thumb": str(rule_for(advice.arrivals_per_second)),
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity: a queue that grows for ever has no wait."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+_HEADINGS: Final = ("POOL", "CALLERS/s", "MEAN USE", "LOAD", "SIZE", "ADVISED", "p99 WAIT", "ADVISED")
+
+
+def as_text(advised: Sequence[Advised], plan: Plan | None) -> str:
+    """Return the answer for people: a line for each pool, why, and what to set on the server."""
+    if not advised:
+        return "No pool was found."
+    rows = [_HEADINGS, *(_row(named, advice) for named, advice in advised)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += ["", *(line for named, advice in advised for line in _explained(named, advice))]
+    return "\n".join(lines + ([] if plan is None else ["", *plan_lines(plan, _duration)]))
+
+
+def _row(named: NamedLoad, advice: SizeAdvice | None) -> tuple[str, ...]:
+    if advice is None:
+        return (named.pool, *("-",) * (len(_HEADINGS) - 1))
+    return (
+        named.pool,
+        f"{advice.arrivals_per_second:.1f}",
+        _duration(advice.mean_use_seconds),
+        f"{advice.offered:.2f}",
+        "no limit" if advice.size is None else str(advice.size),
+        "-" if advice.recommended is None else str(advice.recommended),
+        _duration(advice.wait_now_seconds),
+        _duration(advice.wait_recommended_seconds),
+    )
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if math.isinf(seconds):
+        return "endless"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
+
+
+def _explained(named: NamedLoad, advice: SizeAdvice | None) -> list[str]:
+    if advice is None:
+        return [f"{named.pool}: {named.fault}."]
+    notes = [f"  {note}" for note in (*advice.notes, f"Compare: {rule_for(advice.arrivals_per_second)}.")]
+    return [f"{named.pool}: {advice.reason}", *notes]

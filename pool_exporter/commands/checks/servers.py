@@ -1,0 +1,88 @@
+"""What the database servers of `--database-url` say of themselves, for `check` and for the fleet of `advise`.
+
+Each server is connected to once, only where one is named. No message has a password.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from pool_exporter.advice.checks.facts import ServerFacts
+from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.server_snapshot import ServerIdentity
+from pool_exporter.probe.options import ARGUMENT
+
+if TYPE_CHECKING:
+    from pool_exporter.probe.target import ProbeTarget
+
+SERVER_SECONDS: Final = 5.0
+"""The time limit for connecting to a server and for each statement."""
+
+Targets: TypeAlias = "Sequence[ProbeTarget]"
+
+
+class ReadServer(NamedTuple):
+    """One server, and what it says."""
+
+    identity: ServerIdentity
+    facts: ServerFacts
+
+
+def read_servers(targets: Targets) -> tuple[ReadServer, ...]:
+    """Return what each server says. Raises SettingsError where one cannot be read."""
+    return tuple(ReadServer(target.identity, _read(target)) for target in targets)
+
+
+def _read(target: "ProbeTarget") -> ServerFacts:
+    from pool_exporter.probe.server_settings import read_settings
+
+    try:
+        read = read_settings(target, SERVER_SECONDS)
+    except Exception as error:  # noqa: BLE001  # a driver may raise anything
+        fault = f"{type(error).__name__}: {target.without_secrets(str(error))}"
+        raise SettingsError(Problem(ARGUMENT, str(target.url), fault)) from None
+    return ServerFacts(read.connections_max, read.settings, read.is_bouncer, read.pool_mode)
+
+
+def merged(servers: Iterable[ReadServer]) -> ServerFacts:
+    """Return what counts for a pool behind all of these: the smallest limit, and PgBouncer's mode before its server."""
+    facts = ServerFacts()
+    for _, read in servers:
+        facts = replace(
+            facts,
+            connections_max=min(filter(None, (facts.connections_max, read.connections_max)), default=None),
+            settings={**facts.settings, **read.settings},
+            is_bouncer=facts.is_bouncer or read.is_bouncer,
+            pool_mode=read.pool_mode or facts.pool_mode,
+        )
+    return facts
+
+
+def servers_by_pool(
+    pools: Collection[PoolIdentity], servers: Sequence[ReadServer]
+) -> dict[PoolIdentity, tuple[ReadServer, ...]]:
+    """Return the servers that each pool leads to.
+
+    A server to which no pool leads is taken to be behind the PgBouncer to which one does.
+
+    Raises:
+        SettingsError: No pool leads to a server, nor to a PgBouncer.
+    """
+    from pool_exporter.probe.backend_matching import is_of_server
+
+    own = {pool: tuple(each for each in servers if is_of_server(pool, each.identity)) for pool in pools}
+    behind = tuple(each for each in servers if not any(each in found for found in own.values()))
+    if behind and not any(_has_bouncer(found) for found in own.values()):
+        raise SettingsError(*(_without_pool(each.identity, pools) for each in behind))
+    return {pool: (*found, *behind) if _has_bouncer(found) else found for pool, found in own.items()}
+
+
+def _has_bouncer(servers: Iterable[ReadServer]) -> bool:
+    return any(each.facts.is_bouncer for each in servers)
+
+
+def _without_pool(server: ServerIdentity, pools: Iterable[PoolIdentity]) -> Problem:
+    places = ", ".join(sorted({f"{pool.address}:{pool.port}" for pool in pools if pool.address})) or "no server"
+    advice = "if it is the same, add ?pool_exporter_alias=HOST:PORT to the URL"
+    return Problem(ARGUMENT, str(server), f"no pool connects to it; the pools connect to {places}; {advice}")
