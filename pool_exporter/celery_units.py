@@ -13,6 +13,9 @@ from pool_exporter.units import Unit, code_of, current_unit
 class CeleryUnits:
     """Makes each Celery task a unit of work, under the name of the task.
 
+    Raises:
+        ImportError: `install()` was called, and Celery is not installed.
+
     Example:
         >>> pool_exporter.CeleryUnits().install()
     """
@@ -23,8 +26,10 @@ class CeleryUnits:
         Raises:
             ImportError: Celery is not installed.
         """
-        from celery import signals
-
+        try:
+            from celery import signals
+        except ImportError as error:
+            raise ImportError("CeleryUnits needs Celery: pip install celery", name=error.name) from error
         signals.task_prerun.connect(_begin, weak=False, dispatch_uid="pool_exporter")
         signals.task_postrun.connect(_end, weak=False, dispatch_uid="pool_exporter")
 

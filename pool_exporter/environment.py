@@ -175,12 +175,22 @@ def wait_threshold_ns(trace_waits: float) -> int:
         trace_waits: That duration in seconds, as an application gives it.
 
     Raises:
+        TypeError: *trace_waits* is neither a number nor its text.
         ValueError: *trace_waits* is negative, infinite or not a number.
     """
     try:
-        return round(seconds(trace_waits, 0) * 1_000_000_000)
+        return round(seconds(_no_flag(trace_waits), 0) * 1_000_000_000)
+    except TypeError:
+        raise TypeError(f"trace_waits must be seconds, such as 0.1, not {type(trace_waits).__name__}") from None
     except ValueError as error:
         raise ValueError(f"trace_waits {error}") from None
+
+
+def _no_flag(value: float) -> float:
+    """Return *value*; True would be one second, and is probably meant to switch something on."""
+    if isinstance(value, bool):
+        raise TypeError("no number")
+    return value
 
 
 def address_text(host: str, port: int) -> str:

@@ -47,6 +47,7 @@ ALLOWED: Mapping[str, str] = {
     "probe.options.targets_from_arguments": COMMAND,
     "probe.server_connection._to_console": COMMAND,
     "runtime.all_pools.instrument_all": SETUP,
+    "runtime.argument_checks._import_opentelemetry": SETUP,
     "runtime.instrumentation.instrument": SETUP,
     "runtime.pool_monitor.trace_waits": SETUP,
     "runtime.files.directory_access.readers": SETUP,

@@ -15,7 +15,6 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 from typing_extensions import Self
 
-from pool_exporter.environment import wait_threshold_ns
 from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks.call_stack import engine_calling
 from pool_exporter.hooks.checkout_patches import uninstrumented_pool_handler
@@ -24,6 +23,7 @@ from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES
 from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.pool_hooks import hooks_of
 from pool_exporter.hooks.sqlalchemy_private import is_complete
+from pool_exporter.runtime.argument_checks import check_meter_provider, check_tracing
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.instrumentation import instrument, monitors, prepare_from_environment, shown_monitors
 from pool_exporter.runtime.monitor import Monitor
@@ -76,8 +76,11 @@ class AllPoolsInstrumentation:
             tracer_provider: Where the spans go; by default the global one.
 
         Raises:
+            TypeError: *seconds* is no number, or *tracer_provider* is no TracerProvider.
             ValueError: *seconds* is negative, infinite or not a number.
+            ImportError: OpenTelemetry is not installed.
         """
+        check_tracing(seconds, tracer_provider)
         self._trace_waits, self._tracer_provider = seconds, tracer_provider
         for monitor in monitors():
             monitor.trace_waits(seconds, tracer_provider)
@@ -140,14 +143,15 @@ def instrument_all(
         An object with `close()`, which ends it. A second call returns the same object.
 
     Raises:
-        TypeError: *meter_provider* is no MeterProvider.
+        TypeError: A provider is none, or *trace_waits* is no number.
         ValueError: *trace_waits* is negative, infinite or not a number.
+        ImportError: OpenTelemetry is needed and is not installed.
 
     Example:
         >>> pool_exporter.instrument_all(meter_provider=get_meter_provider())
     """
-    if trace_waits is not None:
-        wait_threshold_ns(trace_waits)
+    check_meter_provider(meter_provider)
+    check_tracing(trace_waits, tracer_provider)
     bridges = []
     if meter_provider is not None:
         from pool_exporter.otel.meter_provider_bridge import attach_to_provider

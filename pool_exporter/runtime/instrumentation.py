@@ -3,8 +3,9 @@
 Nothing here may count or render.
 """
 
+import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
@@ -16,12 +17,14 @@ from pool_exporter.hooks.compatibility import is_supported
 from pool_exporter.hooks.lifecycle_patches import mend_patches
 from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.pool_description import identity_of
-from pool_exporter.hooks.sqlalchemy_private import engine_behind
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot, by_kind
+from pool_exporter.runtime.argument_checks import check_meter_provider, check_tracing
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.monitor import Monitor
+from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.registry import registry
+from pool_exporter.runtime.target import engine_and_pool
 from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.units import label
 from pool_exporter.version import build
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+_log = logging.getLogger("pool_exporter")
 
 
 def instrument(  # noqa: PLR0913  # each option is independent of the others, and all but two are by keyword
@@ -49,7 +54,7 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
     Args:
         target: The engine, also one with execution options, or the pool.
         name: The pool's name in every output; by default the engine's logging name or `host:port/database`. A second
-            living pool of that name in this process gets `#2`.
+            living pool of that name in this process gets `#2`. A pool keeps the first name that it is given.
         service: The `service.name` of the pool's series; by default POOL_EXPORTER_SERVICE or OTEL_SERVICE_NAME.
         meter_provider: OpenTelemetry's, which gets the pool's metrics too; `get_meter_provider()` is the global one,
             even if it is set later.
@@ -62,13 +67,17 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
         another library has put them back.
 
     Raises:
-        TypeError: *target* is neither an engine nor a pool, or *meter_provider* is no MeterProvider.
+        TypeError: *target* is neither an engine nor a pool, a provider is none, or *trace_waits* is no number.
         ValueError: *trace_waits* is negative, infinite or not a number.
+        ImportError: OpenTelemetry is needed and is not installed.
 
     Example:
         >>> monitor = pool_exporter.instrument(engine, name="orders")
     """
-    monitor = _monitor_of_pool(target, name, service)
+    engine, pool = engine_and_pool(target)
+    check_meter_provider(meter_provider)
+    check_tracing(trace_waits, tracer_provider)
+    monitor = _monitor_of_pool(engine, pool, name, service)
     if meter_provider is not None:
         from pool_exporter.otel.meter_provider_bridge import attach_to_provider
 
@@ -78,24 +87,54 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
     return monitor
 
 
-def _monitor_of_pool(target: object, name: str | None, service: str | None) -> Monitor:
-    engine, pool = engine_and_pool(target)
+def _monitor_of_pool(engine: Engine | None, pool: Pool, name: str | None, service: str | None) -> Monitor:
     with registry.changing():
         monitor = registry.monitor_of(pool)
         if monitor is None:
             return _new_monitor(engine, pool, name, service)
         result_or_none(lambda: mend_patches(pool, patches))
-        text = "" if name is None else label(name)
-        if text and text != monitor.identity.name.partition("#")[0] and not registry.storage.is_shared:
-            registry.rename(monitor, replace(monitor.identity, name=text))
-        return monitor
+        if name is not None:
+            _give_name(monitor, label(name))
+    _warn_of_second_name(monitor, name, service)  # Without the lock: a handler of the log may use the pool.
+    return monitor
+
+
+def _give_name(monitor: PoolMonitor, name: str) -> None:
+    """Name a pool that has only a name by default, unless a worker file has that already."""
+    if name and not monitor.is_named and not registry.storage.is_shared and not _is_named(monitor, name):
+        registry.rename(monitor, replace(monitor.identity, name=name))
+        monitor.is_named = True
+
+
+def _is_named(monitor: PoolMonitor, name: str) -> bool:
+    return monitor.identity.name == name or monitor.identity.name.startswith(f"{name}#")
+
+
+def _warn_of_second_name(monitor: PoolMonitor, name: str | None, service: str | None) -> None:
+    """Log one WARNING for a pool that has another name or service than it is given now."""
+    ignored = []
+    if name is not None and label(name) and not _is_named(monitor, label(name)):
+        ignored.append(f"name={label(name)!r}")
+    if service is not None and label(service) != monitor.identity.service:
+        ignored.append(f"service={label(service)!r}")
+    if ignored and not monitor.is_named_again:
+        monitor.is_named_again = True
+        _log.warning(_NAMED_AGAIN, monitor.identity.name, monitor.identity.service, ", ".join(ignored))
+
+
+_NAMED_AGAIN: Final = (
+    "pool %r of service %r is instrumented already and keeps these names: instrument(…, %s) for the same pool does not "
+    "change them"
+)
 
 
 def _new_monitor(engine: Engine | None, pool: Pool, name: str | None, service: str | None) -> Monitor:
     try:
         default = prepare_from_environment()  # Also with a service given: it prepares the directory and forks.
         if is_supported():
-            return registry.add(pool, identity_of(engine, pool, name, default if service is None else service))
+            monitor = registry.add(pool, identity_of(engine, pool, name, default if service is None else service))
+            monitor.is_named = name is not None and bool(label(name))
+            return monitor
         registry.note_degraded()
     except Exception as error:  # noqa: BLE001  # monitoring never stops the application
         errors.report(error)
@@ -147,17 +186,3 @@ def prepare_from_environment() -> str:
     recorder.configure(environment.places, environment.skip_modules)
     registry.prepare(environment.directory)
     return environment.service
-
-
-def engine_and_pool(target: object) -> tuple[Engine | None, Pool]:
-    """Return the engine and the pool of an async engine, an engine with execution options, an engine or a pool.
-
-    Raises:
-        TypeError: *target* is none of these.
-    """
-    target = getattr(target, "sync_engine", target)
-    if isinstance(target, Engine):
-        return engine_behind(target), target.pool
-    if isinstance(target, Pool):
-        return None, target
-    raise TypeError(f"instrument() takes an Engine, an AsyncEngine or a Pool, not {type(target).__name__}")

@@ -69,7 +69,9 @@ class Monitor(Protocol):
             tracer_provider: Where the spans go; by default the global one.
 
         Raises:
+            TypeError: *seconds* is no number, or *tracer_provider* is no TracerProvider.
             ValueError: *seconds* is negative, infinite or not a number.
+            ImportError: OpenTelemetry is not installed.
         """
 
     @abstractmethod

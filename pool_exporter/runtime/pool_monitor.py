@@ -18,6 +18,7 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.runtime.argument_checks import check_tracing
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.watchdog.pool_examiner import PoolExaminer
 from pool_exporter.runtime.watchdog.watchdog import watchdog
@@ -60,6 +61,8 @@ class PoolMonitor(Monitor):
         self._hooks, self._state, self._registry = ref(hooks), hooks.state, registry
         self._last: PoolSnapshot | None = None
         self._is_closed = False
+        #: Whether the application has given the name, and whether it has given another one later.
+        self.is_named = self.is_named_again = False
         self._shown = ShownPool()
         #: What was counted in files that this process has left.
         self._left: Counted | None = None
@@ -156,6 +159,7 @@ class PoolMonitor(Monitor):
 
     @override
     def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:
+        check_tracing(seconds, tracer_provider)
         from pool_exporter.otel.wait_spans import WaitSpans
 
         self._wait_spans = WaitSpans(self, self._state, seconds, tracer_provider)

@@ -31,10 +31,15 @@ def unit(name: str, *, long: bool = False) -> "UnitBlock":
         A context manager, for `with` and `async with`, that is also a decorator for functions, coroutine functions and
         (asynchronous) generator functions. The innermost unit counts.
 
+    Raises:
+        TypeError: *name* is a function: the decorator was used without a name.
+
     Example:
         >>> with pool_exporter.unit("nightly-report"):
         ...     session.execute(query)
     """
+    if callable(name):
+        raise TypeError(f'unit() takes a name, as in @unit("nightly-report"), not {type(name).__name__}')
     return UnitBlock(name, is_long=long)
 
 

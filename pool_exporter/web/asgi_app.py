@@ -22,8 +22,17 @@ except ImportError as error:
     raise ImportError(message, name=error.name, path=error.path) from error
 
 from pool_exporter.metrics.snapshot import Source
+from pool_exporter.runtime.argument_checks import check_pages
 from pool_exporter.web.holders_access import NO_ACCESS, STATE_KEY, Access, may_show_holders
-from pool_exporter.web.responses import METRICS, Request, own_reports, own_source, respond, takes_snapshot
+from pool_exporter.web.responses import (
+    METRICS,
+    Request,
+    own_reports,
+    own_source,
+    path_below,
+    respond,
+    takes_snapshot,
+)
 from pool_exporter.web.status.source import StatusSource, no_reports
 
 _threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
@@ -44,6 +53,8 @@ async def metrics_endpoint(request: StarletteRequest) -> StarletteResponse:
 def make_asgi_app(source: Source | None = None, metrics: str = METRICS, *, diagnosis: bool = False) -> ASGIApp:
     """Return an ASGI app with /metrics, /-/pools.json, /-/healthy, /-/ready and a status page at /, to run or to mount.
 
+    Mounted at a path that ends in `/metrics`, it has the metrics exactly there, and the page at `/-/page` below.
+
     Args:
         source: Returns the snapshot of each answer, by default that of this process. Called in a thread, one call at
             a time for each event loop.
@@ -54,9 +65,14 @@ def make_asgi_app(source: Source | None = None, metrics: str = METRICS, *, diagn
     Returns:
         The ASGI app.
 
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: *metrics* does not begin with a slash.
+
     Example:
-        >>> app.mount("/pools", pool_exporter.make_asgi_app())
+        >>> app.mount("/metrics", pool_exporter.make_asgi_app())
     """
+    check_pages(source, metrics, diagnosis)
     reports = own_reports() if source is None else no_reports
     return asgi_pages(source or own_source(), StatusSource(reports), metrics, shows_holders=diagnosis)
 
@@ -98,7 +114,7 @@ class _Pages:
         """Return the answer for *path*."""
         parsed = self._parsed(request, path)
         answers = (parsed, self._source, self._statuses)
-        if takes_snapshot(path, self._metrics):
+        if takes_snapshot(parsed.path, self._metrics):
             answer = await asyncio.get_running_loop().run_in_executor(_thread(), respond, *answers)
         else:
             answer = respond(*answers)
@@ -109,14 +125,16 @@ class _Pages:
             return ", ".join(request.headers.getlist(name))
 
         access: Access = request.scope.get("state", {}).get(STATE_KEY, NO_ACCESS)
+        answer, to_root = path_below(request.scope.get("root_path", ""), path, self._metrics)
         return Request(
             method=request.method,
-            path=path,
+            path=answer,
             query=request.scope.get("query_string", b"").decode("latin-1"),
             accept=header("accept"),
             accept_encoding=header("accept-encoding"),
             metrics=self._metrics,
             shows_holders=may_show_holders(access, header, is_allowed=self._shows_holders),
+            to_root=to_root,
         )
 
 

@@ -19,6 +19,10 @@ from pool_exporter.web.wsgi_units import Environ, StartResponse, WSGIApp, WsgiUn
 _REQUEST: Final = "werkzeug.request"
 """Under this key Werkzeug, on which Flask is built, has its request in the environ."""
 
+_NO_FLASK: Final = (
+    "FlaskUnits takes an application of Flask, not {}; for other ones there are UnitMiddleware and WsgiUnitMiddleware"
+)
+
 
 class Flask(Protocol):
     """What is needed of an application of Flask."""
@@ -40,6 +44,9 @@ class FlaskUnits:
     Args:
         app: The application; None for an application factory, which calls `init_app`.
 
+    Raises:
+        TypeError: *app* is no application of Flask.
+
     Example:
         >>> pool_exporter.FlaskUnits(app)
     """
@@ -56,7 +63,12 @@ class FlaskUnits:
 
         Args:
             app: The application, whose `wsgi_app` is wrapped.
+
+        Raises:
+            TypeError: *app* is no application of Flask.
         """
+        if not (hasattr(app, "wsgi_app") and hasattr(app, "view_functions")):
+            raise TypeError(_NO_FLASK.format(type(app).__name__))
         if isinstance(app.wsgi_app, _Middleware):
             return
         app.wsgi_app = _Middleware(app.wsgi_app, app.view_functions)  # type: ignore[method-assign]  # as Flask's documentation does it

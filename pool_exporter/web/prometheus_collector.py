@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime import instrumentation
+from pool_exporter.runtime.argument_checks import check_source
 from pool_exporter.web.prometheus_families import descriptions, families
 
 
@@ -24,7 +25,12 @@ class PoolCollector(Collector):
     """
 
     def __init__(self, source: Callable[[], Snapshot] = instrumentation.snapshot) -> None:
-        """Collect what *source* returns, by default the pools of this process."""
+        """Collect what *source* returns, by default the pools of this process.
+
+        Raises:
+            TypeError: *source* is no function.
+        """
+        check_source(source)
         self._source = source
 
     def collect(self) -> Iterator[Metric]:

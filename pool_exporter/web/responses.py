@@ -40,6 +40,8 @@ METRICS: Final = "/metrics"
 HEALTHY: Final = "/-/healthy"
 READY: Final = "/-/ready"
 POOLS: Final = "/-/pools.json"
+PAGE_NEXT_TO_METRICS: Final = "/-/page"
+"""Where the page is under a mount such as `/metrics`, where the root has the metrics."""
 
 _GZIP_LEVEL: Final = 6
 _GZIP: Final = zlib.MAX_WBITS | 16
@@ -58,12 +60,13 @@ class Request:
 
     Attributes:
         method: The method as it was sent; only GET and HEAD are answered.
-        path: The decoded path, without the prefix under which the app is mounted.
+        path: The decoded path, without the prefix under which the app is mounted; see `path_below`.
         query: The query string, still encoded.
         accept: The Accept header as latin-1; the values of repeated headers joined by commas.
         accept_encoding: The Accept-Encoding header, likewise.
         metrics: The path at which this server has the metrics.
         shows_holders: Whether the client may see holders, see `holders_access`.
+        to_root: The relative link from the page to the place where the app is mounted.
     """
 
     method: str
@@ -73,6 +76,7 @@ class Request:
     accept_encoding: str = ""
     metrics: str = METRICS
     shows_holders: bool = False
+    to_root: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,23 @@ class Response:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+
+
+def path_below(mount: str, path: str, metrics: str) -> tuple[str, str]:
+    """Return the path of the answer, and the relative link from a page at *path* to the place where the app is mounted.
+
+    Under a mount that ends in `/metrics`, as users of prometheus_client have it, the root has the metrics.
+
+    Args:
+        mount: The prefix under which the app is mounted; "" for none.
+        path: The decoded path below it.
+        metrics: The path of the metrics below any other mount.
+    """
+    if not mount.rstrip("/").endswith(METRICS):
+        return path, ""
+    if path == PAGE_NEXT_TO_METRICS:
+        return STATUS_PAGE, "../"
+    return (metrics if path in ("", "/") else path), ""
 
 
 def own_source() -> Source:
@@ -95,10 +116,7 @@ def own_source() -> Source:
 
 
 def own_reports() -> Reports:
-    """Return what says what holds the connections of this process, or of all workers of its shared directory.
-
-    Imported when called, as in `own_source`.
-    """
+    """Return what says what holds the connections of this process, or of all workers of its shared directory."""
     from pool_exporter.runtime.reports.all_reports import all_reports
 
     return all_reports
@@ -193,7 +211,7 @@ def _gzipped(pieces: Iterator[bytes]) -> bytes:
 
 def _status_page(request: Request, inputs: _Inputs) -> Response:
     is_paused = parse_qs(request.query).get("refresh") == [PAUSED]
-    page = render(inputs.status(request), request.metrics, is_paused=is_paused)
+    page = render(inputs.status(request), request.metrics, is_paused=is_paused, to_root=request.to_root)
     # A pool's name may contain half of a surrogate pair, which has no UTF-8.
     body = page.encode("utf-8", "replace")
     return _private(request, "text/html; charset=utf-8", body, ("Content-Security-Policy", SECURITY_POLICY))

@@ -16,6 +16,7 @@ from typing import Final, final
 
 from pool_exporter.environment import DEFAULT_PORT, PORT_MAX, address_text
 from pool_exporter.metrics.snapshot import Source
+from pool_exporter.runtime.argument_checks import check_source
 from pool_exporter.web.fork_hooks import ForkHook
 from pool_exporter.web.fork_notice import ForkNotice
 from pool_exporter.web.holders_access import Access, is_local_listener
@@ -50,14 +51,14 @@ def start_http_server(
         The running server, which `close()` ends.
 
     Raises:
+        TypeError: An argument has the wrong type.
         ValueError: The port is not from 0 to 65535.
         OSError: The address is not one of this machine, or this user may not listen on the port.
 
     Example:
         >>> server = pool_exporter.start_http_server(10042)
     """
-    if not 0 <= port <= PORT_MAX:
-        raise ValueError(f"port must be from 0 to {PORT_MAX}, not {port}")
+    _check_arguments(port, addr, source)
     shown, statuses = source or ForkNotice(own_source()), StatusSource(own_reports() if source is None else no_reports)
     try:
         listening = _listen(addr, port)
@@ -75,6 +76,16 @@ def start_http_server(
         "cannot listen on %s: %s; this process serves no metrics: %s", address_text(addr, port), reason, advice
     )
     return MetricsServer(addr, None, WsgiPages(shown, statuses))
+
+
+def _check_arguments(port: object, addr: object, source: object) -> None:
+    check_source(source)
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"port must be a whole number such as {DEFAULT_PORT}, not {type(port).__name__}")
+    if not 0 <= port <= PORT_MAX:
+        raise ValueError(f"port must be from 0 to {PORT_MAX}, not {port}")
+    if not isinstance(addr, str):
+        raise TypeError(f'addr must be text, "" for every address, not {type(addr).__name__}')
 
 
 @final

@@ -10,6 +10,7 @@ Pure ASGI: nothing here may import a framework, and a scope may hold anything.
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Final, TypeAlias
 
+from pool_exporter.runtime.argument_checks import check_asgi
 from pool_exporter.units import Resolved, Unit, code_of, current_unit, leave
 from pool_exporter.units.request_name import request_name
 
@@ -31,11 +32,15 @@ class UnitMiddleware:
     Args:
         app: The ASGI application.
 
+    Raises:
+        TypeError: *app* cannot be called, or is an application of Flask.
+
     Example:
         >>> app.add_middleware(pool_exporter.UnitMiddleware)
     """
 
     def __init__(self, app: ASGIApp) -> None:
+        check_asgi("UnitMiddleware", app)
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from pool_exporter.metrics.snapshot import Source
+from pool_exporter.runtime.argument_checks import check_pages
 from pool_exporter.web.holders_access import NO_ACCESS, Access, may_show_holders
 from pool_exporter.web.responses import (
     METRICS,
@@ -19,6 +20,7 @@ from pool_exporter.web.responses import (
     line,
     own_reports,
     own_source,
+    path_below,
     respond,
     takes_snapshot,
 )
@@ -42,7 +44,7 @@ WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 def make_wsgi_app(source: Source | None = None, metrics: str = METRICS, *, diagnosis: bool = False) -> WSGIApp:
     """Return a WSGI app with /metrics, /-/pools.json, /-/healthy, /-/ready and a status page at /, to run or to mount.
 
-    Its answers are those of `make_asgi_app`.
+    Its answers are those of `make_asgi_app`, also under a mount that ends in `/metrics`.
 
     Args:
         source: Returns the snapshot of each answer, by default that of this process. Called by one request at a time.
@@ -53,9 +55,14 @@ def make_wsgi_app(source: Source | None = None, metrics: str = METRICS, *, diagn
     Returns:
         The WSGI app.
 
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: *metrics* does not begin with a slash.
+
     Example:
-        >>> app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/pools": pool_exporter.make_wsgi_app()})  # Flask
+        >>> app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/metrics": pool_exporter.make_wsgi_app()})  # Flask
     """
+    check_pages(source, metrics, diagnosis)
     reports = own_reports() if source is None else no_reports
     return WsgiPages(source or own_source(), StatusSource(reports), metrics, shows_holders=diagnosis)
 
@@ -94,19 +101,21 @@ class WsgiPages:
         return [response.body]
 
     def _parsed(self, environ: Environ) -> Request:
-        """Return the request of *environ*, in which all text is latin-1. The path becomes UTF-8, as in ASGI servers."""
+        """Return the request of *environ*, in which all text is latin-1."""
 
         def header(name: str) -> str:
             return _text(environ, f"HTTP_{name.upper().replace('-', '_')}")
 
+        path, to_root = path_below(_path(environ, "SCRIPT_NAME"), _path(environ, "PATH_INFO"), self._metrics)
         return Request(
             method=_text(environ, "REQUEST_METHOD"),
-            path=_text(environ, "PATH_INFO").encode("latin-1", "replace").decode("utf-8", "replace"),
+            path=path,
             query=_text(environ, "QUERY_STRING"),
             accept=header("accept"),
             accept_encoding=header("accept-encoding"),
             metrics=self._metrics,
             shows_holders=may_show_holders(self._access, header, is_allowed=self._shows_holders),
+            to_root=to_root,
         )
 
     def _respond(self, request: Request) -> Response:
@@ -140,3 +149,8 @@ class _Turn:
 
 def _text(environ: Environ, key: str) -> str:
     return str(environ.get(key, ""))
+
+
+def _path(environ: Environ, key: str) -> str:
+    """Return a path as UTF-8, as ASGI servers do."""
+    return _text(environ, key).encode("latin-1", "replace").decode("utf-8", "replace")

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import CodeType
 from typing import Final, TypeAlias
 
+from pool_exporter.runtime.argument_checks import check_wsgi
 from pool_exporter.units import Resolved, Unit, current_unit
 from pool_exporter.units.request_name import request_name
 
@@ -41,11 +42,15 @@ class WsgiUnitMiddleware:
         app: The WSGI application. It may put its route into the environ as `pool_exporter.route`, and the unit is named
             by it: `GET /orders/<id>`. Otherwise it is `GET (no route)`.
 
+    Raises:
+        TypeError: *app* cannot be called, or is an application of ASGI.
+
     Example:
         >>> application = pool_exporter.WsgiUnitMiddleware(application)
     """
 
     def __init__(self, app: WSGIApp) -> None:
+        check_wsgi("WsgiUnitMiddleware", app)
         self.app = app
         self.route_of: RouteOf = _route_of
 

@@ -153,8 +153,8 @@ def test_renamed_pool_takes_the_counters_of_its_name(database: Database) -> None
     request(database, "one")
     request(database, "two")
     request(database, "two")
-    engine = database.engine()
-    pool_exporter.instrument(engine, "one")
+    engine = database.engine(pool_logging_name="one")  # Its name by default.
+    pool_exporter.instrument(engine)
     engine.connect().close()
 
     assert {"one": 2, "two": 2} == shown()

@@ -1,5 +1,6 @@
 """The pages in an ASGI application: as an endpoint, mounted, and run by themselves."""
 
+import re
 from typing import Any
 
 import httpx
@@ -252,6 +253,56 @@ async def test_app_can_be_mounted_in_what_is_mounted() -> None:
         response = await client.get("/proxy/a/b/metrics")
 
     assert scrape(TEXT) == response.text
+
+
+@pytest.mark.parametrize("prefix", ["/metrics", "/internal/metrics"])
+@pytest.mark.parametrize("framework", [Starlette, FastAPI])
+@pytest.mark.asyncio
+async def test_app_mounted_at_metrics_has_them_there(framework: type[Starlette], prefix: str) -> None:
+    """As prometheus_client's app, it has the metrics where it is mounted; the framework redirects to the slash."""
+    app = framework()
+    app.mount(prefix, golden_app())
+    async with client_of(app) as client:
+        redirect, metrics = await client.get(prefix), await client.get(f"{prefix}/")
+        page, json = await client.get(f"{prefix}/-/page"), await client.get(f"{prefix}/-/pools.json")
+
+    assert (307, f"http://test{prefix}/") == (redirect.status_code, redirect.headers["location"])
+    assert (200, scrape(TEXT)) == (metrics.status_code, metrics.text)
+    assert (True, 200) == (page.text.startswith("<!doctype html>"), json.status_code)
+
+
+@pytest.mark.asyncio
+async def test_prefix_without_a_slash_has_the_metrics_too() -> None:
+    """A framework that does not redirect passes the prefix alone."""
+    async with client_of(golden_app(), root_path="/metrics") as client:
+        response = await client.get("/metrics")
+
+    assert (200, scrape(TEXT)) == (response.status_code, response.text)
+
+
+@pytest.mark.parametrize(("prefix", "page"), [("/metrics", "/metrics/-/page"), ("/pools", "/pools/")])
+@pytest.mark.asyncio
+async def test_links_of_the_page_work_under_a_mount(prefix: str, page: str) -> None:
+    """Each link of the page leads to an answer of the app, wherever the page is."""
+    app = Starlette(routes=[Mount(prefix, golden_app())])
+    async with client_of(app) as client:
+        links = re.findall(r'href="([^"]*)"', (await client.get(page)).text)
+        answers = [await client.get(str(httpx.URL(f"http://test{page}").join(link))) for link in links]
+
+    assert len(links) > 4
+    assert {200} == {answer.status_code for answer in answers}
+    assert {prefix} == {answer.url.path[: len(prefix)] for answer in answers}
+
+
+@pytest.mark.parametrize("prefix", ["/pools", "/metrics2", "/xmetrics", "/metrics/x"])
+@pytest.mark.asyncio
+async def test_page_beside_the_metrics_is_under_that_mount_only(prefix: str) -> None:
+    """Under any other mount the page is at the root, and /-/page is nothing."""
+    app = Starlette(routes=[Mount(prefix, golden_app())])
+    async with client_of(app) as client:
+        root, page = await client.get(f"{prefix}/"), await client.get(f"{prefix}/-/page")
+
+    assert ("<!doctype html>", 404) == (root.text[:15], page.status_code)
 
 
 @pytest.mark.parametrize("root_path", ["", "/", "/pools", "/pools/"])

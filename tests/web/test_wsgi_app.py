@@ -114,6 +114,24 @@ def test_app_can_be_mounted() -> None:
     assert scrape(TEXT).encode() == call(golden_app(), "/metrics", SCRIPT_NAME="/pools")[2]
 
 
+@pytest.mark.parametrize("path", ["", "/", "/metrics"])
+@pytest.mark.parametrize("script", ["/metrics", "/internal/metrics"])
+def test_app_mounted_at_metrics_has_them_there(script: str, path: str) -> None:
+    """As prometheus_client's app, it has the metrics where it is mounted, with a slash and without."""
+    assert scrape(TEXT).encode() == call(golden_app(), path, SCRIPT_NAME=script)[2]
+
+
+@pytest.mark.parametrize(("script", "path"), [("/metrics", "/-/page"), ("/pools", "/"), ("", "/")])
+def test_page_of_a_mounted_app(script: str, path: str) -> None:
+    """The page is at /-/page beside metrics that are at the root, and its links lead back there; else at the root."""
+    page = call(golden_app(), path, SCRIPT_NAME=script)[2]
+    to_root = b"../" if path == "/-/page" else b""
+
+    assert page.startswith(b"<!doctype html>")
+    assert b'href="%s-/pools.json"' % to_root in page
+    assert "404 Not Found" == call(golden_app(), {"/": "/-/page", "/-/page": "/-/"}[path], SCRIPT_NAME=script)[0]
+
+
 def test_metrics_can_be_at_another_path() -> None:
     """The second argument is the path of the metrics, as in the ASGI app."""
     app = make_wsgi_app(lambda: SNAPSHOT, "/m")

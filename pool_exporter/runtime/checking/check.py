@@ -15,7 +15,7 @@ from pool_exporter.advice.checks.rules import findings
 from pool_exporter.environment import process_environ
 from pool_exporter.hook_errors import result_or_none
 from pool_exporter.runtime.checking.history import history_of, made_within_a_minute, pools_of_same_server
-from pool_exporter.runtime.instrumentation import engine_and_pool
+from pool_exporter.runtime.target import engine_and_pool
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -55,19 +55,33 @@ def check(  # noqa: PLR0913  # each is one thing that the engine does not say, a
         The findings, the worst first; each is described in docs/reference/checks.md.
 
     Raises:
-        TypeError: *target* is neither an engine nor a pool.
+        TypeError: *target* is neither an engine nor a pool, or another argument has the wrong type.
 
     Example:
         >>> for finding in pool_exporter.check(engine):
         ...     print(finding)
     """
-    engine, pool = engine_and_pool(target)
+    engine, pool = engine_and_pool(target, "check")
+    _check_options(sessionmaker, threads, processes, server, silence)
     settings = result_or_none(lambda: engine_facts(engine, pool))
     if settings is None:
         return ()  # A later SQLAlchemy: nothing is known.
     history = result_or_none(lambda: history_of(pool)) or PoolHistory()
     process = replace(_process_of(engine, pool, sessionmaker), threads=threads, processes=processes)
     return findings(Facts(settings, history, server or ServerFacts(), process), silence)
+
+
+def _check_options(sessionmaker: object, threads: object, processes: object, server: object, silence: object) -> None:
+    if sessionmaker is not None and not (hasattr(sessionmaker, "kw") and hasattr(sessionmaker, "class_")):
+        kind = type(sessionmaker).__name__
+        raise TypeError(f"sessionmaker must be a sessionmaker or an async_sessionmaker, not {kind}")
+    for name, value in (("threads", 1 if threads is None else threads), ("processes", processes)):
+        if not isinstance(value, int) or value < 1:
+            raise TypeError(f"{name} must be a whole number from 1 on, not {value!r}")
+    if server is not None and not isinstance(server, ServerFacts):
+        raise TypeError(f"server must be ServerFacts, not {type(server).__name__}")
+    if isinstance(silence, str) or not isinstance(silence, Collection):
+        raise TypeError(f'silence must be a collection of ids, such as {{"P23"}}, not {type(silence).__name__}')
 
 
 def _process_of(engine: Engine | None, pool: Pool, sessionmaker: SessionFactory | None) -> ProcessFacts:

@@ -59,13 +59,14 @@ _PAGE: Final = """<!doctype html>
 _NO_POOL: Final = "<p>No pool is instrumented. Call <code>pool_exporter.instrument(engine)</code>.</p>"
 
 
-def render(status: Status, metrics: str = "/metrics", *, is_paused: bool = False) -> str:
+def render(status: Status, metrics: str = "/metrics", *, is_paused: bool = False, to_root: str = "") -> str:
     """Return the page.
 
     Args:
         status: The state of all pools.
         metrics: The path of the metrics.
         is_paused: Whether the page is not to refresh itself.
+        to_root: The relative link from the page to the place where the app is mounted.
     """
     links = ((metrics.lstrip("/"), "the metrics, for Prometheus"), *_LINKS)
     seconds = 0 if is_paused else REFRESH_SECONDS
@@ -80,7 +81,7 @@ def render(status: Status, metrics: str = "/metrics", *, is_paused: bool = False
         pause=_pause(is_paused=is_paused),
         main="\n".join(_main(status)),
         links="\n".join(
-            f'<li><a href="{escape(path)}">/{escape(path)}</a> {escape(what)}</li>' for path, what in links
+            f'<li><a href="{escape(to_root + path)}">/{escape(path)}</a> {escape(what)}</li>' for path, what in links
         ),
         version=escape(status.version),
         script=SCRIPT,
