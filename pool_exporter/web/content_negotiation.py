@@ -69,15 +69,15 @@ def _rank(offered: Format, ranges: list[_Element]) -> tuple[float, int, int]:
 
     The quality is that of the most exact media range: `text/*;q=0` does not forbid a `text/plain`.
     """
-    exactness, quality, place = max(
+    exactness, quality, position = max(
         (
-            (exactness, element.quality, -place)
-            for place, element in enumerate(ranges)
+            (exactness, element.quality, -position)
+            for position, element in enumerate(ranges)
             if (exactness := _exactness(element, offered))
         ),
         default=(0, 0.0, 0),
     )
-    return quality, exactness, place
+    return quality, exactness, position
 
 
 def _exactness(element: _Element, offered: Format) -> int:

@@ -5,7 +5,7 @@ No counter falls and none counts twice, whichever process is killed at whichever
 1. Only the holder of the directory's lock compacts.
 2. It writes new totals beside the old ones: the sums, and the names of the files that are in them. It renames them over
    the old ones. From that moment the files count there.
-3. Then it keeps what crashed workers held (holders/crashed.py), and unlinks the files. A file that still exists and is
+3. Then it keeps what crashed workers held (reports/crashed.py), and unlinks the files. A file that still exists and is
    named in the totals has been counted: it is only unlinked.
 
 Every other reader reads the files first and the totals last, and leaves out the files that are named in the totals. In

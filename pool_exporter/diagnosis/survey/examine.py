@@ -91,8 +91,8 @@ def _held(pool: ExaminedPool, scene: Scene, used: Sequence[Connection], now: int
 
     rules = HolderRules(scene, pool.is_orphan, is_idle, lost_after)
     found = []
-    for place, connection in enumerate(used):
-        held = rules.held(connection, (now - connection.since) / SECOND, with_awaited=place < FOLLOWED_MAX)
+    for number, connection in enumerate(used):
+        held = rules.held(connection, (now - connection.since) / SECOND, with_awaited=number < FOLLOWED_MAX)
         found.append(replace(held, holder=_with_driver(held.holder, slots, connection)))
     return found
 
@@ -192,7 +192,7 @@ def _use_p99_seconds(slots: Sequence[int]) -> float:
     """Return the time within which 99 % of the uses ended; 0 without any."""
     counts = list(accumulate(slots[layout.USE : layout.USE + BUCKETS]))
     at_least = ceil(0.99 * counts[-1])
-    bucket = next(place for place, count in enumerate(counts) if count >= at_least)
+    bucket = next(number for number, count in enumerate(counts) if count >= at_least)
     return BOUNDS_SECONDS[min(bucket, len(BOUNDS_SECONDS) - 1)] if counts[-1] else 0.0
 
 

@@ -101,9 +101,9 @@ def _head(name: str, found: Examination) -> str:
 def held_lines(holders: Iterable[Holder]) -> Iterator[str]:
     """Yield the lines of the holders, grouped where they are alike: the largest group first."""
     alike = groups(holders)
-    for place, group in enumerate(alike[:GROUPS_MAX]):
+    for number, group in enumerate(alike[:GROUPS_MAX]):
         first, *more = lines(group)
-        yield first if place else f"  HELD  {first.lstrip()}"
+        yield first if number else f"  HELD  {first.lstrip()}"
         yield from more
     if len(alike) > GROUPS_MAX:
         yield from paragraph("", rest(alike[GROUPS_MAX:]))
@@ -115,9 +115,9 @@ def waiting_lines(waiters: Iterable[Waiter]) -> Iterator[str]:
     for waiter in waiters:
         alike.setdefault((waiter.place, waiter.unit, waiter.holds), []).append(waiter)
     found = sorted(alike.values(), key=lambda group: -len(group))
-    for place, group in enumerate(found[:WAITERS_MAX]):
+    for number, group in enumerate(found[:WAITERS_MAX]):
         first, *more = _waiting_alike(group)
-        yield first if place else f"  WAIT  {first.lstrip()}"
+        yield first if number else f"  WAIT  {first.lstrip()}"
         yield from more
     left = sum(map(len, found[WAITERS_MAX:]))
     if left:
