@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -36,7 +37,8 @@ PLACES: Final = "POOL_EXPORTER_PLACES"
 SKIP_MODULES: Final = "POOL_EXPORTER_SKIP_MODULES"
 SQL: Final = "POOL_EXPORTER_SQL"
 FILE_MODE: Final = "POOL_EXPORTER_FILE_MODE"
-SETTINGS: Final = (DIRECTORY, SERVICE, TRACE_WAITS, DIAGNOSIS, PLACES, SKIP_MODULES, SQL, FILE_MODE)
+SILENCE: Final = "POOL_EXPORTER_SILENCE"
+SETTINGS: Final = (DIRECTORY, SERVICE, TRACE_WAITS, DIAGNOSIS, PLACES, SKIP_MODULES, SQL, FILE_MODE, SILENCE)
 
 PLACES_MODES: Final = ("always", "armed", "off")
 
@@ -65,6 +67,7 @@ class Environment:
         skip_modules: Modules and packages of the application that are no place of a checkout.
         has_sql: Whether reports may have the text of SQL statements, of which they else have the first word.
         file_mode: The permissions of the files in the shared directory.
+        silenced: The ids of the rules of `check` that find nothing.
     """
 
     directory: Path | None = None
@@ -75,6 +78,7 @@ class Environment:
     skip_modules: tuple[str, ...] = ()
     has_sql: bool = False
     file_mode: int = DEFAULT_FILE_MODE
+    silenced: tuple[str, ...] = ()
 
     @classmethod
     def strict(cls, environ: Mapping[str, str] | None = None) -> Environment:
@@ -115,12 +119,25 @@ class Environment:
                 problems.append(Problem(TRACE_WAITS, waits, "must be seconds, at least 0"))
         has_diagnosis = _choice(DIAGNOSIS, values, ("on", "off"), problems) == "on"
         places = _choice(PLACES, values, PLACES_MODES, problems)
-        skipped = tuple(filter(None, map(str.strip, values.get(SKIP_MODULES, "").split(","))))
+        skipped, silenced = _listed(values.get(SKIP_MODULES, "")), _rules(values.get(SILENCE, ""), problems)
         service = values.get(SERVICE) or values.get(OTEL_SERVICE) or ""
         path = Path(directory) if directory else None
         has_sql = _choice(SQL, values, ("off", "on"), problems) == "on"
         mode = _file_mode(values.get(FILE_MODE, ""), problems)
-        return cls(path, service, trace_waits, has_diagnosis, places, skipped, has_sql, mode), problems
+        return cls(path, service, trace_waits, has_diagnosis, places, skipped, has_sql, mode, silenced), problems
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """Return what *text* has between commas."""
+    return tuple(filter(None, map(str.strip, text.split(","))))
+
+
+def _rules(text: str, problems: list[Problem]) -> tuple[str, ...]:
+    """Return the ids of rules that *text* lists; what cannot be one becomes a problem."""
+    found = tuple(each.upper() for each in _listed(text))
+    if wrong := [each for each in found if not re.fullmatch(r"P\d\d", each)]:
+        problems.append(Problem(SILENCE, ", ".join(wrong), "must be ids of rules of `check`, such as P04,P22"))
+    return tuple(each for each in found if each not in wrong)
 
 
 def _choice(key: str, values: Mapping[str, str], choices: tuple[str, ...], problems: list[Problem]) -> str:

@@ -32,6 +32,7 @@ LINKS = {
         ({"POOL_EXPORTER_TRACE_WAITS": "0"}, Environment(trace_waits=0.0)),
         ({"POOL_EXPORTER_PLACES": "armed"}, Environment(places="armed")),
         ({"POOL_EXPORTER_SKIP_MODULES": " a.db, b,"}, Environment(skip_modules=("a.db", "b"))),
+        ({"POOL_EXPORTER_SILENCE": "P04, p22,"}, Environment(silenced=("P04", "P22"))),
         ({"POOL_EXPORTER_SQL": "on"}, Environment(has_sql=True)),
         ({"POOL_EXPORTER_FILE_MODE": "0600"}, Environment(file_mode=0o600)),
         ({"POOL_EXPORTER_FILE_MODE": "0o644"}, Environment(file_mode=0o644)),
@@ -54,6 +55,7 @@ def test_read(environ: dict[str, str], expected: Environment) -> None:
             ("POOL_EXPORTER_FILE_MODE", mode, f"POOL_EXPORTER_FILE_MODE='{mode}': must be octal permissions")
             for mode in ("640x", "0400", "0755", "-0640", "0o7777", "999")
         ),
+        ("POOL_EXPORTER_SILENCE", "P04,P4", "POOL_EXPORTER_SILENCE='P4': must be ids of rules of `check`, such as P04"),
         ("POOL_EXPORTER_SQL", "yes", "POOL_EXPORTER_SQL='yes': must be off or on"),
         ("POOL_EXPORTER_TRACE_WAITS", "soon", "POOL_EXPORTER_TRACE_WAITS='soon': must be seconds, at least 0"),
         ("POOL_EXPORTER_TRACE_WAITS", "-1", "POOL_EXPORTER_TRACE_WAITS='-1': must be seconds, at least 0"),

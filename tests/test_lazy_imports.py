@@ -52,9 +52,11 @@ ALLOWED: Mapping[str, str] = {
     "runtime.pool_monitor.trace_waits": SETUP,
     "runtime.files.directory_access.readers": SETUP,
     "runtime.files.directory_access.writer": SETUP,
+    "sidecar.server._knowledge": COMMAND,
     "sidecar.server._reports": COMMAND,
     "sidecar.webconfig.basic_auth._is_hash_of": COMMAND,
     "sidecar.webconfig.strict_yaml._parsed": COMMAND,
+    "web.responses.own_knowledge": READER,
     "web.responses.own_reports": READER,
     "web.responses.own_source": READER,
 }

@@ -16,6 +16,10 @@ _WIDEST: Final = 2.0
 """The last bucket has no upper bound: it is taken to end at this multiple of the last bound."""
 _NARROWEST: Final = 2.5
 """The first bucket begins at 0, which has no logarithm: it is taken to begin at its upper bound divided by this."""
+_LOWS: Final = (BOUNDS_SECONDS[0] / _NARROWEST, *BOUNDS_SECONDS)
+_HIGHS: Final = (*BOUNDS_SECONDS, BOUNDS_SECONDS[-1] * _WIDEST)
+_RANGES: Final = tuple((low, high, math.log(high / low)) for low, high in zip(_LOWS, _HIGHS, strict=True))
+"""Of each bucket the shortest time, the longest one, and the logarithm of their ratio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +100,7 @@ def variability(buckets: Sequence[float]) -> float:
     if not count:
         return 1.0
     first = second = 0.0
-    for number, (low, high) in zip(buckets, _ranges(), strict=True):
-        width = math.log(high / low)
+    for number, (low, high, width) in zip(buckets, _RANGES, strict=True):
         first += number * (high - low) / width
         second += number * (high * high - low * low) / (2 * width)
     return max(0.0, second * count / (first * first) - 1)
-
-
-def _ranges() -> list[tuple[float, float]]:
-    highs = (*BOUNDS_SECONDS, BOUNDS_SECONDS[-1] * _WIDEST)
-    lows = (BOUNDS_SECONDS[0] / _NARROWEST, *BOUNDS_SECONDS)
-    return list(zip(lows, highs, strict=True))

@@ -20,6 +20,7 @@ from pool_exporter.commands.checks.answer import Answer, as_text, of_engine_as_j
 from pool_exporter.commands.checks.engine_target import TARGET, EngineTarget
 from pool_exporter.commands.checks.servers import merged, read_servers
 from pool_exporter.commands.directory_argument import add_directory, directory_of
+from pool_exporter.environment import Environment
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.probe.options import ARGUMENT, targets_from_arguments
 
@@ -110,7 +111,7 @@ def _check_directory(arguments: argparse.Namespace, directory: Path, targets: "T
     pools = checked_pools(contents, time.time(), arguments.threads, arguments.processes)
     if not pools:
         raise SettingsError(Problem("--dir", str(directory), "has no pool of a living worker"))
-    answers = _answers(pools, targets, arguments.silence)
+    answers = _answers(pools, targets, (*arguments.silence, *Environment.lenient().silenced))
     text = of_pools_as_json(answers) if arguments.json else as_text(answers)
     _print(text, has_errors=any(each.has_errors for each in answers))
 

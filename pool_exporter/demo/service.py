@@ -31,7 +31,7 @@ from pool_exporter.demo.models import (
 
 PAGE_MAX = 100
 REPORT_SECONDS_MAX = 5.0
-PAGES = ("/", "/-/healthy", "/-/ready", "/-/pools.json", "/-/runbooks/{name:path}")
+PAGES = ("/", "/-/healthy", "/-/ready", "/-/pools.json", "/-/runbooks/{name:path}", "/-/checks/{name:path}")
 
 router = APIRouter()
 

@@ -3,6 +3,7 @@
 Only values are here. Nothing may be computed, and no value refers to an object of the application.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pool_exporter.diagnosis.evidence import Evidence
@@ -24,6 +25,7 @@ class Examination:
         library_frames: Each `Holder.now` in which nothing is the application's.
         blockers: What keeps the locks that holders wait for at the server, one text for each.
         notes: What else was seen, one sentence each.
+        findings: What `check` has found about the pool, by the rule's id; those are shown that explain the verdict.
         moment: When it was examined, in nanoseconds since the pool's origin: the ages are of that moment.
     """
 
@@ -37,4 +39,5 @@ class Examination:
     library_frames: frozenset[tuple[str, ...]] = frozenset()
     blockers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    findings: Mapping[str, str] = field(default_factory=dict)
     moment: int = 0

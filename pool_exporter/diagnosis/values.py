@@ -26,6 +26,7 @@ class Diagnosis:
         notes: What else was seen, one sentence each.
         evidence: The numbers that the verdict was made of.
         where: The places in the application that the verdict points to, the most frequent first.
+        explained_by: What `check` has found that explains the verdict; `notes` ends with it.
     """
 
     pool: str
@@ -37,6 +38,7 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
     evidence: Evidence = field(default_factory=Evidence, repr=False)
     where: tuple[str, ...] = ()
+    explained_by: tuple[str, ...] = ()
     _screen: str = field(default="", repr=False, compare=False)
 
     def __str__(self) -> str:

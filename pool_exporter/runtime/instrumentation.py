@@ -6,6 +6,7 @@ Nothing here may count or render.
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+from weakref import ref
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
@@ -20,6 +21,7 @@ from pool_exporter.hooks.pool_description import identity_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot, by_kind
 from pool_exporter.runtime.argument_checks import check_meter_provider, check_tracing
+from pool_exporter.runtime.checking.pool_findings import findings_by_rule
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor
@@ -134,13 +136,14 @@ def _new_monitor(engine: Engine | None, pool: Pool, name: str | None, service: s
         if is_supported():
             monitor = registry.add(pool, identity_of(engine, pool, name, default if service is None else service))
             monitor.is_named = name is not None and bool(label(name))
+            monitor.engine = monitor.engine if engine is None else ref(engine)
             return monitor
         registry.note_degraded()
     except Exception as error:  # noqa: BLE001  # monitoring never stops the application
         errors.report(error)
     default = Environment.lenient().service if service is None else service
-    identity = result_or_none(lambda: identity_of(engine, pool, name, default))
-    return degraded_pools.add(engine or pool, identity or PoolIdentity(label(name or "pool"), service=label(default)))
+    known = result_or_none(lambda: identity_of(engine, pool, name, default))
+    return degraded_pools.add(engine or pool, known or PoolIdentity(label(name or "pool"), service=label(default)))
 
 
 def monitors() -> list[Monitor]:
@@ -182,7 +185,7 @@ def snapshot() -> Snapshot:
 def prepare_from_environment() -> str:
     """Read the environment: prepare the shared directory that it names, and return the service's name."""
     environment = Environment.lenient()
-    watchdog.is_on = environment.has_diagnosis
+    watchdog.is_on, watchdog.check = environment.has_diagnosis, findings_by_rule
     recorder.configure(environment.places, environment.skip_modules)
     registry.prepare(environment.directory)
     return environment.service

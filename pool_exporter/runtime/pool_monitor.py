@@ -5,12 +5,15 @@ A monitor holds its hooks weakly: it keeps no pool and no engine alive. Nothing 
 
 import time
 from array import array
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from operator import add
 from typing import TYPE_CHECKING, Final, Protocol
 from weakref import ref
 
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import Pool
 from typing_extensions import override
 
 from pool_exporter.diagnosis.values import Diagnosis
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
 
 _NO_POOL: Final = PoolState(time.monotonic_ns)
 """Replaces the state of a pool that has ended, so that this can be freed."""
+
+
+def _no_engine() -> None:
+    """Return no engine: that of a pool which was instrumented without one."""
 
 
 class MonitorRegistry(Protocol):
@@ -67,6 +74,8 @@ class PoolMonitor(Monitor):
         #: What was counted in files that this process has left.
         self._left: Counted | None = None
         self._wait_spans: WaitSpans | None = None
+        #: Returns the engine that owns the pool, for `check`; None without one, or when it has ended.
+        self.engine: Callable[[], Engine | None] = _no_engine
         #: The counters of ended pools of the same identity, with which this one goes on; all else is 0.
         self.before: Counted | None = None
         #: All counters, once the pool was garbage-collected.
@@ -81,6 +90,13 @@ class PoolMonitor(Monitor):
     def slots(self) -> Slots:
         """The slots in which the pool counts."""
         return self._state.slots
+
+    @property
+    def pool(self) -> Pool | None:
+        """The pool that serves callers now; None when it has ended."""
+        hooks = self._hooks()
+        pools = [] if hooks is None else hooks.pools()
+        return pools[-1] if pools else None
 
     @property
     def age_seconds(self) -> float | None:

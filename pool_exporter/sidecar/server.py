@@ -29,7 +29,7 @@ from pool_exporter.sidecar.request_checks import AuthMiddleware, TimeoutMiddlewa
 from pool_exporter.sidecar.webconfig.basic_auth import BasicAuth
 from pool_exporter.sidecar.webconfig.reload import ReloadedConfig
 from pool_exporter.web.asgi_app import asgi_pages
-from pool_exporter.web.status.source import StatusSource
+from pool_exporter.web.status.source import Knowledge, StatusSource
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
@@ -148,6 +148,15 @@ def _reports(options: SidecarOptions) -> Callable[[], tuple[ProcessReport, ...]]
     return ServerReports(reports, options.probes.targets, has_sql=Environment.lenient().has_sql)
 
 
+def _knowledge(options: SidecarOptions) -> Knowledge:
+    """Return what checks the directory's pools."""
+    if options.probes is None:
+        return Knowledge()
+    from pool_exporter.sidecar.server_checks import ServerChecks
+
+    return Knowledge(ServerChecks(options.probes.targets))
+
+
 def serve(options: SidecarOptions) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -159,7 +168,8 @@ def serve(options: SidecarOptions) -> None:
     source = SidecarSource(reader, config, probes)
     push = None if options.push_target is None else create_push(options.push_target, source, options.directory)
     shown = source if push is None else push.source
-    pages = asgi_pages(shown, StatusSource(_reports(options)), options.metrics, shows_holders=options.shows_holders)
+    statuses = StatusSource(_reports(options), knowledge=_knowledge(options))
+    pages = asgi_pages(shown, statuses, options.metrics, shows_holders=options.shows_holders)
     app = AuthMiddleware(TimeoutMiddleware(pages), config.current, passwords)
     with ExitStack() as stack:
         listening_sockets = [stack.enter_context(each) for each in options.passed]

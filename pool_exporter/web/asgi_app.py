@@ -27,13 +27,14 @@ from pool_exporter.web.holders_access import NO_ACCESS, STATE_KEY, Access, may_s
 from pool_exporter.web.responses import (
     METRICS,
     Request,
+    own_knowledge,
     own_reports,
     own_source,
     path_below,
     respond,
     takes_snapshot,
 )
-from pool_exporter.web.status.source import StatusSource, no_reports
+from pool_exporter.web.status.source import NO_KNOWLEDGE, StatusSource, no_reports
 
 _threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
 
@@ -73,8 +74,10 @@ def make_asgi_app(source: Source | None = None, metrics: str = METRICS, *, diagn
         >>> app.mount("/metrics", pool_exporter.make_asgi_app())
     """
     check_pages(source, metrics, diagnosis)
-    reports = own_reports() if source is None else no_reports
-    return asgi_pages(source or own_source(), StatusSource(reports), metrics, shows_holders=diagnosis)
+    reports, knowledge = (own_reports(), own_knowledge()) if source is None else (no_reports, NO_KNOWLEDGE)
+    return asgi_pages(
+        source or own_source(), StatusSource(reports, knowledge=knowledge), metrics, shows_holders=diagnosis
+    )
 
 
 def asgi_pages(

@@ -27,7 +27,8 @@ STATE_KEY: Final = "pool_exporter.access"
 """Where a server of this package puts an `Access` in the state of an ASGI scope. No request can write there."""
 
 HOW_TO_SEE: Final = (
-    "Holders, places and units are not shown here: others than an operator may read this page. They are shown on a "
+    "Holders, places, units and findings of check are not shown here: others than an operator may read this page. "
+    "They are shown on a "
     "loopback address or a unix socket, behind passwords or client certificates, and where they are allowed: "
     "make_asgi_app(diagnosis=True), make_wsgi_app(diagnosis=True), or pool-exporter serve --web.enable-diagnosis."
 )

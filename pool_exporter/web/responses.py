@@ -28,11 +28,12 @@ from pool_exporter.web.content_negotiation import (
     accepts_gzip,
     choose_format,
 )
+from pool_exporter.web.page import rule_pages
 from pool_exporter.web.page.assets import SECURITY_POLICY
 from pool_exporter.web.page.html import PAUSED, render
 from pool_exporter.web.prometheus_families import families
 from pool_exporter.web.status.pools_json import to_document
-from pool_exporter.web.status.source import Reports, StatusSource
+from pool_exporter.web.status.source import Knowledge, Reports, StatusSource
 from pool_exporter.web.status.values import Status
 
 STATUS_PAGE: Final = "/"
@@ -122,6 +123,16 @@ def own_reports() -> Reports:
     return all_reports
 
 
+def own_knowledge() -> Knowledge:
+    """Return what this process knows of its own pools besides their numbers.
+
+    Imported when called, as in `own_source`.
+    """
+    from pool_exporter.runtime.checking.own_pools import ages_of_own_pools, own_checker
+
+    return Knowledge(own_checker, ages_of_own_pools)
+
+
 def respond(request: Request, source: Source, statuses: StatusSource | None = None) -> Response:
     """Answer any request. Never raises an Exception; calls *source* only where `takes_snapshot` is true.
 
@@ -142,7 +153,7 @@ def respond(request: Request, source: Source, statuses: StatusSource | None = No
 
 def takes_snapshot(path: str, metrics: str = METRICS) -> bool:
     """Return whether the answer needs a snapshot, so that it is made one at a time and never on an event loop."""
-    return _handler(path, metrics) not in (None, _healthy, _runbook)
+    return _handler(path, metrics) not in (None, _healthy, _text)
 
 
 def line(status: int, message: str, *headers: tuple[str, str]) -> Response:
@@ -172,8 +183,8 @@ _Handler = Callable[[Request, _Inputs], Response]
 
 
 def _handler(path: str, metrics: str) -> _Handler | None:
-    if path.startswith(runbooks.PREFIX):
-        return None if runbooks.text(path) is None else _runbook
+    if path.startswith((runbooks.PREFIX, rule_pages.PREFIX)):
+        return None if _text_at(path) is None else _text
     return _metrics if path == metrics else None if path == METRICS else _HANDLERS.get(path)
 
 
@@ -241,9 +252,13 @@ def _ready(_: Request, inputs: _Inputs) -> Response:
     return line(200, "ready")
 
 
-def _runbook(request: Request, _: _Inputs) -> Response:
+def _text_at(path: str) -> str | None:
+    return rule_pages.text(path) if path.startswith(rule_pages.PREFIX) else runbooks.text(path)
+
+
+def _text(request: Request, _: _Inputs) -> Response:
     """Answer with a page where HTML is accepted, as browsers do, and with the Markdown text elsewhere."""
-    text = runbooks.text(request.path) or ""
+    text = _text_at(request.path) or ""
     if "text/html" in request.accept:
         body = runbooks.page(text).encode()
         policy = ("Content-Security-Policy", runbooks.SECURITY_POLICY)

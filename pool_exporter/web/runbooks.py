@@ -122,4 +122,5 @@ def _inline(markdown: str) -> str:
 def _linked(text: str) -> str:
     text = re.sub(r"\[([^]]+)\]\((\w+)(?:\.md)?\)", r'<a href="\2">\1</a>', text)
     text = re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", text)
     return re.sub(r"(?<!\w)\*([^*]+)\*(?!\w)", r"<em>\1</em>", text)

@@ -20,8 +20,8 @@ from pool_exporter.runtime.argument_checks import check_source
 from pool_exporter.web.fork_hooks import ForkHook
 from pool_exporter.web.fork_notice import ForkNotice
 from pool_exporter.web.holders_access import Access, is_local_listener
-from pool_exporter.web.responses import own_reports, own_source
-from pool_exporter.web.status.source import StatusSource, no_reports
+from pool_exporter.web.responses import own_knowledge, own_reports, own_source
+from pool_exporter.web.status.source import NO_KNOWLEDGE, StatusSource, no_reports
 from pool_exporter.web.wsgi_app import WSGIApp, WsgiPages
 from pool_exporter.web.wsgi_server import CONNECTIONS_MAX, LimitedServer, hang_up
 
@@ -59,7 +59,8 @@ def start_http_server(
         >>> server = pool_exporter.start_http_server(10042)
     """
     _check_arguments(port, addr, source)
-    shown, statuses = source or ForkNotice(own_source()), StatusSource(own_reports() if source is None else no_reports)
+    reports, knowledge = (own_reports(), own_knowledge()) if source is None else (no_reports, NO_KNOWLEDGE)
+    shown, statuses = source or ForkNotice(own_source()), StatusSource(reports, knowledge=knowledge)
     try:
         listening = _listen(addr, port)
         access = Access(is_local=is_local_listener(listening))

@@ -18,13 +18,14 @@ from pool_exporter.web.responses import (
     Request,
     Response,
     line,
+    own_knowledge,
     own_reports,
     own_source,
     path_below,
     respond,
     takes_snapshot,
 )
-from pool_exporter.web.status.source import StatusSource, no_reports
+from pool_exporter.web.status.source import NO_KNOWLEDGE, StatusSource, no_reports
 
 TURN_SECONDS: Final = 10.0
 """How long a request waits for the answer before it, as long as Prometheus waits by default; then it gets a 503."""
@@ -63,8 +64,10 @@ def make_wsgi_app(source: Source | None = None, metrics: str = METRICS, *, diagn
         >>> app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/metrics": pool_exporter.make_wsgi_app()})  # Flask
     """
     check_pages(source, metrics, diagnosis)
-    reports = own_reports() if source is None else no_reports
-    return WsgiPages(source or own_source(), StatusSource(reports), metrics, shows_holders=diagnosis)
+    reports, knowledge = (own_reports(), own_knowledge()) if source is None else (no_reports, NO_KNOWLEDGE)
+    return WsgiPages(
+        source or own_source(), StatusSource(reports, knowledge=knowledge), metrics, shows_holders=diagnosis
+    )
 
 
 class WsgiPages:

@@ -14,6 +14,7 @@ from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.metrics.metric import Kind, Label, Metric
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metrics.server_metrics import SERVER_METRICS
+from pool_exporter.web.page.rule_pages import page_of
 from tests.docs.pages import DOCS
 
 REFERENCE: Final = DOCS / "reference"
@@ -99,22 +100,9 @@ def _checks() -> str:
 
 
 def check_page(rule: Rule) -> str:
-    """Return the page of one rule of `check`."""
-    silence = f'pool_exporter.check(engine, silence=["{rule.id}"])'
-    return f"""# {rule.id}: {rule.title}
-
-Severity: {rule.severity}. Written by `python -m tests.docs`; not to be edited.
-
-**Why.** {rule.why}
-
-**Fix.** {rule.fix}
-
-**Not found for.** {rule.guard}
-
-**Source.** {rule.source}.
-
-Leave it out by `{silence}` or `pool-exporter check --silence {rule.id}`.
-"""
+    """Return the page of one rule of `check`, with a line that says where it comes from."""
+    severity = f"Severity: {rule.severity}."
+    return page_of(rule).replace(severity, f"{severity} Written by `python -m tests.docs`; not to be edited.")
 
 
 PARTS: Final[dict[str, tuple[Path, Callable[[], str]]]] = {

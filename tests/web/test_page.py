@@ -17,7 +17,7 @@ from pool_exporter.web.page.assets import SECURITY_POLICY
 from pool_exporter.web.page.html import FEW, QUIET_MAX, render
 from pool_exporter.web.page.pools import GROUPS_MAX
 from pool_exporter.web.status.values import HolderGroup, PoolStatus, Status, VerdictStatus
-from tests.fixtures.incidents import AT, INCIDENTS, ORDERS, Incident, frozen, leak, many, pool
+from tests.fixtures.incidents import AT, FOUND, INCIDENTS, ORDERS, Incident, frozen, leak, many, pool
 from tests.golden import FRESH, SNAPSHOT
 
 VOID = {"meta"}
@@ -186,8 +186,9 @@ def test_many_pools() -> None:
     assert "2 of 300 pools in trouble" in found.text
     assert "1 busy pool: full, or with callers that wait" in found.text
     assert ["295 quiet pools"] == [text for text in found.texts if "quiet pool" in text]
-    assert ["quiet"] == [attributes["id"] for tag, attributes in found.tags if tag == "details"]
-    assert 296 + 2 == len(found.rows)
+    folded = [str(attributes["id"]) for tag, attributes in found.tags if tag == "details"]
+    assert ["checks", "quiet"] == [each for each in folded if not each.startswith("p")]
+    assert 296 + 2 == len([row for row in found.rows if not row[0].isdigit() and row[0] != "Connections"])
 
 
 def test_quiet_pools_are_not_folded_without_trouble() -> None:
@@ -287,9 +288,10 @@ def test_verdict_that_is_over() -> None:
 
 def test_links_lead_on_under_any_prefix() -> None:
     """The links are relative: an app mounted at /pools/ has its metrics at /pools/metrics."""
-    links = ["?refresh=off", "metrics", "-/pools.json", "-/healthy", "-/ready", "-/runbooks/"]
+    rules = [f"-/checks/{finding.id}" for finding in FOUND]
+    links = ["metrics", "-/pools.json", "-/healthy", "-/ready", "-/runbooks/", "-/checks/"]
 
-    assert links == of(leak()).attributes("href")
+    assert ["?refresh=off", *rules, *links] == of(leak()).attributes("href")
 
 
 @pytest.mark.parametrize("name", INCIDENTS)

@@ -36,7 +36,7 @@ def engine_facts(engine: Engine | None, pool: Pool) -> EngineFacts:
         host=host,
         port=int(port) if port.isdecimal() else None,
         database=database,
-        is_memory=dialect == "sqlite" and (database in _MEMORY or "mode=memory" in str(url)),
+        is_memory=dialect == "sqlite" and (None if url is None else database in _MEMORY or "mode=memory" in str(url)),
         is_async=is_async(pool),
         pool_class=type(pool).__name__,
         pool_size=_whole(settings.get("pool_size")),

@@ -10,17 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from pool_exporter.advice.checks.facts import EngineFacts, Facts, PoolHistory, ProcessFacts, ServerFacts
+from pool_exporter.advice.checks.facts import Facts, PoolHistory, ProcessFacts, ServerFacts
+from pool_exporter.advice.checks.pool_history import history_of_snapshot
+from pool_exporter.advice.checks.snapshot_facts import NEVER_KNOWN, engine_facts_of
 from pool_exporter.metrics.exporter_metrics import WORKER_STATES
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import INFO_LABELS
-from pool_exporter.runtime.checking.history import of_snapshot
 from pool_exporter.workers.contents.values import DirectoryContents, PoolContents, ProcessContents
 
-NEVER_IN_FILES: Final = frozenset({"arguments", "has_echo", "isolation_level", "made_per_minute", "expires_on_commit"})
 _MANY: Final = 1_000_000
-_ASYNC_DRIVERS: Final = ("asyncpg", "aiosqlite", "aiomysql", "asyncmy", "aioodbc")
-_MEMORY: Final = ("", ":memory:")
 
 
 class _Member(NamedTuple):
@@ -92,7 +90,7 @@ def _checked(
     identity: PoolIdentity, settings: Mapping[str, str], members: Sequence[_Member], now: float, given: ProcessFacts
 ) -> CheckedPool:
     workers = len({member.process.process for member in members})
-    engine = _engine(identity, settings)
+    engine = engine_facts_of(identity, settings)
     process = ProcessFacts(
         same_server=_same_server(identity, members),
         made_per_minute=_MANY,
@@ -101,55 +99,11 @@ def _checked(
         expires_on_commit=True,
         has_async_sessions=engine.is_async,
     )
-    unknown = NEVER_IN_FILES | ({"threads"} if given.threads is None else frozenset())
+    unknown = NEVER_KNOWN | ({"threads"} if given.threads is None else frozenset())
     unknown |= {"is_memory"} if engine.is_memory is None else frozenset()
     history = _history([member.pool for member in members], now - min(member.process.started for member in members))
     versions = tuple(sorted({member.process.version for member in members}))
     return CheckedPool(identity, settings, workers, versions, Facts(engine, history, process=process, unknown=unknown))
-
-
-def _engine(identity: PoolIdentity, settings: Mapping[str, str]) -> EngineFacts:
-    dialect, driver = settings.get("dialect", ""), settings.get("driver", "")
-    pool_class = settings.get("pool_class", "")
-    reset, recycle = settings.get("reset_on_return", "rollback"), _seconds(settings, "recycle_seconds")
-    return EngineFacts(
-        dialect=dialect,
-        driver=driver,
-        host=identity.address,
-        port=int(identity.port) if identity.port.isdecimal() else None,
-        database=identity.namespace,
-        is_memory=_is_memory(dialect, identity.namespace),
-        is_async=driver in _ASYNC_DRIVERS or pool_class.startswith("Async"),
-        pool_class=pool_class,
-        pool_size=_whole(settings, "pool_size"),
-        max_overflow=_whole(settings, "max_overflow"),
-        timeout_seconds=_seconds(settings, "timeout_seconds"),
-        recycle_seconds=-1 if recycle is None else recycle,
-        pre_ping=settings.get("pre_ping") == "true",
-        reset_on_return="" if reset == "none" else reset,
-        has_echo=True,
-        arguments={},
-    )
-
-
-def _is_memory(dialect: str, database: str) -> bool | None:
-    """Return whether it is in memory; None for a URI of SQLite, of which the file has no parameters."""
-    if dialect != "sqlite":
-        return False
-    return None if database.startswith("file:") else database in _MEMORY
-
-
-def _whole(settings: Mapping[str, str], name: str) -> int | None:
-    number = _seconds(settings, name)
-    return None if number is None else int(number)
-
-
-def _seconds(settings: Mapping[str, str], name: str) -> float | None:
-    """Return a number; None where there is none, as in a file that another program has written."""
-    try:
-        return float(settings[name])
-    except (KeyError, ValueError):
-        return None
 
 
 def _same_server(identity: PoolIdentity, members: Iterable[_Member]) -> tuple[str, ...]:
@@ -164,7 +118,7 @@ def _is_same(one: PoolIdentity, other: PoolIdentity) -> bool:
 
 def _history(pools: Iterable[PoolContents], seconds: float) -> PoolHistory:
     """Return what the pools have done together; the peak is that of the busiest of them."""
-    found = [of_snapshot(pool.snapshot) for pool in pools if pool.snapshot is not None]
+    found = [history_of_snapshot(pool.snapshot) for pool in pools if pool.snapshot is not None]
     created = [each.create_seconds for each in found if each.create_seconds is not None]
     verdicts: dict[str, int] = defaultdict(int)
     for each in found:

@@ -9,6 +9,7 @@ from typing import Final
 
 from pool_exporter.diagnosis.examination import Examination
 from pool_exporter.diagnosis.texts.cures import CURES
+from pool_exporter.diagnosis.texts.explanations import explanations
 from pool_exporter.diagnosis.texts.holder_groups import groups, lines, rest, short
 from pool_exporter.diagnosis.texts.reasons import TAKEN, situation, where, why
 from pool_exporter.diagnosis.texts.wording import (
@@ -47,7 +48,8 @@ def diagnosis(found: Examination, name: str = "") -> Diagnosis:
         name: The verdict, where an earlier report of the episode has it; by default that of the evidence.
     """
     name = name or verdict(found.evidence)
-    notes = (*_notes(name, found), *found.notes)
+    explained_by = explanations(name, found.findings)
+    notes = (*_notes(name, found), *found.notes, *explained_by)
     return Diagnosis(
         found.pool,
         found.at,
@@ -58,6 +60,7 @@ def diagnosis(found: Examination, name: str = "") -> Diagnosis:
         notes,
         found.evidence,
         tuple(unkept(place) for place in where(name, found)),
+        explained_by,
         "\n".join(_screen(name, found, notes)),
     )
 
@@ -68,14 +71,15 @@ def summary(name: str, found: Examination) -> str:
 
 
 def note(made: Diagnosis) -> str:
-    """Return the note for a TimeoutError: the verdict, the holders that matter, where the fault is, what to do."""
+    """Return the note for a TimeoutError: the verdict, what holds, where the fault is, what to do, and findings."""
     alike = groups(made.holders)
     text = [f"pool_exporter: {made.summary}"]
     text += [f"  {short(group)}" for group in alike[:NOTE_GROUPS_MAX]]
     if len(alike) > NOTE_GROUPS_MAX:
         text.append(f"  {rest(alike[NOTE_GROUPS_MAX:])}")
     places = [f"  {place}" for place in made.where if not place.startswith(TAKEN)]  # The holders' lines have those.
-    return "\n".join([*text, *places[:NOTE_PLACES_MAX], f"  {CURES[made.verdict].cure}"])
+    findings = [f"  {finding}" for finding in made.explained_by]
+    return "\n".join([*text, *places[:NOTE_PLACES_MAX], f"  {CURES[made.verdict].cure}", *findings])
 
 
 def _screen(name: str, found: Examination, notes: tuple[str, ...]) -> Iterator[str]:

@@ -50,7 +50,7 @@ def note_of_many(made: int, found: Examination) -> tuple[str, ...]:
     place = next(filter(None, places), "")
     used = f" This one was first used at {place}." if place else ""
     sentence = f"{made} pools of this name and database were made within the last minute, as by an engine a request. "
-    return (f"{sentence}Make one engine a process and keep it.{used}",)
+    return (f"{sentence}Make one engine a process and keep it (check P09).{used}",)
 
 
 def _base(identity: PoolIdentity) -> PoolIdentity:

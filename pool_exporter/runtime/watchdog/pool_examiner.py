@@ -5,7 +5,7 @@ Pool and monitor are held weakly: the pool's state holds this object. Nothing he
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from math import inf
 from typing import Final, Protocol
@@ -21,6 +21,7 @@ from pool_exporter.diagnosis.survey.examine import examine, loop_frames
 from pool_exporter.diagnosis.survey.tasks_of_loops import loops_of_callers
 from pool_exporter.diagnosis.texts.diagnosis_text import diagnosis
 from pool_exporter.diagnosis.values import Diagnosis
+from pool_exporter.hook_errors import result_or_none
 from pool_exporter.hooks.callers.place import recorder
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.identity import PoolIdentity
@@ -40,6 +41,9 @@ LOCK_SECONDS: Final = 0.05
 """How long a caller that timed out waits for a report that is being made."""
 AGAIN_SECONDS: Final = 1.0
 """For so long, callers that time out make no further report after an `unknown`, and wait for none after one in vain."""
+
+CHECK_SECONDS: Final = 60.0
+"""What `check` has found about a pool is as old as this at most, while callers wait."""
 LATE_SECONDS: Final = 0.5
 """If the watchdog itself comes later by so much, its looks begin anew."""
 
@@ -65,6 +69,7 @@ class PoolExaminer(ReportHooks):
         """Report on the pool of *hooks*."""
         self._hooks, self._monitor, self._watchdog = ref(hooks), ref(monitor), watchdog
         self._looks: _Looks | None = None
+        self._findings: Mapping[str, str] = {}
         self.restart_after_fork()
 
     def install(self, hooks: PoolHooks) -> None:
@@ -80,7 +85,7 @@ class PoolExaminer(ReportHooks):
         self._episode, self._looks = Episode(), None
         self._kept: tuple[Diagnosis, ...] = ()
         self._timed_out_at = self._made_at = -inf
-        self._flow_noted_at = -inf
+        self._flow_noted_at = self._checked_at = -inf
         self._is_report_due = self._is_span_event_due = False
 
     @property
@@ -162,6 +167,8 @@ class PoolExaminer(ReportHooks):
         hooks, now = self._hooks(), self._watchdog.clock()
         if hooks is None:
             return False
+        if self._is_report_due or hooks.state.waiting:
+            self._check(now)
         if self._is_report_due:
             self._is_report_due = False
             self._make(self._diagnosis, by_watchdog=True)
@@ -170,6 +177,13 @@ class PoolExaminer(ReportHooks):
             return False
         self._look(hooks, now)
         return True
+
+    def _check(self, now: float) -> None:
+        """Have the pool's configuration checked for the next report: on the watchdog's thread, and under no lock."""
+        monitor = self._monitor()
+        if monitor is not None and now - self._checked_at >= CHECK_SECONDS and self._watchdog.may_check():
+            self._checked_at = now
+            self._findings = result_or_none(lambda: self._watchdog.check(monitor)) or {}
 
     def _look(self, hooks: PoolHooks, now: float) -> None:
         state, apart = hooks.state, look_seconds(timeout_seconds(hooks))
@@ -245,7 +259,7 @@ class PoolExaminer(ReportHooks):
         given = replace(given, timed_out=timed_out, has_granted=has_granted)
         found = examine(examined_pool(hooks, monitor.identity), given)
         made = self._watchdog.made.within_a_minute(monitor.identity)
-        return replace(found, notes=(*found.notes, *note_of_many(made, found)))
+        return replace(found, notes=(*found.notes, *note_of_many(made, found)), findings=self._findings)
 
     def _circumstances(self, identity: PoolIdentity, apart: float) -> Circumstances:
         looks, watchdog = self._looks, self._watchdog

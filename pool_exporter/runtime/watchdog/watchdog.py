@@ -8,7 +8,7 @@ here may know what a look does.
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import inf
 from typing import Final, Protocol
@@ -35,11 +35,17 @@ class Looked(Protocol):
         """Do what is due; return whether callers still wait."""
 
 
+def no_findings(_: object) -> Mapping[str, str]:
+    """Return no findings: what `Watchdog.check` is before `check` is available."""
+    return {}
+
+
 class Watchdog:
     """The thread of this process, and what is common to the reports of all its pools.
 
     Attributes:
         is_on: Whether reports are made; POOL_EXPORTER_DIAGNOSIS=off turns them off.
+        check: Returns what is wrong in the configuration of a monitor's pool, a sentence or two by the rule's id.
         lock: Held while a report is made: one at a time.
         no_wait_until: Until then no caller waits for the lock, in seconds of the clock.
         clock: Returns seconds of the monotonic clock.
@@ -51,6 +57,8 @@ class Watchdog:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock, self.is_on = clock, True
+        self.check: Callable[[object], Mapping[str, str]] = no_findings
+        self._checked_at = -inf
         self._begin()
 
     def _begin(self) -> None:
@@ -68,6 +76,14 @@ class Watchdog:
         """Begin anew in a forked child: it has no thread, and another thread of the parent may have held the locks."""
         if self._pid != os.getpid():
             self._begin()
+
+    def may_check(self) -> bool:
+        """Return whether a pool may be checked now: one at each tick, so that the looks at many pools are not late."""
+        now = self.clock()
+        may = now - self._checked_at >= TICK_SECONDS
+        if may:
+            self._checked_at = now
+        return may
 
     def wake(self, pool: Looked | None = None) -> None:
         """Have the thread look at *pool* until no caller waits for it, and log the leaks.

@@ -49,6 +49,20 @@ dd small { font-size: .8rem; display: block; }
 svg { display: block; width: 100%; max-width: 12rem; height: .45rem; border-radius: .2rem; background: var(--line); }
 svg rect { fill: var(--bar); }
 .full rect { fill: var(--alarm); }
+.sizing { display: flex; flex-wrap: wrap; gap: 0 1.5rem; }
+.sizing > div { flex: 1 1 18rem; min-width: 0; max-width: 44rem; }
+svg.chart { flex: 0 1 24rem; width: 24rem; max-width: 100%; height: auto; background: none; border-radius: 0; }
+.chart text { fill: currentColor; color: var(--quiet); font-size: 12px; paint-order: stroke; stroke: var(--card);
+  stroke-width: 3px; }
+.chart .label { color: var(--text); font-weight: 600; }
+.chart line { stroke: var(--line); }
+.chart .target { stroke: var(--quiet); stroke-dasharray: 1 3; }
+.chart .curve { fill: none; stroke: var(--bar); stroke-width: 2; }
+.chart .point { fill: var(--bar); }
+.chart .now { stroke: var(--text); }
+.chart line.now { stroke-dasharray: 4 3; }
+.chart .wanted { stroke: var(--calm); }
+.chart .mark { fill: var(--card); stroke-width: 2; }
 ul { list-style: none; margin: 0; padding: 0; }
 .groups li { border-top: 1px solid var(--line); padding: .4rem 0; }
 .groups b { font-size: 1.05em; }
@@ -62,6 +76,7 @@ thead th { white-space: nowrap; font-size: .85rem; }
 td:nth-child(2) { white-space: nowrap; }
 td svg { display: inline-block; width: 4.5rem; margin-right: .6rem; vertical-align: .15em; }
 summary { cursor: pointer; color: var(--link); padding: .25rem 0; }
+.sizing + details { margin-top: .5rem; }
 footer { border-top: 1px solid var(--line); padding-top: .75rem; margin-top: 1.5rem; }
 footer li { display: inline-block; margin-right: 1.25rem; }
 .stale { color: var(--alarm); font-weight: 600; }
@@ -72,7 +87,13 @@ footer li { display: inline-block; margin-right: 1.25rem; }
   th, td { padding: .3rem .35rem; }
   .wide, td svg { display: none; }
 }
-@media (forced-colors: active) { svg { border: 1px solid; } svg rect { fill: Highlight; } }
+@media (forced-colors: active) {
+  svg:not(.chart) { border: 1px solid; }
+  svg rect { fill: Highlight; }
+  .chart :is(line, .curve, .mark) { stroke: CanvasText; }
+  .chart .mark { fill: Canvas; }
+  .chart .point { fill: CanvasText; }
+}
 """
 
 SCRIPT: Final = """

@@ -6,6 +6,7 @@ from typing import Final
 
 from pool_exporter.diagnosis.texts.wording import counted
 from pool_exporter.web.page.assets import REFRESH_SECONDS, SCRIPT, STYLE
+from pool_exporter.web.page.findings import findings_of_pools
 from pool_exporter.web.page.pools import article, holders, table
 from pool_exporter.web.status import texts
 from pool_exporter.web.status.values import LEVELS, PoolStatus, ProcessStatus, Status
@@ -26,6 +27,7 @@ _LINKS: Final = (
     ("-/healthy", "answers 200 while this exporter runs"),
     ("-/ready", "answers 200 if a scrape would succeed"),
     ("-/runbooks/", "what to do about each alert"),
+    ("-/checks/", "what is checked in each configuration"),
 )  # Relative, so that they work under any prefix.
 
 _PAGE: Final = """<!doctype html>
@@ -105,6 +107,7 @@ def _main(status: Status) -> Iterable[str]:
         yield table(trouble, f"{counted(len(trouble), 'pool')} more in trouble")
     if busy:
         yield table(busy, f"{counted(len(busy), 'busy pool')}: full, or with callers that wait")
+    yield from findings_of_pools([*trouble, *busy, *quiet])
     if quiet:
         yield _quiet(quiet, is_folded=len(quiet) > QUIET_MAX and bool(full))
     if not status.pools:

@@ -6,6 +6,8 @@ from html import escape
 from typing import Final
 
 from pool_exporter.diagnosis.texts.wording import counted, duration
+from pool_exporter.web.page.findings import findings_of_pool
+from pool_exporter.web.page.sizes import size_part
 from pool_exporter.web.status import texts
 from pool_exporter.web.status.values import HolderGroup, PoolStatus, Status, VerdictStatus, WaiterGroup
 
@@ -16,7 +18,7 @@ BAR: Final = 100
 
 
 def article(pool: PoolStatus, status: Status) -> str:
-    """Return the part of one pool that needs attention: verdict, what to do, numbers, holders and waiters."""
+    """Return the part of one pool: verdict, what to do, numbers, holders, waiters, its size and its findings."""
     name = identifier(pool)
     pieces = [
         f'<section class="pool is-{pool.level}" aria-labelledby="{name}">',
@@ -24,6 +26,8 @@ def article(pool: PoolStatus, status: Status) -> str:
         *_explained(pool),
         _numbers(pool),
         *(_held(pool) if status.shows_holders else ()),
+        *size_part(pool, name),
+        *findings_of_pool(pool, name),
         "</section>",
     ]
     return "\n".join(filter(None, pieces))

@@ -1,12 +1,14 @@
 """Makes the state of all pools: a pure function of a Snapshot, the reports of the processes and earlier counters.
 
-Where holders may not be seen, no value that is returned has a place, a unit, an owner or a text that may name one.
+Where holders may not be seen, no value that is returned has a place, a unit, an owner or a text that may name one; nor
+a finding, because findings name files and other pools, and list what is weak. Sizes are of numbers that the metrics
+have, too, so that everyone may see them.
 Nothing here may read a clock, a pool or a file.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Final, TypeAlias
 
@@ -16,8 +18,10 @@ from pool_exporter.metrics.holders import PROCESS_STATES, PoolReport, ProcessRep
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import AnyPoolSnapshot, PoolSnapshot, Snapshot
 from pool_exporter.web.holders_access import HOW_TO_SEE
+from pool_exporter.web.status.findings import Findings
 from pool_exporter.web.status.groups import holder_groups, waiter_groups
 from pool_exporter.web.status.recent import Earlier, recent_numbers
+from pool_exporter.web.status.sizing import periods, sizing_of
 from pool_exporter.web.status.values import LEVELS, PoolStatus, ProcessStatus, Status, VerdictStatus
 
 LIVING, _, ENDED = PROCESS_STATES
@@ -50,11 +54,17 @@ class Circumstances:
         at: The time of the snapshot, in seconds of Unix time.
         shows_holders: Whether holders may be seen.
         earlier: Earlier counters; None without any.
+        long_ago: The counters of up to an hour ago; likewise.
+        ages: For how many seconds each pool has counted, where that is known.
+        findings: What `check` has found about each pool; shown only where holders may be seen.
     """
 
     at: float
     shows_holders: bool = False
     earlier: Earlier | None = None
+    long_ago: Earlier | None = None
+    ages: Mapping[PoolIdentity, float] = field(default_factory=dict)
+    findings: Findings = field(default_factory=dict)
 
 
 def status_of(snapshot: Snapshot, reports: Sequence[ProcessReport], given: Circumstances) -> Status:
@@ -119,13 +129,15 @@ def _pool(pool: AnyPoolSnapshot, parts: Sequence[_Part], detail: str, given: Cir
         oldest_wait_seconds=max((waiter.seconds for _, waiter in waits), default=None),
         holders=holder_groups(held) if given.shows_holders else (),
         waiters=waiter_groups(waits) if given.shows_holders else (),
+        findings=given.findings.get(pool.identity, ()) if given.shows_holders else (),
     )
     if not isinstance(pool, PoolSnapshot):
         return _with_level(replace(found, used=pool.used, is_measured=False))
-    return _with_level(_with_numbers(found, pool, given.earlier))
+    return _with_level(_with_numbers(found, pool, given))
 
 
-def _with_numbers(found: PoolStatus, pool: PoolSnapshot, earlier: Earlier | None) -> PoolStatus:
+def _with_numbers(found: PoolStatus, pool: PoolSnapshot, given: Circumstances) -> PoolStatus:
+    looks = periods(pool, (given.earlier, given.long_ago), given.ages.get(pool.identity))
     return replace(
         found,
         used=pool.used,
@@ -138,7 +150,8 @@ def _with_numbers(found: PoolStatus, pool: PoolSnapshot, earlier: Earlier | None
         oldest_use_seconds=pool.oldest_use_seconds,
         timeouts=pool.timeouts,
         saturated_seconds=pool.saturated_seconds,
-        recent=recent_numbers(pool, earlier),
+        recent=recent_numbers(pool, given.earlier),
+        sizing=sizing_of(pool, looks, [each.name for each in found.verdicts if each.is_current]),
     )
 
 

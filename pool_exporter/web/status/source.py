@@ -2,12 +2,16 @@
 
 import logging
 import time
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
+from pool_exporter.hook_errors import result_or_none
 from pool_exporter.metrics.holders import ProcessReport
+from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.status.collect import Circumstances, status_of
+from pool_exporter.web.status.findings import Checker, FindingsMemory, snapshot_checker
 from pool_exporter.web.status.recent import Memory
 from pool_exporter.web.status.values import Status
 
@@ -22,15 +26,37 @@ def no_reports() -> tuple[ProcessReport, ...]:
     return ()
 
 
+@dataclass(frozen=True)
+class Knowledge:
+    """What is known of the pools besides their numbers and reports.
+
+    Attributes:
+        checker: Returns what checks the pools of a snapshot.
+        ages: Returns for how many seconds each pool has counted, where that is known.
+    """
+
+    checker: Checker = snapshot_checker
+    ages: Callable[[], Mapping[PoolIdentity, float]] = dict
+
+
+NO_KNOWLEDGE: Final = Knowledge()
+"""What a snapshot alone tells."""
+
+
 class StatusSource:
     """Makes the state of a snapshot. One for each server."""
 
     def __init__(
-        self, reports: Reports = no_reports, clock: Callable[[], float] = time.time, memory: Memory | None = None
+        self,
+        reports: Reports = no_reports,
+        clock: Callable[[], float] = time.time,
+        memory: Memory | None = None,
+        knowledge: Knowledge = NO_KNOWLEDGE,
     ) -> None:
         self._reports = reports
         self._clock = clock
         self._memory = memory or Memory()
+        self._ages, self._findings = knowledge.ages, FindingsMemory(knowledge.checker)
 
     def note(self, snapshot: Snapshot) -> None:
         """Remember the counters of a snapshot, so that a later state has what was counted since."""
@@ -38,9 +64,12 @@ class StatusSource:
 
     def status(self, snapshot: Snapshot, *, shows_holders: bool = False) -> Status:
         """Return the state of *snapshot*."""
-        earlier = self._memory.earlier()
+        earlier, long_ago = self._memory.earlier(), self._memory.long_ago()
         self._memory.note(snapshot)
-        return status_of(snapshot, self._reported(), Circumstances(self._clock(), shows_holders, earlier))
+        findings = self._findings.of(snapshot) if shows_holders else {}
+        ages = result_or_none(self._ages) or {}
+        given = Circumstances(self._clock(), shows_holders, earlier, long_ago, ages, findings)
+        return status_of(snapshot, self._reported(), given)
 
     def _reported(self) -> tuple[ProcessReport, ...]:
         """Return the reports; none if they fail, because the numbers are worth most then."""

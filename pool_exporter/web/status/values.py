@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from pool_exporter.advice.checks.finding import Finding
 from pool_exporter.metrics.identity import PoolIdentity
 
 LEVELS: Final = ("trouble", "busy", "quiet")
@@ -119,6 +120,49 @@ class RecentNumbers:
 
 
 @dataclass(frozen=True)
+class SizingStatus:
+    """How large a pool should be for its load, as `pool-exporter advise` computes it.
+
+    A pool that several workers have has its numbers divided by these: each worker's pool gets the size. Where there is
+    too little to compute from, `reason` says so, and all but `reason`, `uses` and `seconds` has its default.
+
+    Attributes:
+        reason: Why this size, or why none is computed.
+        arrival_rate: Callers of `connect()` a second.
+        mean_use_seconds: How long a connection is used on average.
+        offered_load: Both multiplied, in Erlangs: how many connections would be used on average if no caller waited.
+        variability: The squared coefficient of variation of the use times: 0 for constant, 1 for exponential ones.
+        size_now: pool_size + max_overflow; None without a limit.
+        size_recommended: The size to set; None where none is computed.
+        wait_p99_seconds_now: 99 of 100 callers wait no longer, predicted; None without a limit, and where the queue
+            grows for ever because the load is not less than the size.
+        wait_p99_seconds_recommended: The same with the recommended size.
+        wait_p99_seconds_target: The wait that the recommended size has to meet.
+        binding: Which number decided, see `advice.sizing.SizeAdvice`; "" where nothing is computed.
+        notes: What limits the answer, a sentence each.
+        rule_of_thumb: What guides say for so many callers a second, for comparison.
+        uses: How many uses ended in the period.
+        seconds: The length of the period; None where it is unknown.
+    """
+
+    reason: str
+    arrival_rate: float | None = None
+    mean_use_seconds: float | None = None
+    offered_load: float | None = None
+    variability: float | None = None
+    size_now: int | None = None
+    size_recommended: int | None = None
+    wait_p99_seconds_now: float | None = None
+    wait_p99_seconds_recommended: float | None = None
+    wait_p99_seconds_target: float | None = None
+    binding: str = ""
+    notes: tuple[str, ...] = ()
+    rule_of_thumb: str = ""
+    uses: int = 0
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class PoolStatus:
     """One pool, of all processes together.
 
@@ -140,9 +184,11 @@ class PoolStatus:
         timeouts: Callers that timed out since monitoring began.
         saturated_seconds: Time with every place taken since monitoring began.
         recent: What was counted lately.
+        sizing: How large it should be; None where it is not measured.
         verdicts: The verdicts that are not `healthy`, current ones first; or `healthy`, if a report said so.
         holders: What holds connections, the largest group first; empty where holders may not be seen.
         waiters: What waits, the largest group first; likewise.
+        findings: What `check` has found in its configuration, the worst first; likewise.
     """
 
     pool: PoolIdentity
@@ -161,9 +207,11 @@ class PoolStatus:
     timeouts: int = 0
     saturated_seconds: float = 0.0
     recent: RecentNumbers = field(default_factory=RecentNumbers)
+    sizing: SizingStatus | None = None
     verdicts: tuple[VerdictStatus, ...] = ()
     holders: tuple[HolderGroup, ...] = ()
     waiters: tuple[WaiterGroup, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def verdict(self) -> VerdictStatus | None:

@@ -119,4 +119,4 @@ def test_memory_keeps_two_moments() -> None:
         memory.note(Snapshot((replace(pool(), used=number),)))
         clock.advance(APART_SECONDS)
 
-    assert 2 == len(memory._moments)
+    assert [2, 2] == [len(memory._recent.kept), len(memory._long.kept)]

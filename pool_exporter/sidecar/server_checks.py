@@ -1,0 +1,80 @@
+"""Checks the pools of a directory with what the probed database servers say of their limits and time limits.
+
+The servers are asked only while a page that shows findings is open, at most once in `AGAIN_SECONDS`, and by a thread of
+its own: a page has the answers that are there, and waits for none. Importing this module loads SQLAlchemy.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from pool_exporter.advice.checks.facts import ServerFacts
+from pool_exporter.advice.checks.finding import Finding
+from pool_exporter.advice.checks.rules import findings
+from pool_exporter.advice.checks.snapshot_facts import facts_of
+from pool_exporter.environment import Environment
+from pool_exporter.metrics.server_snapshot import ServerIdentity
+from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.probe.backend_matching import is_of_server
+from pool_exporter.probe.server_settings import ServerSettings, read_settings
+from pool_exporter.probe.target import ProbeTarget
+from pool_exporter.web.status.findings import Check
+
+AGAIN_SECONDS: Final = 600.0
+"""Settings of servers change at a restart or by an administrator."""
+TIMEOUT_SECONDS: Final = 5.0
+THREAD: Final = "pool_exporter_server_settings"
+
+Read = Callable[[ProbeTarget, float], ServerSettings]
+
+
+class ServerChecks:
+    """What checks the pools of each page, and the settings of the servers that are known."""
+
+    def __init__(
+        self, targets: Sequence[ProbeTarget], read: Read = read_settings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Ask *targets* by *read*; *clock* returns seconds."""
+        self._targets, self._read, self._clock = targets, read, clock
+        self._known: dict[ServerIdentity, ServerSettings] = {}
+        self._asked_at = -AGAIN_SECONDS
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, _: Snapshot) -> Check:
+        """Return what checks a pool by its snapshot, and by the settings of its server as far as they are known."""
+        now = self._clock()
+        if now - self._asked_at >= AGAIN_SECONDS and (self._thread is None or not self._thread.is_alive()):
+            self._asked_at = now
+            self._thread = threading.Thread(target=self._ask, name=THREAD, daemon=True)
+            self._thread.start()
+        return partial(_checked, servers=dict(self._known), silenced=Environment.lenient().silenced)
+
+    def _ask(self) -> None:
+        for target in self._targets:
+            with suppress(Exception):  # The probe of this server logs what is wrong with it.
+                self._known[target.identity] = self._read(target, TIMEOUT_SECONDS)
+
+
+def _checked(
+    pool: PoolSnapshot, *, servers: Mapping[ServerIdentity, ServerSettings], silenced: Sequence[str]
+) -> tuple[Finding, ...]:
+    own = [read for identity, read in servers.items() if is_of_server(pool.identity, identity)]
+    return findings(facts_of(pool, _merged(own)), silenced)
+
+
+def _merged(servers: Iterable[ServerSettings]) -> ServerFacts:
+    """Return what counts for a pool behind all of these: the smallest limit, and PgBouncer's mode."""
+    facts = ServerFacts()
+    for read in servers:
+        facts = replace(
+            facts,
+            connections_max=min(filter(None, (facts.connections_max, read.connections_max)), default=None),
+            settings={**facts.settings, **read.settings},
+            is_bouncer=facts.is_bouncer or read.is_bouncer,
+            pool_mode=read.pool_mode or facts.pool_mode,
+        )
+    return facts

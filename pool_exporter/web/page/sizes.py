@@ -1,0 +1,68 @@
+"""The part of the page about the size of a pool: what is recommended and why, the chart, and the same as a table."""
+
+from collections.abc import Iterable
+from html import escape
+
+from pool_exporter.diagnosis.texts.wording import counted, duration
+from pool_exporter.web.page.chart import chart, wait
+from pool_exporter.web.status.sizing import WaitAtSize, curve
+from pool_exporter.web.status.values import PoolStatus, SizingStatus
+
+
+def size_part(pool: PoolStatus, name: str) -> Iterable[str]:
+    """Yield the part about the size of *pool*.
+
+    Args:
+        pool: The pool; nothing is yielded where it is not measured.
+        name: The id of the pool's article, with which the ids here begin.
+    """
+    sizing = pool.sizing
+    if sizing is None:
+        return
+    points = curve(sizing)
+    yield f"<h3>Size: {_heading(sizing)}</h3>"
+    yield '<div class="sizing">'
+    yield chart(sizing, points, f"{name}-chart")
+    yield f"<div>{''.join(f'<p>{escape(text)}</p>' for text in _texts(sizing))}{_table(points, name)}</div>"
+    yield "</div>"
+
+
+def _heading(sizing: SizingStatus) -> str:
+    now = "no limit" if sizing.size_now is None else f"{sizing.size_now} now"
+    if sizing.size_recommended is None:
+        return f"{now}, none computed" if sizing.size_now is not None else "none computed"
+    return f"{now}, {sizing.size_recommended} recommended"
+
+
+def _texts(sizing: SizingStatus) -> Iterable[str]:
+    yield sizing.reason
+    if sizing.size_recommended is None:
+        return
+    waits = f"Predicted p99 wait: {_predicted(sizing, sizing.size_now, sizing.wait_p99_seconds_now)} now"
+    if sizing.size_recommended != sizing.size_now:
+        recommended = _predicted(sizing, sizing.size_recommended, sizing.wait_p99_seconds_recommended)
+        waits += f", {recommended} with {sizing.size_recommended}"
+    yield f"{waits}."
+    load = f"{sizing.arrival_rate or 0:.1f} callers a second x {duration(sizing.mean_use_seconds or 0)}"
+    yield f"Load: {load} = {sizing.offered_load or 0:.2f} connections. It counts if this time is a busy one."
+    period = "" if sizing.seconds is None else f" in the last {duration(sizing.seconds)}"
+    yield f"Computed from {counted(sizing.uses, 'use')} that ended{period}."
+    yield from sizing.notes
+    yield f"Compare: {sizing.rule_of_thumb}."
+
+
+def _predicted(sizing: SizingStatus, size: int | None, seconds: float | None) -> str:
+    if size is None:
+        return "none"
+    return "endless" if seconds is None and (sizing.offered_load or 0) >= size else wait(seconds or 0.0)
+
+
+def _table(points: Iterable[WaitAtSize], name: str) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{point.size}</th><td>{escape(wait(point.wait_seconds))}</td></tr>\n' for point in points
+    )
+    if not rows:
+        return ""
+    head = '<thead><tr><th scope="col">Connections</th><th scope="col">p99 wait</th></tr></thead>'
+    table = f'<table aria-labelledby="{name}-sizes">\n{head}\n<tbody>\n{rows}</tbody>\n</table>'
+    return f'<details id="{name}-waits"><summary id="{name}-sizes">The chart as a table</summary>\n{table}\n</details>'
