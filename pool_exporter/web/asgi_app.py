@@ -27,13 +27,11 @@ from pool_exporter.web.holders_access import NO_ACCESS, STATE_KEY, Access, may_s
 from pool_exporter.web.responses import (
     METRICS,
     Request,
-    own_knowledge,
-    own_reports,
-    own_source,
     path_below,
     respond,
     takes_snapshot,
 )
+from pool_exporter.web.status.own_process import own_knowledge, own_reports, own_source
 from pool_exporter.web.status.source import NO_KNOWLEDGE, StatusSource, no_reports
 
 _threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()

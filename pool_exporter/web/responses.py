@@ -33,7 +33,7 @@ from pool_exporter.web.page.assets import SECURITY_POLICY
 from pool_exporter.web.page.html import PAUSED, render
 from pool_exporter.web.prometheus_families import families
 from pool_exporter.web.status.pools_json import to_document
-from pool_exporter.web.status.source import Knowledge, Reports, StatusSource
+from pool_exporter.web.status.source import StatusSource
 from pool_exporter.web.status.values import Status
 
 STATUS_PAGE: Final = "/"
@@ -104,33 +104,6 @@ def path_below(mount: str, path: str, metrics: str) -> tuple[str, str]:
     if path == PAGE_NEXT_TO_METRICS:
         return STATUS_PAGE, "../"
     return (metrics if path in ("", "/") else path), ""
-
-
-def own_source() -> Source:
-    """Return the source of this process' own snapshots.
-
-    Imported when called: the sidecar has another source, and never imports SQLAlchemy.
-    """
-    from pool_exporter.runtime import instrumentation
-
-    return instrumentation.snapshot
-
-
-def own_reports() -> Reports:
-    """Return what says what holds the connections of this process, or of all workers of its shared directory."""
-    from pool_exporter.runtime.reports.all_reports import all_reports
-
-    return all_reports
-
-
-def own_knowledge() -> Knowledge:
-    """Return what this process knows of its own pools besides their numbers.
-
-    Imported when called, as in `own_source`.
-    """
-    from pool_exporter.runtime.checking.own_pools import ages_of_own_pools, own_checker
-
-    return Knowledge(own_checker, ages_of_own_pools)
 
 
 def respond(request: Request, source: Source, statuses: StatusSource | None = None) -> Response:

@@ -20,7 +20,7 @@ from pool_exporter.runtime.argument_checks import check_source
 from pool_exporter.web.fork_hooks import ForkHook
 from pool_exporter.web.fork_notice import ForkNotice
 from pool_exporter.web.holders_access import Access, is_local_listener
-from pool_exporter.web.responses import own_knowledge, own_reports, own_source
+from pool_exporter.web.status.own_process import own_knowledge, own_reports, own_source
 from pool_exporter.web.status.source import NO_KNOWLEDGE, StatusSource, no_reports
 from pool_exporter.web.wsgi_app import WSGIApp, WsgiPages
 from pool_exporter.web.wsgi_server import CONNECTIONS_MAX, LimitedServer, hang_up

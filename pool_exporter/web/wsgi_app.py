@@ -18,13 +18,11 @@ from pool_exporter.web.responses import (
     Request,
     Response,
     line,
-    own_knowledge,
-    own_reports,
-    own_source,
     path_below,
     respond,
     takes_snapshot,
 )
+from pool_exporter.web.status.own_process import own_knowledge, own_reports, own_source
 from pool_exporter.web.status.source import NO_KNOWLEDGE, StatusSource, no_reports
 
 TURN_SECONDS: Final = 10.0
