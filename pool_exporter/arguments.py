@@ -5,7 +5,9 @@ health check starts with the standard library alone.
 """
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import Final, Generic, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,7 +19,12 @@ T = TypeVar("T")
 Convert: TypeAlias = Callable[[str], object]
 """Returns the value that a text stands for. Raises ValueError with what is allowed instead."""
 
+DURATION: Final = "DURATION"
+"""What the help has in place of a value that `at_least_seconds` converts."""
+
 _PROBLEMS: Final = "problems"
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_PART: Final = r"(\d+(?:\.\d+)?)(ms|[smhdw])"
 
 
 class CheckedValue(argparse.Action):
@@ -51,6 +58,24 @@ class CheckedValue(argparse.Action):
             setattr(namespace, _PROBLEMS, (*problems_of(namespace), problem))
 
 
+class OnlyValue(CheckedValue):
+    """A `CheckedValue` that may be given once: which of two values counts is not to be guessed."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Convert the text, and set the attribute or keep the problem."""
+        before: object = getattr(namespace, self.dest)
+        super().__call__(parser, namespace, values, option_string)
+        if before not in (None, getattr(namespace, self.dest)):
+            problem = Problem(option_string or self.dest, str(values), f"is the second value; the first is {before}")
+            setattr(namespace, _PROBLEMS, (*problems_of(namespace), problem))
+
+
 def problems_of(namespace: argparse.Namespace) -> tuple[Problem, ...]:
     """Return the wrong values among parsed arguments."""
     problems: tuple[Problem, ...] = getattr(namespace, _PROBLEMS, ())
@@ -58,15 +83,22 @@ def problems_of(namespace: argparse.Namespace) -> tuple[Problem, ...]:
 
 
 def at_least_seconds(least: float) -> Convert:
-    """Return a conversion to a duration of at least *least* seconds."""
+    """Return a conversion to a duration of at least *least* seconds: "2.5", "500ms", "1h30m" or "7d"."""
 
     def convert(text: str) -> float:
         try:
-            return seconds(text, least)
+            return seconds(_in_seconds(text), least)
         except ValueError:
-            raise ValueError(f"must be seconds, at least {least:g}") from None
+            raise ValueError(f"must be seconds, at least {least:g}, or a time such as 500ms, 90s or 5m") from None
 
     return convert
+
+
+def _in_seconds(text: str) -> str | float:
+    """Return the seconds of a text that has units; any other text as it is."""
+    if re.fullmatch(f"(?:{_PART})+", text) is None:
+        return text
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
 
 
 def whole_number(least: int, most: int) -> Convert:
@@ -84,9 +116,12 @@ def one_of(*words: str) -> Convert:
     """Return a conversion to one of *words*."""
 
     def convert(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"must be {', '.join(words[:-1])} or {words[-1]}")
-        return text
+        if text in words:
+            return text
+        near = get_close_matches(text.lower(), words, n=1)
+        raise ValueError(
+            f"must be {', '.join(words[:-1])} or {words[-1]}{f'; did you mean {near[0]}?' if near else ''}"
+        )
 
     return convert
 

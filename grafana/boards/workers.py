@@ -6,14 +6,14 @@ from grafana.board import BY_TARGET
 from grafana.paint import GREEN, ORANGE, RED, color
 from grafana.panels import Card, Line, Panel, graph
 from grafana.promql import INSTANCE, JOB, by, rate
-from pool_exporter.metrics.exporter_metrics import SET_ASIDE, WORKER_ENDS, WORKER_STATES
+from pool_exporter.metrics.exporter_metrics import DIRECTORY_FAULTS, SET_ASIDE, WORKER_ENDS, WORKER_STATES
 
 LEGEND = f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}"
 
 
 def panels() -> list[Panel]:
     """Return the panels of the row."""
-    return [_workers(), _ended(), _reading(), _lost(), _errors(), _compaction()]
+    return [_workers(), _ended(), _reading(), _lost(), _errors(), _compaction(), _directory()]
 
 
 def _workers() -> Panel:
@@ -106,3 +106,16 @@ def _compaction() -> Panel:
         units.Seconds,
     )
     return graph(card, Line(f"time() - {BY_TARGET.series('last_fold_timestamp_seconds')}", LEGEND))
+
+
+def _directory() -> Panel:
+    fault = DIRECTORY_FAULTS.prometheus
+    card = Card(
+        "Faults of the directory",
+        "How many sidecars have something wrong with their shared directory, by fault.",
+        "0; no_worker while a service starts.",
+        "the sidecar's page, its `/-/ready` and its log name the directory, the reason and what to do.",
+        width=24,
+        height=6,
+    )
+    return graph(card, Line(by(fault, BY_TARGET.series("directory_faults")), f"{{{{{fault}}}}}"))

@@ -2,10 +2,17 @@
 
 from typing import Final
 
-from grafana.rules import causes, exporter, recording, servers, symptoms, workers
+from grafana.rules import causes, directory, exporter, recording, servers, symptoms, workers
 from grafana.rules.model import RUNBOOKS, Alert, manifest, text
 
-_ALERTS: Final = (*symptoms.GROUPS, *causes.GROUPS, *servers.GROUPS, *exporter.GROUPS, *workers.GROUPS)
+_ALERTS: Final = (
+    *symptoms.GROUPS,
+    *causes.GROUPS,
+    *servers.GROUPS,
+    *exporter.GROUPS,
+    *workers.GROUPS,
+    *directory.GROUPS,
+)
 
 ALERTS: Final = tuple(rule for group in _ALERTS for rule in group.rules if isinstance(rule, Alert))
 

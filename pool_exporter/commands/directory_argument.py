@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+from pool_exporter.arguments import OnlyValue
 from pool_exporter.environment import DIRECTORY, Environment
 from pool_exporter.errors import Problem, SettingsError
 
@@ -11,7 +12,11 @@ from pool_exporter.errors import Problem, SettingsError
 def add_directory(parser: argparse.ArgumentParser) -> None:
     """Add the argument for the shared directory."""
     parser.add_argument(
-        "--dir", metavar="DIRECTORY", type=Path, help=f"directory that the workers share (default: ${DIRECTORY})"
+        "--dir",
+        metavar="DIRECTORY",
+        action=OnlyValue,
+        convert=Path,
+        help=f"directory that the workers share (default: ${DIRECTORY})",
     )
 
 
@@ -31,3 +36,9 @@ def directory_of(arguments: argparse.Namespace, environ: Mapping[str, str], inst
         others = f"{DIRECTORY}, {instead}" if instead else f"{DIRECTORY}: the directory that the workers share"
         raise SettingsError(Problem("--dir", None, f"is needed, or {others}"))
     return directory
+
+
+def other_directory(directory: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return the directory of the environment if it is another one than that of the argument; else None."""
+    other = Environment.read(environ)[0].directory
+    return None if other is None or other.resolve() == directory.resolve() else other

@@ -8,7 +8,7 @@ from typing import Final
 
 from pool_exporter import probe
 from pool_exporter.arguments import AllSettings, CheckedValue, one_of
-from pool_exporter.commands.directory_argument import add_directory, directory_of
+from pool_exporter.commands.directory_argument import add_directory, directory_of, other_directory
 from pool_exporter.environment import DEFAULT_PORT
 from pool_exporter.otel import otlp_options
 from pool_exporter.sidecar import log_format
@@ -122,6 +122,7 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
         per_worker=arguments.per_worker,
         probes=probes.value,
         push_target=target.value,
+        other_directory=other_directory(directory.value, environ),
     )
     return partial(serve, options)
 

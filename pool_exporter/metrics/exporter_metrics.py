@@ -8,6 +8,10 @@ from pool_exporter.metrics.metric import Kind, Label, Metric
 WORKER_STATES = Label("state", ("live", "frozen"))
 WORKER_ENDS = Label("end", ("stopped", "crashed", "lost"))
 PUSH_RESULTS = Label("result", ("arrived", "failed"))
+DIRECTORY_FAULTS = Label(
+    "fault",
+    ("missing", "no_directory", "unreadable", "files_unreadable", "no_worker", "nearly_full", "two_directories"),
+)
 SET_ASIDE = Label("reason", ("corrupt", "irregular", "shrunk", "unreadable", "version"))
 
 METRICS = (
@@ -117,6 +121,14 @@ METRICS = (
         "s",
         "Time that reading the shared directory took for this scrape.",
         "scrape_duration_seconds",
+    ),
+    Metric(
+        "pool_exporter.directory_faults",
+        Kind.GAUGE,
+        "{fault}",
+        "Whether a sidecar's shared directory has a fault; its page and its log say what. 0 or 1.",
+        "directory_faults",
+        DIRECTORY_FAULTS,
     ),
     Metric(
         "pool_exporter.web_config_stale",

@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Annotated, Final, TypeAlias, cast
 
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
-from pool_exporter.metrics.health import DirectoryHealth, PushHealth
+from pool_exporter.metrics.health import DirectoryFaults, DirectoryHealth, PushHealth
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.metric import Kind, Label
 from pool_exporter.metrics.pool_metrics import (
@@ -219,8 +219,12 @@ AnyPoolSnapshot: TypeAlias = PoolSnapshot | DegradedPoolSnapshot
 """One pool, whether it is measured or not."""
 
 
-_OF_DIRECTORY: Final = frozenset(field.name for field in fields(DirectoryHealth))
-_OF_PUSH: Final = frozenset(field.name for field in fields(PushHealth))
+_PARTS: Final = {
+    **{field.name: "directory" for field in fields(DirectoryHealth)},
+    **{field.name: "push" for field in fields(PushHealth)},
+    "directory_faults": "faults",
+}
+"""The fields of a part of a Snapshot, and the name of that part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +241,7 @@ class Snapshot:
         pools_ended: Instrumented pools that have ended; None where that is unknown.
         transport_errors: Failed attempts to keep slots in the shared directory; None where there is no directory.
         directory: What a reader of the shared directory adds.
+        faults: What is wrong with the shared directory, where a sidecar has looked.
         web_config_stale: 1 when the web config file in use is older than the one on disk, 0 when not.
         push: What a process that pushes over OTLP adds.
         live: What each pool of a living process holds, for a probe.
@@ -252,6 +257,7 @@ class Snapshot:
     pools_ended: Count | None = None
     transport_errors: Count | None = None
     directory: DirectoryHealth | None = None
+    faults: DirectoryFaults | None = None
     web_config_stale: Flag | None = None
     push: PushHealth | None = None
     live: tuple[LivePool, ...] = ()
@@ -271,11 +277,8 @@ class Snapshot:
 
     def value(self, field: str) -> Value:
         """Return what a metric of this *field* shows; None where there is nothing to show."""
-        if field in _OF_DIRECTORY:
-            return None if self.directory is None else getattr(self.directory, field)
-        if field in _OF_PUSH:
-            return None if self.push is None else getattr(self.push, field)
-        shown: Value = getattr(self, field)
+        part = getattr(self, _PARTS[field]) if field in _PARTS else self
+        shown: Value = None if part is None else getattr(part, field)
         return shown
 
 

@@ -21,13 +21,15 @@ from typing_extensions import override
 
 from pool_exporter.environment import Environment
 from pool_exporter.metrics.holders import ProcessReport
-from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.metrics.snapshot import Snapshot, Source
 from pool_exporter.otel.otlp_options import create_push
 from pool_exporter.sidecar import listen_addresses
 from pool_exporter.sidecar.connection_limits import HEADER_BYTES_MAX, KEEP_ALIVE_SECONDS, ConnectionLimiter
+from pool_exporter.sidecar.directory_check import DirectoryCheck
 from pool_exporter.sidecar.request_checks import AuthMiddleware, TimeoutMiddleware
 from pool_exporter.sidecar.webconfig.basic_auth import BasicAuth
 from pool_exporter.sidecar.webconfig.reload import ReloadedConfig
+from pool_exporter.version import build
 from pool_exporter.web.asgi_app import asgi_pages
 from pool_exporter.web.status.source import Knowledge, StatusSource
 from pool_exporter.workers.directory_snapshot import DirectoryReader
@@ -56,6 +58,7 @@ class SidecarOptions:
         per_worker: Whether each worker has series of its own.
         probes: The probes of database servers, not started; None for none.
         push_target: Where to push over OTLP; None for nowhere.
+        other_directory: Another directory, which the environment names; it is not read. None without one.
     """
 
     directory: Path
@@ -67,18 +70,25 @@ class SidecarOptions:
     per_worker: bool = False
     probes: "Probes | None" = None
     push_target: "PushTarget | None" = None
+    other_directory: Path | None = None
 
 
 class SidecarSource:
-    """The source of the pages' snapshots: the directory's workers, the sidecar itself and the probes.
+    """The source of snapshots: the directory's workers and its faults, the sidecar itself and the probes.
 
     Attributes:
         is_busy: Whether a snapshot is being taken, which may block in the file system.
     """
 
-    def __init__(self, workers: DirectoryReader, config: ReloadedConfig, probes: "Probes | None" = None) -> None:
+    def __init__(
+        self,
+        workers: Callable[[], Snapshot],
+        check: DirectoryCheck,
+        config: ReloadedConfig,
+        probes: "Probes | None" = None,
+    ) -> None:
         self.is_busy = False
-        self._workers = workers
+        self._workers, self._check = workers, check
         self._config = config
         self._probes = probes
 
@@ -90,10 +100,37 @@ class SidecarSource:
         """
         self.is_busy = True
         try:
-            snapshot = replace(self._workers(), web_config_stale=int(self._config.is_stale))
+            faults = self._check()
+            snapshot = replace(self._workers(), faults=faults, web_config_stale=int(self._config.is_stale))
             return snapshot if self._probes is None else self._probes.joined(snapshot)
         finally:
             self.is_busy = False
+
+
+class PagesSource:
+    """The source of the pages' snapshots: where the directory cannot be read, they have its faults and no pool.
+
+    A push has `SidecarSource` itself, and fails meanwhile: a collector must not take a missing pool for an ended one.
+    """
+
+    def __init__(self, source: Source, check: DirectoryCheck) -> None:
+        self._source, self._check = source, check
+        self._last = Snapshot()
+
+    def __call__(self) -> Snapshot:
+        """Take a snapshot.
+
+        Raises:
+            OSError: The directory cannot be read, for a reason that is none of its faults.
+        """
+        try:
+            self._last = self._source()
+        except OSError:
+            if not self._check.last.prevents_reading:
+                raise
+            # The counter of errors must not fall.
+            return Snapshot(hook_errors=self._last.hook_errors, build=build(), faults=self._check.last)
+        return self._last
 
 
 class _Server(uvicorn.Server):
@@ -138,9 +175,13 @@ class _Server(uvicorn.Server):
             await self._limiter.close()
 
 
-def _reports(options: SidecarOptions) -> Callable[[], tuple[ProcessReport, ...]]:
-    """Return the source of the reports on the directory's workers."""
-    reports = DirectoryReports(options.directory)
+def _reports(options: SidecarOptions, check: DirectoryCheck) -> Callable[[], tuple[ProcessReport, ...]]:
+    """Return the source of the reports on the directory's workers: none while it cannot be read."""
+    of_directory = DirectoryReports(options.directory)
+
+    def reports() -> tuple[ProcessReport, ...]:
+        return () if check.last.prevents_reading else of_directory()
+
     if options.probes is None:
         return reports
     from pool_exporter.sidecar.server_reports import ServerReports
@@ -165,10 +206,11 @@ def serve(options: SidecarOptions) -> None:
     """
     config, probes, passwords = options.config, options.probes, BasicAuth()
     reader = DirectoryReader(options.directory, per_worker=options.per_worker, for_servers=probes is not None)
-    source = SidecarSource(reader, config, probes)
+    check = DirectoryCheck(options.directory, options.other_directory)
+    source = SidecarSource(reader, check, config, probes)
     push = None if options.push_target is None else create_push(options.push_target, source, options.directory)
-    shown = source if push is None else push.source
-    statuses = StatusSource(_reports(options), knowledge=_knowledge(options))
+    shown = PagesSource(source if push is None else push.source, check)
+    statuses = StatusSource(_reports(options, check), knowledge=_knowledge(options))
     pages = asgi_pages(shown, statuses, options.metrics, shows_holders=options.shows_holders)
     app = AuthMiddleware(TimeoutMiddleware(pages), config.current, passwords)
     with ExitStack() as stack:
@@ -177,11 +219,9 @@ def serve(options: SidecarOptions) -> None:
         server = _Server(app, listening_sockets, config)
         for number in SIGNALS:  # uvicorn does so too late, and at its end raises again the signals that it got.
             signal.signal(number, server.handle_exit)
-        if not options.directory.is_dir():
-            _log.warning("the directory does not exist yet", extra={"fields": {"directory": options.directory}})
         if probes is not None:
             probes.start()
-        with push or nullcontext():
+        with check.running(), push or nullcontext():
             asyncio.run(server.serve())
         has_ended = probes is None or probes.close()
     _log.info("ended")

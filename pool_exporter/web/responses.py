@@ -220,9 +220,12 @@ def _healthy(_: Request, __: _Inputs) -> Response:
 
 
 def _ready(_: Request, inputs: _Inputs) -> Response:
-    """Answer 200 if a snapshot can be taken; `_guarded` answers 503 if not."""
-    inputs.snapshot()
-    return line(200, "ready")
+    """Answer 200 if a snapshot can be taken, else 503, as `_guarded` does; with what is wrong with the directory."""
+    faults = inputs.snapshot().faults
+    if faults is None or not faults.texts:
+        return line(200, "ready")
+    text = "\n".join(faults.texts.values())
+    return line(503, f"nothing can be served: {text}") if faults.prevents_reading else line(200, f"ready, but {text}")
 
 
 def _text_at(path: str) -> str | None:

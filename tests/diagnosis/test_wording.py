@@ -2,7 +2,7 @@
 
 import pytest
 
-from pool_exporter.diagnosis.texts.wording import counted, duration, kept, kept_frames, listed, paragraph
+from pool_exporter.diagnosis.texts.wording import counted, duration, kept, kept_frames, listed, paragraph, size
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,20 @@ def test_frames_are_broken_between_frames() -> None:
 def test_list() -> None:
     """Only the first paragraph of a list has the label."""
     assert ["  NOTE  one", "        two"] == listed("NOTE", ["one", "two"])
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (65_536, "64 KiB"),
+        (6_710_886, "6.4 MiB"),
+        (2**30, "1.0 GiB"),
+        (2**50, "1024.0 TiB"),
+    ],
+)
+def test_sizes(count: int, text: str) -> None:
+    """A number of bytes is in the largest unit of which there is one."""
+    assert text == size(count)

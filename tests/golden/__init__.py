@@ -12,7 +12,7 @@ from prometheus_client import parser
 from prometheus_client.core import Metric as Family
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from pool_exporter.metrics.health import DirectoryHealth, PushHealth
+from pool_exporter.metrics.health import DirectoryFaults, DirectoryHealth, PushHealth
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import BUCKETS, EXPORTER_METRICS, POOL_METRICS, VERDICTS
 from pool_exporter.metrics.snapshot import COUNTERS, Histogram, PoolSnapshot, Snapshot
@@ -139,6 +139,7 @@ SNAPSHOT = Snapshot(
         last_fold_timestamp_seconds=1763872800.25,
         scrape_duration_seconds=0.003,
     ),
+    faults=DirectoryFaults({}),
     web_config_stale=0,
     push=PushHealth({"arrived": 12, "failed": 1}, 7.5),
 )

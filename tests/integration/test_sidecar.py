@@ -201,16 +201,22 @@ def test_keep_alive(plain: Sidecar) -> None:
 
 
 def test_missing_directory_is_not_ready(directory: Path) -> None:
-    """Without the directory it is healthy and not ready; with it, it is ready at once."""
+    """Without the directory it is healthy and not ready, its metrics say so, and so does one line of its log."""
     directory.rmdir()
+    paths = ("/-/healthy", "/-/ready", "/metrics", "/", "/-/pools.json")
     with sidecar(directory) as running:
-        before = [running.ask(path).status for path in ("/-/healthy", "/-/ready", "/metrics")]
+        before, ready = [running.ask(path).status for path in paths], running.ask("/-/ready").body
+        missing = samples(running.ask().body, "pool_exporter_directory_faults")['fault="missing"']
         directory.mkdir()
-        after = [running.ask(path).status for path in ("/-/healthy", "/-/ready", "/metrics")]
-        messages = [event["msg"] for event in running.events]
+        after = [running.ask(path).status for path in paths]
+        found = samples(running.ask().body, "pool_exporter_directory_faults")['fault="missing"']
+        events = list(running.events)
 
-    assert ([200, 503, 500], [200, 200, 200]) == (before, after)
-    assert "the directory does not exist yet" in messages
+    assert ([200, 503, 200, 200, 200], [200] * 5) == (before, after)
+    assert ready.startswith(f"nothing can be served: {directory} does not exist")
+    assert (1, 0) == (missing, found)
+    assert ["missing"] * 2 == [event["fault"] for event in events if "fault" in event]
+    assert not [event for event in events if event["level"] == "ERROR"]
 
 
 def test_directory_from_the_environment(directory: Path) -> None:

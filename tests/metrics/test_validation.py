@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pool_exporter import metrics
 from pool_exporter.metrics.backend_activity import BackendActivity
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
-from pool_exporter.metrics.health import DirectoryHealth, PushHealth
+from pool_exporter.metrics.health import DirectoryFaults, DirectoryHealth, PushHealth
 from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.metric import Label, Metric
@@ -55,6 +55,7 @@ EXAMPLES: tuple[Any, ...] = (
     DegradedPoolSnapshot(PoolIdentity("orders"), 3),
     health(SNAPSHOT),
     push_health(SNAPSHOT),
+    DirectoryFaults({"no_worker": "no worker was ever seen"}),
     SNAPSHOT,
     ServerIdentity("postgresql"),
     Backend(7, 1.0, "shop", "shop", "idle", 0.5, 2.0),

@@ -397,3 +397,28 @@ def test_full_pools_and_pending_callers_are_marked(
     shown = pool(used=used, lost_places=lost, pending=pending, most=most)
 
     assert alarms == of_pools(shown).attributes("class").count("alarm")
+
+
+def test_faults_of_a_sidecars_directory() -> None:
+    """They are above everything else, escaped, and in place of the advice to instrument an engine."""
+    text = "no worker was ever seen in /run/<pools>"
+    page = Page(render(Status(AT, faults={"no_worker": text})))
+
+    assert "No worker was ever seen" == page.contents["h1"]
+    assert text in page.texts
+    assert "Shared directory" in page.texts
+    assert "instrument" not in page.contents.get("code", "")
+
+
+@pytest.mark.parametrize("fault", ["missing", "no_directory", "unreadable"])
+def test_headline_of_a_directory_that_cannot_be_read(fault: str) -> None:
+    """The state in a few words says why there is no pool."""
+    assert "The shared directory cannot be read" == Page(render(Status(AT, faults={fault: "…"}))).contents["h1"]
+
+
+def test_headline_of_pools_is_about_pools() -> None:
+    """A volume that is nearly full does not hide what is wrong with the pools."""
+    page = Page(render(Status(AT, pools=(PoolStatus(ORDERS),), faults={"nearly_full": "the volume of /p has 1.0 MiB"})))
+
+    assert "1 pool, no trouble" == page.contents["h1"]
+    assert "the volume of /p has 1.0 MiB" in page.texts

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client.core import Metric as Family
 
+from pool_exporter.metrics.exporter_metrics import DIRECTORY_FAULTS
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.metric import Label, Metric
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, INFO_LABELS, POOL_LABELS, POOL_METRICS, UNIT, VERDICTS
@@ -152,6 +153,9 @@ def test_exporters_own_metrics_are_read_back(accept: str, parse: Parse) -> None:
         for sample in family.samples
         if "db_client_connection_pool_name" not in sample.labels
     }
+    faults: dict[tuple[str, ...], float] = {
+        ("pool_exporter_directory_faults", each): 0 for each in DIRECTORY_FAULTS.values
+    }
 
     assert {
         ("pool_exporter_build_info", "2.1.9", "1.2.3"): 1,
@@ -181,6 +185,7 @@ def test_exporters_own_metrics_are_read_back(accept: str, parse: Parse) -> None:
         ("pool_exporter_otlp_pushes_total", "arrived"): 12,
         ("pool_exporter_otlp_pushes_total", "failed"): 1,
         ("pool_exporter_otlp_push_age_seconds",): 7.5,
+        **faults,
     } == samples
 
 

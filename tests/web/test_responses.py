@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pool_exporter.metrics.health import DirectoryFaults
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.metric import Metric
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
@@ -351,3 +352,26 @@ def test_label_that_is_not_text_is_shown_as_its_text(path: str, accept: str) -> 
 
     assert 200 == response.status
     assert str(UUID(int=7)) in response.body.decode()
+
+
+# A sidecar's directory.
+
+
+@pytest.mark.parametrize(
+    ("texts", "status", "body"),
+    [
+        ({}, 200, "ready\n"),
+        ({"no_worker": "no worker was ever seen in /p"}, 200, "ready, but no worker was ever seen in /p\n"),
+        (
+            {"two_directories": "a", "missing": "/p does not exist"},
+            503,
+            "nothing can be served: a\n/p does not exist\n",
+        ),
+    ],
+)
+def test_ready_says_what_is_wrong_with_the_directory(texts: dict[str, str], status: int, body: str) -> None:
+    """It is 503 where nothing of the directory can be read, and has the text of every fault."""
+    faulty = replace(SNAPSHOT, faults=DirectoryFaults(texts))
+    response = respond(Request("GET", READY), lambda: faulty)
+
+    assert (status, body) == (response.status, response.body.decode())

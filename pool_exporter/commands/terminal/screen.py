@@ -54,7 +54,7 @@ def head(samples: Sequence[Sample], view: View, now: float) -> Iterator[Text]:
         line.append(f"   {texts.clock(max(status.at for status in statuses))}", style="not bold dim")
     line.append("   paused" if view.is_paused else "", style="bold")
     yield line
-    warnings = [*_faults(samples, now), *_stopped(statuses)]
+    warnings = [*_faults(samples, now), *_directory_faults(statuses), *_stopped(statuses)]
     yield from warnings[:FAULTS_MAX]
     if len(warnings) > FAULTS_MAX:
         yield Text(f"! and {len(warnings) - FAULTS_MAX} more", style=_ALARM)
@@ -77,6 +77,11 @@ def _faults(samples: Sequence[Sample], now: float) -> Iterator[Text]:
             yield Text(f"! {clean(sample.source)}: {clean(sample.fault)}{old}", style=_ALARM)
         elif sample.status is not None and now - sample.at > STALE_SECONDS:
             yield Text(f"! {clean(sample.source)}: no answer for {duration(now - sample.at)}", style=_ALARM)
+
+
+def _directory_faults(statuses: Iterable[Status]) -> Iterator[Text]:
+    texts_of_all = dict.fromkeys(text for status in statuses for text in status.faults.values())
+    return (Text(f"! {clean(text)}", style=_ALARM) for text in texts_of_all)
 
 
 def _stopped(statuses: Iterable[Status]) -> Iterator[Text]:

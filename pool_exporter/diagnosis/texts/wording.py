@@ -19,6 +19,8 @@ _NUMBER: Final = re.compile(r"(\d) (?=(?:ms|s|min|h|x)\b)")
 """A number before its unit, which are not to be in two lines."""
 _MINUTE: Final = 60
 _HOUR: Final = 3600
+_KIB: Final = 1024
+_UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
 
 
 def duration(seconds: float) -> str:
@@ -28,6 +30,15 @@ def duration(seconds: float) -> str:
     if seconds < _MINUTE:
         return f"{seconds:.1f} s"
     return f"{seconds / _MINUTE:.0f} min" if seconds < _HOUR else f"{seconds / _HOUR:.1f} h"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in a readable unit: "512 B", "640 KiB", "6.4 MiB"."""
+    if count < _KIB:
+        return f"{count} B"
+    unit = next((unit for unit in _UNITS if count < _KIB ** (_UNITS.index(unit) + 2)), _UNITS[-1])
+    value = count / _KIB ** (_UNITS.index(unit) + 1)
+    return f"{value:.0f} {unit}" if unit == _UNITS[0] else f"{value:.1f} {unit}"
 
 
 def counted(count: int, noun: str, verb: str = "", verb_of_many: str = "") -> str:

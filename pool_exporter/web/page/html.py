@@ -99,6 +99,7 @@ def _pause(*, is_paused: bool) -> str:
 def _main(status: Status) -> Iterable[str]:
     if status.hint and status.pools:
         yield f'<p class="hint">{escape(status.hint)}</p>'
+    yield from _faults(status)
     yield from filter(None, _processes(status))
     full = _in_full(status)
     yield from (article(pool, status) for pool in full)
@@ -110,8 +111,16 @@ def _main(status: Status) -> Iterable[str]:
     yield from findings_of_pools([*trouble, *busy, *quiet])
     if quiet:
         yield _quiet(quiet, is_folded=len(quiet) > QUIET_MAX and bool(full))
-    if not status.pools:
+    if not status.pools and not status.faults:
         yield _NO_POOL
+
+
+def _faults(status: Status) -> Iterable[str]:
+    """Yield the part about the shared directory of a sidecar; nothing where nothing is wrong with it."""
+    if status.faults:
+        yield '<section class="workers" aria-labelledby="directory">\n<h2 id="directory">Shared directory</h2>'
+        items = "".join(f"<li><b>{escape(text)}</b></li>\n" for text in status.faults.values())
+        yield f'<ul class="groups">\n{items}</ul>\n</section>'
 
 
 def _in_full(status: Status) -> Sequence[PoolStatus]:

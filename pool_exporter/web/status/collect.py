@@ -88,6 +88,7 @@ def status_of(snapshot: Snapshot, reports: Sequence[ProcessReport], given: Circu
         workers={} if directory is None else dict(directory.workers),
         workers_ended={} if directory is None else dict(directory.workers_ended),
         degraded=snapshot.degraded or 0,
+        faults={} if snapshot.faults is None else dict(snapshot.faults.texts),
     )
 
 

@@ -8,6 +8,7 @@ from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.holder_groups import DOING
 from pool_exporter.diagnosis.texts.reasons import TAKEN
 from pool_exporter.diagnosis.texts.wording import counted, duration
+from pool_exporter.metrics.health import PREVENT_READING
 from pool_exporter.metrics.holders import PROCESS_STATES
 from pool_exporter.web.status.values import (
     LEVELS,
@@ -28,6 +29,13 @@ FROZEN: Final = "frozen"
 LATELY_SECONDS: Final = 900.0
 """A process that ended longer ago is hardly a part of this incident: what crashed workers held is kept for a day."""
 
+_FAULTS: Final = {
+    **dict.fromkeys(PREVENT_READING, "The shared directory cannot be read"),
+    "no_worker": "No worker was ever seen",
+    "files_unreadable": "Worker files cannot be read",
+}
+"""The faults of a shared directory that explain why there is no pool, in a few words."""
+
 _IN_TRANSACTION: Final = {"in_transaction": "in a transaction", "active": "in a statement"}
 
 
@@ -35,7 +43,7 @@ def headline(status: Status) -> str:
     """Return the state of all pools in a few words: "2 of 300 pools in trouble"."""
     pools, trouble = len(status.pools), status.of_level(LEVELS[0])
     if not pools:
-        return "No pool is instrumented"
+        return next((_FAULTS[fault] for fault in status.faults if fault in _FAULTS), "No pool is instrumented")
     frozen = max(status.workers.get(FROZEN, 0), sum(each.state == FROZEN for each in status.processes))
     stopped = f", {frozen} frozen process{'es' * (frozen > 1)}" if frozen else ""
     if not trouble:

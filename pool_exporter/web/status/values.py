@@ -260,6 +260,8 @@ class Status:
         workers: The processes of a shared directory by state, as `pool_exporter_workers`; empty without a directory.
         workers_ended: Those that have ended, by how, as `pool_exporter_workers_ended_total`; likewise.
         degraded: Living processes that cannot measure their version of SQLAlchemy.
+        faults: What is wrong with a sidecar's shared directory, in a sentence, by the fault as
+            `pool_exporter_directory_faults` has it.
     """
 
     at: float
@@ -271,6 +273,7 @@ class Status:
     workers: Mapping[str, int] = field(default_factory=dict)
     workers_ended: Mapping[str, int] = field(default_factory=dict)
     degraded: int = 0
+    faults: Mapping[str, str] = field(default_factory=dict)
 
     def of_level(self, level: str) -> tuple[PoolStatus, ...]:
         """Return the pools of one of `LEVELS`."""
