@@ -1,7 +1,7 @@
 """The command line: `pool-exporter COMMAND`. It parses arguments and reports errors; commands/ does the work.
 
 All wrong values of arguments and variables, and wrong files that they name, are one message on stderr. So is an unknown
-argument or a missing extra. The exit code is then 2.
+argument, with the nearest right one, or a missing extra. The exit code is then 2.
 
 A command that runs until it is stopped exits with 0 on SIGINT and SIGTERM. What only one command needs and takes long
 to import (a web server, the demo) is imported when that command runs, so that the others start fast.
@@ -12,26 +12,15 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
-from typing import NoReturn
-
-from typing_extensions import override
 
 import pool_exporter
 from pool_exporter.arguments import AllSettings, problems_of
 from pool_exporter.commands import advise, check, dashboards, demo, diagnose, dump, healthcheck, serve, top
+from pool_exporter.commands.parser import EXIT_USAGE, Parser
 from pool_exporter.environment import Environment, process_environ
 from pool_exporter.errors import PoolExporterError
-
-EXIT_USAGE = 2
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that reports an error in one line, without the usage before it."""
-
-    @override
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
 
 
 @dataclass(frozen=True)
@@ -68,7 +57,9 @@ def main(command_line: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    arguments = _parser().parse_args(command_line)
+    parser = _parser()
+    _complete(parser)
+    arguments = parser.parse(sys.argv[1:] if command_line is None else command_line)
     command: Command = arguments.command
     if missing := command.missing():
         return _fail(command, f"needs {', '.join(missing)}: pip install 'pool-exporter[{command.extra}]'")
@@ -82,6 +73,12 @@ def main(command_line: Sequence[str] | None = None) -> int:
         # The reader of stdout has closed it. Python flushes stdout at exit, and would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _complete(parser: Parser) -> None:
+    """Answer the shell and end the program, where the shell asks how to complete an argument; see the extra."""
+    if "_ARGCOMPLETE" in process_environ() and find_spec("argcomplete") is not None:
+        import_module("argcomplete").autocomplete(parser)
 
 
 def _prepared(command: Command, arguments: argparse.Namespace) -> Callable[[], None]:
@@ -99,12 +96,13 @@ def _fail(command: Command, message: str) -> int:
     return EXIT_USAGE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser("pool-exporter", description="Exact monitoring of SQLAlchemy connection pools.")
+def _parser() -> Parser:
+    parser = Parser("pool-exporter", description="Exact monitoring of SQLAlchemy connection pools.")
     parser.add_argument("--version", action="version", version=f"pool-exporter {pool_exporter.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         added = commands.add_parser(command.name, help=command.help, description=command.help)
+        parser.commands[command.name] = added
         added.set_defaults(command=command)
         command.add_arguments(added)
     return parser

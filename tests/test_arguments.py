@@ -32,6 +32,10 @@ def parsed(convert: Convert, *arguments: str) -> argparse.Namespace:
     ("convert", "text", "value"),
     [
         (at_least_seconds(0.5), "0.5", 0.5),
+        (at_least_seconds(0.5), "500ms", 0.5),
+        (at_least_seconds(0.5), "1.5m", 90.0),
+        (at_least_seconds(0.5), "1h30m", 5400.0),
+        (at_least_seconds(0.5), "7d", 604800.0),
         (whole_number(0, 9), "9", 9),
         (one_of("a", "b"), "b", "b"),
         (http_url, "https://[::1]:4318", "https://[::1]:4318"),
@@ -47,7 +51,11 @@ def test_right_values_are_converted(convert: Convert, text: str, value: Any) -> 
 @pytest.mark.parametrize(
     ("convert", "text", "allowed"),
     [
-        (at_least_seconds(0.5), "0.4", "must be seconds, at least 0.5"),
+        (at_least_seconds(0.5), "0.4", "must be seconds, at least 0.5, or a time such as 500ms, 90s or 5m"),
+        (at_least_seconds(0.5), "400ms", "must be seconds, at least 0.5, or a time such as 500ms, 90s or 5m"),
+        (at_least_seconds(0.5), "5x", "must be seconds, at least 0.5, or a time such as 500ms, 90s or 5m"),
+        (at_least_seconds(0.5), "5m 1", "must be seconds, at least 0.5, or a time such as 500ms, 90s or 5m"),
+        (one_of("debug", "warn"), "WARNING", "must be debug or warn; did you mean warn?"),
         (whole_number(0, 9), "10", "must be a whole number from 0 to 9"),
         (whole_number(0, 9), "1.5", "must be a whole number from 0 to 9"),
         (one_of("a", "b", "c"), "d", "must be a, b or c"),

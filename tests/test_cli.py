@@ -165,7 +165,7 @@ def test_everything_wrong_is_one_message(
     assert f"pool-exporter serve: {len(found) - 1} settings are wrong:" == found[0]
     assert "hidden" not in err
     assert [
-        "--database-interval='0': must be seconds, at least 0.1",
+        "--database-interval='0': must be seconds, at least 0.1, or a time such as 500ms, 90s or 5m",
         "--database-url='env:NOWHERE': needs the environment variable NOWHERE, which is not set",
         "--database-url='oracle://u:***@db/x': must be of PostgreSQL, PgBouncer, MySQL or MariaDB, not of oracle",
         "--dir: is needed, or POOL_EXPORTER_DIR: the directory that the workers share",

@@ -19,6 +19,7 @@ READER = "it is called when a server or a collector is made, before it answers"
 
 ALLOWED: Mapping[str, str] = {
     "celery_units.install": SETUP,
+    "cli._complete": COMMAND,
     "commands.check._answers": COMMAND,
     "commands.check._check_directory": COMMAND,
     "commands.checks.engine_target.findings": COMMAND,

@@ -12,22 +12,23 @@ from functools import partial
 from typing import Final
 
 from pool_exporter.advice.sizing import Target, advise
-from pool_exporter.arguments import AllSettings, CheckedValue, Convert, at_least_seconds, whole_number
+from pool_exporter.arguments import DURATION, AllSettings, CheckedValue, Convert, at_least_seconds, whole_number
 from pool_exporter.commands.advice_answer import as_json, as_text
 from pool_exporter.commands.directory_argument import add_directory, directory_of
 from pool_exporter.commands.fleet_plan import RESERVED, Advised, Grant, grant_of, plan_of
+from pool_exporter.commands.json_output import add_json
 from pool_exporter.commands.loads.argument_page import ArgumentPage
-from pool_exporter.commands.loads.busiest_hour import PrometheusRange, duration
+from pool_exporter.commands.loads.busiest_hour import PrometheusRange
 from pool_exporter.commands.loads.progress import Progress
 from pool_exporter.commands.loads.prometheus_api import PrometheusApi
 from pool_exporter.commands.loads.two_looks import NamedLoad, loads_between, look_at_directory, look_at_page
 from pool_exporter.errors import Problem, SettingsError
-from pool_exporter.probe.options import ARGUMENT, targets_from_arguments
+from pool_exporter.probe.options import ARGUMENT, add_timeout, targets_from_arguments
 
 NAME: Final = "advise"
 HELP: Final = "Say how large each pool should be for its load, and whether all pools fit their server."
 WINDOW_SECONDS: Final = 60.0
-RANGE: Final = "7d"
+RANGE_SECONDS: Final = 7 * 86400.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,11 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--prometheus", "a Prometheus, such as http://localhost:9090, or env:NAME"),
     ):
         parser.add_argument(name, metavar="URL", help=text)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_json(parser)
     for name, convert, default, text in (
-        ("--window SECONDS", at_least_seconds(1), WINDOW_SECONDS, "time between two looks at --dir or --url"),
-        ("--range DURATION", duration, duration(RANGE), f"how far back to look in --prometheus (default: {RANGE})"),
-        ("--wait SECONDS", at_least_seconds(0.001), 0.05, "the p99 wait that a size has to meet"),
+        (f"--window {DURATION}", at_least_seconds(1), WINDOW_SECONDS, "how long to count (default: %(default)g s)"),
+        (f"--range {DURATION}", at_least_seconds(60), RANGE_SECONDS, "how far back --prometheus is read (default: 7d)"),
+        (f"--wait {DURATION}", at_least_seconds(0.001), 0.05, "the p99 wait that a size has to meet (default: 50ms)"),
         ("--threads N", whole_number(1, 10_000), None, "threads of each worker that use the pool, if they are limited"),
     ):
         _add(parser, name, convert, default, text)
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--max-connections N", 1, None, "connections that the server accepts"),
         ("--reserved N", 0, None, f"of them for its administrators (default: {RESERVED}, or what the server says)"),
         ("--others N", 0, 0, "that other applications use at their peak"),
-        ("--workers N", 1, None, "processes of each replica (default: as many as have the pool)"),
+        ("--workers N", 1, None, "processes of each replica that have the pool (default: as many as have it)"),
         ("--replicas N", 1, None, "replicas (default: 1, or the instances of the Prometheus)"),
         ("--surge N", 0, 0, "more replicas while a rollout goes on"),
     ):
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the server, or its PgBouncer's console, to query instead of --max-connections; env:NAME or file:PATH keep"
         " the password out of the list of processes",
     )
+    add_timeout(server)
 
 
 def _add(group: "argparse._ActionsContainer", name: str, convert: Convert, default: object, text: str) -> None:
@@ -95,7 +97,7 @@ def _source(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
         raise SettingsError(Problem(f"--{given[1]}", None, f"cannot be used with --{given[0]}: name one source"))
     if arguments.prometheus is not None:
         page = ArgumentPage("--prometheus", arguments.prometheus, environ)
-        return lambda: _of_prometheus(page, arguments.range)
+        return lambda: _of_prometheus(page, round(arguments.range))
     if arguments.url is not None:
         look = look_at_page(ArgumentPage("--url", arguments.url, environ))
     else:
@@ -123,4 +125,4 @@ def _run(arguments: argparse.Namespace, source: Callable[[], list[NamedLoad]], g
         for named in source()
     ]
     plan = plan_of(arguments, grant, advised, target) if grant is not None and advised else None
-    sys.stdout.write((as_json if arguments.json else as_text)(advised, plan) + "\n")
+    sys.stdout.write((as_json if arguments.is_json else as_text)(advised, plan) + "\n")

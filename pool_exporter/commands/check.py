@@ -20,12 +20,13 @@ from pool_exporter.commands.checks.answer import Answer, as_text, of_engine_as_j
 from pool_exporter.commands.checks.engine_target import TARGET, EngineTarget
 from pool_exporter.commands.checks.servers import merged, read_servers
 from pool_exporter.commands.directory_argument import add_directory, directory_of
+from pool_exporter.commands.json_output import add_json
 from pool_exporter.environment import Environment
 from pool_exporter.errors import Problem, SettingsError
-from pool_exporter.probe.options import ARGUMENT, targets_from_arguments
+from pool_exporter.probe.options import ARGUMENT, add_timeout, targets_from_arguments
 
 if TYPE_CHECKING:
-    from pool_exporter.commands.checks.servers import Targets
+    from pool_exporter.commands.checks.servers import ReadServer, Targets
     from pool_exporter.commands.checks.worker_files import CheckedPool
 
 NAME: Final = "check"
@@ -33,6 +34,8 @@ HELP: Final = (
     "Say what is wrong in the configuration of an engine, or of the pools of a directory: exit code 1 on errors."
 )
 EXIT_ERRORS: Final = 1
+
+_DESTINATIONS: Final = {"--threads": "threads", "--workers": "workers", "--processes": "workers"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,21 +48,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--silence", action=CheckedValue, convert=_ids, default=(), metavar="ID,…", help="rules to leave out"
     )
     for name, text in (
-        ("--threads", "threads of each process that use the pool"),
-        ("--processes", "processes that have this pool (default: 1, of a directory its living workers)"),
+        ("--threads", "threads of each worker that use the pool"),
+        ("--workers", "processes that have this pool (default: 1, of a directory its living workers)"),
+        ("--processes", argparse.SUPPRESS),  # The name of --workers in an earlier version.
     ):
         parser.add_argument(
-            name, action=CheckedValue, convert=whole_number(1, 1_000_000), default=None, metavar="N", help=text
+            name,
+            dest=_DESTINATIONS[name],
+            action=CheckedValue,
+            convert=whole_number(1, 1_000_000),
+            metavar="N",
+            help=text,
         )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_json(parser)
     parser.add_argument(
         ARGUMENT,
         dest="database_urls",
         metavar="URL",
         action="append",
         help="the engine's server, or its PgBouncer's console, to ask for its limits; env:NAME or file:PATH to keep the"
-        " password out of the list of processes",
+        " password out of the list of processes; repeatable",
     )
+    add_timeout(parser)
 
 
 def _ids(text: str) -> tuple[str, ...]:
@@ -94,10 +104,10 @@ def _engine(arguments: argparse.Namespace) -> EngineTarget:
 
 
 def _check_engine(arguments: argparse.Namespace, engine: EngineTarget, targets: "Targets") -> None:
-    server = merged(read_servers(targets))
-    found = engine.findings(server, arguments.threads, arguments.processes, arguments.silence)
+    server = merged(read_servers(targets, arguments.database_timeout))
+    found = engine.findings(server, arguments.threads, arguments.workers, arguments.silence)
     answer = Answer(arguments.target, found)
-    _print(of_engine_as_json(answer) if arguments.json else as_text([answer]), has_errors=answer.has_errors)
+    _print(of_engine_as_json(answer) if arguments.is_json else as_text([answer]), has_errors=answer.has_errors)
 
 
 def _check_directory(arguments: argparse.Namespace, directory: Path, targets: "Targets") -> None:
@@ -108,19 +118,22 @@ def _check_directory(arguments: argparse.Namespace, directory: Path, targets: "T
         contents = read_contents(directory)
     except OSError as error:
         raise SettingsError(Problem("--dir", str(directory), f"cannot be read: {error.strerror}")) from None
-    pools = checked_pools(contents, time.time(), arguments.threads, arguments.processes)
+    pools = checked_pools(contents, time.time(), arguments.threads, arguments.workers)
     if not pools:
         raise SettingsError(Problem("--dir", str(directory), "has no pool of a living worker"))
-    answers = _answers(pools, targets, (*arguments.silence, *Environment.lenient().silenced))
-    text = of_pools_as_json(answers) if arguments.json else as_text(answers)
+    silenced = (*arguments.silence, *Environment.lenient().silenced)
+    answers = _answers(pools, read_servers(targets, arguments.database_timeout), silenced)
+    text = of_pools_as_json(answers) if arguments.is_json else as_text(answers)
     _print(text, has_errors=any(each.has_errors for each in answers))
 
 
-def _answers(pools: "tuple[CheckedPool, ...]", targets: "Targets", silenced: tuple[str, ...]) -> list[Answer]:
+def _answers(
+    pools: "tuple[CheckedPool, ...]", read: "tuple[ReadServer, ...]", silenced: tuple[str, ...]
+) -> list[Answer]:
     from pool_exporter.commands.checks.judged import judged
     from pool_exporter.commands.checks.servers import servers_by_pool
 
-    servers = servers_by_pool({pool.identity for pool in pools}, read_servers(targets))
+    servers = servers_by_pool({pool.identity for pool in pools}, read)
     facts: list[ServerFacts | None] = [
         merged(servers[pool.identity]) if servers[pool.identity] else None for pool in pools
     ]

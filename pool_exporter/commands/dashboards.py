@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from pool_exporter.commands.json_output import add_json, write_json
 from pool_exporter.errors import Problem, SettingsError
 
 NAME: Final = "dashboards"
@@ -30,8 +31,9 @@ _PATTERNS: Final = {"grafana": "*.json", "prometheus": "pool.*.yaml"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "--output", metavar="DIR", required=True, help="the directory to write to; it is made if missing"
+        "--output", metavar="DIRECTORY", required=True, help="the directory to write to; it is made if missing"
     )
+    add_json(parser)
     parser.add_argument(
         "--runbooks",
         metavar="URL",
@@ -42,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def prepare(arguments: argparse.Namespace, _: Mapping[str, str]) -> Callable[[], None]:
     """Return what writes the files."""
-    return partial(_write, Path(arguments.output), arguments.runbooks)
+    return partial(_print, Path(arguments.output), arguments.runbooks, is_json=arguments.is_json)
 
 
 def files(runbooks: str | None = None) -> Iterator[tuple[Path, str]]:
@@ -72,13 +74,22 @@ def runbook(runbooks: str, alert: str) -> str:
     return runbooks.replace(PLACEHOLDER, alert) if PLACEHOLDER in runbooks else f"{runbooks.rstrip('/')}/{alert}"
 
 
-def _write(output: Path, runbooks: str | None) -> None:
+def _print(output: Path, runbooks: str | None, *, is_json: bool) -> None:
     """Write all files, and print their paths. Raises SettingsError where that fails."""
+    written = [str(path) for path in _written(output, runbooks)]
+    if is_json:
+        write_json({"files": written})
+    else:
+        sys.stdout.writelines(f"{path}\n" for path in written)
+
+
+def _written(output: Path, runbooks: str | None) -> Iterator[Path]:
+    """Write all files, and yield the path of each. Raises SettingsError where that fails."""
     try:
         for name, text in files(runbooks):
             path = output / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
-            sys.stdout.write(f"{path}\n")
+            yield path
     except OSError as error:
         raise SettingsError(Problem("--output", str(output), f"cannot be written: {error.strerror}")) from None

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from pool_exporter.arguments import CheckedValue, at_least_seconds, http_url, one_of, whole_number
+from pool_exporter.arguments import DURATION, CheckedValue, at_least_seconds, http_url, one_of, whole_number
+from pool_exporter.commands.json_output import add_json
 from pool_exporter.environment import DEFAULT_PORT, PORT_MAX
 
 NAME: Final = "demo"
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--duration",
         action=CheckedValue,
         convert=at_least_seconds(_DURATION_SECONDS_MIN),
-        metavar="SECONDS",
+        metavar=DURATION,
         help="play all scenes once in this time (default: again and again until Ctrl-C)",
     )
     parser.add_argument(
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"play only this scene: {', '.join(SCENES)}",
     )
     _add_process_arguments(parser)
+    add_json(parser, "print a JSON object a line, for programs")
 
 
 def _add_process_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,5 +82,6 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
         workers=arguments.workers,
         has_sidecar=arguments.sidecar,
         otlp=arguments.otlp,
+        is_json=arguments.is_json,
     )
     return partial(run, options, DatabaseSettings.load(environ))

@@ -5,7 +5,6 @@ what the held connections do there, and which connection keeps the locks that th
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from pool_exporter import probe
 from pool_exporter.arguments import AllSettings
 from pool_exporter.commands.directory_argument import add_directory, directory_of
+from pool_exporter.commands.json_output import add_json, json_text
 from pool_exporter.diagnosis.outside.screen import screen
 from pool_exporter.environment import Environment
 from pool_exporter.errors import Problem, SettingsError
@@ -59,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_directory(parser)
     parser.add_argument("--pool", metavar="NAME", default="", help="show only the pool of this name")
-    parser.add_argument("--json", dest="is_json", action="store_true", help="print JSON, for scripts")
-    probe.add_arguments(parser)
+    add_json(parser)
+    probe.add_arguments(parser, is_polled=False)
 
 
 def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callable[[], None]:
@@ -117,4 +117,4 @@ def _json(found: tuple[ProcessReport, ...]) -> str:
         "time": time.time(),
         "processes": [as_json(report) for report in found],
     }
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+    return json_text(content)

@@ -4,17 +4,22 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from pool_exporter.arguments import OnlyValue
+from pool_exporter.arguments import CheckedValue, OnlyValue
 from pool_exporter.environment import DIRECTORY, Environment
 from pool_exporter.errors import Problem, SettingsError
 
 
-def add_directory(parser: argparse.ArgumentParser) -> None:
-    """Add the argument for the shared directory."""
+def add_directory(parser: argparse.ArgumentParser, *, is_for_long: bool = False) -> None:
+    """Add the argument for the shared directory.
+
+    Args:
+        parser: The parser of a command.
+        is_for_long: Whether the command runs for long: then a second value is an error, and else it replaces the first.
+    """
     parser.add_argument(
         "--dir",
         metavar="DIRECTORY",
-        action=OnlyValue,
+        action=OnlyValue if is_for_long else CheckedValue,
         convert=Path,
         help=f"directory that the workers share (default: ${DIRECTORY})",
     )

@@ -7,8 +7,6 @@ because the directory has none: identities contain no password, and no SQL is ev
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import datetime, timezone
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from pool_exporter.commands.directory_argument import add_directory, directory_of
+from pool_exporter.commands.json_output import add_json, write_json
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, PoolReport, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
@@ -41,6 +40,7 @@ Json: TypeAlias = dict[str, object]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_directory(parser)
+    add_json(parser, "accepted as in the other commands: the output is JSON in any case")
 
 
 def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callable[[], None]:
@@ -54,7 +54,7 @@ def _print(directory: Path) -> None:
         dumped = dump(directory)
     except OSError as error:
         raise SettingsError(Problem("--dir", str(directory), f"cannot be read: {error.strerror}")) from None
-    sys.stdout.write(json.dumps(dumped, indent=2, allow_nan=False) + "\n")
+    write_json(dumped)
 
 
 def dump(directory: Path) -> Json:

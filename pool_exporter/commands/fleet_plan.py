@@ -82,7 +82,9 @@ def grant_of(arguments: argparse.Namespace, targets: Targets) -> Grant | None:
 def _granted(
     arguments: argparse.Namespace, targets: Targets, pools: Sequence[Advised]
 ) -> tuple[Fleet, Sequence[Advised]]:
-    servers = servers_by_pool({_identity(each.named) for each in pools}, read_servers(targets))
+    servers = servers_by_pool(
+        {_identity(each.named) for each in pools}, read_servers(targets, arguments.database_timeout)
+    )
     own = [each for each in pools if servers[_identity(each.named)]]
     ((server, *_), *_) = (servers[_identity(each.named)] for each in own)
     if server.facts.connections_max is None:

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from pool_exporter.arguments import CheckedValue, at_least_seconds
+from pool_exporter.arguments import DURATION, CheckedValue, at_least_seconds
+from pool_exporter.commands.json_output import add_json, write_json
 from pool_exporter.environment import DEFAULT_PORT
 from pool_exporter.sidecar.listen_addresses import parse
 
@@ -42,17 +43,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "address",
         nargs="?",
         metavar="ADDRESS",
-        default=ADDRESS,
-        help="the sidecar's --web.listen-address (default: %(default)s)",
+        help=f"the sidecar's --web.listen-address (default: {ADDRESS})",
+    )
+    parser.add_argument(
+        "--web.listen-address", dest="listen_address", metavar="ADDRESS", help="the same as ADDRESS, as in serve"
     )
     parser.add_argument(
         "--timeout",
         action=CheckedValue,
         convert=at_least_seconds(SECONDS_MIN),
         default=SECONDS,
-        metavar="SECONDS",
-        help="how long to wait for a response (default: %(default)s)",
+        metavar=DURATION,
+        help=f"how long to wait for a response (default: {SECONDS:g} s)",
     )
+    add_json(parser)
 
 
 def prepare(arguments: argparse.Namespace, _: Mapping[str, str]) -> Callable[[], None]:
@@ -61,12 +65,15 @@ def prepare(arguments: argparse.Namespace, _: Mapping[str, str]) -> Callable[[],
     Raises:
         SettingsError: The address is malformed.
     """
-    return partial(_check, arguments.address, parse(arguments.address), arguments.timeout)
+    given: str = arguments.address or arguments.listen_address or ADDRESS
+    return partial(_check, given, parse(given), arguments.timeout, is_json=arguments.is_json)
 
 
-def _check(given: str, address: Address, seconds: float) -> None:
+def _check(given: str, address: Address, seconds: float, *, is_json: bool) -> None:
     fault = fault_of(address, seconds)
-    if fault is not None:
+    if is_json:
+        write_json({"address": given, "is_healthy": fault is None, "fault": fault})
+    elif fault is not None:
         print(f"{given}: {fault}", file=sys.stderr)  # noqa: T201  # Docker shows it in its health log
     raise SystemExit(0 if fault is None else 1)
 

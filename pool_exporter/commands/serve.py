@@ -20,7 +20,7 @@ ADDRESS: Final = f":{DEFAULT_PORT}"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_directory(parser)
+    add_directory(parser, is_for_long=True)
     probe.add_arguments(parser)
     otlp_options.add_arguments(parser)
     parser.add_argument(

@@ -1,15 +1,15 @@
 """`pool-exporter top`: what the status page shows, in the terminal. Its arguments; terminal/ does the work."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pool_exporter.arguments import AllSettings, CheckedValue, at_least_seconds, one_of
+from pool_exporter.arguments import DURATION, AllSettings, CheckedValue, at_least_seconds, one_of
+from pool_exporter.commands.directory_argument import add_directory
 from pool_exporter.commands.http_page import url_of
+from pool_exporter.commands.json_output import add_json, write_json
 from pool_exporter.environment import DEFAULT_PORT, Environment
 from pool_exporter.errors import Problem, SettingsError
 
@@ -36,20 +36,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"(default: the shared directory, else {URL})",
     )
     parser.add_argument(
-        "--dir",
-        metavar="DIRECTORY",
-        type=Path,
-        help="directory that the workers share, to read it without a server (default: $POOL_EXPORTER_DIR)",
+        "--url", metavar="URL", action="append", default=[], help="the same as URL, as in advise; repeatable"
     )
+    add_directory(parser)
     parser.add_argument("--once", action="store_true", help="print everything once, and end")
-    parser.add_argument("--json", action="store_true", help="print everything once, as JSON")
+    add_json(parser, "print everything once, as JSON, for programs")
     parser.add_argument(
         "--interval",
         action=CheckedValue,
         convert=at_least_seconds(SECONDS_MIN),
         default=SECONDS,
-        metavar="SECONDS",
-        help="time between two looks (default: %(default)s)",
+        metavar=DURATION,
+        help=f"time between two readings (default: {SECONDS:g} s)",
     )
     parser.add_argument(
         "--sort",
@@ -70,14 +68,15 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
     from pool_exporter.commands.terminal.http_source import HttpSource
     from pool_exporter.commands.terminal.samples import DirectorySource
 
-    directory = arguments.dir or (None if arguments.urls else Environment.read(environ)[0].directory)
+    given: list[str] = [*arguments.urls, *arguments.url]
+    directory = arguments.dir or (None if given else Environment.read(environ)[0].directory)
     settings = AllSettings()
-    urls = arguments.urls or ([] if directory else [URL])
+    urls = given or ([] if directory else [URL])
     read = [settings.read(partial(_source, HttpSource, url, environ)) for url in urls]
     settings.check()
     sources: list[Source] = [each.value for each in read]
     sources += [DirectorySource(directory)] if directory else []
-    if arguments.json:
+    if arguments.is_json:
         return partial(_print_json, sources)
     if arguments.once:
         return partial(_print_once, sources, arguments.sort)
@@ -106,7 +105,7 @@ def _print_json(sources: "Sequence[Source]") -> None:
         }
         for each in samples
     ]
-    sys.stdout.write(json.dumps({"schema": SCHEMA, "sources": found}, indent=2, allow_nan=False) + "\n")
+    write_json({"schema": SCHEMA, "sources": found})
     _exit(samples)
 
 

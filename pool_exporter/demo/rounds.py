@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import repeat
-from textwrap import indent
 from typing import Protocol
 
 from pool_exporter import Monitor
-from pool_exporter.demo import terminal
 from pool_exporter.demo.database import Database
 from pool_exporter.demo.load import Tally
+from pool_exporter.demo.output import terminal
+from pool_exporter.demo.output.json_lines import Texts
 from pool_exporter.demo.report_printer import asked_for
 from pool_exporter.demo.scenes import RESTARTING, SCENES, Scene, Stage
 from pool_exporter.errors import Problem, SettingsError
@@ -52,30 +52,33 @@ class Rounds:
             raise SettingsError(Problem("--scene", name, skipped[name]))
         return cls(scenes, duration_seconds, skipped)
 
-    async def play(self, stage: Stage, source: SnapshotSource, monitor: Monitor | None = None) -> None:
+    async def play(
+        self, stage: Stage, source: SnapshotSource, monitor: Monitor | None = None, texts: Texts = terminal
+    ) -> None:
         """Play the scenes. Each ends at its time in the round, even if the one before has taken too long.
 
         Args:
             stage: What the scenes work with.
             source: Takes snapshots of the pool.
             monitor: The pool's monitor if it is in this process: then each scene's report is printed.
+            texts: Returns what is printed.
         """
         now = asyncio.get_running_loop().time
         end = now()
         for scene in self._sequence():
             if scene.name in self.skipped:
-                say(terminal.skipped(scene, self.skipped[scene.name]))
+                say(texts.skipped(scene, self.skipped[scene.name]))
                 continue
             seconds = scene.seconds * self._scale()
             end += seconds
-            say(terminal.announcement(scene, seconds))
+            say(texts.announcement(scene, seconds))
             try:
-                with nullcontext() if monitor is None else asked_for(monitor, report):
+                with nullcontext() if monitor is None else asked_for(monitor, lambda text: say(texts.report(text))):
                     outcome = await _play(scene, stage, max(0.0, end - now()), source)
             except ConnectionError as error:
-                say(terminal.skipped(scene, str(error)))
+                say(texts.skipped(scene, str(error)))
             else:
-                say(terminal.numbers(outcome))
+                say(texts.numbers(outcome))
 
     def _sequence(self) -> Iterator[Scene]:
         rounds = repeat(self.scenes) if self.duration_seconds is None else [self.scenes]
@@ -101,8 +104,3 @@ async def _play(scene: Scene, stage: Stage, seconds: float, source: SnapshotSour
 def say(text: str) -> None:
     """Print a text at once."""
     print(text, flush=True)
-
-
-def report(text: str) -> None:
-    """Print a report at once, indented, so that the scenes remain easy to find."""
-    say(f"{indent(text, terminal.MARGIN)}\n")

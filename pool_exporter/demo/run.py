@@ -24,12 +24,13 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SAWarning
 from typing_extensions import override
 
-from pool_exporter.demo import fleet, terminal
+from pool_exporter.demo import fleet
 from pool_exporter.demo.database import Database, fault
 from pool_exporter.demo.database_settings import DatabaseSettings
 from pool_exporter.demo.load import Load, sign_up
+from pool_exporter.demo.output import json_lines, terminal
 from pool_exporter.demo.report_printer import printed
-from pool_exporter.demo.rounds import Rounds, report
+from pool_exporter.demo.rounds import Rounds, say
 from pool_exporter.demo.scenes import Stage
 from pool_exporter.demo.service import create_app
 from pool_exporter.demo.telemetry import pushed
@@ -53,6 +54,7 @@ class DemoOptions:
         workers: How many worker processes run the service; with 0 it runs in this process.
         has_sidecar: Whether a sidecar runs, on the next port.
         otlp: The URL of an OpenTelemetry collector to push to.
+        is_json: Whether the output is for programs.
     """
 
     host: str
@@ -62,6 +64,12 @@ class DemoOptions:
     workers: int = 0
     has_sidecar: bool = False
     otlp: str | None = None
+    is_json: bool = False
+
+    @property
+    def texts(self) -> json_lines.Texts:
+        """The texts that are printed."""
+        return json_lines if self.is_json else terminal
 
 
 def run(options: DemoOptions, settings: DatabaseSettings) -> None:
@@ -124,8 +132,9 @@ async def _connections_ended(others: set[threading.Thread]) -> None:
 
 
 async def _demo(options: DemoOptions, settings: DatabaseSettings) -> None:
+    texts = options.texts
     async with AsyncExitStack() as stack:
-        stack.enter_context(printed(report))
+        stack.enter_context(printed(lambda text: say(texts.report(text))))
         listener = stack.enter_context(_listening(options.host, options.port))
         directory = stack.enter_context(TemporaryDirectory(prefix="pool-exporter-demo-"))
         database = Database.choose(settings, Path(directory))
@@ -134,18 +143,18 @@ async def _demo(options: DemoOptions, settings: DatabaseSettings) -> None:
         await stack.enter_async_context(pushed(app.state.engine, options.otlp))
         await stack.enter_async_context(started(app, database))
         address, source = _address(listener), app.state.monitor
-        more = f"  OTLP     pushed to {options.otlp}\n" if options.otlp else ""
+        more = texts.pushed(options.otlp) if options.otlp else ""
         if options.workers or options.has_sidecar:
             source = await stack.enter_async_context(_fleet(options, database, listener))
-            more += terminal.fleet(source.pids, source.directory, source.sidecar)
+            more += texts.fleet(source.pids, source.directory, source.sidecar)
         else:
             await stack.enter_async_context(served(app, listener))
         load = await stack.enter_async_context(Load(address))
         pool = source.snapshot()
-        print(terminal.banner(address, database.url, pool, more), flush=True)
+        say(texts.banner(address, database.url, pool, more))
         await sign_up(load)
         monitor = None if isinstance(source, fleet.Fleet) else source
-        await rounds.play(Stage.of(load, pool.max, database.end_connections), source, monitor)
+        await rounds.play(Stage.of(load, pool.max, database.end_connections), source, monitor, texts)
 
 
 def _fleet(

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pool_exporter.arguments import AllSettings, CheckedValue, at_least_seconds, http_url, one_of
+from pool_exporter.arguments import DURATION, AllSettings, CheckedValue, at_least_seconds, http_url, one_of
 from pool_exporter.environment import seconds
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.metric import Kind
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of a push to a command's parser."""
     parser.add_argument(
         "--otlp",
-        metavar="ENDPOINT",
+        metavar="URL",
         nargs="?",
         const="",
         help="push to an OpenTelemetry collector, such as http://localhost:4318 (default: OTEL_EXPORTER_OTLP_ENDPOINT)",
@@ -69,10 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--otlp.interval",
         dest="otlp_interval",
-        metavar="SECONDS",
+        metavar=DURATION,
         action=CheckedValue,
         convert=at_least_seconds(INTERVAL_SECONDS_MIN),
-        help=f"(default: {_INTERVAL}, in milliseconds, or 60)",
+        help=f"time between two pushes (default: {_INTERVAL}, in milliseconds, or 60 s)",
     )
 
 

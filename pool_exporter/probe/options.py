@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pool_exporter.arguments import AllSettings, CheckedValue, at_least_seconds
+from pool_exporter.arguments import DURATION, AllSettings, CheckedValue, at_least_seconds
 from pool_exporter.errors import Problem
 
 if TYPE_CHECKING:
@@ -14,12 +14,18 @@ if TYPE_CHECKING:
 
 ARGUMENT: Final = "--database-url"
 SECONDS_MIN: Final = 0.1
+SERVER_SECONDS: Final = 5.0
 FROM_ENVIRONMENT: Final = "env:"
 FROM_FILE: Final = "file:"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments for probing database servers."""
+def add_arguments(parser: argparse.ArgumentParser, *, is_polled: bool = True) -> None:
+    """Add the arguments for probing database servers.
+
+    Args:
+        parser: The parser of a command.
+        is_polled: Whether the command queries the servers again and again; otherwise the interval is accepted only.
+    """
     group = parser.add_argument_group("probe of the database servers")
     group.add_argument(
         ARGUMENT,
@@ -31,19 +37,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--database-interval",
-        metavar="SECONDS",
+        metavar=DURATION,
         action=CheckedValue,
         convert=at_least_seconds(SECONDS_MIN),
         default=15.0,
-        help="time between two queries of a server (default: %(default)g)",
+        help="time between two queries of a server (default: %(default)g s)" if is_polled else argparse.SUPPRESS,
     )
+    add_timeout(group)
+
+
+def add_timeout(group: "argparse._ActionsContainer") -> None:
+    """Add the argument for the time limit of a server."""
     group.add_argument(
         "--database-timeout",
-        metavar="SECONDS",
+        metavar=DURATION,
         action=CheckedValue,
         convert=at_least_seconds(SECONDS_MIN),
-        default=5.0,
-        help="timeout for connecting and for each statement (default: %(default)g)",
+        default=SERVER_SECONDS,
+        help="time limit for connecting and for each statement (default: %(default)g s)",
     )
 
 

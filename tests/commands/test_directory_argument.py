@@ -13,7 +13,7 @@ from pool_exporter.errors import SettingsError
 @pytest.fixture(name="parser")
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
-    add_directory(parser)
+    add_directory(parser, is_for_long=True)
     return parser
 
 
@@ -33,6 +33,14 @@ def test_directory_given_twice(parser: argparse.ArgumentParser) -> None:
 
     assert ["--dir='/b': is the second value; the first is /a"] == list(map(str, problems_of(twice)))
     assert () == problems_of(parser.parse_args(["--dir=/a", "--dir", "/a"]))
+
+
+def test_last_directory_of_a_command_that_looks_once() -> None:
+    """Elsewhere the last value counts, so that an alias of the shell can have a default."""
+    parser = argparse.ArgumentParser()
+    add_directory(parser)
+
+    assert Path("/b") == parser.parse_args(["--dir=/a", "--dir=/b"]).dir
 
 
 def test_other_directory(tmp_path: Path) -> None:

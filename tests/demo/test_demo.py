@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -21,11 +22,11 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, StaticPool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pool_exporter import Monitor, instrument
-from pool_exporter.demo import terminal
 from pool_exporter.demo.database import Database
 from pool_exporter.demo.database_settings import DatabaseSettings
 from pool_exporter.demo.load import USERS, Clients, Load, Tally, browse, sign_up
 from pool_exporter.demo.models import User, create_tables
+from pool_exporter.demo.output import json_lines, terminal
 from pool_exporter.demo.rounds import Rounds
 from pool_exporter.demo.run import _address, _listening
 from pool_exporter.demo.scenes import CLIENTS_MAX, RESTARTING, SCENES, Stage
@@ -495,6 +496,26 @@ def test_numbers_are_of_the_scene_alone() -> None:
 
     assert "8 requests    1 failed   used  2.50   pending   0.00   wait    0.00 ms" in first
     assert "closed: pre_ping 3, orphaned 2, oldest use 7.2 s" == second.strip()
+
+
+def test_output_for_programs_is_an_object_a_line(database: Database) -> None:
+    """Each text has a counterpart of one JSON object, with an event by which it is known, and never a password."""
+    pool, url = SNAPSHOT.pools[0], database.url.set(username="u", password="hidden")
+    outcome = terminal.Outcome(pool, replace(pool, used_seconds=pool.used_seconds + 5), Tally(8, 1), 2.0)
+    more = json_lines.pushed("http://otlp") + json_lines.fleet([7], Path("/run/pools"), None)
+    texts = [
+        json_lines.banner("http://127.0.0.1:9", url, pool, more),
+        json_lines.announcement(SCENES[0], 2.5),
+        json_lines.skipped(SCENES[0], "no"),
+        json_lines.report("two\nlines"),
+        json_lines.numbers(outcome),
+    ]
+    found = [json.loads(line) for text in texts for line in text.splitlines()]
+
+    assert ["start", "otlp", "workers", "scene", "skipped", "report", "numbers"] == [each["event"] for each in found]
+    assert (8, 1, 2.5, 2.0) == tuple(found[-1][key] for key in ("requests", "failed", "used", "seconds"))
+    assert "hidden" not in str(found)
+    assert {name for name in vars(json_lines.Texts) if not name.startswith("_")} <= set(vars(terminal))
 
 
 @pytest.mark.parametrize(

@@ -46,13 +46,13 @@ def _label_values() -> str:
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """Return the parser of each subcommand by its name."""
-    (found,) = (action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction))
-    return dict(found.choices)
+    return dict(cli._parser().commands)
 
 
 def options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """Return the arguments of a subcommand, without --help."""
-    return [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+    """Return the arguments of a subcommand that its help shows, without --help."""
+    shown = (action for action in parser._actions if action.help != argparse.SUPPRESS)
+    return [action for action in shown if not isinstance(action, argparse._HelpAction)]
 
 
 def _argument(action: argparse.Action) -> str:
@@ -73,6 +73,17 @@ def _command(name: str, parser: argparse.ArgumentParser) -> str:
 
 def _commands() -> str:
     return "\n\n".join(_command(name, parser) for name, parser in parsers().items())
+
+
+def _flags() -> str:
+    """Return a table of the flags that several commands have: one name for one thing."""
+    having: dict[str, list[str]] = {}
+    for name, parser in parsers().items():
+        for action in options(parser):
+            if action.option_strings:
+                having.setdefault(_argument(action), []).append(f"`{name}`")
+    rows = [f"| {flag} | {', '.join(names)} |" for flag, names in sorted(having.items()) if len(names) > 1]
+    return "\n".join(["| flag | commands |", "|---|---|", *rows])
 
 
 def verdict_rules() -> list[tuple[str, str, str]]:
@@ -113,6 +124,7 @@ PARTS: Final[dict[str, tuple[Path, Callable[[], str]]]] = {
     "verdicts": (REFERENCE / "verdicts.md", _verdicts),
     "verdict-table": (REFERENCE / "verdicts.md", _verdict_table),
     "checks": (REFERENCE / "checks.md", _checks),
+    "flags": (REFERENCE / "command-line.md", _flags),
     "commands": (REFERENCE / "command-line.md", _commands),
 }
 """Each generated part: its page, and the function that returns its text."""

@@ -49,7 +49,7 @@ def test_the_module_is_the_program() -> None:
         [sys.executable, "-m", "pool_exporter", "unknown"], capture_output=True, text=True, check=False
     )
 
-    assert (2, True) == (done.returncode, done.stderr.startswith("pool-exporter: argument COMMAND: invalid choice"))
+    assert (2, True) == (done.returncode, done.stderr.startswith("pool-exporter: there is no command 'unknown'"))
 
 
 @pytest.mark.parametrize("library", ["fastapi", "httpx", "starlette", "uvicorn"])

@@ -117,7 +117,7 @@ def test_a_bad_interval_is_named(interval: str) -> None:
     found = problems_of(asked("--otlp", f"--otlp.interval={interval}", "--otlp.protocol=json"))
 
     assert [
-        f"--otlp.interval={interval!r}: must be seconds, at least 0.001",
+        f"--otlp.interval={interval!r}: must be seconds, at least 0.001, or a time such as 500ms, 90s or 5m",
         "--otlp.protocol='json': must be http/protobuf or grpc",
     ] == list(map(str, found))
 

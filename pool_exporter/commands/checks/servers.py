@@ -5,19 +5,16 @@ Each server is connected to once, only where one is named. No message has a pass
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from pool_exporter.advice.checks.facts import ServerFacts
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.server_snapshot import ServerIdentity
-from pool_exporter.probe.options import ARGUMENT
+from pool_exporter.probe.options import ARGUMENT, SERVER_SECONDS
 
 if TYPE_CHECKING:
     from pool_exporter.probe.target import ProbeTarget
-
-SERVER_SECONDS: Final = 5.0
-"""The time limit for connecting to a server and for each statement."""
 
 Targets: TypeAlias = "Sequence[ProbeTarget]"
 
@@ -29,16 +26,24 @@ class ReadServer(NamedTuple):
     facts: ServerFacts
 
 
-def read_servers(targets: Targets) -> tuple[ReadServer, ...]:
-    """Return what each server says. Raises SettingsError where one cannot be read."""
-    return tuple(ReadServer(target.identity, _read(target)) for target in targets)
+def read_servers(targets: Targets, seconds: float = SERVER_SECONDS) -> tuple[ReadServer, ...]:
+    """Return what each server says.
+
+    Args:
+        targets: The servers.
+        seconds: The time limit for connecting to a server and for each statement.
+
+    Raises:
+        SettingsError: A server cannot be read.
+    """
+    return tuple(ReadServer(target.identity, _read(target, seconds)) for target in targets)
 
 
-def _read(target: "ProbeTarget") -> ServerFacts:
+def _read(target: "ProbeTarget", seconds: float) -> ServerFacts:
     from pool_exporter.probe.server_settings import read_settings
 
     try:
-        read = read_settings(target, SERVER_SECONDS)
+        read = read_settings(target, seconds)
     except Exception as error:  # noqa: BLE001  # a driver may raise anything
         fault = f"{type(error).__name__}: {target.without_secrets(str(error))}"
         raise SettingsError(Problem(ARGUMENT, str(target.url), fault)) from None

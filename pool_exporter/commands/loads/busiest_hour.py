@@ -4,7 +4,6 @@ The busiest hour of a pool is the one with the most used connections on average.
 that hour, so restarts of the application within it do not matter.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypeAlias
@@ -23,7 +22,6 @@ PEAK_STEP_SECONDS: Final = 60
 Windows: TypeAlias = Mapping[float, Window]
 """The windows of one pool by the time at which each ends."""
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _NAME: Final = {metric.field: metric.prometheus for metric in POOL_METRICS}
 _USES: Final = _NAME["use_time"]
 _COUNTERS: Final = (
@@ -32,15 +30,6 @@ _COUNTERS: Final = (
 )
 _GAUGES: Final = (_NAME["max"], _NAME["info"], _NAME["orphaned"])
 _PEAKS: Final = (_NAME["pending_peak"],)
-
-
-def duration(text: str) -> int:
-    """Return the seconds that a duration of Prometheus has, such as 7d or 90m; as `arguments.Convert`."""
-    parts = re.findall(r"(\d+)([smhdw])", text)
-    seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
-    if not seconds or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError("must be a duration such as 7d, 12h or 90m")
-    return seconds
 
 
 class PrometheusRange:

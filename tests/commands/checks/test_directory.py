@@ -203,7 +203,7 @@ def _said(monkeypatch: pytest.MonkeyPatch) -> dict[str, ServerFacts]:
     """What the servers of `--database-url` say, by host, without any server."""
     said: dict[str, ServerFacts] = {}
 
-    def read(targets: Targets) -> tuple[ReadServer, ...]:
+    def read(targets: Targets, _: float) -> tuple[ReadServer, ...]:
         return tuple(ReadServer(each.identity, said[each.identity.address]) for each in targets)
 
     monkeypatch.setattr("pool_exporter.commands.check.read_servers", read)

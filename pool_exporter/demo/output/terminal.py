@@ -6,6 +6,7 @@ All functions are pure: they return text and print nothing.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 
 from sqlalchemy import URL
 
@@ -53,6 +54,16 @@ def fleet(pids: Sequence[int], directory: Path, sidecar: str | None) -> str:
             ("kill", f"kill -KILL {numbers}; no counter decreases"),
         ]
     return "".join(f"  {name:<8} {line}\n" for name, line in lines)
+
+
+def pushed(url: str) -> str:
+    """Return the line about a push by OTLP."""
+    return f"  OTLP     pushed to {url}\n"
+
+
+def report(text: str) -> str:
+    """Return a report, indented, so that the scenes remain easy to find."""
+    return f"{indent(text, MARGIN)}\n"
 
 
 def announcement(scene: Scene, seconds: float) -> str:

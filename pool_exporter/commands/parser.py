@@ -1,0 +1,124 @@
+"""The parser of the command line: argparse, with errors that name the nearest right word and how to see help.
+
+A wrong flag or command is one line. Flags are not abbreviated: an abbreviation that is clear today may be ambiguous
+with the next flag. Nothing here may know a command.
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Final, NoReturn
+
+from typing_extensions import override
+
+EXIT_USAGE: Final = 2
+_LIKE_ENOUGH: Final = 0.6
+_END_OF_FLAGS: Final = "--"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports an error in one line, without the usage before it.
+
+    Attributes:
+        commands: The parser of each command, by its name; empty in a command's own parser.
+    """
+
+    def __init__(self, prog: str | None = None, *, description: str | None = None, **_: object) -> None:
+        """Make a parser; argparse passes the first two, and in later versions of Python others."""
+        super().__init__(prog, description=description, allow_abbrev=False)
+        self.commands: dict[str, Parser] = {}
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def parse(self, given: Sequence[str]) -> argparse.Namespace:
+        """Return the parsed arguments of the program. Ends the program if they are wrong."""
+        name = _command_of(given, self.commands, self.error)
+        if name is None:
+            return self.parse_args(given)
+        elsewhere = {other: each.flags for other, each in self.commands.items() if other != name}
+        self.commands[name].check_flags(given[1:], elsewhere)
+        arguments, rest = self.parse_known_args(given)
+        self.commands[name].check_rest(rest)
+        return arguments
+
+    @property
+    def flags(self) -> list[str]:
+        """Every flag that is shown in the help, in its order."""
+        shown = (action for action in self._actions if action.help != argparse.SUPPRESS)
+        return [flag for action in shown for flag in action.option_strings]
+
+    def check_flags(self, given: Sequence[str], elsewhere: Mapping[str, Sequence[str]]) -> None:
+        """End the program if *given* has a flag that this parser does not have.
+
+        Args:
+            given: The arguments for this parser.
+            elsewhere: The flags of the other commands, by their names.
+        """
+        for flag in _flags_of(given):
+            if flag not in self._option_string_actions:
+                self.error(f"there is no {flag}{_hint(flag, self.flags, elsewhere)}")
+
+    def check_rest(self, rest: Sequence[str]) -> None:
+        """End the program if arguments are left that no flag takes."""
+        if rest:
+            instead = f"; did you mean --dir {rest[0]}?" if "--dir" in self._option_string_actions else ""
+            self.error(f"it takes no argument {rest[0]!r}{instead}")
+
+
+def _command_of(given: Sequence[str], commands: Mapping[str, Parser], fail: Callable[[str], NoReturn]) -> str | None:
+    """Return the command that the arguments begin with; None where they ask for help or the version, or are none.
+
+    Args:
+        given: The arguments of the program.
+        commands: The parser of each command.
+        fail: Ends the program with a message.
+    """
+    if not given or given[0] in ("-h", "--help", "--version"):
+        return None
+    if given[0].startswith("-"):
+        fail(f"{given[0]} is no command: a flag comes after the command, as in {_example(given[0], commands)}")
+    if given[0] not in commands:
+        near = nearest(given[0], commands)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"the commands are {', '.join(commands)}"
+        fail(f"there is no command {given[0]!r}; {hint}")
+    return given[0]
+
+
+def nearest(given: str, known: Iterable[str]) -> list[str]:
+    """Return at most two of *known* that are written like *given*, or of which it is a part; the nearest first."""
+    by_text = {_bare(name): name for name in known}
+    close = get_close_matches(_bare(given), by_text, n=2, cutoff=_LIKE_ENOUGH)
+    if close and _bare(given) == close[0]:
+        del close[1:]
+    parts = [text for text in by_text if _bare(given) in text.split("-")]
+    return [by_text[text] for text in dict.fromkeys([*close, *parts])][:2]
+
+
+def _bare(name: str) -> str:
+    """Return a name as it is compared: of `--log.level`, `--log-level` and `--LOG_LEVEL` it is the same."""
+    return re.sub(r"[._]", "-", name.lstrip("-").lower())
+
+
+def _flags_of(given: Sequence[str]) -> Iterator[str]:
+    for each in given:
+        if each == _END_OF_FLAGS:
+            return
+        if each.startswith("-") and not each[1:2].isdigit() and each != "-":
+            yield each.partition("=")[0]
+
+
+def _hint(flag: str, flags: Sequence[str], elsewhere: Mapping[str, Sequence[str]]) -> str:
+    near = nearest(flag, flags)
+    having = [command for command, of_command in elsewhere.items() if flag in of_command]
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; {' and '.join(having)} {'have' if len(having) > 1 else 'has'} it" if having else ""
+
+
+def _example(flag: str, commands: Mapping[str, Parser]) -> str:
+    name = flag.partition("=")[0]
+    command = next((each for each, parser in commands.items() if name in parser.flags), "COMMAND")
+    return f"pool-exporter {command} {name}"

@@ -1,0 +1,1 @@
+"""The output of the demo: `terminal` for people, `json_lines` for programs, with the same functions."""
