@@ -88,7 +88,7 @@ def test_silenced(capsys: pytest.CaptureFixture[str]) -> None:
         (["checked_application"], "MODULE:ENGINE='checked_application': must be MODULE:NAME, such as app.db:engine"),
         (["checked_application:nothing"], "cannot be imported: AttributeError"),
         (["no_such_module:engine"], "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
-        (["checked_application:number"], "TypeError: instrument() takes an Engine, an AsyncEngine or a Pool, not int"),
+        (["checked_application:number"], "TypeError: check() takes an Engine, an AsyncEngine or a Pool, not int"),
         (["checked_application:fail"], "RuntimeError\n"),
         (["checked_application:right", "--silence=P99"], "there is no rule P99; there are P01, "),
         (["checked_application:right", "--threads=0"], "--threads='0': must be a whole number from 1"),
