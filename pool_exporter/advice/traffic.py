@@ -5,8 +5,9 @@ Nothing here may know an output format, a file or a clock.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS
@@ -89,7 +90,8 @@ def totals_of(pool: PoolSnapshot) -> Totals:
     )
 
 
-def variability(buckets: Sequence[float]) -> float:
+@lru_cache(maxsize=1)  # Each size that is tried asks for that of the same times.
+def variability(buckets: tuple[float, ...]) -> float:
     """Return the squared coefficient of variation of the times in *buckets*, with the bounds `BOUNDS_SECONDS`.
 
     Within a bucket the times are taken to be spread evenly over the logarithm, as sizes of many kinds are. For

@@ -38,12 +38,12 @@ def test_variability_of_known_times(draw: Callable[[random.Random], float], lowe
     """Constant times have about 0, exponential ones 1, lognormal ones with a coefficient of variation of 2 about 4."""
     source = random.Random(1)  # always the same times
 
-    assert lowest <= variability(buckets([draw(source) for _ in range(50_000)])) <= highest
+    assert lowest <= variability(tuple(buckets([draw(source) for _ in range(50_000)]))) <= highest
 
 
 def test_variability_without_times_is_that_of_exponential_ones() -> None:
     """Where nothing has ended, 1 is assumed."""
-    assert 1 == variability([0] * BUCKETS)
+    assert 1 == variability((0,) * BUCKETS)
 
 
 def test_totals_of_a_real_pool() -> None:

@@ -96,6 +96,14 @@ def test_a_pool_without_a_limit() -> None:
     assert "now: " not in text
 
 
+def test_load_of_callers_that_come_again() -> None:
+    """A load that is not callers times use is said as what it is."""
+    text = page_of(replace(SIZED, offered_load=10.0)).text
+
+    assert "Load: on average 10.00 callers had a connection or waited for one." in text
+    assert "callers a second" not in text
+
+
 def test_a_pool_that_is_not_measured_has_no_size() -> None:
     """What is not measured has no part about sizes."""
     assert "Size:" not in page_of(None).text

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable
 from html import escape
+from typing import Final
 
 from pool_exporter.diagnosis.texts.wording import counted, duration
 from pool_exporter.web.page.chart import chart, wait
 from pool_exporter.web.status.sizing import WaitAtSize, curve
 from pool_exporter.web.status.values import PoolStatus, SizingStatus
+
+SAME: Final = 0.01
+"""Two loads that differ by a smaller part are the same."""
 
 
 def size_part(pool: PoolStatus, name: str) -> Iterable[str]:
@@ -43,12 +47,18 @@ def _texts(sizing: SizingStatus) -> Iterable[str]:
         recommended = _predicted(sizing, sizing.size_recommended, sizing.wait_p99_seconds_recommended)
         waits += f", {recommended} with {sizing.size_recommended}"
     yield f"{waits}."
-    load = f"{sizing.arrival_rate or 0:.1f} callers a second x {duration(sizing.mean_use_seconds or 0)}"
-    yield f"Load: {load} = {sizing.offered_load or 0:.2f} connections. It counts if this time is a busy one."
+    yield f"Load: {_load(sizing)} It counts if this time is a busy one."
     period = "" if sizing.seconds is None else f" in the last {duration(sizing.seconds)}"
     yield f"Computed from {counted(sizing.uses, 'use')} that ended{period}."
     yield from sizing.notes
     yield f"Compare: {sizing.rule_of_thumb}."
+
+
+def _load(sizing: SizingStatus) -> str:
+    rate, use, load = sizing.arrival_rate or 0.0, sizing.mean_use_seconds or 0.0, sizing.offered_load or 0.0
+    if abs(rate * use - load) > SAME * load:  # Callers that come again at once: their number is the load.
+        return f"on average {load:.2f} callers had a connection or waited for one."
+    return f"{rate:.1f} callers a second x {duration(use)} = {load:.2f} connections."
 
 
 def _predicted(sizing: SizingStatus, size: int | None, seconds: float | None) -> str:

@@ -65,8 +65,8 @@ def periods(pool: PoolSnapshot, looks: Iterable[Earlier | None], age_seconds: fl
         looks: Earlier counters of all pools.
         age_seconds: For how long the pool has counted. That period is taken only where there is no earlier look.
     """
-    known = [look for look in looks if look is not None and pool.identity in look.pools]
-    found = [Period(look.seconds, look.pools[pool.identity].totals) for look in known]
+    known = {look.seconds: look for look in looks if look is not None and pool.identity in look.pools}
+    found = [Period(look.seconds, look.pools[pool.identity].totals) for look in known.values()]
     return found or ([] if not age_seconds else [Period(age_seconds, _NOTHING)])
 
 

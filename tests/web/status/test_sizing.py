@@ -169,6 +169,14 @@ def test_curve(load: float, now: int, wanted: int) -> None:
     }
 
 
+def test_callers_that_come_again_at_once() -> None:
+    """Where the callers of a full pool come again as soon as they are served, their number is the load."""
+    now = grown(600, 0.45, used=6, pending=4, pending_peak=4, pending_seconds=180.0)
+    found = of(now, moment([BEFORE]))
+
+    assert 10.0 == pytest.approx(found.offered_load)
+
+
 def test_a_pool_of_another_name_has_no_look() -> None:
     """A look at other pools is none."""
     assert [] == periods(pool(replace(ORDERS, name="other")), (moment([BEFORE]),), None)
