@@ -24,13 +24,14 @@ from tests.pictures.palette import smaller
 FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-lcd-text")
 WIDE: Final = 1040
 PHONE: Final = 390
-HEIGHT_MAX: Final = 1500
+HEIGHT_MAX: Final = 1700
 COLUMNS, LINES = 120, 26
 
 PAGES: Final = (
     ("leak", False, WIDE),
     ("leak", False, PHONE),
     ("burst", True, WIDE),
+    ("burst", False, PHONE),
     ("frozen", False, WIDE),
     ("two-services", True, WIDE),
     ("many", False, WIDE),
