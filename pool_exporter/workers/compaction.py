@@ -28,6 +28,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from pool_exporter.environment import Environment
 from pool_exporter.errors import CorruptFile
 from pool_exporter.workers.dead_worker_totals import OTHER_POOL, POOLS_MAX, Totals, load, save, totals_file_id
 from pool_exporter.workers.file_format import CLOSED
@@ -44,6 +45,7 @@ INTERVAL_SECONDS: Final = 0.9
 """Workers compact when no other process has for so long."""
 
 _LEADER_MODE: Final = 0o660
+"""The permissions of `.leader`, besides those of POOL_EXPORTER_FILE_MODE: what may read the files may compact them."""
 _LEADER_FLAGS: Final = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _log = logging.getLogger("pool_exporter")
 
@@ -152,7 +154,7 @@ def compact_if_due(directory: Path) -> None:
     """
     with suppress(OSError, CorruptFile):
         is_new = not (directory / LEADER).exists()
-        descriptor = os.open(directory / LEADER, _LEADER_FLAGS, _LEADER_MODE)
+        descriptor = _opened_leader(directory)
         try:
             age = time.time() - os.fstat(descriptor).st_mtime
             is_due = is_new or not 0 <= age < INTERVAL_SECONDS
@@ -194,6 +196,16 @@ def _is_being_created(path: Path) -> bool:
         return False  # A link, or gone already.
 
 
+def _opened_leader(directory: Path) -> int:
+    """Open the file that is locked, and return its descriptor. Raises OSError where that is denied."""
+    mode = _LEADER_MODE | Environment.lenient().file_mode
+    descriptor = os.open(directory / LEADER, _LEADER_FLAGS, mode)
+    if os.fstat(descriptor).st_mode & mode != mode:  # The umask has taken some of it, or another user has made it.
+        with suppress(OSError):
+            os.fchmod(descriptor, mode)
+    return descriptor
+
+
 @contextmanager
 def _leadership(directory: Path) -> Iterator[Callable[[], bool]]:
     """Try to hold the directory's lock; yield a function that returns whether it is held.
@@ -201,7 +213,7 @@ def _leadership(directory: Path) -> Iterator[Callable[[], bool]]:
     The lock is on `.leader`, where every release expects it, and on the directory itself: `.leader` can be deleted and
     created again while its lock is held. The kernel frees both when the holder is killed.
     """
-    descriptor = os.open(directory / LEADER, _LEADER_FLAGS, _LEADER_MODE)
+    descriptor = _opened_leader(directory)
     try:
         folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

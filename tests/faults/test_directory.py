@@ -26,6 +26,14 @@ from tests.fixtures.sidecar import samples, sidecar
 from tests.fixtures.users import open_parents, other_user
 
 FILE = f"w-{'0' * 32}.pool"
+COMPACTING = """
+import sys
+from pathlib import Path
+from pool_exporter.workers.directory_snapshot import DirectoryReader
+reader = DirectoryReader(Path(sys.argv[1]))
+print(sum(pool.checkouts for pool in reader().pools), reader.fold_errors)
+"""
+"""Takes a snapshot of a directory, which compacts the files of ended workers, and prints what was counted."""
 
 
 def valid_file(directory: Path) -> bytearray:
@@ -158,6 +166,31 @@ def test_directory_loses_its_permission(directory: Path, tmp_path: Path) -> None
 
         assert ([5], 0, [5]) == (shown, failed, again)
         assert 5 == only_pool(directory).checkouts
+
+
+def test_sidecar_of_another_user_without_a_common_group(directory: Path, tmp_path: Path) -> None:
+    """With POOL_EXPORTER_FILE_MODE=0644, as the Kubernetes components set it, it reads the files and compacts them."""
+    user = other_user(4321, 4321, tmp_path / "packages")
+    other = replace(user, command=[each.replace("4321", "65532") for each in user.command])
+    directory.chmod(0o777)
+    open_parents(directory)
+    environ = {**user.environ, "POOL_EXPORTER_FILE_MODE": "0644"}
+    with application(directory, *user.command, python=user.python, environ=environ) as running:
+        running.ask("use(3)")
+        until(True, lambda: running.ask("beat() or shared()"))
+        running.process.kill()
+        running.process.wait(60)
+    done = subprocess.run(
+        [*other.command, other.python, "-c", COMPACTING, directory],
+        cwd="/",
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ("3 0\n", "") == (done.stdout, done.stderr)
+    assert [] == list(directory.glob("w-*"))
 
 
 def test_full_directory_takes_a_living_pool_later(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable
 from fcntl import LOCK_EX, flock
@@ -273,3 +274,18 @@ def test_saved_totals_of_another_process_are_kept(tmp_path: Path) -> None:
     compact(tmp_path, first)
 
     assert 21 == connects(tmp_path)
+
+
+@pytest.mark.parametrize(("file_mode", "mode"), [("", 0o660), ("0644", 0o664), ("0600", 0o660)])
+def test_lock_file_can_be_opened_by_the_readers_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_mode: str, mode: int
+) -> None:
+    """A sidecar of another user has to lock it: whatever the umask is, it may be read as the files may."""
+    monkeypatch.setenv("POOL_EXPORTER_FILE_MODE", file_mode)
+    before = os.umask(0o077)
+    try:
+        compact_if_due(tmp_path)
+    finally:
+        os.umask(before)
+
+    assert mode == stat.S_IMODE((tmp_path / LEADER).stat().st_mode)
