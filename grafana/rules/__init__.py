@@ -25,5 +25,5 @@ def files(runbooks: str = RUNBOOKS) -> dict[str, str]:
     return {
         "prometheus/pool.rules.yaml": text(recording.GROUPS, runbooks),
         "prometheus/pool.alerts.yaml": text(_ALERTS, runbooks),
-        "kubernetes/base/prometheusrule.yaml": manifest((*recording.GROUPS, *_ALERTS), runbooks),
+        "kubernetes/operator/prometheusrule.yaml": manifest((*recording.GROUPS, *_ALERTS), runbooks),
     }

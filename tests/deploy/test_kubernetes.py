@@ -1,6 +1,8 @@
-"""The Kustomize bases and components build, fit the schemas of Kubernetes, and give the sidecar what it needs."""
+"""The Kustomize bases and components build, fit the schemas of Kubernetes, and change nothing but what they add."""
 
 import subprocess
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +14,32 @@ from tests.dashboards.boards import BOARDS, ROOT
 from tests.deploy.tools import tool
 from tests.fixtures.programs import require
 
+Json = dict[str, Any]
+
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-COMPONENTS = ("inprocess", "sidecar-classic", "sidecar-native")
+COMPONENTS = KUBERNETES / "components"
+FOREIGN = {path.stem: yaml.safe_load(path.read_text()) for path in (Path(__file__).parent / "foreign").glob("*.yaml")}
+"""Five workloads as others have them, by their kind in lower case."""
+SERVICES = ("daemonset", "deployment", "statefulset")
+JOBS = ("cronjob", "job")
+SIDECARS = {
+    "sidecar-classic": SERVICES,
+    "sidecar-classic-group": SERVICES,
+    "sidecar-native": (*SERVICES, *JOBS),
+    "sidecar-native-group": (*SERVICES, *JOBS),
+    "sidecar-native-jobs": JOBS,
+}
+"""The components with a sidecar, and the workloads to which each adds one."""
+ADDED = "pool-exporter"
+"""The name of the container, of the volume, and of the label of a pod."""
+VARIABLES = ("POOL_EXPORTER_DIR", "POOL_EXPORTER_FILE_MODE")
 VERSIONS = ("1.29", "1.31", "1.34")
-
-JOB = """\
-apiVersion: batch/v1
-kind: Job
-metadata: {name: nightly, labels: {pool-exporter: "true"}}
-spec:
-  template:
-    metadata: {labels: {app.kubernetes.io/name: nightly}}
-    spec:
-      restartPolicy: Never
-      containers: [{name: app, image: nightly}]
-"""
-OTHER = """\
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: other}
-spec:
-  selector: {matchLabels: {app: other}}
-  template:
-    metadata: {labels: {app: other}}
-    spec: {containers: [{name: app, image: other}]}
-"""
+EACH_ADDED = pytest.mark.parametrize(
+    ("component", "workload"), [(component, each) for component, workloads in SIDECARS.items() for each in workloads]
+)
 
 
-def build(directory: Path) -> list[dict[str, Any]]:
+def build(directory: Path) -> list[Json]:
     """Return what `kubectl apply -k` would send."""
     done = subprocess.run([require("kubectl"), "kustomize", directory], capture_output=True, text=True, check=False)
 
@@ -47,93 +47,249 @@ def build(directory: Path) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(done.stdout))
 
 
-def with_component(tmp_path: Path, component: str) -> dict[str, dict[str, Any]]:
-    """Return the example's Deployment, a Job, and one without the label, by name, with the component applied."""
-    (tmp_path / "job.yaml").write_text(JOB)
-    (tmp_path / "other.yaml").write_text(OTHER)
-    (tmp_path / "deployment.yaml").write_text((KUBERNETES / "example" / "deployment.yaml").read_text())
-    relative = Path(*[".."] * (len(tmp_path.parts) - 1)) / KUBERNETES.relative_to("/") / "components" / component
-    resources = ["deployment.yaml", "job.yaml", "other.yaml"]
-    (tmp_path / "kustomization.yaml").write_text(yaml.dump({"resources": resources, "components": [str(relative)]}))
-    return {found["metadata"]["name"]: found for found in build(tmp_path)}
+def applied(tmp_path: Path, *components: str, has_label: bool = True) -> dict[str, Json]:
+    """Return the foreign workloads with components applied, by their kind."""
+    resources = deepcopy(FOREIGN)
+    for name, resource in resources.items():
+        if not has_label:
+            del resource["metadata"]["labels"]
+        (tmp_path / f"{name}.yaml").write_text(yaml.dump(resource))
+    to_root = Path(*[".."] * (len(tmp_path.parts) - 1))
+    content = {
+        "resources": [f"{name}.yaml" for name in resources],
+        "components": [str(to_root / COMPONENTS.relative_to("/") / each) for each in components],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.dump(content))
+    return {found["kind"].lower(): found for found in build(tmp_path) if found["kind"].lower() in FOREIGN}
 
 
-def pod(found: dict[str, Any]) -> dict[str, Any]:
+def template(found: Json) -> Json:
+    """Return the template of a workload's pods."""
+    spec = found["spec"]
+    return dict(spec["jobTemplate"]["spec"]["template"] if "jobTemplate" in spec else spec["template"])
+
+
+def pod(found: Json) -> Json:
     """Return the specification of a workload's pods."""
-    return dict(found["spec"]["template"]["spec"])
+    return dict(template(found)["spec"])
 
 
-def sidecar(found: dict[str, Any], native: bool) -> dict[str, Any]:
+def sidecar(found: Json) -> Json:
     """Return the sidecar's container."""
-    where = pod(found)["initContainers" if native else "containers"]
-    (container,) = [each for each in where if each["name"] == "pool-exporter"]
+    containers = [*pod(found).get("containers", ()), *pod(found).get("initContainers", ())]
+    (container,) = [each for each in containers if each["name"] == ADDED]
     return dict(container)
 
 
+def without_what_is_added(found: Json, group: bool = False) -> Json:
+    """Return a workload without what a component adds, with the fsGroup of a *group*."""
+    found = deepcopy(found)
+    pods = template(found)
+    spec, application = pods["spec"], pods["spec"]["containers"][0]
+    _remove(pods.setdefault("metadata", {}).get("labels", {}), [ADDED])
+    if group:
+        _remove(spec.get("securityContext", {}), ["fsGroup"])
+    for place, key, names in (
+        (spec, "containers", [ADDED]),
+        (spec, "initContainers", [ADDED]),
+        (spec, "volumes", [ADDED]),
+        (application, "volumeMounts", [ADDED]),
+        (application, "env", VARIABLES),
+    ):
+        place[key] = [each for each in place.get(key, ()) if each["name"] not in names]
+    return _without_empty(found)
+
+
+def _remove(mapping: Json, keys: Sequence[str]) -> None:
+    for key in keys:
+        mapping.pop(key, None)
+
+
+def _without_empty(value: Any) -> Any:
+    """Return *value* without empty lists and mappings among the values of mappings, but for those of volumes."""
+    if isinstance(value, list):
+        return [_without_empty(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    cleaned = {key: each if key == "emptyDir" else _without_empty(each) for key, each in value.items()}
+    return {key: each for key, each in cleaned.items() if each not in ({}, []) or key == "emptyDir"}
+
+
+# What the components leave as it is.
+
+
+def test_foreign_workloads_are_of_each_kind() -> None:
+    """There is one of each kind that runs pods, and no two of them have a container of the same name."""
+    names = [pod(found)["containers"][0]["name"] for found in FOREIGN.values()]
+
+    assert {*SERVICES, *JOBS} == set(FOREIGN)
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("component", SIDECARS)
+def test_nothing_but_what_is_added(tmp_path: Path, component: str) -> None:
+    """Without what was added, each workload is what it was: users, groups, tokens, probes, the order of lists."""
+    found = applied(tmp_path, component)
+    is_group = component.endswith("-group")
+    before = {
+        name: without_what_is_added(each, is_group)
+        if is_group and name in SIDECARS[component]
+        else _without_empty(each)
+        for name, each in deepcopy(FOREIGN).items()
+    }
+    after = {
+        name: without_what_is_added(each, is_group and name in SIDECARS[component]) for name, each in found.items()
+    }
+
+    assert before == after
+
+
+@pytest.mark.parametrize("component", [*SIDECARS, "inprocess"])
+def test_workload_without_the_label_is_unchanged(tmp_path: Path, component: str) -> None:
+    """A workload without the label is not changed at all."""
+    unlabelled = deepcopy(FOREIGN)
+    for each in unlabelled.values():
+        del each["metadata"]["labels"]
+
+    assert unlabelled == applied(tmp_path, component, has_label=False)
+
+
+def test_classic_sidecar_leaves_jobs_alone(tmp_path: Path) -> None:
+    """An ordinary container would keep a Job from completing; beside it, the component for Jobs may be used."""
+    classic = applied(tmp_path, "sidecar-classic")
+    both = applied(tmp_path, "sidecar-classic", "sidecar-native-jobs")
+
+    assert {name: FOREIGN[name] for name in JOBS} == {name: classic[name] for name in JOBS}
+    assert ["Always"] * 2 == [sidecar(both[name])["restartPolicy"] for name in JOBS]
+    assert {name: classic[name] for name in SERVICES} == {name: both[name] for name in SERVICES}
+
+
+def test_inprocess(tmp_path: Path) -> None:
+    """Without a sidecar, only a label of the pods is added, by which a PodMonitor finds the application's own port."""
+    found = applied(tmp_path, "inprocess")
+    (monitor,) = [each for each in build(KUBERNETES / "operator") if each["metadata"]["name"].endswith("inprocess")]
+
+    assert {"in-process"} == {template(found[name])["metadata"]["labels"][ADDED] for name in SERVICES}
+    assert {ADDED: "in-process"} == monitor["spec"]["selector"]["matchLabels"]
+    assert {name: _without_empty(FOREIGN[name]) for name in SERVICES} == {
+        name: without_what_is_added(found[name]) for name in SERVICES
+    }
+
+
+# What they add.
+
+
+@EACH_ADDED
+def test_sidecar(tmp_path: Path, component: str, workload: str) -> None:
+    """It shares a volume of the pod with the first container, is scraped, and cannot make the pod unready."""
+    found = applied(tmp_path, component)[workload]
+    container, application = sidecar(found), pod(found)["containers"][0]
+    mode = "0640" if component.endswith("-group") else "0644"
+    mount = {"name": ADDED, "mountPath": "/run/pool_exporter"}
+    (volume,) = [each for each in pod(found)["volumes"] if each["name"] == ADDED]
+
+    assert FOREIGN[workload]["metadata"]["name"] != ADDED
+    assert pod(FOREIGN[workload])["containers"][0]["name"] == application["name"]
+    assert not {"readinessProbe", "startupProbe"} & set(container)
+    assert (None if "classic" in component else "Always") == container.get("restartPolicy")
+    for each in (application, container):
+        assert {"POOL_EXPORTER_DIR": "/run/pool_exporter", "POOL_EXPORTER_FILE_MODE": mode}.items() <= {
+            variable["name"]: variable.get("value") for variable in each["env"]
+        }.items()
+        assert mount in each["volumeMounts"]
+    assert ["pool-metrics"] == [port["name"] for port in container["ports"]]
+    assert {"medium": "Memory", "sizeLimit": "64Mi"} == volume["emptyDir"]
+    assert "true" == template(found)["metadata"]["labels"][ADDED]
+
+
+@EACH_ADDED
+def test_native_sidecar_is_first(tmp_path: Path, component: str, workload: str) -> None:
+    """It starts before the other init containers, which may use a pool; a classic one is the last container."""
+    spec = pod(applied(tmp_path, component)[workload])
+    names = [each["name"] for each in spec["containers" if "classic" in component else "initContainers"]]
+
+    assert ADDED == names[-1 if "classic" in component else 0]
+
+
+@EACH_ADDED
+def test_restricted_profiles(tmp_path: Path, component: str, workload: str) -> None:
+    """The container meets the profile `restricted`, of Pod Security and of OpenShift, which chooses users itself."""
+    security = sidecar(applied(tmp_path, component)[workload])["securityContext"]
+
+    assert {
+        "runAsNonRoot": True,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    } == security
+
+
+@pytest.mark.parametrize("component", SIDECARS)
+def test_group_only_where_it_is_asked_for(tmp_path: Path, component: str) -> None:
+    """The pod's fsGroup is that of the foreign workload, but for the components of which it is the purpose."""
+    found = applied(tmp_path, component)
+    groups = {name: pod(each).get("securityContext", {}).get("fsGroup") for name, each in found.items()}
+    own = {name: pod(each).get("securityContext", {}).get("fsGroup") for name, each in FOREIGN.items()}
+
+    assert (own | (dict.fromkeys(SIDECARS[component], 65532) if component.endswith("-group") else {})) == groups
+
+
+def test_all_sidecars_are_one() -> None:
+    """The container is the same in each component that adds it, but for the restart policy of a native one."""
+    classic = yaml.safe_load((COMPONENTS / "sidecar-classic" / "patch.yaml").read_text())[0]["value"]
+    natives = [
+        sidecar(yaml.safe_load(path.read_text()))
+        for path in sorted(COMPONENTS.glob("sidecar-native*/*.yaml"))
+        if f"name: {ADDED}\n" in path.read_text() and path.stem in (*JOBS, "template")
+    ]
+
+    assert [{**classic, "restartPolicy": "Always"}] * 3 == natives
+
+
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("component", COMPONENTS)
-def test_schemas_of_kubernetes(tmp_path: Path, component: str, version: str) -> None:
-    """A Deployment and a Job with a component are valid, with no unknown key."""
+@pytest.mark.parametrize("components", [(each,) for each in SIDECARS] + [("sidecar-classic", "sidecar-native-jobs")])
+def test_schemas_of_kubernetes(tmp_path: Path, components: tuple[str, ...], version: str) -> None:
+    """The workloads with the components are valid, with no unknown key, and variables are texts."""
     path = tmp_path / "all.yaml"
-    path.write_text(yaml.dump_all(with_component(tmp_path, component).values()))
+    path.write_text(yaml.dump_all(applied(tmp_path, *components).values()))
     command: list[str | Path] = [tool("kubernetes-validate"), "-k", version, "--strict", path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert 0 == done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
-def test_workload_without_the_label_is_unchanged(tmp_path: Path, component: str) -> None:
-    """A Deployment without the label is not changed."""
-    assert yaml.safe_load(OTHER) == with_component(tmp_path, component)["other"]
+@pytest.mark.parametrize("name", ["network-policy-allow", "network-policy-protect"])
+def test_network_policies(tmp_path: Path, name: str) -> None:
+    """They select the pods with a sidecar, and let Prometheus reach its port; one opens all other ports to all."""
+    policy = yaml.safe_load((COMPONENTS / name / "networkpolicy.yaml").read_text())
+    first, *others = policy["spec"]["ingress"]
+    command: list[str | Path] = [tool("kubernetes-validate"), "-k", VERSIONS[-1], "--strict", tmp_path / "policy.yaml"]
+    (tmp_path / "policy.yaml").write_text(yaml.dump(policy))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    open_ports = {
+        port
+        for rule in others
+        for each in rule["ports"]
+        if each["protocol"] == "TCP"
+        for port in range(each["port"], each["endPort"] + 1)
+    }
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert {ADDED: "true"} == policy["spec"]["podSelector"]["matchLabels"]
+    assert [10042] == [each["port"] for each in first["ports"]]
+    assert (set() if name.endswith("allow") else set(range(1, 65536)) - {10042}) == open_ports
 
 
-@pytest.mark.parametrize(
-    ("component", "name", "native"),
-    [("sidecar-classic", "demo", False), ("sidecar-native", "demo", True), ("sidecar-native", "nightly", True)],
-    ids=["classic", "native", "native-job"],
-)
-def test_sidecar(tmp_path: Path, component: str, name: str, native: bool) -> None:
-    """It is hardened, cannot make the pod unready, shares the directory with the application, and is scraped."""
-    found = with_component(tmp_path, component)[name]
-    container = sidecar(found, native)
-    (app,) = [each for each in pod(found)["containers"] if each["name"] == "app"]
-    security = container["securityContext"]
-
-    assert "readinessProbe" not in container
-    assert "startupProbe" not in container
-    assert ("Always" if native else None) == container.get("restartPolicy")
-    assert (True, True, False) == tuple(
-        security[key] for key in ("runAsNonRoot", "readOnlyRootFilesystem", "allowPrivilegeEscalation")
-    )
-    assert {"drop": ["ALL"]} == security["capabilities"]
-    assert {"name": "POOL_EXPORTER_DIR", "value": "/run/pool_exporter"} in app["env"]
-    mount = {"name": "pool-exporter", "mountPath": "/run/pool_exporter"}
-    assert mount in app["volumeMounts"]
-    assert mount in container["volumeMounts"]
-    assert ["pool-metrics"] == [port["name"] for port in container["ports"]]
-    assert {"medium": "Memory", "sizeLimit": "64Mi"} == pod(found)["volumes"][0]["emptyDir"]
-    assert 65532 == pod(found)["securityContext"]["fsGroup"]
-    assert pod(found)["automountServiceAccountToken"] is False
-    assert "true" == found["spec"]["template"]["metadata"]["labels"]["pool-exporter"]
-
-
-def test_inprocess(tmp_path: Path) -> None:
-    """Without a sidecar, the application's own port is the one that is scraped."""
-    found = with_component(tmp_path, "inprocess")["demo"]
-    (app,) = pod(found)["containers"]
-
-    assert "pool-metrics" in [port["name"] for port in app["ports"]]
+# The bases and the example.
 
 
 def test_example() -> None:
-    """The example has a service, its sidecar, rules and boards in one namespace."""
+    """The example has a service, its sidecar and the boards in one namespace, and needs no custom resource."""
     found = build(KUBERNETES / "example")
     kinds = [each["kind"] for each in found]
 
-    assert 1 == kinds.count("Deployment")
-    assert 1 == kinds.count("PrometheusRule")
-    assert len(BOARDS) == kinds.count("ConfigMap")
+    assert ["ConfigMap"] * len(BOARDS) + ["Deployment", "Namespace"] == sorted(kinds)
     assert {"pool-exporter-demo"} == {
         each["metadata"].get("namespace", "pool-exporter-demo") for each in found if each["kind"] != "Namespace"
     }
@@ -141,20 +297,23 @@ def test_example() -> None:
 
 def test_boards_are_config_maps() -> None:
     """Each board is in a ConfigMap of its own, with the label that Grafana's sidecar selects."""
-    maps = [each for each in build(KUBERNETES / "base") if each["kind"] == "ConfigMap"]
+    maps = build(KUBERNETES / "base")
 
+    assert {"ConfigMap"} == {each["kind"] for each in maps}
     assert {f"{name}.json" for name in BOARDS} == {key for each in maps for key in each["data"]}
     assert {"1"} == {each["metadata"]["labels"]["grafana_dashboard"] for each in maps}
 
 
 def test_custom_resources() -> None:
-    """PodMonitor and PrometheusRule fit the operator's models, with no unknown key."""
+    """PodMonitors and PrometheusRule fit the operator's models, with no unknown key."""
     models = pytest.importorskip("cloudcoil.models.prometheus_operator.v1")
-    for each in build(KUBERNETES / "base"):
-        if each["apiVersion"] == "monitoring.coreos.com/v1":
-            model = getattr(models, each["kind"]).model_validate(each)
-            dumped = model.model_dump(by_alias=True, exclude_none=True, mode="json")
-            assert [] == lost(each, dumped)
+    found = build(KUBERNETES / "operator")
+    for each in found:
+        model = getattr(models, each["kind"]).model_validate(each)
+        dumped = model.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+        assert [] == lost(each, dumped)
+    assert ["PodMonitor", "PodMonitor", "PrometheusRule"] == sorted(each["kind"] for each in found)
 
 
 def lost(before: Any, after: Any, path: str = "") -> list[str]:
@@ -171,16 +330,16 @@ def lost(before: Any, after: Any, path: str = "") -> list[str]:
 
 def test_podmonitor_finds_the_sidecars() -> None:
     """It selects the label and the port that the components set."""
-    (monitor,) = [each for each in build(KUBERNETES / "base") if each["kind"] == "PodMonitor"]
+    monitor = next(each for each in build(KUBERNETES / "operator") if each["kind"] == "PodMonitor")
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
 
-    assert {"pool-exporter": "true"} == monitor["spec"]["selector"]["matchLabels"]
+    assert {ADDED: "true"} == monitor["spec"]["selector"]["matchLabels"]
     assert ("pool-metrics", "/metrics") == (endpoint["port"], endpoint["path"])
 
 
 def test_operators_rules_are_the_same() -> None:
     """The PrometheusRule has every alert that the files have."""
-    (rule,) = [each for each in build(KUBERNETES / "base") if each["kind"] == "PrometheusRule"]
+    (rule,) = [each for each in build(KUBERNETES / "operator") if each["kind"] == "PrometheusRule"]
     names = {each["alert"] for group in rule["spec"]["groups"] for each in group["rules"] if "alert" in each}
 
     assert {alert.name for alert in ALERTS} == names
