@@ -36,6 +36,51 @@ def test_compose_accepts_it() -> None:
     assert (0, "") == (done.returncode, done.stdout + done.stderr)
 
 
+FOREIGN = """
+services:
+  db: {image: postgres, user: "999"}
+  web:
+    image: shop
+    user: "1000"
+    depends_on: [db]
+    environment: {DATABASE_URL: "postgresql://db/shop"%s}
+    volumes: ["data:/data"%s]
+volumes: {data: {}}
+"""
+
+
+def configured(directory: Path, content: str) -> dict[str, Any]:
+    """Return a Compose file as Docker's own reader understands it."""
+    (directory / "compose.yaml").write_text(content)
+    command: list[str | Path] = [tool("docker-compose"), "config", "--format", "json"]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    return dict(json.loads(done.stdout))
+
+
+def test_sidecar_for_a_file_of_others(tmp_path: Path) -> None:
+    """With the line and the values of its heading, other services are what they were, and no service waits for it."""
+    (tmp_path / "sidecar.yaml").write_text((COMPOSE / "sidecar.yaml").read_text())
+    before = configured(tmp_path, FOREIGN % ("", ""))
+    variables = ', POOL_EXPORTER_DIR: /run/pool_exporter, POOL_EXPORTER_FILE_MODE: "0644"'
+    mount = ', "pool-exporter:/run/pool_exporter"'
+    after = configured(tmp_path, "include: [sidecar.yaml]\n" + FOREIGN % (variables, mount))
+    sidecar, web = after["services"].pop("pool-exporter"), after["services"]["web"]
+    shared = [each["source"] for each in web["volumes"] if each["target"] == "/run/pool_exporter"]
+
+    assert all(line.strip() in (COMPOSE / "sidecar.yaml").read_text() for line in variables.split(", ")[1:])
+    assert ["pool-exporter"] == shared == [each["source"] for each in sidecar["volumes"]]
+    assert sidecar["environment"].items() <= web["environment"].items()
+    web["environment"] = {key: web["environment"][key] for key in before["services"]["web"]["environment"]}
+    web["volumes"] = web["volumes"][:1]
+
+    assert before["services"] == after["services"]
+    assert {"ALL"} == set(sidecar["cap_drop"])
+    assert sidecar["read_only"]
+    assert "mode=0777" in after["volumes"]["pool-exporter"]["driver_opts"]["o"]
+
+
 def test_passwords_have_no_default() -> None:
     """It does not start with a password that is in the repository."""
     text = (COMPOSE / "compose.yaml").read_text()

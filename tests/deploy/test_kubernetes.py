@@ -97,7 +97,7 @@ def without_what_is_added(found: Json, group: bool = False) -> Json:
         (application, "env", VARIABLES),
     ):
         place[key] = [each for each in place.get(key, ()) if each["name"] not in names]
-    return _without_empty(found)
+    return dict(_without_empty(found))
 
 
 def _remove(mapping: Json, keys: Sequence[str]) -> None:

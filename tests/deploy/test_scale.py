@@ -39,8 +39,8 @@ def said(pattern: str) -> float:
 
 BASE, POOL, PART, TOTALS = (
     said(r"Sidecar\*\*: ([\d.]+) MiB"),
-    said(r"for each pool on the page, living or ended, ([\d.]+) MiB"),
-    said(r"for each pool of each worker ([\d.]+) MiB"),
+    said(r"([\d.]+) MiB for each pool on the page, living or ended"),
+    said(r"([\d.]+) MiB for each pool of each worker"),
     said(r"the totals of ended workers, ([\d.]+) kB a pool") / 1000,
 )
 
@@ -69,16 +69,10 @@ def mebibytes(quantity: str) -> int:
     return int(number)
 
 
-def kubernetes() -> dict[str, tuple[int, int]]:
-    """Return the limit of the sidecar's memory and the size of its volume in each component."""
-    found = {}
-    for path in (ROOT / "deploy" / "kubernetes" / "components").glob("sidecar-*/patch*.yaml"):
-        pod = yaml.safe_load(path.read_text())["spec"]["template"]["spec"]
-        containers = [*pod.get("initContainers", ()), *pod["containers"]]
-        [limit] = [each["resources"]["limits"]["memory"] for each in containers if each["name"] == "pool-exporter"]
-        [volume] = [each["emptyDir"]["sizeLimit"] for each in pod["volumes"]]
-        found[f"{path.parent.name}/{path.name}"] = (mebibytes(limit), mebibytes(volume))
-    return found
+def kubernetes(pattern: str) -> list[int]:
+    """Return a quantity of each component that has it."""
+    texts = [path.read_text() for path in sorted((ROOT / "deploy" / "kubernetes" / "components").glob("*/*.yaml"))]
+    return [mebibytes(found) for text in texts for found in re.findall(pattern, text)]
 
 
 def systemd_limit() -> int:
@@ -87,27 +81,50 @@ def systemd_limit() -> int:
     return mebibytes(re.findall(r"^MemoryMax=(\w+)$", unit, re.MULTILINE)[0])
 
 
-def compose_volume() -> int:
-    """Return the size of the volume that all services of the compose file share."""
-    compose = yaml.safe_load((ROOT / "deploy" / "compose" / "compose.yaml").read_text())
-    return mebibytes(re.findall(r"size=(\w+)", compose["volumes"]["pools"]["driver_opts"]["o"])[0])
+def compose_volumes() -> list[int]:
+    """Return the sizes of the volumes that services of the Compose files share."""
+    texts = [(ROOT / "deploy" / "compose" / name).read_text() for name in ("compose.yaml", "sidecar.yaml")]
+    return [mebibytes(found) for text in texts for found in re.findall(r"o: size=(\w+)", text)]
+
+
+def compose_limit() -> int:
+    """Return the limit of the memory of a sidecar for one's own Compose file."""
+    sidecar = yaml.safe_load((ROOT / "deploy" / "compose" / "sidecar.yaml").read_text())
+    return mebibytes(sidecar["services"]["pool-exporter"]["mem_limit"])
 
 
 SIZES = ((20, 1), (220, 1), (20, 21))
 
-LIMITS = [*(limit for limit, _ in kubernetes().values()), systemd_limit()]
-VOLUMES = [*(volume for _, volume in kubernetes().values()), compose_volume()]
+LIMITS = [*kubernetes(r"limits:\n +memory: (\w+)"), systemd_limit(), compose_limit()]
+VOLUMES = [*kubernetes(r"sizeLimit: (\w+)"), *compose_volumes()]
 
 
 def test_every_manifest_is_found() -> None:
-    """Three components with a sidecar, the compose file and the unit of systemd; all have the same sizes."""
-    assert (4, {384}) == (len(LIMITS), set(LIMITS))
-    assert (4, {64}) == (len(VOLUMES), set(VOLUMES))
+    """The components, the Compose files and the unit of systemd; all have the same sizes."""
+    assert (6, {384}) == (len(LIMITS), set(LIMITS))
+    assert (5, {64}) == (len(VOLUMES), set(VOLUMES))
+
+
+def test_sizes_of_the_page_on_deployment() -> None:
+    """Each row of its table has a volume and a memory that are enough for its workers and pools."""
+    page = (ROOT / "docs" / "how-to" / "deploy.md").read_text()
+    _, _, rows = page.partition("| workers | pools | volume | sidecar's memory |\n|---:|---:|---:|---:|\n")
+    found = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows.partition("\n\n")[0].splitlines()]
+    cases = []
+    for workers, pools, volume, limit in found:
+        pairs = zip(re.findall(r"[\d,]+\d|\d", workers), re.findall(r"[\d,]+\d|\d", pools), strict=True)
+        sizes = [(int(left.replace(",", "")), int(right.replace(",", ""))) for left, right in pairs]
+        cases += [(*size, mebibytes(volume.split(",")[0]), mebibytes(limit.split(",")[0])) for size in sizes]
+
+    assert 5 == len(cases)
+    for workers_count, pools_count, volume_mib, limit_mib in cases:
+        assert directory(pools_count, workers_count, 0) <= volume_mib
+        assert memory(pools_count, workers_count, 0) <= limit_mib
 
 
 def test_thousand_pools_in_four_workers_fit_the_manifests() -> None:
     """With as many names of ended pools as are kept, and with the most units of work for each pool."""
-    units = 1000 * said(r"in each of 4 workers, ([\d.]+) MiB for that pool")
+    units = 1000 * said(r"in each of 4 workers takes ([\d.]+) MiB more")
 
     assert memory(1000, 4, POOLS_MAX) + units <= min(LIMITS)
     assert directory(1000, 4, POOLS_MAX) <= min(VOLUMES)
@@ -115,7 +132,7 @@ def test_thousand_pools_in_four_workers_fit_the_manifests() -> None:
 
 def test_whatever_a_volume_of_the_manifests_holds_fits_their_memory() -> None:
     """As many pools as have series, a volume full of files, and units in some of the pools."""
-    units = 1000 * said(r"in each of 4 workers, ([\d.]+) MiB for that pool")
+    units = 1000 * said(r"in each of 4 workers takes ([\d.]+) MiB more")
     entries = min(VOLUMES) * MIB // FILE_BYTES * ENTRIES_MAX
 
     assert BASE + POOL * SHOWN_MAX + PART * entries + units <= min(LIMITS)

@@ -1,6 +1,7 @@
 """The systemd unit, and the examples of scrapes, by systemd's and Prometheus' own checkers."""
 
 import re
+import stat
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import yaml
 
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, EXPORTER_METRICS, POOL_METRICS
+from pool_exporter.otel import otlp_push
+from pool_exporter.probe import probes
+from pool_exporter.sidecar import connection_limits
 from tests.dashboards.boards import ROOT
 from tests.fixtures.programs import require
 
@@ -39,12 +43,52 @@ def test_unit_is_hardened() -> None:
 
 
 def test_unit_runs_the_sidecar() -> None:
-    """It reads the directory that systemd makes for it, and may read the boot id, with which files are compared."""
+    """It reads the directory of the services, and may read the boot id, with which files are compared."""
     text = UNIT.read_text()
 
     assert "serve --dir /run/pool_exporter" in text
-    assert "RuntimeDirectory=pool_exporter\n" in text
+    assert "\nReadWritePaths=-/run/pool_exporter\n" in text
     assert "\nProcSubset=" not in text
+
+
+def test_directory_does_not_depend_on_the_sidecar(tmp_path: Path) -> None:
+    """It is made at the boot, for the group of the services; the unit of the sidecar does not make or remove it."""
+    lines = (UNIT.parent / "pool_exporter.tmpfiles").read_text().splitlines()
+    [line] = [each for each in lines if not each.startswith("#")]
+    made = tmp_path / "pool_exporter"
+    here = line.replace("/run/pool_exporter", str(made)).replace(" pool_exporter pool_exporter ", " - - ")
+    (tmp_path / "here.conf").write_text(here + "\n")
+    command: list[str | Path] = [require("systemd-tmpfiles"), "--create", tmp_path / "here.conf"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert "RuntimeDirectory" not in UNIT.read_text()
+    assert (0, "") == (done.returncode, done.stderr)
+    assert 0o2770 == stat.S_IMODE(made.stat().st_mode)
+
+
+def test_application_starts_without_the_directory(tmp_path: Path) -> None:
+    """What is added to a service is accepted by systemd, and needs neither the directory nor the sidecar's unit."""
+    added = (UNIT.parent / "application.conf").read_text()
+    unit = tmp_path / "shop.service"
+    unit.write_text(f"[Unit]\nDescription=Shop\n{added}ExecStart=/bin/true\n")
+    command: list[str | Path] = [require("systemd-analyze"), "verify", "--recursive-errors=no", unit]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert [] == [line for line in (done.stdout + done.stderr).splitlines() if unit.name in line]
+    assert "\nReadWritePaths=-/run/pool_exporter\n" in added
+    assert not re.search(r"^(Requires|BindsTo|Requisite|Wants|After)=", added, re.MULTILINE)
+
+
+def test_stop_time_is_enough() -> None:
+    """No manifest kills a sidecar while it ends: responses, the last push and the probes have their time limits."""
+    needed = connection_limits.CLOSE_SECONDS + otlp_push.END_SECONDS + probes.CLOSE_SECONDS
+    stated = [int(each) for each in re.findall(r"TimeoutStopSec=(\d+)s", UNIT.read_text())]
+    for name in ("compose.yaml", "sidecar.yaml"):
+        text = (ROOT / "deploy" / "compose" / name).read_text()
+        stated += [int(each) for each in re.findall(r"stop_grace_period: (\d+)s", text)]
+
+    assert 3 == len(stated)
+    assert all(seconds >= needed + 1 for seconds in stated)
 
 
 @pytest.mark.parametrize("path", SCRAPES, ids=lambda path: path.stem)
