@@ -1,6 +1,8 @@
 """A wrong flag or command is one line that names the nearest right one, and how to see help."""
 
 import argparse
+import re
+from pathlib import Path
 
 import pytest
 
@@ -155,3 +157,12 @@ def test_earlier_names_are_accepted_and_not_shown() -> None:
     assert 3 == arguments.workers
     assert "--processes" not in PARSERS["check"].flags
     assert isinstance(PARSERS["check"], Parser)
+
+
+def test_no_colour_of_its_own() -> None:
+    """No module writes the escape sequence of a colour: those of `top` are rich's, which knows NO_COLOR."""
+    colour = re.compile(r"\\(x1b|033|N\{ESCAPE\})\[[0-9;]*m")
+    files = sorted((Path(cli.__file__).parent).rglob("*.py"))
+
+    assert [] == [path.name for path in files if colour.search(path.read_text())]
+    assert colour.search(r'"\033[31m"')

@@ -3,6 +3,7 @@
 import re
 import time
 import tracemalloc
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from sqlalchemy import create_engine
 import pool_exporter
 from grafana.rules.model import RecordingRule
 from grafana.rules.recording import GROUPS
+from pool_exporter.metrics.health import DirectoryFaults
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import BUCKETS, POOL_NAME, STATES
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime import instrumentation
 from pool_exporter.state import layout
 from pool_exporter.web.responses import METRICS, Request, respond
@@ -201,9 +204,13 @@ def test_series_are_as_the_page_says(tmp_path: Path) -> None:
     """Those of a pool without units of work, and those of a sidecar without pools."""
     worker = WorkerFiles(tmp_path, "1")
     reader = DirectoryReader(tmp_path)
-    page = [respond(Request("GET", METRICS), reader).body.decode()]
+
+    def source() -> Snapshot:
+        return replace(reader(), faults=DirectoryFaults({}), web_config_stale=0)
+
+    page = [respond(Request("GET", METRICS), source).body.decode()]
     worker.allocate(PoolIdentity("orders"), PoolConfig(15, 5, {}))
-    page.append(respond(Request("GET", METRICS), reader).body.decode())
+    page.append(respond(Request("GET", METRICS), source).body.decode())
     worker.unmap()
     none, one = (sum(not line.startswith("#") for line in text.splitlines()) for text in page)
     buckets = page[1].count("_bucket{") - page[0].count("_bucket{")

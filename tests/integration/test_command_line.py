@@ -52,6 +52,36 @@ def test_the_module_is_the_program() -> None:
     assert (2, True) == (done.returncode, done.stderr.startswith("pool-exporter: there is no command 'unknown'"))
 
 
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("pool-exporter d", ["dashboards", "demo", "diagnose", "dump"]),
+        ("pool-exporter serve --web.l", ["--web.listen-address"]),
+        ("pool-exporter check --pro", []),
+        ("pool-exporter check --wor", ["--workers"]),
+    ],
+)
+def test_shell_completes(tmp_path: Path, typed: str, completed: list[str]) -> None:
+    """A shell gets the commands and flags that begin as what was typed, without names of earlier versions."""
+    pytest.importorskip("argcomplete")
+    answer = tmp_path / "answer"
+    question = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_SHELL": "bash",
+        "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+        "COMP_LINE": typed,
+        "COMP_POINT": str(len(typed)),
+        "COMP_TYPE": "9",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "pool_exporter"], env={**os.environ, **question}, capture_output=True, check=False
+    )
+
+    assert (0, b"", b"") == (done.returncode, done.stdout, done.stderr)
+    assert completed == sorted(each.strip() for each in answer.read_text().split("\n") if each.strip())
+
+
 @pytest.mark.parametrize("library", ["fastapi", "httpx", "starlette", "uvicorn"])
 def test_help_imports_no_server(library: str) -> None:
     """A command imports only what it needs."""

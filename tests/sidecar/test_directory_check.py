@@ -12,7 +12,7 @@ import pytest
 from pool_exporter.metrics.exporter_metrics import DIRECTORY_FAULTS
 from pool_exporter.metrics.health import PREVENT_READING, DirectoryFaults
 from pool_exporter.metrics.snapshot import Snapshot
-from pool_exporter.sidecar.directory_check import FREE_BYTES_MIN, NO_WORKER_SECONDS, DirectoryCheck
+from pool_exporter.sidecar.directory_check import NO_WORKER_SECONDS, DirectoryCheck
 from pool_exporter.sidecar.server import PagesSource
 
 MIB = 1024 * 1024
@@ -101,6 +101,13 @@ def test_files_that_may_not_be_read(directory: Path, monkeypatch: pytest.MonkeyP
     assert {} == found(check)
 
 
+def test_file_that_is_compacted_during_the_look(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that was listed and is gone when its permissions are read, is no file that may not be read."""
+    monkeypatch.setattr(os, "listdir", lambda _: [WORKER])
+
+    assert {} == found(DirectoryCheck(directory))
+
+
 def test_no_worker_was_ever_seen(directory: Path) -> None:
     """It is a fault after half a minute, until the first worker's file; when that is compacted, it stays over."""
     now = [100.0]
@@ -131,8 +138,8 @@ def test_totals_are_a_sign_of_a_worker(directory: Path) -> None:
     [
         (6 * MIB, 64 * MIB, True),
         (7 * MIB, 64 * MIB, False),
-        (FREE_BYTES_MIN - 1, 2**40, True),
-        (FREE_BYTES_MIN, 2**40, False),
+        (16 * MIB - 1, 2**40, True),
+        (16 * MIB, 2**40, False),
         (0, 0, False),
     ],
     ids=["small and full", "small", "large and full", "large", "unknown"],

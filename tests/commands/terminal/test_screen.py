@@ -91,6 +91,16 @@ def test_processes_that_do_not_run() -> None:
     assert "! process 4713, service checkout: ended 2 min ago, held 1 connection" == lines[2]
 
 
+def test_faults_of_a_sidecars_directory() -> None:
+    """Each is a line above the pools, once, however many sources have it."""
+    found = sample(leak())
+    assert found.status is not None
+    faulty = replace(found, status=replace(found.status, faults={"nearly_full": "the volume of /p is nearly full"}))
+    lines = drawn([faulty, replace(faulty, source="http://b/")])
+
+    assert ["! the volume of /p is nearly full"] == [line.strip() for line in lines if "volume" in line]
+
+
 def test_many_processes_that_do_not_run() -> None:
     """Of many such processes some are shown, so that the pools stay in sight."""
     reports = [ProcessReport(pid, state="frozen") for pid in range(50)]
