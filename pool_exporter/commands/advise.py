@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     for name, convert, default, text in (
         (f"--window {DURATION}", at_least_seconds(1), WINDOW_SECONDS, "how long to count (default: %(default)g s)"),
-        (f"--range {DURATION}", at_least_seconds(60), RANGE_SECONDS, "how far back --prometheus is read (default: 7d)"),
+        (f"--range {DURATION}", at_least_seconds(1), RANGE_SECONDS, "how far back --prometheus is read (default: 7d)"),
         (f"--wait {DURATION}", at_least_seconds(0.001), 0.05, "the p99 wait that a size has to meet (default: 50ms)"),
         ("--threads N", whole_number(1, 10_000), None, "threads of each worker that use the pool, if they are limited"),
     ):
