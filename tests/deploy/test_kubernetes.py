@@ -1,5 +1,6 @@
 """The Kustomize bases and components build, fit the schemas of Kubernetes, and change nothing but what they add."""
 
+import re
 import subprocess
 from collections.abc import Sequence
 from copy import deepcopy
@@ -279,6 +280,25 @@ def test_network_policies(tmp_path: Path, name: str) -> None:
     assert {ADDED: "true"} == policy["spec"]["podSelector"]["matchLabels"]
     assert [10042] == [each["port"] for each in first["ports"]]
     assert (set() if name.endswith("allow") else set(range(1, 65536)) - {10042}) == open_ports
+
+
+@pytest.mark.parametrize("component", ["sidecar-classic", "sidecar-native"])
+def test_sizes_are_changed_as_the_guide_says(tmp_path: Path, component: str) -> None:
+    """The patch of the guide changes the sidecar's memory and the volume, and adds no container."""
+    page = (ROOT / "docs" / "how-to" / "deploy.md").read_text()
+    [patches] = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "sizeLimit" in block]
+    if "native" in component:
+        patches = patches.replace("containers:", "initContainers:")
+    before = applied(tmp_path, component)["deployment"]
+    path = tmp_path / "kustomization.yaml"
+    path.write_text(path.read_text() + patches)
+    [after] = [each for each in build(tmp_path) if each["kind"] == "Deployment"]
+    [volume] = [each for each in pod(after)["volumes"] if each["name"] == ADDED]
+
+    assert ("128Mi", "16Mi") == (sidecar(after)["resources"]["limits"]["memory"], volume["emptyDir"]["sizeLimit"])
+    assert sidecar(before)["resources"]["requests"] == sidecar(after)["resources"]["requests"]
+    for key in ("containers", "initContainers"):
+        assert {each["name"] for each in pod(before)[key]} == {each["name"] for each in pod(after)[key]}
 
 
 # The bases and the example.

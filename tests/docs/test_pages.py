@@ -22,7 +22,7 @@ METRIC = re.compile(r"\b(?:db_client_connection|sqlalchemy_pool|pool_exporter)_[
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z.-]+")
 FOREIGN_OPTIONS = {
     *("--build", "--file", "--preload", "--profile", "--target", "--workers", "--port"),
-    *("--create", "--now", "--pid", "--second-run", "--strict"),
+    *("--container", "--create", "--now", "--pid", "--second-run", "--strict"),
 }
 """Options of docker, gunicorn, pytest and others that the pages name."""
 PROGRAMS = {
