@@ -11,6 +11,7 @@ from pool_exporter.advice.checks.rule import Rule
 from pool_exporter.advice.checks.rules import RULES
 from pool_exporter.diagnosis import verdict
 from pool_exporter.diagnosis.texts.cures import CURES
+from pool_exporter.diagnosis.texts.explanations import EXPLAINED_BY
 from pool_exporter.metrics.metric import Kind, Label, Metric
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metrics.server_metrics import SERVER_METRICS
@@ -96,8 +97,15 @@ def verdict_rules() -> list[tuple[str, str, str]]:
 def _verdicts() -> str:
     return "\n\n".join(
         f"## {name}\n\n{cure.meaning[0].upper()}{cure.meaning[1:]}.\n\n**Cause.** {cure.cause}\n\n**Cure.** {cure.cure}"
+        f"{_explained_by(name)}"
         for name, cure in CURES.items()
     )
+
+
+def _explained_by(name: str) -> str:
+    titles = {rule.id: rule.title for rule in RULES}
+    rules = [f"[{each}](../checks/{each}.md) ({titles[each]})" for each in EXPLAINED_BY.get(name, ())]
+    return f"\n\n**Checks.** A report names these if they are found: {', '.join(rules)}." if rules else ""
 
 
 def _verdict_table() -> str:

@@ -212,16 +212,18 @@ def test_lock_that_is_never_released() -> None:
 
     def work() -> list[int]:
         other = Database().engine()
-        monitor = instrument(other)
+        monitor = instrument(other, "beside a held lock")  # Of this name no ended pool has counted.
         other.connect().close()
         engine.dispose()
         engine.connect().close()
         instrument(engine).close()
         return [measured(monitor).snapshot().checkouts]
 
-    assert [1] == in_child(work)
-    go_on.set()
-    thread.join()
+    try:
+        assert [1] == in_child(work)
+    finally:
+        go_on.set()
+        thread.join()
 
 
 def test_parent_is_not_disturbed() -> None:

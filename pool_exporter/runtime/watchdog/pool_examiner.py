@@ -44,6 +44,8 @@ AGAIN_SECONDS: Final = 1.0
 
 CHECK_SECONDS: Final = 60.0
 """What `check` has found about a pool is as old as this at most, while callers wait."""
+_NO_FINDINGS: Final[Mapping[str, str]] = {}
+
 LATE_SECONDS: Final = 0.5
 """If the watchdog itself comes later by so much, its looks begin anew."""
 
@@ -69,7 +71,7 @@ class PoolExaminer(ReportHooks):
         """Report on the pool of *hooks*."""
         self._hooks, self._monitor, self._watchdog = ref(hooks), ref(monitor), watchdog
         self._looks: _Looks | None = None
-        self._findings: Mapping[str, str] = {}
+        self._findings = _NO_FINDINGS
         self.restart_after_fork()
 
     def install(self, hooks: PoolHooks) -> None:
