@@ -88,9 +88,13 @@ _DEGRADED: Final = "+degraded"
 ENTRY_HEAD: Final = struct.Struct("<qq")
 
 ENTRIES, STATE, HEARTBEAT, HOOK_ERRORS, DROPPED, TRANSPORT_ERRORS = range(8, 14)
-"""Indexes (in units of 8 bytes) of the header's values that change: the number of pool entries, the state of the
-process, the monotonic time of its last heartbeat in nanoseconds, and three that only the first file of a process has:
-its hook errors, the pools for which there was no space, and the failures of the directory."""
+"""Indexes (in units of 8 bytes) of the header's values that change:
+
+- the number of pool entries, and the state of the process;
+- the monotonic time of its last heartbeat, in nanoseconds;
+- in the first file of a process only: its hook errors, the pools for which there was no space, and the failures of the
+  directory.
+"""
 
 PROCESS_UUID: Final = 22
 """Index of `process_uuid`, which has two slots; the last change to a file that its process leaves sets them to 0."""

@@ -121,7 +121,7 @@ def test_a_finalizer_that_waits_for_the_first_event(tmp_path: Path, monkeypatch:
     with registry.changing():
         event = Thread(target=registry._before_event, daemon=True)
         event.start()
-        event.join(5)
+        event.join(60)
 
         assert not event.is_alive()
         assert not registry.storage.is_shared
@@ -195,7 +195,7 @@ class Waiting:
     def __del__(self) -> None:
         thread = Thread(target=self.connect, daemon=True)
         thread.start()
-        thread.join(5)
+        thread.join(60)
         BLOCKED.append(thread.is_alive())
 
 
