@@ -9,9 +9,9 @@ import pytest
 from pool_exporter import instrument
 from pool_exporter.metrics.snapshot import Source
 from pool_exporter.web.responses import METRICS, POOLS, Request, respond
+from pool_exporter.web.status.memory import Memory
 from pool_exporter.web.status.own_process import own_knowledge, own_reports, own_source
 from pool_exporter.web.status.pools_json import from_document
-from pool_exporter.web.status.recent import Memory
 from pool_exporter.web.status.source import StatusSource
 from pool_exporter.web.status.values import PoolStatus
 from tests.fakes import FakeClock

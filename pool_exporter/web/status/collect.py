@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Final, TypeAlias
 
+from pool_exporter.advice.recent import Earlier, recent_numbers
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
 from pool_exporter.metrics.holders import PROCESS_STATES, PoolReport, ProcessReport
@@ -20,7 +21,6 @@ from pool_exporter.metrics.snapshot import AnyPoolSnapshot, PoolSnapshot, Snapsh
 from pool_exporter.web.holders_access import HOW_TO_SEE
 from pool_exporter.web.status.findings import Findings
 from pool_exporter.web.status.groups import holder_groups, waiter_groups
-from pool_exporter.web.status.recent import Earlier, recent_numbers
 from pool_exporter.web.status.sizing import periods, sizing_of
 from pool_exporter.web.status.values import LEVELS, PoolStatus, ProcessStatus, Status, VerdictStatus
 

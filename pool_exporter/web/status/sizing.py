@@ -11,13 +11,13 @@ from typing import Final, NamedTuple
 
 from pool_exporter.advice.observation import Observation, of_snapshot
 from pool_exporter.advice.queueing import Queue
+from pool_exporter.advice.recent import Earlier
 from pool_exporter.advice.rules_of_thumb import rule_for
 from pool_exporter.advice.sizing import NOT_BY_SIZE, Load, SizeAdvice, Target, advise
 from pool_exporter.advice.traffic import Totals
 from pool_exporter.diagnosis.texts.wording import counted, duration
 from pool_exporter.metrics.pool_metrics import BUCKETS
 from pool_exporter.metrics.snapshot import PoolSnapshot
-from pool_exporter.web.status.recent import Earlier
 from pool_exporter.web.status.values import SizingStatus
 
 USES_MIN: Final = 100

@@ -12,7 +12,7 @@ from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.status.collect import Circumstances, status_of
 from pool_exporter.web.status.findings import Checker, FindingsMemory, snapshot_checker
-from pool_exporter.web.status.recent import Memory
+from pool_exporter.web.status.memory import Memory
 from pool_exporter.web.status.values import Status
 
 Reports: TypeAlias = Callable[[], tuple[ProcessReport, ...]]

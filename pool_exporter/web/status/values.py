@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pool_exporter.advice.checks.finding import Finding
+from pool_exporter.advice.recent import RecentNumbers
 from pool_exporter.metrics.identity import PoolIdentity
 
 LEVELS: Final = ("trouble", "busy", "quiet")
@@ -96,27 +97,6 @@ class VerdictStatus:
     advice: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     is_current: bool = True
-
-
-@dataclass(frozen=True)
-class RecentNumbers:
-    """What was counted in the last seconds; or since monitoring began, where nothing earlier is known.
-
-    Attributes:
-        seconds: The length of the period; None for all the time since monitoring began.
-        waits: How many callers got a connection or timed out.
-        wait_p50_seconds: Half of them waited no longer; None without a wait.
-        wait_p99_seconds: So did 99 of 100.
-        timeouts: How many timed out.
-        saturated_seconds: For how long every place was taken; of several workers, the sum of their times.
-    """
-
-    seconds: float | None = None
-    waits: int = 0
-    wait_p50_seconds: float | None = None
-    wait_p99_seconds: float | None = None
-    timeouts: int = 0
-    saturated_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

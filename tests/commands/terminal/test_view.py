@@ -5,12 +5,13 @@ from functools import reduce
 
 import pytest
 
+from pool_exporter.advice.recent import RecentNumbers
 from pool_exporter.commands.terminal.live import keys_of
 from pool_exporter.commands.terminal.samples import Sample
 from pool_exporter.commands.terminal.view import SORTS, View, chosen_index, pressed, rows_of
 from pool_exporter.commands.top import SORTS as ARGUMENTS
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.web.status.values import PoolStatus, RecentNumbers, Status
+from pool_exporter.web.status.values import PoolStatus, Status
 
 
 def pool(name: str, **values: object) -> PoolStatus:

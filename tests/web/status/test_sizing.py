@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool_exporter.advice.observation import of_snapshot
+from pool_exporter.advice.recent import Earlier
 from pool_exporter.advice.sizing import advise
 from pool_exporter.metrics.snapshot import PoolSnapshot
-from pool_exporter.web.status.recent import Earlier
 from pool_exporter.web.status.sizing import (
     CONNECTIONS_MAX,
     POINTS_MAX,

@@ -1,0 +1,107 @@
+"""What was counted in one pool lately: the difference of its counters at two moments, and the quantiles of its waits.
+
+A counter since the start of a process hides an incident: after a week of short waits, its p99 does not move in an hour.
+Pure functions of values; nothing here may read a clock, or keep the counters of an earlier moment.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import sub
+from typing import NamedTuple
+
+from pool_exporter.advice.traffic import Totals, totals_of
+from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS
+from pool_exporter.metrics.snapshot import PoolSnapshot
+
+
+class Counted(NamedTuple):
+    """What was counted in one pool until one moment.
+
+    Attributes:
+        waits: The buckets of its waits.
+        timeouts: Callers that timed out.
+        saturated_seconds: Time with every place taken.
+        totals: What its size is computed from.
+    """
+
+    waits: tuple[int, ...]
+    timeouts: int
+    saturated_seconds: float
+    totals: Totals
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The counters of an earlier moment.
+
+    Attributes:
+        seconds: How long ago it was.
+        pools: What was counted in each pool until then.
+    """
+
+    seconds: float
+    pools: Mapping[PoolIdentity, Counted]
+
+
+@dataclass(frozen=True)
+class RecentNumbers:
+    """What was counted in the last seconds; or since monitoring began, where nothing earlier is known.
+
+    Attributes:
+        seconds: The length of the period; None for all the time since monitoring began.
+        waits: How many callers got a connection or timed out.
+        wait_p50_seconds: Half of them waited no longer; None without a wait.
+        wait_p99_seconds: So did 99 of 100.
+        timeouts: How many timed out.
+        saturated_seconds: For how long every place was taken; of several workers, the sum of their times.
+    """
+
+    seconds: float | None = None
+    waits: int = 0
+    wait_p50_seconds: float | None = None
+    wait_p99_seconds: float | None = None
+    timeouts: int = 0
+    saturated_seconds: float = 0.0
+
+
+def recent_numbers(pool: PoolSnapshot, earlier: Earlier | None) -> RecentNumbers:
+    """Return what was counted since *earlier*; all that was counted where the pool was not known then."""
+    waits, timeouts, saturated = pool.wait_time.buckets, pool.timeouts, pool.saturated_seconds
+    before = None if earlier is None else earlier.pools.get(pool.identity)
+    if before is None or earlier is None:
+        return _numbers(None, waits, timeouts, saturated)
+    buckets = tuple(map(sub, waits, before.waits))
+    if min(buckets) < 0:  # Its series began anew.
+        return _numbers(None, waits, timeouts, saturated)
+    saturated = max(0.0, saturated - before.saturated_seconds)
+    return _numbers(earlier.seconds, buckets, max(0, timeouts - before.timeouts), saturated)
+
+
+def quantile(buckets: tuple[int, ...], fraction: float) -> float | None:
+    """Return the duration that *fraction* of those in *buckets* do not exceed, as PromQL's histogram_quantile does.
+
+    Args:
+        buckets: How many durations are in each bucket of `BOUNDS_SECONDS`, not cumulated.
+        fraction: Between 0 and 1.
+
+    Returns:
+        Seconds; the highest bound for a duration above it, and None without any duration.
+    """
+    rank, below = fraction * sum(buckets), 0
+    for index, count in enumerate(buckets[:-1]):
+        if count and below + count >= rank:
+            low = BOUNDS_SECONDS[index - 1] if index else 0.0
+            return low + (BOUNDS_SECONDS[index] - low) * (rank - below) / count
+        below += count
+    return BOUNDS_SECONDS[-1] if buckets[-1] else None
+
+
+def counted(pool: PoolSnapshot) -> Counted:
+    """Return what was counted in *pool* until now."""
+    return Counted(pool.wait_time.buckets, pool.timeouts, pool.saturated_seconds, totals_of(pool))
+
+
+def _numbers(seconds: float | None, buckets: tuple[int, ...], timeouts: int, saturated: float) -> RecentNumbers:
+    median, high = quantile(buckets, 0.5), quantile(buckets, 0.99)
+    return RecentNumbers(seconds, sum(buckets), median, high, timeouts, saturated)
