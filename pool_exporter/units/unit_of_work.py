@@ -30,7 +30,9 @@ def label(value: object) -> str:
         text = str.__str__(str(value))  # Not an instance of a subclass of str: its methods may do anything.
     except Exception:  # noqa: BLE001  # it is the application's
         text = type(value).__name__
-    return text[:LABEL_LENGTH_MAX].encode("utf-8", "replace").decode()
+    text = text[:LABEL_LENGTH_MAX]
+    # Most are ASCII, and one object for all pools that share it.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class Resolved(NamedTuple):
