@@ -94,9 +94,9 @@ def test_file_that_is_no_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("argument", ["--database-interval", "--database-timeout"])
 def test_seconds_are_seconds(argument: str, text: str) -> None:
     """Neither is nothing, nor for ever."""
-    assert [f"{argument}={text!r}: must be seconds, at least 0.1"] == list(
-        map(str, problems_of(parsed(argument, text)))
-    )
+    wanted = "must be seconds, at least 0.1, or a time such as 500ms, 90s or 5m"
+
+    assert [f"{argument}={text!r}: {wanted}"] == list(map(str, problems_of(parsed(argument, text))))
 
 
 def test_nothing_is_loaded_unasked() -> None:
