@@ -9,6 +9,7 @@ import pytest
 from pool_exporter import Monitor
 from pool_exporter.advice.observation import Observation, of_snapshot
 from pool_exporter.advice.sizing import Load, advise
+from pool_exporter.demo import scenes
 from pool_exporter.demo.database_settings import DatabaseSettings
 from pool_exporter.demo.scenes import Stage
 from pool_exporter.metrics.snapshot import PoolSnapshot
@@ -18,6 +19,10 @@ from tests.pools import measured
 WARM_UP_SECONDS = 2.0
 BURST_SECONDS = 10.0
 STEPS_MAX = 3
+REPORT_SECONDS = 0.5
+"""Longer than in the demo, so that it is the database that takes the time, and not a busy machine."""
+
+PATIENT = {"pool_timeout": 30.0}
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,12 @@ class Played:
     capacity: int
 
 
-async def burst(directory: Path, settings: DatabaseSettings | None = None, capacity: int | None = None) -> Played:
+async def burst(directory: Path, settings: DatabaseSettings, capacity: int | None = None) -> Played:
     """Play calm, then the burst; what it needs to begin is not measured.
 
     Args:
         directory: For the database.
-        settings: Those of the pool; by default the demo's.
+        settings: Those of the pool.
         capacity: The limit of the pool for which there are that many clients; by default its own.
     """
     directory.mkdir()  # noqa: ASYNC240  # one call, in a test
@@ -65,6 +70,11 @@ def waiting(load: Load) -> float:
     return load.grown.pending_seconds / load.seconds
 
 
+@pytest.fixture(autouse=True)
+def _longer_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes, "SHORT_REPORT_SECONDS", REPORT_SECONDS)
+
+
 @pytest.mark.asyncio
 async def test_the_advised_size_ends_the_burst(tmp_path: Path) -> None:
     """With the demo's pool most clients wait; with the advised size there is a connection for each.
@@ -72,10 +82,10 @@ async def test_the_advised_size_ends_the_burst(tmp_path: Path) -> None:
     On a machine that is busy with something else the clients come more slowly, and more of them once it is not: then
     the advice is followed again, as it says.
     """
-    before = await burst(tmp_path / "before")
+    before = await burst(tmp_path / "before", DatabaseSettings(**PATIENT))
     played = before
     for step in range(STEPS_MAX):
-        settings = DatabaseSettings(pool_size=advise(played.load).recommended, max_overflow=0)
+        settings = DatabaseSettings(pool_size=advise(played.load).recommended, max_overflow=0, **PATIENT)
         played = await burst(tmp_path / f"after-{step}", settings, before.capacity)
         if waiting(played.load) < waiting(before.load) / 20:
             break
