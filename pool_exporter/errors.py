@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 SHOWN_CHARACTERS_MAX = 200
 
@@ -44,6 +45,24 @@ def masked(url: str) -> str:
     return f"{scheme}://{_from_colon_masked(login)}{at}{place}{query and '?***'}"
 
 
+_LOGIN: Final = re.compile(r":[^\s@]+@")
+"""A password between a user and a host, also where a scheme is missing."""
+
+_URLS: Final = re.compile(r"[\w+.-]+://\S*|\S*:[^\s@]+@\S*")
+
+
+def without_passwords(text: str) -> str:
+    """Return a text of another library or of the command line with `masked` URLs, those without a scheme included."""
+    return _URLS.sub(lambda found: masked(found[0]), text)
+
+
+def may_have_password(text: str) -> bool:
+    """Return whether a text, such as an application's error, may quote a URL with a password, or a password."""
+    return (
+        "://" in text or _LOGIN.search(text) is not None or re.search("passw|secret", text, re.IGNORECASE) is not None
+    )
+
+
 def _from_colon_masked(text: str, unless: str = r"(?!)") -> str:
     return re.sub(rf":(?!{unless}).*", ":***", text, flags=re.DOTALL)
 
@@ -67,9 +86,10 @@ class Problem:
     allowed: str
 
     def __post_init__(self) -> None:
-        """Mask the value if it is a URL, whatever its key, and cut it at 200 characters."""
+        """Mask the value if it is a URL or like one, whatever its key, and cut it at 200 characters."""
         if self.value is not None:
-            shown = masked(self.value) if self.key.endswith("URL") or "://" in self.value else self.value
+            is_url = self.key.endswith("URL") or "://" in self.value or _LOGIN.search(self.value) is not None
+            shown = masked(self.value) if is_url else self.value
             object.__setattr__(self, "value", shown[:SHOWN_CHARACTERS_MAX])
 
     def __str__(self) -> str:

@@ -12,13 +12,15 @@ from typing import Final, NoReturn
 
 from typing_extensions import override
 
+from pool_exporter.errors import without_passwords
+
 EXIT_USAGE: Final = 2
 _LIKE_ENOUGH: Final = 0.6
 _END_OF_FLAGS: Final = "--"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports an error in one line, without the usage before it.
+    """A parser that reports an error in one line, without the usage before it, and without passwords of URLs.
 
     Attributes:
         commands: The parser of each command, by its name; empty in a command's own parser.
@@ -31,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
     @override
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(EXIT_USAGE, f"{self.prog}: {without_passwords(message)}; see {self.prog} --help\n")
 
     def parse(self, given: Sequence[str]) -> argparse.Namespace:
         """Return the parsed arguments of the program. Ends the program if they are wrong."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from pool_exporter.advice.checks.facts import ServerFacts
 from pool_exporter.advice.checks.finding import Finding
-from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.errors import Problem, SettingsError, may_have_password
 
 TARGET: Final = "MODULE:ENGINE"
 
@@ -74,6 +74,6 @@ def _loaded(text: str) -> object:
 
 
 def _fault(error: Exception) -> str:
-    """Return what an application's error says, unless it quotes a URL, which may have a password."""
+    """Return what an application's error says, unless it may quote a password."""
     text = str(error).partition("\n")[0]
-    return type(error).__name__ + ("" if "://" in text else f": {text}")
+    return type(error).__name__ + ("" if may_have_password(text) else f": {text}")
