@@ -10,7 +10,7 @@ from sqlalchemy.pool import Pool
 
 from pool_exporter.advice.checks.facts import EngineFacts
 from pool_exporter.database_url import database_of, server_of
-from pool_exporter.hooks.compatibility.private_settings import connect_arguments, isolation_level
+from pool_exporter.hooks.compatibility.private_settings import connect_arguments, has_reset_listener, isolation_level
 from pool_exporter.hooks.sqlalchemy_private import is_async, settings_of
 
 CONNECT_ARGUMENTS: Final = (
@@ -45,6 +45,7 @@ def engine_facts(engine: Engine | None, pool: Pool) -> EngineFacts:
         recycle_seconds=-1 if recycle is None else recycle,
         pre_ping=bool(settings.get("pre_ping")),
         reset_on_return=_reset(settings.get("reset_on_return")),
+        has_reset_listener=has_reset_listener(pool),
         isolation_level="" if engine is None else isolation_level(engine),
         has_echo=bool(pool.echo) or bool(engine is not None and engine.echo),
         arguments=connect_arguments(pool, CONNECT_ARGUMENTS),

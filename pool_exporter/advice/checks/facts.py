@@ -32,6 +32,7 @@ class EngineFacts:
         recycle_seconds: pool_recycle; negative for never.
         pre_ping: pool_pre_ping.
         reset_on_return: "rollback", "commit" or "" for None.
+        has_reset_listener: Whether the application resets returned connections in a listener.
         isolation_level: That of the engine; "" for the server's default.
         has_echo: Whether the engine or its pool logs what it does.
         arguments: Those of `CONNECT_ARGUMENTS` that the driver is given; None where they cannot be read.
@@ -51,6 +52,7 @@ class EngineFacts:
     recycle_seconds: float = -1
     pre_ping: bool = False
     reset_on_return: str = "rollback"
+    has_reset_listener: bool = False
     isolation_level: str = ""
     has_echo: bool = False
     arguments: Mapping[str, object] | None = None

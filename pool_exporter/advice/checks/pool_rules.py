@@ -41,11 +41,18 @@ def _threads(facts: Facts) -> str:
     return f"{threads} threads share {limit} connections, and all of these were used."
 
 
-def _memory_pool_on_a_file(facts: Facts) -> str:
+def _memory_pool_on_a_server(facts: Facts) -> str:
     engine = facts.engine
-    if engine.pool_class not in _MEMORY_POOLS or engine.is_memory:
+    if engine.pool_class not in _MEMORY_POOLS or engine.is_memory or not engine.is_on_server:
         return ""
-    return f"{engine.pool_class} is for SQLite databases in memory, and this is {engine.database or engine.dialect}."
+    return f"{engine.pool_class} is for SQLite, and this is {engine.dialect}."
+
+
+def _one_connection_for_a_file(facts: Facts) -> str:
+    engine = facts.engine
+    if engine.dialect != "sqlite" or engine.is_memory or engine.pool_class != "StaticPool":
+        return ""
+    return f"StaticPool has one connection to the file {engine.database} for all threads and tasks."
 
 
 def _memory_in_processes(facts: Facts) -> str:
@@ -82,7 +89,7 @@ def _sqlite_file_without_pool(facts: Facts) -> str:
 
 def _no_reset(facts: Facts) -> str:
     engine = facts.engine
-    if engine.reset_on_return or engine.isolation_level == "AUTOCOMMIT":
+    if engine.reset_on_return or engine.has_reset_listener or engine.isolation_level == "AUTOCOMMIT":
         return ""
     return "reset_on_return is None."
 
@@ -136,13 +143,12 @@ POOL_RULES: Final = (
     Rule(
         "P11",
         "error",
-        "A pool for databases in memory on another database",
-        "All threads share one connection and its transaction.",
+        "A pool for SQLite on a server",
+        "All callers share one connection and its transaction, or each thread keeps one that no pool counts.",
         "Leave poolclass out, or use QueuePool.",
         "SQLAlchemy, dialects of SQLite, Threading/Pooling Behavior",
-        "SQLite in memory.",
-        _memory_pool_on_a_file,
-        ("is_memory",),
+        "SQLite.",
+        _memory_pool_on_a_server,
     ),
     Rule(
         "P12",
@@ -187,6 +193,17 @@ POOL_RULES: Final = (
         ("is_memory",),
     ),
     Rule(
+        "P16",
+        "warning",
+        "One connection for a file of SQLite",
+        "They share its transaction: a commit or a rollback of one caller is that of all.",
+        "Leave poolclass out, unless a temporary table has to be there for every caller.",
+        "SQLAlchemy, dialects of SQLite, Using Temporary Tables with SQLite",
+        "Databases in memory; SingletonThreadPool, which has a connection for each thread.",
+        _one_connection_for_a_file,
+        ("is_memory",),
+    ),
+    Rule(
         "P23",
         "warning",
         "echo in a service",
@@ -204,8 +221,8 @@ POOL_RULES: Final = (
         "Locks and uncommitted changes go to the next caller.",
         'Leave reset_on_return at its default, "rollback".',
         "SQLAlchemy, Connection Pooling, Reset On Return",
-        "AUTOCOMMIT engines.",
+        "AUTOCOMMIT engines; a listener of the event reset, which may do it.",
         _no_reset,
-        ("isolation_level",),
+        ("isolation_level", "has_reset_listener"),
     ),
 )

@@ -13,7 +13,9 @@ from pool_exporter.advice.observation import of_snapshot
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
 
-NEVER_KNOWN: Final = frozenset({"arguments", "has_echo", "isolation_level", "made_per_minute", "expires_on_commit"})
+NEVER_KNOWN: Final = frozenset(
+    {"arguments", "has_echo", "isolation_level", "has_reset_listener", "made_per_minute", "expires_on_commit"}
+)
 """What no snapshot and no worker file has."""
 
 _ASYNC_DRIVERS: Final = ("asyncpg", "aiosqlite", "aiomysql", "asyncmy", "aioodbc")

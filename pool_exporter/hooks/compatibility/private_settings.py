@@ -24,6 +24,11 @@ def connect_arguments(pool: Pool, names: Iterable[str]) -> Mapping[str, object] 
     return None
 
 
+def has_reset_listener(pool: Pool) -> bool:
+    """Return whether the application resets returned connections itself, in a listener of the event `reset`."""
+    return bool(getattr(pool.dispatch, "reset", ()))
+
+
 def isolation_level(engine: Engine) -> str:
     """Return the isolation level that the engine was made with, such as "AUTOCOMMIT"; "" for the server's default."""
     given = engine.get_execution_options().get("isolation_level")

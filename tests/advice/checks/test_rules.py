@@ -56,7 +56,7 @@ FOUND: dict[str, list[Facts]] = {
     "P08": [facts(same_server=("shop#2",))],
     "P09": [facts(made_per_minute=6)],
     "P10": [facts(pool_class="NullPool", connects=200, seconds=100.0, create_seconds=0.01)],
-    "P11": [facts(replace(SQLITE, pool_class="StaticPool")), facts(pool_class="SingletonThreadPool")],
+    "P11": [facts(pool_class="StaticPool"), facts(pool_class="SingletonThreadPool")],
     "P12": [facts(recycle_seconds=-1, pre_ping=False)],
     "P13": [
         facts(replace(MYSQL, recycle_seconds=-1, pre_ping=False)),
@@ -65,6 +65,7 @@ FOUND: dict[str, list[Facts]] = {
     ],
     "P14": [facts(SQLITE)],
     "P15": [facts(MEMORY, processes=4)],
+    "P16": [facts(replace(SQLITE, pool_class="StaticPool"))],
     "P17": [facts(port=6432), facts(arguments={"statement_cache_size": 0}, is_bouncer=True, pool_mode="transaction")],
     "P18": [facts(replace(PSYCOPG, port=6432)), facts(PSYCOPG, is_bouncer=True, pool_mode="statement")],
     "P20": [facts(arguments={})],
@@ -94,11 +95,12 @@ NOT_FOUND: dict[str, list[Facts]] = {
         facts(pool_class="NullPool", connects=200, seconds=100.0, create_seconds=0.0005),
         facts(replace(SQLITE, pool_class="NullPool"), connects=200, seconds=100.0),
     ],
-    "P11": [facts(MEMORY)],
+    "P11": [facts(MEMORY), facts(replace(SQLITE, pool_class="StaticPool"))],
     "P12": [facts(recycle_seconds=-1), facts(pre_ping=False), facts(SQLITE), facts(replace(MYSQL, pre_ping=False))],
     "P13": [facts(MYSQL), facts(replace(MYSQL, pre_ping=False)), facts(recycle_seconds=-1, pre_ping=False)],
     "P14": [facts(MEMORY), facts(replace(SQLITE, pool_size=1)), facts(replace(SQLITE, pool_class="NullPool"))],
     "P15": [facts(MEMORY), facts(SQLITE, processes=4)],
+    "P16": [facts(MEMORY), facts(replace(SQLITE, pool_class="SingletonThreadPool")), facts(pool_class="StaticPool")],
     "P17": [
         facts(is_bouncer=True, pool_mode="session"),
         facts(is_bouncer=True, pool_mode="transaction", settings={"max_prepared_statements": 200.0}),
@@ -125,7 +127,11 @@ NOT_FOUND: dict[str, list[Facts]] = {
     ],
     "P22": [facts(), facts(MYSQL), facts(replace(PSYCOPG, arguments={}), libpq=("PGAPPNAME",)), facts(arguments=None)],
     "P23": [facts(has_echo=True, is_terminal=True)],
-    "P24": [facts(reset_on_return="", isolation_level="AUTOCOMMIT")],
+    "P24": [
+        facts(reset_on_return="", isolation_level="AUTOCOMMIT"),
+        facts(reset_on_return="", has_reset_listener=True),
+        facts(reset_on_return="commit"),
+    ],
     "P26": [
         facts(has_async_sessions=True, expires_on_commit=False),
         facts(has_async_sessions=False, expires_on_commit=True),

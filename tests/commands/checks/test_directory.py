@@ -98,7 +98,8 @@ def test_a_right_pool(add_worker: AddWorker, run: Run) -> None:
         (lambda: create_engine(URL, max_overflow=-1, **RIGHT), {"P02"}),
         (lambda: create_engine("mysql+pymysql://db.internal/shop", pool_timeout=5), {"P13"}),
         (lambda: create_engine("mysql+pymysql://db.internal/shop", pool_timeout=5, pool_recycle=3600), set()),
-        (lambda: create_engine("sqlite:///a.db", poolclass=StaticPool), {"P11"}),
+        (lambda: create_engine("sqlite:///a.db", poolclass=StaticPool), {"P16"}),
+        (lambda: create_engine(URL, poolclass=StaticPool), {"P11"}),
         (lambda: create_engine("sqlite:///a.db"), {"P14"}),
         (lambda: create_engine("sqlite:///a.db", poolclass=NullPool), set()),
         (lambda: create_engine("sqlite://"), {"P15"}),
@@ -137,7 +138,7 @@ def test_what_is_not_checked(add_worker: AddWorker, run: Run, make: Callable[[],
 
 def test_an_error_is_exit_code_1(add_worker: AddWorker, run: Run) -> None:
     """As for an engine; silenced, it is 0, and a silenced rule is not among those that were not checked."""
-    add_worker(orders=create_engine("sqlite:///a.db", poolclass=StaticPool))
+    add_worker(orders=create_engine("mysql+pymysql://localhost/shop", poolclass=StaticPool))
     silenced = run("--silence=P11,P09,P23")
 
     assert 1 == run()[0]
