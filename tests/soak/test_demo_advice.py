@@ -22,7 +22,7 @@ STEPS_MAX = 3
 REPORT_SECONDS = 0.5
 """Longer than in the demo, so that it is the database that takes the time, and not a busy machine."""
 
-PATIENT = {"pool_timeout": 30.0}
+PATIENT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,12 @@ async def test_the_advised_size_ends_the_burst(tmp_path: Path) -> None:
     On a machine that is busy with something else the clients come more slowly, and more of them once it is not: then
     the advice is followed again, as it says.
     """
-    before = await burst(tmp_path / "before", DatabaseSettings(**PATIENT))
+    before = await burst(tmp_path / "before", DatabaseSettings(pool_timeout=PATIENT_SECONDS))
     played = before
     for step in range(STEPS_MAX):
-        settings = DatabaseSettings(pool_size=advise(played.load).recommended, max_overflow=0, **PATIENT)
+        settings = DatabaseSettings(
+            pool_size=advise(played.load).recommended, max_overflow=0, pool_timeout=PATIENT_SECONDS
+        )
         played = await burst(tmp_path / f"after-{step}", settings, before.capacity)
         if waiting(played.load) < waiting(before.load) / 20:
             break

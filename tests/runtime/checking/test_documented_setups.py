@@ -151,7 +151,7 @@ RIGHT: dict[str, Callable[[], Setup]] = {
     "FastAPI template, psycopg": lambda: Setup(
         sqlmodel_engine("postgresql+psycopg://postgres:changethis@db:5432/app"), processes=4
     ),
-    "creator of the application": lambda: Setup(create_engine("postgresql+psycopg://", creator=lambda: None)),  # type: ignore[arg-type]  # it is never called
+    "creator of the application": lambda: Setup(create_engine("postgresql+psycopg://", creator=lambda: None)),
 }
 
 
