@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from pool_exporter.cli import main
+from pool_exporter.commands import advise
 from pool_exporter.hooks.pool_description import config_of, identity_of
 from pool_exporter.state import layout
 from pool_exporter.workers.file_writer import WorkerFiles
@@ -65,6 +66,7 @@ def _application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     (tmp_path / "pools").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(advise, "_wait", lambda seconds: seconds)
     monkeypatch.setenv("A_URL", "postgresql://app:hunter2@127.0.0.1:1/shop")
     monkeypatch.setenv("A_PAGE", "http://app:hunter2@127.0.0.1:1/metrics")
     monkeypatch.setenv("NO_URL", "app:hunter2@127.0.0.1")
