@@ -163,6 +163,8 @@ def snapshot() -> Snapshot:
     one of these fails, that pool is missing, and a hook error is counted. A pool that is not measured is in no file: it
     is only in the snapshots of its own process.
     """
+    if not registry.is_prepared:  # Without a pool of its own, this process shows those of the directory.
+        prepare_from_environment()
     shared = registry.shared_snapshot()
     if shared is not None:
         return replace(shared, degraded_pools=tuple(each.snapshot() for each in degraded_pools.monitors()))

@@ -36,6 +36,7 @@ from pool_exporter.runtime.pool_names import PoolNames
 from pool_exporter.runtime.process_end import ProcessEnd
 from pool_exporter.runtime.reports.held_pools import held_by
 from pool_exporter.runtime.storage import Storage
+from pool_exporter.runtime.unseen_child import UnseenChild
 from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.locked_pool_state import pool_state
@@ -52,10 +53,11 @@ class Registry(ProcessFile):
         super().__init__()
         #: Whether SQLAlchemy's methods stay replaced without any pool, as `instrument_all()` needs it.
         self.keeps_patches = False
-        self._names = PoolNames()
+        self._names, self.unseen_child = PoolNames(), UnseenChild()
         self._instrumented = self._restarting = 0
         self._heartbeat: Heartbeat | None = None
-        self._is_prepared = self._is_in_hook = False
+        #: Whether the environment was read.
+        self.is_prepared = self._is_in_hook = False
         #: Per process id: the lock under which a forked child restarts. The parent's own lock may be held for ever.
         self._restart_locks: dict[int, threading.RLock] = {}
         self._register_end = guarded(ProcessEnd(self._end).register)
@@ -71,10 +73,7 @@ class Registry(ProcessFile):
 
     @contextmanager
     def changing_soon(self) -> Iterator[bool]:
-        """As `changing()`, in a hook: yield False when a lock that is needed cannot be taken soon.
-
-        Inside, no thread and no volume is waited for.
-        """
+        """As `changing()`, in a hook: wait for no thread or volume, and yield False without a lock that is needed."""
         with (
             self._lock.taken_soon() as is_taken,
             self._ended.serialized() as is_serialized,
@@ -92,8 +91,8 @@ class Registry(ProcessFile):
 
     def prepare(self, directory: Path | None) -> None:
         """Prepare the shared directory, if there is one, and register for forks and the end; once in a process."""
-        if not self._is_prepared:
-            self._is_prepared = True
+        if not self.is_prepared:
+            self.is_prepared = True
             self.storage = Storage(directory)
             if directory is not None:
                 self._sentinel.renew()  # It may be that of a parent, which had no pool.
@@ -190,6 +189,8 @@ class Registry(ProcessFile):
         if self.storage.directory is not None:
             state.sentinel = self._sentinel.byte if self.storage.has(slots) else WAITING
             state.before_event, state.before_refresh = self._before_event, self._before_refresh
+        elif self._restarting:
+            self.unseen_child.expect_event(state)
         return state
 
     def _unique(self, identity: PoolIdentity) -> PoolIdentity:

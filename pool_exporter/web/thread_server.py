@@ -14,7 +14,7 @@ import time
 from errno import EACCES, EADDRNOTAVAIL
 from typing import Final, final
 
-from pool_exporter.environment import DEFAULT_PORT, PORT_MAX, address_text
+from pool_exporter.environment import DEFAULT_PORT, PORT_MAX, Environment, address_text
 from pool_exporter.metrics.snapshot import Source
 from pool_exporter.runtime.argument_checks import check_source
 from pool_exporter.web.fork_hooks import ForkHook
@@ -27,6 +27,14 @@ from pool_exporter.web.wsgi_server import CONNECTIONS_MAX, LimitedServer, hang_u
 
 CLOSE_SECONDS: Final = 1.0
 """How long close() waits for the threads."""
+
+_WITHOUT_DIRECTORY: Final = (
+    "give each process a port of its own, or set POOL_EXPORTER_DIR, and one server shows all processes"
+)
+_OF_DIRECTORY: Final = (
+    "if another process that has the same POOL_EXPORTER_DIR listens there, its page shows this process too; else "
+    "choose another port"
+)
 
 _log = logging.getLogger("pool_exporter")
 
@@ -64,6 +72,8 @@ def start_http_server(
     try:
         listening = _listen(addr, port)
         access = Access(is_local=is_local_listener(listening))
+        if source is None:
+            _note_server()
         return MetricsServer(addr, listening, WsgiPages(shown, statuses, access=access))
     except RuntimeError as error:  # No thread can be started.
         reason: object = error
@@ -72,11 +82,18 @@ def start_http_server(
         if isinstance(error, socket.gaierror) or error.errno in (EACCES, EADDRNOTAVAIL):
             advice = f"cannot listen on {address_text(addr, port)}: {reason}; choose another address or port"
             raise type(error)(error.errno, advice) from error
-    advice = "give each process a port of its own, or set POOL_EXPORTER_DIR, and one server shows all processes"
+    advice = _OF_DIRECTORY if Environment.lenient().directory else _WITHOUT_DIRECTORY
     _log.warning(
         "cannot listen on %s: %s; this process serves no metrics: %s", address_text(addr, port), reason, advice
     )
     return MetricsServer(addr, None, WsgiPages(shown, statuses))
+
+
+def _note_server() -> None:
+    """Let a child that this process forks warn that this server does not show it. Imported when called."""
+    from pool_exporter.runtime.registry import registry
+
+    registry.unseen_child.note_server()
 
 
 def _check_arguments(port: object, addr: object, source: object) -> None:
