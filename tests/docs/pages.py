@@ -14,16 +14,19 @@ RUN_NOWHERE: Final = "fragment"
 CONTINUED: Final = "continued"
 """The mark of a block that is run after the blocks before it, in their namespace."""
 
-_BLOCK: Final = re.compile(r"^(?:<!-- (\w+)[^\n]* -->\n)?```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK: Final = re.compile(
+    r'^(?:<!-- (\w+)[^\n]* -->\n)?```(\w+)(?: title="([\w./-]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
 class Block:
-    """One code block: its language, its text, and the mark in the comment above it, "" for none."""
+    """One code block: its language, its text, the mark in the comment above it, and its file's name; "" for none."""
 
     language: str
     text: str
     mark: str
+    title: str = ""
 
 
 def pages() -> list[Path]:
@@ -38,8 +41,13 @@ def title(page: Path) -> str:
 
 def blocks(page: Path, *languages: str) -> list[Block]:
     """Return the page's code blocks in these languages."""
-    found = _BLOCK.findall(page.read_text())
-    return [Block(language, text, mark) for mark, language, text in found if language in languages]
+    return blocks_of(page.read_text(), *languages)
+
+
+def blocks_of(text: str, *languages: str) -> list[Block]:
+    """Return the code blocks in these languages of a page, or of a part of one."""
+    found = _BLOCK.findall(text)
+    return [Block(language, text, mark, title) for mark, language, title, text in found if language in languages]
 
 
 def programs(page: Path) -> Iterator[str]:

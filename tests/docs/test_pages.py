@@ -23,6 +23,9 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z.-]+")
 FOREIGN_OPTIONS = {
     *("--build", "--file", "--preload", "--profile", "--target", "--workers", "--port"),
     *("--container", "--create", "--now", "--pid", "--second-run", "--strict"),
+    *("--bind", "--config", "--lifespan", "--threads", "--worker-class"),
+    *("--callable", "--die-on-term", "--enable-threads", "--http-socket", "--lazy-apps", "--master", "--module"),
+    *("--concurrency", "--max-tasks-per-child", "--need-app", "--pool", "--processes", "--virtualenv"),
 }
 """Options of docker, gunicorn, pytest and others that the pages name."""
 PROGRAMS = {
@@ -39,7 +42,7 @@ PROGRAMS = {
         "ssh",
         "systemctl",
     ),
-    *("sudo", "uvicorn", "/opt/pool_exporter/bin/pip"),
+    *("celery", "export", "gunicorn", "sudo", "uvicorn", "uwsgi", "/opt/pool_exporter/bin/pip"),
 }
 """Programs that a reader has; their arguments are not checked here."""
 

@@ -27,7 +27,7 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Return a function that runs a program in an empty directory, with a registry and free ports, and its names."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(prometheus_client, "REGISTRY", CollectorRegistry())
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": "documentation"}
 
     def run(source: str) -> dict[str, Any]:
         code = compile(source.replace("port=10042", "port=0"), "documentation", "exec")
