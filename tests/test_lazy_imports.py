@@ -57,6 +57,7 @@ ALLOWED: Mapping[str, str] = {
     "sidecar.server._reports": COMMAND,
     "sidecar.webconfig.basic_auth._is_hash_of": COMMAND,
     "sidecar.webconfig.strict_yaml._parsed": COMMAND,
+    "web.thread_server._note_server": READER,
     "web.status.own_process.own_knowledge": READER,
     "web.status.own_process.own_reports": READER,
     "web.status.own_process.own_source": READER,

@@ -28,6 +28,7 @@ from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.files.process_file import WAITING, ProcessFile
+from pool_exporter.runtime.forks.unseen_child import UnseenChild
 from pool_exporter.runtime.heartbeat import Heartbeat
 from pool_exporter.runtime.instrumented_pool import InstrumentedPool, abandon_slots
 from pool_exporter.runtime.monitor import Monitor
@@ -36,7 +37,6 @@ from pool_exporter.runtime.pool_names import PoolNames
 from pool_exporter.runtime.process_end import ProcessEnd
 from pool_exporter.runtime.reports.held_pools import held_by
 from pool_exporter.runtime.storage import Storage
-from pool_exporter.runtime.unseen_child import UnseenChild
 from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.locked_pool_state import pool_state

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pool_exporter.runtime.fork_detection import ForkSentinel
+from pool_exporter.runtime.forks.fork_detection import ForkSentinel
 
 
 def in_child(fork: Callable[[], int], act: Callable[[], bool]) -> bool:

@@ -19,7 +19,7 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.callers import bounded_lock
 from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.runtime.fork_detection import ForkSentinel
+from pool_exporter.runtime.forks.fork_detection import ForkSentinel
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.state.layout import SLOT_COUNT
 from pool_exporter.workers import file_writer

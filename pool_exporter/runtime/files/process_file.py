@@ -13,7 +13,7 @@ from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.files.directory_access import Created
 from pool_exporter.runtime.files.file_maker import END_SECONDS, FileMaker
 from pool_exporter.runtime.files.file_need import FileNeed, Need
-from pool_exporter.runtime.fork_detection import ForkSentinel
+from pool_exporter.runtime.forks.fork_detection import ForkSentinel
 from pool_exporter.runtime.instrumented_pool import (
     InstrumentedPool,
     beat,
