@@ -44,6 +44,7 @@
                                                                | test_totals_of_two_releases_are_added_up
                                                                | test_file_of_another_major_version
     sidecar under another uid, same gid; a stranger            | test_sidecar_with_nothing_but_the_group
+    the same without a common gid, mode 0644                   | test_sidecar_of_another_user_without_a_common_group
     1,000 pools in one process                                 | test_a_thousand_pools
                                                                | test_more_names_than_the_accumulator_keeps
     thousands of short-lived workers                           | test_thousands_of_short_lived_workers
