@@ -67,11 +67,16 @@ class Telemetry:
         return [span.name for span in self.spans.get_finished_spans()]
 
 
+KEPT: list[sqlalchemy.Engine] = []
+"""Collected within a test, an idle connection to SQLite would be a warning on Python 3.13."""
+
+
 @pytest.fixture(name="telemetry")
 def _telemetry() -> Iterator[Telemetry]:
     gc.collect()  # An engine that an earlier test left would be found.
     before, telemetry = errors.count, Telemetry()
     yield telemetry
+    KEPT.clear()
     for instrumentor in (PoolInstrumentor(), SQLAlchemyInstrumentor()):
         if instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.uninstrument()
@@ -83,8 +88,9 @@ def _telemetry() -> Iterator[Telemetry]:
 
 
 def engine(path: Path) -> sqlalchemy.Engine:
-    """Return an engine, made by whatever `create_engine` is at the moment."""
-    return sqlalchemy.create_engine(f"sqlite:///{path}/x.db", poolclass=QueuePool)
+    """Return an engine, made by whatever `create_engine` is at the moment. It is kept until the end of the test."""
+    KEPT.append(sqlalchemy.create_engine(f"sqlite:///{path}/x.db", poolclass=QueuePool))
+    return KEPT[-1]
 
 
 def use(used: sqlalchemy.Engine) -> None:

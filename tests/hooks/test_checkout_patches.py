@@ -199,6 +199,9 @@ def test_same_error(make: Callable[[], Engine], kind: type[BaseException], count
         with pytest.raises(kind) as error:
             engine.connect()
         raised.append(error.value)
+    for engine in (bare, instrumented):
+        if hasattr(engine.pool, "held"):
+            engine.pool.held.close()
 
     first, second = raised
     assert str(first).partition(" at:")[0] == str(second).partition(" at:")[0]
