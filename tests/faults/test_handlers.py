@@ -49,7 +49,7 @@ def interrupted(count):
     # Bare threads, each interrupted once: what Python's own are made of does not bear it either.
     import _thread
     sys.unraisablehook = lambda _: None  # One that had not begun, or had ended.
-    caught, others, end = 0, _thread._count(), time.monotonic() + 150
+    caught, end = 0, time.monotonic() + 150
     while caught < count and time.monotonic() < end:
         idents, ended = [], []
         _thread.start_new_thread(work, (idents, ended))
@@ -57,7 +57,8 @@ def interrupted(count):
             time.sleep(0)
         time.sleep(0.0005)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(idents[0]), ctypes.py_object(Interrupt))
-        while _thread._count() > others:
+        # Not until there are as many threads as before: the package may begin one meanwhile.
+        while idents[0] in sys._current_frames() and time.monotonic() < end:
             time.sleep(0)
         caught += len(ended)
     return caught
