@@ -40,6 +40,9 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             names[name].close()
     for each in instrumentation.monitors():
         each.close()
+    for each in names.values():
+        if isinstance(each, Engine):
+            each.dispose()
 
 
 def program_with(page: Path, text: str) -> str:
