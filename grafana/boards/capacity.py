@@ -1,6 +1,6 @@
 """The board of capacity: how many connections there are and may be, what each pool needs, and which size suffices.
 
-The panels of servers.py show what a server grants; they need a probe.
+The panels of servers.py show what a server grants, and shares.py how much of it each pool should have.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
 from grafana import queries
 from grafana.board import BY_POOL, Board
-from grafana.boards import servers
+from grafana.boards import servers, shares
 from grafana.boards.fleet import LEGEND, to_pool
 from grafana.boards.fleet_now import EACH
 from grafana.boards.servers import SERVER_LEGEND
@@ -122,5 +122,10 @@ BOARD: Final = Board(
     "Capacity and sizing",
     "How many connections are open and may be opened, what the servers grant, and which size each pool needs.",
     ("job", "pool", "server"),
-    [("Fleet", fleet()), ("Sizes", sizes()), ("Database servers", servers.panels())],
+    [
+        ("Fleet", fleet()),
+        ("Sizes", sizes()),
+        ("Shares", shares.panels()),
+        ("Database servers", servers.panels()),
+    ],
 )
