@@ -126,8 +126,9 @@ def _servers() -> Panel:
     card = Card(
         "Does the fleet fit",
         "For each server: how many connections it grants, how many of them other clients have now, and how many are "
-        "left for the pools, with a tenth kept free; how many the pools may open over all instances. Room for a "
-        "rollout: how many more instances fit while it runs, as a part of those that run now. Needs a probe.",
+        "left for the pools, with a tenth kept free; how many the pools may open over all instances, also as a part "
+        "of those left (committed). Room for a rollout: how many more instances fit while it runs, as a part of those "
+        "that run now. Needs a probe.",
         "the load binds, and there is room for the instances that a rollout adds.",
         "if the server binds, lower the limits to those of the table below, run fewer instances, or use a pooler. A "
         "pool without a limit is not counted.",
@@ -139,12 +140,12 @@ def _servers() -> Panel:
         "B": Line(others(), "Others"),
         "C": Line(budget(), "For the pools"),
         "D": Line(possible(), "May open"),
-        "E": Line(f"{possible()} / ({budget()} > 0)", "May open / for the pools"),
+        "E": Line(f"{possible()} / ({budget()} > 0)", "Committed"),
         "F": Line(f"clamp_min({budget()} / ({possible()} > 0) - 1, 0)", "Room for a rollout"),
         "G": Line(binding(), "What binds"),
     }
     overrides: Overrides = {
-        "May open / for the pools": cell(units.PercentUnit, _OVER, "color-text", decimals=0),
+        "Committed": cell(units.PercentUnit, _OVER, "color-text", decimals=0),
         "Room for a rollout": cell(units.PercentUnit, {}, decimals=0),
         "What binds": _words({LOAD_BINDS: ("the load", GREEN), SERVER_BINDS: ("the server", ORANGE)}),
         ADDRESS: [DynamicConfigValue(id_val="displayName", value="Server")],
@@ -173,7 +174,7 @@ def _pools() -> Panel:
         "B": Line(instances(), "Instances"),
         "C": Line(queries.limit(BY_SERVER, LABELS), "May open"),
         "D": Line(share(), "Share"),
-        "E": Line(f"{queries.limit(BY_SERVER, LABELS)} / ({share()} > 0)", "May open / share"),
+        "E": Line(f"{queries.limit(BY_SERVER, LABELS)} / ({share()} > 0)", "Of its share"),
         "F": Line(room(), "Limit to fit"),
         "G": Line(wait(), "p99 wait"),
         "H": Line(peak(), "Peak, 7 days"),
@@ -183,7 +184,7 @@ def _pools() -> Panel:
     overrides: Overrides = {
         "Load": cell(units.Short, {}, decimals=1),
         "Share": cell(units.Short, {}, decimals=1),
-        "May open / share": cell(units.PercentUnit, {}, decimals=0),
+        "Of its share": cell(units.PercentUnit, {}, decimals=0),
         "p99 wait": cell(units.Seconds, WAITS, "color-text"),
         "Peak, 7 days": cell(units.PercentUnit, {}, decimals=0),
         "What to do": _words(words),

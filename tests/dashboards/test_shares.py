@@ -86,7 +86,7 @@ SERVERS: dict[str, dict[str, float]] = {
     "Others": {"db": 10, "little": 0},
     "For the pools": {"db": 90, "little": 18},
     "May open": {"db": 50, "little": 32},
-    "May open / for the pools": {"db": 50 / 90, "little": 32 / 18},
+    "Committed": {"db": 50 / 90, "little": 32 / 18},
     "Room for a rollout": {"db": 0.8, "little": 0},
     "What binds": {"db": shares.LOAD_BINDS, "little": shares.SERVER_BINDS},
 }
