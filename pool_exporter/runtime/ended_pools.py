@@ -23,7 +23,7 @@ from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor, ended_pool
 from pool_exporter.runtime.watchdog.unexamined_monitor import UnexaminedMonitor
 from pool_exporter.state.aggregate import Counted, added, only_counters
-from pool_exporter.state.layout import new_slots
+from pool_exporter.state.layout import SLOT_FORMAT, new_slots
 from pool_exporter.state.shown_pool import ShownPool
 from pool_exporter.state.unit_uses import summed
 
@@ -43,7 +43,7 @@ class EndedMonitor(UnexaminedMonitor):
     def __init__(self, identity: PoolIdentity, *parts: Counted) -> None:
         """Begin with the sum of *parts*."""
         self.identity, self.config = identity, PoolConfig()
-        slots = array("q", added(part.slots for part in parts))
+        slots = array(SLOT_FORMAT, added(part.slots for part in parts))
         self.final = Counted(slots, summed(*(part.units for part in parts)))
 
     @override

@@ -27,7 +27,7 @@ from pool_exporter.runtime.watchdog.pool_examiner import PoolExaminer
 from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.state.aggregate import Counted, added, as_final_counters, only_counters
 from pool_exporter.state.decode import decode
-from pool_exporter.state.layout import SECOND, Slots
+from pool_exporter.state.layout import SECOND, SLOT_FORMAT, Slots
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.shown_pool import ShownPool
 from pool_exporter.state.unit_uses import ended_totals, summed
@@ -152,7 +152,7 @@ class PoolMonitor(Monitor):
         slots, units = as_final_counters(self._state.copy_slots(), now), self._state.unit_uses.take()
         if self.before is not None:
             slots, units = self._with_before(slots), summed(self.before.units, units)
-        self.final, self._state = Counted(array("q", added([slots])), units), _NO_POOL
+        self.final, self._state = Counted(array(SLOT_FORMAT, added([slots])), units), _NO_POOL
         if any(units.values()):  # What was shown of them stays, also when the next pool goes on with it.
             ended_pool(self.identity, self.final, self._shown)
             self.final = self.final._replace(units=self._shown.ns_by_unit())

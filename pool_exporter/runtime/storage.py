@@ -22,7 +22,7 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime.files.directory_access import Created, no_files, readers, writer
 from pool_exporter.state.aggregate import Counted
-from pool_exporter.state.layout import Slots, new_slots
+from pool_exporter.state.layout import SLOT_FORMAT, Slots, new_slots
 from pool_exporter.state.unit_uses import UnitUses, summed
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Storage:
         slots = self.new_slots(identity, PoolConfig())
         if not self.has(slots):
             return False
-        slots[:] = array("q", map(add, slots, counted.slots))
+        slots[:] = array(SLOT_FORMAT, map(add, slots, counted.slots))
         self.write_units(slots, summed(self.units_of(slots), counted.units))
         self.free(slots)
         return True

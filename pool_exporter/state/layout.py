@@ -35,9 +35,9 @@ that of the file around them is in `workers.file_format`.
   last store there is no call and no loop, at which CPython may hand the GIL to another thread. Nothing is allocated in
   between that may start the garbage collector. Free-threaded builds and CPython 3.10 take a lock (`locked_pool_state`).
   Only the windows of the peaks are written in a loop: two threads may do so at once, and a peak is then that of either.
-- *A store* into the mapped file assigns to an item of `memoryview.cast("q")`, which CPython copies as one 8-byte value.
-  Slots are aligned to 8 bytes, and x86-64 and arm64 make aligned 64-bit loads and stores indivisible: a reader sees the
-  old or the new number. On 32-bit processors it may see half of each: nothing here makes up for that.
+- *A store* into the mapped file assigns to an item of a memoryview of `SLOT_FORMAT`, which CPython copies as one 8-byte
+  value. Slots are aligned to 8 bytes, and x86-64 and arm64 make aligned 64-bit loads and stores indivisible: a reader
+  sees the old or the new number. On 32-bit processors it may see half of each: nothing here makes up for that.
 - *Order*: on x86-64 other processors see stores in the order in which they were made. On arm64 they may see a later
   store before an earlier one, and Python has no barrier to prevent it. So each slot must make sense alone, and a reader
   may conclude nothing about one slot from another: two slots may belong to different moments on every platform.
@@ -50,6 +50,7 @@ that of the file around them is in `workers.file_format`.
 
 from bisect import bisect_left
 from collections.abc import MutableSequence
+from struct import calcsize
 from typing import Final, TypeAlias
 
 from pool_exporter.metrics.pool_metrics import (
@@ -63,6 +64,9 @@ from pool_exporter.metrics.pool_metrics import (
     VERDICTS,
 )
 from pool_exporter.state.slot_table import Merge, Shape, SlotTable
+
+SLOT_FORMAT: Final = "l" if calcsize("l") == 8 else "q"  # noqa: PLR2004  # bytes of a slot
+"""A slot's type, for `array` and `memoryview`: some builds of CPython store C's long faster than its long long."""
 
 SECOND: Final = 1_000_000_000
 """Nanoseconds in a second."""

@@ -13,7 +13,7 @@ from weakref import ref
 from pool_exporter.state import layout
 from pool_exporter.state.connection import CLOSED, USED, USED_IN_OLD_POOL, Connection, nothing
 from pool_exporter.state.flow import FlowRing
-from pool_exporter.state.layout import Slots, new_slots
+from pool_exporter.state.layout import SLOT_FORMAT, Slots, new_slots
 from pool_exporter.state.report_hooks import NO_REPORTS
 from pool_exporter.state.slow_acquire import SlowAcquireHook
 from pool_exporter.state.unit_uses import Unit, UnitTotals, UnitUses, add_open, ended_totals
@@ -91,10 +91,10 @@ class PoolSlots:
         saturated since the move.
         """
         now = self.clock() - self.origin
-        moved = MovedSlots(self.slots, array("q", self.slots))
+        moved = MovedSlots(self.slots, array(SLOT_FORMAT, self.slots))
         if not 0 <= self.limit <= self.used:
             moved.copied[layout.SATURATED_SINCE] = now
-        slots[:] = array("q", moved.copied if before is None else map(add, moved.copied, before))
+        slots[:] = array(SLOT_FORMAT, moved.copied if before is None else map(add, moved.copied, before))
         self.slots = slots
         self.flow.restart(now, slots, self.pending)
         return moved
@@ -124,7 +124,7 @@ class PoolSlots:
     def leave_counters(self, slots: Slots) -> None:
         """Go on in *slots* with what is open now; what was counted stays in the present slots."""
         counters = frozenset(layout.COUNTER_SLOTS)
-        slots[:] = array("q", [0 if at in counters else value for at, value in enumerate(self.slots)])
+        slots[:] = array(SLOT_FORMAT, [0 if at in counters else value for at, value in enumerate(self.slots)])
         self.slots = slots
         self.flow.restart(self.clock() - self.origin, slots, self.pending)
 

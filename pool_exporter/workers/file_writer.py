@@ -17,7 +17,7 @@ from uuid import uuid4
 from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state.aggregate import Counted, as_final_counters, only_counters
-from pool_exporter.state.layout import Slots
+from pool_exporter.state.layout import SLOT_FORMAT, Slots
 from pool_exporter.workers.compaction import compact_if_due, make_space
 from pool_exporter.workers.dead_worker_totals import compacted_names
 from pool_exporter.workers.file_format import CLOSED, OPEN
@@ -77,7 +77,7 @@ class WorkerFiles:
             file, slots = self._new_slots(identity, config, may_add_file=may_add_file)
         else:
             # The pool may have been closed while connections were open.
-            slots[:] = array("q", as_final_counters(slots, time.monotonic_ns()))
+            slots[:] = array(SLOT_FORMAT, as_final_counters(slots, time.monotonic_ns()))
             file.set_state(slots, OPEN)
         if slots is not None:
             self._allocated[id(slots)] = (file, identity, slots)

@@ -17,7 +17,7 @@ from typing import Final, cast
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
-from pool_exporter.state.layout import SLOT_COUNT, Slots
+from pool_exporter.state.layout import SLOT_COUNT, SLOT_FORMAT, Slots
 from pool_exporter.state.pool_slots import UNLIMITED
 from pool_exporter.workers.file_format import (
     CLOSED,
@@ -65,7 +65,7 @@ class MappedFile:
         self._map, self._inode = _create(
             directory / f"{TEMPORARY}{writer.file_uuid.hex()}", self.path, new_file(writer)
         )
-        self._slots = memoryview(self._map).cast("q")
+        self._slots = memoryview(self._map).cast(SLOT_FORMAT)
         self._entries_at = entries_at(memoryview(self._map))
         self._views = [self._slots]
         #: By the id() of the slots of each entry: what units use of it.
