@@ -68,7 +68,10 @@ def advised(*arguments: str) -> dict[str, Any]:
 
 
 def test_one_load_has_one_answer(sidecar: tuple[Path, int], prometheus_binary: Path) -> None:
-    """The sizes differ by at most one connection, and the loads by what ten seconds of chance and scrapes leave."""
+    """The sizes differ by at most one connection, and the loads by what ten seconds of chance and scrapes leave.
+
+    That is so too where Prometheus is asked for half an hour and has scraped the service for half a minute.
+    """
     directory, port = sidecar
     with prometheus_server(prometheus_binary, {"pools": port}) as server:
         ready = f"count_over_time(db_client_connection_max[{SECONDS + 5}s])"
@@ -76,13 +79,14 @@ def test_one_load_has_one_answer(sidecar: tuple[Path, int], prometheus_binary: P
         of_prometheus = advised(f"--prometheus={server.url}", f"--range={SECONDS}s")
         of_url = advised(f"--url=http://127.0.0.1:{port}/metrics", f"--window={SECONDS}")
         of_directory = advised(f"--dir={directory}", f"--window={SECONDS}")
-    found = (of_prometheus, of_url, of_directory)
+        of_half_an_hour = advised(f"--prometheus={server.url}", "--range=30m")
+    found = (of_prometheus, of_url, of_directory, of_half_an_hour)
     sizes = [each["size_recommended"] for each in found]
 
-    assert ["orders"] * 3 == [each["pool"] for each in found]
-    assert [5] * 3 == [each["size_now"] for each in found]
+    assert ["orders"] * 4 == [each["pool"] for each in found]
+    assert [5] * 4 == [each["size_now"] for each in found]
     assert max(sizes) - min(sizes) <= 1, found
-    assert [3.0] * 3 == pytest.approx([each["offered_load"] for each in found], rel=0.35)
+    assert [3.0] * 4 == pytest.approx([each["offered_load"] for each in found], rel=0.35)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """The load of each pool in its busiest hour, as a Prometheus has it.
 
 The busiest hour of a pool is the one with the most used connections on average. Counters are taken by `increase()` over
-that hour, so restarts of the application within it do not matter.
+that hour, so restarts of the application within it do not matter. Where Prometheus has scraped the pool in a part of
+that hour only, because the service is new or was ended, the load is that of this part.
 """
 
 from collections import defaultdict
@@ -18,6 +19,9 @@ from pool_exporter.metrics.pool_metrics import POOL_METRICS
 HOUR_SECONDS: Final = 3600
 PEAK_STEP_SECONDS: Final = 60
 """The peaks are those of the last minute, so one value a minute has them all."""
+
+_STEPS: Final = 720
+"""At how many times of a window it is looked whether a pool was scraped: every 5 s of an hour."""
 
 Windows: TypeAlias = Mapping[float, Window]
 """The windows of one pool by the time at which each ends."""
@@ -56,21 +60,25 @@ class PrometheusRange:
         observed = dict(self._busiest(windows))
         peaks, names = self._peaks(), names_of(list(observed))
         return [
-            NamedLoad(names[key], self._load(found, peaks.get(key), windows[key]), key=key)
+            NamedLoad(names[key], self._load(*found, peaks.get(key), windows[key]), key=key)
             for key, found in sorted(observed.items())
         ]
 
-    def _load(self, found: Observation, peak: float | None, windows: Windows) -> Load:
+    def _load(self, found: Observation, seconds: float, peak: float | None, windows: Windows) -> Load:
         each = None if peak is None else peak / found.pools
-        return found.load(found.totals, self._window, each, use_rises=use_rises(list(windows.values())))
+        return found.load(found.totals, seconds, each, use_rises=use_rises(list(windows.values())))
 
-    def _busiest(self, windows: Mapping[PoolKey, Windows]) -> Iterator[tuple[PoolKey, Observation]]:
-        """Yield each pool as it was in its busiest window. Pools that were busy at one time share the queries."""
+    def _busiest(self, windows: Mapping[PoolKey, Windows]) -> Iterator[tuple[PoolKey, tuple[Observation, float]]]:
+        """Yield each pool as it was in its busiest window, and how many seconds of that it was scraped.
+
+        Pools that were busy at one time share the queries.
+        """
         by_time: dict[float, set[PoolKey]] = defaultdict(set)
         for key, of_pool in windows.items():
             by_time[max(of_pool, key=lambda time: of_pool[time].used)].add(key)
         for time, keys in by_time.items():
-            yield from ((key, found) for key, found in of_samples(self._samples(time)).items() if key in keys)
+            pools, seconds = of_samples(self._samples(time)), self._scraped_seconds(time)
+            yield from ((key, (pools[key], seconds.get(key, self._window))) for key in keys & pools.keys())
 
     def _windows(self) -> dict[PoolKey, Windows]:
         used, uses, seconds = (
@@ -88,6 +96,18 @@ class PrometheusRange:
         first = self._end - self._seconds + self._window
         found = self._api.between(f"increase({name}[{self._window}s])", first, self._end, self._window)
         return ((key_of(labels), values) for labels, values in found)
+
+    def _scraped_seconds(self, time: float) -> dict[PoolKey, float]:
+        """Return for how long each pool was scraped in the window that ends at *time*.
+
+        Like `increase()`, it takes half of a scrape interval more at each end.
+        """
+        name, step = _NAME["used_seconds"], max(1, self._window // _STEPS)
+        at = f"timestamp({name})[{self._window}s:{step}s]"
+        count = f"count_over_time({name}[{self._window}s])"
+        between = f"(max_over_time({at}) - min_over_time({at}))"
+        found = self._api.at(f"{between} * {count} / ({count} - 1) > 0", time)
+        return {key_of(labels): min(self._window, seconds) for labels, seconds in found}
 
     def _peaks(self) -> dict[PoolKey, float]:
         """Return the most connections and waiting callers at once of each pool."""
