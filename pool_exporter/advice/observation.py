@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
-from pool_exporter.advice.sizing import Load
+from pool_exporter.advice.load import Load
 from pool_exporter.advice.traffic import Totals, totals_of
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, POOL_LABELS, POOL_METRICS
 from pool_exporter.metrics.snapshot import PoolSnapshot

@@ -8,8 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from pool_exporter.advice.queueing import Queue
-from pool_exporter.advice.traffic import Totals, variability
+from pool_exporter.advice.load import Load
 
 NOT_BY_SIZE: Final = (
     *("leak", "lost_places", "self_deadlock", "threads_deadlock", "loop_waits", "loop_blocked"),
@@ -20,16 +19,12 @@ NOT_BY_SIZE: Final = (
 USES_FOR_TAILS: Final = 1000
 """Fewer uses than this say little about the slowest hundredth."""
 
-_HELD_RATIO: Final = 1.5
 _HELD: Final = (
     "Keep it: connections are held that are not returned, and take the place of others. Find what holds them."
 )
-_FULL: Final = 0.9
-"""A pool of which at least this part was used on average had hardly a connection to give in the whole period."""
-_AS_FAST: Final = 0.1
-"""So far the arrivals may be from what a full pool serves, as a part of that, to be no more than it lets through."""
-_STEADY: Final = 0.75
-"""The mean of the waiting callers is at least this part of their peak where the same callers come again and again."""
+
+_OF_LOAD: Final = frozenset({"wait", "utilisation", "peak"})
+"""What decides on a size that is computed from the load."""
 
 _SHRINK_RATIO: Final = 0.5
 """A pool of which never more than this part was used or waited for is too large."""
@@ -48,82 +43,6 @@ class Target:
     wait_seconds: float = 0.05
     quantile: float = 0.99
     utilisation: float = 0.8
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """The load of one pool, or of the pools of one identity in `pools` workers, in a period.
-
-    Attributes:
-        grown: By how much the counters grew in the period, over all workers.
-        seconds: How long the period was.
-        size: The limit of each pool, pool_size + max_overflow; None if there is none.
-        pools: In how many workers there is a pool of this identity.
-        orphaned: Connections that are held and that no code would return, at the end of the period.
-        highest: The most connections that were used and callers that waited at once, if a peak of many days is known.
-        use_rises: Whether uses take longer while more connections are used.
-        pending_peak: The most callers that waited at once; None if that is unknown.
-    """
-
-    grown: Totals
-    seconds: float
-    size: int | None
-    pools: int = 1
-    orphaned: int = 0
-    highest: float | None = None
-    use_rises: bool = False
-    pending_peak: float | None = None
-
-    @property
-    def arrivals_per_second(self) -> float:
-        """Callers of `connect()` a second, of each pool."""
-        return self.grown.arrivals / self.seconds / self.pools
-
-    @property
-    def mean_use_seconds(self) -> float:
-        """The mean of the use times that ended; without one, 0."""
-        return self.grown.use_seconds / self.grown.ended if self.grown.ended else 0.0
-
-    @property
-    def offered(self) -> float:
-        """The offered load of each pool in Erlangs: how many connections would be used on average if none waited.
-
-        By Little's law it is arrivals a second times the mean use. Where a full pool itself decides how fast its
-        callers come (`is_closed`), the arrivals say nothing of what they need: then it is the mean number of callers
-        that had a connection or waited for one, which is what they would use at most.
-        """
-        return self._concurrent if self.is_closed else self._served
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether a fixed number of callers asks again as soon as each is served, and keeps the pool full.
-
-        In a queue of independent callers with such a load, the number that waits swings between none and many, or
-        grows; of callers that come again it is nearly constant, and arrivals are exactly what the pool serves.
-        """
-        if self.size is None or not self.pending_peak or not self.grown.ended:
-            return False
-        is_full = self.grown.used_seconds / self.seconds / self.pools >= _FULL * self.size
-        is_as_fast = abs(self._served / self.size - 1) <= _AS_FAST
-        return is_full and is_as_fast and self.grown.pending_seconds / self.seconds >= _STEADY * self.pending_peak
-
-    @property
-    def _served(self) -> float:
-        return self.arrivals_per_second * self.mean_use_seconds
-
-    @property
-    def _concurrent(self) -> float:
-        return (self.grown.used_seconds + self.grown.pending_seconds) / self.seconds / self.pools
-
-    def queue(self, connections: int) -> Queue:
-        """Return this load on a pool of that many connections."""
-        return Queue(self.offered, connections, self.mean_use_seconds, variability(self.grown.uses))
-
-    @property
-    def is_held(self) -> bool:
-        """Whether more connections were used than the uses that ended account for: some are not returned."""
-        used = self.grown.used_seconds / self.seconds / self.pools
-        return used > self.offered * _HELD_RATIO + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +164,18 @@ def _reason(load: Load, target: Target, size: int, binding: str) -> str:
     return f"{texts[binding]}; {change}."
 
 
-def _notes(load: Load, target: Target) -> tuple[str, ...]:
+def _peak(load: Load) -> str:
+    return f"; at the peak {load.pending_peak:g} waited at once" if load.pending_peak else ""
+
+
+def _notes(load: Load, target: Target, binding: str) -> tuple[str, ...]:
     notes = []
+    if load.is_uneven(target.wait_seconds) and binding in _OF_LOAD:
+        notes.append(
+            f"Callers waited {load.mean_wait_seconds * 1000:.0f} ms on average, far longer than predicted: they come "
+            f"in bursts, or not evenly to all workers, or connections take long to open{_peak(load)}. A size for the "
+            "mean load does not end such waits: look in a window that has only a burst."
+        )
     if load.is_closed:
         notes.append(
             "The pool was full all the time, and its callers came as fast as it let them: the load is what had a "
@@ -279,5 +208,5 @@ def _advice(load: Load, target: Target, size: int | None, binding: str, reason: 
         wait_recommended_seconds=wait(size),
         binding=binding,
         reason=reason,
-        notes=_notes(load, target),
+        notes=_notes(load, target, binding),
     )

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from pool_exporter.advice.fleet import Fleet, FleetAdvice, FleetPool, advise_fleet
+from pool_exporter.advice.load import Load
 from pool_exporter.advice.observation import PoolKey
-from pool_exporter.advice.sizing import Load, SizeAdvice, Target
+from pool_exporter.advice.sizing import SizeAdvice, Target
 from pool_exporter.commands.checks.servers import Targets, read_servers, servers_by_pool
 from pool_exporter.commands.loads.two_looks import NamedLoad, names_of
 from pool_exporter.errors import Problem, SettingsError

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool_exporter.advice.sizing import NOT_BY_SIZE, Load, Target, advise, least_size
+from pool_exporter.advice.load import Load
+from pool_exporter.advice.sizing import NOT_BY_SIZE, Target, advise, least_size
 from pool_exporter.advice.traffic import Totals
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS, VERDICTS
 
@@ -146,6 +147,34 @@ def test_more_arrivals_than_a_pool_serves_are_no_fixed_number_of_callers() -> No
     more = replace(over, grown=replace(over.grown, arrivals=over.grown.arrivals * 1.3))
 
     assert 6 * 1.3 == pytest.approx(more.offered)
+
+
+def waited(seconds: float) -> Load:
+    """Return a load of 4 Erlangs on 6 connections of which the callers waited *seconds* on average."""
+    busy = load(40, 0.1, size=6)
+    return replace(busy, grown=replace(busy.grown, pending_seconds=seconds * busy.grown.arrivals))
+
+
+def test_waits_that_the_mean_load_does_not_explain_are_said() -> None:
+    """Where callers come in bursts, the size for their mean does not end the waits: a note says so, with the peak."""
+    (note,) = advise(replace(waited(0.5), pending_peak=40.0)).notes
+
+    assert note.startswith("Callers waited 500 ms on average, far longer than predicted: they come in bursts")
+    assert "; at the peak 40 waited at once. A size for the mean load does not end such waits" in note
+
+
+@pytest.mark.parametrize(
+    "given_load",
+    [
+        pytest.param(waited(0.04), id="as predicted"),
+        pytest.param(replace(waited(0.5), orphaned=1), id="held"),
+        pytest.param(replace(waited(0.5), size=None), id="no limit"),
+        pytest.param(replace(waited(0.5), size=4), id="a queue that grows for ever"),
+    ],
+)
+def test_waits_with_another_explanation_have_no_note(given_load: Load) -> None:
+    """Waits that the load or a leak explains are not said to come from bursts."""
+    assert () == advise(given_load).notes
 
 
 def test_connections_that_are_held_keep_the_size() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pool_exporter import Monitor
+from pool_exporter.advice.load import Load
 from pool_exporter.advice.observation import Observation, of_snapshot
-from pool_exporter.advice.sizing import Load, advise
+from pool_exporter.advice.sizing import advise
 from pool_exporter.demo import scenes
 from pool_exporter.demo.database_settings import DatabaseSettings
 from pool_exporter.demo.scenes import Stage

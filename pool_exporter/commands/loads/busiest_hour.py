@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypeAlias
 
 from pool_exporter.advice.knee import Window, use_rises
+from pool_exporter.advice.load import Load
 from pool_exporter.advice.observation import Observation, PoolKey, Sample, key_of, of_samples
-from pool_exporter.advice.sizing import Load
 from pool_exporter.commands.loads.prometheus_api import PrometheusApi
 from pool_exporter.commands.loads.two_looks import NamedLoad, names_of
 from pool_exporter.metrics.pool_metrics import POOL_METRICS

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from pool_exporter.advice.load import Load
 from pool_exporter.advice.observation import Observation, PoolKey, Sample, key_of, of_samples, of_snapshot
-from pool_exporter.advice.sizing import Load
 from pool_exporter.commands.loads.argument_page import ArgumentPage
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.pool_metrics import POOL_LABELS

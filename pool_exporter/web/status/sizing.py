@@ -9,11 +9,12 @@ from dataclasses import replace
 from math import isfinite
 from typing import Final, NamedTuple
 
+from pool_exporter.advice.load import Load
 from pool_exporter.advice.observation import Observation, of_snapshot
 from pool_exporter.advice.queueing import Queue
 from pool_exporter.advice.recent import Earlier
 from pool_exporter.advice.rules_of_thumb import rule_for
-from pool_exporter.advice.sizing import NOT_BY_SIZE, Load, SizeAdvice, Target, advise
+from pool_exporter.advice.sizing import NOT_BY_SIZE, SizeAdvice, Target, advise
 from pool_exporter.advice.traffic import Totals
 from pool_exporter.diagnosis.texts.wording import counted, duration
 from pool_exporter.metrics.pool_metrics import BUCKETS
