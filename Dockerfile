@@ -11,7 +11,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: PYT
 WORKDIR /src
 COPY deploy/requirements-build.txt deploy/requirements.txt deploy/requirements-demo.txt ./
 RUN python -m venv /opt/build && /opt/build/bin/pip install --require-hashes --requirement requirements-build.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY hatch_readme.py pyproject.toml README.md LICENSE ./
 COPY pool_exporter ./pool_exporter
 COPY docs/runbooks ./docs/runbooks
 COPY grafana/dashboards ./grafana/dashboards

@@ -3,12 +3,14 @@
 #   make demo    run an instrumented service under load; ARGS="--otlp http://localhost:4318" goes to `pool-exporter demo`
 #   make test    run the tests on up to four cores, but for soak; ARGS="-k snapshot" goes to pytest
 #   make unit    run the tests of single modules: no server of ours, no load
-#   make check   run everything that CI runs: test, the unit tests on SQLAlchemy 2.0 and on every other Python
-#                that is found, ruff, mypy, docs and two minutes of soak
+#   make check   run everything that CI runs: test, package, the unit tests on every other Python that is found, ruff,
+#                mypy, docs and two minutes of soak
 #   make slow    run what takes longer: conformance, reports, ten minutes of soak, fuzz, and all tests on SQLAlchemy 2.0
 #                and on every other Python
 #   make dashboards  write Grafana's boards and Prometheus' rules again; RUNBOOKS=https://… is where the runbooks are
 #   make docs    build the documentation as a site in build/site; a broken link is an error
+#   make package  build sdist and wheel into dist, check their metadata, run the wheel in an environment of its own, and the
+#                 unit tests in the unpacked sdist, on SQLAlchemy 2.0
 #   make image   build and run the container images without a Docker engine, as root on Debian, in /tmp/pool-exporter-image
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
 #   make soak    kill workers and sidecars of real services for minutes, scrape all along, and compare with the truth;
@@ -34,6 +36,7 @@ EXTRAS_demo := demo,otel,sidecar
 EXTRAS_test := dashboards,demo,deploy,postgres,sidecar,test
 EXTRAS_dashboards := dashboards
 EXTRAS_docs := docs
+EXTRAS_package := package
 EXTRAS_bench := bench,demo,sidecar,test
 EXTRAS_reports := $(EXTRAS_test),reports
 EXTRAS_dev := dev
@@ -43,11 +46,12 @@ EXTRAS_dev := dev
 # A test of which a program did not start is run once more at the end; in CI, any test of real processes that has failed:
 # tests/second_run.py.
 SECOND_RUN ?= $(if $(filter true,$(CI)),any,starts)
-PYTEST := bin/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --second-run=$(SECOND_RUN)
+PYTEST_OPTIONS := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --second-run=$(SECOND_RUN)
+PYTEST := bin/pytest $(PYTEST_OPTIONS)
 NOT_SOAK := --ignore=tests/soak --ignore=tests/integration/reports
 NOT_UNIT := $(foreach wing,integration soak faults bench conformance test_demo_end_to_end.py,--ignore=tests/$(wing))
 
-.PHONY: demo test unit test-sa20 unit-sa20 lint check slow dashboards docs image bench soak fuzz reports conformance clean
+.PHONY: demo test unit test-sa20 unit-sa20 lint check slow dashboards docs package image bench soak fuzz reports conformance clean
 .NOTPARALLEL:  # Two pips in one environment get into each other's way.
 
 demo: $(VENV)/.installed-demo
@@ -79,7 +83,7 @@ lint: $(VENV)/.installed-dev
 
 check:
 	$(MAKE) test
-	$(MAKE) unit-sa20
+	$(MAKE) package
 	$(MAKE) unit-pythons
 	$(MAKE) lint
 	$(MAKE) docs
@@ -93,6 +97,15 @@ dashboards: $(VENV)/.installed-dashboards
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+# The sdist's tests run on SQLAlchemy 2.0: so `make check` needs no unit-sa20 beside it.
+package: $(VENV)/.installed-package $(VENV_SA20)/.installed-test
+	rm -rf dist build/package
+	mkdir -p build
+	$(VENV)/bin/python -m build --outdir dist >build/package.log || { tail -n 40 build/package.log; exit 1; }
+	$(VENV)/bin/twine check --strict dist/*
+	deploy/ci/try-wheel $(VENV)/bin/python dist/*.whl build/package/wheel
+	deploy/ci/test-sdist $(VENV_SA20)/bin/python dist/*.tar.gz build/package/sdist $(PYTEST_OPTIONS) $(NOT_UNIT) $(ARGS)
 
 image:
 	deploy/ci/build-image /tmp/pool-exporter-image
