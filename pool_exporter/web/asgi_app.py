@@ -31,7 +31,7 @@ from pool_exporter.web.responses import (
     respond,
     takes_snapshot,
 )
-from pool_exporter.web.status.own_process import own_knowledge, own_reports, own_source
+from pool_exporter.web.status.own_process import application_source, own_knowledge, own_reports
 from pool_exporter.web.status.source import NO_KNOWLEDGE, StatusSource, no_reports
 
 _threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
@@ -46,7 +46,7 @@ async def metrics_endpoint(request: StarletteRequest) -> StarletteResponse:
     Returns:
         The response.
     """
-    return await _Pages(own_source(), StatusSource()).response(request, METRICS)
+    return await _Pages(application_source(), StatusSource()).response(request, METRICS)
 
 
 def make_asgi_app(source: Source | None = None, metrics: str = METRICS, *, diagnosis: bool = False) -> ASGIApp:
@@ -74,7 +74,7 @@ def make_asgi_app(source: Source | None = None, metrics: str = METRICS, *, diagn
     check_pages(source, metrics, diagnosis)
     reports, knowledge = (own_reports(), own_knowledge()) if source is None else (no_reports, NO_KNOWLEDGE)
     return asgi_pages(
-        source or own_source(), StatusSource(reports, knowledge=knowledge), metrics, shows_holders=diagnosis
+        source or application_source(), StatusSource(reports, knowledge=knowledge), metrics, shows_holders=diagnosis
     )
 
 

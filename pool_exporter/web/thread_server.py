@@ -17,9 +17,9 @@ from typing import Final, final
 from pool_exporter.environment import DEFAULT_PORT, PORT_MAX, Environment, address_text
 from pool_exporter.metrics.snapshot import Source
 from pool_exporter.runtime.argument_checks import check_source
-from pool_exporter.web.fork_hooks import ForkHook
-from pool_exporter.web.fork_notice import ForkNotice
 from pool_exporter.web.holders_access import Access, is_local_listener
+from pool_exporter.web.notices.fork_hooks import ForkHook
+from pool_exporter.web.notices.fork_notice import ForkNotice
 from pool_exporter.web.status.own_process import own_knowledge, own_reports, own_source
 from pool_exporter.web.status.source import NO_KNOWLEDGE, StatusSource, no_reports
 from pool_exporter.web.wsgi_app import WSGIApp, WsgiPages

@@ -22,7 +22,7 @@ from pool_exporter.web.responses import (
     respond,
     takes_snapshot,
 )
-from pool_exporter.web.status.own_process import own_knowledge, own_reports, own_source
+from pool_exporter.web.status.own_process import application_source, own_knowledge, own_reports
 from pool_exporter.web.status.source import NO_KNOWLEDGE, StatusSource, no_reports
 
 TURN_SECONDS: Final = 10.0
@@ -64,7 +64,7 @@ def make_wsgi_app(source: Source | None = None, metrics: str = METRICS, *, diagn
     check_pages(source, metrics, diagnosis)
     reports, knowledge = (own_reports(), own_knowledge()) if source is None else (no_reports, NO_KNOWLEDGE)
     return WsgiPages(
-        source or own_source(), StatusSource(reports, knowledge=knowledge), metrics, shows_holders=diagnosis
+        source or application_source(), StatusSource(reports, knowledge=knowledge), metrics, shows_holders=diagnosis
     )
 
 

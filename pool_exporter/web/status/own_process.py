@@ -3,7 +3,10 @@
 The wing `runtime` is imported when a function is called: the sidecar has other sources, and never imports SQLAlchemy.
 """
 
+from functools import cache
+
 from pool_exporter.metrics.snapshot import Source
+from pool_exporter.web.notices.shared_port import SharedPortNotice
 from pool_exporter.web.status.source import Knowledge, Reports
 
 
@@ -12,6 +15,12 @@ def own_source() -> Source:
     from pool_exporter.runtime import instrumentation
 
     return instrumentation.snapshot
+
+
+@cache
+def application_source() -> Source:
+    """Return the source of the pages in an application: as `own_source`, with a warning if its port is shared."""
+    return SharedPortNotice(own_source())
 
 
 def own_reports() -> Reports:

@@ -1,5 +1,6 @@
 """Each command of the recipes shows the number that it promises, with the files of its page as they are."""
 
+import re
 import subprocess
 from dataclasses import replace
 from functools import partial
@@ -50,6 +51,34 @@ def test_server(tmp_path: Path, recipe: Recipe) -> None:
         answers = [httpx.get(url, timeout=60, follow_redirects=True).status_code for url in kitchen.urls]
 
     assert {200} == set(answers)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "uvicorn service:app --port 8000 --workers 4",
+        "gunicorn service:app --bind 127.0.0.1:8000 --workers 4",
+        "gunicorn service:app --bind 127.0.0.1:8000 --workers 4 --preload",
+        "gunicorn service:app --bind 127.0.0.1:8000 --workers 4 --worker-class gevent",
+        "uwsgi --http-socket 127.0.0.1:8000",
+    ],
+)
+def test_workers_without_a_directory(tmp_path: Path, command: str) -> None:
+    """The log says that each scrape shows one of them by chance; with one worker it says nothing."""
+    recipe = next(each for each in OF_SERVERS if each.command.startswith(command) and "lazy" not in each.command)
+    need_all(recipe)
+    of_one = re.sub("(workers|processes) 4", r"\1 1", recipe.command)
+    logs = []
+    for number, line in enumerate((recipe.command, of_one)):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        kitchen = Kitchen(directory, replace(recipe, command=line, variables={}))
+        with kitchen.running():
+            kitchen.use(REQUESTS)
+            _ = [kitchen.metrics() for _ in range(10)]
+        logs.append(kitchen.log.read_text())
+
+    assert [True, False] == ["accept requests on the same port: each scrape shows one" in log for log in logs]
 
 
 @pytest.mark.parametrize("recipe", OF_CELERY, ids=lambda recipe: recipe.id)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pool_exporter.metrics.snapshot import Snapshot
-from pool_exporter.web.fork_notice import ForkNotice
+from pool_exporter.web.notices.fork_notice import ForkNotice
 from tests.golden import FRESH, ORDERS, SNAPSHOT
 
 UNUSED = Snapshot((FRESH,))

@@ -1,7 +1,7 @@
 """Warns once, in the log, that a page shows only zeros because the pools are used in forked workers.
 
-This is so where a server is started before the fork (`gunicorn --preload`) and no directory is shared: the server is in
-a process that uses no connection. Nothing here may change what the page shows.
+This is so where a server is started before the fork (`gunicorn --preload`, uWSGI, which forks in C) and no directory is
+shared: the server is in a process that uses no connection. Nothing here may change what the page shows.
 """
 
 import logging
@@ -9,7 +9,8 @@ import os
 from typing import Final
 
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot, Source
-from pool_exporter.web.fork_hooks import ForkHook
+from pool_exporter.web.notices.fork_hooks import ForkHook
+from pool_exporter.web.notices.processes import forked_children
 
 _MESSAGE: Final = (
     "the metrics of process %d show its own pools, which it has not used, and not those of the processes that it "
@@ -33,11 +34,11 @@ class ForkNotice:
         snapshot = self._source()
         is_own = snapshot.directory is None  # Otherwise it has the pools of all processes.
         if (
-            self.has_forked
-            and not self._is_given
+            not self._is_given
             and is_own
             and snapshot.pools
             and all(map(_is_unused, snapshot.pools))
+            and (self.has_forked or forked_children())
         ):
             self._is_given = True
             _log.warning(_MESSAGE, os.getpid())
