@@ -493,7 +493,9 @@ def test_a_thousand_pools(directory: Path) -> None:
         running.ask("engines = [create_engine('sqlite://', poolclass=QueuePool) for _ in range(1000)]")
         running.ask("[pool_exporter.instrument(each, name=f'e{n:03}') for n, each in enumerate(engines)] and None")
         running.ask("[each.connect().close() for each in engines] and None")
-        running.ask("beat()")  # The process's own heartbeat may have come before all pools were in a file.
+        running.ask("beat()")
+        # The process's own heartbeat may be moving the pools to its files.
+        until(1001, lambda: len(DirectoryReader(directory)().pools))
         alive = DirectoryReader(directory)()
         running.kill()
         dead = DirectoryReader(directory)()

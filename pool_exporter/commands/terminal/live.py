@@ -5,13 +5,15 @@ The terminal is given back as it was, whatever happens.
 
 import os
 import select
+import signal
 import sys
 import termios
 import time
 import tty
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Final
 
 from rich.console import Console
@@ -78,16 +80,41 @@ def run(sources: Sequence[Source], interval: float, view: View) -> None:
     sampler = Sampler(sources, interval, changed)
     console = Console(highlight=False)
     try:
-        with _raw_keyboard() as keyboard, console.screen(hide_cursor=True):
+        with _interrupt() as interrupt, _raw_keyboard() as keyboard, console.screen(hide_cursor=True):
             sampler.start()
-            _loop(console, sampler, view, keyboard, read_end)
+            _loop(console, sampler, view, keyboard, read_end, interrupt=interrupt)
     finally:
         sampler.close()
         os.close(read_end)
 
 
-def _loop(console: Console, sampler: Sampler, view: View, keyboard: int, samples: int) -> None:
-    while not view.has_ended:
+@dataclass
+class _Interrupt:
+    """Whether SIGINT has come. A second one raises KeyboardInterrupt, as it does by default."""
+
+    has_come: bool = False
+
+    def __call__(self, _: int, __: FrameType | None) -> None:
+        """Handle the signal. It does not raise: Python ignores what is raised while it calls a finalizer."""
+        self.has_come = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def _interrupt() -> Iterator[_Interrupt]:
+    """Note SIGINT, for the time of the block."""
+    interrupt = _Interrupt()
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _loop(  # noqa: PLR0913  # what the loop waits for
+    console: Console, sampler: Sampler, view: View, keyboard: int, samples: int, *, interrupt: _Interrupt
+) -> None:
+    while not (view.has_ended or interrupt.has_come):
         rows = rows_of(sampler.samples, view)
         view = drawn(console, sampler.samples, view)
         ready, _, _ = select.select([keyboard, samples], [], [], TICK_SECONDS)
