@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
     from pool_exporter.celery_units import CeleryUnits
+    from pool_exporter.compiled import is_compiled
     from pool_exporter.runtime.all_pools import instrument_all
     from pool_exporter.runtime.checking.check import check
     from pool_exporter.runtime.instrumentation import instrument
@@ -33,6 +34,7 @@ __all__ = [
     "check",
     "instrument",
     "instrument_all",
+    "is_compiled",
     "make_asgi_app",
     "make_wsgi_app",
     "metrics_endpoint",
@@ -50,6 +52,7 @@ _LAZY = {
     "check": "pool_exporter.runtime.checking.check",
     "instrument": "pool_exporter.runtime.instrumentation",
     "instrument_all": "pool_exporter.runtime.all_pools",
+    "is_compiled": "pool_exporter.compiled",
     "make_asgi_app": "pool_exporter.web.asgi_app",
     "make_wsgi_app": "pool_exporter.web.wsgi_app",
     "metrics_endpoint": "pool_exporter.web.asgi_app",

@@ -38,7 +38,8 @@ SKIP_MODULES: Final = "POOL_EXPORTER_SKIP_MODULES"
 SQL: Final = "POOL_EXPORTER_SQL"
 FILE_MODE: Final = "POOL_EXPORTER_FILE_MODE"
 SILENCE: Final = "POOL_EXPORTER_SILENCE"
-SETTINGS: Final = (DIRECTORY, SERVICE, TRACE_WAITS, DIAGNOSIS, PLACES, SKIP_MODULES, SQL, FILE_MODE, SILENCE)
+PURE: Final = "POOL_EXPORTER_PURE"
+SETTINGS: Final = (DIRECTORY, SERVICE, TRACE_WAITS, DIAGNOSIS, PLACES, SKIP_MODULES, SQL, FILE_MODE, SILENCE, PURE)
 
 PLACES_MODES: Final = ("always", "armed", "off")
 
@@ -124,6 +125,7 @@ class Environment:
         path = Path(directory) if directory else None
         has_sql = _choice(SQL, values, ("off", "on"), problems) == "on"
         mode = _file_mode(values.get(FILE_MODE, ""), problems)
+        _choice(PURE, values, ("0", "1"), problems)  # `is_pure` has read it before.
         return cls(path, service, trace_waits, has_diagnosis, places, skipped, has_sql, mode, silenced), problems
 
 
@@ -159,6 +161,14 @@ def _file_mode(text: str, problems: list[Problem]) -> int:
         return mode
     problems.append(Problem(FILE_MODE, text, "must be octal permissions from 0600 to 0666, such as 0640"))
     return DEFAULT_FILE_MODE
+
+
+def is_pure() -> bool:
+    """Return whether the hot path shall run as Python although the installation has it compiled.
+
+    It is read when the package is imported: a module is not loaded twice.
+    """
+    return process_environ().get(PURE, "").strip() == "1"
 
 
 def process_environ() -> Mapping[str, str]:

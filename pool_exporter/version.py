@@ -1,13 +1,19 @@
-"""The versions of pool_exporter and SQLAlchemy, from the metadata of the installed packages."""
+"""What is installed: the versions of pool_exporter and SQLAlchemy, and whether the hot path is compiled."""
 
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+
+from pool_exporter.compiled import is_compiled
 
 
 @cache
 def build() -> dict[str, str]:
     """Return the labels of `pool_exporter_build_info`."""
-    return {"version": _version("pool-exporter"), "sqlalchemy_version": _version("sqlalchemy")}
+    return {
+        "version": _version("pool-exporter"),
+        "sqlalchemy_version": _version("sqlalchemy"),
+        "hot_path": "compiled" if is_compiled else "python",
+    }
 
 
 def _version(distribution: str) -> str:

@@ -26,7 +26,7 @@ from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.fixtures.programs import require
 from tests.patience import waiting
 
-pytest_plugins = ["tests.time_limits", "tests.second_run", "tests.left_processes"]
+pytest_plugins = ["tests.time_limits", "tests.second_run", "tests.left_processes", "tests.compiled.skipped"]
 
 
 class _OfThisTest(EndedPools):

@@ -1,3 +1,4 @@
+# cython: annotation_typing=True, language_level=3
 """The two methods that every checkout passes: `connect`, where it begins, and `_return_conn`, where it ends.
 
 Their replacements, the transitions and the description of the caller (callers/) that they call are all that runs at
@@ -22,7 +23,8 @@ from pool_exporter.hooks.checkout_owner import new_threads
 from pool_exporter.hooks.method_patches import Method
 from pool_exporter.hooks.pool_binding import ATTRIBUTE, Patch, PoolBinding, Proxied, Record
 from pool_exporter.hooks.sqlalchemy_private import is_known_signature
-from pool_exporter.state.pool_slots import UNLIMITED
+from pool_exporter.state.connection import Connection
+from pool_exporter.state.pool_slots import IS_COMPILED, UNLIMITED
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.units import Unit, current_unit
 
@@ -74,7 +76,7 @@ def patched_connect(connect_of: Method, patch: Patch) -> Method:
 def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # a further call costs time at each checkout
     def connect(self: Pool) -> Proxied:  # noqa: C901, PLR0912  # same reason as above: speed
         try:
-            binding = self._pool_exporter  # type: ignore[attr-defined]  # set by `PatchSet.open()`
+            binding: PoolBinding | None = self._pool_exporter  # type: ignore[attr-defined]  # `PatchSet.open()` sets it
             if binding is None or binding.patch is not patch:
                 binding = _binding_counted_at(self, patch)
         except AttributeError:  # The patches were removed while this call came in.
@@ -97,7 +99,7 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # a f
             proxied = connect_of(self)
             record: Record = proxied._connection_record  # type: ignore[assignment]  # a new one has its record
             try:  # Not `getattr()`, which is a call.
-                connection = record._pool_exporter or binding.hooks.adopt(record)
+                connection: Connection = record._pool_exporter or binding.hooks.adopt(record)
             except AttributeError:  # The patches were removed meanwhile.
                 connection = binding.hooks.adopt(record)
             if connection.pool is state:
@@ -160,7 +162,8 @@ def patched_return(return_of: Method, _: Patch) -> Method:
 
 def _return(return_of: Return) -> Return:
     def _return_conn(self: Pool, record: Record) -> None:
-        connection = checkout = None
+        connection: Connection | None = None
+        checkout = None
         try:
             try:
                 connection = record._pool_exporter
@@ -177,7 +180,8 @@ def _return(return_of: Return) -> Return:
         # Not after an exception: the pool may not have the record back. `refresh()` ends the use if it has.
         if connection is not None:
             try:
-                connection.pool.returned(connection, checkout)
+                state: PoolState = connection.pool  # type: ignore[assignment]  # only a state machine makes connections
+                state.returned(connection, checkout)
             except Exception as error:  # noqa: BLE001  # likewise
                 errors.report(error)
 
@@ -195,7 +199,7 @@ def _binding_counted_at(pool: Pool, patch: Patch) -> PoolBinding | None:
             return None
         if binding is None:
             if uninstrumented_pool_handler.on_uninstrumented_pool is not None:
-                uninstrumented_pool_handler.on_uninstrumented_pool(pool, sys._getframe(2))
+                uninstrumented_pool_handler.on_uninstrumented_pool(pool, sys._getframe(0 if IS_COMPILED else 2))
             # This call already passed the pool's own patch, so it must not be counted here as well.
             return getattr(pool, ATTRIBUTE, None)
         if binding.patch is None:

@@ -15,7 +15,13 @@ DIRECTORY_FAULTS = Label(
 SET_ASIDE = Label("reason", ("corrupt", "irregular", "shrunk", "unreadable", "version"))
 
 METRICS = (
-    Metric("pool_exporter.build_info", Kind.INFO, "1", "Version of the exporter and of SQLAlchemy; always 1.", "build"),
+    Metric(
+        "pool_exporter.build_info",
+        Kind.INFO,
+        "1",
+        "Versions of the exporter and of SQLAlchemy, and whether checkouts run compiled code or Python; always 1.",
+        "build",
+    ),
     Metric(
         "pool_exporter.hook_errors",
         Kind.COUNTER,

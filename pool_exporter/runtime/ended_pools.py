@@ -23,7 +23,8 @@ from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor, ended_pool
 from pool_exporter.runtime.watchdog.unexamined_monitor import UnexaminedMonitor
 from pool_exporter.state.aggregate import Counted, added, only_counters
-from pool_exporter.state.layout import SLOT_FORMAT, new_slots
+from pool_exporter.state.layout import SLOT_FORMAT
+from pool_exporter.state.pool_slots import new_slots
 from pool_exporter.state.shown_pool import ShownPool
 from pool_exporter.state.unit_uses import summed
 

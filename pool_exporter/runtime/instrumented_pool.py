@@ -3,6 +3,7 @@
 Nothing here may decide when a file is created or left; the registry does, and its lock is held during each call.
 """
 
+from array import array
 from collections.abc import Callable, Sequence
 from operator import add
 from weakref import finalize, ref
@@ -13,8 +14,8 @@ from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.state.aggregate import only_counters
-from pool_exporter.state.layout import Slots, new_slots
-from pool_exporter.state.pool_slots import MovedSlots
+from pool_exporter.state.layout import Slots
+from pool_exporter.state.pool_slots import MovedSlots, new_slots
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.unit_uses import UnitUses
 
@@ -59,7 +60,7 @@ class InstrumentedPool:
             return
         monitor = self.monitor
         slots = self._storage.new_slots(monitor.identity, monitor.config)
-        if self._storage.has(slots) or not isinstance(state.slots, list):
+        if self._storage.has(slots) or not isinstance(state.slots, list | array):  # Else they are in memory, and stay.
             self._cancel_finalizer()
             before = only_counters(slots)
             if monitor.before is not None:

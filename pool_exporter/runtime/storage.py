@@ -22,7 +22,8 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime.files.directory_access import Created, no_files, readers, writer
 from pool_exporter.state.aggregate import Counted
-from pool_exporter.state.layout import SLOT_FORMAT, Slots, new_slots
+from pool_exporter.state.layout import SLOT_FORMAT, Slots
+from pool_exporter.state.pool_slots import new_slots
 from pool_exporter.state.unit_uses import UnitUses, summed
 
 if TYPE_CHECKING:

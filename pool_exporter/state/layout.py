@@ -169,8 +169,3 @@ EXHAUSTION_AT: Final = _slots_by_value(EXHAUSTIONS)
 
 Slots: TypeAlias = MutableSequence[int]
 """The `SLOT_COUNT` slots of one pool."""
-
-
-def new_slots() -> Slots:
-    """Return the slots of a new pool in memory, all 0. A list, because reading it takes half the time of a view."""
-    return [0] * SLOT_COUNT

@@ -1,5 +1,7 @@
 """The same state machine for interpreters without a GIL, and for CPython 3.10, where each transition needs a lock.
 
+Compiled code lets no signal handler and no other thread run between two stores: then 3.10 needs no lock either.
+
 The lock is an RLock, because SQLAlchemy returns a lost connection from a finalizer, which runs on the thread that
 happens to allocate: that may be one that is inside a transition already. It is taken by `with`, so that no asynchronous
 exception can leave it held.
@@ -15,7 +17,7 @@ from weakref import ref
 from pool_exporter.state import layout
 from pool_exporter.state.connection import NO_CALLER, Caller, Connection, Reference, Token
 from pool_exporter.state.layout import Slots
-from pool_exporter.state.pool_slots import UNLIMITED
+from pool_exporter.state.pool_slots import IS_COMPILED, UNLIMITED
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.unit_uses import Unit
 
@@ -149,6 +151,9 @@ for _name in set(dir(PoolState)) - set(vars(LockedPoolState)):  # So no method c
 
 
 def pool_state(clock: Callable[[], int], limit: int = UNLIMITED, slots: Slots | None = None) -> PoolState:
-    """Return the state machine of a new pool, locked where there is no GIL, and on 3.10, which switches at any jump."""
-    has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: sys.version_info >= (3, 11))
+    """Return the state machine of a new pool, locked where there is no GIL, and in Python code on 3.10.
+
+    There CPython switches threads at any jump.
+    """
+    has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: IS_COMPILED or sys.version_info >= (3, 11))
     return (PoolState if has_gil() else LockedPoolState)(clock, limit, slots)

@@ -7,13 +7,14 @@ from array import array
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from operator import add
+from types import BuiltinFunctionType
 from typing import Final, NamedTuple
 from weakref import ref
 
 from pool_exporter.state import layout
 from pool_exporter.state.connection import CLOSED, USED, USED_IN_OLD_POOL, Connection, nothing
 from pool_exporter.state.flow import FlowRing
-from pool_exporter.state.layout import SLOT_FORMAT, Slots, new_slots
+from pool_exporter.state.layout import SLOT_COUNT, SLOT_FORMAT, Slots
 from pool_exporter.state.report_hooks import NO_REPORTS
 from pool_exporter.state.slow_acquire import SlowAcquireHook
 from pool_exporter.state.unit_uses import Unit, UnitTotals, UnitUses, add_open, ended_totals
@@ -21,6 +22,9 @@ from pool_exporter.state.waiters import Waiters
 
 UNLIMITED: Final = -1
 """The limit of a pool that is never saturated."""
+
+IS_COMPILED: Final = not __file__.endswith((".py", ".pyc"))
+"""Whether Cython has compiled this module, and then all that have a .pxd file beside them."""
 
 ORIGINAL: Final = (1,)
 """The sentinel of a pool that needs nothing before an event. CPython reads a tuple faster than bytes."""
@@ -51,6 +55,8 @@ class PoolSlots:
     #: Held while a connection's state is read and corrected, so that no transition comes in between. With a GIL it
     #: does nothing: there each correction passes on what it has read, and the transition compares.
     lock: AbstractContextManager[object] = nullcontext()
+    #: Only in compiled code, and written in pool_slots.pxd: reads the system's monotonic clock.
+    _now: Callable[[], int]
 
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, slots: Slots | None = None) -> None:
         """Begin with no connection and no caller; counters of given *slots* go on, their gauges begin at 0.
@@ -61,13 +67,16 @@ class PoolSlots:
             slots: Where to write; by default new slots in memory.
         """
         self.clock, self.connections = clock, dict[int, ref[Connection]]()
+        is_system_clock = isinstance(clock, BuiltinFunctionType) and clock.__name__ == "monotonic_ns"
+        #: None where a transition reads the system's clock itself.
+        self._clock = None if IS_COMPILED and is_system_clock else clock
         #: The first item is 0 when something has to be done before the next event: `before_event` does it. It is 0
         #: in a child that was forked in C (no `os.fork` hook ran), and before a process's first pool event.
         self.sentinel: Sequence[int] = ORIGINAL
         self.before_event: Callable[[], None] = nothing
         #: Called instead by a refresh, which is no event: it only detects the fork.
         self.before_refresh: Callable[[], None] = nothing
-        self.slots = new_slots() if slots is None else slots
+        self._write_to(new_slots() if slots is None else slots)
         self.slow_acquire, self.unit_uses = SlowAcquireHook(), UnitUses()
         self.waiters, self.flow, self.report_hooks = Waiters(), FlowRing(), NO_REPORTS
         #: The same dictionary as `waiters.by_token`.
@@ -95,7 +104,7 @@ class PoolSlots:
         if not 0 <= self.limit <= self.used:
             moved.copied[layout.SATURATED_SINCE] = now
         slots[:] = array(SLOT_FORMAT, moved.copied if before is None else map(add, moved.copied, before))
-        self.slots = slots
+        self._write_to(slots)
         self.flow.restart(now, slots, self.pending)
         return moved
 
@@ -125,7 +134,7 @@ class PoolSlots:
         """Go on in *slots* with what is open now; what was counted stays in the present slots."""
         counters = frozenset(layout.COUNTER_SLOTS)
         slots[:] = array(SLOT_FORMAT, [0 if at in counters else value for at, value in enumerate(self.slots)])
-        self.slots = slots
+        self._write_to(slots)
         self.flow.restart(self.clock() - self.origin, slots, self.pending)
 
     def live_connections(self) -> list[Connection]:
@@ -149,7 +158,8 @@ class PoolSlots:
 
     def abandon_slots(self) -> None:
         """After a fork: switch to private slots. Calls still in progress write there and are discarded."""
-        self.slots, self.sentinel = new_slots(), ORIGINAL
+        self._write_to(new_slots())
+        self.sentinel = ORIGINAL
 
     def copy_slots(self) -> list[int]:
         """Return a copy of the slots at one moment."""
@@ -205,6 +215,17 @@ class PoolSlots:
             if self.limit <= used:
                 slots[layout.SATURATED_SINCE] = now
 
+    def _write_to(self, slots: Slots) -> None:
+        """Write to *slots* from now on.
+
+        Raises:
+            ValueError: They are not `SLOT_COUNT` slots: compiled, a transition relies on it.
+        """
+        if len(slots) != SLOT_COUNT:
+            raise ValueError(f"a pool has {SLOT_COUNT} slots, not {len(slots)}")
+        #: The same slots: compiled, the transitions write to their memory through this one.
+        self.slots = self.view = slots
+
     def _unit_returned(self, unit: Unit, use: int) -> None:
         """Note that the unit has returned a connection, which it used for *use* nanoseconds."""
         if self in unit.held:
@@ -232,3 +253,11 @@ class PoolSlots:
         self.used_peak = slots[layout.USED_PEAK] = used
         self.pending_peak = slots[layout.PENDING_PEAK] = pending
         self.window_end = (window + 1) * layout.WINDOW_NS
+
+
+def new_slots() -> Slots:
+    """Return the slots of a new pool in memory, all 0.
+
+    A list, because Python reads it in half the time of an array; compiled code needs the memory of an array.
+    """
+    return array(SLOT_FORMAT, bytes(8 * SLOT_COUNT)) if IS_COMPILED else [0] * SLOT_COUNT

@@ -77,7 +77,7 @@ class PoolState(PoolSlots):
         that time in nanoseconds since `origin`, which is never 0. *unit* is the caller's unit of work.
         """
         # `self.clock()` would be looked up on the class first.
-        slots, now = self.slots, (_clock := self.clock)() - self.origin
+        slots, now = self.view, (self._now() if (_clock := self._clock) is None else _clock()) - self.origin
         try:
             token = self._free_pending_slots.pop()
         except IndexError:
@@ -100,7 +100,7 @@ class PoolState(PoolSlots):
         """End the acquire of *token* with *connection*, and begin its use; return the wait in nanoseconds."""
         if connection.is_returning:  # The pool has it back from its last user; that `returned` is still to come.
             self.returned(connection, connection.checkout)
-        slots, now, wait = self.slots, (_clock := self.clock)() - self.origin, 0
+        slots, now, wait = self.view, (self._now() if (_clock := self._clock) is None else _clock()) - self.origin, 0
         if now >= self.window_end:
             self._start_peak_window(now)
         held = None
@@ -109,15 +109,16 @@ class PoolState(PoolSlots):
         if token is not None:
             if self.waiting:
                 self.waiters.granted(token, now)  # The last Python function: an interrupt in one must not find the end.
-            wait = now - ((slots[token] or now) if token > 0 else -token)  # 0: it began in slots that were left since.
+            index = token
+            wait = now - ((slots[index] or now) if index > 0 else -index)  # 0: it began in slots that were left since.
             bucket = WAIT if wait <= FIRST_NS else WAIT + (at := BUCKET_AT[wait.bit_length()]) + (wait > UPPER_NS[at])
             slots[bucket] += 1
             slots[WAIT_SUM] += wait
-            if token > 0:
-                slots[token] = 0
+            if index > 0:
+                slots[index] = 0
             else:
                 slots[layout.UNTRACKED_PENDING] -= 1
-                slots[layout.UNTRACKED_PENDING_SINCE] += token
+                slots[layout.UNTRACKED_PENDING_SINCE] += index
             self.pending -= 1
         elif since >= 0 and connection.since != since:  # It was found used; a later use than that has begun since.
             return 0
@@ -149,7 +150,7 @@ class PoolState(PoolSlots):
 
         Only timeouts are added to the wait histogram.
         """
-        slots, now = self.slots, self.clock() - self.origin
+        slots, now = self.view, self.clock() - self.origin
         if now >= self.window_end:
             self._start_peak_window(now)
         wait = now - ((slots[token] or now) if token > 0 else -token)
@@ -165,7 +166,7 @@ class PoolState(PoolSlots):
 
     def acquire_abandoned(self, token: int) -> None:
         """End an acquire without counting a result."""
-        slots = self.slots
+        slots = self.view
         if token > 0 and not slots[token] and token in self._free_pending_slots:
             return  # It has ended: an interrupt came after that. With a slot that is not free, it began before a move.
         self.pending -= 1
@@ -181,7 +182,7 @@ class PoolState(PoolSlots):
         """Return the `Connection` for one that was opened in *took* nanoseconds, or was found open (None)."""
         connection = Connection(self)
         self.connections[id(connection)] = ref(connection)
-        slots = self.slots
+        slots = self.view
         bucket = layout.CREATE + bisect_left(BOUNDS_NS, took or 0)
         connection.slot = self._free_checkout_slots.pop() if self._free_checkout_slots else 0
         connection.state = IDLE_IN_OLD_POOL if is_old and self.limit != UNLIMITED else IDLE
@@ -205,7 +206,7 @@ class PoolState(PoolSlots):
         """End the connection's use, if it is the one of *checkout*: another thread may have begun the next one."""
         if not self.sentinel[0]:
             self.before_event()
-        slots, now = self.slots, (_clock := self.clock)() - self.origin
+        slots, now = self.view, (self._now() if (_clock := self._clock) is None else _clock()) - self.origin
         if now >= self.window_end:
             self._start_peak_window(now)
         use = now - connection.since
@@ -249,7 +250,7 @@ class PoolState(PoolSlots):
         if connection.state == CLOSED or connection.state == DETACHED:
             return
         self.released(connection)
-        slots = self.slots
+        slots = self.view
         if connection.state != IDLE and connection.state != IDLE_IN_OLD_POOL:  # Another thread has got it since.
             self.detached(connection)
             return
@@ -263,7 +264,7 @@ class PoolState(PoolSlots):
         if connection.state == CLOSED:
             return
         self.released(connection)
-        slots, counter = self.slots, layout.CLOSE_AT[reason]
+        slots, counter = self.view, layout.CLOSE_AT[reason]
         state = connection.state
         if state != IDLE and state != IDLE_IN_OLD_POOL and state != DETACHED:
             # Another thread has checked it out since.
@@ -278,7 +279,7 @@ class PoolState(PoolSlots):
 
     def replaced(self, limit: int) -> None:
         """Note that a new pool with its own *limit* takes over, and that what is used now is the old one's."""
-        slots, now = self.slots, self.clock() - self.origin
+        slots, now = self.view, self.clock() - self.origin
         since = slots[layout.SATURATED_SINCE]
         if 0 <= self.limit <= self.used and now > since:
             slots[layout.SATURATED] += now - since

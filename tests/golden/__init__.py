@@ -122,7 +122,7 @@ FRESH = PoolSnapshot(
 SNAPSHOT = Snapshot(
     (ORDERS, FRESH),
     hook_errors=3,
-    build={"version": "1.2.3", "sqlalchemy_version": "2.1.9"},
+    build={"version": "1.2.3", "sqlalchemy_version": "2.1.9", "hot_path": "python"},
     degraded=0,
     pools_instrumented=612,
     pools_ended=600,

@@ -33,6 +33,7 @@ OWN_LABELS = {
     "le",
     "version",
     "sqlalchemy_version",
+    "hot_path",
     *INFO_LABELS,
     *(label.prometheus for label in POOL_LABELS if label.prometheus != INSTANCE),
     *(metric.label.prometheus for metric in (*POOL_METRICS, *EXPORTER_METRICS) if metric.label),

@@ -4,7 +4,8 @@ import pytest
 
 from pool_exporter.state import layout
 from pool_exporter.state.checkout_details import read_owner, read_server_pid, write_owner, write_server_pid
-from pool_exporter.state.layout import SECOND, new_slots
+from pool_exporter.state.layout import SECOND
+from pool_exporter.state.pool_slots import new_slots
 
 LAST = layout.CHECKOUT_TIMES + layout.TRACKED_MAX - 1
 
@@ -73,7 +74,7 @@ def test_number_and_time_are_read_as_written(server_pid: int, opened: int, expec
 
 def test_name_of_a_thread_with_a_surrogate() -> None:
     """A thread may be named after a file, and that name may have half a character."""
-    slots = layout.new_slots()
+    slots = new_slots()
     write_owner(slots, layout.CHECKOUT_TIMES, "file-\udc80")
 
     assert "file-?" == read_owner(slots, layout.CHECKOUT_TIMES)

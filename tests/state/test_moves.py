@@ -7,8 +7,8 @@ import pytest
 
 from pool_exporter.state import layout
 from pool_exporter.state.connection import Connection
-from pool_exporter.state.layout import Slots, new_slots
-from pool_exporter.state.pool_slots import MovedSlots
+from pool_exporter.state.layout import Slots
+from pool_exporter.state.pool_slots import MovedSlots, new_slots
 from pool_exporter.state.pool_state import PoolState
 from tests.fakes import FakeClock
 

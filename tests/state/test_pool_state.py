@@ -13,9 +13,9 @@ from pool_exporter.state import connection as connections
 from pool_exporter.state import layout
 from pool_exporter.state.connection import Connection
 from pool_exporter.state.decode import decode
-from pool_exporter.state.layout import SECOND, new_slots
+from pool_exporter.state.layout import SECOND
 from pool_exporter.state.locked_pool_state import LockedPoolState
-from pool_exporter.state.pool_slots import UNLIMITED
+from pool_exporter.state.pool_slots import UNLIMITED, new_slots
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Unit

@@ -5,7 +5,7 @@ from pathlib import Path
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.state.layout import Slots
-from pool_exporter.state.pool_slots import UNLIMITED
+from pool_exporter.state.pool_slots import UNLIMITED, new_slots
 from pool_exporter.workers.file_format import ENTRIES_MAX, ENTRY_BYTES, FILE_BYTES, IDENTITY_BYTES, entries_at
 from pool_exporter.workers.file_writer import WorkerFiles
 
@@ -25,7 +25,7 @@ def test_new_slots_are_zero(tmp_path: Path) -> None:
     limit, slots[layout.LIMIT] = slots[layout.LIMIT], 0
 
     assert UNLIMITED == limit
-    assert [0] * layout.SLOT_COUNT == list(layout.new_slots()) == list(slots)
+    assert [0] * layout.SLOT_COUNT == list(new_slots()) == list(slots)
 
 
 def test_slots_are_at_their_offsets_in_the_file(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_exporters_own_metrics_are_read_back(accept: str, parse: Parse) -> None:
     }
 
     assert {
-        ("pool_exporter_build_info", "2.1.9", "1.2.3"): 1,
+        ("pool_exporter_build_info", "python", "2.1.9", "1.2.3"): 1,
         ("pool_exporter_hook_errors_total",): 3,
         ("pool_exporter_degraded",): 0,
         ("pool_exporter_pools_instrumented_total",): 612,

@@ -2,3 +2,7 @@
 
 `place` runs at each checkout, `waiting` for each caller that has to wait. Nothing here may count.
 """
+
+from pool_exporter.compiled import paths as _paths
+
+__path__[:0] = _paths("hooks.callers")

@@ -14,12 +14,14 @@ looked up here. Nothing here may know pools.
 import sys
 import time
 from collections.abc import Iterator
+from sys import _getframe
 from types import CodeType, FrameType
 from typing import Final, Protocol
 
 from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.code_origin import ORIGINS, Origin
 from pool_exporter.state.connection import Frame, Place
+from pool_exporter.state.pool_slots import IS_COMPILED
 
 _APPLICATION: Final = Origin.APPLICATION
 _LIBRARY: Final = Origin.LIBRARY
@@ -37,8 +39,10 @@ _NEAR_MAX: Final = 5
 """How many frames behind SQLAlchemy's may be looked at before the whole stack is walked."""
 _DEPTHS_MAX: Final = 4
 _KNOWN_MAX: Final = 2_000
-_CALLER_DEPTH: Final = 3
-"""From `place()` to the caller of `connect()`; from `_first()` it is the replacement of `connect()`."""
+_CALLER_DEPTH: Final = 0 if IS_COMPILED else 3
+"""From `place()` to the caller of `connect()`: a compiled function has no frame."""
+_FIRST_DEPTH: Final = 0 if IS_COMPILED else 4
+"""From `_first()` to the same frame."""
 _ENTER: Final = frozenset({"__enter__", "__aenter__"})
 
 ARMED_SECONDS: Final = 600.0
@@ -115,13 +119,13 @@ class PlaceRecorder:
         """Return the place of a checkout; called by `current_caller`, which the replacement of `connect()` calls."""
         # Written out in full: a call of a further function would cost a twentieth of the whole.
         frame: FrameType | None  # Declared apart, so that the type checker sees that the first one is a frame.
-        frame = sys._getframe(_CALLER_DEPTH)
+        frame = _getframe(_CALLER_DEPTH)
         try:
             code = frame.f_code
             if not self._is_application[code.co_filename]:
                 frame = self._first()
                 if frame is None:
-                    return _walked(sys._getframe(1))
+                    return _walked(_getframe(_CALLER_DEPTH))
                 code = frame.f_code
             back = frame.f_back or _awaiting_frame()
             if back is not None:
@@ -131,7 +135,7 @@ class PlaceRecorder:
                 if (id(code), id(caller)) not in self._alone:
                     return self._behind_library(frame, code, caller)
         except KeyError as error:
-            return self._place_in_new_file(error.args[0], sys._getframe(1))
+            return self._place_in_new_file(error.args[0], _getframe(_CALLER_DEPTH))
         except Exception as error:  # noqa: BLE001  # without a place, the checkout is still counted
             errors.report(error)
             return ()
@@ -141,21 +145,21 @@ class PlaceRecorder:
         """Return the first frame of the application; None if it is not where one is expected."""
         for depth in self._depths:
             try:
-                edge = sys._getframe(depth)
+                edge = _getframe(depth)
             except ValueError:  # The stack is not that deep.
                 continue
             if ORIGINS[edge.f_code.co_filename] is _SQLALCHEMY:
                 frame = _near(edge.f_back)
                 if frame is not None:
                     return frame
-        return _near(self._learn(sys._getframe(_CALLER_DEPTH)))
+        return _near(self._learn(_getframe(_FIRST_DEPTH)))
 
-    def _learn(self, frame: FrameType) -> FrameType | None:
-        """Note the depth of SQLAlchemy's outermost frame above *frame*, seen from `_first()`; return what is behind it.
+    def _learn(self, back: FrameType | None) -> FrameType | None:
+        """Note the depth of SQLAlchemy's outermost frame from *back* on, seen from `_first()`; return what is beyond.
 
         Between SQLAlchemy's frames are some of code that it generates, which has no file.
         """
-        depth, edge, back = _CALLER_DEPTH, _CALLER_DEPTH, frame.f_back
+        depth = edge = _FIRST_DEPTH - 1
         while back is not None:
             origin = ORIGINS[back.f_code.co_filename]
             if origin is not _SQLALCHEMY and origin is not _STANDARD:
@@ -243,7 +247,7 @@ def _awaiting_frame() -> FrameType | None:
 
 def walked_place() -> Place:
     """Return the place above the caller, by looking at each frame."""
-    return _walked(sys._getframe(1))
+    return _walked(_getframe(1))
 
 
 def _outward(frame: FrameType | None) -> Iterator[FrameType]:
