@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime import instrumentation
 from pool_exporter.runtime.argument_checks import check_source
+from pool_exporter.web.notices.multiprocess import MultiprocessNotice
 from pool_exporter.web.prometheus_families import descriptions, families
 
 
@@ -31,7 +32,7 @@ class PoolCollector(Collector):
             TypeError: *source* is no function.
         """
         check_source(source)
-        self._source = source
+        self._source = MultiprocessNotice(source) if source is instrumentation.snapshot else source
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families of one snapshot."""
