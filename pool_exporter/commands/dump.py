@@ -2,8 +2,8 @@
 
 docs/reference/dump.md has the format.
 
-It is a function of what `workers.contents` reads: nothing here may read a file or a slot. The output has no secret,
-because the directory has none: identities contain no password, and no SQL is ever written.
+It is a function of what `workers.contents` reads: nothing here may read a file or a slot. The output has what the files
+have: names of code and units of work, and first lines of drivers' errors without passwords. The files have no SQL.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Splits what a metric shows into numbers and histograms, each with the labels that are the metric's own.
 
-The only place that knows how a snapshot's values are nested; every output is made of these parts. The name of a label
-differs between outputs, so the caller gives it. Nothing here may know an output format.
+Prometheus' text and OpenTelemetry's points are made of these parts. The name of a label differs between the two, so the
+caller gives it. Nothing here may know an output format.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

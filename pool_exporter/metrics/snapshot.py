@@ -1,4 +1,4 @@
-"""The frozen state of all pools at one moment. Every output is a function of it, but for spans and reports.
+"""The frozen state of all pools at one moment. Every output of the numbers is a function of it, but for the dump.
 
 `state.decode` turns one pool's slots into a `PoolSnapshot`; the current time is an argument. The values are validated
 when they are built and cannot be changed afterwards, their mappings included, so renderers check nothing. Nothing in

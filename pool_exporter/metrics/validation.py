@@ -2,8 +2,9 @@
 
 The annotation of a field says what it may hold: `Count`, `Seconds`, `Flag`, `Unbounded`, `Signed`, each of them also
 `| None`. A mapping that is annotated with a `Label` has each value of that closed set; one that is annotated with names
-of counters has each of these. `validate(self)` in `__post_init__` is the only check. A number without one of these
-annotations is a TypeError at the first instance, so that no field is left unchecked by mistake.
+of counters has each of these. `validate(self)` in `__post_init__` checks this, and a class adds only what no annotation
+says. A number without one of these annotations is a TypeError at the first instance, so that no field is left unchecked
+by mistake.
 
 Nothing here may know a metric, or what the values are used for.
 """

@@ -62,7 +62,7 @@ def _instructions(kind: str, mode: str, limit: float) -> Budget:
 
 
 def _pairs() -> Iterator[Budget]:
-    """Yield what a checkout and its return may take: time, and instructions, which are exact on a busy machine."""
+    """Yield what a checkout and its return may take: time, and instructions, which no load changes much."""
     form = "{:.2f}x"
     yield Budget("checkout + checkin, over bare", 1.50, form, lambda r, v: factor(r, v, "pool_exporter"))
     yield Budget("the same in a worker's file", 1.55, form, lambda r, v: factor(r, v, "pool_exporter_file"))
@@ -124,7 +124,7 @@ BUDGETS: Final = (
     Budget(
         f"memory for a pool with {MOST_CONNECTIONS} connections",
         10,
-        "{:.1f} KiB",
+        "{:.2f} KiB",
         lambda r, v: memory_kib(r, v, MOST_CONNECTIONS),
     ),
 )

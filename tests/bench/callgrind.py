@@ -1,4 +1,4 @@
-"""Instructions of a program, counted by valgrind's callgrind. They are exact on a busy machine, where times are not.
+"""Instructions of a program, counted by valgrind's callgrind: to about 2 %, also on a busy machine.
 
 The program calls `mark()` before and after each piece of work that counts: callgrind writes what it has counted since
 the last mark, so that imports and the end of the interpreter are left out. Nothing here may know what the work is.

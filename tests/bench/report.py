@@ -103,7 +103,7 @@ def _rounds(results: Results, job: str) -> str:
 
 
 def _instructions(results: Results) -> Iterator[str]:
-    yield f"Counted by valgrind's callgrind, so exact on a busy machine: the least of {SAMPLES} samples; x over bare."
+    yield f"Counted by valgrind's callgrind, to about 2 % on any machine: the least of {SAMPLES} samples; x over bare."
     yield f"A request is one of {CALLERS} callers at once on a PostgreSQL; what the server does is not counted."
     yield ""
     head = ["", "SQLAlchemy", MODES["bare"]]

@@ -1,4 +1,4 @@
-"""`python -m tests.docs` writes the generated parts of docs/reference."""
+"""`python -m tests.docs` writes the generated parts of the pages."""
 
 from tests.docs.generated import write
 

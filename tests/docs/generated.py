@@ -1,4 +1,4 @@
-"""The parts of docs/reference that are generated: tables of metrics from the catalogue, of commands from the parser."""
+"""The generated parts of the pages: tables of metrics, of commands and of measurements."""
 
 import argparse
 import re
@@ -16,6 +16,7 @@ from pool_exporter.metrics.metric import Kind, Label, Metric
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metrics.server_metrics import SERVER_METRICS
 from pool_exporter.web.page.rule_pages import page_of
+from tests.docs import measured
 from tests.docs.pages import DOCS
 
 REFERENCE: Final = DOCS / "reference"
@@ -134,6 +135,7 @@ PARTS: Final[dict[str, tuple[Path, Callable[[], str]]]] = {
     "checks": (REFERENCE / "checks.md", _checks),
     "flags": (REFERENCE / "command-line.md", _flags),
     "commands": (REFERENCE / "command-line.md", _commands),
+    **measured.TABLES,
 }
 """Each generated part: its page, and the function that returns its text."""
 
@@ -151,3 +153,4 @@ def write() -> None:
         before, _, rest = page.read_text().partition(f"<!-- {name} -->\n")
         after = rest.partition(f"<!-- /{name} -->")[2]
         page.write_text(f"{before}<!-- {name} -->\n\n{part()}\n\n<!-- /{name} -->{after}")
+    measured.write()

@@ -1,4 +1,4 @@
-"""The generated parts of docs/reference are committed as they are generated; `python -m tests.docs` repairs them."""
+"""The generated parts of the pages are committed as they are generated; `python -m tests.docs` repairs them."""
 
 import re
 
