@@ -100,6 +100,8 @@ def _url(given: str, environ: Mapping[str, str]) -> str | Problem:
     """Return the URL: as given, from an environment variable, or from a file; a Problem if it cannot be read."""
     if given.startswith(FROM_ENVIRONMENT):
         name = given.removeprefix(FROM_ENVIRONMENT)
+        if not name.isidentifier():  # A URL with a password, as often as not: it is not repeated.
+            return Problem(ARGUMENT, given, f"must have the name of an environment variable after {FROM_ENVIRONMENT}")
         if not environ.get(name, "").strip():
             return Problem(ARGUMENT, given, f"needs the environment variable {name}, which is not set")
         return environ[name].strip()

@@ -98,7 +98,9 @@ SERVERS = (
     "hunter2",
     "env:A_URL",
     "env:NO_URL",
+    "env:postgresql://app:hunter2@127.0.0.1:1/shop",
     "file:url",
+    "file:postgresql://app:hunter2@127.0.0.1:1/shop",
     "file:bad-url",
 )
 PAGES = (
@@ -113,6 +115,7 @@ PAGES = (
     "app:hunter2@127.0.0.1/metrics",
     "env:A_PAGE",
     "env:NO_URL",
+    "env:http://app:hunter2@127.0.0.1:1/metrics",
 )
 ENGINES = (
     *("plain", "quoted", "in_query", "in_arguments", "in_settings", "of_mysql", "sessions", "unescaped", "file"),
