@@ -50,17 +50,37 @@ _LOGIN: Final = re.compile(r":[^\s@]+@")
 
 _URLS: Final = re.compile(r"[\w+.-]+://\S*|\S*:[^\s@]+@\S*")
 
+_IN_TEXTS: Final = (
+    # password=…, 'passwd': '…'; MySQL says whether one was sent: (using password: YES).
+    (
+        re.compile(
+            r"""(?i)(\b[\w.]*(?:password|passwd|passcode|pwd|secret|token)["']?\s*[=:]\s*)"""
+            r"""('[^']*'|"[^"]*"|(?!(?:yes|no)\b)[^\s,;)}]+)"""
+        ),
+        r"\1***",
+    ),
+    (re.compile(r"""([^\s:/@'"]+[:/])(?![/\s@])\S*@"""), r"\1***@"),  # app/…@db, as Oracle has it
+    (re.compile(r'(host ?name ")[^\s"]*@'), r"\1***@"),  # libpq, where a password has an @
+    (re.compile(r"""(missing "=" after|integer value) "[^"]*\""""), r'\1 "***"'),  # libpq, of a text that is no DSN
+)
+"""Where else a driver's message quotes a password, and what is shown there."""
+
 
 def without_passwords(text: str) -> str:
-    """Return a text of another library or of the command line with `masked` URLs, those without a scheme included."""
-    return _URLS.sub(lambda found: masked(found[0]), text)
+    """Return a text of another library or of the command line with `masked` URLs, those without a scheme included.
+
+    Passwords that are quoted in another form that is known are hidden too.
+    """
+    text = _URLS.sub(lambda found: masked(found[0]), text)
+    for pattern, shown in _IN_TEXTS:
+        text = pattern.sub(shown, text)
+    return text
 
 
 def may_have_password(text: str) -> bool:
     """Return whether a text, such as an application's error, may quote a URL with a password, or a password."""
-    return (
-        "://" in text or _LOGIN.search(text) is not None or re.search("passw|secret", text, re.IGNORECASE) is not None
-    )
+    has_one = re.search("://|passw|pwd|secret|token", text, re.IGNORECASE) is not None
+    return has_one or _LOGIN.search(text) is not None or without_passwords(text) != text
 
 
 def _from_colon_masked(text: str, unless: str = r"(?!)") -> str:

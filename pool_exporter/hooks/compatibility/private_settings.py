@@ -5,9 +5,12 @@ setting is unknown and its rules find nothing.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
+
+_PASSWORDS: Final = ("password", "passwd", "pwd", "sslpassword")
 
 
 def connect_arguments(pool: Pool, names: Iterable[str]) -> Mapping[str, object] | None:
@@ -22,6 +25,13 @@ def connect_arguments(pool: Pool, names: Iterable[str]) -> Mapping[str, object] 
         if name == "cparams" and isinstance(cell.cell_contents, Mapping):
             return {key: cell.cell_contents[key] for key in names if key in cell.cell_contents}
     return None
+
+
+def passwords_of(pool: Pool) -> tuple[str, ...]:
+    """Return the passwords among the driver's connect arguments, to be removed from a message; none that is a user."""
+    given = connect_arguments(pool, ("user", "username", *_PASSWORDS)) or {}
+    users = (given.get("user"), given.get("username"), "", None)
+    return tuple(str(given[name]) for name in _PASSWORDS if given.get(name) not in users)
 
 
 def has_reset_listener(pool: Pool) -> bool:

@@ -8,6 +8,7 @@ from math import inf
 from sqlalchemy.pool import Pool, QueuePool
 
 from pool_exporter.diagnosis.survey.circumstances import ExaminedPool
+from pool_exporter.hooks.compatibility.private_settings import passwords_of
 from pool_exporter.hooks.drift_check import occupied_places
 from pool_exporter.hooks.orphans import is_orphan
 from pool_exporter.hooks.pool_hooks import PoolHooks
@@ -39,6 +40,12 @@ def examined_pool(hooks: PoolHooks, identity: PoolIdentity) -> ExaminedPool:
 def timeout_seconds(hooks: PoolHooks) -> float:
     """Return the time-out of the current pool, infinite without one."""
     return _timeout_seconds(_current(hooks))
+
+
+def passwords(hooks: PoolHooks) -> tuple[str, ...]:
+    """Return the passwords with which the current pool connects, as far as they can be known, to hide them."""
+    pool = _current(hooks)
+    return () if pool is None else passwords_of(pool)
 
 
 def _current(hooks: PoolHooks) -> Pool | None:

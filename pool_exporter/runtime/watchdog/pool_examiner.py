@@ -26,7 +26,7 @@ from pool_exporter.hooks.callers.place import recorder
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.watchdog.episode import Episode
-from pool_exporter.runtime.watchdog.examined_pool import examined_pool, timeout_seconds
+from pool_exporter.runtime.watchdog.examined_pool import examined_pool, passwords, timeout_seconds
 from pool_exporter.runtime.watchdog.loop_probes import LoopProbes
 from pool_exporter.runtime.watchdog.made_pools import note_of_many
 from pool_exporter.runtime.watchdog.opentelemetry_events import add_span_event
@@ -133,10 +133,10 @@ class PoolExaminer(ReportHooks):
 
     @override
     def on_open_failed(self, error: BaseException) -> None:
-        monitor = self._monitor()
-        if monitor is not None and isinstance(error, Exception):  # Else the caller was interrupted.
+        monitor, hooks = self._monitor(), self._hooks()
+        if monitor is not None and hooks is not None and isinstance(error, Exception):  # Else it was interrupted.
             self._watchdog.begin_if_forked()
-            if self._watchdog.failures.failed(monitor.identity, error):
+            if self._watchdog.failures.failed(monitor.identity, error, passwords(hooks)):
                 self._is_report_due = True
                 self._watchdog.wake(self)
 

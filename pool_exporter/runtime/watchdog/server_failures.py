@@ -6,13 +6,13 @@ line of its message is kept, without a password. Nothing here may examine a pool
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from pool_exporter.diagnosis.evidence import FAILED_OPENS_MIN, MANY_POOLS
 from pool_exporter.diagnosis.survey.circumstances import ServerFailures
 from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
-from pool_exporter.errors import masked
+from pool_exporter.errors import without_passwords
 from pool_exporter.metrics.identity import PoolIdentity
 
 TEXT_MAX: Final = 200
@@ -21,8 +21,6 @@ _SERVERS_MAX: Final = 1000
 _CODES: Final = frozenset({"53300", "1040", "1203", "1226"})
 """PostgreSQL's SQLSTATE, and MySQL's error numbers, for a server or user that may have no more connections."""
 _FULL: Final = re.compile(r"too many clients|too many connections|connection slots", re.IGNORECASE)
-_URL: Final = re.compile(r"\w[\w+.-]*://\S+")
-_PASSWORD: Final = re.compile(r"(?i)\b(password|passwd|pwd)(\s*[=:]\s*)('[^']*'|\"[^\"]*\"|\S+)")
 
 
 class _Server:
@@ -45,16 +43,18 @@ class FailuresByServer:
         """Note that a pool was instrumented."""
         self._server(identity).pools_made_at.append(self._clock())
 
-    def failed(self, identity: PoolIdentity, error: BaseException) -> bool:
+    def failed(self, identity: PoolIdentity, error: BaseException, passwords: Iterable[str] = ()) -> bool:
         """Note that an attempt to open a connection failed; return whether a report is due.
 
         Args:
             identity: The pool's identity.
             error: The failure.
+            passwords: What its message must not show.
         """
         server = self._server(identity)
         server.failed += 1
-        server.failed_at, server.is_full, server.error = self._clock(), is_full(error), first_line(error)
+        server.failed_at, server.is_full = self._clock(), is_full(error)
+        server.error = first_line(error, passwords)
         are_many = server.is_full and self._pools_made(server) >= MANY_POOLS
         return server.failed >= FAILED_OPENS_MIN or are_many
 
@@ -97,12 +97,13 @@ def is_full(error: BaseException) -> bool:
     return any(_code(each) in _CODES or _FULL.search(_text(each)) for each in _causes(error))
 
 
-def first_line(error: BaseException) -> str:
+def first_line(error: BaseException, passwords: Iterable[str] = ()) -> str:
     """Return the first line of a failure's message without a password, at most `TEXT_MAX` characters."""
     found = list(_causes(error))
     text = next(filter(None, (_text(each).strip().partition("\n")[0] for each in reversed(found))), "")
-    text = _URL.sub(lambda url: masked(url[0]), text or type(error).__name__)
-    return _PASSWORD.sub(r"\1\2***", text)[:TEXT_MAX]
+    for password in passwords:
+        text = text.replace(password, "***")
+    return without_passwords(text or type(error).__name__)[:TEXT_MAX]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

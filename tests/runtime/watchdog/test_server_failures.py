@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
 from pool_exporter.diagnosis.survey.circumstances import ServerFailures
+from pool_exporter.hooks.compatibility.private_settings import passwords_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.watchdog.server_failures import TEXT_MAX, FailuresByServer, first_line, is_full
 from tests.fakes import SECOND, FakeClock
@@ -117,12 +119,37 @@ def test_not_full(error: BaseException) -> None:
         ("cannot connect to postgresql://app:secret@db/shop", "cannot connect to postgresql://app:***@db/shop"),
         ("invalid dsn: host=db password=secret user=app", "invalid dsn: host=db password=*** user=app"),
         ("invalid dsn: password='se cret' host=db", "invalid dsn: password=*** host=db"),
+        ("connect() got {'user': 'app', 'password': 'secret'}", "connect() got {'user': 'app', 'password': ***}"),
+        ("cannot resolve DSN app/secret@db", "cannot resolve DSN app/***@db"),
+        ('missing "=" after "secret" in connection info string', 'missing "=" after "***" in connection info string'),
+        ("app:secret@db:5432 refused", "*** refused"),
+        ('could not translate host name "cret@db" to address', 'could not translate host name "***@db" to address'),
+        ("Access denied for user 'app'@'h' (using password: YES)",) * 2,
+        ('FATAL: password authentication failed for user "me@example.org"',) * 2,
         ("", "DriverError"),
     ],
 )
 def test_first_line(message: str, expected: str) -> None:
     """Of a failure the first line is kept, short and without a password."""
     assert expected == first_line(DriverError(message) if message else DriverError())
+
+
+def test_known_passwords_are_hidden_in_any_form() -> None:
+    """The passwords of the pool are hidden wherever they stand."""
+    assert "*** was refused, as *** was" == first_line(DriverError("se cret was refused, as x was"), ("se cret", "x"))
+
+
+def test_passwords_of_a_pool() -> None:
+    """Those of the URL and of connect_args are known; one that is the user's name hides nothing."""
+    url = "postgresql+psycopg://app:{}@db/shop"
+    engines = [
+        create_engine(url.format("secret")),
+        create_engine("postgresql+psycopg://db/shop", connect_args={"password": "hunter2"}),
+        create_engine(url.format("app")),
+        create_engine("postgresql+psycopg://", creator=list),
+    ]
+
+    assert [("secret",), ("hunter2",), (), ()] == [passwords_of(engine.pool) for engine in engines]
 
 
 def test_first_line_of_the_driver() -> None:
