@@ -1,6 +1,7 @@
 """The settings of this package in the environment, POOL_EXPORTER_* and OTEL_SERVICE_NAME, and checks of any setting.
 
-This is the only module that reads these variables, and it imports no third-party package.
+This is the only module that reads these variables, and it imports no third-party package. The environment is read where
+the work begins, by a public function or a command, and its values are passed on.
 
 - A command reads them by `Environment.strict()` and exits when it raises.
 - Everything that runs inside an application reads them by `Environment.lenient()`, which never raises: a wrong variable
@@ -43,6 +44,8 @@ SETTINGS: Final = (DIRECTORY, SERVICE, TRACE_WAITS, DIAGNOSIS, PLACES, SKIP_MODU
 
 PLACES_MODES: Final = ("always", "armed", "off")
 
+LIBPQ: Final = ("PGAPPNAME", "PGCONNECT_TIMEOUT")
+
 DEFAULT_FILE_MODE: Final = 0o640
 """The group may read: a sidecar may run as another user of the same group."""
 _FILE_MODE_LEAST: Final = 0o600
@@ -69,6 +72,7 @@ class Environment:
         has_sql: Whether reports may have the text of SQL statements, of which they else have the first word.
         file_mode: The permissions of the files in the shared directory.
         silenced: The ids of the rules of `check` that find nothing.
+        libpq: The variables of PostgreSQL's client library that are set, of those that rules of `check` look at.
     """
 
     directory: Path | None = None
@@ -80,6 +84,7 @@ class Environment:
     has_sql: bool = False
     file_mode: int = DEFAULT_FILE_MODE
     silenced: tuple[str, ...] = ()
+    libpq: tuple[str, ...] = ()
 
     @classmethod
     def strict(cls, environ: Mapping[str, str] | None = None) -> Environment:
@@ -126,7 +131,8 @@ class Environment:
         has_sql = _choice(SQL, values, ("off", "on"), problems) == "on"
         mode = _file_mode(values.get(FILE_MODE, ""), problems)
         _choice(PURE, values, ("0", "1"), problems)  # `is_pure` has read it before.
-        return cls(path, service, trace_waits, has_diagnosis, places, skipped, has_sql, mode, silenced), problems
+        libpq = tuple(name for name in LIBPQ if name in environ)
+        return cls(path, service, trace_waits, has_diagnosis, places, skipped, has_sql, mode, silenced, libpq), problems
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ LINKS = {
         ({"POOL_EXPORTER_FILE_MODE": ""}, Environment(file_mode=0o640)),
         ({"POOL_EXPORTER_TRACE_WAITS": "2.5e-1"}, Environment(trace_waits=0.25)),
         ({"POOL_EXPORTER_DIRR": ""}, Environment()),
+        ({"PGCONNECT_TIMEOUT": "5", "PGHOST": "db"}, Environment(libpq=("PGCONNECT_TIMEOUT",))),
         (LINKS, Environment()),
     ],
 )

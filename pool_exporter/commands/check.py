@@ -94,7 +94,8 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
         return partial(_check_engine, arguments, engine.value, servers.value)
     directory = settings.read(lambda: directory_of(arguments, environ, TARGET))
     settings.check()
-    return partial(_check_directory, arguments, directory.value, servers.value)
+    silenced = (*arguments.silence, *Environment.read(environ)[0].silenced)
+    return partial(_check_directory, arguments, directory.value, servers.value, silenced)
 
 
 def _engine(arguments: argparse.Namespace) -> EngineTarget:
@@ -110,7 +111,9 @@ def _check_engine(arguments: argparse.Namespace, engine: EngineTarget, targets: 
     _print(of_engine_as_json(answer) if arguments.is_json else as_text([answer]), has_errors=answer.has_errors)
 
 
-def _check_directory(arguments: argparse.Namespace, directory: Path, targets: "Targets") -> None:
+def _check_directory(
+    arguments: argparse.Namespace, directory: Path, targets: "Targets", silenced: tuple[str, ...]
+) -> None:
     from pool_exporter.commands.checks.worker_files import checked_pools
     from pool_exporter.workers.contents.read import read_contents
 
@@ -121,7 +124,6 @@ def _check_directory(arguments: argparse.Namespace, directory: Path, targets: "T
     pools = checked_pools(contents, time.time(), arguments.threads, arguments.workers)
     if not pools:
         raise SettingsError(Problem("--dir", str(directory), "has no pool of a living worker"))
-    silenced = (*arguments.silence, *Environment.lenient().silenced)
     answers = _answers(pools, read_servers(targets, arguments.database_timeout), silenced)
     text = of_pools_as_json(answers) if arguments.is_json else as_text(answers)
     _print(text, has_errors=any(each.has_errors for each in answers))

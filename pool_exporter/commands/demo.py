@@ -83,5 +83,6 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
         has_sidecar=arguments.sidecar,
         otlp=arguments.otlp,
         is_json=arguments.is_json,
+        environ=environ,
     )
     return partial(run, options, DatabaseSettings.load(environ))

@@ -9,7 +9,7 @@ from typing import Final
 from pool_exporter import probe
 from pool_exporter.arguments import AllSettings, CheckedValue, one_of
 from pool_exporter.commands.directory_argument import add_directory, directory_of, other_directory
-from pool_exporter.environment import DEFAULT_PORT
+from pool_exporter.environment import DEFAULT_PORT, Environment
 from pool_exporter.otel import otlp_options
 from pool_exporter.sidecar import log_format
 
@@ -123,6 +123,7 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
         probes=probes.value,
         push_target=target.value,
         other_directory=other_directory(directory.value, environ),
+        environment=Environment.read(environ)[0],
     )
     return partial(serve, options)
 

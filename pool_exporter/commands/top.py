@@ -69,13 +69,14 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
     from pool_exporter.commands.terminal.samples import DirectorySource
 
     given: list[str] = [*arguments.urls, *arguments.url]
-    directory = arguments.dir or (None if given else Environment.read(environ)[0].directory)
+    environment = Environment.read(environ)[0]
+    directory = arguments.dir or (None if given else environment.directory)
     settings = AllSettings()
     urls = given or ([] if directory else [URL])
     read = [settings.read(partial(_source, HttpSource, url, environ)) for url in urls]
     settings.check()
     sources: list[Source] = [each.value for each in read]
-    sources += [DirectorySource(directory)] if directory else []
+    sources += [DirectorySource(directory, environment.silenced)] if directory else []
     if arguments.is_json:
         return partial(_print_json, sources)
     if arguments.once:

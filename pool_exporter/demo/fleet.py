@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from pool_exporter.demo.database import Database
-from pool_exporter.environment import process_environ
+from pool_exporter.environment import Environment
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.workers.directory_snapshot import DirectoryReader
@@ -81,7 +81,7 @@ def _live(snapshot: Snapshot) -> int:
 
 @asynccontextmanager
 async def running(
-    database: Database, listener: socket.socket, workers: int, sidecar: tuple[str, int] | None
+    database: Database, listener: socket.socket, workers: int, sidecar: tuple[str, int] | None, given: Mapping[str, str]
 ) -> AsyncIterator[Fleet]:
     """Run the workers and the sidecar for the time of the block.
 
@@ -90,14 +90,16 @@ async def running(
         listener: The listening socket of the service.
         workers: How many workers.
         sidecar: Host and port of the sidecar, port 0 for any free one; None for no sidecar.
+        given: The environment of the processes.
 
     Raises:
         SettingsError: They do not start in START_SECONDS_MAX.
     """
     with _directory() as directory, _ended() as processes:
-        environ = {**process_environ(), "POOL_EXPORTER_DIR": str(directory)}
+        environ = {**given, "POOL_EXPORTER_DIR": str(directory)}
         processes += [_worker(database, listener, environ) for _ in range(workers)]
-        pids, reader = tuple(process.pid for process in processes), DirectoryReader(directory)
+        pids = tuple(process.pid for process in processes)
+        reader = DirectoryReader(directory, file_mode=Environment.read(given)[0].file_mode)
         await _started("--workers", workers, lambda: _live(reader()) == workers, processes)
         url = None
         if sidecar is not None:

@@ -13,9 +13,9 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -55,6 +55,7 @@ class DemoOptions:
         has_sidecar: Whether a sidecar runs, on the next port.
         otlp: The URL of an OpenTelemetry collector to push to.
         is_json: Whether the output is for programs.
+        environ: The environment, for the push and for the processes that are started.
     """
 
     host: str
@@ -65,6 +66,7 @@ class DemoOptions:
     has_sidecar: bool = False
     otlp: str | None = None
     is_json: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def texts(self) -> json_lines.Texts:
@@ -140,7 +142,7 @@ async def _demo(options: DemoOptions, settings: DatabaseSettings) -> None:
         database = Database.choose(settings, Path(directory))
         rounds = Rounds.of(options.scene, options.duration_seconds, database)
         app = create_app(database.engine())
-        await stack.enter_async_context(pushed(app.state.engine, options.otlp))
+        await stack.enter_async_context(pushed(app.state.engine, options.otlp, options.environ))
         await stack.enter_async_context(started(app, database))
         address, source = _address(listener), app.state.monitor
         more = texts.pushed(options.otlp) if options.otlp else ""
@@ -161,7 +163,7 @@ def _fleet(
     options: DemoOptions, database: Database, listener: socket.socket
 ) -> "AbstractAsyncContextManager[fleet.Fleet]":
     sidecar = (options.host, options.port and options.port + 1) if options.has_sidecar else None
-    return fleet.running(database, listener, max(1, options.workers), sidecar)
+    return fleet.running(database, listener, max(1, options.workers), sidecar, options.environ)
 
 
 @contextmanager

@@ -1,14 +1,13 @@
 """Pushes the demo's metrics to an OpenTelemetry collector by a MeterProvider, as a service does."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool_exporter import instrument
-from pool_exporter.environment import process_environ
 from pool_exporter.otel.otlp_options import push_target
 
 INTERVAL_SECONDS: Final = 2.0
@@ -16,8 +15,10 @@ STOP_SECONDS_MAX: Final = 2.0
 
 
 @asynccontextmanager
-async def pushed(engine: AsyncEngine, endpoint: str | None) -> AsyncIterator[None]:
+async def pushed(engine: AsyncEngine, endpoint: str | None, environ: Mapping[str, str]) -> AsyncIterator[None]:
     """Push the metrics of the engine's pool for the time of the block; do nothing without an *endpoint*.
+
+    Of *environ* it takes OpenTelemetry's variables.
 
     Raises:
         SettingsError: The endpoint is not a URL, or a package of the extra `otel` is missing.
@@ -25,7 +26,7 @@ async def pushed(engine: AsyncEngine, endpoint: str | None) -> AsyncIterator[Non
     if endpoint is None:
         yield
         return
-    target = push_target(process_environ(), endpoint)
+    target = push_target(environ, endpoint)
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 from typing_extensions import Self
 
+from pool_exporter.environment import Environment
 from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks.call_stack import engine_calling
 from pool_exporter.hooks.checkout_patches import uninstrumented_pool_handler
@@ -25,7 +26,7 @@ from pool_exporter.hooks.pool_hooks import hooks_of
 from pool_exporter.hooks.sqlalchemy_private import is_complete
 from pool_exporter.runtime.argument_checks import check_meter_provider, check_tracing
 from pool_exporter.runtime.degraded import degraded_pools
-from pool_exporter.runtime.instrumentation import instrument, monitors, prepare_from_environment, shown_monitors
+from pool_exporter.runtime.instrumentation import instrument, monitors, prepare, shown_monitors
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.registry import registry
 
@@ -172,12 +173,13 @@ def _start() -> AllPoolsInstrumentation:
     with registry.changing():
         if started.current is not None:
             return started.current
+        environment = Environment.lenient()
+        prepare(environment)
+        current = started.current = AllPoolsInstrumentation(environment.service)
         if not is_supported():
-            current = started.current = AllPoolsInstrumentation(prepare_from_environment())
             registry.note_degraded()
             degraded_pools.search = current.search_engines
             return current
-        current = started.current = AllPoolsInstrumentation(prepare_from_environment())
         registry.keeps_patches = True
         uninstrumented_pool_handler.on_uninstrumented_pool = current.on_uninstrumented_pool
         patches.open(Pool, PATCH_FACTORIES)

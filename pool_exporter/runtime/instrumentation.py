@@ -5,6 +5,7 @@ Nothing here may count or render.
 
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from weakref import ref
 
@@ -131,19 +132,20 @@ _NAMED_AGAIN: Final = (
 
 
 def _new_monitor(engine: Engine | None, pool: Pool, name: str | None, service: str | None) -> Monitor:
+    environment = Environment.lenient()
+    own = environment.service if service is None else service
     try:
-        default = prepare_from_environment()  # Also with a service given: it prepares the directory and forks.
+        prepare(environment)  # Also with a service given: it prepares the directory and forks.
         if is_supported():
-            monitor = registry.add(pool, identity_of(engine, pool, name, default if service is None else service))
+            monitor = registry.add(pool, identity_of(engine, pool, name, own))
             monitor.is_named = name is not None and bool(label(name))
             monitor.engine = monitor.engine if engine is None else ref(engine)
             return monitor
         registry.note_degraded()
     except Exception as error:  # noqa: BLE001  # monitoring never stops the application
         errors.report(error)
-    default = Environment.lenient().service if service is None else service
-    known = result_or_none(lambda: identity_of(engine, pool, name, default))
-    return degraded_pools.add(engine or pool, known or PoolIdentity(label(name or "pool"), service=label(default)))
+    known = result_or_none(lambda: identity_of(engine, pool, name, own))
+    return degraded_pools.add(engine or pool, known or PoolIdentity(label(name or "pool"), service=label(own)))
 
 
 def monitors() -> list[Monitor]:
@@ -164,7 +166,7 @@ def snapshot() -> Snapshot:
     is only in the snapshots of its own process.
     """
     if not registry.is_prepared:  # Without a pool of its own, this process shows those of the directory.
-        prepare_from_environment()
+        prepare(Environment.lenient())
     shared = registry.shared_snapshot()
     if shared is not None:
         return replace(shared, degraded_pools=tuple(each.snapshot() for each in degraded_pools.monitors()))
@@ -184,10 +186,8 @@ def snapshot() -> Snapshot:
     )
 
 
-def prepare_from_environment() -> str:
-    """Read the environment: prepare the shared directory that it names, and return the service's name."""
-    environment = Environment.lenient()
-    watchdog.is_on, watchdog.check = environment.has_diagnosis, findings_by_rule
+def prepare(environment: Environment) -> None:
+    """Prepare the shared directory that the environment names, the reports and the places of checkouts."""
+    watchdog.is_on, watchdog.check = environment.has_diagnosis, partial(findings_by_rule, environment)
     recorder.configure(environment.places, environment.skip_modules)
-    registry.prepare(environment.directory)
-    return environment.service
+    registry.prepare(environment.directory, environment.file_mode)

@@ -89,11 +89,11 @@ class Registry(ProcessFile):
             finally:
                 self._is_in_hook = False
 
-    def prepare(self, directory: Path | None) -> None:
-        """Prepare the shared directory, if there is one, and register for forks and the end; once in a process."""
+    def prepare(self, directory: Path | None, file_mode: int) -> None:
+        """Prepare the directory, if there is one, for files of that mode; register for forks and the end; only once."""
         if not self.is_prepared:
             self.is_prepared = True
-            self.storage = Storage(directory)
+            self.storage = Storage(directory, file_mode)
             if directory is not None:
                 self._sentinel.renew()  # It may be that of a parent, which had no pool.
                 self._register_end()

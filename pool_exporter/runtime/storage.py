@@ -16,6 +16,7 @@ from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.holders import PoolReport, ProcessReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
@@ -44,8 +45,9 @@ class Storage:
         is_degraded: Whether the file says that this process cannot measure its SQLAlchemy.
     """
 
-    def __init__(self, directory: Path | None) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path | None, file_mode: int = DEFAULT_FILE_MODE) -> None:
+        """Allocate in *directory*, in files of these permissions; in memory without one."""
+        self.directory, self._file_mode = directory, file_mode
         self.errors = 0
         self.is_degraded = False
         self.is_usable = directory is not None
@@ -54,7 +56,7 @@ class Storage:
         self._reader: DirectoryReader | None = None
         self._reports: DirectoryReports | None = None
         if directory is not None:
-            self._reader, self._reports = readers(directory)
+            self._reader, self._reports = readers(directory, file_mode)
         self._reading, self._writing_units = threading.Lock(), threading.Lock()
         #: The uses by unit of ended pools of which the slots are in a file, until they are written there.
         self._late_units: list[tuple[Slots, UnitUses]] = []
@@ -67,7 +69,7 @@ class Storage:
         self._may_add_files = True
         #: Imported here: where a child is forked while another thread imports it, the child's first event would wait
         #: for the import for ever.
-        self._make_files = no_files if directory is None else writer()
+        self._make_files = no_files if directory is None else writer(file_mode)
 
     @property
     def is_shared(self) -> bool:
@@ -103,7 +105,7 @@ class Storage:
     def mark_degraded(self) -> None:
         """Let the files that follow say that this process cannot measure its SQLAlchemy."""
         if self.directory is not None and not self.is_degraded:
-            self.is_degraded, self._make_files = True, writer(is_degraded=True)
+            self.is_degraded, self._make_files = True, writer(self._file_mode, is_degraded=True)
 
     def created(self) -> Created | None:
         """Create a file for this process; None if it has one that readers find. It waits for as long as the volume."""

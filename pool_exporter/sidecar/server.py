@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -31,7 +31,7 @@ from pool_exporter.sidecar.webconfig.basic_auth import BasicAuth
 from pool_exporter.sidecar.webconfig.reload import ReloadedConfig
 from pool_exporter.version import build
 from pool_exporter.web.asgi_app import asgi_pages
-from pool_exporter.web.status.source import Knowledge, StatusSource
+from pool_exporter.web.status.source import Knowledge, StatusSource, knowledge_without
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
@@ -59,6 +59,7 @@ class SidecarOptions:
         probes: The probes of database servers, not started; None for none.
         push_target: Where to push over OTLP; None for nowhere.
         other_directory: Another directory, which the environment names; it is not read. None without one.
+        environment: The other settings of the environment.
     """
 
     directory: Path
@@ -71,6 +72,7 @@ class SidecarOptions:
     probes: "Probes | None" = None
     push_target: "PushTarget | None" = None
     other_directory: Path | None = None
+    environment: Environment = field(default_factory=Environment)
 
 
 class SidecarSource:
@@ -186,16 +188,17 @@ def _reports(options: SidecarOptions, check: DirectoryCheck) -> Callable[[], tup
         return reports
     from pool_exporter.sidecar.server_reports import ServerReports
 
-    return ServerReports(reports, options.probes.targets, has_sql=Environment.lenient().has_sql)
+    return ServerReports(reports, options.probes.targets, has_sql=options.environment.has_sql)
 
 
 def _knowledge(options: SidecarOptions) -> Knowledge:
     """Return what checks the directory's pools."""
+    silenced = options.environment.silenced
     if options.probes is None:
-        return Knowledge()
+        return knowledge_without(silenced)
     from pool_exporter.sidecar.server_checks import ServerChecks
 
-    return Knowledge(ServerChecks(options.probes.targets))
+    return Knowledge(ServerChecks(options.probes.targets, silenced=silenced))
 
 
 def serve(options: SidecarOptions) -> None:
@@ -205,7 +208,12 @@ def serve(options: SidecarOptions) -> None:
         SettingsError: An address cannot be listened on.
     """
     config, probes, passwords = options.config, options.probes, BasicAuth()
-    reader = DirectoryReader(options.directory, per_worker=options.per_worker, for_servers=probes is not None)
+    reader = DirectoryReader(
+        options.directory,
+        per_worker=options.per_worker,
+        for_servers=probes is not None,
+        file_mode=options.environment.file_mode,
+    )
     check = DirectoryCheck(options.directory, options.other_directory)
     source = SidecarSource(reader, check, config, probes)
     push = None if options.push_target is None else create_push(options.push_target, source, options.directory)

@@ -16,7 +16,6 @@ from pool_exporter.advice.checks.facts import ServerFacts
 from pool_exporter.advice.checks.finding import Finding
 from pool_exporter.advice.checks.rules import findings
 from pool_exporter.advice.checks.snapshot_facts import facts_of
-from pool_exporter.environment import Environment
 from pool_exporter.metrics.server_snapshot import ServerIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.probe.backend_matching import is_of_server
@@ -36,10 +35,14 @@ class ServerChecks:
     """What checks the pools of each page, and the settings of the servers that are known."""
 
     def __init__(
-        self, targets: Sequence[ProbeTarget], read: Read = read_settings, clock: Callable[[], float] = time.monotonic
+        self,
+        targets: Sequence[ProbeTarget],
+        read: Read = read_settings,
+        clock: Callable[[], float] = time.monotonic,
+        silenced: Sequence[str] = (),
     ) -> None:
-        """Ask *targets* by *read*; *clock* returns seconds."""
-        self._targets, self._read, self._clock = targets, read, clock
+        """Ask *targets* by *read*, and check without the rules *silenced*; *clock* returns seconds."""
+        self._targets, self._read, self._clock, self._silenced = targets, read, clock, silenced
         self._known: dict[ServerIdentity, ServerSettings] = {}
         self._asked_at = -AGAIN_SECONDS
         self._thread: threading.Thread | None = None
@@ -51,7 +54,7 @@ class ServerChecks:
             self._asked_at = now
             self._thread = threading.Thread(target=self._ask, name=THREAD, daemon=True)
             self._thread.start()
-        return partial(_checked, servers=dict(self._known), silenced=Environment.lenient().silenced)
+        return partial(_checked, servers=dict(self._known), silenced=self._silenced)
 
     def _ask(self) -> None:
         for target in self._targets:

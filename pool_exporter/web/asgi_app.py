@@ -21,6 +21,7 @@ except ImportError as error:
     message = "make_asgi_app() and metrics_endpoint need Starlette: pip install 'pool-exporter[asgi]'"
     raise ImportError(message, name=error.name, path=error.path) from error
 
+from pool_exporter.environment import Environment
 from pool_exporter.metrics.snapshot import Source
 from pool_exporter.runtime.argument_checks import check_pages
 from pool_exporter.web.holders_access import NO_ACCESS, STATE_KEY, Access, may_show_holders
@@ -31,8 +32,8 @@ from pool_exporter.web.responses import (
     respond,
     takes_snapshot,
 )
-from pool_exporter.web.status.own_process import application_source, own_knowledge, own_reports
-from pool_exporter.web.status.source import NO_KNOWLEDGE, StatusSource, no_reports
+from pool_exporter.web.status.own_process import application_source, statuses_for
+from pool_exporter.web.status.source import StatusSource
 
 _threads: WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = WeakKeyDictionary()
 
@@ -72,10 +73,8 @@ def make_asgi_app(source: Source | None = None, metrics: str = METRICS, *, diagn
         >>> app.mount("/metrics", pool_exporter.make_asgi_app())
     """
     check_pages(source, metrics, diagnosis)
-    reports, knowledge = (own_reports(), own_knowledge()) if source is None else (no_reports, NO_KNOWLEDGE)
-    return asgi_pages(
-        source or application_source(), StatusSource(reports, knowledge=knowledge), metrics, shows_holders=diagnosis
-    )
+    statuses = statuses_for(source, Environment.lenient())
+    return asgi_pages(source or application_source(), statuses, metrics, shows_holders=diagnosis)
 
 
 def asgi_pages(

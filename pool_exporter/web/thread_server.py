@@ -20,8 +20,7 @@ from pool_exporter.runtime.argument_checks import check_source
 from pool_exporter.web.holders_access import Access, is_local_listener
 from pool_exporter.web.notices.fork_hooks import ForkHook
 from pool_exporter.web.notices.fork_notice import ForkNotice
-from pool_exporter.web.status.own_process import own_knowledge, own_reports, own_source
-from pool_exporter.web.status.source import NO_KNOWLEDGE, StatusSource, no_reports
+from pool_exporter.web.status.own_process import own_source, statuses_for
 from pool_exporter.web.wsgi_app import WSGIApp, WsgiPages
 from pool_exporter.web.wsgi_server import CONNECTIONS_MAX, LimitedServer, hang_up
 
@@ -67,8 +66,8 @@ def start_http_server(
         >>> server = pool_exporter.start_http_server(10042)
     """
     _check_arguments(port, addr, source)
-    reports, knowledge = (own_reports(), own_knowledge()) if source is None else (no_reports, NO_KNOWLEDGE)
-    shown, statuses = source or ForkNotice(own_source()), StatusSource(reports, knowledge=knowledge)
+    environment = Environment.lenient()
+    shown, statuses = source or ForkNotice(own_source()), statuses_for(source, environment)
     try:
         listening = _listen(addr, port)
         access = Access(is_local=is_local_listener(listening))
@@ -82,7 +81,7 @@ def start_http_server(
         if isinstance(error, socket.gaierror) or error.errno in (EACCES, EADDRNOTAVAIL):
             advice = f"cannot listen on {address_text(addr, port)}: {reason}; choose another address or port"
             raise type(error)(error.errno, advice) from error
-    advice = _OF_DIRECTORY if Environment.lenient().directory else _WITHOUT_DIRECTORY
+    advice = _OF_DIRECTORY if environment.directory else _WITHOUT_DIRECTORY
     _log.warning(
         "cannot listen on %s: %s; this process serves no metrics: %s", address_text(addr, port), reason, advice
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Final, Protocol
 
+from pool_exporter.environment import Environment
 from pool_exporter.metrics.snapshot import Source
 from pool_exporter.runtime.argument_checks import check_pages
 from pool_exporter.web.holders_access import NO_ACCESS, Access, may_show_holders
@@ -22,8 +23,8 @@ from pool_exporter.web.responses import (
     respond,
     takes_snapshot,
 )
-from pool_exporter.web.status.own_process import application_source, own_knowledge, own_reports
-from pool_exporter.web.status.source import NO_KNOWLEDGE, StatusSource, no_reports
+from pool_exporter.web.status.own_process import application_source, statuses_for
+from pool_exporter.web.status.source import StatusSource
 
 TURN_SECONDS: Final = 10.0
 """How long a request waits for the answer before it, as long as Prometheus waits by default; then it gets a 503."""
@@ -62,10 +63,8 @@ def make_wsgi_app(source: Source | None = None, metrics: str = METRICS, *, diagn
         >>> app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/metrics": pool_exporter.make_wsgi_app()})  # Flask
     """
     check_pages(source, metrics, diagnosis)
-    reports, knowledge = (own_reports(), own_knowledge()) if source is None else (no_reports, NO_KNOWLEDGE)
-    return WsgiPages(
-        source or application_source(), StatusSource(reports, knowledge=knowledge), metrics, shows_holders=diagnosis
-    )
+    statuses = statuses_for(source, Environment.lenient())
+    return WsgiPages(source or application_source(), statuses, metrics, shows_holders=diagnosis)
 
 
 class WsgiPages:

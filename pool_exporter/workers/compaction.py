@@ -28,7 +28,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from pool_exporter.environment import Environment
+from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.errors import CorruptFile
 from pool_exporter.workers.dead_worker_totals import OTHER_POOL, POOLS_MAX, Totals, load, save, totals_file_id
 from pool_exporter.workers.file_format import CLOSED
@@ -58,10 +58,13 @@ class Compactor:
         times_behind: How often the totals on disk were found to be deleted or older than those known.
     """
 
-    def __init__(self, directory: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, directory: Path, clock: Callable[[], float] = time.monotonic, file_mode: int = DEFAULT_FILE_MODE
+    ) -> None:
+        """Prepare to compact *directory* with files of these permissions; *clock* returns seconds."""
         self.totals = Totals()
         self.times_behind = 0
-        self._directory = directory
+        self._directory, self._file_mode = directory, file_mode
         self._clock = clock
         self._succeeded = clock()
         self._file_id: object = None
@@ -95,7 +98,7 @@ class Compactor:
         left_behind = self._left_behind(scanned.temporary)
         count = 0
         if dead or left_behind or self._is_ahead:
-            with _leadership(self._directory) as is_still_leader:
+            with _leadership(self._directory, self._file_mode) as is_still_leader:
                 if not is_still_leader():
                     return 0
                 count = self._add(dead, is_still_leader)
@@ -128,13 +131,13 @@ class Compactor:
             after = self.totals.with_files(new, read_last_shown(self._directory))
             if not is_still_leader():
                 return 0
-            size = save(self._directory, after)
+            size = save(self._directory, after, self._file_mode)
             if after.pools_merged > self.totals.pools_merged == 0:
                 _log.warning("more than %d pools have ended: the rest are added to %r", POOLS_MAX, OTHER_POOL.name)
             self.totals, self._file_id, self._is_ahead = after, totals_file_id(self._directory), False
-            keep_crashed(self._directory, new)
+            keep_crashed(self._directory, new, self._file_mode)
             _unlink(self._directory, dead)
-            keep_reserve(self._directory, size)
+            keep_reserve(self._directory, self._file_mode, size)
         else:
             _unlink(self._directory, dead)
         return len(new)
@@ -147,14 +150,15 @@ class Compactor:
         return [name for name in old if not _is_being_created(self._directory / name)]
 
 
-def compact_if_due(directory: Path) -> None:
+def compact_if_due(directory: Path, file_mode: int) -> None:
     """Compact, unless a worker did in the last INTERVAL_SECONDS. For workers' heartbeats; it raises no OSError.
 
-    Without it, workers that end while no sidecar reads would fill the volume.
+    Without it, workers that end while no sidecar reads would fill the volume. The files that it makes have the
+    permissions *file_mode*.
     """
     with suppress(OSError, CorruptFile):
         is_new = not (directory / LEADER).exists()
-        descriptor = _opened_leader(directory)
+        descriptor = _opened_leader(directory, file_mode)
         try:
             age = time.time() - os.fstat(descriptor).st_mtime
             is_due = is_new or not 0 <= age < INTERVAL_SECONDS
@@ -164,18 +168,20 @@ def compact_if_due(directory: Path) -> None:
         finally:
             os.close(descriptor)
         if is_due:
-            _compact_what_has_ended(directory)
+            _compact_what_has_ended(directory, file_mode)
 
 
-def make_space(directory: Path, seconds: float) -> None:
+def make_space(directory: Path, seconds: float, file_mode: int) -> None:
     """Compact for about *seconds* at most, for a worker that found the volume full. It raises no OSError."""
     with suppress(OSError, CorruptFile):
-        _compact_what_has_ended(directory, until=time.monotonic() + seconds)
+        _compact_what_has_ended(directory, file_mode, until=time.monotonic() + seconds)
 
 
-def _compact_what_has_ended(directory: Path, until: float = math.inf) -> None:
+def _compact_what_has_ended(directory: Path, file_mode: int, until: float = math.inf) -> None:
     scanned = scan(directory, is_dead_only=True, until=until)
-    Compactor(directory).compact(scanned, [found.name for found in scanned.files if _may_be_copy(found)])
+    Compactor(directory, file_mode=file_mode).compact(
+        scanned, [found.name for found in scanned.files if _may_be_copy(found)]
+    )
 
 
 def _may_be_copy(found: ReadFile) -> bool:
@@ -196,9 +202,9 @@ def _is_being_created(path: Path) -> bool:
         return False  # A link, or gone already.
 
 
-def _opened_leader(directory: Path) -> int:
+def _opened_leader(directory: Path, file_mode: int) -> int:
     """Open the file that is locked, and return its descriptor. Raises OSError where that is denied."""
-    mode = _LEADER_MODE | Environment.lenient().file_mode
+    mode = _LEADER_MODE | file_mode
     descriptor = os.open(directory / LEADER, _LEADER_FLAGS, mode)
     if os.fstat(descriptor).st_mode & mode != mode:  # The umask has taken some of it, or another user has made it.
         with suppress(OSError):
@@ -207,13 +213,13 @@ def _opened_leader(directory: Path) -> int:
 
 
 @contextmanager
-def _leadership(directory: Path) -> Iterator[Callable[[], bool]]:
+def _leadership(directory: Path, file_mode: int) -> Iterator[Callable[[], bool]]:
     """Try to hold the directory's lock; yield a function that returns whether it is held.
 
     The lock is on `.leader`, where every release expects it, and on the directory itself: `.leader` can be deleted and
     created again while its lock is held. The kernel frees both when the holder is killed.
     """
-    descriptor = _opened_leader(directory)
+    descriptor = _opened_leader(directory, file_mode)
     try:
         folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -12,6 +12,7 @@ from operator import gt
 from pathlib import Path
 from typing import Final
 
+from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.state.aggregate import added, as_final_counters, is_busy
@@ -260,14 +261,14 @@ def _counts(value: object, least: int = 0) -> list[int]:
     return counts
 
 
-def save(directory: Path, totals: Totals) -> int:
+def save(directory: Path, totals: Totals, file_mode: int = DEFAULT_FILE_MODE) -> int:
     """Replace the totals in one step, and return their size in bytes.
 
     Raises:
         OSError: They could not be written, and the old ones are still there.
     """
     content = _encoded(totals)
-    replace_file(directory, TOTALS_FILE, content)
+    replace_file(directory, TOTALS_FILE, content, file_mode)
     return len(content)
 
 

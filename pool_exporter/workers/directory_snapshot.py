@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.exporter_metrics import SET_ASIDE, WORKER_ENDS, WORKER_STATES
 from pool_exporter.metrics.health import DirectoryHealth
@@ -92,7 +93,13 @@ class DirectoryReader:
     """Reads one directory; call it for a Snapshot. One thread at a time."""
 
     def __init__(
-        self, directory: Path, *, per_worker: bool = False, for_servers: bool = False, writes: bool = True
+        self,
+        directory: Path,
+        *,
+        per_worker: bool = False,
+        for_servers: bool = False,
+        writes: bool = True,
+        file_mode: int = DEFAULT_FILE_MODE,
     ) -> None:
         """Prepare to read; nothing is opened yet.
 
@@ -102,6 +109,7 @@ class DirectoryReader:
             for_servers: Whether the snapshot says which connections each living pool holds, for a probe of the servers.
             writes: Whether dead workers are compacted. An operator who only looks may be another user: the files
                 that it would write could not be read by the workers.
+            file_mode: The permissions of the files that are written.
         """
         self.directory = directory
         self.fold_errors = 0
@@ -109,7 +117,7 @@ class DirectoryReader:
         self._per_worker = per_worker
         self._for_servers = for_servers
         self._writes = writes
-        self._compactor = Compactor(directory)
+        self._compactor = Compactor(directory, file_mode=file_mode)
         self._highest = (0, 0, 0, 0)
         self._memory, self._clocks = FileMemory(), WriterClocks()
         #: The pools that have series of their own, for as long as this reader lives.
@@ -266,9 +274,9 @@ class DirectoryReader:
 
 
 def _add_living(parts: _PoolParts, entry: PoolEntry, now: int, written: int) -> None:
-    slots, moment = at_one_moment(entry.slots, now)
-    parts.slots.append((slots, moment))
-    parts.units.append(entry.units.totals(slots, written, moment))
+    moment = moment_of(entry.slots, now)
+    parts.slots.append((entry.slots, moment))
+    parts.units.append(entry.units.totals(entry.slots, written, moment))
     parts.configs.append(entry.config)
 
 
@@ -277,17 +285,11 @@ def _live_pool(entry: PoolEntry, now: int, file: WorkerFile) -> LivePool:
     return live_pool(entry.slots, now, entry.identity, entry.config, process, is_worker=is_worker)
 
 
-def at_one_moment(slots: Slots, now: int) -> tuple[Slots, int]:
-    """Return the slots of one process as of one moment, and that moment.
-
-    Args:
-        slots: The slots as they were read.
-        now: The time of the process's monotonic clock. If a time in the slots is later, because a wall clock jumped,
-            that time is taken.
-    """
+def moment_of(slots: Slots, now: int) -> int:
+    """Return *now* of the process's monotonic clock, or a later time in its slots, after a jump of the wall clock."""
     # Looking at all tracked times at once, instead of only at the taken ones, is a third of the work.
     latest = max(slots[layout.SATURATED_SINCE], *slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS])
-    return slots, max(now, slots[layout.ORIGIN] + latest)
+    return max(now, slots[layout.ORIGIN] + latest)
 
 
 def _decoded(parts: list[ProcessSlots], identity: PoolIdentity, config: PoolConfig) -> PoolSnapshot | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.state.aggregate import Counted, as_final_counters, only_counters
@@ -41,15 +42,20 @@ class WorkerFiles:
         dropped: How many pools have no space, as the caller has counted.
     """
 
-    def __init__(self, directory: Path, version: str) -> None:
+    def __init__(self, directory: Path, version: str, file_mode: int = DEFAULT_FILE_MODE) -> None:
         """Create the first file.
+
+        Args:
+            directory: The shared directory.
+            version: The version of this package, which the files name.
+            file_mode: The permissions of the files.
 
         Raises:
             OSError: It could not be created, or this machine is big-endian.
         """
         if sys.byteorder != "little":
             raise OSError(ENOTSUP, "worker files are little-endian, and this machine is big-endian")
-        self._directory = directory
+        self._directory, self._file_mode = directory, file_mode
         self._version = version
         self._process_uuid = uuid4().bytes
         self._files: list[MappedFile] = []
@@ -59,7 +65,7 @@ class WorkerFiles:
         self._errors = 0
         self._has_written_holders = False
         self._add_file()
-        keep_reserve(directory)
+        keep_reserve(directory, file_mode)
 
     def allocate(self, identity: PoolIdentity, config: PoolConfig, *, may_add_file: bool = True) -> Slots | None:
         """Return slots for a pool: those of an ended pool of the same identity, else new ones.
@@ -119,12 +125,12 @@ class WorkerFiles:
         uuid = uuid4().bytes if self._files else self._process_uuid
         writer = this_process(self._process_uuid, self._version, uuid)
         try:
-            file = MappedFile(self._directory, writer)
+            file = MappedFile(self._directory, writer, self._file_mode)
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            make_space(self._directory, MAKE_SPACE_SECONDS)
-            file = MappedFile(self._directory, writer)
+            make_space(self._directory, MAKE_SPACE_SECONDS, self._file_mode)
+            file = MappedFile(self._directory, writer, self._file_mode)
         self._files.append(file)
 
     def units(self, slots: object) -> UnitRows | None:
@@ -193,7 +199,7 @@ class WorkerFiles:
 
     def compact(self) -> None:
         """Compact what other workers have left, if that is due."""
-        compact_if_due(self._directory)
+        compact_if_due(self._directory, self._file_mode)
 
     def is_linked(self) -> bool:
         """Return whether readers find all files of this process."""

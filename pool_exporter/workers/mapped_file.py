@@ -54,17 +54,16 @@ class MappedFile:
     Mutable: the number of pool entries, and the views of slots that were handed out. The caller serializes calls.
     """
 
-    def __init__(self, directory: Path, writer: Writer) -> None:
-        """Create the file.
+    def __init__(self, directory: Path, writer: Writer, file_mode: int) -> None:
+        """Create the file, with the permissions *file_mode*.
 
         Raises:
             OSError: It could not be created. Nothing is left behind.
         """
         self.path = directory / name_of(writer.file_uuid)
         self.uuid_digits = writer.file_uuid.hex()[:UUID_DIGITS]
-        self._map, self._inode = _create(
-            directory / f"{TEMPORARY}{writer.file_uuid.hex()}", self.path, new_file(writer)
-        )
+        temporary = directory / f"{TEMPORARY}{writer.file_uuid.hex()}"
+        self._map, self._inode = _create(temporary, self.path, new_file(writer), file_mode)
         self._slots = memoryview(self._map).cast(SLOT_FORMAT)
         self._entries_at = entries_at(memoryview(self._map))
         self._views = [self._slots]
@@ -169,9 +168,9 @@ class MappedFile:
         self._map.close()
 
 
-def _create(temporary: Path, path: Path, content: bytes) -> tuple[mmap.mmap, int]:
+def _create(temporary: Path, path: Path, content: bytes, file_mode: int) -> tuple[mmap.mmap, int]:
     """Create a file with this content, and return its mapping and its inode number."""
-    descriptor = created(temporary)
+    descriptor = created(temporary, file_mode)
     try:
         allocate(descriptor, len(content))
         if not try_lock(descriptor):

@@ -4,7 +4,8 @@ A *reserve* is a file with blocks allocated in advance. When the volume is full,
 its blocks, so that dead workers' files can always be compacted and removed, which frees space again. Without it a full
 volume could never be emptied.
 
-Nothing here may know what the files contain.
+Nothing here may know what the files contain, or read the environment: *file_mode* is POOL_EXPORTER_FILE_MODE, the
+permissions of every file that is made.
 """
 
 import os
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from pool_exporter.environment import Environment
 from pool_exporter.workers.file_reader import TEMPORARY
 
 RESERVE: Final = ".reserve"
@@ -30,16 +30,15 @@ _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEX
 _OPEN: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def created(path: Path) -> int:
-    """Create a file that must not exist, with the permissions of POOL_EXPORTER_FILE_MODE; return its descriptor.
+def created(path: Path, file_mode: int) -> int:
+    """Create a file that must not exist, with these permissions, and return its descriptor.
 
     Raises:
         OSError: It could not be created.
     """
-    mode = Environment.lenient().file_mode
-    descriptor = os.open(path, _CREATE, mode)
+    descriptor = os.open(path, _CREATE, file_mode)
     with suppress(OSError):  # With a umask of 077, no sidecar of another user could read it.
-        os.fchmod(descriptor, mode)
+        os.fchmod(descriptor, file_mode)
     return descriptor
 
 
@@ -63,28 +62,28 @@ def write_all(descriptor: int, content: bytes) -> None:
         content = content[os.write(descriptor, content) :]
 
 
-def replace_file(directory: Path, name: str, content: bytes) -> None:
+def replace_file(directory: Path, name: str, content: bytes, file_mode: int) -> None:
     """Replace a file in one step; on a full volume use the reserve. The caller holds the directory's lock.
 
     Raises:
         OSError: The file could not be replaced. The old one is still there.
     """
     try:
-        replace_file_without_reserve(directory, name, content)
+        replace_file_without_reserve(directory, name, content, file_mode)
     except OSError as error:
         if error.errno not in FULL or not (directory / RESERVE).exists():
             raise
         _replace_from_reserve(directory, name, content)
 
 
-def keep_reserve(directory: Path, size: int = 0) -> None:
+def keep_reserve(directory: Path, file_mode: int, size: int = 0) -> None:
     """Create the reserve, if there is none or it is too small for *size* bytes; do nothing where that is impossible."""
     path, needed = directory / RESERVE, max(RESERVE_BYTES, 2 * size)
     with suppress(OSError):
         if path.exists() and path.stat().st_size >= needed:
             return
         temporary = directory / f"{TEMPORARY}{uuid4().hex}"
-        descriptor = created(temporary)
+        descriptor = created(temporary, file_mode)
         try:
             allocate(descriptor, needed)
             temporary.rename(path)
@@ -95,14 +94,14 @@ def keep_reserve(directory: Path, size: int = 0) -> None:
             os.close(descriptor)
 
 
-def replace_file_without_reserve(directory: Path, name: str, content: bytes) -> None:
+def replace_file_without_reserve(directory: Path, name: str, content: bytes, file_mode: int) -> None:
     """Replace a file in one step, if the volume has space for it.
 
     Raises:
         OSError: The file could not be replaced. The old one is still there.
     """
     temporary = directory / f"{TEMPORARY}{name}-{uuid4().hex}"
-    descriptor = created(temporary)
+    descriptor = created(temporary, file_mode)
     try:
         write_all(descriptor, content)
         os.fsync(descriptor)

@@ -71,7 +71,7 @@ def _state() -> State:
 @pytest.fixture(name="server")
 def _server(state: State, monkeypatch: pytest.MonkeyPatch) -> Iterator[MetricsServer]:
     """A server that shows the state as that of its process."""
-    monkeypatch.setattr("pool_exporter.web.thread_server.own_reports", lambda: lambda: state.incident.reports)
+    monkeypatch.setattr("pool_exporter.web.status.own_process.own_reports", lambda: lambda: state.incident.reports)
     monkeypatch.setattr("pool_exporter.web.thread_server.own_source", lambda: lambda: state.incident.snapshot)
     statuses = partial(StatusSource, clock=lambda: AT)
     monkeypatch.setattr("pool_exporter.web.thread_server.StatusSource", statuses)

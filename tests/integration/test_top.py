@@ -60,7 +60,7 @@ def test_directory_as_json(directory: Path) -> None:
 
 def test_urls(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It shows an application and a sidecar together, by the URL of the page or of the metrics."""
-    monkeypatch.setattr("pool_exporter.web.thread_server.own_reports", lambda: lambda: leak().reports)
+    monkeypatch.setattr("pool_exporter.web.status.own_process.own_reports", lambda: lambda: leak().reports)
     monkeypatch.setattr("pool_exporter.web.thread_server.own_source", lambda: lambda: leak().snapshot)
     with worker(directory, "of-sidecar"), sidecar(directory) as running, start_http_server(0) as server:
         metrics = f"http://127.0.0.1:{running.port}/metrics"

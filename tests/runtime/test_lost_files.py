@@ -30,7 +30,7 @@ class Process:
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.registry = directory, second_registry()
-        self.registry.prepare(directory)
+        self.registry.prepare(directory, 0o640)
         self.pools: list[Pool] = []
 
     def pool(self, name: str) -> Pool:

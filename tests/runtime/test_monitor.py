@@ -282,7 +282,7 @@ def test_instrumented_by_many_threads_at_once() -> None:
         found[0].close()
 
 
-@pytest.mark.parametrize("fails", ["identity_of", "prepare_from_environment", "registry.add", "degraded_pools.search"])
+@pytest.mark.parametrize("fails", ["identity_of", "prepare", "registry.add", "degraded_pools.search"])
 @pytest.mark.parametrize("error", [OSError, RuntimeError, AttributeError, ValueError])
 def test_instrument_never_raises(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, fails: str, error: type[Exception]

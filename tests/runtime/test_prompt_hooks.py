@@ -79,7 +79,7 @@ def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def prepared(directory: Path) -> tuple[Registry, Pool]:
     """Return a registry with that directory, and a pool in it that no caller has used."""
     made = second_registry()
-    made.prepare(directory)
+    made.prepare(directory, 0o640)
     pool = QueuePool(lambda: sqlite3.connect(":memory:"))  # type: ignore[arg-type]  # it is a driver connection
     with made.changing():
         made.add(pool, PoolIdentity("orders"))

@@ -51,7 +51,7 @@ def test_a_system_without_forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delattr(os, "register_at_fork")
     monkeypatch.setattr(atexit, "register", lambda _: None)
     registry = second_registry()
-    registry.prepare(tmp_path)
+    registry.prepare(tmp_path, 0o640)
     start(registry.storage)
 
     assert registry.storage.is_shared
@@ -79,7 +79,7 @@ def test_a_directory_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(atexit, "register", lambda _: None)
     registry = second_registry()
-    registry.prepare(tmp_path)
+    registry.prepare(tmp_path, 0o640)
 
     assert registry.shared_snapshot() is None
 
@@ -117,7 +117,7 @@ def test_a_finalizer_that_waits_for_the_first_event(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(atexit, "register", lambda _: None)
     registry = second_registry()
-    registry.prepare(tmp_path)
+    registry.prepare(tmp_path, 0o640)
     with registry.changing():
         event = Thread(target=registry._before_event, daemon=True)
         event.start()
@@ -135,7 +135,7 @@ def test_degraded_process_is_in_the_directory(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(atexit, "register", lambda _: None)
     registry, reader = second_registry(), DirectoryReader(tmp_path)
-    registry.prepare(tmp_path)
+    registry.prepare(tmp_path, 0o640)
     before = reader()
     for _ in range(2):
         with registry.changing():
@@ -163,7 +163,7 @@ def test_interrupt_while_the_heartbeat_starts(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(atexit, "register", lambda _: None)
     monkeypatch.setattr(_thread, "start_new_thread", start)
     registry, pool = second_registry(), Database().engine().pool
-    registry.prepare(tmp_path)
+    registry.prepare(tmp_path, 0o640)
     with registry.changing(), pytest.raises(KeyboardInterrupt):
         registry.add(pool, POOL[0])
     threads[0]()

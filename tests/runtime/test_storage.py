@@ -44,6 +44,14 @@ def test_without_a_directory_slots_are_in_memory() -> None:
     assert (False, False, 0) == (storage.is_shared, storage.is_usable, storage.errors)
 
 
+def test_files_have_the_permissions_that_are_given(tmp_path: Path) -> None:
+    """Those of POOL_EXPORTER_FILE_MODE, which the caller has read."""
+    storage = Storage(tmp_path, 0o604)
+    start(storage)
+
+    assert {0o604} == {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+
+
 def test_slots_are_in_the_directory(tmp_path: Path) -> None:
     """They belong to a pool entry of this process's file until they are freed."""
     storage = started(tmp_path)

@@ -49,6 +49,7 @@ def test_what_only_the_server_knows() -> None:
     checks = ServerChecks(TARGETS, server.read, lambda: server.now)
 
     assert {"P01", "P21"} <= ids(checks, orders())
+    assert "P21" not in ids(ServerChecks(TARGETS, Server().read, silenced=["P21"]), orders())
     assert "P01" not in ids(checks, orders(workers=9))
     assert "P01" not in ids(checks, orders(address="other"))
     assert 1 == server.asked

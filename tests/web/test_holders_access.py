@@ -234,7 +234,7 @@ def test_wsgi(access: Access, shows_holders: bool, environ: Mapping[str, str], e
 @contextmanager
 def served(monkeypatch: pytest.MonkeyPatch, address: str) -> Iterator[MetricsServer]:
     """Run a server that shows the leak as the state of this process."""
-    monkeypatch.setattr("pool_exporter.web.thread_server.own_reports", lambda: lambda: LEAK.reports)
+    monkeypatch.setattr("pool_exporter.web.status.own_process.own_reports", lambda: lambda: LEAK.reports)
     monkeypatch.setattr("pool_exporter.web.thread_server.own_source", lambda: lambda: LEAK.snapshot)
     with start_http_server(0, address) as server:
         yield server

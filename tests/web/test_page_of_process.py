@@ -7,6 +7,7 @@ from typing import TypeAlias
 import pytest
 
 from pool_exporter import instrument
+from pool_exporter.environment import Environment
 from pool_exporter.metrics.snapshot import Source
 from pool_exporter.web.responses import METRICS, POOLS, Request, respond
 from pool_exporter.web.status.memory import Memory
@@ -29,7 +30,7 @@ class Page:
     def __init__(self) -> None:
         self.clock = FakeClock()
         memory = Memory(lambda: self.clock() / 1e9)
-        self._statuses = StatusSource(own_reports(), memory=memory, knowledge=own_knowledge())
+        self._statuses = StatusSource(own_reports(), memory=memory, knowledge=own_knowledge(Environment()))
         self._source: Source = own_source()
 
     def scrape(self) -> None:

@@ -64,17 +64,16 @@ def test_file_has_all_its_blocks(tmp_path: Path) -> None:
     assert status.st_blocks * 512 >= FIRST_FILE_BYTES
 
 
-def test_files_have_the_mode_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """POOL_EXPORTER_FILE_MODE holds for every file that says what is held, whatever the umask is."""
-    monkeypatch.setenv("POOL_EXPORTER_FILE_MODE", "0604")
+def test_files_have_the_mode_that_is_given(tmp_path: Path) -> None:
+    """The permissions hold for every file that says what is held, whatever the umask is."""
     umask = os.umask(0o077)
     try:
-        worker = WorkerFiles(tmp_path, "1")
+        worker = WorkerFiles(tmp_path, "1", 0o604)
         slots = placed(worker, "orders")
         slots[layout.OPEN_COUNT] = slots[layout.CHECKOUT_TIMES] = 1
         modes = {path.name[:2]: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
         worker.unmap()
-        Compactor(tmp_path).compact(scan(tmp_path))
+        Compactor(tmp_path, file_mode=0o604).compact(scan(tmp_path))
     finally:
         os.umask(umask)
 

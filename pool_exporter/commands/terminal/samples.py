@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pool_exporter.commands.terminal.http_source import SourceError
-from pool_exporter.web.status.source import StatusSource
+from pool_exporter.web.status.source import StatusSource, knowledge_without
 from pool_exporter.web.status.values import Status
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.reports.directory_reports import DirectoryReports
@@ -43,11 +43,12 @@ class Source(Protocol):
 class DirectorySource:
     """A shared directory. It is only read: nothing is compacted, and nothing is written."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, silenced: Sequence[str] = ()) -> None:
+        """Read *directory*, and find nothing by the rules of `check` of these ids."""
         self.name = str(directory)
         self._directory = directory
         self._reader = DirectoryReader(directory, writes=False)
-        self._statuses = StatusSource(DirectoryReports(directory))
+        self._statuses = StatusSource(DirectoryReports(directory), knowledge=knowledge_without(silenced))
 
     def __call__(self) -> Status:
         """Return the state now. All of it may be seen: the directory can be read anyway."""

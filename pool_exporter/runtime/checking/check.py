@@ -56,14 +56,16 @@ def check(  # noqa: PLR0913  # each is one thing that the engine does not say, a
     """
     engine, pool = engine_and_pool(target, "check")
     _check_options(sessionmaker, threads, processes, server, silence)
+    environment = Environment.lenient()
     process = ProcessFacts(
         same_server=same_server(pool),
         threads=threads,
         processes=processes,
         expires_on_commit=None if sessionmaker is None else bool(sessionmaker.kw.get("expire_on_commit", True)),
         has_async_sessions=sessionmaker is not None and hasattr(sessionmaker.class_, "sync_session_class"),
+        libpq=environment.libpq,
     )
-    silenced = {*silence, *Environment.lenient().silenced}
+    silenced = {*silence, *environment.silenced}
     return findings_of(engine, pool, history=known_history(pool), process=process, server=server, silenced=silenced)
 
 

@@ -32,9 +32,9 @@ def ages_of_own_pools() -> Mapping[PoolIdentity, float]:
     return {identity: age for identity, age in ages if age is not None}
 
 
-def own_checker(snapshot: Snapshot) -> Check:
+def own_checker(environment: Environment, snapshot: Snapshot) -> Check:
     """Return what checks the pools of *snapshot*, those of this process with all that it knows of them."""
-    silenced = Environment.lenient().silenced
+    silenced = environment.silenced
     monitors = {monitor.identity: monitor for monitor in registry.monitors()}
     names: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for identity in monitors:
@@ -48,7 +48,7 @@ def own_checker(snapshot: Snapshot) -> Check:
         twins = tuple(sorted(name for name in names[place_of(pool.identity)] if name != pool.identity.name))
         # Where several processes count together, the age of this pool is not that of the numbers.
         history = history_of_snapshot(pool, None if snapshot.directory else monitor.age_seconds)
-        process = ProcessFacts(same_server=twins, processes=of_snapshot(pool).pools)
+        process = ProcessFacts(same_server=twins, processes=of_snapshot(pool).pools, libpq=environment.libpq)
         return findings_of(monitor.engine(), own, history=history, process=process, silenced=silenced)
 
     return check

@@ -7,7 +7,6 @@ Nothing is opened, sent or changed. Whatever fails is not known, so its rules fi
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Final
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
@@ -16,12 +15,10 @@ from pool_exporter.advice.checks.engine_facts import engine_facts
 from pool_exporter.advice.checks.facts import Facts, PoolHistory, ProcessFacts, ServerFacts
 from pool_exporter.advice.checks.finding import Finding
 from pool_exporter.advice.checks.rules import findings
-from pool_exporter.environment import Environment, process_environ
+from pool_exporter.environment import Environment
 from pool_exporter.hook_errors import result_or_none
 from pool_exporter.runtime.checking.history import history_of, made_within_a_minute, pools_of_same_server
 from pool_exporter.runtime.pool_monitor import PoolMonitor
-
-_LIBPQ: Final = ("PGAPPNAME", "PGCONNECT_TIMEOUT")
 
 
 def findings_of(  # noqa: PLR0913  # each is known of another source, and all but two are by keyword
@@ -57,7 +54,6 @@ def _with_process(engine: Engine | None, pool: Pool, given: ProcessFacts) -> Pro
         given,
         made_per_minute=result_or_none(lambda: made_within_a_minute(engine, pool)) or 0,
         is_terminal=sys.stderr is not None and sys.stderr.isatty(),
-        libpq=tuple(name for name in _LIBPQ if name in process_environ()),
     )
 
 
@@ -71,11 +67,11 @@ def same_server(pool: Pool) -> tuple[str, ...]:
     return result_or_none(lambda: pools_of_same_server(pool)) or ()
 
 
-def findings_by_rule(monitor: object) -> Mapping[str, str]:
+def findings_by_rule(environment: Environment, monitor: object) -> Mapping[str, str]:
     """Return what is wrong with an instrumented pool as sentences for its report, by the rule's id."""
     pool = monitor.pool if isinstance(monitor, PoolMonitor) else None
     if not isinstance(monitor, PoolMonitor) or pool is None:
         return {}
-    process, silenced = ProcessFacts(same_server=same_server(pool)), Environment.lenient().silenced
+    process, silenced = ProcessFacts(same_server=same_server(pool), libpq=environment.libpq), environment.silenced
     found = findings_of(monitor.engine(), pool, history=known_history(pool), process=process, silenced=silenced)
     return {each.id: f"Check {each.id}: {each.message} Fix: {each.fix} (docs/checks/{each.id}.md)" for each in found}

@@ -31,18 +31,21 @@ class Created(NamedTuple):
     lost: list[tuple[PoolIdentity, Counted]]
 
 
-def readers(directory: Path) -> "tuple[DirectoryReader, DirectoryReports] | tuple[None, None]":
-    """Return what reads the directory: its pools, and its processes' reports; None where the system lacks something."""
+def readers(directory: Path, file_mode: int) -> "tuple[DirectoryReader, DirectoryReports] | tuple[None, None]":
+    """Return what reads the directory: its pools, and its processes' reports; None where the system lacks something.
+
+    What the first compacts gets the permissions *file_mode*.
+    """
     try:
         from pool_exporter.workers.directory_snapshot import DirectoryReader  # An application in memory never loads it.
         from pool_exporter.workers.reports.directory_reports import DirectoryReports
     except ImportError:
         return None, None
-    return DirectoryReader(directory), DirectoryReports(directory)
+    return DirectoryReader(directory, file_mode=file_mode), DirectoryReports(directory)
 
 
-def writer(*, is_degraded: bool = False) -> "Callable[[Path], WorkerFiles]":
-    """Return the function that creates a file in a directory, which says if this process *is_degraded*."""
+def writer(file_mode: int, *, is_degraded: bool = False) -> "Callable[[Path], WorkerFiles]":
+    """Return the function that creates a file of these permissions, which says if this process *is_degraded*."""
     try:
         from pool_exporter.workers.file_format import degraded_version  # Likewise.
         from pool_exporter.workers.file_writer import WorkerFiles
@@ -51,7 +54,7 @@ def writer(*, is_degraded: bool = False) -> "Callable[[Path], WorkerFiles]":
     version = build()["version"]  # It may import modules too.
     if is_degraded:
         version = degraded_version(version)
-    return lambda directory: WorkerFiles(directory, version)
+    return lambda directory: WorkerFiles(directory, version, file_mode)
 
 
 def no_files(_: Path) -> "WorkerFiles":

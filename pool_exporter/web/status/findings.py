@@ -4,14 +4,13 @@ A scrape checks nothing. Nothing here may know how a pool is checked, or decide 
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
 from pool_exporter.advice.checks.finding import Finding
 from pool_exporter.advice.checks.rules import findings
 from pool_exporter.advice.checks.snapshot_facts import facts_of
-from pool_exporter.environment import Environment
 from pool_exporter.hook_errors import result_or_none
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
@@ -28,9 +27,8 @@ Checker: TypeAlias = Callable[[Snapshot], Check]
 Findings: TypeAlias = Mapping[PoolIdentity, tuple[Finding, ...]]
 
 
-def snapshot_checker(_: Snapshot) -> Check:
-    """Return what checks a pool by its snapshot alone."""
-    silenced = Environment.lenient().silenced
+def snapshot_checker(_: Snapshot, silenced: Sequence[str] = ()) -> Check:
+    """Return what checks a pool by its snapshot alone, without the rules of these ids."""
     return lambda pool: findings(facts_of(pool), silenced)
 
 

@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from pool_exporter.hook_errors import result_or_none
@@ -41,6 +42,11 @@ class Knowledge:
 
 NO_KNOWLEDGE: Final = Knowledge()
 """What a snapshot alone tells."""
+
+
+def knowledge_without(silenced: Sequence[str]) -> Knowledge:
+    """Return what a snapshot alone tells, without the findings of the rules of these ids."""
+    return Knowledge(partial(snapshot_checker, silenced=silenced))
 
 
 class StatusSource:

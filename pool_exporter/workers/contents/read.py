@@ -12,7 +12,7 @@ from pool_exporter.state.decode import decode, details
 from pool_exporter.state.layout import SECOND, Slots
 from pool_exporter.workers.contents.values import DirectoryContents, PoolContents, ProcessContents
 from pool_exporter.workers.dead_worker_totals import Totals, load
-from pool_exporter.workers.directory_snapshot import at_one_moment
+from pool_exporter.workers.directory_snapshot import moment_of
 from pool_exporter.workers.file_format import OPEN, PoolEntry
 from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, scan
 from pool_exporter.workers.process_info import monotonic_of
@@ -90,7 +90,7 @@ def _process(files: Sequence[ReadFile]) -> ProcessContents:
 
 
 def _pool(entry: PoolEntry, named: ReadPool, moment: int) -> PoolContents:
-    slots, now = at_one_moment(entry.slots, moment)
+    slots, now = entry.slots, moment_of(entry.slots, moment)
     held, report = details(slots, now), pool_report(entry, named, now, waiter_seconds_min=0.0)
     snapshot, fault = _decoded(slots, now, entry.identity, entry.config)
     return PoolContents(

@@ -35,18 +35,20 @@ _CRASHED: Final = "crashed"
 _log = logging.getLogger("pool_exporter")
 
 
-def keep_crashed(directory: Path, dead: Iterable[ReadFile]) -> None:
+def keep_crashed(directory: Path, dead: Iterable[ReadFile], file_mode: int) -> None:
     """Keep what the crashed ones among dead workers held; never raise. The caller holds the directory's lock.
 
     Args:
         directory: The shared directory.
         dead: The files that are about to be removed.
+        file_mode: The permissions of the file that has the reports.
     """
     try:
         crashed = [files for files in _by_process(dead) if state_of(files, 0) == _CRASHED]
         if crashed:
             reports = [_report(directory, files) for files in crashed]
-            replace_file_without_reserve(directory, CRASHED_FILE, _encoded([*read_crashed(directory), *reports]))
+            content = _encoded([*read_crashed(directory), *reports])
+            replace_file_without_reserve(directory, CRASHED_FILE, content, file_mode)
     except Exception as error:  # noqa: BLE001  # a report must not keep counters from being compacted
         _log.debug("what crashed workers held is lost: %s", error)
 

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, create_engine
 
 import pool_exporter
 from pool_exporter.advice.checks.finding import Finding
+from pool_exporter.environment import Environment
 from pool_exporter.hook_errors import errors
 from pool_exporter.runtime.checking import own_pools, pool_findings
 from pool_exporter.runtime.checking.own_pools import ages_of_own_pools, own_checker
@@ -19,6 +20,7 @@ from pool_exporter.runtime.monitor import Monitor
 from tests.pools import measured
 
 PASSWORD = "hunter2"
+NOTHING_SET = Environment()
 URL = f"postgresql+psycopg://app:{PASSWORD}@db.internal/shop"
 
 
@@ -30,11 +32,11 @@ def _monitor() -> Iterator[Monitor]:
     engine.dispose()
 
 
-def found(name: str = "orders") -> tuple[Finding, ...]:
+def found(name: str = "orders", environment: Environment = NOTHING_SET) -> tuple[Finding, ...]:
     """Return what the page of this process says of a pool."""
     taken = snapshot()
     (pool,) = (each for each in taken.pools if each.name == name)
-    return own_checker(taken)(pool)
+    return own_checker(environment, taken)(pool)
 
 
 def test_it_is_what_check_finds(monitor: Monitor) -> None:
@@ -64,7 +66,7 @@ def test_a_pool_of_another_process(monitor: Monitor) -> None:
     pool = next(each for each in taken.pools if each.name == "orders")
     other = replace(pool, identity=replace(pool.identity, service="billing"))
 
-    assert {"P04", "P12"} == {each.id for each in own_checker(taken)(other)}
+    assert {"P04", "P12"} == {each.id for each in own_checker(NOTHING_SET, taken)(other)}
 
 
 def test_an_engine_is_not_kept_alive() -> None:
@@ -91,16 +93,31 @@ def test_a_pool_without_an_engine() -> None:
 def test_silenced_rules(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
     """POOL_EXPORTER_SILENCE counts for the page, for reports and for `check()`."""
     monkeypatch.setenv("POOL_EXPORTER_SILENCE", "P04,p22")
+    environment = Environment.lenient()
     engine = measured(monitor).engine()
     assert isinstance(engine, Engine)
 
-    assert {"P12", "P20"} == {each.id for each in found()} == set(findings_by_rule(monitor))
+    assert {"P12", "P20"} == {each.id for each in found("orders", environment)}
+    assert {"P12", "P20"} == set(findings_by_rule(environment, monitor))
     assert {"P20"} == {each.id for each in pool_exporter.check(engine, silence=["P12"])}
+
+
+def test_variables_of_libpq(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With PGAPPNAME and PGCONNECT_TIMEOUT, the page, reports and `check()` miss neither a name nor a time limit."""
+    monkeypatch.setenv("PGAPPNAME", "shop")
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "5")
+    environment = Environment.lenient()
+    engine = measured(monitor).engine()
+    assert isinstance(engine, Engine)
+
+    assert {"P04", "P12"} == {each.id for each in found("orders", environment)}
+    assert {"P04", "P12"} == set(findings_by_rule(environment, monitor))
+    assert {"P04", "P12"} == {each.id for each in pool_exporter.check(engine)}
 
 
 def test_sentences_for_reports(monitor: Monitor) -> None:
     """A report names the rule, what is wrong, what to do, and the page of the rule."""
-    said = findings_by_rule(monitor)["P20"]
+    said = findings_by_rule(NOTHING_SET, monitor)["P20"]
 
     assert said.startswith("Check P20: psycopg has no time limit for opening a connection. ")
     assert said.endswith("(docs/checks/P20.md)")
@@ -112,7 +129,7 @@ def test_what_has_ended_has_no_findings() -> None:
     monitor = pool_exporter.instrument(create_engine("sqlite://"))
     gc.collect()
 
-    assert {} == findings_by_rule(monitor)
+    assert {} == findings_by_rule(NOTHING_SET, monitor)
     monitor.close()
 
 
@@ -125,11 +142,11 @@ def test_a_rule_that_fails_costs_only_itself(monitor: Monitor, monkeypatch: pyte
 
     monkeypatch.setattr(pool_findings, "history_of", fail)
     monkeypatch.setattr(pool_findings, "made_within_a_minute", fail)
-    said = findings_by_rule(monitor)
+    said = findings_by_rule(NOTHING_SET, monitor)
     monkeypatch.setattr(pool_findings, "engine_facts", fail)
 
     assert {"P04", "P12", "P20", "P22"} == set(said)
-    assert {} == findings_by_rule(monitor)
+    assert {} == findings_by_rule(NOTHING_SET, monitor)
     assert errors.count >= before + 3
 
 

@@ -29,7 +29,7 @@ def _engine() -> Iterator[Engine]:
 @pytest.fixture(name="registry")
 def _registry(tmp_path: Path) -> Iterator[Registry]:
     registry = second_registry()
-    registry.prepare(tmp_path)
+    registry.prepare(tmp_path, 0o640)
     yield registry
     for monitor in registry.monitors():
         monitor.close()

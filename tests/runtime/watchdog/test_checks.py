@@ -1,6 +1,7 @@
 """What `check` finds for a report: on the watchdog's thread, under no lock, once a minute, and never at its cost."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import pytest
 
@@ -111,4 +112,5 @@ def test_a_check_that_fails_harms_no_report(monitor: Monitor) -> None:
 
 def test_the_process_checks_its_pools(monitor: Monitor) -> None:
     """Instrumenting has prepared it: nothing is imported in an incident."""
-    assert watchdog.check is findings_by_rule
+    assert isinstance(watchdog.check, partial)
+    assert findings_by_rule is watchdog.check.func

@@ -7,7 +7,7 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.web.responses import METRICS, POOLS, Request, respond
 from pool_exporter.web.status.findings import AGAIN_SECONDS, PAGE_SECONDS, Check, FindingsMemory, snapshot_checker
-from pool_exporter.web.status.source import Knowledge, StatusSource
+from pool_exporter.web.status.source import Knowledge, StatusSource, knowledge_without
 from tests.fixtures.incidents import pool
 
 FINDING = Finding("P99", "warning", "It is wrong.", "Mend it.", "a book")
@@ -87,5 +87,7 @@ def test_a_snapshot_alone_tells_settings() -> None:
     labels = {"pool_class": "QueuePool", "dialect": "postgresql", "pool_size": "5", "max_overflow": "-1"}
     found = replace(pool(PoolIdentity("orders", "postgresql", "shop", "db1")), config=PoolConfig(labels=labels))
     checked = snapshot_checker(Snapshot())(found)
+    without = knowledge_without(["P02"]).checker(Snapshot())(found)
 
     assert {"P02", "P12"} == {each.id for each in checked}
+    assert {"P12"} == {each.id for each in without}
