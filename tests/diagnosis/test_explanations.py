@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from pool_exporter.advice.checks.facts import Facts, ProcessFacts, ServerFacts
 from pool_exporter.advice.checks.rules import RULES
 from pool_exporter.diagnosis.texts.diagnosis_text import diagnosis, note
-from pool_exporter.diagnosis.texts.explanations import EXPLAINED_BY, SHOWN_MAX, explanations
+from pool_exporter.diagnosis.texts.explanations import EXPLAINED_BY, NOT_IN_REPORTS, SHOWN_MAX, explanations
 from pool_exporter.diagnosis.verdict import VERDICTS
+from tests.advice.checks.test_rules import FOUND
 from tests.diagnosis.test_diagnosis_text import FULL
 
 FINDINGS = {rule.id: f"Check {rule.id}: {rule.title}." for rule in RULES}
@@ -33,6 +35,23 @@ def test_findings_of_the_verdict(verdict: str) -> None:
 def test_rules_that_the_verdict_itself_fires_explain_nothing() -> None:
     """A rule that finds something because of the verdict would say the same twice."""
     assert set() == {"P07", "P27", "P32"} & {rule for rules in EXPLAINED_BY.values() for rule in rules}
+
+
+def test_what_no_report_can_find() -> None:
+    """Without the server, the number of threads and the sessionmaker exactly these rules find nothing."""
+    explaining = {rule for rules in EXPLAINED_BY.values() for rule in rules}
+    known = {
+        rule: [replace(each, server=ServerFacts(), process=_in_a_report(each)) for each in given]
+        for rule, given in FOUND.items()
+    }
+
+    assert set(NOT_IN_REPORTS) == {
+        rule.id for rule in RULES if rule.id in explaining and not any(map(rule.find, known[rule.id]))
+    }
+
+
+def _in_a_report(given: Facts) -> ProcessFacts:
+    return replace(given.process, threads=None, expires_on_commit=None, has_async_sessions=False, processes=1)
 
 
 def test_it_is_on_the_screen_and_in_the_note() -> None:

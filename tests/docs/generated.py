@@ -11,7 +11,7 @@ from pool_exporter.advice.checks.rule import Rule
 from pool_exporter.advice.checks.rules import RULES
 from pool_exporter.diagnosis import verdict
 from pool_exporter.diagnosis.texts.cures import CURES
-from pool_exporter.diagnosis.texts.explanations import EXPLAINED_BY
+from pool_exporter.diagnosis.texts.explanations import EXPLAINED_BY, NOT_IN_REPORTS
 from pool_exporter.metrics.metric import Kind, Label, Metric
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metrics.server_metrics import SERVER_METRICS
@@ -105,8 +105,14 @@ def _verdicts() -> str:
 
 def _explained_by(name: str) -> str:
     titles = {rule.id: rule.title for rule in RULES}
-    rules = [f"[{each}](../checks/{each}.md) ({titles[each]})" for each in EXPLAINED_BY.get(name, ())]
-    return f"\n\n**Checks.** A report names these if they are found: {', '.join(rules)}." if rules else ""
+    links = {each: f"[{each}](../checks/{each}.md) ({titles[each]}" for each in EXPLAINED_BY.get(name, ())}
+    shown = [f"{link})" for each, link in links.items() if each not in NOT_IN_REPORTS]
+    asked = [f"{link}; needs {NOT_IN_REPORTS[each]})" for each, link in links.items() if each in NOT_IN_REPORTS]
+    parts = [
+        f"A report names these if they are found: {', '.join(shown)}." if shown else "",
+        f"`pool-exporter check` finds what a report does not know: {', '.join(asked)}." if asked else "",
+    ]
+    return f"\n\n**Checks.** {' '.join(filter(None, parts))}" if links else ""
 
 
 def _verdict_table() -> str:

@@ -1,6 +1,8 @@
 """Which findings of `check` explain which verdict: the configuration that leads to the incident, by the rules' ids.
 
 Not here is a rule that finds something only because the verdict was given (P07, P27, P32): it would say the same twice.
+A report asks no server and knows no sessionmaker, so it never has those of `NOT_IN_REPORTS`: they explain the verdict
+to an operator that runs `check` with what they need.
 The rules are in `advice/checks`, above this wing; nothing here may know more of them than their ids.
 """
 
@@ -22,6 +24,13 @@ EXPLAINED_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "held_in_own_code": ("P21",),
 }
 """The ids of the rules for each verdict that one of them can explain, the most likely first."""
+NOT_IN_REPORTS: Final[Mapping[str, str]] = {
+    "P01": "--database-url",
+    "P05": "--threads",
+    "P21": "--database-url",
+    "P26": "the sessionmaker as its target",
+}
+"""The rules of `EXPLAINED_BY` that no report can find, and what `pool-exporter check` needs to find them."""
 SHOWN_MAX: Final = 3
 """Most findings that a diagnosis names."""
 
