@@ -1,4 +1,7 @@
-"""What is installed: the versions of pool_exporter and SQLAlchemy, and whether the hot path is compiled."""
+"""What is installed: the versions of pool_exporter and SQLAlchemy, and whether the hot path is compiled.
+
+The versions are those of the packages' metadata. Nothing here may import SQLAlchemy.
+"""
 
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version

@@ -36,7 +36,7 @@ def test_engine_is_instrumented() -> None:
 
 @pytest.mark.asyncio
 async def test_asynchronous_engine_is_instrumented() -> None:
-    """Likewise an asynchronous one."""
+    """An asynchronous engine is instrumented by the option of its URL, too."""
     engine = create_async_engine(URL.replace("sqlite", "sqlite+aiosqlite"), poolclass=NullPool)
     assert "_pool_exporter" in vars(engine.pool)
 

@@ -2,7 +2,7 @@
 
 The rule compares the mean use time of the quarter of the windows with the most used connections with that of the
 quarter with the fewest. It is the practical form of the universal scalability law (N. J. Gunther, Guerrilla Capacity
-Planning, chapter 4).
+Planning, chapter 4). Nothing here may know a pool, a metric or a clock.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """The rules of thumb that guides give for sizes, shown beside a computed size. They know no use time, so they guess.
 
-Source: the usual tutorials of asynchronous SQLAlchemy; docs/how-to/size-pools.md says where they fail.
+Source: the usual tutorials of asynchronous SQLAlchemy; docs/how-to/size-pools.md says where they fail. Nothing here may
+compute a size.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ class RuleOfThumb:
         load: Its name for the load.
         below: The rule is for fewer callers a second than this.
         pool_size: As a text, because it can be a range.
-        max_overflow: Likewise.
+        max_overflow: As a text, too.
     """
 
     load: str

@@ -1,4 +1,7 @@
-"""`pool-exporter demo`: the demo's arguments. The service and its load are demo/."""
+"""`pool-exporter demo`: the demo's arguments.
+
+The service and its load are in demo/; nothing here may know what a scene does.
+"""
 
 import argparse
 from collections.abc import Callable, Mapping

@@ -1,4 +1,7 @@
-"""The `--dir` argument of the commands that read the shared directory. POOL_EXPORTER_DIR is its default."""
+"""The `--dir` argument of the commands that read the shared directory. POOL_EXPORTER_DIR is its default.
+
+Nothing here may open the directory.
+"""
 
 import argparse
 from collections.abc import Mapping

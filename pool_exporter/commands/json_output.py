@@ -1,6 +1,7 @@
 """The argument `--json`, which each command with an output has, and the JSON that it prints.
 
-The output is one document, except that a command which runs for long prints a document a line.
+The output is one document, except that a command which runs for long prints a document a line. Nothing here may know
+what a document has.
 """
 
 import argparse

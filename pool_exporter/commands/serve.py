@@ -1,4 +1,7 @@
-"""`pool-exporter serve`: the sidecar's arguments, named as those of Prometheus' exporters. The server is sidecar/."""
+"""`pool-exporter serve`: the sidecar's arguments, named as those of Prometheus' exporters.
+
+The server is in sidecar/; nothing here may answer a request or read a worker file.
+"""
 
 import argparse
 from collections.abc import Callable, Mapping

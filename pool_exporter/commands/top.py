@@ -1,4 +1,7 @@
-"""`pool-exporter top`: what the status page shows, in the terminal. Its arguments; terminal/ does the work."""
+"""`pool-exporter top`: the arguments of the command that shows in the terminal what the status page shows.
+
+terminal/ reads the states and draws them; nothing here may know a key or what is on the screen.
+"""
 
 import argparse
 import sys

@@ -1,7 +1,7 @@
 """The database of the demo: the one that DATABASE_URL names, or a new SQLite file; and its engine.
 
 It can also end the service's connections, as a restart of the server does, and remove the tables. For these it uses
-connections of its own, which no metric counts.
+connections of its own, which no metric counts. Nothing here may know a scene.
 """
 
 import asyncio

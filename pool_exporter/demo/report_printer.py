@@ -2,6 +2,7 @@
 
 A pool has at most one automatic report a minute. A scene that comes within a minute of another one's report gets its
 own from `monitor.diagnose()`, as a person would ask for it. A thread asks, because one scene blocks the event loop.
+Nothing here may know a scene.
 """
 
 import logging

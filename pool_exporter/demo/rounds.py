@@ -1,4 +1,7 @@
-"""Plays the scenes, once or again and again, and prints the numbers of each."""
+"""Plays the scenes, once or again and again, and prints the numbers of each.
+
+Nothing here may know what a scene does, or the format of what is printed.
+"""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Runs the demo: the service on its port, the load and the scenes, and removes everything at the end.
 
 A context manager starts each part and ends it, in the reverse order, however the demo ends: after its duration, by an
-error, or by SIGINT or SIGTERM, which cancel the demo's task.
+error, or by SIGINT or SIGTERM, which cancel the demo's task. Nothing here may know what a scene does.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""Pushes the demo's metrics to an OpenTelemetry collector by a MeterProvider, as a service does."""
+"""Pushes the demo's metrics to an OpenTelemetry collector by a MeterProvider, as a service does.
+
+OpenTelemetry is imported only when there is an endpoint.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

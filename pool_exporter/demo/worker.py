@@ -1,6 +1,7 @@
 """`python -m pool_exporter.demo.worker FD`: one worker of the demo's service, on the listening socket FD.
 
-It reads its database from stdin. It serves until a signal, or until stdin is closed, which is when the demo has ended.
+It reads its database from stdin. It serves until a signal, or until stdin is closed, as when the demo has ended.
+Nothing here may know the load or a scene.
 """
 
 import asyncio

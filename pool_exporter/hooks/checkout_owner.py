@@ -55,7 +55,7 @@ def _greenlet() -> object:
 
 
 class ThreadReference(ref[object]):
-    """A weak reference to a thread or greenlet: by its class it is known from one to a task when both are gone."""
+    """A weak reference to a thread or greenlet. Its class tells it from one to a task after the object is collected."""
 
     __slots__ = ()
 
@@ -103,7 +103,7 @@ def is_finished(owner: Owner) -> bool:
         return True
     try:
         return _has_ended(found)
-    except Exception:  # noqa: BLE001  # likewise; unless it is known to have ended, it may go on
+    except Exception:  # noqa: BLE001  # as above; unless it is known to have ended, it may go on
         return False
 
 

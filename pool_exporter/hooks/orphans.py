@@ -1,8 +1,9 @@
 """Whether a connection that is held is an orphan: no code is left that would return it.
 
-A task or thread may lawfully end, or go on, while another one uses its connection: SQLAlchemy's own coroutines that
-`wait_for` and `gather` run as tasks, the worker threads of anyio, tasks that outlive the request that started them.
-Where that is unknown without a unit of work, it is no orphan. Nothing here may change a connection.
+A task or thread may rightly end while another one uses its connection: a coroutine of SQLAlchemy's that `wait_for` or
+`gather` runs as a task, or a worker thread of anyio. Or it may go on, as a task that outlives the request that started
+it. Where this cannot be known, and there is no unit of work, the connection is no orphan. Nothing here may change a
+connection.
 """
 
 import sys

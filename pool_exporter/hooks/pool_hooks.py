@@ -57,7 +57,7 @@ class PoolHooks:
         self._detached: dict[int, Connection] = {}
         #: The id() of each record that is being closed, which takes as long as its server takes to answer.
         self._closing: set[int] = set()
-        #: Likewise of each record that is being opened.
+        #: The id() of each record that is being opened.
         self.opening_records: set[int] = set()
         self.drift = Drift()
         self._is_removed = False

@@ -1,6 +1,7 @@
 """The part of the catalogue with the exporter's own metrics, `pool_exporter.*`.
 
-Other modules import them from `pool_metrics`. Nothing else may be here: no value, no IO, no clock.
+`pool_metrics` exports the whole catalogue; the closed label sets are imported from here. Nothing else may be here: no
+value, no IO, no clock.
 """
 
 from pool_exporter.metrics.metric import Kind, Label, Metric

@@ -80,7 +80,8 @@ class Waiter:
 class PoolReport:
     """One pool of one process: its holders, its waiters, and the last diagnosis that was made of it.
 
-    The diagnosis is that of `ProcessReport.seen_at`; while that is `healthy`, the last automatic one, if there is one.
+    The diagnosis was made at `ProcessReport.seen_at`. If its verdict is `healthy` and there was an automatic diagnosis,
+    the last automatic one is given instead.
 
     Attributes:
         pool: Which pool.

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from pool_exporter.metrics.validation import Count, Seconds, validate
 
 NONE: Final = "none"
-"""The name under which that is shown which has no unit."""
+"""The name under which connections without a unit of work are shown."""
 OTHER: Final = "other"
 """The name of all units beyond `UNITS_MAX`."""
 UNITS_MAX: Final = 50

@@ -1,7 +1,7 @@
 """Classifies the exception of a failed query as one of `server_metrics.SERVER_ERRORS`.
 
-The server's error code decides, if the driver reports one. psycopg reports none while it connects; there the text
-of the message decides.
+The server's error code decides, if the driver reports one. psycopg reports none while it connects; there the text of
+the message decides. Nothing here may import a driver.
 """
 
 import re

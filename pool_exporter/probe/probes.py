@@ -1,6 +1,7 @@
 """Runs the probes of all servers, on a thread and an event loop of their own, and matches their numbers with the pools.
 
-`joined` is called during a scrape: it takes the results of the last queries, and waits for no server.
+`joined` is called during a scrape: it takes the results of the last queries, and waits for no server. Nothing here may
+know a query or a driver.
 """
 
 import asyncio

@@ -58,17 +58,18 @@ class Storage:
         if directory is not None:
             self._reader, self._reports = readers(directory, file_mode)
         self._reading, self._writing_units = threading.Lock(), threading.Lock()
-        #: The uses by unit of ended pools of which the slots are in a file, until they are written there.
+        #: For each ended pool with slots in a file: its uses by unit, until they are written there.
         self._late_units: list[tuple[Slots, UnitUses]] = []
         #: The ended pools of files that were deleted.
         self._ended: list[tuple[PoolIdentity, Counted]] = []
-        #: The files that this process has left, while it has no other: mapped, they show which connections it has.
+        #: The files that this process has left, until it has another one. While they are mapped, a probe sees which
+        #: connections this process has.
         self._left: WorkerFiles | None = None
-        #: The hook errors and failures of the directory that are in files which this process has left.
+        #: The hook errors, and the failures of the directory, that were written into files which this process has left.
         self._errors_left = (0, 0)
         self._may_add_files = True
-        #: Imported here: where a child is forked while another thread imports it, the child's first event would wait
-        #: for the import for ever.
+        #: Imported here, not at the first event: if a process forked while one of its threads imports the module, the
+        #: child would wait for that import for ever.
         self._make_files = no_files if directory is None else writer(file_mode)
 
     @property

@@ -1,7 +1,7 @@
 """Log lines in the format of Prometheus' own programs: logfmt or JSON on stderr, one line for each event.
 
 The `fields` of a log record, given as `extra={"fields": {…}}`, are keys of their own. A traceback is the value of a
-key, so that the event stays on one line.
+key, so that the event stays on one line. Nothing here may know what is logged.
 """
 
 import json

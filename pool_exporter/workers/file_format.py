@@ -13,8 +13,10 @@ size never changes after creation:
 - The *schema* is JSON that says which slot holds which value (schema_translation.py), with a digest in the header. It
   lets a reader of another release find the values that it knows.
 - A *pool entry* has a head (length of the JSON, state of the pool), the pool's identity and configuration as JSON, and
-  the pool's slots. What is between the schema and the first entry, and behind the slots of each, unit_table.py has.
-- The *holders*, in the first file of a process only, say which code holds the connections: reports/ has them.
+  the pool's slots.
+- The *texts* between the schema and the first entry, and the *units* behind the slots of each entry, say which units of
+  work use the pools. Their format is in unit_table.py.
+- The *holders*, in the first file of a process only, say which code holds the connections. Their format is in reports/.
 
 What the writer does, and when:
 
@@ -24,10 +26,11 @@ What the writer does, and when:
 3. After that it stores single slots only, each with one aligned 8-byte store: the six changing values of the header,
    the state of an entry, and the entry's slots. It takes no lock for that. Only step 4 writes more: `process_uuid`, in
    two stores. Texts, units and holders are written in other ways, which their modules describe.
-4. A process goes on without a file when it is no worker any more, or when all pools of the file have ended. It marks
-   the file and its entries as CLOSED, sets `process_uuid` to 0 and unmaps the file, which then counts no end. If it has
-   open connections of known server pid, it unmaps the file only when it makes another one: while the file is locked, a
-   probe knows that these connections have an owner.
+4. A process leaves a file when it is no worker any more, or when all pools of the file have ended. It marks the file
+   and its entries as CLOSED, sets `process_uuid` to 0, and unmaps the file. No worker is counted as ended for a file
+   with `process_uuid` 0. If the process still has open connections of which the server's pids are known, it keeps the
+   file mapped until it makes the next one. The mapping keeps the lock, and by the lock a probe sees that these
+   connections have an owner.
 5. The kernel drops the lock when the last process that maps the file is gone. The lock alone says that the writer is
    alive; process ids say nothing across namespaces.
 

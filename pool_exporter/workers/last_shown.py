@@ -1,19 +1,22 @@
-"""Records what pages have shown, so that no reader takes back what another one, or the same before its restart, showed.
+"""Records what pages have shown, so that no reader shows less than another one, or than itself before its restart.
 
-Of each living worker: the last time up to which a scrape has counted it. A page shows a use that is going on up to the
-moment of the page. When the worker is killed, the use counts up to the worker's last heartbeat, which may be up to a
-second earlier, and the time integrals would fall. Therefore each reader notes, for each living worker with a use or a
-caller under way, the time at which it was shown. The use of a dead worker counts up to that time, whichever reader
-finds it dead. The file `.shown` has one record of 24 bytes for each worker file: its uuid, and a time of the worker's
-monotonic clock in nanoseconds. Without it, the time integrals of a killed worker may fall by up to a second once.
+For each living worker: the last time up to which a scrape has counted it. A page counts a use that is under way up to
+the moment of the page. When the worker is killed, the use counts only up to the worker's last heartbeat, which may be
+up to a second earlier, and the time integrals would fall. Therefore each reader notes, for each living worker with a
+use or a caller under way, the time at which it was shown. The use of a dead worker counts up to that time, whichever
+reader finds it dead. The file `.shown` has one record of 24 bytes for each worker file: its uuid, and a time of the
+worker's monotonic clock in nanoseconds. Without the file, the time integrals of a killed worker may fall once, by up to
+a second.
 
-Of each pool: the time integrals, and the time of each unit. A reader keeps in memory what it has shown, for example
-time that had no unit yet, a duration between two stores of its writer, or a use of a worker that was compacted
-before `.shown` was written (state/shown_pool.py). A reader that begins goes on from the highest times that were shown.
-The file `.pools` has a line of JSON for each pool of which readers may differ: its labels, nanoseconds by the name of
-the unit, and the integrals in seconds. Without it, they may fall once for each reader that begins.
+For each pool: the time integrals, and the time of each unit. A reader keeps in memory what it has shown and what a
+later reader of the files may not find: time that had no unit yet, a duration between two stores of its writer, or a use
+of a worker that was compacted before `.shown` was written (state/shown_pool.py). A new reader goes on from the highest
+times that any reader has shown. The file `.pools` has a line of JSON for each pool about which readers may differ: its
+labels, nanoseconds by the name of the unit, and the integrals in seconds. Without the file, these times may fall once
+for each new reader.
 
-A release that does not know the files ignores them. All failures are ignored, and whatever makes no sense in them.
+A release that does not know these files ignores them. Every failure is ignored, and so is content that makes no sense.
+Nothing here may add up counters.
 """
 
 import json

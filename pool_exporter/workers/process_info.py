@@ -57,17 +57,17 @@ def monotonic_of(writer: Writer) -> int:
 class WriterClocks:
     """The monotonic clocks of the writers of worker files, for a process that reads the files repeatedly.
 
-    All monotonic clocks go at one rate. So another one is this process's own plus a difference, and each reading of a
-    heartbeat shows the least that the difference can be. The greatest of these is right to the time between two
-    heartbeats. A wall clock that is set makes no age negative or huge: it only makes the first reading more precise,
-    where it is in accord with the heartbeat.
+    All monotonic clocks go at one rate. So another clock is this process's own plus a difference, and each heartbeat
+    that is read shows the least that the difference can be. The greatest of these is right to the time between two
+    heartbeats. The wall clock is used at the first reading only, to estimate the difference more precisely, and only if
+    the estimate fits the heartbeat. So a wall clock that is set makes no age negative or huge.
     """
 
     def __init__(self) -> None:
         self._differences: dict[bytes, int] = {}
 
     def now_of(self, writer: Writer, heartbeat: int) -> int:
-        """Return the present time of the clock of a writer, in nanoseconds; *heartbeat* is its last one that was read.
+        """Return the present time of a writer's clock, in nanoseconds; *heartbeat* is its last one that was read.
 
         A writer that had stopped before its file was read for the first time seems to have stopped then.
         """

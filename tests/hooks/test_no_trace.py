@@ -81,7 +81,7 @@ def test_closed(poolclass: type[Pool]) -> None:
 
 @pytest.mark.asyncio
 async def test_closed_asynchronous() -> None:
-    """Likewise of an asynchronous engine."""
+    """A closed monitor leaves an asynchronous engine as it would be without it."""
     engine = Database().async_engine()
     before = set(vars(engine.pool)) | {"dispatch"}, listeners(engine.sync_engine)
     monitor = instrument(engine)
@@ -303,7 +303,7 @@ def of_a_pool(life: Life, attach: Callable[[Pool], object]) -> list[list[str]]:
 
 
 def of_an_engine(life: Life, attach: Callable[[Engine], object]) -> list[list[str]]:
-    """Likewise in the pool of an engine, which is disposed and dropped."""
+    """Live one life in the pool of an engine, which is disposed and dropped; return the same."""
     database = Database()
     with collector_stopped():
         engine = database.engine(pool_size=1, max_overflow=1, pool_timeout=0)
@@ -330,7 +330,7 @@ def test_freed_as_before(life: Life, live: Callable[..., list[list[str]]]) -> No
 
 @pytest.mark.parametrize("live", [of_a_pool, of_an_engine])
 def test_freed_as_before_everywhere(live: Callable[..., list[list[str]]]) -> None:
-    """Likewise when every pool of the process is instrumented."""
+    """The same objects are freed when every pool of the process is instrumented."""
     bare = [live(life, lambda _: None) for life in LIVES]
     with instrument_all():
         assert bare == [live(life, lambda _: None) for life in LIVES]

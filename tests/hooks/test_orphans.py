@@ -39,13 +39,13 @@ async def by_wait_for(engine: AsyncEngine) -> AsyncConnection:
 
 
 async def by_gather(engine: AsyncEngine) -> AsyncConnection:
-    """Likewise on every Python."""
+    """Let SQLAlchemy's own coroutine run in a task of asyncio's, on every Python."""
     (connection,) = await asyncio.gather(engine.connect())
     return connection
 
 
 async def by_task(engine: AsyncEngine) -> AsyncConnection:
-    """Likewise."""
+    """Check out in a task of the application, which then ends."""
 
     async def connect() -> AsyncConnection:
         return await engine.connect()

@@ -359,7 +359,7 @@ def test_listener_stops_the_connect(engine: Engine) -> None:
 
 
 def test_listener_stops_the_reconnect(engine: Engine) -> None:
-    """Likewise when an old record's new connection is refused."""
+    """A new connection of an old record that a listener refuses was never opened either."""
     monitor = instrument(engine)
     with engine.connect() as connection:
         connection.invalidate()
@@ -710,7 +710,7 @@ def test_orphan_of_a_thread(engine: Engine) -> None:
 
 @pytest.mark.asyncio
 async def test_orphan_of_a_task(async_engine: AsyncEngine) -> None:
-    """Likewise of a task; a connection of the task that goes on is none."""
+    """A connection is orphaned once the task that checked it out has ended; while the task goes on, it is not."""
     monitor = instrument(async_engine)
     own = await async_engine.connect()
 

@@ -14,7 +14,7 @@ from tests.integration.test_page_in_browser import FLAGS
 GRAPHICS = 3.0
 """The least contrast of what a chart draws and its background: level AA of WCAG 2.2."""
 TEXT = 4.5
-"""Likewise of its texts."""
+"""The least contrast of its texts and their background."""
 
 STROKES = """() => {
   const parts = (text) => text.match(/[\\d.]+/g).map(Number);

@@ -66,7 +66,7 @@ def test_made_after(poolclass: type[Pool]) -> None:
 @pytest.mark.asyncio
 @pytest.mark.usefixtures("all_pools")
 async def test_asynchronous_engine_made_after() -> None:
-    """Likewise of an asynchronous engine."""
+    """The pool of an asynchronous engine that is made later is instrumented at its first use."""
     engine = Database().async_engine(logging_name="async")
     async with engine.connect():
         monitor = monitor_of(engine.pool)

@@ -1,4 +1,7 @@
-"""The rules about what a pool was seen to do, and about what surrounds it in its process."""
+"""The rules about what a pool was seen to do, and about what surrounds it in its process.
+
+Each rule is a function of `Facts`; nothing here may read anything else.
+"""
 
 from typing import Final
 

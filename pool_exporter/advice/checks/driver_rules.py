@@ -1,4 +1,7 @@
-"""The rules about drivers, their connect arguments, and PgBouncer."""
+"""The rules about drivers, their connect arguments, and PgBouncer.
+
+Each rule is a function of `Facts`; nothing here may read anything else.
+"""
 
 from typing import Final
 

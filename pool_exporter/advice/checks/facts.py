@@ -27,7 +27,7 @@ class EngineFacts:
         is_async: Whether an asyncio driver opens the connections.
         pool_class: The pool's class.
         pool_size: None where the class has none.
-        max_overflow: Likewise; negative for no limit.
+        max_overflow: None where the class has none; negative for no limit.
         timeout_seconds: pool_timeout.
         recycle_seconds: pool_recycle; negative for never.
         pre_ping: pool_pre_ping.

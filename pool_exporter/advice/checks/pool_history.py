@@ -1,4 +1,7 @@
-"""What a pool has done, out of its snapshot, for the rules."""
+"""What a pool has done, as the rules of `check` need it, taken from its snapshot.
+
+Nothing here may judge the numbers.
+"""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,7 @@
-"""The rules about the settings of a pool."""
+"""The rules about the settings of a pool.
+
+Each rule is a function of `Facts`; nothing here may read anything else.
+"""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""One rule: what it looks for, why, and what to do. docs/checks has a page for each, generated from these texts."""
+"""One rule: what it looks for, why, and what to do. docs/checks has a page for each, generated from these texts.
+
+Nothing here may know a certain rule, or read facts.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The rules about what the database server says of itself: its limit and its time limits."""
+"""The rules about what the database server says of itself: its limit and its time limits.
+
+Each rule is a function of `Facts`; nothing here may read anything else.
+"""
 
 from typing import Final
 

@@ -1,4 +1,7 @@
-"""What the rules say of the pools of a shared directory."""
+"""What the rules say of the pools of a shared directory.
+
+Nothing here may read a file, query a server or print.
+"""
 
 from collections.abc import Container, Sequence
 

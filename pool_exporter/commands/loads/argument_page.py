@@ -1,4 +1,7 @@
-"""A page that an argument of `advise` names. Each fault of it names the argument, and has no password."""
+"""A page that an argument of `advise` names. Each fault of it names the argument, and has no password.
+
+Nothing here may know what the page has.
+"""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,7 +1,8 @@
 """One line on stderr that says what a command waits for, once that takes over two seconds.
 
 Only a terminal gets it, in the place of the line before, and it is removed at the end: in a file or a pipe it would be
-noise, and control characters. Whatever is waited for may block, so a thread writes it.
+noise, and control characters. Whatever is waited for may block, so a thread writes it. Nothing here may know what is
+waited for.
 """
 
 import sys

@@ -1,4 +1,7 @@
-"""Queries a Prometheus, or what answers as one, by its HTTP API. A wrong answer is an error that names the URL."""
+"""Queries a Prometheus, or a server with the same HTTP API. A wrong answer is an error that names the URL.
+
+Nothing here may know a metric.
+"""
 
 import json
 import math

@@ -1,6 +1,6 @@
 """The screen while it is open: draws at each new sample, key or size, until the operator leaves.
 
-The terminal is given back as it was, whatever happens.
+The terminal is given back as it was, whatever happens. Nothing here may decide what is on the screen.
 """
 
 import os

@@ -1,4 +1,7 @@
-"""What each source last said: its state, or why there is none. Sources are read in threads of their own."""
+"""What each source last said: its state, or why there is none. Sources are read in threads of their own.
+
+Nothing here may print.
+"""
 
 import threading
 import time

@@ -81,9 +81,10 @@ def waiter_values(
     by_unit, by_owner = _counts([each.unit for each in used]), _counts([_alive(each) for each in used])
 
     def holds(caller: waiting.Waiter) -> int:
-        """Count by unit, as a pooled thread is the owner for one request after another; else by owner.
+        """Return how many connections the caller's unit has; without a unit, how many its owner has.
 
-        A task has no connection itself if it asks for one on behalf of a task that waits for it.
+        A thread of a pool is the owner for one request after another, so the unit says more. A task that acquires for
+        another task has none itself; then the connections of the task that waits for it count.
         """
         own = by_owner.get(id(_alive(caller)), 0) if caller.unit is None else by_unit.get(id(caller.unit), 0)
         return max(own, by_awaited.get(id(caller), 0))

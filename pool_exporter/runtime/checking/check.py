@@ -1,4 +1,8 @@
-"""`check()`: what is wrong in the configuration of an engine that the application gives."""
+"""`check()`: what is wrong in the configuration of an engine that the application gives.
+
+It checks its arguments and reads the environment; `pool_findings` and the rules of `advice` do the rest. Nothing here
+may judge.
+"""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol

@@ -1,4 +1,7 @@
-"""What the rules of `check` have to know of a pool's past, and of the other pools of its process."""
+"""What the rules of `check` have to know of a pool's past, and of the other pools of its process.
+
+Nothing here may judge it, or change a pool.
+"""
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool

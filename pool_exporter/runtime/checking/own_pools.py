@@ -1,6 +1,7 @@
 """What this process knows of its own pools besides their numbers: what is wrong in them, and for how long they count.
 
-It is for the pages of this process. Of a pool of another worker, the snapshot alone is known.
+It is for the pages of this process. Of a pool of another worker, only the snapshot is known. Nothing here may open,
+send or change anything.
 """
 
 from collections import defaultdict

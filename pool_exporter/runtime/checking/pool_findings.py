@@ -1,7 +1,7 @@
 """What is wrong in the configuration of an engine or of an instrumented pool of this process: for calls and reports.
 
-Nothing is opened, sent or changed. Whatever fails is not known, so its rules find nothing. Nothing here may import
-`instrumentation`, which has the reports check their pools.
+Nothing is opened, sent or changed. What cannot be read is not known, and the rules that need it find nothing. Nothing
+here may import `instrumentation`, because that module has the reports call `findings_by_rule`.
 """
 
 import sys

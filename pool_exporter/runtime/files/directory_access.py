@@ -47,7 +47,7 @@ def readers(directory: Path, file_mode: int) -> "tuple[DirectoryReader, Director
 def writer(file_mode: int, *, is_degraded: bool = False) -> "Callable[[Path], WorkerFiles]":
     """Return the function that creates a file of these permissions, which says if this process *is_degraded*."""
     try:
-        from pool_exporter.workers.file_format import degraded_version  # Likewise.
+        from pool_exporter.workers.file_format import degraded_version  # As above.
         from pool_exporter.workers.file_writer import WorkerFiles
     except (ImportError, AttributeError):
         return no_files

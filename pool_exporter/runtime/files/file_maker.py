@@ -35,7 +35,7 @@ class FileMaker:
         #: Held while the file is being created, by the thread that creates it: an application's thread may get an
         #: exception from outside, which could leave it held.
         self._creating = new_lock()
-        #: Held likewise: who waits for the end of an attempt takes it.
+        #: Held by the same thread for the whole attempt: a thread that waits for the end of the attempt takes it.
         self._done = new_lock()
         self._is_wanted = False
         created = self.take()

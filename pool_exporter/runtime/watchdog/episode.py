@@ -18,10 +18,10 @@ _HEALTHY: Final = "healthy"
 
 
 class Episode:
-    """The reports on one pool within a minute. The first counts, but for two kinds.
+    """The reports on one pool within a minute. The first one counts, with two exceptions.
 
-    `unknown` is replaced by the next other verdict, and what was said while connections were being opened by one that
-    they cannot be opened.
+    `unknown` is replaced by the next report with another verdict. A report that was made while connections were being
+    opened is replaced by one which says that they cannot be opened.
     """
 
     __slots__ = ("_began", "first")
@@ -59,7 +59,7 @@ class Episode:
         return True
 
     def _is_outcome(self, now: float, made: Diagnosis) -> bool:
-        """Return whether *made* says how the attempts to open have ended that the report of the episode has seen."""
+        """Return whether the episode's report saw connections being opened, and *made* says that this has failed."""
         first = self.report(now)
         is_opening = first is not None and first.verdict in _UNTIL_OPENED and first.evidence.opening > 0
         return is_opening and made.verdict in _NO_SERVER

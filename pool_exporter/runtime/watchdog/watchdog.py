@@ -25,7 +25,7 @@ TICK_SECONDS: Final = 0.05
 """How often the thread wakes up while callers wait, or a leak is to be logged."""
 NAME: Final = "pool_exporter watchdog"
 _SHUTDOWN: Final = "shutdown"
-"""Python's error of a thread that is started while the interpreter ends has this word; it is no fault."""
+"""A word of Python's error when a thread is started while the interpreter ends. That error is no fault."""
 
 
 class Looked(Protocol):

@@ -1,4 +1,7 @@
-"""The style and the script of the status page, and the policy under which a browser runs nothing else."""
+"""The style and the script of the status page, and the policy under which a browser runs nothing else.
+
+Nothing here may have a value of an application.
+"""
 
 from base64 import b64encode
 from hashlib import sha256

@@ -1,4 +1,7 @@
-"""The parts of the page about pools: one article for each that needs attention, and a table of the others."""
+"""The parts of the page about pools: one article for each that needs attention, and a table of the others.
+
+Nothing here may decide which pools need attention; every text is escaped.
+"""
 
 from collections.abc import Iterable
 from hashlib import sha256

@@ -1,4 +1,7 @@
-"""The part of the page about the size of a pool: what is recommended and why, the chart, and the same as a table."""
+"""The part of the page about the size of a pool: what is recommended and why, the chart, and the same as a table.
+
+Nothing here may compute a size; every text is escaped.
+"""
 
 from collections.abc import Iterable
 from html import escape

@@ -31,7 +31,7 @@ PROCESSES_MAX: Final = 200
 """Most processes that are listed."""
 
 _LATE_SECONDS: Final = 5.0
-"""A report may be read so long after the minute for which it counts: it is written and fetched now and then."""
+"""How much longer than its minute a report counts here: it is written once a second, and fetched every few seconds."""
 
 _DETAILS: Final = {
     "service": "service {}",
@@ -54,7 +54,7 @@ class Circumstances:
         at: The time of the snapshot, in seconds of Unix time.
         shows_holders: Whether holders may be seen.
         earlier: Earlier counters; None without any.
-        long_ago: The counters of up to an hour ago; likewise.
+        long_ago: The counters of up to an hour ago; None without any.
         ages: For how many seconds each pool has counted, where that is known.
         findings: What `check` has found about each pool; shown only where holders may be seen.
     """
@@ -186,7 +186,7 @@ def _verdict(parts: Sequence[_Part], given: Circumstances) -> VerdictStatus:
 
 
 def _is_current(process: ProcessReport, report: PoolReport, at: float) -> bool:
-    """Return whether a verdict still counts; that of a frozen process does, because nothing has changed in it since."""
+    """Return whether a verdict still counts: a minute of its process's time, which stands still in a frozen process."""
     moment = at if process.state == LIVING else at - process.heartbeat_age_seconds
     return process.state != ENDED and moment - report.verdict_at <= EPISODE_SECONDS + _LATE_SECONDS
 

@@ -1,4 +1,7 @@
-"""Makes the state of all pools while a server runs, of the reports of the processes and a memory of counters."""
+"""Makes the state of all pools while a server runs, from the reports of the processes and earlier counters.
+
+It reads the clock and keeps the earlier counters, so that `collect` is a pure function. Nothing here may know a page.
+"""
 
 import logging
 import time

@@ -167,8 +167,8 @@ class PoolStatus:
         sizing: How large it should be; None where it is not measured.
         verdicts: The verdicts that are not `healthy`, current ones first; or `healthy`, if a report said so.
         holders: What holds connections, the largest group first; empty where holders may not be seen.
-        waiters: What waits, the largest group first; likewise.
-        findings: What `check` has found in its configuration, the worst first; likewise.
+        waiters: What waits, the largest group first; empty where holders may not be seen.
+        findings: What `check` has found in its configuration, the worst first; empty where holders may not be seen.
     """
 
     pool: PoolIdentity
@@ -238,7 +238,8 @@ class Status:
         pools: The pools, those with the most trouble first.
         processes: The processes that have said what their pools hold: those that are not living first.
         workers: The processes of a shared directory by state, as `pool_exporter_workers`; empty without a directory.
-        workers_ended: Those that have ended, by how, as `pool_exporter_workers_ended_total`; likewise.
+        workers_ended: The ended ones by how they ended, as `pool_exporter_workers_ended_total`; empty without a
+            directory.
         degraded: Living processes that cannot measure their version of SQLAlchemy.
         faults: What is wrong with a sidecar's shared directory, in a sentence, by the fault as
             `pool_exporter_directory_faults` has it.

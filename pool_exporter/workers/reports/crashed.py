@@ -5,7 +5,7 @@ it held when it was killed comes here, before the file is removed: the reports o
 `KEPT_SECONDS`, in one file of at most `BYTES_MAX`. Whatever goes wrong is ignored: a report is lost, and no counter.
 
 Any process that may write to the directory may put another file in its place, so it is opened and checked as a worker
-file is. compaction.py decides when.
+file is. compaction.py decides when. Nothing here may add a counter or remove a worker file.
 """
 
 import json

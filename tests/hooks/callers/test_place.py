@@ -347,7 +347,7 @@ WAYS = (_by_core, _by_transaction, _by_session, _by_session_of_a_library)
 def test_stack_that_is_known_is_not_walked(
     engine: Engine, work: Callable[[Engine], list[Place]], walked: list[str]
 ) -> None:
-    """Likewise of each synchronous way, though all of them are in use."""
+    """The stack of a way that is known is not walked, though all synchronous ways are in use."""
     for each in WAYS * 2:
         outer(lambda each=each: each(engine))  # type: ignore[misc]  # the default binds the value
     walked.clear()

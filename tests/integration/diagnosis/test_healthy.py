@@ -94,7 +94,7 @@ async def listen(engine: AsyncEngine) -> None:
 
 
 async def listen_for_long(engine: AsyncEngine) -> None:
-    """Likewise, declared long."""
+    """Hold such a connection in a unit that is declared long."""
     async with pool_exporter.unit("listener", long=True):
         await listen(engine)
 
@@ -204,7 +204,7 @@ def test_in_threads(trial: Trial, tmp_path: Path) -> None:
 
 @cell("healthy", "async watchdog")
 def test_busy_tasks(trial: Trial, tmp_path: Path) -> None:
-    """Likewise four tasks on two connections."""
+    """Four tasks take turns on two connections, which are nearly always used."""
 
     async def work(engine: AsyncEngine) -> None:
         end = time.monotonic() + LOOKS * PAUSE

@@ -53,7 +53,7 @@ def test_opening(trial: Trial, engine: Engine, monitor: Monitor, how: str) -> No
 
 @each_way("opening", "async")
 def test_opening_in_tasks(trial: Trial, tmp_path: Path, how: str) -> None:
-    """Likewise in tasks, of which the event loop runs; the line at which callers wait is named."""
+    """Tasks that wait for connections which are being opened do not wait for holders; their line is named."""
 
     async def main() -> Diagnosis:
         async with instrumented(trial, tmp_path) as (engine, monitor):
@@ -90,7 +90,7 @@ def test_opening_cured(trial: Trial, engine: Engine, monitor: Monitor) -> None:
 
 @cell("opening", "async cure", follows=KEPT_OPEN)
 def test_opening_in_tasks_cured(trial: Trial, tmp_path: Path) -> None:
-    """Likewise in tasks."""
+    """Tasks do not wait for connections that are kept open."""
 
     async def main() -> tuple[Diagnosis, ...]:
         async with instrumented(trial, tmp_path) as (engine, monitor):
@@ -148,7 +148,7 @@ def test_lost_places(trial: Trial, engine: Engine, monitor: Monitor, how: str) -
 
 @each_way("lost_places", "async")
 def test_lost_places_in_tasks(trial: Trial, tmp_path: Path, how: str) -> None:
-    """Likewise in tasks."""
+    """Places that SQLAlchemy has lost are found in a pool of asyncio."""
 
     async def main() -> Diagnosis:
         async with instrumented(trial, tmp_path) as (engine, monitor):
@@ -176,7 +176,7 @@ def test_lost_places_cured(trial: Trial, engine: Engine, monitor: Monitor) -> No
 
 @cell("lost_places", "async cure", follows=REPLACED)
 def test_lost_places_in_tasks_cured(trial: Trial, tmp_path: Path) -> None:
-    """Likewise in tasks."""
+    """After dispose() all places of a pool of asyncio are there."""
 
     async def main() -> tuple[Diagnosis, ...]:
         async with instrumented(trial, tmp_path) as (engine, monitor):

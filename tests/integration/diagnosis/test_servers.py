@@ -122,7 +122,7 @@ def try_to_connect(engine: Engine) -> None:
 
 
 async def try_to_connect_in_loop(engine: AsyncEngine) -> None:
-    """Likewise in asyncio."""
+    """Try as often as gives a report, in asyncio."""
     for _ in range(ATTEMPTS):
         with pytest.raises(FAILURES):
             _ = await engine.connect()
@@ -184,7 +184,7 @@ def test_by_a_time_out(verdict: str, fault: Fault, small: PostgresServer) -> Non
 @each_fault("async time-out")
 @pytest.mark.usefixtures("_without_looks")
 def test_by_a_time_out_in_asyncio(verdict: str, fault: Fault, small: PostgresServer) -> None:
-    """Likewise in asyncio."""
+    """A task that waits for a place of the pool learns that no pool can open connections at the server."""
 
     async def main() -> list[str]:
         async with (
