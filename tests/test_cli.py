@@ -45,7 +45,7 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "COMMAND"),
+        ([], "a command is missing"),
         (["unknown"], "'unknown'"),
         (["demo", "--unknown"], "--unknown"),
         (["demo", "--duration", "soon"], "--duration='soon': must be seconds, at least 1"),
@@ -110,6 +110,17 @@ def test_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         ended = run(capsys, "demo", "--port", str(port))
 
     assert (2, "", f"pool-exporter demo: --port='{port}': is in use on 127.0.0.1; choose another port\n") == ended
+
+
+def test_listen_address_of_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is named as in the other commands, too; the demo listens on no unix socket."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        at_port = run(capsys, "demo", "--web.listen-address", f"127.0.0.1:{port}")
+    at_path = run(capsys, "demo", "--web.listen-address=unix:/run/x")
+
+    assert (2, "", f"pool-exporter demo: --port='{port}': is in use on 127.0.0.1; choose another port\n") == at_port
+    assert "pool-exporter demo: --web.listen-address='unix:/run/x': must be HOST:PORT" in at_path[2]
 
 
 def test_foreign_address_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

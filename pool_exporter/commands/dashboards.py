@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from pool_exporter.arguments import CheckedValue
 from pool_exporter.commands.json_output import add_json, write_json
 from pool_exporter.errors import Problem, SettingsError
 
@@ -37,9 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runbooks",
         metavar="URL",
+        action=CheckedValue,
+        convert=_place_of_runbooks,
         help="where the alerts' runbooks are: /NAME is added, or NAME is replaced by the alert's name "
         "(default: /-/runbooks, the path at which each exporter has them)",
     )
+
+
+def _place_of_runbooks(text: str) -> str:
+    """Return *text* if it is an address that a link may have; a `Convert`."""
+    if re.fullmatch(r"(https?:/)?/[^\s/\"'{}]\S*", text) is None:
+        raise ValueError("must be a URL such as https://wiki/pools, or a path such as /-/runbooks")
+    return text
 
 
 def prepare(arguments: argparse.Namespace, _: Mapping[str, str]) -> Callable[[], None]:

@@ -6,11 +6,15 @@ The service and its load are in demo/; nothing here may know what a scene does.
 import argparse
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from pool_exporter.arguments import DURATION, CheckedValue, at_least_seconds, http_url, one_of, whole_number
 from pool_exporter.commands.json_output import add_json
 from pool_exporter.environment import DEFAULT_PORT, PORT_MAX
+from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.sidecar.listen_addresses import FLAG as LISTEN_ADDRESS
+from pool_exporter.sidecar.listen_addresses import parse
 
 NAME: Final = "demo"
 HELP: Final = "Run an example service under load, and watch its pool in the metrics."
@@ -30,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         convert=whole_number(0, PORT_MAX),
         default=DEFAULT_PORT,
         help="port to listen on, 0 for any free one (default: %(default)s)",
+    )
+    parser.add_argument(
+        LISTEN_ADDRESS, dest="listen_address", metavar="ADDRESS", help="--host and --port as HOST:PORT, as in serve"
     )
     parser.add_argument(
         "--duration",
@@ -72,14 +79,15 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
     """Read the settings of the database, and return what runs the demo until its duration is over or a signal comes.
 
     Raises:
-        SettingsError: The settings of the database are wrong.
+        SettingsError: The address or the settings of the database are wrong.
     """
     from pool_exporter.demo.database_settings import DatabaseSettings
     from pool_exporter.demo.run import DemoOptions, run
 
+    host, port = _address(arguments)
     options = DemoOptions(
-        host=arguments.host,
-        port=arguments.port,
+        host=host,
+        port=port,
         duration_seconds=arguments.duration,
         scene=arguments.scene,
         workers=arguments.workers,
@@ -89,3 +97,14 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
         environ=environ,
     )
     return partial(run, options, DatabaseSettings.load(environ))
+
+
+def _address(arguments: argparse.Namespace) -> tuple[str, int]:
+    """Return where to listen, host and port. Raises SettingsError."""
+    given: str | None = arguments.listen_address
+    if given is None:
+        return arguments.host, arguments.port
+    address = parse(given)
+    if isinstance(address, Path):
+        raise SettingsError(Problem(LISTEN_ADDRESS, given, "must be HOST:PORT: the demo listens on no unix socket"))
+    return address

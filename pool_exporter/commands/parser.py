@@ -17,6 +17,14 @@ from pool_exporter.errors import without_passwords
 EXIT_USAGE: Final = 2
 _LIKE_ENOUGH: Final = 0.6
 _END_OF_FLAGS: Final = "--"
+_OTHER_NAMES: Final = {
+    **dict.fromkeys(("host", "port", "bind", "addr"), "--web.listen-address"),
+    **dict.fromkeys(("directory", "folder", "path"), "--dir"),
+    **dict.fromkeys(("verbose", "debug", "quiet"), "--log.level"),
+    **dict.fromkeys(("dsn", "db"), "--database-url"),
+    "tls": "--web.config.file",
+}
+"""What other programs call a flag that has another name here."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,7 +45,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, given: Sequence[str]) -> argparse.Namespace:
         """Return the parsed arguments of the program. Ends the program if they are wrong."""
-        name = _command_of(given, self.commands, self.error)
+        if not given:
+            self.error(f"a command is missing: {', '.join(self.commands)}")
+        name = _command_of(given, self.commands, self.flags, self.error)
         if name is None:
             return self.parse_args(given)
         elsewhere = {other: each.flags for other, each in self.commands.items() if other != name}
@@ -70,18 +80,21 @@ class Parser(argparse.ArgumentParser):
             self.error(f"it takes no argument {rest[0]!r}{instead}")
 
 
-def _command_of(given: Sequence[str], commands: Mapping[str, Parser], fail: Callable[[str], NoReturn]) -> str | None:
-    """Return the command that the arguments begin with; None where they ask for help or the version, or are none.
+def _command_of(
+    given: Sequence[str], commands: Mapping[str, Parser], flags: Sequence[str], fail: Callable[[str], NoReturn]
+) -> str | None:
+    """Return the command that the arguments begin with; None where they ask for help or the version.
 
     Args:
-        given: The arguments of the program.
+        given: The arguments of the program, at least one.
         commands: The parser of each command.
+        flags: The flags without a command.
         fail: Ends the program with a message.
     """
-    if not given or given[0] in ("-h", "--help", "--version"):
+    if given[0] in flags:
         return None
     if given[0].startswith("-"):
-        fail(f"{given[0]} is no command: a flag comes after the command, as in {_example(given[0], commands)}")
+        fail(_misplaced(given[0].partition("=")[0], commands, flags))
     if given[0] not in commands:
         near = nearest(given[0], commands)
         hint = f"did you mean {' or '.join(near)}?" if near else f"the commands are {', '.join(commands)}"
@@ -113,14 +126,16 @@ def _flags_of(given: Sequence[str]) -> Iterator[str]:
 
 
 def _hint(flag: str, flags: Sequence[str], elsewhere: Mapping[str, Sequence[str]]) -> str:
-    near = nearest(flag, flags)
+    near = nearest(flag, flags) or [name for name in (_OTHER_NAMES.get(_bare(flag)),) if name in flags]
     having = [command for command, of_command in elsewhere.items() if flag in of_command]
     if near:
         return f"; did you mean {' or '.join(near)}?"
     return f"; {' and '.join(having)} {'have' if len(having) > 1 else 'has'} it" if having else ""
 
 
-def _example(flag: str, commands: Mapping[str, Parser]) -> str:
-    name = flag.partition("=")[0]
-    command = next((each for each, parser in commands.items() if name in parser.flags), "COMMAND")
-    return f"pool-exporter {command} {name}"
+def _misplaced(flag: str, commands: Mapping[str, Parser], flags: Sequence[str]) -> str:
+    """Return what is wrong with a flag in the place of the command."""
+    having = next((name for name, parser in commands.items() if flag in parser.flags), None)
+    if having is None:
+        return f"there is no {flag}{_hint(flag, flags, {})}"
+    return f"{flag} is no command: a flag comes after the command, as in pool-exporter {having} {flag}"

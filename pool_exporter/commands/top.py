@@ -93,7 +93,7 @@ def _source(make: "Callable[[str], Source]", url: str, environ: Mapping[str, str
     try:
         return make(url_of(url, environ))
     except ValueError as error:
-        raise SettingsError(Problem("URL", url if "@" not in url else None, str(error))) from None
+        raise SettingsError(Problem("--url", url if "@" not in url else None, str(error))) from None
 
 
 def _print_json(sources: "Sequence[Source]") -> None:

@@ -30,8 +30,9 @@ def test_files_are_as_they_are_generated(tmp_path: Path, capsys: pytest.CaptureF
         ("https://wiki/pools", "https://wiki/pools/{}"),
         ("https://wiki/pools/", "https://wiki/pools/{}"),
         ("https://wiki/NAME.html", "https://wiki/{}.html"),
+        ("/-/runbooks", "/-/runbooks/{}"),
     ],
-    ids=["base", "slash", "pattern"],
+    ids=["base", "slash", "pattern", "path"],
 )
 def test_each_alert_has_its_runbook_there(runbooks: str, expected: str, tmp_path: Path) -> None:
     """With an address, the runbook of each alert is at it, and nothing else of the rules is changed."""
@@ -41,6 +42,16 @@ def test_each_alert_has_its_runbook_there(runbooks: str, expected: str, tmp_path
 
     assert [expected.format(alert) for alert in alerts] == urls
     assert without_runbooks(ALERTS) == without_runbooks(text)
+
+
+@pytest.mark.parametrize("runbooks", ["wiki", "", "https://", "//wiki", "ftp://wiki", "https://wiki/a page"])
+def test_what_is_no_address_of_runbooks(runbooks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is an error that says what is allowed, and nothing is written."""
+    code = main(["dashboards", "--output", str(tmp_path / "new"), "--runbooks", runbooks])
+    [line] = capsys.readouterr().err.splitlines()
+
+    assert (2, False) == (code, (tmp_path / "new").exists())
+    assert line.startswith(f"pool-exporter dashboards: --runbooks={runbooks!r}: must be a URL such as")
 
 
 def without_runbooks(text: str) -> str:

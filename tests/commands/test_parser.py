@@ -30,7 +30,9 @@ def said(capsys: pytest.CaptureFixture[str], *given: str) -> str:
         ("serve --log_format=json", "there is no --log_format; did you mean --log.format?"),
         ("serve -dir /run", "there is no -dir; did you mean --dir?"),
         ("serve --interval 5", "there is no --interval; did you mean --otlp.interval or --database-interval?"),
-        ("dump --directory /run", "there is no --directory"),
+        ("dump --directory /run", "there is no --directory; did you mean --dir?"),
+        ("serve --port 9000", "there is no --port; did you mean --web.listen-address?"),
+        ("healthcheck --host=db", "there is no --host; did you mean --web.listen-address?"),
         ("dashboards --outputs x", "there is no --outputs; did you mean --output?"),
         ("demo --worker 3", "there is no --worker; did you mean --workers?"),
         ("dump --scene leak", "there is no --scene; demo has it"),
@@ -50,13 +52,21 @@ def test_wrong_flag(capsys: pytest.CaptureFixture[str], given: str, expected: st
     [
         ("serv", "pool-exporter: there is no command 'serv'; did you mean serve?; see pool-exporter --help"),
         ("health", "pool-exporter: there is no command 'health'; did you mean healthcheck?; see pool-exporter --help"),
-        ("", "pool-exporter: the following arguments are required: COMMAND; see pool-exporter --help"),
+        ("--verison", "pool-exporter: there is no --verison; did you mean --version?; see pool-exporter --help"),
+        ("-v", "pool-exporter: there is no -v; see pool-exporter --help"),
         ("--dir /run serve", "pool-exporter: --dir is no command: a flag comes after the command, as in " + IN_PLACE),
     ],
 )
 def test_wrong_command(capsys: pytest.CaptureFixture[str], given: str, expected: str) -> None:
     """The nearest command is named, and where a flag belongs."""
     assert f"{expected}\n" == said(capsys, *given.split())
+
+
+def test_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a command, all are named."""
+    names = ", ".join(command.name for command in cli.COMMANDS)
+
+    assert f"pool-exporter: a command is missing: {names}; see pool-exporter --help\n" == said(capsys)
 
 
 def test_unlike_any_command(capsys: pytest.CaptureFixture[str]) -> None:
