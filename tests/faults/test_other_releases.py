@@ -17,6 +17,7 @@ import pytest
 from pool_exporter.workers.compaction import Compactor
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_reader import scan
+from tests.fixtures.deadlines import until
 from tests.fixtures.programs import missing
 
 OTHER_RELEASE = "cbf1fdf"
@@ -59,7 +60,11 @@ def _other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def worker(package: Path, directory: Path) -> Iterator[None]:
-    """Run a worker of one release, which holds the last of 4 connections; it is killed at the end."""
+    """Run a worker of one release, which holds the last of 4 connections; it is killed at the end.
+
+    The block begins when its file has all that it counts: a thread makes the file.
+    """
+    before = checkouts(directory)
     environ = {**os.environ, "PYTHONPATH": str(package), "POOL_EXPORTER_DIR": str(directory)}
     command = [sys.executable, "-c", WORKER]
     with subprocess.Popen(
@@ -68,9 +73,15 @@ def worker(package: Path, directory: Path) -> Iterator[None]:
         assert process.stdout is not None
         try:
             assert "ready\n" == process.stdout.readline()
+            until(before + 4, lambda: checkouts(directory))
             yield
         finally:
             process.kill()
+
+
+def checkouts(directory: Path) -> int:
+    """Return the checkouts of all pools."""
+    return sum(pool.checkouts for pool in DirectoryReader(directory)().pools)
 
 
 def read(directory: Path) -> list[int | None]:
