@@ -126,7 +126,10 @@ def _flags_of(given: Sequence[str]) -> Iterator[str]:
 
 
 def _hint(flag: str, flags: Sequence[str], elsewhere: Mapping[str, Sequence[str]]) -> str:
-    near = nearest(flag, flags) or [name for name in (_OTHER_NAMES.get(_bare(flag)),) if name in flags]
+    near = nearest(flag, flags)
+    other_name = _OTHER_NAMES.get(_bare(flag), "")
+    if not near and other_name in flags:
+        near = [other_name]
     having = [command for command, of_command in elsewhere.items() if flag in of_command]
     if near:
         return f"; did you mean {' or '.join(near)}?"
