@@ -7,12 +7,15 @@ Pure functions of values; nothing here may read a clock, or keep the counters of
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import sub
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pool_exporter.advice.traffic import Totals, totals_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot
+
+_LOWS: Final = (0.0, *BOUNDS_SECONDS)
+"""The lower bound of each bucket."""
 
 
 class Counted(NamedTuple):
@@ -20,12 +23,14 @@ class Counted(NamedTuple):
 
     Attributes:
         waits: The buckets of its waits.
+        wait_seconds: The sum of its waits.
         timeouts: Callers that timed out.
         saturated_seconds: Time with every place taken.
         totals: What its size is computed from.
     """
 
     waits: tuple[int, ...]
+    wait_seconds: float
     timeouts: int
     saturated_seconds: float
     totals: Totals
@@ -67,41 +72,52 @@ class RecentNumbers:
 
 def recent_numbers(pool: PoolSnapshot, earlier: Earlier | None) -> RecentNumbers:
     """Return what was counted since *earlier*; all that was counted where the pool was not known then."""
-    waits, timeouts, saturated = pool.wait_time.buckets, pool.timeouts, pool.saturated_seconds
+    waits, timeouts, saturated = pool.wait_time, pool.timeouts, pool.saturated_seconds
     before = None if earlier is None else earlier.pools.get(pool.identity)
     if before is None or earlier is None:
         return _numbers(None, waits, timeouts, saturated)
-    buckets = tuple(map(sub, waits, before.waits))
+    buckets = tuple(map(sub, waits.buckets, before.waits))
     if min(buckets) < 0:  # Its series began anew.
         return _numbers(None, waits, timeouts, saturated)
+    grown = Histogram(buckets, max(0.0, waits.sum - before.wait_seconds))
     saturated = max(0.0, saturated - before.saturated_seconds)
-    return _numbers(earlier.seconds, buckets, max(0, timeouts - before.timeouts), saturated)
+    return _numbers(earlier.seconds, grown, max(0, timeouts - before.timeouts), saturated)
 
 
-def quantile(buckets: tuple[int, ...], fraction: float) -> float | None:
-    """Return the duration that *fraction* of those in *buckets* do not exceed, as PromQL's histogram_quantile does.
+def quantile(durations: Histogram, fraction: float) -> float | None:
+    """Return the duration that *fraction* of the durations do not exceed.
+
+    It is interpolated within its bucket, as PromQL's histogram_quantile does, but no further than the sum of all
+    durations allows: callers that time out after 5 s are at the very beginning of the bucket from 5 to 10 s.
 
     Args:
-        buckets: How many durations are in each bucket of `BOUNDS_SECONDS`, not cumulated.
+        durations: The durations by size, and their sum.
         fraction: Between 0 and 1.
 
     Returns:
         Seconds; the highest bound for a duration above it, and None without any duration.
     """
-    rank, below = fraction * sum(buckets), 0
+    buckets = durations.buckets
+    rank, below = fraction * durations.count, 0
     for index, count in enumerate(buckets[:-1]):
         if count and below + count >= rank:
-            low = BOUNDS_SECONDS[index - 1] if index else 0.0
-            return low + (BOUNDS_SECONDS[index] - low) * (rank - below) / count
+            return _LOWS[index] + (_highest(durations, index) - _LOWS[index]) * (rank - below) / count
         below += count
     return BOUNDS_SECONDS[-1] if buckets[-1] else None
 
 
+def _highest(durations: Histogram, index: int) -> float:
+    """Return where the durations in a bucket end at most, if they are spread evenly from its lower bound on."""
+    low, count = _LOWS[index], durations.buckets[index]
+    least = sum(each * bound for each, bound in zip(durations.buckets, _LOWS, strict=True))
+    return min(BOUNDS_SECONDS[index], low + 2 * max(0.0, durations.sum - least) / count)
+
+
 def counted(pool: PoolSnapshot) -> Counted:
     """Return what was counted in *pool* until now."""
-    return Counted(pool.wait_time.buckets, pool.timeouts, pool.saturated_seconds, totals_of(pool))
+    return Counted(pool.wait_time.buckets, pool.wait_time.sum, pool.timeouts, pool.saturated_seconds, totals_of(pool))
 
 
-def _numbers(seconds: float | None, buckets: tuple[int, ...], timeouts: int, saturated: float) -> RecentNumbers:
-    median, high = quantile(buckets, 0.5), quantile(buckets, 0.99)
-    return RecentNumbers(seconds, sum(buckets), median, high, timeouts, saturated)
+def _numbers(seconds: float | None, waits: Histogram, timeouts: int, saturated: float) -> RecentNumbers:
+    median, high = quantile(waits, 0.5), quantile(waits, 0.99)
+    return RecentNumbers(seconds, waits.count, median, high, timeouts, saturated)

@@ -1,11 +1,16 @@
 """What was counted between two moments, and the quantiles of waits."""
 
+import math
+from bisect import bisect_left
+from operator import add
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pool_exporter.advice.recent import quantile, recent_numbers
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS
+from pool_exporter.metrics.snapshot import Histogram
 from tests.fixtures.incidents import moment, pool, waits, with_timeouts
 
 
@@ -15,30 +20,36 @@ def in_bucket(index: int, count: int = 1) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize(
-    ("buckets", "fraction", "expected"),
+    ("buckets", "seconds", "fraction", "expected"),
     [
-        (in_bucket(0, 0), 0.5, None),
-        (in_bucket(0), 0.5, BOUNDS_SECONDS[0] / 2),
-        (in_bucket(12, 4), 1.0, 1.0),
-        (in_bucket(12, 4), 0.25, 0.5 + 0.5 / 4),
-        (in_bucket(BUCKETS - 1), 0.5, BOUNDS_SECONDS[-1]),
+        (in_bucket(0, 0), 0.0, 0.5, None),
+        (in_bucket(0), BOUNDS_SECONDS[0], 0.5, BOUNDS_SECONDS[0] / 2),
+        (in_bucket(12, 4), 4.0, 1.0, 1.0),
+        (in_bucket(12, 4), 4.0, 0.25, 0.5 + 0.5 / 4),
+        (in_bucket(BUCKETS - 1), 500.0, 0.5, BOUNDS_SECONDS[-1]),
     ],
 )
-def test_quantile(buckets: tuple[int, ...], fraction: float, expected: float | None) -> None:
+def test_quantile(buckets: tuple[int, ...], seconds: float, fraction: float, expected: float | None) -> None:
     """A quantile is interpolated within its bucket, as PromQL does it; above the last bound it is that bound."""
-    assert expected == quantile(buckets, fraction)
+    assert expected == quantile(Histogram(buckets, seconds), fraction)
 
 
-@given(st.tuples(*[st.integers(0, 1000)] * BUCKETS), st.floats(0.01, 1.0))
-def test_quantile_lies_in_the_bucket_of_its_rank(buckets: tuple[int, ...], fraction: float) -> None:
-    """No more than the fraction of the durations are in buckets that end below the quantile."""
-    found = quantile(buckets, fraction)
-    if found is None:
-        assert 0 == sum(buckets)
-        return
-    below = sum(count for count, bound in zip(buckets, BOUNDS_SECONDS, strict=False) if bound < found)
+def test_callers_that_timed_out_waited_as_long_as_their_sum_says() -> None:
+    """With a pool_timeout of 5 s, 8 callers of 10 timed out after 5.002 s: p99 is that, and not 9.9 s."""
+    found = quantile(Histogram(tuple(map(add, in_bucket(0, 2), in_bucket(15, 8))), 8 * 5.002), 0.99)
 
-    assert below <= fraction * sum(buckets) * (1 + 1e-9)
+    assert pytest.approx(5.002, abs=0.01) == found
+
+
+@given(st.lists(st.floats(0.0, 100.0), min_size=1, max_size=50), st.floats(0.01, 1.0))
+def test_quantile_is_in_the_bucket_of_its_rank(durations: list[float], fraction: float) -> None:
+    """It is between the bounds of the bucket that has the duration of that rank."""
+    buckets = [bisect_left(BOUNDS_SECONDS, each) for each in durations]
+    found = quantile(Histogram(tuple(map(buckets.count, range(BUCKETS))), sum(durations)), fraction)
+    at = sorted(buckets)[max(0, math.ceil(fraction * len(durations) - 1e-9) - 1)]
+
+    assert found is not None
+    assert (0.0, *BOUNDS_SECONDS)[at] - 1e-9 <= found <= BOUNDS_SECONDS[at] + 1e-9
 
 
 def test_period_is_the_difference() -> None:
