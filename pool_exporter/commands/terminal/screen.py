@@ -138,7 +138,9 @@ def _number(pool: PoolStatus, column: str) -> Text:
 
 
 def _used(pool: PoolStatus) -> Text:
-    if pool.limit is None or not pool.limit:
+    if pool.is_ended:
+        return Text(texts.NOTHING)
+    if not pool.limit:
         return Text(f"{'?' if pool.used is None else pool.used}/\N{INFINITY}" if pool.is_measured else "?")
     taken = (pool.used or 0) + pool.lost_places
     width = min(BAR, -(-BAR * taken // pool.limit))
@@ -157,6 +159,8 @@ def _state(pool: PoolStatus) -> Text:
         return Text(clean(pool.verdict.name), style=_ALARM)
     if pool.level == LEVELS[0]:
         return Text("in trouble", style=_ALARM)
+    if pool.is_ended:
+        return Text("ended")
     return Text("full" if pool.is_saturated else "busy" if pool.level == LEVELS[1] else "ok")
 
 

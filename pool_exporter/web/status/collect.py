@@ -16,7 +16,7 @@ from pool_exporter.advice.recent import Earlier, recent_numbers
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
 from pool_exporter.metrics.holders import PROCESS_STATES, PoolReport, ProcessReport
-from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import AnyPoolSnapshot, PoolSnapshot, Snapshot
 from pool_exporter.web.holders_access import HOW_TO_SEE
 from pool_exporter.web.status.findings import Findings
@@ -146,6 +146,7 @@ def _with_numbers(found: PoolStatus, pool: PoolSnapshot, given: Circumstances) -
         limit=pool.max,
         pending=pool.pending,
         is_saturated=pool.is_saturated,
+        is_ended=pool.config == PoolConfig(),  # Each living pool has labels.
         lost_places=pool.lost_places,
         orphaned=pool.orphaned,
         oldest_use_seconds=pool.oldest_use_seconds,

@@ -46,6 +46,8 @@ def headline(status: Status) -> str:
         return next((_FAULTS[fault] for fault in status.faults if fault in _FAULTS), "No pool is instrumented")
     frozen = max(status.workers.get(FROZEN, 0), sum(each.state == FROZEN for each in status.processes))
     stopped = f", {frozen} frozen process{'es' * (frozen > 1)}" if frozen else ""
+    if not trouble and all(pool.is_ended for pool in status.pools):
+        return f"{counted(pools, 'pool')}, and no living process has {'one' if pools > 1 else 'it'}{stopped}"
     if not trouble:
         return f"No pool in trouble{stopped}" if frozen else f"{counted(pools, 'pool')}, no trouble"
     if len(trouble) > 1:
@@ -69,6 +71,8 @@ def used_of_limit(pool: PoolStatus) -> str:
     """Return how many connections are used, and of how many: "7 of 15"."""
     if not pool.is_measured:
         return f"{number(pool.used)}, not measured"
+    if pool.is_ended:
+        return "no living process has it"
     return f"{number(pool.used)} of {pool.limit}" if pool.limit is not None else f"{number(pool.used)}, no limit"
 
 

@@ -157,6 +157,7 @@ class PoolStatus:
         pending: Callers that wait for a connection; None where it is unknown.
         is_saturated: Whether every place is taken.
         is_measured: Whether this version of SQLAlchemy is supported. Otherwise only `used` may be known.
+        is_ended: Whether no living process has it: what was counted in it remains.
         lost_places: Places that SQLAlchemy has lost.
         orphaned: Used connections that no code is left to return.
         oldest_use_seconds: The age of the oldest checkout; 0 without one.
@@ -180,6 +181,7 @@ class PoolStatus:
     pending: int | None = None
     is_saturated: bool = False
     is_measured: bool = True
+    is_ended: bool = False
     lost_places: int = 0
     orphaned: int = 0
     oldest_use_seconds: float = 0.0

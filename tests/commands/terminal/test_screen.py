@@ -12,9 +12,10 @@ from pool_exporter.commands.terminal.samples import Sample
 from pool_exporter.commands.terminal.screen import once
 from pool_exporter.commands.terminal.view import View, pressed, rows_of
 from pool_exporter.metrics.holders import ProcessReport
-from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.status.values import HolderGroup, PoolStatus, Status
-from tests.fixtures.incidents import INCIDENTS, ORDERS, Incident, frozen, leak, many, two_services
+from tests.fixtures.incidents import INCIDENTS, ORDERS, Incident, frozen, leak, many, pool, two_services
 
 
 def sample(incident: Incident, source: str = "http://a/", fault: str = "", at: float = 100.0) -> Sample:
@@ -80,6 +81,15 @@ def test_without_access_the_line_says_how() -> None:
 
     assert "--web.enable-diagnosis" in text
     assert "POST" not in text
+
+
+def test_pool_that_no_living_process_has() -> None:
+    """A pool of which all processes have ended is no quiet pool without a limit."""
+    ended = Incident(Snapshot((replace(pool(), config=PoolConfig()),)))
+    lines = drawn([sample(ended)])
+
+    assert lines[0].startswith("1 pool, and no living process has it")
+    assert ["orders", "ended", "\N{EN DASH}"] == lines[3].split()[1:4]
 
 
 def test_processes_that_do_not_run() -> None:
