@@ -18,7 +18,7 @@ ASKED_FOR = {
     "`expire_on_commit=False`": {"P26"},
     "one session for each request, returned on every path": set(),
     "a rollback on exceptions": {"P24"},
-    "a lifespan that closes the pool": set(),
+    "a lifespan that closes the pool": {"P33"},
     "settings from the environment": set(),
     "tests on a database in memory": {"P11", "P15", "P16"},
     "a connection string that is right for its database": {"P11", "P14", "P17", "P18"},

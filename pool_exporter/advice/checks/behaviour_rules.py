@@ -59,6 +59,16 @@ def _held(facts: Facts) -> str:
     return "The pool was exhausted by connections that the application held while it did something else."
 
 
+def _left_open(facts: Facts) -> str:
+    if not facts.history.discarded or not facts.engine.is_on_server:
+        return ""
+    return f"{_connections(facts.history.discarded)} ended that no code has closed."
+
+
+def _connections(count: int) -> str:
+    return f"{count} connection{'s' * (count != 1)}"
+
+
 BEHAVIOUR_RULES: Final = (
     Rule(
         "P07",
@@ -132,5 +142,17 @@ BEHAVIOUR_RULES: Final = (
         "SQLAlchemy, Session Basics, When do I construct a Session",
         "Pools that were not exhausted by it.",
         _held,
+    ),
+    Rule(
+        "P33",
+        "info",
+        "Connections that no code closes",
+        "They were open when the process ended or was killed, or their engine was dropped: the server logs a lost "
+        "client for each, and keeps it until it notices.",
+        "Call engine.dispose() when the application ends, such as in FastAPI's lifespan after yield; await it for an "
+        "AsyncEngine.",
+        "SQLAlchemy, Working with Engines and Connections, Engine Disposal",
+        "SQLite. Of processes that have ended, only a shared directory knows.",
+        _left_open,
     ),
 )

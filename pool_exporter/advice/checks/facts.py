@@ -90,6 +90,7 @@ class PoolHistory:
         connects: Connections opened.
         waits: Callers that waited for 0.5 s or longer.
         nested: Callers from a unit of work that held a connection of the pool already.
+        discarded: Connections that ended without being closed by any code.
         used_peak: The most connections used at once in the last minute.
         create_seconds: The mean time in which a connection was opened.
         verdicts: Reports by verdict.
@@ -100,6 +101,7 @@ class PoolHistory:
     connects: int = 0
     waits: int = 0
     nested: int = 0
+    discarded: int = 0
     used_peak: int = 0
     create_seconds: float | None = None
     verdicts: Mapping[str, int] = field(default_factory=dict)

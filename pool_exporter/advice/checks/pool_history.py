@@ -21,6 +21,7 @@ def history_of_snapshot(pool: PoolSnapshot, seconds: float | None = None) -> Poo
         seconds: For how long it has counted; None if that is unknown.
     """
     verdicts, nested = pool.counters["exhaustions"], pool.counters["nested_acquires"]
+    closes = pool.counters["closes"]
     first_long = BOUNDS_SECONDS.index(LONG_WAIT_SECONDS) + 1
     created = pool.create_time.count
     return PoolHistory(
@@ -29,6 +30,7 @@ def history_of_snapshot(pool: PoolSnapshot, seconds: float | None = None) -> Poo
         connects=pool.connects,
         waits=sum(pool.wait_time.buckets[first_long:]),
         nested=nested if isinstance(nested, int) else 0,
+        discarded=closes.get("discarded", 0) if isinstance(closes, Mapping) else 0,
         used_peak=pool.used_peak,
         create_seconds=pool.create_time.sum / created if created else None,
         verdicts=dict(verdicts) if isinstance(verdicts, Mapping) else {},

@@ -74,12 +74,27 @@ def checked_pools(
             for pool in process.pools:
                 if pool.is_open:
                     groups[pool.identity, tuple(sorted(pool.config.labels.items()))].append(_Member(process, pool))
-    return tuple(
+    found = [
         _checked(
             identity, _in_order(dict(settings)), members, now, ProcessFacts(threads=threads, processes=processes or 0)
         )
         for (identity, settings), members in sorted(groups.items(), key=lambda item: (item[0][0].values(), item[0][1]))
-    )
+    ]
+    discarded = _discarded(contents)
+    return tuple(replace(each, facts=_with_discarded(each.facts, discarded[each.identity])) for each in found)
+
+
+def _discarded(contents: DirectoryContents) -> Mapping[PoolIdentity, int]:
+    """Return how many connections of each pool no code has closed, in living and in ended workers."""
+    count: dict[PoolIdentity, int] = defaultdict(int)
+    for pool in (*contents.totals, *(pool for process in contents.processes for pool in process.pools)):
+        if pool.snapshot is not None:
+            count[pool.identity] += history_of_snapshot(pool.snapshot).discarded
+    return count
+
+
+def _with_discarded(facts: Facts, count: int) -> Facts:
+    return replace(facts, history=replace(facts.history, discarded=count))
 
 
 def _in_order(settings: Mapping[str, str]) -> dict[str, str]:

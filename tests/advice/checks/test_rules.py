@@ -77,6 +77,7 @@ FOUND: dict[str, list[Facts]] = {
     "P27": [facts(replace(PSYCOPG, is_async=False), verdicts={"loop_waits": 1})],
     "P31": [facts(nested=3)],
     "P32": [facts(verdicts={"held_in_own_code": 2})],
+    "P33": [facts(discarded=4), facts(MYSQL, discarded=1)],
 }
 
 NOT_FOUND: dict[str, list[Facts]] = {
@@ -140,6 +141,7 @@ NOT_FOUND: dict[str, list[Facts]] = {
     "P27": [facts(verdicts={"loop_waits": 1}), facts(PSYCOPG)],
     "P31": [facts()],
     "P32": [facts(verdicts={"too_small": 1})],
+    "P33": [facts(), facts(SQLITE, discarded=4)],
 }
 
 

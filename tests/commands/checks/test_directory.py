@@ -156,6 +156,21 @@ def test_what_pools_have_done(add_worker: AddWorker, run: Run) -> None:
     assert {"P31", "P32"} == found(run)[0]
 
 
+def test_connections_that_ended_workers_left_open(add_worker: AddWorker, run: Run, tmp_path: Path) -> None:
+    """Those of workers that have ended count too, as long as one is living; a pool of another name has none."""
+    engine = create_engine(URL, **RIGHT)
+    add_worker(orders=engine, users=engine)
+    ended = WorkerFiles(tmp_path, "1.2.3")
+    slots = _allocated(ended, identity_of(engine, engine.pool, "orders"), engine)
+    slots[layout.CONNECTS] = slots[layout.CLOSE_AT["discarded"]] = 3
+    ended.mark_ended()
+    ended.unmap()
+    answer = run("--silence=P08")[1]
+
+    assert 1 == answer.count("P33")
+    assert "info P33: 3 connections ended that no code has closed." in answer.partition("\nusers: ")[0]
+
+
 def test_threads(add_worker: AddWorker, run: Run) -> None:
     """More threads than connections are found where all were used; without their number the rule is not checked."""
     (slots,) = add_worker(orders=create_engine(URL, pool_size=1, max_overflow=0, **RIGHT))
