@@ -28,7 +28,7 @@ _PART: Final = r"(\d+(?:\.\d+)?)(ms|[smhdw])"
 
 
 class CheckedValue(argparse.Action):
-    """An argument of which a wrong value is kept as a `Problem` in the namespace; `problems_of` returns them."""
+    """An argument that keeps a wrong value as a `Problem` in the namespace; `problems_of` returns them."""
 
     def __init__(  # noqa: PLR0913  # what argparse passes to an action
         self,

@@ -202,7 +202,7 @@ def seconds(value: str | float, least: float) -> float:
 
 
 def wait_threshold_ns(trace_waits: float) -> int:
-    """Return in nanoseconds from which duration on an acquire is slow.
+    """Return the duration from which on an acquire is slow, in nanoseconds.
 
     Args:
         trace_waits: That duration in seconds, as an application gives it.

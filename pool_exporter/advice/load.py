@@ -12,16 +12,16 @@ from pool_exporter.advice.traffic import Totals, variability
 _HELD_RATIO: Final = 1.5
 
 _FULL: Final = 0.9
-"""A pool of which at least this part was used on average had hardly a connection to give in the whole period."""
+"""If at least this part of a pool was used on average, it hardly ever had a free connection in the period."""
 
 _AS_FAST: Final = 0.1
-"""So far the arrivals may be from what a full pool serves, as a part of that, to be no more than it lets through."""
+"""Arrivals that differ from what a full pool serves by at most this part of it are what the pool lets through."""
 
 _STEADY: Final = 0.75
 """The mean of the waiting callers is at least this part of their peak where the same callers come again and again."""
 
 _UNEVEN_RATIO: Final = 3.0
-"""Callers that waited so many times as long as predicted did not come evenly."""
+"""If callers waited this many times as long as predicted, they did not come evenly."""
 
 
 @dataclass(frozen=True, slots=True)

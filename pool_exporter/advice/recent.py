@@ -57,7 +57,7 @@ class RecentNumbers:
         seconds: The length of the period; None for all the time since monitoring began.
         waits: How many callers got a connection or timed out.
         wait_p50_seconds: Half of them waited no longer; None without a wait.
-        wait_p99_seconds: So did 99 of 100.
+        wait_p99_seconds: 99 of 100 waited no longer; None without a wait.
         timeouts: How many timed out.
         saturated_seconds: For how long every place was taken; of several workers, the sum of their times.
     """

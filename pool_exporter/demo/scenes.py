@@ -97,17 +97,17 @@ async def play_slow(stage: Stage, seconds: float) -> None:
 
 
 async def play_external(stage: Stage, seconds: float) -> None:
-    """Run clients of which each request calls another service while it holds a connection."""
+    """Run clients with requests that call another service while they hold a connection."""
     await stage.load.run(seconds, Clients(stage.times(4), pay))
 
 
 async def play_nested(stage: Stage, seconds: float) -> None:
-    """Run clients of which each request needs a second connection while it holds one."""
+    """Run clients with requests that need a second connection while they hold one."""
     await stage.load.run(seconds, Clients(stage.times(4), refund))
 
 
 async def play_blocked(stage: Stage, seconds: float) -> None:
-    """Run short queries, and one client of which each request blocks the event loop."""
+    """Run short queries, and one client with requests that block the event loop."""
     queries, invoices = Clients(stage.times(4), report(SHORT_REPORT_SECONDS)), Clients(1, make_invoice, 0.1)
     await stage.load.run(seconds, queries, invoices)
 

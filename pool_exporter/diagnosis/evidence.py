@@ -1,4 +1,4 @@
-"""The numbers of which a verdict is made: everything that the rules in `verdict` read, and nothing else.
+"""The numbers from which a verdict is made: everything that the rules in `verdict` read, and nothing else.
 
 The defaults are those of a pool that is not in use. All times are in seconds. Nothing here may decide a verdict.
 """
@@ -8,11 +8,11 @@ from math import inf
 from typing import Final
 
 FAILED_OPENS_MIN: Final = 3
-"""From how many failed attempts to open a connection on a server counts as full or down."""
+"""After so many failed attempts to open a connection, a server counts as full or down."""
 MANY_POOLS: Final = 5
-"""From how many new pools a minute on one failure is enough at a full server: each of them may have failed once."""
+"""With so many new pools a minute, one failure at a full server is enough: each pool may have failed only once."""
 LATE_SHARE: Final = 0.5
-"""From what part of the time on an event loop that is behind counts as blocked."""
+"""An event loop that is behind for at least this part of the time counts as blocked."""
 
 
 def look_seconds(timeout_seconds: float) -> float:

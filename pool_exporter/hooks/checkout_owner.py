@@ -27,7 +27,7 @@ class CurrentOwner(Protocol):
     """Has the current thread or greenlet, which is the owner of a checkout outside of tasks."""
 
     owner: Owner
-    #: The owner and its name when it was met first: of one that is collected the name could not be asked for.
+    #: The owner, and its name when it was first seen: a collected owner has no name to read.
     named: tuple[Owner, str]
 
 

@@ -48,7 +48,7 @@ def correct(state: PoolState, connection: Connection, record: Record, *, is_clos
 
 
 def records_closed_unseen(connections: list[Connection]) -> list[Record]:
-    """Return the records of those *connections* that are closed, and of which an interrupt has hidden that."""
+    """Return the records of those *connections* that were closed while an interrupt hid the close."""
     records = [(connection, connection.record()) for connection in connections]
     tracked = [record for connection, record in records if getattr(record, ATTRIBUTE, None) is connection]
     return [record for record in tracked if record.dbapi_connection is None]

@@ -2,7 +2,7 @@
 
 Idle records are in the pool's own containers. SQLAlchemy keeps the used ones where it finds them again when the
 application has lost a checkout (`records_in_use`). A pool class of the application may keep records elsewhere: such a
-one is tracked from its next checkout. The objects of the heap are not searched with SQLAlchemy 2.0 and 2.1: with a
+one is counted from its next checkout. The objects of the heap are not searched with SQLAlchemy 2.0 and 2.1: with a
 million of them that takes a tenth of a second, in which no other thread runs. Nothing here may change a pool or a
 record.
 """

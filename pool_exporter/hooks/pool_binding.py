@@ -49,7 +49,7 @@ class Hooks(Protocol):
     """What the replaced methods call: `PoolHooks`. All methods but `adopt` are guarded: they raise no Exception."""
 
     def adopt(self, record: Record) -> Connection:
-        """Track a connection that was opened before its pool was instrumented."""
+        """Count a connection that was opened before its pool was instrumented."""
 
     def activate_recreated_pool(self, pool: Pool) -> None:
         """Count from now on the callers of a pool that `recreate()` made."""

@@ -67,7 +67,7 @@ class PoolHooks:
     # Installing and removing.
 
     def install(self) -> None:
-        """Instrument the pool, and track the connections that it has already."""
+        """Instrument the pool, and count the connections that it has already."""
         checkout_patches.threads = up_to_date(checkout_patches.threads)
         for pool in self.pools():
             binding = self._bind(pool)
@@ -78,7 +78,7 @@ class PoolHooks:
                 catch_up(self.state, connection, record.fairy_ref, connection.since)
 
     def remove(self) -> None:
-        """Remove the attributes from the pools and their records, and stop tracking."""
+        """Remove the attributes from the pools and their records, and stop counting."""
         with self._lock.lock:
             self._is_removed = True
             for pool in [*self.pools(), *alive(self._successors)]:
@@ -106,7 +106,7 @@ class PoolHooks:
         return alive(self._pools)
 
     def adopt(self, record: Record) -> Connection:
-        """Track a connection that was opened before its pool was instrumented."""
+        """Count a connection that was opened before its pool was instrumented."""
         return self._tracked(record) or self._track(record, self.state.opened())
 
     def _bind(self, pool: Pool) -> PoolBinding:
@@ -135,7 +135,7 @@ class PoolHooks:
         return connection
 
     def _tracked(self, record: object) -> Connection | None:
-        """Return the record's connection; None without one, or after a later monitor has begun to track it."""
+        """Return the record's connection; None without one, or after a later monitor has begun to count it."""
         connection: Connection | None = getattr(record, ATTRIBUTE, None)
         if connection is None or connection.pool is not self.state:
             return None

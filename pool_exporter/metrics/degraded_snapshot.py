@@ -12,7 +12,7 @@ from pool_exporter.metrics.validation import Count, validate
 
 @dataclass(frozen=True, slots=True)
 class DegradedPoolSnapshot:
-    """What is shown in the place of a `PoolSnapshot`, of which it has the attributes.
+    """What is shown instead of a `PoolSnapshot`; it has the same attributes.
 
     All but *used* are None, and it is never said to be saturated.
 

@@ -1,8 +1,8 @@
 """Asks a server what the backends of held connections do: their states, waits, blockers and last statements.
 
-This is for a report only, never for a scrape: `pg_blocking_pids` takes locks of the server for a moment. Of a statement
-the server sends the first word; its text, at most `TEXT_MAX` characters, where that is allowed. Nothing here may know
-pools or verdicts.
+This is for a report only, never for a scrape: `pg_blocking_pids` takes locks of the server for a moment. The server
+sends the first word of a statement, or at most `TEXT_MAX` characters of its text where that is allowed. Nothing here
+may know pools or verdicts.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ _MYSQL_WITH_DATA_LOCKS: Final = 8
 """The first release of MySQL that has performance_schema.data_lock_waits instead of innodb_lock_waits."""
 
 Activities = Mapping[ServerIdentity, Mapping[int, BackendActivity]]
-"""Of each server that answered, the backends by pid."""
+"""The backends of each server that answered, by pid."""
 
 
 def query_servers(

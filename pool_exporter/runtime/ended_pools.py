@@ -85,7 +85,7 @@ class EndedPools:
             yield is_taken
 
     def monitors(self) -> list[Monitor]:
-        """Return the monitors of the ended pools that no other pool has gone on with."""
+        """Return the monitors of the ended pools with counters that no later pool has taken over."""
         self._end_collected()
         return list(self._kept.values())
 

@@ -137,7 +137,7 @@ def write_units(pools: Sequence[InstrumentedPool]) -> None:
 
 
 def beat(pools: Sequence[InstrumentedPool], storage: Storage) -> None:
-    """Write what units use, and then the heartbeat, as of which it is. Pools that are in no file by now are dropped."""
+    """Write what units use, and then the heartbeat. Pools that are in no file by now count as dropped."""
     write_units(pools)
     storage.beat(sum(not pool.is_in_file for pool in pools))
 

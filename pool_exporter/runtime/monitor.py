@@ -50,15 +50,15 @@ class Monitor(Protocol):
         """Return what holds the pool's connections now, what waits for one, why, and what to do.
 
         Returns:
-            A frozen diagnosis; `str()` of it is a screen for an operator. Within a minute of an automatic one, while no
-                caller waits, it has that one's verdict. It is not added to `diagnoses`. Of a pool of which no holder is
-                known the verdict is `unknown`.
+            A frozen diagnosis; `str()` of it is a screen for an operator. While no caller waits, and within a minute of
+                an automatic diagnosis, it has the verdict of that one. It is not added to `diagnoses`. Without an
+                examination, as of a pool that has ended, the verdict is `unknown`.
         """
 
     @property
     @abstractmethod
     def diagnoses(self) -> tuple[Diagnosis, ...]:
-        """The last five that were made because callers waited, timed out or got no connection, oldest first."""
+        """The last five diagnoses made because callers waited, timed out or got no connection, oldest first."""
 
     @abstractmethod
     def trace_waits(self, seconds: float, tracer_provider: "TracerProvider | None" = None) -> None:

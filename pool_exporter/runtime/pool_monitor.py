@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 
 _NO_POOL: Final = PoolState(time.monotonic_ns)
-"""Replaces the state of a pool that has ended, so that this can be freed."""
+"""Replaces the state of a pool that has ended, so that the state can be freed."""
 
 
 def _no_engine() -> None:
-    """Return no engine: that of a pool which was instrumented without one."""
+    """Return no engine, for a pool that was instrumented without one."""
 
 
 class MonitorRegistry(Protocol):

@@ -1,10 +1,11 @@
 """Limits on the client connections of the sidecar's server: uvicorn's HTTP protocol with timeouts, and an accept loop.
 
 uvicorn limits neither how long a client takes to send a request nor how long it takes to read the response.
-`LimitedProtocol` has a timeout for each. `ConnectionLimiter` serves at most `CONNECTIONS_MAX` connections. When all
-places are taken, the oldest idle connection is closed for a new one: one that sends nothing, sends slowly, or waits
-between two requests. A new connection waits a moment for a place, in the order of arrival, before it is refused.
-A client that does not read its response is disconnected after `RESPONSE_SECONDS`.
+`LimitedProtocol` has a timeout for each, and disconnects a client that does not read its response within
+`RESPONSE_SECONDS`. `ConnectionLimiter` accepts connections and serves at most `CONNECTIONS_MAX` at once. For a further
+connection it closes the oldest idle one: one that sends nothing, sends slowly, or waits between two requests. If none
+is idle, the new connection waits a moment, in the order of arrival, before it is refused. Nothing here may know what is
+on a page.
 """
 
 import asyncio
@@ -41,7 +42,7 @@ ACCEPT_RETRY_SECONDS: Final = 0.1
 NEW_SECONDS: Final = 0.1
 """How long a connection is not closed for another one: its first request is on its way."""
 PLACE_SECONDS: Final = 1.0
-"""How long a connection waits for a place."""
+"""How long a further connection waits until one of the others ends."""
 WAITING_MAX: Final = 64
 HEADER_BYTES_MAX: Final = 16 * 1024
 
@@ -177,7 +178,7 @@ class ConnectionLimiter:
         self._accept_loops: list[asyncio.Task[None]] = []
         # Oldest first, each with the task that makes its TLS handshake.
         self._connections: dict[LimitedProtocol, asyncio.Task[None]] = {}
-        # Connections without a place, oldest first, whether each is local, and the timer that refuses it.
+        # Connections that wait to be served, oldest first, whether each is local, and the timer that refuses it.
         self._waiting: deque[tuple[socket.socket, bool, asyncio.TimerHandle]] = deque()
 
     def start(self, listening_sockets: Sequence[socket.socket]) -> None:
@@ -221,7 +222,7 @@ class ConnectionLimiter:
         return True
 
     def _admit(self, connection: socket.socket, *, is_local: bool) -> None:
-        """Serve a connection now, or when it gets a place, or refuse it."""
+        """Serve a connection now, or when another one has ended, or refuse it."""
         if not self._waiting and self._has_place():
             self._open(connection, is_local=is_local)
         elif len(self._waiting) < WAITING_MAX:
@@ -287,7 +288,7 @@ class ConnectionLimiter:
         if not self._connections:
             self._is_empty.set()
         if self._waiting:
-            self._loop.call_soon(self._admit_waiting)  # Later: the caller may have a connection for the place.
+            self._loop.call_soon(self._admit_waiting)  # Later: the caller may have a connection to serve.
 
 
 def _refuse(connection: socket.socket) -> None:

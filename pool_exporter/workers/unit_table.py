@@ -1,7 +1,7 @@
 """The part of a worker file that says which units of work use the connections of its pools.
 
 The names are in one table of texts for the whole file, between the schema and the first pool entry: their number, then
-each text as its length (16 bits) and its bytes. Behind the slots of each pool entry, in further words of 64 bits:
+each text as its length (16 bits) and its bytes. Behind the slots of each pool entry, in further 64-bit numbers:
 
 - the nanoseconds of ended uses, of up to `UNITS_MAX` units and then of all others;
 - for each of these units, the number of its name in the table of texts (16 bits each); 0 where there is no unit yet;
@@ -27,7 +27,7 @@ from pool_exporter.state.unit_uses import UnitTotals, add_open, ended_totals
 _NAMES_AT: Final = UNITS_MAX + 1
 _CHECKOUTS_AT: Final = _NAMES_AT + (UNITS_MAX + 3) // 4
 WORDS: Final = _CHECKOUTS_AT + (TRACKED_MAX + 7) // 8
-"""The words of a pool entry behind its slots."""
+"""So many 64-bit numbers are behind the slots of a pool entry."""
 SCHEMA: Final[Mapping[str, object]] = {"words": WORDS, "units": UNITS_MAX, "row_count": TRACKED_MAX}
 """What the schema of a worker file says of them; a reader with another table leaves them out."""
 

@@ -175,7 +175,7 @@ def test_stopped_worker(directory: Path) -> None:
 
 
 def test_dumping_changes_nothing(directory: Path) -> None:
-    """No file is folded, made or removed."""
+    """No file is compacted, made or removed."""
     with worker(directory) as running:
         running.kill()
     before = sorted((path.name, path.stat().st_mtime_ns) for path in directory.iterdir())
@@ -185,7 +185,7 @@ def test_dumping_changes_nothing(directory: Path) -> None:
 
 
 def test_folded_worker_is_in_the_accumulator(directory: Path) -> None:
-    """What a sidecar has folded is in the accumulator, and nowhere else."""
+    """What a sidecar has compacted is in the totals, and nowhere else."""
     with worker(directory) as running:
         running.kill()
     with sidecar(directory) as serving:
@@ -206,7 +206,7 @@ def test_folded_worker_is_in_the_accumulator(directory: Path) -> None:
 
 
 def test_folded_file_that_is_still_there_is_not_shown_twice(directory: Path) -> None:
-    """A file that was folded and not yet unlinked counts in the accumulator alone."""
+    """A file that was compacted and not yet unlinked counts in the totals alone."""
     with worker(directory) as running:
         running.kill()
     [path] = directory.glob("w-*.pool")
@@ -218,7 +218,7 @@ def test_folded_file_that_is_still_there_is_not_shown_twice(directory: Path) -> 
 
 
 def test_what_is_set_aside(directory: Path) -> None:
-    """A damaged file is named with its reason; a damaged accumulator has a fault."""
+    """A damaged file is named with its reason; damaged totals have a fault."""
     (directory / "w-a.pool").write_text("nonsense")
     (directory / "acc.json").write_text("nonsense")
     dumped = dump(directory)

@@ -69,7 +69,7 @@ class PrometheusRange:
         return found.load(found.totals, seconds, each, use_rises=use_rises(list(windows.values())))
 
     def _busiest(self, windows: Mapping[PoolKey, Windows]) -> Iterator[tuple[PoolKey, tuple[Observation, float]]]:
-        """Yield each pool as it was in its busiest window, and how many seconds of that it was scraped.
+        """Yield each pool as it was in its busiest window, and for how many seconds of the window it was scraped.
 
         Pools that were busy at one time share the queries.
         """

@@ -32,13 +32,13 @@ from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.waiters import Waiter
 
 AGE_MIN_SECONDS: Final = 0.1
-"""A younger holder may have been granted this very moment: it is in none of the counts of lost and of waiting ones."""
+"""A younger holder may have got its connection this very moment: it counts neither as lost nor as waiting."""
 WRITER_SECONDS: Final = 0.4
-"""From this age on a holder that executes on SQLite waits for the writer's lock, if another one keeps it."""
+"""A holder that executes on SQLite for so long waits for the writer's lock, if another holder keeps it."""
 FRESH_SECONDS: Final = 0.5
 """A shorter use is usual, whatever the uses took before."""
 FOLLOWED_MAX: Final = 50
-"""Of how many holders, oldest first, the tasks are followed that their owners wait for."""
+"""For how many holders, oldest first, the tasks are followed that the owner waits for."""
 
 
 def examine(pool: ExaminedPool, circumstances: Circumstances) -> Examination:
@@ -176,7 +176,7 @@ def _waiting_themselves(pool: ExaminedPool, held: Sequence[Held]) -> int:
     waiting = sum(each.is_self for each in old)
     if not pool.is_sqlite or not any(_keeps_lock(each) for each in old):
         return waiting
-    # SQLite has one writer: a holder that executes for long waits until the transaction ends that is open.
+    # SQLite has one writer: a holder that executes for long waits until the open transaction ends.
     return waiting + sum(
         not each.is_self
         and (each.is_nested or (each.holder.activity == EXECUTING and each.holder.seconds >= WRITER_SECONDS))
@@ -197,14 +197,14 @@ def _use_p99_seconds(slots: Sequence[int]) -> float:
 
 
 def loop_frames(callers: Iterable[Waiter], stacks: Stacks) -> tuple[str, ...]:
-    """Return the frames at which the first thread is that has a stack, of the threads of these callers."""
+    """Return the stack of the first of these callers' threads that has one."""
     threads = dict.fromkeys(caller.thread_id for caller in callers)
     standings = (stacks.of_thread(thread).now for thread in threads)
     return next((tuple(map(text_of, now)) for now in standings if now), ())
 
 
 def _loop_now(evidence: Evidence, waits: Waits, stacks: Stacks, seen: tuple[str, ...]) -> tuple[str, ...]:
-    """Return where the event loop's thread is that waits in a synchronous pool, or that is or was blocked."""
+    """Return the frames of the event loop's thread if it waits in a synchronous pool, or is or was blocked."""
     if evidence.loop_waits:
         places = (place_text(each.place) for each in waits.callers if each.loop is not None and each.place)
         return tuple(dict.fromkeys(places))[:1]

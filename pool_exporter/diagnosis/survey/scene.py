@@ -21,7 +21,7 @@ TasksOfUnit: TypeAlias = Callable[[Unit], Iterable[object]]
 _Owned = TypeVar("_Owned", Connection, Waiter)
 
 _AWAITED_MAX: Final = 4
-"""How many tasks behind each other are followed: one that waits for one that waits."""
+"""How many tasks of a chain are followed, each of which waits for the next one."""
 _WORKER_CALL: Final = "run_sync_in_worker_thread"
 """anyio's function in which a task waits for its worker thread."""
 _WORKER_CALL_DEPTH: Final = 12
@@ -36,7 +36,7 @@ class Doing:
         now: The frames of the application, innermost first.
         is_self: Whether it, or a task that it waits for, waits for this pool.
         is_in_thread: Whether one of its tasks waits for a worker thread.
-        waiters: The callers of this pool for which it waits, or which it is.
+        waiters: The callers of this pool that it waits for, or itself if it is one.
         is_ready: Whether one of its tasks waits for nothing but its turn in the event loop.
     """
 

@@ -36,7 +36,7 @@ class UnitTasks:
 
 
 def loops_of(callers: Iterable[Waiter]) -> list[AbstractEventLoop]:
-    """Return the event loops of the waiters, and those of which anyio's worker threads run synchronous code."""
+    """Return the event loops of the waiters, and those for which anyio's worker threads run synchronous code."""
     return _different([*_loops(callers), *map(loop_of_worker, anyio_workers())])
 
 

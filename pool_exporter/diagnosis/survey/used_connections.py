@@ -103,7 +103,7 @@ class HolderRules:
         return doing if unit is not None or is_past(connection.place, frames) else Doing()
 
     def _with_unit(self, doing: Doing, unit: Unit, *, is_of_task: bool) -> Doing:
-        """Return what a running unit does, of which one connection's owner does *doing*."""
+        """Return what a running unit does, if the owner of one of its connections does *doing*."""
         if doing.is_self:
             return doing
         found = self._of_unit(doing, unit, is_of_task=is_of_task)

@@ -22,7 +22,7 @@ class Waits:
     Attributes:
         callers: The callers that wait, oldest first.
         oldest_seconds: How long the oldest has waited, 0 without one.
-        wait_seconds: How long the caller has that timed out; else the same.
+        wait_seconds: How long the caller that timed out has waited; without one, the same.
         is_stuck: Whether nothing was granted in one stretch for half of that time.
     """
 

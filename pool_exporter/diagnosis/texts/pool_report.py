@@ -22,7 +22,7 @@ def pool_report(identity: PoolIdentity, made: Diagnosis, last: Diagnosis | None 
     Args:
         identity: The pool.
         made: A diagnosis of now, with the holders and waiters that are shown.
-        last: The last automatic one, the verdict of which is shown while the pool is healthy now; None without one.
+        last: The last automatic diagnosis: its verdict is shown while the pool is healthy; None without one.
     """
     shown = last if last is not None and made.verdict == _HEALTHY else made
     return PoolReport(

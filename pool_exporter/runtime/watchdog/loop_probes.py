@@ -43,7 +43,7 @@ class _LoopProbe:
             self.ran, self.posted_at = [0.0], 0.0
 
     def is_newly_behind(self, now: float) -> bool:
-        """Return whether the loop is behind with a no-op for which this was not said yet."""
+        """Return whether the loop is behind with a no-op; true once for each no-op."""
         is_new = not self.ran and now - self.posted_at >= BEHIND_SECONDS and self._seen_at != self.posted_at
         self._seen_at = self.posted_at if is_new else self._seen_at
         return is_new

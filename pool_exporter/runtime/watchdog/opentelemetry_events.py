@@ -48,7 +48,7 @@ def add_span_event(made: Diagnosis, identity: PoolIdentity) -> None:
 
 
 def attributes_of(made: Diagnosis, identity: PoolIdentity) -> Attributes:
-    """Return the pool's labels, the report's numbers, and unit and place of the holders that are most."""
+    """Return the pool's labels, the report's numbers, and unit and place of the largest group of holders."""
     labels = zip(POOL_LABELS, identity.values(), strict=True)
     # In a trace and in a log the resource names the service.
     own = {label.name: value for label, value in labels if value and not label.name.startswith("service.")}

@@ -40,14 +40,14 @@ KEPT_MAX: Final = 5
 LOCK_SECONDS: Final = 0.05
 """How long a caller that timed out waits for a report that is being made."""
 AGAIN_SECONDS: Final = 1.0
-"""For so long, callers that time out make no further report after an `unknown`, and wait for none after one in vain."""
+"""How long callers that time out make no report after an `unknown`, and wait for none after a wait in vain."""
 
 CHECK_SECONDS: Final = 60.0
-"""What `check` has found about a pool is as old as this at most, while callers wait."""
+"""While callers wait, the findings of `check` about a pool are at most this old."""
 _NO_FINDINGS: Final[Mapping[str, str]] = {}
 
 LATE_SECONDS: Final = 0.5
-"""If the watchdog itself comes later by so much, its looks begin anew."""
+"""If a look of the watchdog is late by so much, its looks begin anew."""
 
 
 class HasIdentity(Protocol):
@@ -205,7 +205,7 @@ class PoolExaminer(ReportHooks):
             looks.probes.post(loops_of_callers(callers), lambda: _loop_frames(callers))
 
     def _of_episode(self) -> Diagnosis | None:
-        """Return the report that a caller gets which times out now; None if it has to make one."""
+        """Return the report for a caller that times out now; None if the caller has to make one."""
         now = self._watchdog.clock()
         is_recent = now - self._made_at < AGAIN_SECONDS
         return self._episode.report(now) if is_recent or self._episode.is_settled(now) else None
@@ -275,11 +275,11 @@ class PoolExaminer(ReportHooks):
 
 
 def _loop_frames(callers: Iterable[Waiter]) -> tuple[str, ...]:
-    """Return where the thread is that runs the loop of these callers."""
+    """Return the frames of the thread that runs the loop of these callers."""
     with Stacks() as stacks:
         return loop_frames(callers, stacks)
 
 
 def unknown_diagnosis(pool: str) -> Diagnosis:
-    """Return the diagnosis of a pool of which nothing can be seen."""
+    """Return the diagnosis of a pool about which nothing is known."""
     return diagnosis(Examination(pool, time.time(), os.getpid()), "unknown")

@@ -16,9 +16,9 @@ from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 
 AGAIN_SECONDS: Final = 60.0
-"""So old the findings of a page are at most, while a page checks all its pools in time."""
+"""The findings of a page are at most this old, as long as one page can check all pools in time."""
 PAGE_SECONDS: Final = 0.05
-"""For so long one page checks pools; the next one goes on with those that were checked the longest time ago."""
+"""One page checks pools for so long; the next page goes on with those that were checked longest ago."""
 
 Check: TypeAlias = Callable[[PoolSnapshot], tuple[Finding, ...]]
 """Returns what is wrong with one pool of a snapshot."""

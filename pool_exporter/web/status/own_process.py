@@ -32,7 +32,7 @@ def application_source() -> Source:
 
 
 def own_reports() -> Reports:
-    """Return what says what holds the connections of this process, or of all workers of its shared directory."""
+    """Return the source of reports: on this process, or on all workers of its shared directory."""
     from pool_exporter.runtime.reports.all_reports import all_reports
 
     return all_reports

@@ -22,9 +22,9 @@ from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.web.status.values import SizingStatus
 
 USES_MIN: Final = 100
-"""Of fewer uses no size is computed."""
+"""With fewer uses no size is computed."""
 CONNECTIONS_MAX: Final = 1000
-"""The formulas take a step for each connection: of larger pools and loads no size is computed for a page."""
+"""The formulas take a step for each connection: a page computes no size for larger pools and loads."""
 POINTS_MAX: Final = 40
 """Most sizes of a curve."""
 

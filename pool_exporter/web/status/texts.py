@@ -154,7 +154,7 @@ def holder_facts(group: HolderGroup, *, names_process: bool = True) -> list[list
 
 
 def waiter_facts(group: WaiterGroup) -> list[list[Fact]]:
-    """Return what else is known of a group of waiters, likewise."""
+    """Return what else is known of a group of waiters: lines of facts."""
     holds = f"{counted(group.holds, 'connection')} of this pool already" if group.holds else ""
     return _known(
         [("waits at", group.place or NO_PLACE)],

@@ -1,9 +1,9 @@
-"""What the files of one process say that it holds: the slots, which are always as new as can be, and the names of it.
+"""Joins what the files of one process say about its holders: the slots, which are up to date, and the heartbeat's text.
 
-The slots say how many connections are checked out and callers wait, and since when; the text of the heartbeat says
-where, for which unit and by which owner. A row of the text belongs to the slot with the same begin. A row without a
-slot has ended since, or is untracked; a slot without a row is younger than the last heartbeat, and is shown without
-names. Pure functions of values; nothing here may open a file or read a clock.
+The slots say how many connections are checked out and how many callers wait, and since when. The text says where, for
+which unit and by which owner. A *row* of the text, one holder or waiter, belongs to the slot with the same begin. A row
+without a slot has ended since, or is untracked. A slot without a row is younger than the last heartbeat, and is shown
+without names. Pure functions of values; nothing here may open a file or read a clock.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ from pool_exporter.workers.reports.written import UUID_DIGITS
 from pool_exporter.workers.worker_state import heartbeat_age_seconds, heartbeat_of
 
 WAITER_SECONDS_MIN: Final = 1.0
-"""A caller without a row waits if it is older: most younger ones get their connection at once."""
+"""A caller without a row counts as waiting from this age on: most younger ones get a connection at once."""
 _SAME_NS: Final = 2000
 """Two begins that differ by less are the same one: an age in seconds is not exact to the nanosecond."""
 _FROZEN, _LIVING, _ENDED = "frozen", "living", "ended"
