@@ -41,7 +41,7 @@ def masked(url: str) -> str:
         return f"{scheme}://***"
     place, query, _ = place.partition("?")
     if not at and not place.startswith("/"):
-        place = _from_colon_masked(place, unless=r"\d+(/|$)")
+        place = _from_colon_masked(place, unless=r"\d+(/|[^\w@]*$)")
     return f"{scheme}://{_from_colon_masked(login)}{at}{place}{query and '?***'}"
 
 

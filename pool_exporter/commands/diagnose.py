@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.metrics.report_json import as_json
 from pool_exporter.version import build
+from pool_exporter.workers.contents.read import read_contents
 from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
 if TYPE_CHECKING:
@@ -81,8 +83,9 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
 
 
 def _print(options: Options) -> None:
-    """Print the diagnosis. Raises SettingsError for a directory that cannot be read."""
+    """Print the diagnosis. Raises SettingsError for a directory that cannot be read, or an unknown pool."""
     try:
+        check_pool(options)
         found = reports(options)
     except OSError as error:
         raise SettingsError(Problem("--dir", str(options.directory), f"cannot be read: {error.strerror}")) from None
@@ -104,6 +107,23 @@ def reports(options: Options) -> tuple[ProcessReport, ...]:
         servers = query_servers(options.targets, pids, options.timeout, has_sql=options.has_sql)
         found = with_backends(found, servers)
     return tuple(_only(report, options.pool) for report in found) if options.pool else found
+
+
+def check_pool(options: Options) -> None:
+    """Check that a process has the pool that was asked for: a slip of the pen would read as "holds nothing".
+
+    Raises:
+        SettingsError: The directory has no pool of this name.
+        OSError: The directory cannot be read.
+    """
+    if not options.pool:
+        return
+    found = read_contents(options.directory)
+    pools = chain(found.totals, *(process.pools for process in found.processes))
+    names = sorted({pool.identity.name for pool in pools})
+    if options.pool not in names:
+        known = f"it has {', '.join(names)}" if names else "it has none"
+        raise SettingsError(Problem("--pool", options.pool, f"is no pool of this directory: {known}"))
 
 
 def _only(report: ProcessReport, pool: str) -> ProcessReport:

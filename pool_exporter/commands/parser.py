@@ -76,7 +76,8 @@ class Parser(argparse.ArgumentParser):
     def check_rest(self, rest: Sequence[str]) -> None:
         """End the program if arguments are left that no flag takes."""
         if rest:
-            instead = f"; did you mean --dir {rest[0]}?" if "--dir" in self._option_string_actions else ""
+            meant = "--url" if "://" in rest[0] else "--dir"
+            instead = f"; did you mean {meant} {rest[0]}?" if meant in self._option_string_actions else ""
             self.error(f"it takes no argument {rest[0]!r}{instead}")
 
 

@@ -46,10 +46,18 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("worker")
-@pytest.mark.parametrize(("name", "count"), [("orders", 1), ("users", 0)])
-def test_one_pool(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, count: int) -> None:
+def test_one_pool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Only the pool of that name is shown."""
-    assert count == printed(capsys, "--dir", tmp_path, "--pool", name).count('pool "')
+    assert 1 == printed(capsys, "--dir", tmp_path, "--pool", "orders").count('pool "')
+
+
+@pytest.mark.usefixtures("worker")
+def test_unknown_pool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that no pool has is an error with those that there are, and not a pool that holds nothing."""
+    code = main(["diagnose", "--dir", str(tmp_path), "--pool", "odrers"])
+    message = capsys.readouterr().err
+
+    assert (2, True) == (code, "--pool" in message and "odrers" in message and "it has orders" in message)
 
 
 def test_directory_is_needed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,9 +14,11 @@ SECONDS: Final = 5.0
 """How long a server may take to connect, and for each part of its answer."""
 
 _METRICS: Final = "/metrics"
+_PAGE: Final = "/-/page"
 _REASONS: Final[Mapping[int | None, str]] = {
     HTTPStatus.UNAUTHORIZED: "it needs a password: http://USER:PASSWORD@HOST, or env:NAME with such a URL",
-    HTTPStatus.NOT_FOUND: f"it has no {PATH}: give the URL of make_asgi_app(), start_http_server() or a sidecar",
+    HTTPStatus.NOT_FOUND: f"it has no {PATH}: give the URL of make_asgi_app(), make_wsgi_app(), start_http_server() "
+    "or a sidecar",
     HTTPStatus.TOO_MANY_REQUESTS: "it limits the rate of requests: choose a longer --interval",
 }
 
@@ -26,7 +28,11 @@ class SourceError(Exception):
 
 
 class HttpSource:
-    """A server's page, by its URL, that of its metrics, or `unix:PATH`."""
+    """A server's page, by its URL, that of its metrics, or `unix:PATH`.
+
+    An exporter that is mounted at `/metrics` has its state below that path, any other one beside it. So both are asked
+    for until one is there.
+    """
 
     def __init__(self, url: str) -> None:
         """Prepare to read.
@@ -35,8 +41,9 @@ class HttpSource:
             ValueError: It is not such a URL.
         """
         self._page = HttpPage(url, SECONDS)
-        prefix = self._page.path.partition("?")[0].removesuffix(PATH).removesuffix("/").removesuffix(_METRICS)
-        self._path = prefix + PATH
+        given = self._page.path.partition("?")[0].removesuffix(PATH).removesuffix(_PAGE).removesuffix("/")
+        prefix = given.removesuffix(_METRICS)
+        self._paths = [prefix + PATH, prefix + _METRICS + PATH]
         self.name = url if url.startswith(UNIX) else f"{self._page.origin}{prefix}/"
 
     def __call__(self) -> Status:
@@ -45,10 +52,16 @@ class HttpSource:
         Raises:
             SourceError: There is no answer, or another one.
         """
-        try:
-            return _parsed(self._page.get(self._path, "application/json"))
-        except PageError as error:
-            raise SourceError(_REASONS.get(error.status, str(error))) from None
+        for path in list(self._paths):
+            try:
+                body = self._page.get(path, "application/json")
+            except PageError as error:
+                if error.status == HTTPStatus.NOT_FOUND and path != self._paths[-1]:
+                    continue
+                raise SourceError(_REASONS.get(error.status, str(error))) from None
+            self._paths = [path]
+            return _parsed(body)
+        raise AssertionError("a source has a path")
 
 
 def _parsed(body: bytes) -> Status:
