@@ -122,12 +122,12 @@ def _warn_of_second_name(monitor: PoolMonitor, name: str | None, service: str | 
         ignored.append(f"service={label(service)!r}")
     if ignored and not monitor.is_named_again:
         monitor.is_named_again = True
-        _log.warning(_NAMED_AGAIN, monitor.identity.name, monitor.identity.service, ", ".join(ignored))
+        of_service = f" of service {monitor.identity.service!r}" if monitor.identity.service else ""
+        _log.warning(_NAMED_AGAIN, monitor.identity.name, of_service, ", ".join(ignored))
 
 
 _NAMED_AGAIN: Final = (
-    "pool %r of service %r is instrumented already and keeps these names: instrument(…, %s) for the same pool does not "
-    "change them"
+    "pool %r%s is instrumented already and keeps that name: instrument(…, %s) for the same pool does not change it"
 )
 
 
