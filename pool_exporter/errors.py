@@ -12,16 +12,19 @@ Each class says where the cause is:
 A class that never leaves its wing, such as the sidecar's `TooManyChecks`, is not among them.
 
 A password in a setting's value is masked when the Problem is built, so that no error holds it. All errors can be
-pickled.
+pickled. `without_passwords` masks the texts of others, before any of them gets into a log, a report or a page.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from traceback import format_exception
 from typing import Final
 
 SHOWN_CHARACTERS_MAX = 200
+
+_IPV6: Final = re.compile(r"\[[\da-f:.]+\](?::\d+)?(?:/|$)", re.IGNORECASE)
 
 
 def masked(url: str) -> str:
@@ -40,47 +43,92 @@ def masked(url: str) -> str:
     if "?" in login:
         return f"{scheme}://***"
     place, query, _ = place.partition("?")
-    if not at and not place.startswith("/"):
+    if not at and not place.startswith("/") and not _IPV6.match(place):
         place = _from_colon_masked(place, unless=r"\d+(/|[^\w@]*$)")
     return f"{scheme}://{_from_colon_masked(login)}{at}{place}{query and '?***'}"
 
 
-_LOGIN: Final = re.compile(r":[^\s@]+@")
-"""A password between a user and a host, also where a scheme is missing."""
+_PORT: Final = r"\d+(?:[/?\s,;'\")\]]|$)"
+_LOGIN: Final = re.compile(rf"(?<![^\s'\"(\[{{])[^\s:'\"(\[{{]*:(?!//)(?:[^\s@]+|(?!{_PORT})\S[^\n]*)@\S*")
+"""A user, a password and a host without a scheme. The last `@` of the line ends the password, which may have spaces."""
+_URL: Final = re.compile(rf"(?<![\w+.-])[\w+.-]*://(?:[^\s/@:]*:(?!{_PORT})[^\n]*@)?\S*?(?=[.,;:'\")\]}}>]*(?:\s|$))")
+_ENCODED_COLON: Final = re.compile(r"%(?:25)*3A", re.IGNORECASE)
+_ENCODED_AT: Final = re.compile(r"@|%(?:25)*40")
+_ORACLE: Final = re.compile(r"(?<![\w./:-])([\w$#]+)/[^\s/@]+@(?=[\w/\[])")
+_LIBPQ: Final = re.compile(r"""(host ?name ")[^\s"]*@|((?:missing "=" after|integer value) ")[^"]*(?=")""")
+"""What libpq quotes of an address in which a password has an `@`, and of a text that is no DSN."""
+_AUTHORIZATION: Final = re.compile(r"\b(Basic|Bearer)\s+[\w+/=.~-]{8,}", re.IGNORECASE)
 
-_URLS: Final = re.compile(r"[\w+.-]+://\S*|\S*:[^\s@]+@\S*")
-
-_IN_TEXTS: Final = (
-    # password=…, 'passwd': '…'; MySQL says whether one was sent: (using password: YES).
-    (
-        re.compile(
-            r"""(?i)(\b[\w.]*(?:password|passwd|passcode|pwd|secret|token)["']?\s*[=:]\s*)"""
-            r"""('[^']*'|"[^"]*"|(?!(?:yes|no)\b)[^\s,;)}]+)"""
-        ),
-        r"\1***",
-    ),
-    (re.compile(r"""([^\s:/@'"]+[:/])(?![/\s@])\S*@"""), r"\1***@"),  # app/…@db, as Oracle has it
-    (re.compile(r'(host ?name ")[^\s"]*@'), r"\1***@"),  # libpq, where a password has an @
-    (re.compile(r"""(missing "=" after|integer value) "[^"]*\""""), r'\1 "***"'),  # libpq, of a text that is no DSN
+_NAME: Final = (
+    r"(?:(?:passw(?:or)?d|passphrase|passcode|pwd|secret|token|api_?key|access_?key)\w{0,40}|(?<![^\W_])pass)"
 )
-"""Where else a driver's message quotes a password, and what is shown there."""
+_NAMED: Final = re.compile(
+    rf"""
+    ( {_NAME} (?: \\*['"]\]? \s* [,=:]{{1,2}}>? | \s* [=:]{{1,2}}>? | %(?:25)*3[AD] ) \s*
+    | --[\w-]*pass[\w-]* \s+
+    | (?: \bpassword | \bidentified\b [^'"]{{0,60}} \bby ) \s+ (?=['"]) )
+    (?! (?:YES|NO)\) (?:[\s"',]|$) )          # What MySQL says of a login: (using password: YES)
+    (?: \*{{3}}(?=[\s)}}\]"',&;]|$)              # It is masked already.
+    | [bruf]{{0,2}} (?: '(?:[^'\\\n]|\\+[^\\]|'')*'? | "(?:[^"\\\n]|\\+[^\\]|"")*"? )
+    | (?P<escape>\\+) (?P<quote>['"]) [^\n]*? (?: (?<!\\)(?P=escape)(?P=quote) | (?=\n) | $ ) | \{{(?:[^}}]|\}}\}})*\}}?
+    | [^;=\n]*(?=;) | \S+ )
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+"""A name such as `password`, and its value: of a DSN, an environment variable, a dict, JSON, SQL or a command line."""
+
+_MARK: Final = re.compile(r"[@=:'\"%]|--|basic|bearer", re.IGNORECASE)
+"""A text without any of these has no password that is found, such as the name of a unit of work or a thread."""
+
+_CHECKED_CHARACTERS_MAX: Final = 10_000
+"""A longer text is cut, at a space: a password may not be found if its end is cut off."""
 
 
 def without_passwords(text: str) -> str:
-    """Return a text of another library or of the command line with `masked` URLs, those without a scheme included.
+    """Return a text of another library, a driver or an application with its passwords masked.
 
-    Passwords that are quoted in another form that is known are hidden too.
+    Passwords are found by what is around them: in URLs, also without a scheme or percent-encoded, beside a name such
+    as `password` or `PGPASSWORD`, and in an Authorization header. What is only a word among others is not found. Where
+    it is not certain which part is the password, more is hidden than needed.
+
+    Args:
+        text: Any text; one of more than 10,000 characters is cut.
     """
-    text = _URLS.sub(lambda found: masked(found[0]), text)
-    for pattern, shown in _IN_TEXTS:
-        text = pattern.sub(shown, text)
+    if _MARK.search(text) is None:
+        return text
+    if len(text) > _CHECKED_CHARACTERS_MAX:
+        text = text[:_CHECKED_CHARACTERS_MAX].rpartition(" ")[0]
+    text = _NAMED.sub(r"\1***", text)
+    text = _LIBPQ.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
+    text = _URL.sub(lambda found: masked(found[0]), text)
+    text = _AUTHORIZATION.sub(r"\1 ***", text)
+    if "@" in text or "%" in text:
+        text = re.sub(r"\S+", _masked_if_encoded, text)
+        text = _LOGIN.sub(_masked_login, text)
+        text = _ORACLE.sub(r"\1/***@", text)
     return text
+
+
+def _masked_login(found: re.Match[str]) -> str:
+    login, _, place = found[0].rpartition("@")
+    place, query, _ = place.partition("?")
+    return f"{_from_colon_masked(login)}@{place}{query and '?***'}"
+
+
+def _masked_if_encoded(found: re.Match[str]) -> str:
+    colon = _ENCODED_COLON.search(found[0])
+    return found[0] if colon is None or _ENCODED_AT.search(found[0], colon.end()) is None else "***"
+
+
+def traceback_without_passwords(error: BaseException) -> str:
+    """Return the traceback of an error and its causes for a log, which gets no error object: its text may be secret."""
+    return without_passwords("".join(format_exception(error)).rstrip())
 
 
 def may_have_password(text: str) -> bool:
     """Return whether a text, such as an application's error, may quote a URL with a password, or a password."""
-    has_one = re.search("://|passw|pwd|secret|token", text, re.IGNORECASE) is not None
-    return has_one or _LOGIN.search(text) is not None or without_passwords(text) != text
+    has_word = re.search("://|passw|pwd|secret|token", text, re.IGNORECASE) is not None
+    return has_word or text != without_passwords(text)
 
 
 def _from_colon_masked(text: str, unless: str = r"(?!)") -> str:
@@ -109,7 +157,7 @@ class Problem:
         """Mask the value if it is a URL or like one, whatever its key, and cut it at 200 characters."""
         if self.value is not None:
             is_url = self.key.endswith("URL") or "://" in self.value or _LOGIN.search(self.value) is not None
-            shown = masked(self.value) if is_url else self.value
+            shown = masked(self.value) if is_url else without_passwords(self.value)
             object.__setattr__(self, "value", shown[:SHOWN_CHARACTERS_MAX])
 
     def __str__(self) -> str:

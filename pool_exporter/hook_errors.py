@@ -8,12 +8,17 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
+
+from pool_exporter.errors import traceback_without_passwords
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _log = logging.getLogger("pool_exporter")
+
+_MESSAGE: Final = "error in a pool_exporter hook; later ones are only counted\n%s"
+"""With the traceback as a text: it may have an error of the driver, which quotes a password."""
 
 
 class HookErrors:
@@ -31,7 +36,7 @@ class HookErrors:
         self.count += 1
         if self.count == 1:
             try:  # noqa: SIM105  # near the recursion limit `suppress` itself fails
-                _log.error("error in a pool_exporter hook; later ones are only counted", exc_info=error)
+                _log.error(_MESSAGE, traceback_without_passwords(error))
             except Exception:  # noqa: BLE001, S110  # near the recursion limit `suppress` itself fails
                 pass
 

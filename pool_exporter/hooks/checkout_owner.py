@@ -15,6 +15,8 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 from weakref import ref
 
+from pool_exporter.errors import without_passwords
+
 Owner: TypeAlias = Callable[[], object]
 
 task_of: Callable[[AbstractEventLoop], "Task[object] | None"] = current_task
@@ -91,7 +93,7 @@ def name_of(owner: Owner) -> str:
     found = owner()
     try:
         get_name = getattr(found, "get_name", None)
-        return str(getattr(found, "name", "") if get_name is None else get_name())
+        return without_passwords(str(getattr(found, "name", "") if get_name is None else get_name()))
     except Exception:  # noqa: BLE001  # the application's class may do anything
         return ""
 

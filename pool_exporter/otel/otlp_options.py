@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from pool_exporter.arguments import DURATION, AllSettings, CheckedValue, at_least_seconds, http_url, one_of
 from pool_exporter.environment import seconds
-from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.errors import Problem, SettingsError, without_passwords
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.snapshot import Source
 
@@ -164,7 +164,9 @@ def _exporter(exporter_class: Callable[..., "MetricExporter"], endpoint: str, pr
     try:
         return exporter_class(endpoint=endpoint or None, **options)
     except (OSError, ValueError) as error:
-        raise SettingsError(Problem("OTEL_EXPORTER_OTLP_*", None, f"cannot be used: {error}")) from error
+        raise SettingsError(
+            Problem("OTEL_EXPORTER_OTLP_*", None, f"cannot be used: {without_passwords(str(error))}")
+        ) from error
 
 
 def _deltas(environ: Mapping[str, str], problems: list[Problem]) -> frozenset[Kind]:

@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.resources import Resource
 from typing_extensions import Self, override
 
+from pool_exporter.errors import without_passwords
 from pool_exporter.metrics.health import PushHealth
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.snapshot import Snapshot, Source
@@ -87,7 +88,7 @@ class OtlpPush:
             with self._log_filter:
                 arrived = self._target.exporter.export(data) is MetricExportResult.SUCCESS
         except Exception as error:  # noqa: BLE001  # whatever it is, the next push may succeed
-            self._log_filter.text = f"{type(error).__name__}: {error}"
+            self._log_filter.text = without_passwords(f"{type(error).__name__}: {error}")
             arrived = False
         if arrived and snapshot is not None:
             self._commit(snapshot, now)
@@ -155,7 +156,7 @@ class _ExporterLogFilter(logging.Filter):
         if record.thread != self._thread:
             return True
         # The first line gives the reason; the others say that the exporter tries again.
-        self.text = self.text or record.getMessage()
+        self.text = self.text or without_passwords(record.getMessage())
         return False
 
     def __enter__(self) -> None:

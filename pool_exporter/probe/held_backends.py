@@ -10,6 +10,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
+from pool_exporter.errors import without_passwords
 from pool_exporter.metrics.backend_activity import BackendActivity
 from pool_exporter.metrics.server_snapshot import ServerIdentity
 from pool_exporter.probe.error_types import cause_of, message_of
@@ -128,7 +129,7 @@ def _of_postgres(row: Row) -> BackendActivity:
         wait_event=f"{row['wait_type']}: {row['wait_event']}" if waits else "",
         blockers=tuple(dict.fromkeys(int(pid) for pid in row["blockers"].strip("{}").split(",") if pid)),
         application=row["application"],
-        statement=row["statement"],
+        statement=without_passwords(row["statement"]),
     )
 
 
@@ -176,7 +177,7 @@ def _of_mysql(row: Row, blockers: tuple[int, ...]) -> BackendActivity:
         wait_event=f"Lock: {row['wait_event'] or 'row'}" if waits else "",
         blockers=blockers,
         application=row["application"],
-        statement=row["statement"],
+        statement=without_passwords(row["statement"]),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from pool_exporter.errors import traceback_without_passwords
 from pool_exporter.metrics.server_snapshot import Backend, LivePool, ServerSnapshot, ServerStats
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.probe.backend_matching import BackendMemory, MatchedBackends, match_backends
@@ -25,6 +26,9 @@ CLOSE_SECONDS: Final = 2.0
 
 _GRACE_SECONDS: Final = 0.3
 """Seconds that probes may take to end in order."""
+
+_MISSING: Final = "an error in the probe: the database servers are missing from this scrape\n%s"
+_ENDED: Final = "the probes have ended by an error: restart the sidecar, and report it\n%s"
 
 _log = logging.getLogger("pool_exporter")
 
@@ -80,7 +84,7 @@ class Probes:
         try:
             return replace(snapshot, servers=self.servers(snapshot.live))
         except Exception as error:  # noqa: BLE001  # the pools' numbers matter more than the servers'
-            _log.error("an error in the probe: the database servers are missing from this scrape", exc_info=error)
+            _log.error(_MISSING, traceback_without_passwords(error))
             return snapshot
 
     def _server(self, at: int, live: Sequence[LivePool], now: float) -> ServerSnapshot:
@@ -103,7 +107,7 @@ class Probes:
         try:
             asyncio.run(self._main())
         except Exception as error:  # noqa: BLE001  # the thread ends with a log line, not with the interpreter's traceback
-            _log.error("the probes have ended by an error: restart the sidecar, and report it", exc_info=error)
+            _log.error(_ENDED, traceback_without_passwords(error))
         finally:
             self._is_ready.set()
 

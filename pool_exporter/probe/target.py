@@ -13,7 +13,7 @@ from urllib.parse import quote
 from sqlalchemy.engine import URL
 
 from pool_exporter.database_url import async_url, parse_url, server_of
-from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.errors import Problem, SettingsError, without_passwords
 from pool_exporter.metrics.server_snapshot import PGBOUNCER, ServerIdentity
 
 ARGUMENT: Final = "--database-url"
@@ -41,7 +41,7 @@ class ProbeTarget:
 
     def without_secrets(self, text: str) -> str:
         """Return *text* as one line of at most 200 characters in which passwords of the URL are masked."""
-        line = " ".join(text.split())
+        line = without_passwords(" ".join(text.split()))
         for password in filter(None, _passwords(self.url)):
             line = line.replace(password, "***")
         return line[:200]

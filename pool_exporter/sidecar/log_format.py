@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Final
 
+from pool_exporter.errors import without_passwords
+
 LEVELS: Final = ("debug", "info", "warn", "error")
 FORMATS: Final = ("logfmt", "json")
 
@@ -35,11 +37,11 @@ class LineFormatter(logging.Formatter):
         fields: dict[str, object] = {
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": _NAMES.get(record.levelname, record.levelname),
-            "msg": record.getMessage(),
+            "msg": without_passwords(record.getMessage()),
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
+            fields["traceback"] = without_passwords(self.formatException(record.exc_info))
         return self._write(fields)
 
 

@@ -12,6 +12,7 @@ from types import CodeType
 from typing import ClassVar, Final, NamedTuple, Protocol, TypeAlias
 from weakref import ref
 
+from pool_exporter.errors import without_passwords
 from pool_exporter.hook_errors import errors
 
 LABEL_LENGTH_MAX: Final = 200
@@ -30,7 +31,7 @@ def label(value: object) -> str:
         text = str.__str__(str(value))  # Not an instance of a subclass of str: its methods may do anything.
     except Exception:  # noqa: BLE001  # it is the application's
         text = type(value).__name__
-    text = text[:LABEL_LENGTH_MAX]
+    text = without_passwords(text)[:LABEL_LENGTH_MAX]
     # Most are ASCII, and one object for all pools that share it.
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 

@@ -18,6 +18,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
+from pool_exporter.errors import traceback_without_passwords
 from pool_exporter.metrics.snapshot import Snapshot, Source
 from pool_exporter.web import runbooks
 from pool_exporter.web.content_negotiation import (
@@ -165,7 +166,7 @@ def _guarded(handler: _Handler, request: Request, inputs: _Inputs) -> Response:
     try:
         return handler(request, inputs)
     except Exception as error:  # noqa: BLE001  # whatever it is, the server goes on and the next scrape is answered
-        _log.error("%s could not be answered", request.path, exc_info=error)
+        _log.error("%s could not be answered\n%s", request.path, traceback_without_passwords(error))
         # The class only: the message of an exception may contain a password.
         return line(503 if handler is _ready else 500, f"no snapshot: {type(error).__name__}; see the log")
 

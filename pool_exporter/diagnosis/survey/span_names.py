@@ -7,6 +7,8 @@ Nothing here may keep a context or a span.
 import sys
 from contextvars import Context
 
+from pool_exporter.errors import without_passwords
+
 LENGTH_MAX = 200
 
 
@@ -22,4 +24,4 @@ def span_name_of(owner: object) -> str:
         name = getattr(found.copy().run(trace.get_current_span), "name", "")
     except Exception:  # noqa: BLE001  # the application's task or span may do anything
         return ""
-    return name[:LENGTH_MAX] if isinstance(name, str) else ""
+    return without_passwords(name)[:LENGTH_MAX] if isinstance(name, str) else ""

@@ -100,10 +100,11 @@ def is_full(error: BaseException) -> bool:
 def first_line(error: BaseException, passwords: Iterable[str] = ()) -> str:
     """Return the first line of a failure's message without a password, at most `TEXT_MAX` characters."""
     found = list(_causes(error))
-    text = next(filter(None, (_text(each).strip().partition("\n")[0] for each in reversed(found))), "")
+    text = next(filter(None, (_text(each).strip() for each in reversed(found))), type(error).__name__)
+    text = without_passwords(text).partition("\n")[0]
     for password in passwords:
         text = text.replace(password, "***")
-    return without_passwords(text or type(error).__name__)[:TEXT_MAX]
+    return text[:TEXT_MAX]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

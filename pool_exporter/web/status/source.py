@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
+from pool_exporter.errors import traceback_without_passwords
 from pool_exporter.hook_errors import result_or_none
 from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.metrics.identity import PoolIdentity
@@ -85,5 +86,5 @@ class StatusSource:
         try:
             return self._reports()
         except Exception as error:  # noqa: BLE001  # whatever it is, the numbers are shown
-            _log.error("what holds the connections could not be read", exc_info=error)
+            _log.error("what holds the connections could not be read\n%s", traceback_without_passwords(error))
             return ()

@@ -122,7 +122,7 @@ def test_not_full(error: BaseException) -> None:
         ("connect() got {'user': 'app', 'password': 'secret'}", "connect() got {'user': 'app', 'password': ***}"),
         ("cannot resolve DSN app/secret@db", "cannot resolve DSN app/***@db"),
         ('missing "=" after "secret" in connection info string', 'missing "=" after "***" in connection info string'),
-        ("app:secret@db:5432 refused", "*** refused"),
+        ("app:secret@db:5432 refused", "app:***@db:5432 refused"),
         ('could not translate host name "cret@db" to address', 'could not translate host name "***@db" to address'),
         ("Access denied for user 'app'@'h' (using password: YES)",) * 2,
         ('FATAL: password authentication failed for user "me@example.org"',) * 2,
