@@ -1,4 +1,4 @@
-"""Command line arguments whose values are checked together with all other settings, so that one message names all.
+"""Command line arguments that are checked together with all other settings, so that one message names all errors.
 
 argparse alone ends at the first wrong value. Nothing here may know a command, or import a third-party package: the
 health check starts with the standard library alone.

@@ -115,7 +115,7 @@ def _place_of(url: URL) -> tuple[str, str, str]:
     """Return host, port and database without any part of the password.
 
     SQLAlchemy ends the password at the first `@`. If that was an unescaped one, the rest of the password is at the
-    beginning of the host or, if it has a slash, of host and database. So the place begins after the last `@`.
+    beginning of the host or, if it has a slash, of host and database. So host and database begin after the last `@`.
     """
     database = str(url.database or "")  # A URL object of the application may have anything there.
     if url.get_backend_name() == "sqlite":

@@ -69,7 +69,7 @@ class Environment:
         places: When the place of a checkout is recorded: "always", "armed" for ten minutes after each sign of trouble,
             or "off".
         skip_modules: Modules and packages of the application that are no place of a checkout.
-        has_sql: Whether reports may have the text of SQL statements, of which they else have the first word.
+        has_sql: Whether reports may have the text of SQL statements; otherwise they have its first word.
         file_mode: The permissions of the files in the shared directory.
         silenced: The ids of the rules of `check` that find nothing.
         libpq: The variables of PostgreSQL's client library that are set, of those that rules of `check` look at.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 RATIO: Final = 1.5
-"""So much longer the uses of the busiest quarter take, and so many more connections are used in it."""
+"""By what factor uses take longer in the busiest quarter, and more connections are used in it."""
 WINDOWS_MIN: Final = 8
 """Fewer windows say nothing."""
 

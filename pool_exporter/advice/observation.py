@@ -53,7 +53,7 @@ class Observation:
 
     @property
     def pools(self) -> int:
-        """In how many workers there is a pool of this identity; 1 where no limit tells."""
+        """In how many workers there is a pool of this identity; 1 where the pools have no limit to count by."""
         return max(1, round(self.limit / self.size)) if self.limit and self.size else 1
 
     def load_since(self, before: "Observation", seconds: float) -> Load:

@@ -27,7 +27,7 @@ _OF_LOAD: Final = frozenset({"wait", "utilisation", "peak"})
 """What decides on a size that is computed from the load."""
 
 _SHRINK_RATIO: Final = 0.5
-"""A pool of which never more than this part was used or waited for is too large."""
+"""If never more than this part of a pool was used or waited for, the pool is too large."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ _NARROWEST: Final = 2.5
 _LOWS: Final = (BOUNDS_SECONDS[0] / _NARROWEST, *BOUNDS_SECONDS)
 _HIGHS: Final = (*BOUNDS_SECONDS, BOUNDS_SECONDS[-1] * _WIDEST)
 _RANGES: Final = tuple((low, high, math.log(high / low)) for low, high in zip(_LOWS, _HIGHS, strict=True))
-"""Of each bucket the shortest time, the longest one, and the logarithm of their ratio."""
+"""For each bucket: the shortest time, the longest one, and the logarithm of their ratio."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ KEYS: Final = (
     *("pool", "arrival_rate", "mean_use_seconds", "offered_load", "size_now", "size_recommended"),
     *("wait_p99_seconds_now", "wait_p99_seconds_recommended", "binding", "reason"),
 )
-"""What each pool has in JSON, null where it is not known. A pool of which the load is known has notes and more."""
+"""What each pool has in JSON, null where it is not known. A pool with a known load has notes and more."""
 
 
 def as_json(advised: Sequence[Advised], plan: Plan | None) -> str:

@@ -71,7 +71,7 @@ def files(runbooks: str | None = None) -> Iterator[tuple[Path, str]]:
 
 
 def with_runbooks(text: str, runbooks: str) -> str:
-    """Return rules of which each alert has its runbook at the address *runbooks*."""
+    """Return *rules* with the runbook of each alert at the address *runbooks*."""
 
     def replaced(found: re.Match[str]) -> str:
         return f"{found[1]}{runbook(runbooks, found[2])}"

@@ -104,7 +104,7 @@ def _command_of(
 
 
 def nearest(given: str, known: Iterable[str]) -> list[str]:
-    """Return at most two of *known* that are written like *given*, or of which it is a part; the nearest first."""
+    """Return at most two of *known* that are written like *given*, or have it as a part; the nearest first."""
     by_text = {_bare(name): name for name in known}
     close = get_close_matches(_bare(given), by_text, n=2, cutoff=_LIKE_ENOUGH)
     if close and _bare(given) == close[0]:

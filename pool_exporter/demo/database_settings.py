@@ -51,7 +51,7 @@ def _checked(secret: SecretStr) -> SecretStr:
 
 
 def _read(*keys: str, allowed: str, **limits: Any) -> Any:  # noqa: ANN401  # as pydantic's own Field()
-    """Declare an optional setting: its keys, of which the first that is set counts, and what is *allowed*, as text."""
+    """Declare an optional setting: its keys, the first one that is set counts, and what is *allowed*, as text."""
     return Field(None, validation_alias=AliasChoices(*keys), description=allowed, **limits)
 
 

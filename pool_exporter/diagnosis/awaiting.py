@@ -20,7 +20,7 @@ _KINDS: Final = {
     "generator": ("gi_frame", "gi_yieldfrom"),
     "async_generator": ("ag_frame", "ag_await"),
 }
-"""By the name of its type, which is Cython's too: what has an awaitable's frame, and what it awaits."""
+"""For the name of an awaitable's type, Cython's included: the attributes with its frame and with what it awaits."""
 _WRAPPERS: Final = frozenset(
     {"async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"}
 )

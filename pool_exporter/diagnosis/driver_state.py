@@ -19,9 +19,9 @@ IN_TRANSACTION: Final = "in_transaction"
 UNKNOWN: Final = "unknown"
 
 _IN_TRANSACTION_FLAG: Final = 1
-"""In the server status of MySQL's protocol."""
+"""A bit of the server status in MySQL's protocol."""
 _LIBPQ: Final[Mapping[object, str]] = {0: IDLE, 1: ACTIVE, 2: IN_TRANSACTION, 3: IN_TRANSACTION}
-"""By libpq's transaction status; 3 is a transaction in which a query has failed."""
+"""The state for each transaction status of libpq; 3 is a transaction in which a query has failed."""
 
 _Read: TypeAlias = Callable[[type, object], str]
 """Reads the state of a connection by a class of its driver."""
@@ -93,4 +93,4 @@ _DRIVERS: Final[Mapping[str, _Read]] = {
     "sqlite3": lambda cls, connection: _is_open(_attribute(cls, connection, "in_transaction")),
     "aiosqlite": lambda cls, connection: _is_open(_attribute(cls, connection, "in_transaction")),
 }
-"""By a driver's package."""
+"""What reads the state, for each driver's package."""

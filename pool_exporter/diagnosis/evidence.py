@@ -43,7 +43,7 @@ class Evidence:
         n_db: Holders that execute in the database.
         n_locked: Of those, the ones that wait for a lock at the server: 0 in a process, which asks no server.
         n_app: Holders that are in the application's own code.
-        n_known: Holders of which the activity is known.
+        n_known: Holders with a known activity.
         loop_waits: Whether a caller waits on the thread of a running event loop for a pool that is not async.
         is_loop_unanswered: Whether a no-op posted to a waiter's loop at the first look has not run at the second.
         loop_late_share: For what part of the time between the looks the loop was 50 ms or more behind.

@@ -1,4 +1,4 @@
-"""`Examination`: what `survey` found out about one pool, of which `texts` makes a diagnosis.
+"""`Examination`: what `survey` found out about one pool; `texts` makes a diagnosis of it.
 
 Only values are here. Nothing may be computed, and no value refers to an object of the application.
 """

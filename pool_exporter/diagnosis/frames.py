@@ -23,7 +23,7 @@ _SHOWN: Final = (Origin.APPLICATION, Origin.LIBRARY)
 """What is shown of a stack, best first."""
 
 _texts: Final[dict[tuple[int, int], tuple["ref[CodeType]", str]]] = {}
-"""By the id of the code object and the instruction. The weak reference shows whether that id is still this object's."""
+"""The keys are a code object's id and an instruction. The weak reference shows if the id is still that object's."""
 
 
 def is_application(code: CodeType) -> bool:

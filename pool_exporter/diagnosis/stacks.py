@@ -19,7 +19,7 @@ from pool_exporter.diagnosis.frames import Frame, Frames
 from pool_exporter.hooks.code_origin import Origin, is_loop_boundary, origin_of
 
 DEPTH_MAX: Final = 500
-"""Of a deeper stack, the innermost frames are read."""
+"""At most this many frames of a stack are read, the innermost ones."""
 
 _PROVIDER: Final = "__sqlalchemy_greenlet_provider__"
 

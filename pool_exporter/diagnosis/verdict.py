@@ -34,7 +34,7 @@ from pool_exporter.diagnosis.evidence import Evidence
 Rule: TypeAlias = Callable[[Evidence], bool]
 
 EPISODE_SECONDS: Final = 60
-"""For how long a timeout counts as a sign of a fault, and for how long a report counts."""
+"""How long a timeout counts as a sign of a fault, and how long a report counts."""
 
 
 def verdict(evidence: Evidence) -> str:

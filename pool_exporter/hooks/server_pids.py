@@ -24,7 +24,7 @@ _DRIVERS: Final[dict[str, tuple[str, Callable[[object], object]]]] = {
     "pymysql": ("thread_id", methodcaller("__call__")),
     "MySQLdb": ("thread_id", methodcaller("__call__")),
 }
-"""By a driver's package: the attribute of its connection class, and how the number is read from that attribute."""
+"""For each driver's package: an attribute of its connection class, and how the number is read from that."""
 
 
 def server_pid(connection: object) -> int:

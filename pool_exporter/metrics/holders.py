@@ -12,7 +12,7 @@ from pool_exporter.metrics.identity import PoolIdentity
 ACTIVITIES: Final = ("executing", "opening", "waiting_for_pool", "own_code", "ended", "unknown")
 """What a holder does: see `Holder.activity`."""
 BETWEEN_FRAMES: Final = " < "
-"""What separates the frames of a place, the innermost of which is first."""
+"""What separates the frames of a place; the innermost frame is first."""
 PROCESS_STATES: Final = ("living", "frozen", "ended")
 """The states of a process: see `ProcessReport.state`."""
 TRANSACTIONS: Final = ("idle", "active", "in_transaction", "unknown")

@@ -14,7 +14,7 @@ NONE: Final = "none"
 OTHER: Final = "other"
 """The name of all units beyond `UNITS_MAX`."""
 UNITS_MAX: Final = 50
-"""So many units of a pool have series of their own."""
+"""At most this many units of a pool have series of their own."""
 
 N = TypeVar("N", int, float)
 

@@ -29,7 +29,7 @@ class Allowed(Enum):
 
 
 Count: TypeAlias = Annotated[int, Allowed.FINITE]
-"""So many of something, at least 0."""
+"""A number of things, at least 0."""
 Seconds: TypeAlias = Annotated[float, Allowed.FINITE]
 """A duration, an age or a Unix time in seconds, at least 0."""
 Unbounded: TypeAlias = Annotated[float, Allowed.UNBOUNDED]

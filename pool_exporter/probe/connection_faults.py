@@ -1,4 +1,4 @@
-"""Finds faults of connections that a pool cannot see: shared, idle in a transaction, or gone. By backend pid.
+"""Finds faults of connections that a pool cannot see, by backend pid: shared, idle in a transaction, or gone.
 
 Pure functions; the time is an argument. The rules:
 

@@ -20,7 +20,7 @@ from pool_exporter.probe.target import ProbeTarget
 
 TEXT_MAX: Final = 200
 PIDS_MAX: Final = 1000
-"""So many backends of a server are asked for."""
+"""At most this many backends of a server are asked for."""
 
 _log = logging.getLogger("pool_exporter")
 

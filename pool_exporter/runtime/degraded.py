@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class DegradedMonitor(UnexaminedMonitor):
-    """One pool of which only the number of used connections is known."""
+    """One pool that is not measured: only its number of used connections is known."""
 
     def __init__(self, target: Engine | Pool, identity: PoolIdentity, remove: Callable[[], object]) -> None:
         """Keep *target* weakly; *remove* is called when the monitor is closed. `DegradedPools` makes monitors."""

@@ -39,7 +39,7 @@ OTHER: Final = PoolIdentity("other")
 
 
 class EndedMonitor(UnexaminedMonitor):
-    """The counters of pools of which there is no monitor any more."""
+    """The counters of pools that have no monitor any more."""
 
     def __init__(self, identity: PoolIdentity, *parts: Counted) -> None:
         """Begin with the sum of *parts*."""

@@ -105,7 +105,7 @@ class InstrumentedPool:
             state.add_late_stores(moved)
 
     def _add_units_of_file(self) -> None:
-        """Go on with the uses by unit of an earlier pool, whose counters the slots have."""
+        """Go on with the uses by unit of an earlier pool; the slots have the counters of that pool."""
         state = self.state
         if state is not None and self._storage.has(state.slots):
             state.unit_uses.add_all(self._storage.units_of(state.slots))

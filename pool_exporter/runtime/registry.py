@@ -166,7 +166,7 @@ class Registry(ProcessFile):
         return [entry.monitor for _, entry in self._living()]
 
     def shown_monitors(self) -> list[Monitor]:
-        """Return the monitors of all pools of which there are counters in memory: living ones, then ended ones."""
+        """Return the monitors of all pools with counters in memory: living ones, then ended ones."""
         with self._ended.serialized():
             # First: a pool that is collected after this line is in both lists, as one object. So also entries with a
             # dead reference are taken: their pools may not be among the ended ones yet.

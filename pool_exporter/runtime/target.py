@@ -1,4 +1,4 @@
-"""From what an application passes to `instrument()` and `check()` to an engine and its pool.
+"""Finds the engine and its pool in what an application passes to `instrument()` and `check()`.
 
 What has been passed instead of an engine is named by its class, with what was probably meant. Nothing here may call a
 method of such an object or show its value: that may open a connection, raise, or contain a password.

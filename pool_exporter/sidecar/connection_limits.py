@@ -34,9 +34,9 @@ REQUEST_SECONDS: Final = 5.0
 """The TLS handshake may take this long, and so may the headers: from the start of the connection, or from the first
 byte of a further request, to their end."""
 RESPONSE_SECONDS: Final = 60.0
-"""From the end of the headers until the response is made and read."""
+"""How long it may take to make and read the response, after the end of the headers."""
 KEEP_ALIVE_SECONDS: Final = 120.0
-"""From a response to the next request. Scrapers send one every minute or more often."""
+"""How long a connection may wait between a response and the next request: a scraper sends one each minute or so."""
 ACCEPT_RETRY_SECONDS: Final = 0.1
 """How long no connection is accepted after accepting one has failed."""
 NEW_SECONDS: Final = 0.1

@@ -22,7 +22,7 @@ from pool_exporter.workers.file_reader import PREFIX, SUFFIX
 CHECK_SECONDS: Final = 15.0
 """The time between two looks while nothing is scraped."""
 NO_WORKER_SECONDS: Final = 30.0
-"""For so long after its start a sidecar waits for the first worker without a fault."""
+"""How long after its start a sidecar waits for the first worker without a fault."""
 FREE_SHARE_MIN: Final = 0.1
 FREE_BYTES_MIN: Final = 16 * 1024 * 1024
 """A volume is nearly full if less than a tenth of it is free, and less than this: 160 workers with one pool each."""

@@ -160,7 +160,7 @@ def response_seconds(header: str) -> float:
 
 
 def _with_password(scope: Scope) -> Scope:
-    """Return the scope of a request of which the password was right."""
+    """Return the scope of a request with the right password."""
     state = scope.get("state", {})
     access: Access = state.get(STATE_KEY, NO_ACCESS)
     return {**scope, "state": {**state, STATE_KEY: replace(access, is_protected=True)}}

@@ -8,7 +8,7 @@ from types import CodeType, MethodType
 from typing import Final
 
 _WRAPPERS_MAX: Final = 100
-"""So many decorators around a function are followed: one could lead back to itself."""
+"""At most this many decorators around a function are followed: one could lead back to itself."""
 
 
 def code_of(function: object, method: str = "") -> CodeType | None:

@@ -10,7 +10,7 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "
 """The methods of HTTP; any other one is shown as `other`."""
 
 NO_ROUTE: Final = "(no route)"
-"""In the place of the route where none has matched."""
+"""What is shown instead of a route if none has matched."""
 
 
 def request_name(method: object, route: str | None) -> str:

@@ -62,7 +62,7 @@ class FlaskUnits:
         `GET (no route)`.
 
         Args:
-            app: The application, whose `wsgi_app` is wrapped.
+            app: The application; its `wsgi_app` is wrapped.
 
         Raises:
             TypeError: *app* is no application of Flask.

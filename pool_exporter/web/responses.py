@@ -143,7 +143,7 @@ class _Inputs:
     statuses: StatusSource
 
     def snapshot(self) -> Snapshot:
-        """Take a snapshot, of which later states know what was counted since."""
+        """Take a snapshot, and keep it so that later states know what was counted since."""
         snapshot = self.source()
         self.statuses.note(snapshot)
         return snapshot

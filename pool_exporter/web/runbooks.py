@@ -114,7 +114,7 @@ def _items(lines: list[str]) -> list[str]:
 
 
 def _inline(markdown: str) -> str:
-    """Return the HTML of a line: code, emphasis, and links, of which only those to other runbooks are kept."""
+    """Return the HTML of a line: code, emphasis, and links to other runbooks; other links become text."""
     pieces = re.split(r"(`[^`]+`)", escape(markdown))
     return "".join(f"<code>{each[1:-1]}</code>" if each.startswith("`") else _linked(each) for each in pieces)
 

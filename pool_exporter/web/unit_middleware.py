@@ -80,7 +80,7 @@ class WebSocketUnit(ScopeUnit):
 
 
 _UNITS: Final[Mapping[object, type[ScopeUnit]]] = {"http": ScopeUnit, "websocket": WebSocketUnit}
-"""By the scope's type; the others are no work."""
+"""The class of the unit for each type of scope; a scope of another type is no unit."""
 
 
 class _ScopeOrigin:

@@ -151,7 +151,7 @@ class Compactor:
 
 
 def compact_if_due(directory: Path, file_mode: int) -> None:
-    """Compact, unless a worker did in the last INTERVAL_SECONDS. For workers' heartbeats; it raises no OSError.
+    """Compact, unless a worker did in the last INTERVAL_SECONDS. A worker's heartbeat calls it; it raises no OSError.
 
     Without it, workers that end while no sidecar reads would fill the volume. The files that it makes have the
     permissions *file_mode*.

@@ -47,9 +47,9 @@ from pool_exporter.workers.process_info import WriterClocks
 from pool_exporter.workers.worker_state import state_of
 
 SHOWN_MAX: Final = 4096
-"""So many pools, living or ended, have series of their own: the memory and the time of a scrape grow with them."""
+"""The most pools, living or ended, with series of their own: memory and time of a scrape grow with them."""
 LABEL_CHARACTERS_MAX: Final = 192 * SHOWN_MAX
-"""So many characters all their labels have together: a page repeats the labels of a pool a hundred times."""
+"""The most characters of all their labels together: a page repeats the labels of a pool a hundred times."""
 
 _log = logging.getLogger("pool_exporter")
 

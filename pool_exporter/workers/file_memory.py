@@ -20,10 +20,10 @@ from pool_exporter.workers.file_format import PoolEntry
 from pool_exporter.workers.file_reader import DirectoryScan, ReadFile
 
 REPLACED_SECONDS: Final = 10.0
-"""For so long a file that replaced a living worker's file is not compacted: the worker removes it at its heartbeat."""
+"""How long a file that replaced a living worker's file is not compacted: the worker removes it at its heartbeat."""
 
 MISSING_SECONDS: Final = 3.0
-"""For so long a file that was deleted under a living worker counts: the worker goes on in a new one."""
+"""How long a file that was deleted under a living worker counts: the worker goes on in a new one."""
 
 _counters_of: Final = itemgetter(*layout.COUNTER_SLOTS)
 

@@ -88,7 +88,7 @@ def note_pools_shown(directory: Path, shown: PoolsShown, listed: Collection[Pool
 
     Args:
         directory: The shared directory.
-        shown: The pools of which readers may differ.
+        shown: The pools about which readers may differ.
         listed: All pools. Those of single workers that are not listed are forgotten: they have no series any more.
     """
     if not shown and not (directory / POOLS).exists():

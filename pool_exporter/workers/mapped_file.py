@@ -137,7 +137,7 @@ class MappedFile:
 
     @property
     def has_server_pids(self) -> bool:
-        """Whether the file has a connection of which the database server's pid is known."""
+        """Whether the file has a connection with a known pid of the database server."""
         return any(any(view[layout.SERVER_PIDS : layout.OWNER_NAMES]) for view in self._views[1:])
 
     def is_linked(self) -> bool:

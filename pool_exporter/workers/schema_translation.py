@@ -36,7 +36,7 @@ _UNTRACKED: Final = {
     layout.CHECKOUT_TIMES: (layout.UNTRACKED_CHECKOUTS, layout.UNTRACKED_CHECKOUTS_SINCE),
     layout.PENDING_TIMES: (layout.UNTRACKED_PENDING, layout.UNTRACKED_PENDING_SINCE),
 }
-"""By the first slot of tracked times: the slots of the number and of the sum of those that are not tracked."""
+"""For the first slot of tracked times: the slots with the number and the sum of the times that are not tracked."""
 
 
 def _starts(fields: Mapping[str, Field]) -> dict[str, int]:

@@ -27,7 +27,7 @@ from pool_exporter.state.unit_uses import UnitTotals, add_open, ended_totals
 _NAMES_AT: Final = UNITS_MAX + 1
 _CHECKOUTS_AT: Final = _NAMES_AT + (UNITS_MAX + 3) // 4
 WORDS: Final = _CHECKOUTS_AT + (TRACKED_MAX + 7) // 8
-"""So many 64-bit numbers are behind the slots of a pool entry."""
+"""How many 64-bit numbers are behind the slots of a pool entry."""
 SCHEMA: Final[Mapping[str, object]] = {"words": WORDS, "units": UNITS_MAX, "row_count": TRACKED_MAX}
 """What the schema of a worker file says of them; a reader with another table leaves them out."""
 
@@ -94,7 +94,7 @@ def read_texts(data: bytes) -> tuple[str, ...]:
 
 
 def read_units(data: bytes, texts: Sequence[str]) -> EntryUnits:
-    """Return the units of a pool entry, of which *data* has the `WORDS`; what makes no sense is left out."""
+    """Return the units of a pool entry from its `WORDS` in *data*; what makes no sense is left out."""
     if len(data) < WORDS * 8 or not data.strip(b"\0"):
         return NO_UNITS
     ns = struct.unpack_from(f"<{UNITS_MAX + 1}q", data)
@@ -147,7 +147,7 @@ class UnitRows:
         self.ns_by_name: dict[str, int] = {}
 
     def write(self, ns_by_name: Mapping[str, int], held: Iterable[tuple[int, str]]) -> None:
-        """Store the ended uses, none of which has fallen, and the units of tracked checkouts.
+        """Store the ended uses, which never fall, and the units of tracked checkouts.
 
         Args:
             ns_by_name: Nanoseconds of ended uses by the name of the unit.

@@ -10,7 +10,7 @@ from pool_exporter.advice.checks.rule import Rule
 
 ENGINES_PER_MINUTE_MAX: Final = 5
 CONNECTS_MIN: Final = 100
-"""So many connections have to be opened before their rate says anything."""
+"""The least number of opened connections with which their rate says anything."""
 FAST_CONNECT_SECONDS: Final = 0.001
 
 

@@ -139,7 +139,7 @@ POOL_RULES: Final = (
         "At full load the others wait for a connection, and in FastAPI can wait for each other.",
         "Give the pool as many connections as the server has threads, or the server fewer threads.",
         "GitLab, PostgreSQL client-side connection pool: as many connections as threads, and some headroom",
-        "Pools of which some connection was always free.",
+        "Pools that always had a free connection.",
         _threads,
         ("threads",),
     ),

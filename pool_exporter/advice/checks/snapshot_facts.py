@@ -63,7 +63,7 @@ def engine_facts_of(identity: PoolIdentity, settings: Mapping[str, str]) -> Engi
 
 
 def _is_memory(dialect: str, database: str) -> bool | None:
-    """Return whether it is in memory; None for a URI of SQLite, of which there are no parameters."""
+    """Return whether it is in memory; None for a URI of SQLite, because its parameters are not known."""
     if dialect != "sqlite":
         return False
     return None if database.startswith("file:") else database in _MEMORY

@@ -26,7 +26,7 @@ COLUMNS: Final = (
     (70, ("USED", "WAITING", "P99", "TIMEOUTS")),
     (0, ("USED", "WAITING")),
 )
-"""From which width of the terminal on which columns are shown."""
+"""The columns, each with the least width of the terminal at which it is shown."""
 FAULTS_MAX: Final = 4
 """Most lines on sources without an answer, and on processes that do not run."""
 STALE_SECONDS: Final = 5.0

@@ -18,7 +18,7 @@ from pool_exporter.probe.backend_matching import is_of_server
 
 LOCKS: Final = "locks"
 BLOCKERS_MAX: Final = 5
-"""So many backends that keep locks are named for a pool."""
+"""At most this many backends that keep locks are named for a pool."""
 
 _SELF_DEADLOCK: Final = "self_deadlock"
 _BEFORE_LOCKS: Final = frozenset({"", "unknown", "slow_queries", "held_in_own_code"})

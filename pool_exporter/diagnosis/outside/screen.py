@@ -11,7 +11,7 @@ from pool_exporter.diagnosis.texts.wording import WIDTH, counted, duration, list
 from pool_exporter.metrics.holders import PoolReport, ProcessReport
 
 PIDS_MAX: Final = 8
-"""So many processes with nothing to show are named."""
+"""At most this many processes with nothing to show are named."""
 
 _HEALTHY: Final = "healthy"
 _ORDER: Final = ("frozen", "ended", "living")

@@ -21,7 +21,7 @@ TasksOfUnit: TypeAlias = Callable[[Unit], Iterable[object]]
 _Owned = TypeVar("_Owned", Connection, Waiter)
 
 _AWAITED_MAX: Final = 4
-"""How many tasks of a chain are followed, each of which waits for the next one."""
+"""How many tasks of a chain are followed; each task waits for the next one."""
 _WORKER_CALL: Final = "run_sync_in_worker_thread"
 """anyio's function in which a task waits for its worker thread."""
 _WORKER_CALL_DEPTH: Final = 12

@@ -53,7 +53,7 @@ def _alike(holder: Holder) -> tuple[object, ...]:
 
 
 def heading(group: HolderGroup) -> str:
-    """Return a group's first line: how many, of which unit, for how long, what they do."""
+    """Return a group's first line: how many, their unit, for how long, and what they do."""
     like = group.like
     seconds = duration(like.seconds) if len(group) == 1 else f"{duration(like.seconds)} at most"
     transaction = {"in_transaction": "in a transaction", "active": "in a statement"}.get(like.transaction, "")

@@ -15,7 +15,7 @@ from typing import Final
 from pool_exporter.runtime.process_end import is_uwsgi_master
 
 LEAVE_SECONDS: Final = 0.9
-"""How long a file is kept after it was needed. In that time a call that is inside a hook leaves it, and an application
+"""How long a file is kept after it was needed. Meanwhile, calls that are inside a hook leave it, and an application
 that makes an engine for each request does not make a file for each."""
 
 

@@ -15,7 +15,7 @@ from pool_exporter.state.pool_slots import ORIGINAL
 from pool_exporter.state.pool_state import PoolState
 
 _BEFORE_FIRST_EVENT: Final = (0,)
-"""The sentinel of a pool of which the first event is to be noticed."""
+"""The sentinel of a pool until its first event, which gives the warning."""
 
 _MESSAGE: Final = (
     "process %d uses its pools, and was forked by process %d, which serves the metrics of its own pools only: set "

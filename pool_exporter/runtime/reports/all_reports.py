@@ -9,7 +9,7 @@ from pool_exporter.runtime.reports.process_reports import process_reports
 
 
 def all_reports() -> tuple[ProcessReport, ...]:
-    """Return one report for each process of which `instrumentation.snapshot` has the pools.
+    """Return one report for each process with pools in `instrumentation.snapshot()`.
 
     That of this process is as of its last heartbeat where it shares a directory.
     """

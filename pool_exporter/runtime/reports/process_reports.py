@@ -19,7 +19,7 @@ from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.watchdog.watchdog import watchdog
 
 AGAIN_SECONDS: Final = 1.0
-"""For so long a report is given again instead of a new one."""
+"""How long a report is given again instead of a new one."""
 
 
 class ProcessReports:

@@ -22,7 +22,7 @@ def examined_pool(hooks: PoolHooks, identity: PoolIdentity) -> ExaminedPool:
 
     Args:
         hooks: The pool's hooks.
-        identity: The pool's identity, of which the name is shown.
+        identity: The pool's identity; its name is shown.
     """
     pool = _current(hooks)
     return ExaminedPool(

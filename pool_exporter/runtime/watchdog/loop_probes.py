@@ -14,7 +14,7 @@ from weakref import ref
 from pool_exporter.diagnosis.survey.circumstances import LoopReadings
 
 BEHIND_SECONDS: Final = 0.05
-"""From this delay on a loop is behind."""
+"""A loop is behind when a no-op is late by this or more."""
 _DELAYS_MAX: Final = 100
 
 

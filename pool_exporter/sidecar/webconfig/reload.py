@@ -18,7 +18,7 @@ from pool_exporter.sidecar.webconfig.tls import context_of
 _log = logging.getLogger("pool_exporter")
 
 _Versions = tuple[tuple[int, int, int] | None, ...]
-"""Of each file its inode, time of change and size; None if there is no file."""
+"""Inode, time of change and size of each file; None if there is no file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pool_exporter.web.status.values import LEVELS, PoolStatus, ProcessStatus, S
 ARTICLES_MAX: Final = 25
 """Most pools with trouble that are shown in full; the others are in the table."""
 FEW: Final = 4
-"""So many pools are shown in full, also without trouble; of more, those that are busy."""
+"""Up to this many pools are all shown in full; of more, those with trouble, then busy ones up to this number."""
 QUIET_MAX: Final = 40
 """While there is trouble, more quiet pools than this are folded away."""
 PROCESSES_MAX: Final = 10

@@ -85,7 +85,7 @@ class VerdictStatus:
         where: The places in the application that it points to; empty where holders may not be seen.
         advice: What to do, one sentence each.
         notes: What else was seen; empty where holders may not be seen.
-        is_current: Whether it was given within the last minute. Of an ended process no verdict is current.
+        is_current: Whether it was given within the last minute. No verdict of an ended process is current.
     """
 
     name: str

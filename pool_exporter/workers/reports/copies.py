@@ -1,4 +1,4 @@
-"""Two copies of a text at the end of a worker file, of which at least one is whole at every moment.
+"""Two copies of a text at the end of a worker file; at least one of them is whole at every moment.
 
 A copy is three int64 and then the text: the number of the copy, which grows by one with each text, the length of the
 text in bytes, and a CRC-32 of both and of the text. The writer overwrites the older copy, in whatever order its stores
@@ -29,7 +29,7 @@ TEXT_BYTES_MAX: Final = COPY_BYTES - _HEAD.size
 
 
 def newest_text(data: bytes) -> bytes:
-    """Return the newest whole text of a file, of which *data* has the last `BYTES`; b"" if there is none."""
+    """Return the newest whole text in *data*, the last `BYTES` of a file; b"" if there is none."""
     found = (0, b"")
     for at in range(0, min(len(data), BYTES) - COPY_BYTES + 1, COPY_BYTES):
         number, length, check = _HEAD.unpack_from(data, at)

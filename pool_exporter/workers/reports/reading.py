@@ -47,7 +47,7 @@ class ReadPool:
 NOTHING: Final = ReadPool()
 
 ReadPools: TypeAlias = Mapping[tuple[str, int], ReadPool]
-"""By the first digits of the file's uuid and the number of the pool entry."""
+"""The keys are the first digits of the file's uuid and the number of the pool entry."""
 
 
 def read_pools(text: bytes) -> ReadPools:
