@@ -3,14 +3,16 @@
 #   make demo    run an instrumented service under load; ARGS="--otlp http://localhost:4318" goes to `pool-exporter demo`
 #   make test    run the tests on up to four cores, but for soak; ARGS="-k snapshot" goes to pytest
 #   make unit    run the tests of single modules: no server of ours, no load
-#   make check   run everything that CI runs: test, package, the unit tests on every other Python that is found, ruff,
-#                mypy, docs and two minutes of soak
+#   make check   run everything that CI runs: test, package, the unit tests on every other Python that is found,
+#                ruff, mypy, docs and two minutes of soak
 #   make slow    run what takes longer: conformance, reports, ten minutes of soak, fuzz, and all tests on SQLAlchemy 2.0
 #                and on every other Python
+#   make compiled  build a wheel, in which the hot path is compiled, install it into .venv-compiled, and run the tests on it;
+#                  needs a C compiler, as package does, and nothing else
 #   make dashboards  write Grafana's boards and Prometheus' rules again; RUNBOOKS=https://… is where the runbooks are
 #   make docs    build the documentation as a site in build/site; a broken link is an error
-#   make package  build sdist and wheel into dist, check their metadata, run the wheel in an environment of its own, and the
-#                 unit tests in the unpacked sdist, on SQLAlchemy 2.0
+#   make package  build the sdist, the pure wheel, and a compiled one for each Python that is found, into dist; check their
+#                 metadata; run each wheel in a new environment, and the unit tests in the unpacked sdist, on SQLAlchemy 2.0
 #   make image   build and run the container images without a Docker engine, as root on Debian, in /tmp/pool-exporter-image
 #   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
 #   make soak    kill workers and sidecars of real services for minutes, scrape all along, and compare with the truth;
@@ -31,9 +33,11 @@ SOAK_BUSY_LOOPS ?= 0
 FUZZ_FACTOR ?= 100
 
 VENV_SA20 := $(VENV)-sa20
+VENV_COMPILED := $(VENV)-compiled
 
 EXTRAS_demo := demo,otel,sidecar
 EXTRAS_test := dashboards,demo,deploy,postgres,sidecar,test
+EXTRAS_compiled := bench,compile,$(EXTRAS_test)
 EXTRAS_dashboards := dashboards
 EXTRAS_docs := docs
 EXTRAS_package := package
@@ -51,7 +55,7 @@ PYTEST := bin/pytest $(PYTEST_OPTIONS)
 NOT_SOAK := --ignore=tests/soak --ignore=tests/integration/reports
 NOT_UNIT := $(foreach wing,integration soak faults bench conformance test_demo_end_to_end.py,--ignore=tests/$(wing))
 
-.PHONY: demo test unit test-sa20 unit-sa20 lint check slow dashboards docs package image bench soak fuzz reports conformance clean
+.PHONY: demo test unit test-sa20 unit-sa20 compiled lint check slow dashboards docs package image bench soak fuzz reports conformance clean
 .NOTPARALLEL:  # Two pips in one environment get into each other's way.
 
 demo: $(VENV)/.installed-demo
@@ -68,6 +72,9 @@ test-sa20: $(VENV_SA20)/.installed-test
 
 unit-sa20: $(VENV_SA20)/.installed-test
 	$(VENV_SA20)/$(PYTEST) $(NOT_UNIT) $(ARGS)
+
+compiled: $(VENV_COMPILED)/.installed-wheel
+	deploy/ci/test-wheel $(VENV_COMPILED)/bin/python build/compiled $(PYTEST_OPTIONS) $(NOT_SOAK) $(ARGS)
 
 # unit-pythons and test-pythons run that target on each other Python, in an environment of its own.
 %-pythons: $(VENV)/bin/pip
@@ -100,11 +107,10 @@ docs: $(VENV)/.installed-docs
 
 # The sdist's tests run on SQLAlchemy 2.0: so `make check` needs no unit-sa20 beside it.
 package: $(VENV)/.installed-package $(VENV_SA20)/.installed-test
-	rm -rf dist build/package
-	mkdir -p build
-	$(VENV)/bin/python -m build --outdir dist >build/package.log || { tail -n 40 build/package.log; exit 1; }
+	rm -rf build/package
+	deploy/build-wheels $(VENV)/bin/python dist
 	$(VENV)/bin/twine check --strict dist/*
-	deploy/ci/try-wheel $(VENV)/bin/python dist/*.whl build/package/wheel
+	deploy/ci/try-wheels $(VENV)/bin/python dist build/package
 	deploy/ci/test-sdist $(VENV_SA20)/bin/python dist/*.tar.gz build/package/sdist $(PYTEST_OPTIONS) $(NOT_UNIT) $(ARGS)
 
 image:
@@ -139,6 +145,20 @@ $(VENV)/bin/pip:
 
 $(VENV_SA20)/bin/pip:
 	$(PYTHON) -m venv $(VENV_SA20)
+
+$(VENV_COMPILED)/bin/pip:
+	$(PYTHON) -m venv $(VENV_COMPILED)
+
+# The wheel is built and installed each time, since its sources are those of the repository.
+$(VENV_COMPILED)/.installed-wheel: FORCE | $(VENV_COMPILED)/bin/pip
+	@echo "Building a wheel and installing it into $(VENV_COMPILED)"
+	@rm -rf build/wheel
+	@$(VENV_COMPILED)/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	@$(VENV_COMPILED)/bin/pip uninstall --quiet --disable-pip-version-check --yes pool-exporter 2>/dev/null
+	@$(VENV_COMPILED)/bin/pip install --quiet --disable-pip-version-check "$$(ls build/wheel/*.whl)[$(EXTRAS_compiled)]"
+	@cd build && $(abspath $(VENV_COMPILED))/bin/python -c 'import pool_exporter, sys; sys.exit(not pool_exporter.is_compiled)'
+
+FORCE:
 
 $(VENV)/.installed-%: pyproject.toml | $(VENV)/bin/pip
 	@echo "Installing pool-exporter[$(EXTRAS_$*)] into $(VENV), once"
