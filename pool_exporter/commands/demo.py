@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SCENE",
         action=CheckedValue,
         convert=one_of(*SCENES),
-        help=f"play only this scene: {', '.join(SCENES)}",
+        help=f"play only this scene, after a few calm seconds: {', '.join(SCENES)}",
     )
     _add_process_arguments(parser)
     add_json(parser, "print a JSON object a line, for programs")

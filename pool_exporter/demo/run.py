@@ -31,7 +31,7 @@ from pool_exporter.demo.load import Load, sign_up
 from pool_exporter.demo.output import json_lines, terminal
 from pool_exporter.demo.report_printer import printed
 from pool_exporter.demo.rounds import Rounds, say
-from pool_exporter.demo.scenes import Stage
+from pool_exporter.demo.scenes import Stage, play_calm
 from pool_exporter.demo.service import create_app
 from pool_exporter.demo.telemetry import pushed
 from pool_exporter.errors import Problem, SettingsError
@@ -39,6 +39,9 @@ from pool_exporter.errors import Problem, SettingsError
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 START_SECONDS_MAX = 10.0
 STOP_SECONDS_MAX = 2.0
+USUAL_SECONDS = 4.0
+"""How long there are few clients before a scene that is played alone. Reports compare with what was usual before: after
+the users' sign-up alone, which takes milliseconds, a burst of ordinary reports seems to be slow queries."""
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # keys of a table
 
 
@@ -133,6 +136,12 @@ async def _connections_ended(others: set[threading.Thread]) -> None:
         await asyncio.sleep(0.01)
 
 
+async def begin(stage: Stage, scene: str | None) -> None:
+    """Play what is usual before a *scene* that is played alone; a round of all scenes begins with it."""
+    if scene is not None:
+        await play_calm(stage, USUAL_SECONDS)
+
+
 async def _demo(options: DemoOptions, settings: DatabaseSettings) -> None:
     texts = options.texts
     async with AsyncExitStack() as stack:
@@ -156,7 +165,9 @@ async def _demo(options: DemoOptions, settings: DatabaseSettings) -> None:
         say(texts.banner(address, database.url, pool, more))
         await sign_up(load)
         monitor = None if isinstance(source, fleet.Fleet) else source
-        await rounds.play(Stage.of(load, pool.max, database.end_connections), source, monitor, texts)
+        stage = Stage.of(load, pool.max, database.end_connections)
+        await begin(stage, options.scene)
+        await rounds.play(stage, source, monitor, texts)
 
 
 def _fleet(

@@ -22,6 +22,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, StaticPool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pool_exporter import Monitor, instrument
+from pool_exporter.demo import run
 from pool_exporter.demo.database import Database
 from pool_exporter.demo.database_settings import DatabaseSettings
 from pool_exporter.demo.load import USERS, Clients, Load, Tally, browse, sign_up
@@ -471,6 +472,23 @@ def test_one_scene_has_all_the_time(database: Database) -> None:
     rounds = Rounds.of("burst", 20, database)
 
     assert [("burst", 20.0)] == [(scene.name, scene.seconds * rounds._scale()) for scene in rounds.scenes]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("scene", "expected"), [("burst", [run.USUAL_SECONDS]), (None, [])])
+async def test_a_scene_alone_follows_what_is_usual(
+    scene: str | None, expected: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reports compare with the time before: without it, `--scene burst` would be reported as slow queries."""
+    played: list[float] = []
+
+    async def play(_: Stage, seconds: float) -> None:
+        played.append(seconds)
+
+    monkeypatch.setattr(run, "play_calm", play)
+    await run.begin(Stage(Load("http://demo"), 6, list), scene)  # type: ignore[arg-type]  # no server
+
+    assert expected == played
 
 
 # Words.
