@@ -4,10 +4,12 @@ Pure values; nothing here may know where they come from or how they are shown. E
 "orders/api.py:42 in create_order". No value refers to an object of the application.
 """
 
+import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.validation import Count, Seconds, validate
 
 ACTIVITIES: Final = ("executing", "opening", "waiting_for_pool", "own_code", "ended", "unknown")
 """What a holder does: see `Holder.activity`."""
@@ -17,6 +19,8 @@ PROCESS_STATES: Final = ("living", "frozen", "ended")
 """The states of a process: see `ProcessReport.state`."""
 TRANSACTIONS: Final = ("idle", "active", "in_transaction", "unknown")
 """The states of a connection that a driver reports: see `Holder.transaction`."""
+
+_VERDICT: Final = re.compile(r"[a-z_]{1,40}")
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,22 @@ class Holder:
             of its last statement; "" where no probe has asked.
     """
 
-    seconds: float
+    seconds: Seconds
     place: str = ""
     unit: str = ""
     unit_code: str = ""
-    activity: str = "unknown"
+    activity: Annotated[str, ACTIVITIES] = "unknown"
     now: tuple[str, ...] = ()
     owner: str = ""
     is_owner_alive: bool = True
-    transaction: str = "unknown"
-    server_pid: int | None = None
+    transaction: Annotated[str, TRANSACTIONS] = "unknown"
+    server_pid: Count | None = None
     is_lost: bool = False
     is_long: bool = False
     server: str = ""
+
+    def __post_init__(self) -> None:
+        validate(self)
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,14 @@ class Waiter:
             wait for its owner.
     """
 
-    seconds: float
+    seconds: Seconds
     place: str = ""
     unit: str = ""
     owner: str = ""
-    holds: int = 0
+    holds: Count = 0
+
+    def __post_init__(self) -> None:
+        validate(self)
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,8 @@ class PoolReport:
         pool: Which pool.
         holders: What holds connections, oldest first.
         waiters: What waits for a connection, oldest first.
-        verdict: That diagnosis' verdict, one of `diagnosis.verdict.VERDICTS`; "" when none was made.
+        verdict: That diagnosis' verdict, one of `diagnosis.verdict.VERDICTS` of the release that made it, which may be
+            a later one; "" when none was made.
         summary: The verdict and its numbers in one line, "" without one.
         advice: What to do, one sentence each.
         verdict_at: When the diagnosis was made, in seconds of Unix time, which may be long ago; 0.0 without one.
@@ -102,10 +113,15 @@ class PoolReport:
     verdict: str = ""
     summary: str = ""
     advice: tuple[str, ...] = ()
-    verdict_at: float = 0.0
+    verdict_at: Seconds = 0.0
     notes: tuple[str, ...] = ()
     why: str = ""
     where: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        validate(self)
+        if self.verdict and not is_verdict(self.verdict):
+            raise ValueError(f"PoolReport: verdict must be a word such as too_small, got {self.verdict!r}")
 
 
 @dataclass(frozen=True)
@@ -124,10 +140,18 @@ class ProcessReport:
         pools: One entry a pool, in the order in which they were instrumented.
     """
 
-    pid: int
+    pid: Count
     service: str = ""
     instance: str = ""
-    state: str = "living"
-    heartbeat_age_seconds: float = 0.0
-    seen_at: float = 0.0
+    state: Annotated[str, PROCESS_STATES] = "living"
+    heartbeat_age_seconds: Seconds = 0.0
+    seen_at: Seconds = 0.0
     pools: tuple[PoolReport, ...] = ()
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+def is_verdict(text: str) -> bool:
+    """Return whether *text* may be a verdict of any release."""
+    return _VERDICT.fullmatch(text) is not None

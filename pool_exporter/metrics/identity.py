@@ -6,20 +6,23 @@ Pure values; nothing here may know SQLAlchemy, a file or an output format.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pool_exporter.metrics.validation import Count, validate
+from pool_exporter.metrics.validation import Count, Text, validate
 
 
 @dataclass(frozen=True, slots=True)
 class PoolIdentity:
     """Which pool: the values of `pool_metrics.POOL_LABELS`, in that order; "" where the pool has none."""
 
-    name: str
-    system: str = ""
-    namespace: str = ""
-    address: str = ""
-    port: str = ""
-    service: str = ""
-    instance: str = ""
+    name: Text
+    system: Text = ""
+    namespace: Text = ""
+    address: Text = ""
+    port: Text = ""
+    service: Text = ""
+    instance: Text = ""
+
+    def __post_init__(self) -> None:
+        validate(self)
 
     def values(self) -> tuple[str, ...]:
         """Return the label values in the order of `pool_metrics.POOL_LABELS`."""
@@ -38,7 +41,7 @@ class PoolConfig:
 
     max: Count | None = None
     idle_max: Count | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[Text, Text] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         validate(self)

@@ -37,9 +37,7 @@ def parts(metric: Metric, value: object, name_of: LabelName) -> Iterator[tuple[d
 
 def labels_of(labels: Iterable[Label], values: Iterable[str], name_of: LabelName) -> dict[str, str]:
     """Return the labels with their values, those without a value left out."""
-    # A value that is not text, or has half of a surrogate pair, as a file's name may, would make the whole scrape fail.
-    encodable = (str(value).encode("utf-8", "replace").decode() for value in values)
-    return {name_of(label): value for label, value in zip(labels, encodable, strict=True) if value}
+    return {name_of(label): value for label, value in zip(labels, values, strict=True) if value}
 
 
 def _closed(metric: Metric, value: object, name_of: LabelName) -> Iterator[tuple[dict[str, str], Part]]:

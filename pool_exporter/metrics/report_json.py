@@ -3,12 +3,12 @@
 Pure functions of values; nothing here may open a file or a connection.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from math import isfinite
 from typing import Final, TypeVar
 
-from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
+from pool_exporter.metrics.holders import ACTIVITIES, TRANSACTIONS, Holder, PoolReport, ProcessReport, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
 
 TEXT_MAX: Final = 500
@@ -42,6 +42,11 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not a text")
     return "".join(each if each.isprintable() else " " for each in value[:TEXT_MAX])
+
+
+def _known(texts: Sequence[str]) -> Convert:
+    """Return what converts one of *texts*; that of a later release becomes `unknown`."""
+    return lambda value: found if (found := _text(value)) in texts else "unknown"
 
 
 def _number(value: object) -> float:
@@ -91,7 +96,9 @@ _holder = _of(
     _keys(Holder),
     {
         "seconds": _number,
+        "activity": _known(ACTIVITIES),
         "now": _all(_text),
+        "transaction": _known(TRANSACTIONS),
         "server_pid": _pid,
         "is_owner_alive": _flag,
         "is_lost": _flag,

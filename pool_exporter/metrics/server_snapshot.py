@@ -17,12 +17,12 @@ from pool_exporter.metrics.server_metrics import (
     HELD_STATES,
     SERVER_ERRORS,
 )
-from pool_exporter.metrics.validation import Count, Flag, Seconds, Unbounded, validate
+from pool_exporter.metrics.validation import Count, Flag, Seconds, Text, Unbounded, validate
 
 PGBOUNCER: Final = "pgbouncer"
 """The system of a PgBouncer's console, in the place of a database system."""
 
-LabelValues = tuple[str, ...]
+LabelValues: TypeAlias = tuple[Text, ...]
 """Values of a metric's open labels."""
 
 Counts = Mapping[LabelValues, Mapping[str, int]]
@@ -43,10 +43,13 @@ ServerValue: TypeAlias = float | Mapping[str, int] | Counts | PoolCounts | None
 class ServerIdentity:
     """Which server: the values of `server_metrics.SERVER_LABELS`, and other names under which pools know it."""
 
-    system: str
-    address: str = ""
-    port: str = ""
+    system: Text
+    address: Text = ""
+    port: Text = ""
     aliases: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        validate(self)
 
     def values(self) -> tuple[str, ...]:
         """Return the label values in the order of `server_metrics.SERVER_LABELS`."""
@@ -72,9 +75,9 @@ class Backend:
 
     pid: Count
     started: Seconds
-    application: str
-    database: str
-    state: str
+    application: Text
+    database: Text
+    state: Annotated[str, BACKEND_STATES.values]
     transaction_seconds: Seconds | None = None
     age_seconds_max: Unbounded = math.inf
 

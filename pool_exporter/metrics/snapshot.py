@@ -7,7 +7,7 @@ this module may know SQLAlchemy, an output format, a file or a clock.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate
 from typing import Annotated, Final, TypeAlias, cast
 
@@ -15,14 +15,10 @@ from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
 from pool_exporter.metrics.health import DirectoryFaults, DirectoryHealth, PushHealth
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.metric import Kind, Label
-from pool_exporter.metrics.pool_metrics import (
-    BOUNDS_SECONDS,
-    BUCKETS,
-    POOL_METRICS,
-)
+from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS, POOL_METRICS
 from pool_exporter.metrics.server_snapshot import LivePool, ServerSnapshot
 from pool_exporter.metrics.unit_use import UnitUse, shares
-from pool_exporter.metrics.validation import Allowed, Count, Flag, Seconds, Signed, validate
+from pool_exporter.metrics.validation import Allowed, Count, Flag, Seconds, Signed, Text, validate
 
 Counter: TypeAlias = int | Mapping[str, int]
 """A counter: a number, or one for each value of a closed label set."""
@@ -82,11 +78,19 @@ class Histogram:
         validate(self)
         if len(self.buckets) != BUCKETS:
             raise ValueError(f"Histogram: buckets must be {BUCKETS}, got {self.buckets!r}")
+        places = [each.bucket for each in self.exemplars]
+        if len(set(places)) < len(places) or not all(self.buckets[each] for each in places):
+            raise ValueError(f"Histogram: exemplars must be one for a bucket that is not empty, got {self.exemplars!r}")
 
     @property
     def count(self) -> int:
         """The number of durations."""
         return sum(self.buckets)
+
+    def with_exemplars(self, exemplars: Iterable[Exemplar]) -> "Histogram":
+        """Return these durations with the exemplars of buckets that are not empty; of one bucket, the last one."""
+        by_bucket = {each.bucket: each for each in exemplars if self.buckets[each.bucket]}
+        return replace(self, exemplars=tuple(by_bucket.values()))
 
     def cumulative(self) -> tuple[int, ...]:
         """Return for each bucket how many durations are in it or in a lower one."""
@@ -125,7 +129,7 @@ class PoolSnapshot:
     orphaned: Count
     accounting_drift: Signed
     lost_places: Count
-    units: Mapping[str, UnitUse] = field(default_factory=dict)
+    units: Mapping[Text, UnitUse] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         validate(self, repr(self.name))
@@ -218,7 +222,6 @@ class PoolSnapshot:
 AnyPoolSnapshot: TypeAlias = PoolSnapshot | DegradedPoolSnapshot
 """One pool, whether it is measured or not."""
 
-
 _PARTS: Final = {
     **{field.name: "directory" for field in fields(DirectoryHealth)},
     **{field.name: "push" for field in fields(PushHealth)},
@@ -251,7 +254,7 @@ class Snapshot:
 
     pools: tuple[PoolSnapshot, ...] = ()
     hook_errors: Count = 0
-    build: Mapping[str, str] = field(default_factory=dict)
+    build: Mapping[Text, Text] = field(default_factory=dict)
     degraded: Count | None = None
     pools_instrumented: Count | None = None
     pools_ended: Count | None = None
@@ -271,9 +274,9 @@ class Snapshot:
     @property
     def shown_pools(self) -> tuple[AnyPoolSnapshot, ...]:
         """All instrumented pools, measured or not, ordered by their identities."""
-        return (
-            tuple(sorted((*self.pools, *self.degraded_pools), key=_by_identity)) if self.degraded_pools else self.pools
-        )
+        if not self.degraded_pools:
+            return self.pools
+        return tuple(sorted((*self.pools, *self.degraded_pools), key=_by_identity))
 
     def value(self, field: str) -> Value:
         """Return what a metric of this *field* shows; None where there is nothing to show."""
@@ -282,9 +285,7 @@ class Snapshot:
         return shown
 
 
-def by_kind(
-    pools: Iterable[AnyPoolSnapshot],
-) -> tuple[tuple[PoolSnapshot, ...], tuple[DegradedPoolSnapshot, ...]]:
+def by_kind(pools: Iterable[AnyPoolSnapshot]) -> tuple[tuple[PoolSnapshot, ...], tuple[DegradedPoolSnapshot, ...]]:
     """Return the measured pools of *pools*, and those that are not measured."""
     found = tuple(pools)
     measured = tuple(pool for pool in found if isinstance(pool, PoolSnapshot))

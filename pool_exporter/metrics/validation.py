@@ -1,10 +1,13 @@
 """Validates a frozen dataclass when it is built, so that no output checks a value and none can change one.
 
-The annotation of a field says what it may hold: `Count`, `Seconds`, `Flag`, `Unbounded`, `Signed`, each of them also
-`| None`. A mapping that is annotated with a `Label` has each value of that closed set; one that is annotated with names
+The annotation of a field says what it may hold: `Count`, `Seconds`, `Flag`, `Unbounded`, `Signed` or `Text`, each of
+them also `| None`, in a tuple, or as keys or values of a mapping. A text that is annotated with a tuple is one of its
+elements. A mapping that is annotated with a `Label` has each value of that closed set; one that is annotated with names
 of counters has each of these. `validate(self)` in `__post_init__` checks this, and a class adds only what no annotation
 says. A number without one of these annotations is a TypeError at the first instance, so that no field is left unchecked
 by mistake.
+
+A text of a file or a server is made valid by `encodable` where it is read, one of the application by `units.label`.
 
 Nothing here may know a metric, or what the values are used for.
 """
@@ -26,6 +29,7 @@ class Allowed(Enum):
     UNBOUNDED = "not negative"
     FLAG = "0 or 1"
     SIGNED = "finite"
+    TEXT = "text that UTF-8 can encode"
 
 
 Count: TypeAlias = Annotated[int, Allowed.FINITE]
@@ -36,9 +40,16 @@ Unbounded: TypeAlias = Annotated[float, Allowed.UNBOUNDED]
 """A number of at least 0; infinity stands for "no limit" or "unknown"."""
 Flag: TypeAlias = Annotated[int, Allowed.FLAG]
 Signed: TypeAlias = Annotated[int, Allowed.SIGNED]
+Text: TypeAlias = Annotated[str, Allowed.TEXT]
+"""A label value, or another text that each output can encode: without half of a surrogate pair."""
 
 Check: TypeAlias = Callable[[object], object]
 """Returns the value, a mapping as a copy that cannot be changed. Raises ValueError with the text after the name."""
+
+
+def encodable(text: str) -> str:
+    """Return *text* with `?` for each half of a surrogate pair, which no output could encode."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def validate(instance: object, of: str = "") -> None:
@@ -80,7 +91,9 @@ def _check_of(hint: object) -> Check | None:
         check = _check_of(present)
         return None if check is None else partial(_unless_none, check)
     if origin is Mapping:
-        return partial(_mapping, _check_of(inner[1]))
+        return partial(_mapping, _check_of(inner[0]), _check_of(inner[1]))
+    if origin is tuple and inner[1:] == (Ellipsis,) and (check := _check_of(inner[0])) is not None:
+        return partial(_tuple, check)
     if hint in (int, float) or (origin is tuple and inner[0] in (int, float)):
         raise TypeError(f"{hint!r} does not say which numbers are allowed")
     return None
@@ -89,9 +102,11 @@ def _check_of(hint: object) -> Check | None:
 def _marked(base: object, mark: object) -> Check:
     """Return the check of a value of the type *base* that is annotated with *mark*."""
     if isinstance(mark, Allowed):
-        return _finite_tuple if get_origin(base) is tuple else _NUMBERS[mark]
+        return _finite_tuple if get_origin(base) is tuple else _CHECKS[mark]
     if isinstance(mark, Label):
         return partial(_closed, mark)
+    if isinstance(mark, tuple):
+        return partial(_one_of, mark)
     if isinstance(mark, Mapping):
         return partial(_counters, {name: _counter(label) for name, label in mark.items()})
     raise TypeError(f"{mark!r} does not say which values are allowed")
@@ -118,11 +133,24 @@ def _number(allowed: Allowed, is_in_range: Callable[[float], bool], value: objec
     return value
 
 
-_NUMBERS: Final[Mapping[Allowed, Check]] = {
+def _text(value: object) -> object:
+    if isinstance(value, str) and (value.isascii() or encodable(value) == value):
+        return value
+    raise ValueError(f" must be {Allowed.TEXT.value}, got {value!r}")
+
+
+def _one_of(texts: tuple[str, ...], value: object) -> object:
+    if value not in texts:
+        raise ValueError(f" must be one of {', '.join(texts)}, got {value!r}")
+    return value
+
+
+_CHECKS: Final[Mapping[Allowed, Check]] = {
     Allowed.FINITE: _finite,
     Allowed.UNBOUNDED: partial(_number, Allowed.UNBOUNDED, lambda number: number >= 0),
     Allowed.FLAG: partial(_number, Allowed.FLAG, lambda number: number in (0, 1)),
     Allowed.SIGNED: partial(_number, Allowed.SIGNED, lambda number: -inf < number < inf),
+    Allowed.TEXT: _text,
 }
 
 
@@ -154,9 +182,19 @@ def _counters(checks: Mapping[str, Check], value: object) -> object:
     return MappingProxyType({name: _item(check, name, value[name]) for name, check in checks.items()})
 
 
-def _mapping(check: Check | None, value: Mapping[object, object]) -> object:
-    """Check each value of a mapping with any keys."""
+def _mapping(check_key: Check | None, check: Check | None, value: Mapping[object, object]) -> object:
+    """Check each key and each value of a mapping."""
+    if check_key is not None:
+        for key in value:
+            _item(check_key, key, key)
     return MappingProxyType({key: each if check is None else _item(check, key, each) for key, each in value.items()})
+
+
+def _tuple(check: Check, value: tuple[object, ...]) -> object:
+    """Check each element of a tuple."""
+    for at, each in enumerate(value):
+        _item(check, at, each)
+    return value
 
 
 def _item(check: Check, key: object, value: object) -> object:

@@ -21,6 +21,7 @@ from uuid import uuid4
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
 from pool_exporter.metrics.snapshot import Histogram, Snapshot
+from pool_exporter.metrics.validation import encodable
 from pool_exporter.otel.points import GROWING, PointStream, Values
 
 OF_WORKERS: Final = ("hook_errors", "pools_instrumented", "pools_ended", "transport_errors", "workers_ended")
@@ -62,7 +63,7 @@ class DeltaMemory:
                 stored = json.loads(file.read(BYTES_MAX))
             reported: dict[PoolIdentity | None, Values] = {None: _StoredValues(_decoded(stored["exporter"]))}
             for names, values in stored["pools"]:
-                reported[PoolIdentity(*map(str, names))] = _StoredValues(_decoded(values))
+                reported[PoolIdentity(*(encodable(str(each)) for each in names))] = _StoredValues(_decoded(values))
             stream.restore(int(stored["at"]), reported)
         except FileNotFoundError:
             return

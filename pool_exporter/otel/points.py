@@ -165,7 +165,8 @@ def _without_old_exemplars(value: object, last: object) -> object:
 
 def _difference(value: object, last: object) -> object:
     if isinstance(value, Histogram) and isinstance(last, Histogram):
-        return replace(value, buckets=tuple(map(sub, value.buckets, last.buckets)), sum=max(0.0, value.sum - last.sum))
+        grown = Histogram(tuple(map(sub, value.buckets, last.buckets)), max(0.0, value.sum - last.sum))
+        return grown.with_exemplars(value.exemplars) if value.exemplars else grown
     if isinstance(value, Mapping) and isinstance(last, Mapping):
         return {own: _difference(number, last.get(own)) for own, number in value.items()}
     return max(value - last, 0) if isinstance(value, int | float) and isinstance(last, int | float) else value

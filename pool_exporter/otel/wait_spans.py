@@ -5,7 +5,6 @@ span; without a sampled trace there is none. Its kind is INTERNAL: a wait for th
 attribute has an exception's message, which may contain anything. Nothing here may run in a fast acquire.
 """
 
-from dataclasses import replace
 from time import time_ns
 from typing import Final, Protocol
 from weakref import ref
@@ -90,4 +89,4 @@ class WaitSpans:
 
     def shown(self, waits: Histogram) -> Histogram:
         """Return the histogram of waits with the exemplars."""
-        return replace(waits, exemplars=tuple(self._exemplars.copy().values())) if self._exemplars else waits
+        return waits.with_exemplars(self._exemplars.copy().values()) if self._exemplars else waits

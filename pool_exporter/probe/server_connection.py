@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from pool_exporter.metrics.validation import encodable
 from pool_exporter.probe.target import ProbeTarget, engine_arguments
 
 Row = dict[str, Any]
@@ -29,7 +30,10 @@ _UNWIND_SECONDS: Final = 1.0
 
 
 class ServerConnection:
-    """An open connection. `fetch` raises what the driver raises, or TimeoutError."""
+    """An open connection. `fetch` raises what the driver raises, or TimeoutError.
+
+    Texts of its rows can be encoded: a server whose database has no encoding sends any bytes as the name of a client.
+    """
 
     def __init__(
         self, timeout: float, execute: Callable[[str], Awaitable[list[Row]]], tear_down: Callable[[], None]
@@ -46,7 +50,8 @@ class ServerConnection:
         timer = loop.call_at(deadline, self._tear_down)
         self._is_executing = True
         try:
-            return await asyncio.wait_for(self._execute(sql), self._timeout + _UNWIND_SECONDS)
+            rows = await asyncio.wait_for(self._execute(sql), self._timeout + _UNWIND_SECONDS)
+            return [{name: _with_text(value) for name, value in row.items()} for row in rows]
         except Exception as error:
             if loop.time() >= deadline:
                 raise TimeoutError(f"no answer within {self._timeout:g} s") from error
@@ -59,6 +64,12 @@ class ServerConnection:
         """Make a waiting `fetch` raise at once. A connection without a running statement is left alone."""
         if self._is_executing:
             self._tear_down()
+
+
+def _with_text(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return encodable(value) if isinstance(value, str) else value
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from typing import Final
 from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.validation import encodable
 from pool_exporter.state.aggregate import added, as_final_counters, is_busy
 from pool_exporter.state.pool_slots import UNLIMITED
 from pool_exporter.state.unit_uses import summed
@@ -209,7 +210,7 @@ def _decoded(stored: Mapping[str, object]) -> Totals:
         counters = _counts(numbers, UNLIMITED)
         if len(counters) != schema["words"]:
             raise ValueError(f"a pool has {len(counters)} slots")
-        slots[PoolIdentity(*map(str, _list(identity)))] = translate(counters)
+        slots[_identity(identity)] = translate(counters)
     if len(slots) > _POOLS_READ_MAX:
         raise ValueError(f"it has {len(slots)} pools")
     ends = _mapping(stored["ended"])
@@ -225,8 +226,8 @@ def _units(stored: Mapping[str, object], slots: Mapping[PoolIdentity, object]) -
     units: dict[PoolIdentity, dict[str, int]] = {}
     for pool in _list(stored.get("units", [])):
         values, used = _list(pool)
-        own, ns_by_name = PoolIdentity(*map(str, _list(values))), _mapping(used)
-        ns = dict(zip(ns_by_name, _counts(list(ns_by_name.values())), strict=True))
+        own, ns_by_name = _identity(values), _mapping(used)
+        ns = dict(zip(map(encodable, ns_by_name), _counts(list(ns_by_name.values())), strict=True))
         identity = own if own in slots else OTHER_POOL
         units[identity] = summed(units.get(identity, {}), ns)
     return units
@@ -239,6 +240,10 @@ def _merge_surplus(slots: dict[PoolIdentity, list[int]]) -> int:
         parts = [slots.pop(identity) for identity in surplus]
         slots[OTHER_POOL] = added([*parts, slots[OTHER_POOL]] if OTHER_POOL in slots else parts)
     return len(surplus)
+
+
+def _identity(values: object) -> PoolIdentity:
+    return PoolIdentity(*(encodable(str(each)) for each in _list(values)))
 
 
 def _list(value: object) -> list[object]:

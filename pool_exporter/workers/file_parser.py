@@ -13,6 +13,7 @@ from typing import Final
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import INFO_LABELS
+from pool_exporter.metrics.validation import encodable
 from pool_exporter.state import layout
 from pool_exporter.workers import unit_table
 from pool_exporter.workers.file_format import (
@@ -164,7 +165,7 @@ def _identity(text: bytes) -> tuple[PoolIdentity, PoolConfig]:
     """Read the JSON of an entry. Cached: it never changes. It becomes label values, so only text is accepted."""
     try:
         pool = json.loads(text)
-        labels = {str(key): str(value) for key, value in pool["labels"].items() if key in INFO_LABELS}
+        labels = {key: encodable(str(value)) for key, value in pool["labels"].items() if key in INFO_LABELS}
         identity = PoolIdentity(*map(_text, pool["identity"]))
         return identity, PoolConfig(_limit(pool, "max"), _limit(pool, "idle_max"), labels)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
@@ -181,4 +182,4 @@ def _limit(pool: Mapping[str, object], name: str) -> int | None:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"a name is text, not {type(value).__name__}")
-    return value.encode("utf-8", "replace").decode()
+    return encodable(value)

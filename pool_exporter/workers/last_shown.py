@@ -32,6 +32,7 @@ from typing import Final, TypeAlias
 
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.validation import encodable
 from pool_exporter.state.shown_pool import ShownTimes
 from pool_exporter.workers.file_reader import FILES_READ_MAX, ReadFile, name_of, opened, size_of, try_lock
 from pool_exporter.workers.process_info import has_same_clock
@@ -138,7 +139,8 @@ def _pools(content: bytes) -> PoolsShown:
             are_times = all(type(each) is float and 0 <= each < _NS_MAX for each in (used, pending, saturated))
             are_labels = len(labels) == _LABELS and all(type(label) is str for label in labels)
             if are_numbers and are_times and are_labels:
-                found[PoolIdentity(*labels)] = ShownTimes((used, pending, saturated), units)
+                ns_by_unit = {encodable(name): ns for name, ns in units.items()}
+                found[PoolIdentity(*map(encodable, labels))] = ShownTimes((used, pending, saturated), ns_by_unit)
     return found
 
 

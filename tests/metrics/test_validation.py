@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from math import inf, nan
 from typing import Annotated, Any, TypeAlias, get_type_hints
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -34,7 +35,7 @@ from pool_exporter.metrics.server_snapshot import (
 )
 from pool_exporter.metrics.snapshot import Exemplar, Histogram, PoolSnapshot, Snapshot
 from pool_exporter.metrics.unit_use import UnitUse
-from pool_exporter.metrics.validation import Allowed, Seconds, validate
+from pool_exporter.metrics.validation import Allowed, Seconds, encodable, validate
 from tests.fixtures.health import health, push_health
 from tests.golden import ORDERS, SNAPSHOT
 from tests.web.test_server_families import BOUNCER, DATABASE
@@ -63,6 +64,10 @@ EXAMPLES: tuple[Any, ...] = (
     ServerStats(100, connections=DATABASE.connections),
     PoolConnection(7, 1.0, 1, 2.0),
     LivePool(PoolIdentity("orders"), 15),
+    Holder(1.5, server_pid=7),
+    Waiter(1.5, holds=1),
+    PoolReport(PoolIdentity("orders"), verdict="leak", verdict_at=1.5),
+    ProcessReport(7, heartbeat_age_seconds=0.5, seen_at=1.5),
     dataclasses.replace(DATABASE, shared={NAMES: 1}, gone={NAMES: 1}, idle_in_transaction={NAMES: 1}),
 )
 """One instance of each dataclass of the wing, with a value in each mapping that can have any keys."""
@@ -70,7 +75,7 @@ EXAMPLES: tuple[Any, ...] = (
 SIGNED = {("PoolSnapshot", "accounting_drift")}
 UNBOUNDED = {("Backend", "age_seconds_max"), ("ServerSnapshot", "budget")}
 FLAGS = {("ServerSnapshot", "up"), ("Snapshot", "web_config_stale")}
-NO_SNAPSHOTS = {BackendActivity, Holder, Label, Metric, PoolReport, ProcessReport, Waiter}
+NO_SNAPSHOTS = {BackendActivity, Label, Metric}
 
 
 def number_paths(example: Any) -> Iterator[Path]:
@@ -123,6 +128,57 @@ def test_wrong_number_is_refused(example: Any, negative: float) -> None:
             assert repr(number) in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "wrong", ["half \udc80", b"orders", UUID(int=7), None], ids=["surrogate", "bytes", "uuid", "none"]
+)
+@pytest.mark.parametrize(
+    ("example", "field", "around"),
+    [
+        *((PoolIdentity("orders"), each.name, None) for each in dataclasses.fields(PoolIdentity)),
+        *((ServerIdentity("mysql"), name, None) for name in ("system", "address", "port")),
+        *((Backend(7, 1.0, "shop", "shop", "idle"), name, None) for name in ("application", "database")),
+        (PoolConfig(), "labels", lambda text: {"driver": text}),
+        (PoolConfig(), "labels", lambda text: {text: "asyncpg"}),
+        (SNAPSHOT, "build", lambda text: {"version": text}),
+        (ORDERS, "units", lambda text: {text: UnitUse(0, 0.0)}),
+        (DATABASE, "gone", lambda text: {("orders", text): 1}),
+    ],
+)
+def test_wrong_text_is_refused(example: Any, field: str, around: Any, wrong: object) -> None:
+    """A label value is text that each output can encode; the error names the class, the field and the value."""
+    with pytest.raises(ValueError, match=rf"^{type(example).__name__}( of .+)?: {field}.* must be text") as raised:
+        dataclasses.replace(example, **{field: around(wrong) if around else wrong})
+
+    assert repr(wrong) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("example", "field"),
+    [
+        (Holder(1.0), "activity"),
+        (Holder(1.0), "transaction"),
+        (PoolReport(PoolIdentity("orders")), "verdict"),
+        (ProcessReport(7), "state"),
+        (Backend(7, 1.0, "shop", "shop", "idle"), "state"),
+    ],
+)
+def test_word_of_a_closed_set(example: Any, field: str) -> None:
+    """A word that is not of the set is refused, and the error names it."""
+    with pytest.raises(ValueError, match=rf"^{type(example).__name__}: {field} must be .*, got 'Dancing!'"):
+        dataclasses.replace(example, **{field: "Dancing!"})
+
+
+def test_verdict_of_a_later_release() -> None:
+    """It is a word of the same form, and is shown as it is."""
+    assert "gremlins" == PoolReport(PoolIdentity("orders"), verdict="gremlins").verdict
+
+
+@pytest.mark.parametrize(("text", "expected"), [("orders", "orders"), ("\u20ac", "\u20ac"), ("a\ud800", "a?")])
+def test_text_that_is_made_valid(text: str, expected: str) -> None:
+    """What a file or a server has becomes text that can be encoded, at the cost of one character."""
+    assert expected == PoolIdentity(encodable(text)).name
+
+
 def test_every_class_has_an_example() -> None:
     """Each dataclass of the wing is among the examples."""
     modules = [import_module(f"{metrics.__name__}.{each.name}") for each in pkgutil.iter_modules(metrics.__path__)]
@@ -172,6 +228,26 @@ def test_histogram_has_all_buckets(buckets: tuple[int, ...]) -> None:
     """A histogram has one bucket more than there are bounds."""
     with pytest.raises(ValueError, match=f"^Histogram: buckets must be {BUCKETS}"):
         Histogram(buckets, 0.0)
+
+
+@pytest.mark.parametrize("seconds", [(0.5, 0.5), (0.5, 2.0)])
+def test_wrong_exemplars_are_refused(seconds: tuple[float, ...]) -> None:
+    """There is one for a bucket, and none for a bucket without a duration."""
+    buckets = [0] * BUCKETS
+    buckets[Exemplar(0.5, 1, 2, 3).bucket] = 1
+    exemplars = tuple(Exemplar(each, 1, 2, 3) for each in seconds)
+
+    with pytest.raises(ValueError, match=r"^Histogram: exemplars must be one for a bucket that is not empty"):
+        Histogram(tuple(buckets), 0.5, exemplars)
+
+
+def test_exemplars_that_fit_are_taken() -> None:
+    """A span may be made before its wait is counted: it is left out. Of two in a bucket, the later one is taken."""
+    old, new, early = (Exemplar(seconds, at, 2, 3) for seconds, at in ((0.5, 1), (0.5, 2), (2.0, 3)))
+    buckets = [0] * BUCKETS
+    buckets[old.bucket] = 1
+
+    assert (new,) == Histogram(tuple(buckets), 0.5).with_exemplars([old, new, early]).exemplars
 
 
 @dataclasses.dataclass(frozen=True)

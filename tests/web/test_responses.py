@@ -4,7 +4,6 @@ import gzip
 import logging
 import tracemalloc
 from dataclasses import replace
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -27,7 +26,7 @@ from pool_exporter.web.responses import (
     takes_snapshot,
 )
 from pool_exporter.web.status.source import StatusSource
-from tests.golden import FRESH, OPENMETRICS, SNAPSHOT, parse_openmetrics, scrape
+from tests.golden import OPENMETRICS, SNAPSHOT, parse_openmetrics, scrape
 
 PATHS = [STATUS_PAGE, POOLS, METRICS, HEALTHY, READY]
 
@@ -330,28 +329,6 @@ def test_status_page_is_utf_8() -> None:
 
     assert "text/html; charset=utf-8" == header(response, "Content-Type")
     assert "\U0001f418" in response.body.decode()
-
-
-@pytest.mark.parametrize("path", [STATUS_PAGE, METRICS])
-@pytest.mark.parametrize("accept", ["text/plain", OPENMETRICS])
-def test_name_that_has_no_utf_8_costs_one_character(path: str, accept: str) -> None:
-    """Half a surrogate pair, which a file name may contain, is shown as a question mark; all else is as before."""
-    pool = replace(FRESH, identity=PoolIdentity("data\udcff.db"))
-    response = respond(Request("GET", path, accept=accept), lambda: Snapshot((pool,)))
-
-    assert 200 == response.status
-    assert "data?.db" in response.body.decode()
-
-
-@pytest.mark.parametrize("path", [STATUS_PAGE, METRICS])
-@pytest.mark.parametrize("accept", ["text/plain", OPENMETRICS])
-def test_label_that_is_not_text_is_shown_as_its_text(path: str, accept: str) -> None:
-    """A name that is a UUID, as `name=` may get it, does not cost the page of all pools."""
-    pool = replace(FRESH, identity=PoolIdentity(UUID(int=7)))  # type: ignore[arg-type]  # an application may give any object
-    response = respond(Request("GET", path, accept=accept), lambda: Snapshot((pool,)))
-
-    assert 200 == response.status
-    assert str(UUID(int=7)) in response.body.decode()
 
 
 # A sidecar's directory.

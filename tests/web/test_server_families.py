@@ -23,7 +23,7 @@ DATABASE = ServerSnapshot(
     connections_max=97,
     connections={
         ("checkout", "shop"): {**dict.fromkeys(BACKEND_STATES.values, 0), "idle": 5, "idle_in_transaction": 1},
-        ('a"\\\n\ud800', ""): {**dict.fromkeys(BACKEND_STATES.values, 0), "unknown": 3},
+        ('a"\\\n\u20ac', ""): {**dict.fromkeys(BACKEND_STATES.values, 0), "unknown": 3},
     },
     oldest_transaction_seconds=12.5,
     oldest_idle_transaction_seconds=0.0,
@@ -67,7 +67,7 @@ EXPECTED: Mapping[tuple[str, str, str], float] = {
     ("connections_max", "postgresql", ""): 97,
     ("connections", "postgresql", "application_name=checkout,db_namespace=shop,state=idle"): 5,
     ("connections", "postgresql", "application_name=checkout,db_namespace=shop,state=idle_in_transaction"): 1,
-    ("connections", "postgresql", 'application_name=a"\\\n?,state=unknown'): 3,
+    ("connections", "postgresql", 'application_name=a"\\\n\u20ac,state=unknown'): 3,
     ("oldest_transaction_seconds", "postgresql", ""): 12.5,
     ("pools", "postgresql", ""): 8,
     ("budget", "postgresql", ""): 120,

@@ -92,7 +92,7 @@ def _held(pool: ExaminedPool, scene: Scene, used: Sequence[Connection], now: int
     rules = HolderRules(scene, pool.is_orphan, is_idle, lost_after)
     found = []
     for number, connection in enumerate(used):
-        held = rules.held(connection, (now - connection.since) / SECOND, with_awaited=number < FOLLOWED_MAX)
+        held = rules.held(connection, max(0, now - connection.since) / SECOND, with_awaited=number < FOLLOWED_MAX)
         found.append(replace(held, holder=_with_driver(held.holder, slots, connection)))
     return found
 

@@ -91,7 +91,7 @@ def waiter_values(
 
     return tuple(
         Waiter(
-            seconds=(now - caller.since) / SECOND,
+            seconds=max(0, now - caller.since) / SECOND,  # It may have come since *now*.
             place=place_text(caller.place),
             unit=str(getattr(caller.unit, "name", "")),
             owner=caller.owner_name or name_of(caller.owner or _none),

@@ -55,7 +55,7 @@ def process_report(files: Sequence[ReadFile], state: str, now: int, unix_now: fl
         instance=writer.process_uuid.hex(),
         state=(_FROZEN if state == _FROZEN else _LIVING) if is_alive else _ENDED,
         heartbeat_age_seconds=max(0.0, heartbeat_age_seconds(files, now)),
-        seen_at=unix_now - (now - moment) / SECOND,
+        seen_at=max(0.0, unix_now - (now - moment) / SECOND),
         pools=pools,
     )
 

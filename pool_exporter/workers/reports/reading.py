@@ -5,13 +5,20 @@ a file.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf
 from typing import Final, TypeAlias
 
-from pool_exporter.metrics.holders import ACTIVITIES, BETWEEN_FRAMES, TRANSACTIONS, Holder, PoolReport, Waiter
+from pool_exporter.metrics.holders import (
+    ACTIVITIES,
+    BETWEEN_FRAMES,
+    TRANSACTIONS,
+    Holder,
+    PoolReport,
+    Waiter,
+    is_verdict,
+)
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.workers.reports.written import ALIVE, LONG, LOST, shortened
 
@@ -21,7 +28,6 @@ _PID_MAX: Final = 2**32
 _HOLDER_FIELDS: Final = 10
 _WAITER_FIELDS: Final = 5
 _REPORT_FIELDS: Final = 7
-_VERDICT: Final = re.compile(r"[a-z_]{1,40}")
 _NO_REPORT: Final = PoolReport(PoolIdentity(""))
 
 Rows: TypeAlias = tuple[tuple[int, Holder], ...]
@@ -110,7 +116,7 @@ class _Texts:
     def _report(self, report: Sequence[object]) -> PoolReport:
         verdict, at, summary, why, advice, notes, where = report[:_REPORT_FIELDS]
         name = self._text(verdict)
-        if not _VERDICT.fullmatch(name) or not isinstance(at, float | int) or not isfinite(at):
+        if not is_verdict(name) or not isinstance(at, float | int) or not 0 <= at < inf:
             return _NO_REPORT
         return PoolReport(
             _NO_REPORT.pool,
