@@ -6,7 +6,7 @@
 #   make check   run everything that CI runs: test, package, the unit tests on every other Python that is found,
 #                ruff, mypy, docs and two minutes of soak
 #   make slow    run what takes longer: conformance, reports, ten minutes of soak, fuzz, and all tests on SQLAlchemy 2.0
-#                and on every other Python
+#                and on every other Python, also on 3.14 and on free-threaded builds where they are found
 #   make compiled  build a wheel, in which the hot path is compiled, install it into .venv-compiled, and run the tests on it;
 #                  needs a C compiler, as package does, and nothing else
 #   make dashboards  write Grafana's boards and Prometheus' rules again; RUNBOOKS=https://… is where the runbooks are
@@ -76,12 +76,13 @@ unit-sa20: $(VENV_SA20)/.installed-test
 compiled: $(VENV_COMPILED)/.installed-wheel
 	deploy/ci/test-wheel $(VENV_COMPILED)/bin/python build/compiled $(PYTEST_OPTIONS) $(NOT_SOAK) $(ARGS)
 
-# unit-pythons and test-pythons run that target on each other Python, in an environment of its own.
+# unit-pythons and test-pythons run that target on each other Python, in an environment of its own, and name at the end those on
+# which it has failed. test-pythons also takes versions that are not supported yet, and free-threaded builds.
 %-pythons: $(VENV)/bin/pip
-	@deploy/ci/other-pythons $(VENV)/bin/python | while read -r version python; do \
+	@deploy/ci/other-pythons $(if $(filter test,$*),--newer) $(VENV)/bin/python | { failed=; while read -r version python; do \
 		echo "Python $$version"; \
-		$(MAKE) --no-print-directory $* PYTHON="$$python" VENV="$(VENV)-$$version" </dev/null || exit 1; \
-	done
+		$(MAKE) --no-print-directory $* PYTHON="$$python" VENV="$(VENV)-$$version" </dev/null || failed="$$failed $$version"; \
+	done; [ -z "$$failed" ] || { echo "make $* has failed on Python$$failed"; exit 1; }; }
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check
