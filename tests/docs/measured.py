@@ -14,6 +14,7 @@ from tests.integration.reports.diagnoses import DIAGNOSIS_ROWS
 from tests.integration.reports.engines import ENGINE_ROWS
 from tests.integration.reports.exporters import EXPORTER_ROWS
 
+HOW_TO: Final = DOCS / "how-to"
 OVERHEAD: Final = DOCS / "explanation" / "overhead.md"
 SYNC: Final = "checkout and return, `QueuePool`"
 ASYNC: Final = "checkout and return, `AsyncAdaptedQueuePool` in a task"
@@ -67,6 +68,26 @@ def _builds() -> str:
     (day,) = re.findall(r"^- (\d{4}-\d\d-\d\d), ", page(), re.MULTILINE)
     builds = re.findall(r"^- (CPython [\d.]+): sqlalchemy ([\d.]+),", page(), re.MULTILINE)
     return f"On {day}, with " + " and ".join(f"SQLAlchemy {version} on {python}" for python, version in builds)
+
+
+def _first_table(name: str) -> list[list[str]]:
+    """Return the cells of the only table of a page, its head first."""
+    lines = [line for line in (DOCS / name).read_text().splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def _sidecar(column: str) -> str:
+    """Return what a sidecar of four workers with one pool each takes."""
+    head, *rows = _first_table("benchmarks-sidecar.md")
+    (row,) = (row for row in rows if row[:3] == ["4", "1", "0"])
+    return f"{float(row[head.index(column)]):.0f}"
+
+
+def _collection() -> str:
+    """Return the milliseconds that a collection by the SDK's reader takes."""
+    head, *rows = _first_table("benchmarks-otel.md")
+    (row,) = (row for row in rows if row[0].startswith("a collection by the SDK's reader"))
+    return f"{float(row[head.index('100 pools')]):.0f}"
 
 
 def _situations() -> str:
@@ -128,6 +149,9 @@ SENTENCES: Final[tuple[tuple[Path, str, Callable[[], str]], ...]] = (
     (README, r"take ([\d. to]+) times the\s+instructions", lambda: span(_ratios(SYNC))),
     (README, r"monitoring, and ([\d. to]+) times in an\s+asyncio\s+task", lambda: span(_ratios(ASYNC))),
     (DOCS / "explanation" / "limits.md", r"for\s+that with ([\d to]+) % of a checkout", _uninstrumented),
+    (HOW_TO / "workers.md", r"(\d+) MiB; \d+ ms for a scrape of 4 workers", lambda: _sidecar("MiB before")),
+    (HOW_TO / "workers.md", r"\d+ MiB; (\d+) ms for a scrape of 4 workers", lambda: _sidecar("ms a scrape")),
+    (HOW_TO / "opentelemetry.md", r"100 pools takes the\s+reader's thread (\d+) ms", _collection),
     (DOCS / "explanation" / "exactness.md", r"has (\d+) situations from public", _situations),
     (ROOT / "CHANGELOG.md", r"\[(\d+) situations\]", _situations),
 )
