@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.thread_server import MetricsServer
+from pool_exporter.web.wsgi_server import LimitedServer
 from tests.golden import SNAPSHOT
 
 
@@ -31,6 +32,12 @@ class BlockedSource:
         assert self.released.wait(30)
         self.now -= 1
         return SNAPSHOT
+
+
+def inner(server: MetricsServer) -> LimitedServer:
+    """Return the server of the standard library inside one that listens."""
+    assert server._server is not None
+    return server._server
 
 
 def ask(server: MetricsServer, path: str = "/metrics", method: str = "GET", **headers: str) -> http.client.HTTPResponse:

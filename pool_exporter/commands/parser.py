@@ -77,7 +77,7 @@ class Parser(argparse.ArgumentParser):
         """End the program if arguments are left that no flag takes."""
         if rest:
             meant = "--url" if "://" in rest[0] else "--dir"
-            instead = f"; did you mean {meant} {rest[0]}?" if meant in self._option_string_actions else ""
+            instead = f"; give it as {meant} {rest[0]}" if meant in self._option_string_actions else ""
             self.error(f"it takes no argument {rest[0]!r}{instead}")
 
 

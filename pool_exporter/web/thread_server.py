@@ -11,6 +11,8 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from errno import EACCES, EADDRNOTAVAIL
 from typing import Final, final
 
@@ -26,6 +28,8 @@ from pool_exporter.web.wsgi_server import CONNECTIONS_MAX, LimitedServer, hang_u
 
 CLOSE_SECONDS: Final = 1.0
 """How long close() waits for the threads."""
+RETRY_SECONDS: Final = 1.0
+"""How long a server waits before it tries again to listen on a port that was taken."""
 
 _WITHOUT_DIRECTORY: Final = (
     "give each process a port of its own, or set POOL_EXPORTER_DIR, and one server shows all processes"
@@ -47,7 +51,8 @@ def start_http_server(
     a `Host` of `localhost` or a loopback address. On other addresses they do not: mount `make_wsgi_app(diagnosis=True)`
     for that, behind what protects it.
 
-    Call it in each worker, after the fork. If the port is taken, a WARNING is logged and the server's `port` is None.
+    Call it in each worker, after the fork. If the port is taken, a WARNING is logged and the server's `port` is None;
+    as soon as the port is free, as when the worker that had it has ended, this process listens there.
 
     Args:
         port: The port, or 0 for any that is free.
@@ -68,24 +73,31 @@ def start_http_server(
     _check_arguments(port, addr, source)
     environment = Environment.lenient()
     shown, statuses = source or ForkNotice(own_source()), statuses_for(source, environment)
-    try:
-        listening = _listen(addr, port)
-        access = Access(is_local=is_local_listener(listening))
+
+    def pages(listening: socket.socket) -> WSGIApp:
         if source is None:
             _note_server()
-        return MetricsServer(addr, listening, WsgiPages(shown, statuses, access=access))
-    except RuntimeError as error:  # No thread can be started.
-        reason: object = error
-    except OSError as error:
+        return WsgiPages(shown, statuses, access=Access(is_local=is_local_listener(listening)))
+
+    server = MetricsServer(addr, port, pages)
+    try:
+        server.start()
+    except (OSError, RuntimeError) as error:
+        _warn(error, addr, port, _OF_DIRECTORY if environment.directory else _WITHOUT_DIRECTORY)
+        server.start_when_free()
+    return server
+
+
+def _warn(error: OSError | RuntimeError, addr: str, port: int, advice: str) -> None:
+    """Log why the server cannot listen now; raise the error if it never can."""
+    reason: object = error  # A RuntimeError: no thread can be started.
+    if isinstance(error, OSError):
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         if isinstance(error, socket.gaierror) or error.errno in (EACCES, EADDRNOTAVAIL):
-            advice = f"cannot listen on {address_text(addr, port)}: {reason}; choose another address or port"
-            raise type(error)(error.errno, advice) from error
-    advice = _OF_DIRECTORY if environment.directory else _WITHOUT_DIRECTORY
-    _log.warning(
-        "cannot listen on %s: %s; this process serves no metrics: %s", address_text(addr, port), reason, advice
-    )
-    return MetricsServer(addr, None, WsgiPages(shown, statuses))
+            instead = f"cannot listen on {address_text(addr, port)}: {reason}; choose another address or port"
+            raise type(error)(error.errno, instead) from error
+    text = "cannot listen on %s: %s; until it can, this process serves no metrics: %s"
+    _log.warning(text, address_text(addr, port), reason, advice)
 
 
 def _note_server() -> None:
@@ -115,22 +127,54 @@ class MetricsServer:
         url: The URL of the status page; "" if it could not listen.
     """
 
-    def __init__(self, addr: str, listening: socket.socket | None, app: WSGIApp) -> None:
-        self.addr, self.url, self.is_closed = addr, "", listening is None
+    def __init__(self, addr: str, port: int, pages: Callable[[socket.socket], WSGIApp]) -> None:
+        """Prepare to listen; *pages* makes the application for the socket on which the server listens."""
+        self.addr, self.url, self.is_closed = addr, "", False
         self.port: int | None = None
-        if listening is not None:
-            self._start(LimitedServer(listening, app))
+        self._wanted, self._pages = port, pages
+        self._server: LimitedServer | None = None
+        self._thread: threading.Thread | None = None
+        self._changing, self._has_closed = threading.Lock(), threading.Event()
+
+    def start(self) -> None:
+        """Listen, and answer from a thread.
+
+        Raises:
+            OSError: The port is taken, or the address is none of this machine.
+            RuntimeError: No thread can be started.
+        """
+        listening = _listen(self.addr, self._wanted)
+        with self._changing:
+            if self.is_closed:
+                listening.close()
+            else:
+                self._start(LimitedServer(listening, self._pages(listening)))
+
+    def start_when_free(self) -> None:
+        """Have a thread try again until the port is free; where none can be started, nothing tries."""
+        _servers.add(self)
+        waiting = threading.Thread(target=self._retry, name=f"pool_exporter:{self._wanted} waits", daemon=True)
+        with suppress(RuntimeError):
+            waiting.start()
+            self._thread = waiting
+
+    def _retry(self) -> None:
+        while not self._has_closed.wait(RETRY_SECONDS):
+            with suppress(OSError, RuntimeError):
+                self.start()
+                _log.info("%r can listen now", self)
+                return
 
     def _start(self, server: LimitedServer) -> None:
-        self._server = server
         server.timeout = None if sys.platform == "linux" else 0.5  # On Linux, hang_up() wakes the thread.
         name = f"pool_exporter:{server.server_port}"
-        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        thread = threading.Thread(target=self._serve, args=(server,), name=name, daemon=True)
         try:
-            self._thread.start()
+            thread.start()
         except RuntimeError:
             server.socket.close()
             raise
+        self._server, self._thread = server, thread
         self.addr, self.port = server.server_name, server.server_port
         self.url = f"http://{address_text(self.addr, self.port)}/"
         _servers.add(self)
@@ -142,11 +186,18 @@ class MetricsServer:
         """Free the port, end the connections and wait for the threads. Closing twice does nothing."""
         if self.is_closed:
             return
-        self.is_closed, end = True, time.monotonic() + CLOSE_SECONDS
-        hang_up(self._server.socket)
-        self._thread.join(CLOSE_SECONDS)
-        self._server.socket.close()
-        for thread, client in self._server.connections.items():
+        with self._changing:
+            server = self._server
+            self.is_closed, end = True, time.monotonic() + CLOSE_SECONDS
+            self._has_closed.set()
+        if server is not None:
+            hang_up(server.socket)
+        if self._thread is not None:
+            self._thread.join(CLOSE_SECONDS)
+        if server is None:
+            return
+        server.socket.close()
+        for thread, client in server.connections.items():
             hang_up(client)
             thread.join(max(0.0, end - time.monotonic()))
 
@@ -158,14 +209,15 @@ class MetricsServer:
 
     def forget(self) -> None:
         """Close, in a forked child, the copies of the parent's sockets; the parent's threads are not in the child."""
-        self.is_closed = True
-        for each in (self._server.socket, *self._server.connections.values()):
+        self.is_closed, self._changing = True, threading.Lock()
+        sockets = [] if self._server is None else [self._server.socket, *self._server.connections.values()]
+        for each in sockets:
             if (descriptor := each.detach()) >= 0:
                 os.close(descriptor)
 
-    def _serve(self) -> None:
+    def _serve(self, server: LimitedServer) -> None:
         while not self.is_closed:
-            self._server.handle_request()
+            server.handle_request()
 
 
 def _listen(addr: str, port: int) -> socket.socket:

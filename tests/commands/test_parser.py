@@ -79,7 +79,7 @@ def test_unlike_any_command(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (["dump", "/run/pools"], "it takes no argument '/run/pools'; did you mean --dir /run/pools?"),
+        (["dump", "/run/pools"], "it takes no argument '/run/pools'; give it as --dir /run/pools"),
         (["dashboards", "--output=x", "y"], "it takes no argument 'y'"),
         (["dump", "--dir"], "argument --dir: expected one argument"),
         (["dashboards"], "the following arguments are required: --output"),

@@ -13,7 +13,7 @@ from pool_exporter.web import thread_server as server_module
 from pool_exporter.web.thread_server import MetricsServer, start_http_server
 from tests.fixtures.deadlines import until
 from tests.golden import SNAPSHOT
-from tests.serving import BlockedSource, ask, body, dial, hear, own_threads
+from tests.serving import BlockedSource, ask, body, dial, hear, inner, own_threads
 
 
 @pytest.fixture(name="server")
@@ -119,6 +119,31 @@ def test_taken_port_is_one_warning(server: MetricsServer, caplog: pytest.LogCapt
     assert 200 == ask(server).status
 
 
+def test_port_that_becomes_free_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the worker that has the port ends, as at a reload of gunicorn, one that had to wait listens there."""
+    monkeypatch.setattr(server_module, "RETRY_SECONDS", 0.05)
+    with start_http_server(0, source=lambda: SNAPSHOT) as first:
+        port = port_of(first)
+        second = start_http_server(port, source=lambda: SNAPSHOT)
+        assert second.port is None
+    with second:
+        until(port, lambda: second.port)
+
+        assert 200 == ask(second).status
+    assert (True, f"<MetricsServer {second.url} closed>") == (second.is_closed, repr(second))
+
+
+def test_server_that_waits_can_be_closed(server: MetricsServer) -> None:
+    """It does not listen any more when the port becomes free."""
+    second = start_http_server(port_of(server))
+    second.close()
+    server.close()
+
+    assert (None, True) == (second.port, second.is_closed)
+    with socket.create_server(("127.0.0.1", port_of(server))):
+        pass
+
+
 def test_no_thread_for_the_server_is_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -172,4 +197,4 @@ def test_server_listens_on_every_address(addr: str) -> None:
 
 def test_port_is_not_shared(server: MetricsServer) -> None:
     """Two servers cannot share a port: answers would alternate between their numbers."""
-    assert 0 == server._server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+    assert 0 == inner(server).socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)

@@ -14,7 +14,7 @@ from pool_exporter.web import wsgi_app, wsgi_server
 from pool_exporter.web.thread_server import start_http_server
 from tests.fixtures.deadlines import PROMPT_SECONDS, until
 from tests.golden import SNAPSHOT, TEXT, scrape
-from tests.serving import BlockedSource, ask, body, dial, hear, own_threads
+from tests.serving import BlockedSource, ask, body, dial, hear, inner, own_threads
 
 
 def test_scrapes_are_answered_one_at_a_time() -> None:
@@ -52,7 +52,7 @@ def test_connection_that_is_answered_does_not_give_way(monkeypatch: pytest.Monke
         for scraping in scrapes:
             scraping.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
         until(3, lambda: len(own_threads(server)))  # One accepts connections, and each connection has one.
-        until(0, lambda: len(server._server._silent))
+        until(0, lambda: len(inner(server)._silent))
         until(True, source.entered.is_set)
         with dial(server) as connection:
             refused = hear(connection)
@@ -76,7 +76,7 @@ def test_connection_without_a_thread_is_refused(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.undo()
 
         assert refused.startswith(b"HTTP/1.0 503 ")
-        assert (0, 0) == (len(server._server._silent), len(server._server.connections))
+        assert (0, 0) == (len(inner(server)._silent), len(inner(server).connections))
         assert 200 == ask(server).status
 
 
@@ -157,7 +157,7 @@ def test_time_to_read_is_limited(monkeypatch: pytest.MonkeyPatch, capfd: pytest.
     monkeypatch.setattr(wsgi_server, "SEND_SECONDS", 0.3)
     pools = Snapshot(SNAPSHOT.pools * 10)  # Far more than the buffers below hold.
     with start_http_server(0, source=lambda: pools) as server, socket.socket() as connection:
-        server._server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        inner(server).socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect((server.addr, server.port))
         connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
