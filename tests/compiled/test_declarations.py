@@ -42,6 +42,7 @@ cdef FrameType function(FrameType x)
 """
 
 
+@pytest.mark.pure("a wheel has no .pxd files")
 def test_compiled_modules_are_those_with_types() -> None:
     """What the package takes for compiled is what the build compiles."""
     assert sorted(PXDS) == sorted(compiled.MODULES)
@@ -78,6 +79,7 @@ def test_differences_are_found(tmp_path: Path, before: str, after: str, expected
     assert expected == differences(tmp_path / "m.pxd")
 
 
+@pytest.mark.pure("a wheel has no .pxd files")
 def test_declarations_are_read() -> None:
     """The two readers find what the comparison needs, in the real files too."""
     slots = of_pxd(PXDS["state.pool_slots"].read_text())

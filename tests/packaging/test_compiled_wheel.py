@@ -12,6 +12,7 @@ from pool_exporter import compiled
 from tests.docs.pages import ROOT
 
 
+@pytest.mark.pure("a wheel has no .pxd files")
 def test_what_is_compiled_is_what_the_package_looks_for() -> None:
     """The modules with types are those that make an installation a compiled one."""
     names = [".".join(path.relative_to(ROOT / "pool_exporter").with_suffix("").parts) for path in hatch_build.modules()]
