@@ -14,7 +14,7 @@
 #   make package  build the sdist, the pure wheel, and a compiled one for each Python that is found, into dist; check their
 #                 metadata; run each wheel in a new environment, and the unit tests in the unpacked sdist, on SQLAlchemy 2.0
 #   make image   build and run the container images without a Docker engine, as root on Debian, in /tmp/pool-exporter-image
-#   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy
+#   make bench   measure the overhead beside the alternatives, on both versions of SQLAlchemy, and of the compiled build
 #   make soak    kill workers and sidecars of real services for minutes, scrape all along, and compare with the truth;
 #                SOAK_SECONDS=1800 SOAK_BUSY_LOOPS=2 is half an hour beside two busy processes
 #   make fuzz    read worker files with anything in them, a hundred times as many as the tests do
@@ -117,8 +117,9 @@ package: $(VENV)/.installed-package $(VENV_SA20)/.installed-test
 image:
 	deploy/ci/build-image /tmp/pool-exporter-image
 
-bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench
+bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench $(VENV_COMPILED)/.installed-wheel
 	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python --python $(VENV_SA20)/bin/python \
+		--python $(VENV_COMPILED)/bin/python \
 		--output docs/benchmarks.md $(ARGS)
 	$(VENV)/bin/python -m tests.bench.sizing --output docs/benchmarks-sizing.md
 

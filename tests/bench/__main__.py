@@ -30,7 +30,7 @@ def main() -> int:
     pythons = {}
     for python in arguments.python:
         with closing(BenchProcess(python, "versions")) as worker:
-            pythons[worker.ask("packages")["sqlalchemy"]] = python
+            pythons[worker.ask("packages")["sqlalchemy"] + worker.ask("build")] = python
     results = Results(
         where=_where(pythons),
         versions=list(pythons),
@@ -71,7 +71,7 @@ def _where(pythons: Mapping[str, str]) -> list[str]:
     for python in pythons.values():
         with closing(BenchProcess(python, "versions")) as worker:
             packages = ", ".join(f"{name} {version}" for name, version in worker.ask("packages").items())
-            lines.append(f"{worker.ask('python')}: {packages}")
+            lines.append(f"{worker.ask('python')}: {packages}{worker.ask('build')}")
     return lines
 
 

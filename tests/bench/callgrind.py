@@ -28,8 +28,13 @@ def is_found() -> bool:
     return shutil.which(PROGRAM) is not None
 
 
-def instructions(command: Sequence[str], environ: Mapping[str, str]) -> list[int]:
+def instructions(command: Sequence[str], environ: Mapping[str, str], where: Path | None = None) -> list[int]:
     """Run a program and return the instructions from each of its marks to the next one.
+
+    Args:
+        command: The program and its arguments.
+        environ: Variables beside those of this process.
+        where: Its working directory; None for that of this process.
 
     Raises:
         RuntimeError: The program failed, or has not called `mark()` twice; the error has its output.
@@ -40,7 +45,9 @@ def instructions(command: Sequence[str], environ: Mapping[str, str]) -> list[int
         # Without a fixed seed, dictionaries collide differently in each process.
         given = {**os.environ, **environ, "PYTHONHASHSEED": "0"}
         given.pop("PYTHONDONTWRITEBYTECODE", None)  # To compile all modules takes longer than all that is counted.
-        done = subprocess.run([PROGRAM, *options, *command], env=given, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [PROGRAM, *options, *command], env=given, cwd=where, capture_output=True, text=True, check=False
+        )
         parts = sorted(Path(directory).glob("counts.*"), key=lambda path: int(path.suffix[1:]))
         if done.returncode or len(parts) < 2:  # The first part is what is before the first mark.
             raise RuntimeError(f"{command} ended with code {done.returncode}: {done.stderr[-2000:]}")

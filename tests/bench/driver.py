@@ -10,21 +10,20 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any, Final
 
-GENERATIONS: Final = 3
+from tests.bench.workplace import program, workplace
 
-_ROOT: Final = Path(__file__).parent.parent.parent
+GENERATIONS: Final = 3
 
 
 class BenchProcess:
     """One process that measures, until it is closed."""
 
     def __init__(self, python: str, *arguments: str) -> None:
-        self._command = [python, "-m", "tests.bench.worker", *arguments]
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(self._command, cwd=_ROOT, stdin=pipe, stdout=pipe, text=True, bufsize=1)
+        self._command = [program(python), "-m", "tests.bench.worker", *arguments]
+        pipe, where = subprocess.PIPE, workplace(python)
+        self._process = subprocess.Popen(self._command, cwd=where, stdin=pipe, stdout=pipe, text=True, bufsize=1)
         ready = self._reply()
         #: Why the variant cannot be measured; empty when it can.
         self.absent: str = ready.get("absent", "")

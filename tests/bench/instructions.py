@@ -19,6 +19,7 @@ import sqlalchemy
 from tests.bench import callgrind
 from tests.bench.counted import CALLERS, PAIRS, REQUESTS
 from tests.bench.driver import Measured, Skipped
+from tests.bench.workplace import program, workplace
 from tests.fixtures.postgres import PostgresServer, find_binaries, postgres_server
 
 JOB: Final = "instructions"
@@ -69,7 +70,7 @@ def count(pythons: Mapping[str, str], kinds: Iterable[str] = KINDS, why_not: str
     """Return the instructions of one pair or request.
 
     Args:
-        pythons: The Pythons, by the version of SQLAlchemy that each has.
+        pythons: The Pythons, by the version of SQLAlchemy that each has, and whether the package is compiled there.
         kinds: Keys of `KINDS`.
         why_not: Why nothing shall be counted; "" to count.
 
@@ -93,13 +94,13 @@ def _counted(python: str, kind: Kind, mode: str, server: PostgresServer | None) 
         if server is None:
             return Skipped("PostgreSQL is not found")
         url = [server.url(kind.driver).render_as_string()]
-    command = [python, "-m", "tests.bench.counted", kind.work, mode, *url]
+    command = [program(python), "-m", "tests.bench.counted", kind.work, mode, *url]
     environ = {"POOL_EXPORTER_PLACES": "off" if mode == "off" else "always"}
     with tempfile.TemporaryDirectory(prefix="pool_exporter_bench_") as directory:
         if mode == "file":
             environ["POOL_EXPORTER_DIR"] = directory
         try:
-            counts = callgrind.instructions(command, environ)
+            counts = callgrind.instructions(command, environ, workplace(python))
         except RuntimeError as error:
             return str(error).strip().rpartition("\n")[2]
     return {JOB: [found / kind.times for found in counts]}

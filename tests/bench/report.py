@@ -31,6 +31,7 @@ from tests.bench.results import (
     scraped,
 )
 from tests.bench.scrape import SIZES
+from tests.bench.versions import COMPILED
 
 
 def render(results: Results) -> str:
@@ -67,8 +68,13 @@ def _budgets(results: Results) -> Iterator[str]:
     rows = []
     for budget in BUDGETS:
         limit = ("at least " if budget.is_least else "at most ") + budget.form.format(budget.limit)
+        if budget.compiled is not None and any(version.endswith(COMPILED) for version in results.versions):
+            limit += f"; compiled {budget.form.format(budget.compiled)}"
         values = [budget.value(results, version) for version in results.versions]
-        cells = [f"{_text(value, budget.form)} {budget.verdict(value)}".strip() for value in values]
+        cells = [
+            f"{_text(value, budget.form)} {budget.verdict(value, version)}".strip()
+            for value, version in zip(values, results.versions, strict=True)
+        ]
         rows.append([budget.title, limit, *cells])
     return _table(["", "budget", *(f"SQLAlchemy {version}" for version in results.versions)], rows)
 

@@ -6,7 +6,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from pool_exporter import is_compiled
 from tests.bench.worker import Job
+
+COMPILED: Final = " compiled"
+"""What the column of a compiled build has after the version of SQLAlchemy."""
 
 _PACKAGES: Final = (
     "sqlalchemy",
@@ -21,7 +25,11 @@ _PACKAGES: Final = (
 
 def jobs() -> dict[str, Job]:
     """Return the versions by package, and a line on the machine."""
-    return {"packages": lambda _: {name: _version(name) for name in _PACKAGES}, "python": lambda _: _python()}
+    return {
+        "build": lambda _: COMPILED if is_compiled else "",
+        "packages": lambda _: {name: _version(name) for name in _PACKAGES},
+        "python": lambda _: _python(),
+    }
 
 
 def machine() -> str:

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from tests.bench.versions import COMPILED
 from tests.docs.pages import DOCS, README, ROOT
 from tests.integration.reports.diagnoses import DIAGNOSIS_ROWS
 from tests.integration.reports.engines import ENGINE_ROWS
@@ -37,7 +38,7 @@ def table(heading: str) -> list[list[str]]:
 
 
 def versions() -> list[str]:
-    """Return the versions of SQLAlchemy that were measured."""
+    """Return the versions of SQLAlchemy that were measured; that of a compiled build ends with its name."""
     return [cell.removeprefix("SQLAlchemy ") for cell in table("Budgets")[0][2:]]
 
 
@@ -56,7 +57,8 @@ def span(values: Iterable[float], form: str = "{:.2f}") -> str:
 
 
 def _ratios(what: str) -> list[float]:
-    return [found for version in versions() if (found := ratio(what, EVERYTHING, version)) is not None]
+    pure = [version for version in versions() if not version.endswith(COMPILED)]
+    return [found for version in pure if (found := ratio(what, EVERYTHING, version)) is not None]
 
 
 def _times(value: float | None) -> str:
@@ -66,8 +68,10 @@ def _times(value: float | None) -> str:
 def _builds() -> str:
     """Return when it was measured, and on which Python with which SQLAlchemy."""
     (day,) = re.findall(r"^- (\d{4}-\d\d-\d\d), ", page(), re.MULTILINE)
-    builds = re.findall(r"^- (CPython [\d.]+): sqlalchemy ([\d.]+),", page(), re.MULTILINE)
-    return f"On {day}, with " + " and ".join(f"SQLAlchemy {version} on {python}" for python, version in builds)
+    builds = re.findall(r"^- (CPython [\d.]+): sqlalchemy ([\d.]+),.*?( compiled)?$", page(), re.MULTILINE)
+    return f"On {day}, with " + " and ".join(
+        f"SQLAlchemy {version}{build} on {python}" for python, version, build in builds
+    )
 
 
 def _first_table(name: str) -> list[list[str]]:
@@ -129,7 +133,7 @@ def _missed() -> str:
 def limit(title: str) -> str:
     """Return the number of a budget's limit, as docs/benchmarks.md has it."""
     (row,) = (row for row in table("Budgets")[1:] if row[0] == title)
-    return re.sub(r"at (?:most|least) |x$", "", row[1])
+    return re.sub(r"at (?:most|least) |x$", "", row[1].partition(";")[0])
 
 
 def _uninstrumented() -> str:
