@@ -76,11 +76,12 @@ class Totals:
         slots, ended, compacted, units = dict(self.slots), dict(self.ended), dict(self.compacted), dict(self.units)
         hook_errors, transport_errors, merged = self.hook_errors, self.transport_errors, self.pools_merged
         dead = list(dead)
+        end_of = _ends_by_process(dead)
         for found in dead:
             compacted[found.name] = None
             hook_errors += found.file.hook_errors
             transport_errors += found.file.transport_errors
-            end = end_reason([each for each in dead if each.file.writer.process_uuid == found.file.writer.process_uuid])
+            end = end_of[found.file.writer.process_uuid]
             ended[end] = ended.get(end, 0) + found.file.is_first
             until = shown_until(found, (last_shown or {}).get(found.name, 0))
             for entry in found.file.entries:
@@ -147,6 +148,14 @@ def _combined(one: Mapping[str, int], other: Mapping[str, int], combine: Callabl
 
 def _highest(one: list[int], other: list[int]) -> list[int]:
     return list(map(max, one, other))
+
+
+def _ends_by_process(dead: Iterable[ReadFile]) -> dict[bytes, str]:
+    """Return how each process has ended; its files are found in one pass, for there may be thousands."""
+    processes: dict[bytes, list[ReadFile]] = {}
+    for found in dead:
+        processes.setdefault(found.file.writer.process_uuid, []).append(found)
+    return {uuid: end_reason(files) for uuid, files in processes.items()}
 
 
 def end_reason(files: Sequence[ReadFile]) -> str:

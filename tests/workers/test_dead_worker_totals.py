@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from pool_exporter.state import layout
 from pool_exporter.workers import dead_worker_totals
 from pool_exporter.workers.compaction import LEADER
 from pool_exporter.workers.dead_worker_totals import OTHER_POOL, TOTALS_FILE, Totals, load, save, totals_file_id
+from pool_exporter.workers.file_format import WorkerFile
 from pool_exporter.workers.file_reader import ReadFile, scan
 from pool_exporter.workers.file_writer import WorkerFiles
 from pool_exporter.workers.volume import RESERVE
@@ -41,6 +43,28 @@ def test_files_are_added(tmp_path: Path) -> None:
     assert {"orders": 14, "users": 7} == {key.name: slots[layout.CONNECTS] for key, slots in totals.slots.items()}
     assert (2, 4, {"lost": 1, "stopped": 1}) == (totals.hook_errors, totals.transport_errors, totals.ended)
     assert [each.name for each in found] == list(totals.compacted)
+
+
+class CountingFile:
+    """A file of a dead worker, of which is counted how often its process is read."""
+
+    def __init__(self, file: WorkerFile, reads: list[str]) -> None:
+        self._file, self._reads = file, reads
+
+    def __getattr__(self, name: str) -> object:
+        if name == "writer":
+            self._reads.append(name)
+        return getattr(self._file, name)
+
+
+def test_cost_grows_with_the_number_of_files(tmp_path: Path) -> None:
+    """Each file is compared with no other one: a directory may have thousands, and a heartbeat adds them."""
+    reads = list[str]()
+    found = [dead(tmp_path, "orders") for _ in range(20)]
+    counting: list[Any] = [CountingFile(each.file, reads) for each in found]
+    Totals().with_files(replace(each, file=file) for each, file in zip(found, counting, strict=True))
+
+    assert len(reads) <= 5 * len(found)
 
 
 def test_it_is_read_as_it_was_saved(tmp_path: Path) -> None:
