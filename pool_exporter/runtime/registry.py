@@ -60,7 +60,7 @@ class Registry(ProcessFile):
         self.is_prepared = self._is_in_hook = False
         #: Per process id: the lock under which a forked child restarts. The parent's own lock may be held for ever.
         self._restart_locks: dict[int, threading.RLock] = {}
-        self._register_end = guarded(ProcessEnd(self._end).register)
+        self._process_end = ProcessEnd(self._end)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -96,7 +96,6 @@ class Registry(ProcessFile):
             self.storage = Storage(directory, file_mode)
             if directory is not None:
                 self._sentinel.renew()  # It may be that of a parent, which had no pool.
-                self._register_end()
             if hasattr(os, "register_at_fork"):  # Missing where no process can fork.
                 os.register_at_fork(
                     before=self._maker.wait_for_fork,
@@ -221,6 +220,7 @@ class Registry(ProcessFile):
             heartbeat, self._heartbeat = self._heartbeat, None
             heartbeat.stop(wait=wait)
             self.storage.forget_left()
+            guarded(self._process_end.unregister)()
         if not self.keeps_patches:
             with patches.lock.taken_soon() as is_taken:
                 if wait or is_taken:  # Else they stay until a pool is added or removed again, and count nothing.
@@ -243,6 +243,7 @@ class Registry(ProcessFile):
     def _start_heartbeat(self) -> None:
         if self.storage.directory is None or self._heartbeat is not None:
             return
+        guarded(self._process_end.register)()
         heartbeat = self._heartbeat = Heartbeat(self._beat)
         try:
             heartbeat.start()
@@ -287,7 +288,6 @@ class Registry(ProcessFile):
             for entry in self._pools():
                 entry.restart_after_fork(self.storage, self._new_state)
             unmap()
-            self._register_end()
             if self._heartbeat is not None:
                 self._heartbeat = None
                 self._start_heartbeat()
