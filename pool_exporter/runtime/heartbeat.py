@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from pool_exporter.hook_errors import guarded
+from pool_exporter.runtime.watchdog.real_threads import forget_thread
 
 SECONDS: Final = 1.0
 STOP_SECONDS: Final = 1.0
@@ -53,4 +54,5 @@ class Heartbeat:
             while not self._needed.acquire(timeout=SECONDS):
                 self._beat()
         finally:
+            forget_thread()
             self._running.release()

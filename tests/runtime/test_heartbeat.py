@@ -38,6 +38,16 @@ def test_it_beats_until_it_stops() -> None:
     assert count == len(beats)
 
 
+def test_ended_thread_is_in_no_list() -> None:
+    """`threading` no longer lists it, although the beat has asked for its thread, as each line of a log does."""
+    beats: list[threading.Thread] = []
+    running = started(lambda: beats.append(threading.current_thread()))
+    until(True, lambda: bool(beats))
+    running.stop()
+
+    assert beats[0] not in threading.enumerate()
+
+
 def test_error_ends_nothing() -> None:
     """An error in a beat is counted, and the next one comes."""
 

@@ -7,10 +7,15 @@ a finalizer.
 
 import _thread
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import ModuleType
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
+
+_UNSTARTED: Final = "_DummyThread"
+"""The class of the object that stands for a thread which `threading` has not started."""
 
 
 class RealLock(Protocol):
@@ -51,7 +56,25 @@ def start_thread(run: Callable[[], None]) -> None:
     Raises:
         RuntimeError: The system or the interpreter allows no further thread.
     """
-    cast("Callable[[Callable[[], None], tuple[()]], int]", _original(_thread, "start_new_thread"))(run, ())
+
+    def whole() -> None:
+        try:
+            run()
+        finally:
+            forget_thread()
+
+    cast("Callable[[Callable[[], None], tuple[()]], int]", _original(_thread, "start_new_thread"))(whole, ())
+
+
+def forget_thread() -> None:
+    """Take the calling thread, which ends, out of the list of `threading`, where `current_thread()` has put it.
+
+    A line of the log is enough for that. Before Python 3.13 the list keeps a thread that `threading` has not started.
+    """
+    with suppress(Exception):  # gevent's may raise in a thread of the system.
+        thread = threading.current_thread()
+        if type(thread).__name__ == _UNSTARTED:
+            vars(threading.Thread)["_delete"](thread)
 
 
 def real_identifier() -> int:
