@@ -43,6 +43,18 @@ def test_the_checklist_has_it(asked: str) -> None:
     assert row[1]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("DATABASE_URL", "DB_POOL_SIZE", "DB_MAX_OVERFLOW"),
+        *("DB_POOL_PRE_PING", "DB_POOL_RECYCLE", "DB_ECHO"),
+    ],
+)
+def test_settings_come_from_the_environment(name: str) -> None:
+    """The tutorial's program reads each variable that such guides have."""
+    assert f'os.environ.get("{name}", ' in TUTORIAL
+
+
 def test_the_checklist_names_existing_rules() -> None:
     """Every rule that the tutorial names is one of `check`, and it says how many there are."""
     ids = {rule.id for rule in RULES}
