@@ -50,7 +50,7 @@ METRICS = (
         "pool_exporter.pools_ended",
         Kind.COUNTER,
         "{pool}",
-        "Instrumented pools that the application has dropped, or of which the monitor was closed or the process ended.",
+        "Instrumented pools that have ended: dropped by the application, or by the end of their monitor or process.",
         "pools_ended",
     ),
     Metric(
@@ -118,8 +118,8 @@ METRICS = (
         "pool_exporter.last_fold_timestamp",
         Kind.GAUGE,
         "s",
-        "Unix time of the last successful search for files of ended workers, which adds them to the totals; before the "
-        "first, of the start.",
+        "Unix time of the last successful search for files of ended workers, which adds them to the totals; until the "
+        "first one, the time of the start.",
         "last_fold_timestamp_seconds",
     ),
     Metric(

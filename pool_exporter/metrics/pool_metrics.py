@@ -194,7 +194,7 @@ POOL_METRICS = (
         _POOL + "nested_acquires",
         Kind.COUNTER,
         "{request}",
-        "Callers of connect() whose unit of work held another connection of the same pool already.",
+        "Callers of connect() in a unit of work that held another connection of the same pool already.",
         "nested_acquires",
     ),
     Metric(
@@ -252,8 +252,8 @@ POOL_METRICS = (
         _POOL + "saturated",
         Kind.COUNTER,
         "s",
-        "Total time in which every place of the pool was used or lost; one whose connection is being opened is "
-        "neither. Its rate is the fraction of time; of several workers, the sum of their fractions.",
+        "Total time in which every place of the pool was used or lost; a place is neither while its connection is "
+        "being opened. Its rate is the fraction of time; of several workers, the sum of their fractions.",
         "saturated_seconds",
     ),
     Metric(
