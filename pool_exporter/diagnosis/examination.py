@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pool_exporter.diagnosis.evidence import Evidence
-from pool_exporter.metrics.holders import Holder, Waiter
+from pool_exporter.metrics.holders import Holder, Uses, Waiter
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Examination:
         notes: What else was seen, one sentence each.
         findings: What `check` has found about the pool, by the rule's id; those are shown that explain the verdict.
         moment: When it was examined, in nanoseconds since the pool's origin: the ages are of that moment.
+        uses: Which uses of connections the holders are.
     """
 
     pool: str
@@ -41,3 +42,4 @@ class Examination:
     notes: tuple[str, ...] = ()
     findings: Mapping[str, str] = field(default_factory=dict)
     moment: int = 0
+    uses: Uses = frozenset()

@@ -7,7 +7,7 @@ such as "orders/api.py:42 in create_order". No value refers to an object of the 
 from dataclasses import dataclass, field
 
 from pool_exporter.diagnosis.evidence import Evidence
-from pool_exporter.metrics.holders import Holder, Waiter
+from pool_exporter.metrics.holders import Holder, Uses, Waiter
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Diagnosis:
         evidence: The numbers that the verdict was made of.
         where: The places in the application that the verdict points to, the most frequent first.
         explained_by: What `check` has found that explains the verdict; `notes` ends with it.
+        uses: Which uses of connections the holders are, to find out later whether they have ended.
     """
 
     pool: str
@@ -39,6 +40,7 @@ class Diagnosis:
     evidence: Evidence = field(default_factory=Evidence, repr=False)
     where: tuple[str, ...] = ()
     explained_by: tuple[str, ...] = ()
+    uses: Uses = field(default=frozenset(), repr=False, compare=False)
     _screen: str = field(default="", repr=False, compare=False)
 
     def __str__(self) -> str:

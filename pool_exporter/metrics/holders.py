@@ -6,7 +6,7 @@ Pure values; nothing here may know where they come from or how they are shown. E
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.validation import Count, Seconds, validate
@@ -21,6 +21,9 @@ TRANSACTIONS: Final = ("idle", "active", "in_transaction", "unknown")
 """The states of a connection that a driver reports: see `Holder.transaction`."""
 
 _VERDICT: Final = re.compile(r"[a-z_]{1,40}")
+
+Uses: TypeAlias = frozenset[tuple[int, int]]
+"""Uses of connections: for each a number of its connection, and when it began, which no later use has in common."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,17 @@ def test_note() -> None:
     assert len(lines) == 4
 
 
+def test_note_of_an_older_report() -> None:
+    """A note of a report that is not as of the time-out says when that was made, and how many holders have ended."""
+    seen = "  That was seen at 2025-11-24 16:00:00 UTC, 11.0 s before this time-out."
+
+    assert seen == note(diagnosis(FULL), 11.0).splitlines()[1]
+    assert (
+        "  That was seen at 2025-11-24 16:00:00 UTC, 500 ms before this time-out. Of these 4 connections, 2 have been "
+        "returned since." == note(diagnosis(FULL), 0.5, 2).splitlines()[1]
+    )
+
+
 def test_note_of_a_blocked_loop() -> None:
     """The note has the line that blocks the loop's thread, before the advice."""
     found = replace(FULL, loop_now=("app/img.py:77 in resize",))

@@ -19,7 +19,7 @@ from pool_exporter.diagnosis.locate import Stacks
 from pool_exporter.diagnosis.survey.circumstances import Circumstances, ExaminedPool
 from pool_exporter.diagnosis.survey.scene import Scene
 from pool_exporter.diagnosis.survey.tasks_of_loops import UnitTasks, is_limiter_blocked, loops_of
-from pool_exporter.diagnosis.survey.used_connections import LOST_SECONDS_MIN, Held, HolderRules, place_text
+from pool_exporter.diagnosis.survey.used_connections import LOST_SECONDS_MIN, Held, HolderRules, place_text, uses_of
 from pool_exporter.diagnosis.survey.waits import Waits, waiter_values, waits_of
 from pool_exporter.metrics.holders import Holder
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS
@@ -79,6 +79,7 @@ def _examine(pool: ExaminedPool, circumstances: Circumstances, stacks: Stacks) -
         frozenset(each.holder.now for each in held if each.is_in_libraries),
         notes=circumstances.notes,
         moment=now,
+        uses=uses_of(used),
     )
 
 

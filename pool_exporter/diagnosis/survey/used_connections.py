@@ -3,7 +3,7 @@
 The rules are those of docs/reference/verdicts.md. Nothing here may read a stack itself; `scene` does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, cast
 
@@ -12,7 +12,7 @@ from pool_exporter.diagnosis.frames import Frames, is_application, text_of, text
 from pool_exporter.diagnosis.survey.scene import Doing, Scene, is_past
 from pool_exporter.diagnosis.survey.span_names import span_name_of
 from pool_exporter.hooks.checkout_owner import is_finished, name_of
-from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder
+from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, Uses
 from pool_exporter.state.connection import Connection
 from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Unit
@@ -119,6 +119,11 @@ class HolderRules:
             return doing
         # A task that has libraries only on its stack waits for others, such as the one that streams its response.
         return replace(doing, now=of_unit.now) if is_of_task else of_unit
+
+
+def uses_of(connections: Iterable[Connection]) -> Uses:
+    """Return the uses of those of *connections* that are checked out."""
+    return frozenset((id(each), each.since) for each in connections if each.is_used)
 
 
 def unit_of(connection: Connection) -> Unit | None:

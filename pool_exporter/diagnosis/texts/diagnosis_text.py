@@ -36,6 +36,8 @@ NOTE_PLACES_MAX: Final = 3
 """Most places in the note of an exception."""
 WAITERS_MAX: Final = 3
 """Most groups of waiters on the screen."""
+DATED_SECONDS: Final = 1.0
+"""From this age on a note says when its report was made."""
 PAGE: Final = "docs/reference/verdicts.md"
 """The page that explains the verdicts."""
 
@@ -61,6 +63,7 @@ def diagnosis(found: Examination, name: str = "") -> Diagnosis:
         found.evidence,
         tuple(unkept(place) for place in where(name, found)),
         explained_by,
+        found.uses,
         "\n".join(_screen(name, found, notes)),
     )
 
@@ -70,16 +73,29 @@ def summary(name: str, found: Examination) -> str:
     return f'pool "{found.pool}": {name}: {CURES[name].meaning}. {situation(found)}'
 
 
-def note(made: Diagnosis) -> str:
-    """Return the note for a TimeoutError: the verdict, what holds, where the fault is, what to do, and findings."""
+def note(made: Diagnosis, age_seconds: float = 0.0, ended: int = 0) -> str:
+    """Return the note for a TimeoutError: the verdict, what holds, where the fault is, what to do, and findings.
+
+    Args:
+        made: The report.
+        age_seconds: How long before the time-out it was made.
+        ended: How many of its holders have returned their connections since.
+    """
     alike = groups(made.holders)
-    text = [f"pool_exporter: {made.summary}"]
+    text = [f"pool_exporter: {made.summary}", *_dated(made, age_seconds, ended)]
     text += [f"  {short(group)}" for group in alike[:NOTE_GROUPS_MAX]]
     if len(alike) > NOTE_GROUPS_MAX:
         text.append(f"  {rest(alike[NOTE_GROUPS_MAX:])}")
     places = [f"  {place}" for place in made.where if not place.startswith(TAKEN)]  # The holders' lines have those.
     findings = [f"  {finding}" for finding in made.explained_by]
     return "\n".join([*text, *places[:NOTE_PLACES_MAX], f"  {CURES[made.verdict].cure}", *findings])
+
+
+def _dated(made: Diagnosis, age_seconds: float, ended: int) -> Iterator[str]:
+    """Yield when a report was made, where it is not as of the time-out."""
+    if age_seconds >= DATED_SECONDS or ended:
+        seen = f"  That was seen at {moment(made.at)}, {duration(age_seconds)} before this time-out."
+        yield seen + (f" Of these {len(made.holders)} connections, {ended} have been returned since." if ended else "")
 
 
 def _screen(name: str, found: Examination, notes: tuple[str, ...]) -> Iterator[str]:

@@ -1,12 +1,19 @@
-"""When a report on a pool counts. Within an episode, a minute from its first report on, there is one.
+"""Which reports on a pool count. An episode has one report, and a further one where the first is true no longer.
 
-Nothing here may examine a pool or publish a report.
+An episode lasts for a minute from its report on, or until no caller has waited for some seconds. Nothing here may
+examine a pool or publish a report.
 """
 
+from collections import deque
 from typing import Final
 
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
+
+REPORTS_MAX: Final = 4
+"""How many reports count within a minute, at most."""
+CALM_SECONDS: Final = 5.0
+"""When no caller has waited for so long, the next ones begin an episode."""
 
 _NO_INCIDENT: Final = frozenset({"too_small", "burst"})
 """Verdicts under which the connections turn over: callers may get a connection in time."""
@@ -18,26 +25,42 @@ _HEALTHY: Final = "healthy"
 
 
 class Episode:
-    """The reports on one pool within a minute. The first one counts, with two exceptions.
+    """The reports on one pool. The first one of an episode counts, with these exceptions.
 
     `unknown` is replaced by the next report with another verdict. A report that was made while connections were being
-    opened is replaced by one which says that they cannot be opened.
+    opened is replaced by one which says that they cannot be opened. A report is replaced by one with another verdict or
+    with other culprits if all its holders have returned their connections, or if two examinations one after the other
+    say so; not by one that only says that connections turn over, as they do when an incident ends.
     """
 
-    __slots__ = ("_began", "first")
+    __slots__ = ("_accepted_at", "_doubt", "_is_over", "_newest", "_newest_at", "_report")
 
     def __init__(self) -> None:
-        self.first: Diagnosis | None = None
-        self._began = 0.0
+        self._report: Diagnosis | None = None
+        self._newest: Diagnosis | None = None
+        self._newest_at = 0.0
+        self._accepted_at: deque[float] = deque(maxlen=REPORTS_MAX)
+        self._is_over = False
+        #: What the last examination found that contradicts the report; "" if it did not.
+        self._doubt = ""
 
     def report(self, now: float) -> Diagnosis | None:
-        """Return the report of the episode at *now*, in seconds of a monotonic clock; None without one."""
-        return self.first if self.first is not None and now - self._began <= EPISODE_SECONDS else None
+        """Return the report of the last minute at *now*, in seconds of a monotonic clock; None without one."""
+        is_valid = bool(self._accepted_at) and now - self._accepted_at[-1] <= EPISODE_SECONDS
+        return self._report if is_valid else None
+
+    def newest(self, now: float) -> Diagnosis | None:
+        """Return the last report that says something at *now*, also if it did not count; None without one."""
+        return self._newest if now - self._newest_at <= EPISODE_SECONDS else None
 
     def is_settled(self, now: float) -> bool:
-        """Return whether the episode has a verdict, so that no further report is needed."""
+        """Return whether the episode has a verdict that nothing contradicts, so that no further report is needed."""
         made = self.report(now)
-        return made is not None and made.verdict != _UNKNOWN
+        return made is not None and made.verdict != _UNKNOWN and not self._is_over and not self._doubt
+
+    def end_after(self, calm_seconds: float) -> None:
+        """Begin another episode if no caller has waited for so long; the report remains until there is one."""
+        self._is_over = self._is_over or calm_seconds >= CALM_SECONDS
 
     def accept(self, now: float, made: Diagnosis, *, by_watchdog: bool = False) -> bool:
         """Keep *made* if it counts, and return whether it does.
@@ -48,18 +71,48 @@ class Episode:
             by_watchdog: Whether no caller has timed out. While connections turn over, it then counts only after half
                 of the time-out.
         """
-        evidence = made.evidence
+        evidence, before = made.evidence, self.report(now)
         is_early = by_watchdog and evidence.oldest_wait_seconds < evidence.timeout_seconds / 2
-        is_settled = self.is_settled(now) and not self._is_outcome(now, made)
-        if is_settled or made.verdict == _HEALTHY or (made.verdict in _NO_INCIDENT and is_early):
+        if made.verdict == _HEALTHY or (made.verdict in _NO_INCIDENT and is_early):
             return False
-        if made.verdict == _UNKNOWN and self.report(now) is not None:
+        if made.verdict != _UNKNOWN or before is None or before.verdict == _UNKNOWN:
+            self._newest, self._newest_at = made, now
+        if before is not None and not self._is_replaced(before, made, now):
             return False
-        self.first, self._began = made, now
+        self._report, self._is_over, self._doubt = made, False, ""
+        self._accepted_at.append(now)
         return True
 
-    def _is_outcome(self, now: float, made: Diagnosis) -> bool:
-        """Return whether the episode's report saw connections being opened, and *made* says that this has failed."""
-        first = self.report(now)
-        is_opening = first is not None and first.verdict in _UNTIL_OPENED and first.evidence.opening > 0
-        return is_opening and made.verdict in _NO_SERVER
+    def _is_replaced(self, before: Diagnosis, made: Diagnosis, now: float) -> bool:
+        if self._is_over:
+            return self._is_allowed(now)
+        if before.verdict == _UNKNOWN:
+            return made.verdict != _UNKNOWN
+        doubt, self._doubt = self._doubt, _contradiction(before, made)
+        is_sure = doubt == self._doubt or _have_all_ended(before, made)
+        return _is_outcome(before, made) or (bool(self._doubt) and is_sure and self._is_allowed(now))
+
+    def _is_allowed(self, now: float) -> bool:
+        at = self._accepted_at
+        return len(at) < REPORTS_MAX or now - at[0] > EPISODE_SECONDS
+
+
+def _is_outcome(before: Diagnosis, made: Diagnosis) -> bool:
+    """Return whether *before* saw connections being opened, and *made* says that this has failed."""
+    return before.verdict in _UNTIL_OPENED and before.evidence.opening > 0 and made.verdict in _NO_SERVER
+
+
+def _contradiction(before: Diagnosis, made: Diagnosis) -> str:
+    """Return the verdict of *made* if it is another one, or that of other culprits; else ""."""
+    if made.verdict == _UNKNOWN or made.verdict in _NO_INCIDENT:
+        return ""
+    are_others = bool(before.uses and made.uses) and _culprits(before).isdisjoint(_culprits(made))
+    return made.verdict if made.verdict != before.verdict or are_others else ""
+
+
+def _culprits(made: Diagnosis) -> set[tuple[str, str]]:
+    return {(holder.place, holder.unit) for holder in made.holders}
+
+
+def _have_all_ended(before: Diagnosis, made: Diagnosis) -> bool:
+    return bool(before.uses and made.uses) and before.uses.isdisjoint(made.uses)

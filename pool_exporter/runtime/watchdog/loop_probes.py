@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 from weakref import ref
 
+from pool_exporter.diagnosis.evidence import LATE_SHARE
 from pool_exporter.diagnosis.survey.circumstances import LoopReadings
 
 BEHIND_SECONDS: Final = 0.05
@@ -54,7 +55,7 @@ class _LoopProbe:
         behind = [delay for _, delay in recent if delay >= BEHIND_SECONDS]
         is_unanswered = not self.ran and any(delay >= 0.9 * look_seconds for _, delay in last)
         span = now - recent[0][0] if recent else 0.0
-        if not behind or span < look_seconds / 2:
+        if not behind or span < look_seconds / 2 or not _is_behind_now(recent, now, look_seconds / 2):
             return LoopReadings(is_unanswered)
         return LoopReadings(is_unanswered, min(1.0, sum(behind) / span), sum(behind) / len(behind))
 
@@ -62,6 +63,12 @@ class _LoopProbe:
         """Return when the last no-op was posted, if one was, and how much later it ran, or how long it has waited."""
         ran = self.ran[0] if self.ran else now
         return [(self.posted_at, max(0.0, ran - self.posted_at))] if self.posted_at else []
+
+
+def _is_behind_now(delays: Iterable[tuple[float, float]], now: float, lately: float) -> bool:
+    """Return whether a loop was behind for half of the last *lately* seconds, and not only before them."""
+    ends = [(max(at, now - lately), at + delay) for at, delay in delays if delay >= BEHIND_SECONDS]
+    return sum(end - begin for begin, end in ends if end > begin) >= LATE_SHARE * lately
 
 
 class LoopProbes:

@@ -19,15 +19,17 @@ from pool_exporter.diagnosis.locate import Stacks
 from pool_exporter.diagnosis.survey.circumstances import Circumstances
 from pool_exporter.diagnosis.survey.examine import examine, loop_frames
 from pool_exporter.diagnosis.survey.tasks_of_loops import loops_of_callers
+from pool_exporter.diagnosis.survey.used_connections import uses_of
 from pool_exporter.diagnosis.texts.diagnosis_text import diagnosis
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.hook_errors import result_or_none
 from pool_exporter.hooks.callers.place import recorder
 from pool_exporter.hooks.pool_hooks import PoolHooks
+from pool_exporter.metrics.holders import Uses
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.watchdog.episode import Episode
 from pool_exporter.runtime.watchdog.examined_pool import examined_pool, passwords, timeout_seconds
-from pool_exporter.runtime.watchdog.loop_probes import LoopProbes
+from pool_exporter.runtime.watchdog.looks import Looks
 from pool_exporter.runtime.watchdog.made_pools import note_of_many
 from pool_exporter.runtime.watchdog.opentelemetry_events import add_span_event
 from pool_exporter.runtime.watchdog.outputs import add_note, publish
@@ -42,12 +44,12 @@ LOCK_SECONDS: Final = 0.05
 AGAIN_SECONDS: Final = 1.0
 """How long callers that time out make no report after an `unknown`, and wait for none after a wait in vain."""
 
+AGAIN_BY_WATCHDOG_SECONDS: Final = 2.0
+"""How often the watchdog makes a report while callers wait, to find out whether that of the episode is still true."""
+
 CHECK_SECONDS: Final = 60.0
 """While callers wait, the findings of `check` about a pool are at most this old."""
 _NO_FINDINGS: Final[Mapping[str, str]] = {}
-
-LATE_SECONDS: Final = 0.5
-"""If a look of the watchdog is late by so much, its looks begin anew."""
 
 
 class HasIdentity(Protocol):
@@ -56,21 +58,13 @@ class HasIdentity(Protocol):
     identity: PoolIdentity
 
 
-class _Looks:
-    """The watchdog's looks since callers wait."""
-
-    def __init__(self, now: float, apart: float, clock: Callable[[], float]) -> None:
-        self.next_at, self.visited_at, self.count, self.grants = now + apart, now, 0, 0
-        self.probes = LoopProbes(clock)
-
-
 class PoolExaminer(ReportHooks):
     """Makes the reports on one pool, and keeps those that count."""
 
     def __init__(self, hooks: PoolHooks, monitor: HasIdentity, watchdog: Watchdog) -> None:
         """Report on the pool of *hooks*."""
         self._hooks, self._monitor, self._watchdog = ref(hooks), ref(monitor), watchdog
-        self._looks: _Looks | None = None
+        self._looks: Looks | None = None
         self._findings = _NO_FINDINGS
         self.restart_after_fork()
 
@@ -86,7 +80,7 @@ class PoolExaminer(ReportHooks):
         """Forget what was, as in a forked child."""
         self._episode, self._looks = Episode(), None
         self._kept: tuple[Diagnosis, ...] = ()
-        self._timed_out_at = self._made_at = -inf
+        self._timed_out_at = self._made_at = self._waited_at = -inf
         self._flow_noted_at = self._checked_at = -inf
         self._is_report_due = self._is_span_event_due = False
 
@@ -112,11 +106,12 @@ class PoolExaminer(ReportHooks):
     @override
     def on_timeout(self, token: int, error: BaseException) -> None:
         self._watchdog.begin_if_forked()
+        self._wait_seen()
         made = self._of_episode() or self._made_by_caller(token)
         self._timed_out_at = self._watchdog.clock()
         if made is None:
             return
-        add_note(error, made)
+        add_note(error, made, self._uses())
         monitor = self._monitor()
         if self._is_span_event_due and monitor is not None:
             self._is_span_event_due = False
@@ -177,6 +172,7 @@ class PoolExaminer(ReportHooks):
         if not hooks.state.waiting:
             self._looks = None
             return False
+        self._wait_seen()
         self._look(hooks, now)
         return True
 
@@ -191,36 +187,52 @@ class PoolExaminer(ReportHooks):
         state, apart = hooks.state, look_seconds(timeout_seconds(hooks))
         looks = self._looks
         if looks is None:
-            looks = self._looks = _Looks(now, apart, self._watchdog.clock)
-        if now - looks.visited_at > LATE_SECONDS:  # The whole interpreter stood still: what is seen now says nothing.
-            looks.next_at, looks.count = now + apart, 0
-        looks.visited_at = now
-        if now >= looks.next_at:
-            has_granted = looks.grants != state.waiters.grants
-            if looks.count and not self._episode.is_settled(now):
+            looks = self._looks = Looks(apart, self._watchdog.clock)
+        if looks.is_due(now):
+            has_granted = looks.has_granted(state.waiters.grants)
+            if looks.count and self._is_needed(now):
                 self._make(lambda: self._diagnosis(has_granted=has_granted), by_watchdog=True)
-            looks.next_at, looks.count, looks.grants = now + apart, looks.count + 1, state.waiters.grants
+            looks.done(now, state.waiters.grants)
         if looks.count:
             callers = state.waiters.oldest_first()
             looks.probes.post(loops_of_callers(callers), lambda: _loop_frames(callers))
 
-    def _of_episode(self) -> Diagnosis | None:
-        """Return the report for a caller that times out now; None if the caller has to make one."""
+    def _is_needed(self, now: float) -> bool:
+        return not self._episode.is_settled(now) or now - self._made_at >= AGAIN_BY_WATCHDOG_SECONDS
+
+    def _wait_seen(self) -> None:
+        """Note that a caller waits, which begins an episode if none has for some seconds."""
         now = self._watchdog.clock()
-        is_recent = now - self._made_at < AGAIN_SECONDS
-        return self._episode.report(now) if is_recent or self._episode.is_settled(now) else None
+        self._episode.end_after(now - self._waited_at)
+        self._waited_at = now
+
+    def _uses(self) -> Uses:
+        hooks = self._hooks()
+        return frozenset() if hooks is None else uses_of(hooks.state.live_connections())
+
+    def _of_episode(self) -> Diagnosis | None:
+        """Return the report for a caller that times out now; None if the caller has to make one.
+
+        It makes one if the holders are not those of the last report.
+        """
+        now = self._watchdog.clock()
+        made = self._episode.newest(now)
+        if made is None or now - self._made_at < AGAIN_SECONDS:
+            return made
+        return made if self._episode.is_settled(now) and made.uses == self._uses() else None
 
     def _made_by_caller(self, token: int) -> Diagnosis | None:
-        return self._make(lambda: self._diagnosis(timed_out=token)) or self._episode.report(self._watchdog.clock())
+        """Make a report; return it, or, if it could not be made or says nothing, the last one that says something."""
+        self._make(lambda: self._diagnosis(timed_out=token))
+        return self._episode.newest(self._watchdog.clock())
 
-    def _make(self, make: Callable[[], Diagnosis | None], *, by_watchdog: bool = False) -> Diagnosis | None:
-        """Make a report and publish it if it counts; return it, or the one that another thread has made meanwhile."""
+    def _make(self, make: Callable[[], Diagnosis | None], *, by_watchdog: bool = False) -> None:
+        """Make a report, unless another thread has made one meanwhile, and publish it if it counts."""
         if not (self._watchdog.lock.acquire() if by_watchdog else self._is_lock_taken_soon()):
-            return None
+            return
         try:
-            found = None if by_watchdog else self._of_episode()
-            if found is not None:
-                return found
+            if not by_watchdog and self._of_episode() is not None:
+                return
             made, now = make(), self._watchdog.clock()
             self._made_at = now
             is_counted = made is not None and self._episode.accept(now, made, by_watchdog=by_watchdog)
@@ -228,7 +240,6 @@ class PoolExaminer(ReportHooks):
             self._watchdog.lock.release()
         if made is not None and is_counted:
             self._publish(made)
-        return made
 
     def _is_lock_taken_soon(self) -> bool:
         """Take the lock for a caller; return whether it could be taken soon.

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 import pool_exporter
 from pool_exporter.diagnosis.values import Diagnosis
+from pool_exporter.metrics.holders import Uses
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.watchdog import pool_examiner
 from pool_exporter.runtime.watchdog.outputs import add_note
@@ -38,9 +39,9 @@ def _as_marked(request: pytest.FixtureRequest) -> Iterator[None]:
         made.append(report)
         publish(reports, report)
 
-    def add_note_and_keep(error: BaseException, report: Diagnosis) -> None:
+    def add_note_and_keep(error: BaseException, report: Diagnosis, uses: Uses) -> None:
         errors.append(error)
-        add_note(error, report)
+        add_note(error, report, uses)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PoolExaminer, "_publish", publish_and_keep)

@@ -1,27 +1,100 @@
-"""Within a minute one report counts: the first; `unknown` until there is another verdict."""
+"""Which reports count: one an episode, and a further one where the first is true no longer."""
 
 import pytest
 
 from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.values import Diagnosis
-from pool_exporter.runtime.watchdog.episode import Episode
+from pool_exporter.metrics.holders import Holder
+from pool_exporter.runtime.watchdog.episode import CALM_SECONDS, REPORTS_MAX, Episode
 
 NOW = 1000.0
 
 
-def made(verdict: str, waited: float = 30.0, opening: int = 0) -> Diagnosis:
-    """Return a report with this verdict, after the oldest waiter has waited so many seconds of 30."""
+def made(verdict: str, waited: float = 30.0, opening: int = 0, use: int = 0, place: str = "a.py:1 in f") -> Diagnosis:
+    """Return a report with this verdict on one use, after the oldest waiter has waited so many seconds of 30."""
     evidence = Evidence(oldest_wait_seconds=waited, opening=opening)
-    return Diagnosis("orders", 0.0, verdict, verdict, evidence=evidence)
+    holders, uses = (Holder(1.0, place=place),), frozenset({(1, use)})
+    return Diagnosis("orders", 0.0, verdict, verdict, holders, evidence=evidence, uses=uses)
 
 
 def test_the_first_report_counts() -> None:
-    """Later reports of the same minute do not, whatever they say."""
+    """Later reports of the same minute on the same holders do not, unless two of them say the same."""
     episode, first = Episode(), made("leak")
 
     assert episode.accept(NOW, first)
     assert not episode.accept(NOW + 1, made("self_deadlock"))
+    assert not episode.accept(NOW + 2, made("locks"))
+    assert not episode.accept(NOW + 3, made("leak"))
+    assert not episode.accept(NOW + 4, made("locks"))
     assert first is episode.report(NOW + 60)
+
+
+def test_a_changed_verdict_counts() -> None:
+    """What two examinations say one after the other replaces the report, and is doubtful until then."""
+    episode, second = Episode(), made("held_in_own_code")
+    episode.accept(NOW, made("loop_blocked"))
+
+    assert episode.is_settled(NOW)
+    assert not episode.accept(NOW + 1, made("held_in_own_code"))
+    assert not episode.is_settled(NOW + 1)
+    assert episode.accept(NOW + 2, second)
+    assert episode.is_settled(NOW + 2)
+    assert second is episode.report(NOW + 2)
+
+
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        (made("slow_queries", use=2), True),
+        (made("leak", use=2, place="b.py:1 in g"), True),
+        (made("leak", use=2), False),
+        (made("too_small", use=2, place="b.py:1 in g"), False),
+        (made("unknown", use=2, place="b.py:1 in g"), False),
+    ],
+)
+def test_other_holders_count(later: Diagnosis, expected: bool) -> None:
+    """When all holders have ended, another verdict or other places count at once; that connections turn over does not.
+
+    The same code that holds connections again says nothing new.
+    """
+    episode = Episode()
+    episode.accept(NOW, made("leak"))
+
+    assert expected == episode.accept(NOW + 1, later)
+
+
+def test_few_reports_a_minute() -> None:
+    """Even if each report has other holders than the last one, a few count within a minute."""
+    episode = Episode()
+    found = [episode.accept(NOW + second, made("leak", use=second, place=str(second))) for second in range(61)]
+
+    assert [True] * REPORTS_MAX + [False] * (61 - REPORTS_MAX) == found
+    assert episode.accept(NOW + 61, made("leak", use=61, place="61"))
+
+
+def test_an_episode_ends_with_a_calm() -> None:
+    """When no caller has waited for some seconds, the same report counts again; until then the last one is shown."""
+    episode, first, again = Episode(), made("leak"), made("leak")
+    episode.accept(NOW, first)
+    episode.end_after(CALM_SECONDS - 0.1)
+
+    assert not episode.accept(NOW + 7, made("leak"))
+    episode.end_after(CALM_SECONDS)
+    assert not episode.is_settled(NOW + 8)
+    assert first is episode.report(NOW + 8)
+    assert episode.accept(NOW + 8, again)
+    assert again is episode.report(NOW + 9)
+
+
+def test_the_newest_is_for_notes() -> None:
+    """A report that does not count is newer than the one that does; one that says nothing is not shown."""
+    episode, newest = Episode(), made("leak", use=2)
+    episode.accept(NOW, made("leak"))
+    episode.accept(NOW + 1, newest)
+    episode.accept(NOW + 2, made("unknown", use=3))
+
+    assert newest is episode.newest(NOW + 61)
+    assert episode.newest(NOW + 61.1) is None
 
 
 def test_an_episode_ends_after_a_minute() -> None:

@@ -92,6 +92,12 @@ def test_late_for_a_part_of_the_time() -> None:
     assert pytest.approx(0.06) == found.late_seconds
 
 
+def test_late_only_before() -> None:
+    """A loop that was blocked at first, and is prompt by now, is not late."""
+    assert probed(*[0.3] * 5).late_share
+    assert LoopReadings() == probed(*[0.3] * 5, *[0.01] * 50)
+
+
 def test_one_no_op_is_under_way() -> None:
     """Nothing is posted while the last no-op has not run: a blocked loop gets no heap of them."""
     fake = FakeLoop()
