@@ -19,6 +19,9 @@ from pool_exporter.arguments import AllSettings
 from pool_exporter.commands.directory_argument import add_directory, directory_of
 from pool_exporter.commands.json_output import add_json, json_text
 from pool_exporter.diagnosis.outside.screen import screen
+from pool_exporter.diagnosis.texts.cures import CURES
+from pool_exporter.diagnosis.texts.wording import paragraph
+from pool_exporter.diagnosis.verdict import VERDICTS
 from pool_exporter.environment import Environment
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.holders import ProcessReport
@@ -60,6 +63,7 @@ class Options:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_directory(parser)
+    parser.add_argument("--explain", metavar="VERDICT", choices=VERDICTS, help="only say what a verdict means")
     parser.add_argument("--pool", metavar="NAME", default="", help="show only the pool of this name")
     add_json(parser)
     probe.add_arguments(parser, is_polled=False)
@@ -71,6 +75,8 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
     Raises:
         SettingsError: Arguments or variables are wrong. The error names all of them.
     """
+    if arguments.explain:
+        return partial(_explain, arguments.explain)
     settings = AllSettings()
     directory = settings.read(lambda: directory_of(arguments, environ))
     targets = settings.read(lambda: probe.targets_from_arguments(arguments, environ))
@@ -80,6 +86,14 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
         directory.value, arguments.pool, arguments.is_json, targets.value, arguments.database_timeout, has_sql
     )
     return partial(_print, options)
+
+
+def _explain(verdict: str) -> None:
+    """Print what *verdict* means, how it comes about and what to do."""
+    texts = CURES[verdict]
+    meaning = f"{texts.meaning[0].upper()}{texts.meaning[1:]}."
+    lines = [verdict, *paragraph("", meaning), *paragraph("CAUSE", texts.cause), *paragraph("DO", texts.cure)]
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def _print(options: Options) -> None:

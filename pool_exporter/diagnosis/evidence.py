@@ -43,6 +43,7 @@ class Evidence:
         n_db: Holders that execute in the database.
         n_locked: Of those, the ones that wait for a lock at the server: 0 in a process, which asks no server.
         n_app: Holders that are in the application's own code.
+        n_waiting_with: Waiters that have a connection of this pool already, by their unit or without one their owner.
         n_known: Holders with a known activity.
         loop_waits: Whether a caller waits on the thread of a running event loop for a pool that is not async.
         is_loop_unanswered: Whether a no-op posted to a waiter's loop at the first look has not run at the second.
@@ -78,6 +79,7 @@ class Evidence:
     n_db: int = 0
     n_locked: int = 0
     n_app: int = 0
+    n_waiting_with: int = 0
     n_known: int = 0
     loop_waits: bool = False
     is_loop_unanswered: bool = False

@@ -42,7 +42,7 @@ class Holder:
         is_owner_alive: Whether that has not ended.
         transaction: The connection's state as the driver reports it, one of `TRANSACTIONS`.
         server_pid: The server's process or thread id of the connection; None if it is unknown.
-        is_lost: Whether no code is left that would return it.
+        is_lost: Whether the code that took it has ended: nothing is known that would return it.
         is_long: Whether its unit was declared with `long=True`; then it is in none of the counts.
         server: What the server says of the connection: its state, what it waits for, what blocks it, and the first word
             of its last statement; "" where no probe has asked.

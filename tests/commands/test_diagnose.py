@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from pool_exporter.cli import main
+from pool_exporter.diagnosis.texts.cures import CURES
+from pool_exporter.diagnosis.verdict import VERDICTS
 from tests.workers.reports.test_directory_reports import HOLDER, Worker
 
 
@@ -33,6 +35,14 @@ def test_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
     assert shown.startswith('pool "orders": leak')
     assert HOLDER.place in shown
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_explain(verdict: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a verdict means, its cause and its cure are printed, without a directory."""
+    texts, shown = CURES[verdict], " ".join(printed(capsys, "--explain", verdict).split())
+
+    assert f"{verdict} {texts.meaning[:1].upper()}{texts.meaning[1:]}. CAUSE {texts.cause} DO {texts.cure}" == shown
 
 
 @pytest.mark.usefixtures("worker")

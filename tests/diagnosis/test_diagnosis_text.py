@@ -60,10 +60,11 @@ FULL = Examination(
 
 SCREEN = """\
 pool "orders": leak                                           process 4711   2025-11-24 16:00:00 UTC
-        Connections are held, and no code is left that would return them. A caller timed out after
+        Connections are held by code that has ended without returning them. A caller timed out after
         2.0 s. 4 of 4 connections are used, 14 callers wait, none was granted meanwhile.
-  WHY   3 of 4 are held with no code left that would return them. Returned uses need 0.2 connections
-        (6.8/s x 26 ms): without the lost ones the pool is large enough.
+  WHY   3 of 4 were taken by code that has ended: a reference to them is kept, or another task or
+        thread that got them uses them still. Returned uses need 0.2 connections (6.8/s x 26 ms):
+        without the lost ones the pool is large enough.
 """
 
 
@@ -219,6 +220,31 @@ UNKNOWN = [
 def test_reason_of_an_unknown_cause(evidence: Evidence, expected: str) -> None:
     """The report says of how many holders it is known what they do."""
     assert f"WHY   {expected}" in str(diagnosis(replace(FULL, evidence=evidence), "unknown"))
+
+
+def test_waiters_that_hold_connections() -> None:
+    """Where it is unknown what the holders do, the report says that callers wait that hold connections already."""
+    made = diagnosis(replace(FULL, evidence=Evidence(used=3, n_waiting_with=2)), "unknown")
+    text = " ".join(str(made).split())
+
+    assert "no rule fits. The task or thread of each of 2 waiting callers has a connection of this pool already" in text
+
+
+def test_a_name_is_that_of_all_waiters() -> None:
+    """A group of waiters has an owner's name only if it is that of all."""
+    different = replace(FULL, waiters=(Waiter(2.0, owner="Thread-0"), Waiter(1.0, owner="Thread-1")))
+    same = replace(FULL, waiters=(Waiter(2.0, owner="MainThread"), Waiter(1.0, owner="MainThread")))
+
+    assert "Thread-" not in str(diagnosis(different))
+    assert "WAIT  2 x (no unit), 2.0 s at most, MainThread" in str(diagnosis(same))
+
+
+def test_use_times() -> None:
+    """The use time of lately is compared with that of earlier uses."""
+    evidence = Evidence(used=1, n_app=1, n_known=1, mean_use_seconds=8.2, long_mean_use_seconds=0.1)
+    text = " ".join(str(diagnosis(replace(FULL, evidence=evidence), "held_in_own_code")).split())
+
+    assert "Uses that ended lately took 8.2 s on average, and earlier ones 100 ms." in text
 
 
 def test_error_of_the_server() -> None:

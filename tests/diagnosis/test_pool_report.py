@@ -25,7 +25,7 @@ def test_report_has_what_the_screen_has() -> None:
         report.notes,
         report.where,
     )
-    assert report.why.startswith("3 of 4 are held with no code left")
+    assert report.why.startswith("3 of 4 were taken by code that has ended")
     assert CURES["leak"].cure == " ".join(report.advice)
 
 

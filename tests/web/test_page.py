@@ -90,7 +90,7 @@ def of_pools(*pools: Any, **snapshot: Any) -> Page:
     "text",
     [
         "orders: leak",
-        "Connections are held, and no code is left that would return them. 4 of 4 connections are used, 14 callers",
+        "Connections are held by code that has ended without returning them. 4 of 4 connections are used, 14 callers",
         "(report of 12:04:27 UTC, process 4711)",
         "Do: Return the connection on every path:",
         "Used4 of 4",
@@ -122,7 +122,7 @@ def test_without_access_there_are_verdict_and_numbers_and_the_line() -> None:
     """Where holders may not be seen, the rest is there, and what to do to see them."""
     text = of(leak(), shows_holders=False).text
 
-    assert "Connections are held, and no code is left that would return them. 4 of 4 connections are used" in text
+    assert "Connections are held by code that has ended without returning them. 4 of 4 connections are used" in text
     assert "Do: Return the connection on every path" in text
     assert "make_asgi_app(diagnosis=True)" in text
     assert [] == [each for each in ("POST /exports", "export.py", "GET /orders", "Held:") if each in text]

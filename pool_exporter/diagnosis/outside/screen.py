@@ -6,7 +6,7 @@ Nothing here may read a file, a pool or a clock.
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pool_exporter.diagnosis.texts.diagnosis_text import PAGE, held_lines, waiting_lines
+from pool_exporter.diagnosis.texts.diagnosis_text import MORE, held_lines, waiting_lines
 from pool_exporter.diagnosis.texts.wording import WIDTH, counted, duration, listed, moment, paragraph
 from pool_exporter.metrics.holders import PoolReport, ProcessReport
 
@@ -79,12 +79,14 @@ def _line(text: str) -> str:
 def _state(report: ProcessReport, pool: PoolReport) -> str:
     service = f" of service {_line(pool.pool.service)}" if pool.pool.service else ""
     age = duration(report.heartbeat_age_seconds)
+    if report.state == "ended":
+        held = f"{counted(len(pool.holders), 'connection', 'was', 'were')} held then, "
+        held += f"and {counted(len(pool.waiters), 'caller')} waited."
+        return f"The process{service} has ENDED: its last heartbeat was {age} ago. {held}"
     held = f"{counted(len(pool.holders), 'connection', 'is', 'are')} held, "
     held += f"{counted(len(pool.waiters), 'caller', 'waits', 'wait')}."
     if report.state == "frozen":
         return f"The process{service} is FROZEN: it gave its last sign of life {age} ago. {held}"
-    if report.state == "ended":
-        return f"The process{service} has ENDED. When it did, about {age} ago: {held}"
     return f"The process{service} is living. {held}"
 
 
@@ -95,4 +97,4 @@ def _verdict(report: ProcessReport, pool: PoolReport) -> Iterator[str]:
     yield from paragraph("", f"{text[:1].upper()}{text[1:]}{when}")
     yield from paragraph("WHY", pool.why) if pool.why else ()
     yield from listed("WHERE", pool.where)
-    yield from paragraph("DO", f"{' '.join(pool.advice)} {PAGE}#{pool.verdict}")
+    yield from paragraph("DO", f"{' '.join(pool.advice)} {MORE.format(pool.verdict)}")

@@ -67,14 +67,19 @@ def _examine(pool: ExaminedPool, circumstances: Circumstances, stacks: Stacks) -
     scene = Scene(stacks, waits.callers, used, UnitTasks(loops))
     held = _held(pool, scene, used, now)
     evidence = _evidence(pool, circumstances, waits, held, now)
-    evidence = replace(evidence, is_limiter_blocked=is_limiter_blocked(scene, loops))
+    waiters = waiter_values(waits.callers, used, now, [waiter for each in held for waiter in each.waiters])
+    evidence = replace(
+        evidence,
+        is_limiter_blocked=is_limiter_blocked(scene, loops),
+        n_waiting_with=sum(each.holds > 0 for each in waiters),
+    )
     return Examination(
         pool.name,
         circumstances.at,
         circumstances.pid,
         evidence,
         tuple(each.holder for each in held),
-        waiter_values(waits.callers, used, now, [waiter for each in held for waiter in each.waiters]),
+        waiters,
         _loop_now(evidence, waits, stacks, circumstances.loops.seen),
         frozenset(each.holder.now for each in held if each.is_in_libraries),
         notes=circumstances.notes,

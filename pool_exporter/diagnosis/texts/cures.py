@@ -24,13 +24,15 @@ class Cure:
 
 CURES: Final[dict[str, Cure]] = {
     "leak": Cure(
-        "connections are held, and no code is left that would return them",
+        "connections are held by code that has ended without returning them",
         "Code checked out a connection and ended without returning it: an error path without `close()`, a session in "
         "a global variable, or a generator that is never finished. Each such connection occupies a place of the pool "
-        "until it is garbage-collected, or for as long as the process lives.",
+        "until it is garbage-collected, or for as long as the process lives. Or the code handed its connection to "
+        "another task or thread, which may use it still and return it: a report does not know that.",
         'Return the connection on every path: "with engine.connect() as connection:" or "with Session(engine) as '
-        'session:" (in asyncio "async with") at the place shown. A larger pool only delays the exhaustion. A restart '
-        "of the process frees the places now.",
+        'session:" (in asyncio "async with") at the place shown. If the code that has '
+        "ended handed its connection to a task or thread, let that one take its own. A larger pool only delays the "
+        "exhaustion. What nothing returns, a restart of the process frees.",
     ),
     "loop_waits": Cure(
         "an event loop itself waits for a connection of a synchronous pool",

@@ -38,8 +38,8 @@ WAITERS_MAX: Final = 3
 """Most groups of waiters on the screen."""
 DATED_SECONDS: Final = 1.0
 """From this age on a note says when its report was made."""
-PAGE: Final = "docs/reference/verdicts.md"
-"""The page that explains the verdicts."""
+MORE: Final = "More: pool-exporter diagnose --explain {}"
+"""What prints all that is known of a verdict."""
 
 
 def diagnosis(found: Examination, name: str = "") -> Diagnosis:
@@ -105,7 +105,7 @@ def _screen(name: str, found: Examination, notes: tuple[str, ...]) -> Iterator[s
     yield from paragraph("WHY", why(name, found.evidence))
     yield from listed("WHERE", where(name, found))
     yield from listed("LOCKS", found.blockers)
-    yield from paragraph("DO", f"{texts.cure} {PAGE}#{name}")
+    yield from paragraph("DO", f"{texts.cure} {MORE.format(name)}")
     yield from listed("NOTE", notes)
     yield from held_lines(found.holders)
     yield from waiting_lines(found.waiters)
@@ -147,7 +147,8 @@ def waiting_lines(waiters: Iterable[Waiter]) -> Iterator[str]:
 def _waiting_alike(group: list[Waiter]) -> Iterator[str]:
     oldest, holds = group[0], counted(group[0].holds, "connection")
     seconds = duration(oldest.seconds) + (" at most" if len(group) > 1 else "")
-    facts = [kept(oldest.unit) or "(no unit)", seconds, f"holds {holds} already" if oldest.holds else "", oldest.owner]
+    owner = oldest.owner if all(each.owner == oldest.owner for each in group) else ""
+    facts = [kept(oldest.unit) or "(no unit)", seconds, f"holds {holds} already" if oldest.holds else "", owner]
     yield from paragraph("", f"{len(group)} x " + ", ".join(filter(None, facts)))
     if oldest.place:
         yield from paragraph(f"{'at':<9}", kept_frames(oldest.place.split(BETWEEN_FRAMES)), indent=LABEL + 4)
@@ -157,7 +158,7 @@ def _notes(name: str, found: Examination) -> Iterator[str]:
     """Yield what was seen besides the verdict."""
     e = found.evidence
     if e.n_lost and name != "leak":
-        yield f"{counted(e.n_lost, 'connection', 'is', 'are')} lost: no code is left that would return them."
+        yield f"{counted(e.n_lost, 'connection', 'is', 'are')} lost: the code that took them has ended."
     if e.n_self and name != "self_deadlock":
         yield f"{counted(e.n_self, 'holder', 'waits', 'wait')} for another connection of this pool."
     if e.loop_waits and name != "loop_waits":

@@ -14,6 +14,11 @@ from pool_exporter.diagnosis.texts.holder_groups import kept_place
 from pool_exporter.diagnosis.texts.wording import counted, duration, kept, kept_frames
 from pool_exporter.metrics.holders import Holder
 
+_WAITS_WITH: Final = (
+    " The task or thread of each of {} waiting callers has a connection of this pool already: either the code asks for "
+    "a second one (self_deadlock), or did not return that of earlier work (leak). With units a report knows which."
+)
+
 Reason: TypeAlias = Callable[[Evidence], str]
 
 UTILIZATION: Final = 0.8
@@ -110,7 +115,8 @@ def _frequent(texts: Iterable[str]) -> list[str]:
 
 
 def _leak(e: Evidence) -> str:
-    lost = f"{e.n_lost} of {e.used} are held with no code left that would return them."
+    lost = f"{e.n_lost} of {e.used} were taken by code that has ended: a reference to them is kept, or another task or "
+    lost += "thread that got them uses them still."
     if e.mean_use_seconds and e.load <= UTILIZATION * e.limit:
         return f"{lost} {_needs(e)}: without the lost ones the pool is large enough."
     return lost
@@ -189,11 +195,15 @@ def _own_code(e: Evidence) -> str:
 def _slower(e: Evidence) -> str:
     if not e.mean_use_seconds:
         return ""
-    before = f", {duration(e.long_mean_use_seconds)} before" if e.long_mean_use_seconds else ""
-    return f" A use that ended lately took {duration(e.mean_use_seconds)}{before}."
+    before = f", and earlier ones {duration(e.long_mean_use_seconds)}" if e.long_mean_use_seconds else ""
+    return f" Uses that ended lately took {duration(e.mean_use_seconds)} on average{before}."
 
 
 def _unknown(e: Evidence) -> str:
+    return _unknown_holders(e) + (_WAITS_WITH.format(e.n_waiting_with) if e.n_waiting_with else "")
+
+
+def _unknown_holders(e: Evidence) -> str:
     if not e.used:
         return "No connection is held, and no rule fits."
     if not e.n_known:

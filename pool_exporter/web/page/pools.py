@@ -88,7 +88,7 @@ def _explained(pool: PoolStatus) -> Iterable[str]:
         yield f'<p class="alarm">SQLAlchemy has lost {counted(pool.lost_places, "place")} of this pool.</p>'
     if pool.orphaned and (pool.verdict is None or pool.verdict.name != "leak"):
         lost = counted(pool.orphaned, "connection", "is", "are")
-        yield f'<p class="alarm">{lost} lost: no code is left that would return them.</p>'
+        yield f'<p class="alarm">{lost} lost: the code that took them has ended.</p>'
 
 
 def _when(verdict: VerdictStatus) -> str:

@@ -9,7 +9,6 @@ Nothing here may read a clock, a pool or a file.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
 from typing import Final, TypeAlias
 
 from pool_exporter.advice.recent import Earlier, recent_numbers
@@ -159,18 +158,19 @@ def _with_numbers(found: PoolStatus, pool: PoolSnapshot, given: Circumstances) -
 
 def _verdicts(parts: Iterable[_Part], given: Circumstances) -> tuple[VerdictStatus, ...]:
     """Return one entry for each verdict; `healthy` only without another one."""
-    alike: dict[str, list[_Part]] = defaultdict(list)
+    parts, alike = list(parts), defaultdict[str, list[_Part]](list)
+    are_several = len({process.pid for process, _ in parts}) > 1
     for process, report in parts:
         if report.verdict:
             alike[report.verdict].append((process, report))
-    others = [_verdict(same, given) for name, same in alike.items() if name != HEALTHY]
+    others = [_verdict(same, given, names_process=are_several) for name, same in alike.items() if name != HEALTHY]
     if not others and HEALTHY in alike:
-        return (_verdict(alike[HEALTHY], given),)
+        return (_verdict(alike[HEALTHY], given, names_process=are_several),)
     return tuple(sorted(others, key=lambda each: (not each.is_current, -len(each.pids), -each.at)))
 
 
-def _verdict(parts: Sequence[_Part], given: Circumstances) -> VerdictStatus:
-    latest = max((report for _, report in parts), key=attrgetter("verdict_at"))
+def _verdict(parts: Sequence[_Part], given: Circumstances, *, names_process: bool) -> VerdictStatus:
+    process, latest = max(parts, key=lambda part: part[1].verdict_at)
     prefix = f'pool "{latest.pool.name}": {latest.verdict}: '
     cure = (CURES[latest.verdict].cure,) if latest.verdict in CURES else ()
     found = VerdictStatus(
@@ -183,6 +183,8 @@ def _verdict(parts: Sequence[_Part], given: Circumstances) -> VerdictStatus:
     if not given.shows_holders:
         return found
     summary = latest.summary.removeprefix(prefix)
+    if names_process and summary:  # The numbers beside it are those of all processes.
+        summary = f"In process {process.pid}: {summary}"
     return replace(found, summary=summary, why=latest.why, where=latest.where, notes=latest.notes)
 
 

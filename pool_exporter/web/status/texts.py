@@ -1,6 +1,6 @@
 """Numbers, times and names as the page and `pool-exporter top` write them. Plain text: nothing here escapes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Final, TypeAlias
 
@@ -10,6 +10,7 @@ from pool_exporter.diagnosis.texts.reasons import TAKEN
 from pool_exporter.diagnosis.texts.wording import counted, duration
 from pool_exporter.metrics.health import PREVENT_READING
 from pool_exporter.metrics.holders import PROCESS_STATES
+from pool_exporter.web.status.groups import NAMES_MAX
 from pool_exporter.web.status.values import (
     LEVELS,
     HolderGroup,
@@ -147,7 +148,7 @@ def holder_facts(group: HolderGroup, *, names_process: bool = True) -> list[list
         [("now at", " < ".join(group.now) if group.now != tuple(group.place.split(" < ")) else "")],
         [
             ("owner", ", ".join(group.owners)),
-            ("server pid", ", ".join(map(str, group.server_pids))),
+            ("server pid", _named(group.server_pids, group.count)),
             ("process", pids),
         ],
     )
@@ -160,6 +161,12 @@ def waiter_facts(group: WaiterGroup) -> list[list[Fact]]:
         [("waits at", group.place or NO_PLACE)],
         [("holds", holds), ("process", ", ".join(map(str, group.pids)))],
     )
+
+
+def _named(names: Sequence[object], count: int) -> str:
+    """Return names of some of *count* things, and how many more there are, if there are more than may be named."""
+    more = f" and {count - len(names)} more" if count > len(names) >= NAMES_MAX else ""
+    return ", ".join(map(str, names)) + more
 
 
 def _known(*lines: list[Fact]) -> list[list[Fact]]:

@@ -29,7 +29,7 @@ class HolderGroup:
         activities: How many of their owners do what, by `holders.ACTIVITIES`.
         transactions: How many connections are in which state, by `holders.TRANSACTIONS`.
         now: Where the owner of the oldest one is now, innermost first.
-        lost: How many have no code left that would return them.
+        lost: How many the code has taken that has ended without returning them.
         long: How many are held by a unit that was declared with `long=True`.
         owners: The names of some owners.
         server_pids: The server's process or thread ids of some connections.

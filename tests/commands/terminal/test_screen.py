@@ -50,7 +50,7 @@ def opened(samples: Sequence[Sample]) -> View:
     [
         "orders: leak   12:04:31 UTC",
         "4/4 \N{BLACK SQUARE}\N{BLACK SQUARE}",
-        "Connections are held, and no code is left that would return them. 4 of 4 connections are used, 14 callers",
+        "Connections are held by code that has ended without returning them. 4 of 4 connections are used, 14 callers",
         "DO  Return the connection on every path:",
         "used 4 of 4, 14 waiting (longest 1.9 s), oldest use 2.1 s; last 45 s: wait p50 < 1 ms, p99 821 ms, 6",
         "HELD: 4 connections",

@@ -38,7 +38,7 @@ def test_screen_has_what_the_diagnosis_has(verdict: str) -> None:
     made, shown = diagnosis(FULL, verdict), text(report(verdict))
 
     assert f'pool "orders": {verdict}' in shown
-    assert f"docs/reference/verdicts.md#{verdict}" in shown
+    assert f"More: pool-exporter diagnose --explain {verdict}" in shown
     for line in str(made).splitlines()[3:]:
         assert all(word in shown for word in line.split())
 
@@ -50,7 +50,7 @@ def test_screen_has_what_the_diagnosis_has(verdict: str) -> None:
             "frozen",
             "The process of service shop is FROZEN: it gave its last sign of life 32.0 s ago. 4 conn",
         ),
-        ("ended", "The process of service shop has ENDED. When it did, about 32.0 s ago: 4 connections are held, 3"),
+        ("ended", "has ENDED: its last heartbeat was 32.0 s ago. 4 connections were held then, and 3 callers waited."),
         ("living", "The process of service shop is living. 4 connections are held, 3 callers wait."),
     ],
 )

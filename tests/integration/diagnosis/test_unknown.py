@@ -14,7 +14,7 @@ from tests.integration.diagnosis import async_incidents
 from tests.integration.diagnosis.cells import cell, each_way
 from tests.integration.diagnosis.sync_incidents import returns
 from tests.integration.diagnosis.test_async import instrumented
-from tests.integration.diagnosis.trial import SIZE, Trial, first_report_in_loop
+from tests.integration.diagnosis.trial import SIZE, Trial, first_report, first_report_in_loop
 
 NAME_IT = "Name the work with UnitMiddleware or unit(), so that the next report says more."
 
@@ -59,6 +59,32 @@ def test_idle_threads_cured(trial: Trial, engine: Engine, monitor: Monitor) -> N
     found = report_on_threads(trial, engine, monitor, is_named=True)
 
     assert ("leak", {"GET /orders"}) == (found.verdict, {holder.unit for holder in found.holders})
+
+
+def take(trial: Trial, engine: Engine) -> None:
+    """Keep a connection that nothing returns."""
+    trial.kept.append(engine.connect())
+
+
+def request(trial: Trial, engine: Engine) -> None:
+    """Take it for a request."""
+    take(trial, engine)
+
+
+def requests(trial: Trial, engine: Engine) -> None:
+    """Do two requests, one after the other, in one thread."""
+    request(trial, engine)
+    trial.both.wait()
+    request(trial, engine)
+
+
+def test_waiters_that_hold_connections(trial: Trial, engine: Engine, monitor: Monitor) -> None:
+    """Of threads that hold connections of earlier work and wait for others, the report says so."""
+    with trial.callers(lambda: requests(trial, engine), SIZE):
+        found = first_report(monitor)
+
+    assert ("unknown", SIZE) == (found.verdict, found.evidence.n_waiting_with)
+    assert f"each of {SIZE} waiting callers has a connection" in " ".join(str(found).split())
 
 
 async def request_in_task(engine: AsyncEngine) -> AsyncConnection:

@@ -194,9 +194,10 @@ def test_verdicts_of_several_processes() -> None:
     ]
     found = state(*reports)
 
-    assert [("leak", (2, 3), "leak!"), ("burst", (1,), "burst!")] == [
+    assert [("leak", (2, 3), "In process 2: leak!"), ("burst", (1,), "In process 1: burst!")] == [
         (each.name, each.pids, each.summary) for each in found.verdicts
     ]
+    assert ["leak!"] == [each.summary for each in state(reports[2]).verdicts]
     assert ["healthy"] == [each.name for each in state(reports[0]).verdicts]
     assert found.verdict is found.verdicts[0]
     assert state(reports[0]).verdict is None
