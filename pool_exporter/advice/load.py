@@ -37,6 +37,8 @@ class Load:
         highest: The most connections that were used and callers that waited at once, if a peak of many days is known.
         use_rises: Whether uses take longer while more connections are used.
         pending_peak: The most callers that waited at once; None if that is unknown.
+        nested: Callers from a unit of work that held a connection of the pool already, in the period or before it. A
+            size must not depend on whether the period has one.
     """
 
     grown: Totals
@@ -47,6 +49,7 @@ class Load:
     highest: float | None = None
     use_rises: bool = False
     pending_peak: float | None = None
+    nested: float = 0.0
 
     @property
     def arrivals_per_second(self) -> float:

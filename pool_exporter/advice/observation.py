@@ -79,6 +79,7 @@ class Observation:
             highest=highest,
             use_rises=use_rises,
             pending_peak=self.pending_peak,
+            nested=max(grown.nested, self.totals.nested),
         )
 
 

@@ -19,8 +19,16 @@ NOT_BY_SIZE: Final = (
 USES_FOR_TAILS: Final = 1000
 """Fewer uses than this say little about the slowest hundredth."""
 
+SECONDS_TO_SHRINK: Final = 600.0
+"""In a shorter period, fewer uses than `USES_FOR_TAILS` are no reason to make a pool smaller."""
+
 _HELD: Final = (
     "Keep it: connections are held that are not returned, and take the place of others. Find what holds them."
+)
+
+_NESTED: Final = (
+    "Keep it: units of work asked for a second connection while they held one, and a smaller pool deadlocks sooner. "
+    "Say how many threads use it (--threads), or let each unit of work have one connection."
 )
 
 _OF_LOAD: Final = frozenset({"wait", "utilisation", "peak"})
@@ -57,8 +65,8 @@ class SizeAdvice:
         recommended: The limit to set; None if it cannot be computed.
         wait_now_seconds: The wait at the target's quantile now, predicted; None without a limit.
         wait_recommended_seconds: The same with the recommended limit.
-        binding: Which number decided: "wait", "utilisation", "not_by_size", "held", "use_time", "peak", "threads",
-            "nested" or "idle".
+        binding: Which number decided: "wait", "utilisation", "not_by_size", "held", "few_uses", "use_time", "peak",
+            "threads", "nested" or "idle".
         reason: Why, in a sentence.
         notes: What limits the answer, a sentence each.
     """
@@ -103,8 +111,8 @@ def advise(load: Load, target: Target | None = None, threads: int | None = None)
     size, binding = least_size(load, target)
     if load.size is not None and size > load.size and (cause := _not_by_size(load)):
         return _advice(load, target, load.size, *cause)
-    if load.size is not None and size < load.size and (load.orphaned or load.is_held):
-        return _advice(load, target, load.size, "held", _HELD)
+    if load.size is not None and size < load.size and (cause := _not_smaller(load, threads)):
+        return _advice(load, target, load.size, *cause)
     size, binding = _bounded(load, size, binding, threads)
     return _advice(load, target, size, binding, _reason(load, target, size, binding))
 
@@ -132,11 +140,23 @@ def _not_by_size(load: Load) -> tuple[str, str] | None:
     return None
 
 
+def _not_smaller(load: Load, threads: int | None) -> tuple[str, str] | None:
+    """Return why this pool must not be made smaller, as binding and reason; None if it may."""
+    if load.orphaned or load.is_held:
+        return "held", _HELD
+    if load.nested > 0 and threads is None:
+        return "nested", _NESTED
+    if load.grown.ended < USES_FOR_TAILS and load.seconds < SECONDS_TO_SHRINK:
+        few = f"{load.grown.ended:.0f} uses in {load.seconds:.0f} s"
+        return "few_uses", f"Keep it: {few} are no reason to make it smaller."
+    return None
+
+
 def _bounded(load: Load, size: int, binding: str, threads: int | None) -> tuple[int, str]:
     """Return *size* within what is known of the peak, of nested checkouts and of the threads."""
-    if threads is not None and load.grown.nested > 0 and size < threads + 1:
+    if threads is not None and load.nested > 0 and size < threads + 1:
         return threads + 1, "nested"  # Each thread may have one and want a second: one more lets the first go on.
-    if threads is not None and not load.grown.nested and size > threads:
+    if threads is not None and not load.nested and size > threads:
         return threads, "threads"
     if load.size is None or size >= load.size or load.highest is None:
         return size, binding
@@ -186,7 +206,7 @@ def _notes(load: Load, target: Target, binding: str) -> tuple[str, ...]:
             f"Only {load.grown.ended:.0f} uses ended in the window: take a busier or longer one "
             f"for a p{target.quantile * 100:g}."
         )
-    if load.grown.nested > 0:
+    if load.nested > 0:
         notes.append(
             "Units of work asked for a second connection while they held one: that can deadlock at any size below "
             "the number of units at once."

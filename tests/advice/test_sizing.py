@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool_exporter.advice.load import Load
+from pool_exporter.advice.observation import Observation
 from pool_exporter.advice.sizing import NOT_BY_SIZE, Target, advise, least_size
 from pool_exporter.advice.traffic import Totals
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS, VERDICTS
@@ -101,11 +102,35 @@ def test_a_pool_shrinks_no_further_than_its_peak(highest: float, recommended: in
 def test_threads_are_a_bound() -> None:
     """A worker with four threads never uses more than four connections, unless a thread needs two."""
     busy = load(100, 0.05)
-    nested = replace(busy, grown=replace(busy.grown, nested=1))
+    nested = replace(busy, nested=1.0)
 
     assert (4, "threads") == (advise(busy, threads=4).recommended, advise(busy, threads=4).binding)
     assert 41 == advise(nested, threads=40).recommended
     assert "nested" == advise(nested, threads=40).binding
+
+
+def counters(uses: int) -> Totals:
+    """Return the counters of a pool of which three units of work have asked for a second connection long ago."""
+    return replace(load(uses, 0.001, seconds=1.0).grown, nested=3.0)
+
+
+def test_nested_checkouts_before_the_window_keep_a_pool() -> None:
+    """A smaller pool deadlocks sooner, so that its size must not depend on whether the window has such a unit."""
+    before = Observation(counters(0), 9, 3)
+    now = Observation(counters(5000), 9, 3)
+    advice = advise(now.load_since(before, 8.0))
+
+    assert (3, "nested") == (advice.recommended, advice.binding)
+    assert any("second connection" in note for note in advice.notes)
+
+
+@pytest.mark.parametrize(("seconds", "is_kept"), [(8.0, True), (3600.0, False)])
+def test_few_uses_make_no_pool_smaller(seconds: float, is_kept: bool) -> None:
+    """567 uses in 8 s are no reason to shrink; in an hour, they are what the service does."""
+    advice = advise(load(567 / seconds, 0.001, size=15, seconds=seconds))
+
+    assert is_kept == (15 == advice.recommended)
+    assert is_kept == ("few_uses" == advice.binding)
 
 
 def closed(clients: int, size: int = 6, use: float = 0.1, seconds: float = 10.0) -> Load:

@@ -7,6 +7,7 @@ that hour only, because the service is new or was ended, the load is that of thi
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from pool_exporter.advice.knee import Window, use_rises
@@ -58,10 +59,11 @@ class PrometheusRange:
         """
         windows = self._windows()
         observed = dict(self._busiest(windows))
-        peaks, names = self._peaks(), names_of(list(observed))
+        peaks, nested, names = self._peaks(), self._nested(), names_of(list(observed))
+        loads = {key: self._load(*found, peaks.get(key), windows[key]) for key, found in sorted(observed.items())}
         return [
-            NamedLoad(names[key], self._load(*found, peaks.get(key), windows[key]), key=key)
-            for key, found in sorted(observed.items())
+            NamedLoad(names[key], replace(load, nested=max(load.nested, nested.get(key, 0.0))), key=key)
+            for key, load in loads.items()
         ]
 
     def _load(self, found: Observation, seconds: float, peak: float | None, windows: Windows) -> Load:
@@ -114,6 +116,11 @@ class PrometheusRange:
         both = f"{_NAME['used_peak']} + {_NAME['pending_peak']}"
         step = min(PEAK_STEP_SECONDS, self._window)
         found = self._api.at(f"max_over_time(({both})[{self._seconds}s:{step}s])", self._end)
+        return {key_of(labels): value for labels, value in found}
+
+    def _nested(self) -> dict[PoolKey, float]:
+        """Return of each pool how often a unit of work asked for a second connection, in the whole range."""
+        found = self._api.at(f"increase({_NAME['nested_acquires']}[{self._seconds}s])", self._end)
         return {key_of(labels): value for labels, value in found}
 
     def _samples(self, time: float) -> Iterator[Sample]:

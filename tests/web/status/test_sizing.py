@@ -123,15 +123,15 @@ def test_verdicts_of_now_keep_it_from_growing() -> None:
 
 def test_verdicts_of_now_keep_it_from_shrinking() -> None:
     """What fills the pool now would fill a smaller one sooner; without a verdict the size is that of the load."""
-    now = grown(540, most=15)
+    now = grown(1080, most=30)
     found, without = (
         of(now, moment([BEFORE]), verdicts=["leak", "burst"]),
         of(now, moment([BEFORE]), verdicts=["burst"]),
     )
 
-    assert (15, "not_by_size") == (found.size_recommended, found.binding)
+    assert (30, "not_by_size") == (found.size_recommended, found.binding)
     assert "Do not shrink while leak fills the pool: mend that first." == found.reason
-    assert 15 > (without.size_recommended or 0)
+    assert 30 > (without.size_recommended or 0)
 
 
 def test_held_connections_without_returned_ones() -> None:
