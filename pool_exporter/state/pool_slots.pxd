@@ -48,10 +48,17 @@ cdef class PoolSlots:
     cdef readonly list _free_checkout_slots
     cdef readonly list _free_pending_slots
     cdef readonly object _clock
+    cdef long long[::1] _bounds
 
     cdef inline long long _now(self) except? -1:
         cdef long long now = pool_exporter_monotonic_ns()
         return self.clock() if now < 0 else now
+
+    cdef inline Py_ssize_t _bucket(self, long long duration) noexcept:
+        cdef Py_ssize_t at = 0
+        while at < self._bounds.shape[0] and duration > self._bounds[at]:
+            at += 1
+        return at
 
     cpdef _unit_returned(self, object unit, object use)
     cdef _clear_slot(self, Connection connection)

@@ -1,6 +1,7 @@
 """The slots of one pool and its connections: the base of the state machine, without the transitions.
 
-Here slots are begun, moved and copied, and written with what `refresh()` finds. The rules of pool_state.py hold.
+Here slots are begun, moved and copied, left to the next pool, and written with what `refresh()` finds. The rules of
+pool_state.py hold.
 """
 
 from array import array
@@ -12,9 +13,9 @@ from typing import Final, NamedTuple
 from weakref import ref
 
 from pool_exporter.state import layout
-from pool_exporter.state.connection import CLOSED, USED, USED_IN_OLD_POOL, Connection, nothing
+from pool_exporter.state.connection import CLOSED, IDLE, IDLE_IN_OLD_POOL, USED, USED_IN_OLD_POOL, Connection, nothing
 from pool_exporter.state.flow import FlowRing
-from pool_exporter.state.layout import SLOT_COUNT, SLOT_FORMAT, Slots
+from pool_exporter.state.layout import BOUNDS_NS, SLOT_COUNT, SLOT_FORMAT, Slots
 from pool_exporter.state.report_hooks import NO_REPORTS
 from pool_exporter.state.slow_acquire import SlowAcquireHook
 from pool_exporter.state.unit_uses import Unit, UnitTotals, UnitUses, add_open, ended_totals
@@ -57,6 +58,8 @@ class PoolSlots:
     lock: AbstractContextManager[object] = nullcontext()
     #: Only in compiled code, and written in pool_slots.pxd: reads the system's monotonic clock.
     _now: Callable[[], int]
+    #: Likewise: the number of bounds that are less than a duration.
+    _bucket: Callable[[int], int]
 
     def __init__(self, clock: Callable[[], int], limit: int = UNLIMITED, slots: Slots | None = None) -> None:
         """Begin with no connection and no caller; counters of given *slots* go on, their gauges begin at 0.
@@ -68,6 +71,7 @@ class PoolSlots:
         """
         self.clock, self.connections = clock, dict[int, ref[Connection]]()
         is_system_clock = isinstance(clock, BuiltinFunctionType) and clock.__name__ == "monotonic_ns"
+        self._bounds = array(SLOT_FORMAT, BOUNDS_NS)
         #: None where a transition reads the system's clock itself.
         self._clock = None if IS_COMPILED and is_system_clock else clock
         #: The first item is 0 when something has to be done before the next event: `before_event` does it. It is 0
@@ -199,6 +203,28 @@ class PoolSlots:
     def invalidated(self, kind: str) -> None:
         """Count an invalidation, "hard" or "soft"."""
         self.slots[layout.INVALIDATION_AT[kind]] += 1
+
+    def replaced(self, limit: int) -> None:
+        """Note that a new pool with its own *limit* takes over, and that what is used now is the old one's."""
+        slots, now = self.slots, self.clock() - self.origin
+        since = slots[layout.SATURATED_SINCE]
+        if 0 <= self.limit <= self.used and now > since:
+            slots[layout.SATURATED] += now - since
+        self.pool_limit, slots[layout.LOST] = limit, 0
+        self.limit = slots[layout.LIMIT] = UNLIMITED  # While the connections are visited, none ends a saturated time.
+        for connection in self.live_connections():
+            state = connection.state
+            if limit == UNLIMITED and state == USED_IN_OLD_POOL:
+                connection.state = USED
+                self.used_in_old_pool -= 1
+            elif limit == UNLIMITED and state == IDLE_IN_OLD_POOL:
+                connection.state = IDLE
+            elif limit != UNLIMITED and state == USED:
+                connection.state = USED_IN_OLD_POOL
+                self.used_in_old_pool += 1
+            elif limit != UNLIMITED and state == IDLE:
+                connection.state = IDLE_IN_OLD_POOL
+        self.limit = slots[layout.LIMIT] = limit + self.used_in_old_pool
 
     def set_lost_places(self, lost: int) -> None:
         """Note how many of the pool's places are lost: with the used ones they saturate it."""

@@ -8,6 +8,7 @@ from pool_exporter.state.pool_slots cimport PoolSlots
 cdef int IDLE, USED, USED_IN_OLD_POOL, DETACHED, CLOSED, IDLE_IN_OLD_POOL
 cdef Py_ssize_t WAIT, WAIT_SUM, USE, USE_SUM
 cdef long long FIRST_NS
+cdef bint IS_COMPILED
 cdef long long UNLIMITED
 cdef tuple BUCKET_AT, UPPER_NS, NO_CALLER
 
@@ -16,7 +17,7 @@ cdef class PoolState(PoolSlots):
     cpdef object acquire_started(self, object unit=*)
 
     @cython.locals(
-        slots="long long[::1]", now="long long", wait="long long", at="Py_ssize_t", bucket="Py_ssize_t",
+        slots="long long[::1]", now="long long", wait="long long", at="Py_ssize_t", _upper="long long",
         index="long long", state=int, used="long long", held=list,
     )
     cpdef long long acquired(self, object token, Connection connection, object checkout, tuple caller=*, long long since=*)
@@ -30,7 +31,7 @@ cdef class PoolState(PoolSlots):
     cpdef object released(self, Connection connection)
 
     @cython.locals(
-        slots="long long[::1]", now="long long", use="long long", at="Py_ssize_t", bucket="Py_ssize_t", state=int,
+        slots="long long[::1]", now="long long", use="long long", at="Py_ssize_t", _upper="long long", state=int,
         used="long long", caller=tuple,
     )
     cpdef object returned(self, Connection connection, object checkout)

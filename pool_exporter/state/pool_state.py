@@ -62,7 +62,7 @@ from pool_exporter.state.connection import (
     Token,
 )
 from pool_exporter.state.layout import BOUNDS_NS, BUCKET_AT, FIRST_NS, UPPER_NS, USE, USE_SUM, WAIT, WAIT_SUM
-from pool_exporter.state.pool_slots import UNLIMITED, PoolSlots
+from pool_exporter.state.pool_slots import IS_COMPILED, UNLIMITED, PoolSlots
 from pool_exporter.state.report_hooks import Leak
 from pool_exporter.state.unit_uses import Unit
 
@@ -77,7 +77,7 @@ class PoolState(PoolSlots):
         that time in nanoseconds since `origin`, which is never 0. *unit* is the caller's unit of work.
         """
         # `self.clock()` would be looked up on the class first.
-        slots, now = self.view, (self._now() if (_clock := self._clock) is None else _clock()) - self.origin
+        slots, now = self.view, (self._now() if (get := self._clock) is None else (now := get())) - self.origin
         try:
             token = self._free_pending_slots.pop()
         except IndexError:
@@ -100,7 +100,7 @@ class PoolState(PoolSlots):
         """End the acquire of *token* with *connection*, and begin its use; return the wait in nanoseconds."""
         if connection.is_returning:  # The pool has it back from its last user; that `returned` is still to come.
             self.returned(connection, connection.checkout)
-        slots, now, wait = self.view, (self._now() if (_clock := self._clock) is None else _clock()) - self.origin, 0
+        slots, now, wait = self.view, (self._now() if (get := self._clock) is None else (now := get())) - self.origin, 0
         if now >= self.window_end:
             self._start_peak_window(now)
         held = None
@@ -111,8 +111,8 @@ class PoolState(PoolSlots):
                 self.waiters.granted(token, now)  # The last Python function: an interrupt in one must not find the end.
             index = token
             wait = now - ((slots[index] or now) if index > 0 else -index)  # 0: it began in slots that were left since.
-            bucket = WAIT if wait <= FIRST_NS else WAIT + (at := BUCKET_AT[wait.bit_length()]) + (wait > UPPER_NS[at])
-            slots[bucket] += 1
+            at = 0 if wait <= FIRST_NS else self._bucket(wait) if IS_COMPILED else (at := BUCKET_AT[wait.bit_length()])
+            slots[WAIT + at + (wait > (_upper := UPPER_NS[at]))] += 1
             slots[WAIT_SUM] += wait
             if index > 0:
                 slots[index] = 0
@@ -206,13 +206,13 @@ class PoolState(PoolSlots):
         """End the connection's use, if it is the one of *checkout*: another thread may have begun the next one."""
         if not self.sentinel[0]:
             self.before_event()
-        slots, now = self.view, (self._now() if (_clock := self._clock) is None else _clock()) - self.origin
+        slots, now = self.view, (self._now() if (get := self._clock) is None else (now := get())) - self.origin
         if now >= self.window_end:
             self._start_peak_window(now)
         use = now - connection.since
         if use < 0:  # It began in another thread since the clock was read.
             use = 0
-        bucket = USE if use <= FIRST_NS else USE + (at := BUCKET_AT[use.bit_length()]) + (use > UPPER_NS[at])
+        at = 0 if use <= FIRST_NS else self._bucket(use) if IS_COMPILED else (at := BUCKET_AT[use.bit_length()])
         caller = connection.caller
         state = connection.state  # Read after the last call: StaticPool lends one connection to several threads.
         if (state != USED and state != USED_IN_OLD_POOL) or connection.checkout is not checkout:
@@ -222,7 +222,7 @@ class PoolState(PoolSlots):
         connection.checkout = None
         connection.caller = NO_CALLER  # An idle connection would keep a quarter of a KiB.
         connection.is_returning = False
-        slots[bucket] += 1
+        slots[USE + at + (use > (_upper := UPPER_NS[at]))] += 1
         slots[USE_SUM] += use
         if connection.slot:
             slots[connection.slot] = 0
@@ -276,25 +276,3 @@ class PoolState(PoolSlots):
         slots[counter] += 1
         self._clear_slot(connection)
         self.connections.pop(id(connection), None)
-
-    def replaced(self, limit: int) -> None:
-        """Note that a new pool with its own *limit* takes over, and that what is used now is the old one's."""
-        slots, now = self.view, self.clock() - self.origin
-        since = slots[layout.SATURATED_SINCE]
-        if 0 <= self.limit <= self.used and now > since:
-            slots[layout.SATURATED] += now - since
-        self.pool_limit, slots[layout.LOST] = limit, 0
-        self.limit = slots[layout.LIMIT] = UNLIMITED  # While the connections are visited, none ends a saturated time.
-        for connection in self.live_connections():
-            state = connection.state
-            if limit == UNLIMITED and state == USED_IN_OLD_POOL:
-                connection.state = USED
-                self.used_in_old_pool -= 1
-            elif limit == UNLIMITED and state == IDLE_IN_OLD_POOL:
-                connection.state = IDLE
-            elif limit != UNLIMITED and state == USED:
-                connection.state = USED_IN_OLD_POOL
-                self.used_in_old_pool += 1
-            elif limit != UNLIMITED and state == IDLE:
-                connection.state = IDLE_IN_OLD_POOL
-        self.limit = slots[layout.LIMIT] = limit + self.used_in_old_pool

@@ -128,12 +128,13 @@ def break_transition(patch: pytest.MonkeyPatch, name: str) -> None:
 
 def test_every_transition_is_listed() -> None:
     """A transition that is added is put to the test below."""
-    public = {name for name in dir(PoolState) if not name.startswith("_") and name != "lock"}
+    public = {name for name in dir(PoolState) if not name.startswith("_") and callable(getattr(PoolState, name))}
 
     # forgotten is done when another one fails; abandon ends a monitor, leave begins a child's, move changes its place.
     assert public == {*TRANSITIONS, *READERS, "forget_connections", *MOVES}
 
 
+@pytest.mark.pure("replaces transitions")
 @pytest.mark.parametrize("name", TRANSITIONS)
 def test_fault_in_a_transition(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Whichever transition fails, the application notices nothing, each fault is counted, and no caller stays pending.
@@ -263,6 +264,7 @@ def test_fault_of_the_callback_of_slow_acquires() -> None:
         monitor.close()
 
 
+@pytest.mark.pure("replaces transitions")
 def test_fault_in_a_finalizer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that is collected while the machine is broken says nothing, not even on the error stream."""
     engine = new_engine()
@@ -277,6 +279,7 @@ def test_fault_in_a_finalizer(monkeypatch: pytest.MonkeyPatch) -> None:
     monitor.close()
 
 
+@pytest.mark.pure("replaces transitions")
 def test_recovers() -> None:
     """When a fault is over, what is counted is right again."""
     engine = new_engine()
@@ -341,6 +344,7 @@ def test_logging_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 == counted.count
 
 
+@pytest.mark.pure("replaces transitions")
 def test_one_count_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """The errors of all pools are one number, which stands in every snapshot of the process."""
     break_transition(monkeypatch, "acquire_started")

@@ -136,6 +136,7 @@ def test_instrumented_pool_has_no_method_of_its_own() -> None:
     assert {ATTRIBUTE} == set(vars(engine.pool)) - before
 
 
+@pytest.mark.pure("`mock` takes a compiled method for one that is not bound to its pool")
 def test_class_can_be_patched() -> None:
     """A replacement of another library on the class is called for instrumented pools; once removed, it is gone."""
     engine = Database().engine()

@@ -70,7 +70,7 @@ def test_a_system_without_what_files_need(
     beat(storage)
 
     assert [logging.WARNING] == [record.levelno for record in caplog.records]
-    assert (False, [0] * SLOT_COUNT) == (storage.is_shared, storage.new_slots(*POOL))
+    assert (False, [0] * SLOT_COUNT) == (storage.is_shared, list(storage.new_slots(*POOL)))
 
 
 def test_a_directory_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_a_pool_that_the_file_cannot_hold(tmp_path: Path, monkeypatch: pytest.Mo
     slots = storage.new_slots(*POOL)
     counted, errors.count = errors.count - before, before
 
-    assert (1, [0] * SLOT_COUNT) == (counted, slots)
+    assert (1, [0] * SLOT_COUNT) == (counted, list(slots))
 
 
 @pytest.mark.parametrize("name", ["\U0001f40d" * 10_000, "\0" * 5_000, "x" * 100_000])

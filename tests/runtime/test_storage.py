@@ -40,7 +40,7 @@ def test_without_a_directory_slots_are_in_memory() -> None:
     storage.free(slots)
     beat(storage)
 
-    assert [0] * layout.SLOT_COUNT == slots
+    assert [0] * layout.SLOT_COUNT == list(slots)
     assert (False, False, 0) == (storage.is_shared, storage.is_usable, storage.errors)
 
 
@@ -73,7 +73,7 @@ def test_unusable_directory_is_one_warning(tmp_path: Path, caplog: pytest.LogCap
     slots = storage.new_slots(*POOL)
 
     assert (False, False, 3) == (storage.is_usable, storage.is_shared, storage.errors)
-    assert [0] * layout.SLOT_COUNT == slots
+    assert [0] * layout.SLOT_COUNT == list(slots)
     assert 1 == len(caplog.messages)
     assert "missing cannot be used" in caplog.messages[0]
     assert "No such file or directory" in caplog.messages[0]

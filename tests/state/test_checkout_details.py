@@ -37,7 +37,7 @@ def test_last_slot_ends_where_the_slots_end() -> None:
     write_owner(slots, LAST, "x" * 16)
     write_server_pid(slots, LAST, 7)
 
-    assert [0] * layout.SERVER_PIDS == slots[: layout.SERVER_PIDS]
+    assert [0] * layout.SERVER_PIDS == list(slots[: layout.SERVER_PIDS])
     assert (7, layout.SLOT_COUNT) == (slots[layout.OWNER_NAMES - 1], len(slots))
     assert all(slots[-layout.OWNER_NAME_SLOTS :])
 

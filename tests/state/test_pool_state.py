@@ -726,7 +726,7 @@ def test_no_time_is_zero(clock: FakeClock) -> None:
 
 def test_transitions_are_all_locked() -> None:
     """Where there is no GIL, every public method holds the lock."""
-    public = {name for name in dir(PoolState) if not name.startswith("_") and name != "lock"}
+    public = {name for name in dir(PoolState) if not name.startswith("_") and callable(getattr(PoolState, name))}
     unlocked = {name for name in public if getattr(LockedPoolState, name) is getattr(PoolState, name)}
 
     assert {"acquired", "copy_slots", "abandon_slots"} <= public
@@ -804,6 +804,7 @@ def replaced_while_released(state: PoolState, connection: Connection, monkeypatc
     state.replaced(1)
 
 
+@pytest.mark.pure("replaces a transition")
 def test_return_while_the_pool_is_replaced(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection of an older pool that is returned while another pool takes over leaves the limit right."""
     state = PoolState(clock, 1)
@@ -814,6 +815,7 @@ def test_return_while_the_pool_is_replaced(clock: FakeClock, monkeypatch: pytest
     assert (0, 1, 1) == (state.used_in_old_pool, state.limit, state.slots[layout.LIMIT])
 
 
+@pytest.mark.pure("replaces a transition")
 def test_return_while_a_saturated_pool_is_replaced(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The saturated time ends once when the connection that saturates it is returned while another pool takes over."""
     state = PoolState(clock, 1)
