@@ -5,7 +5,8 @@ number of workers have a pool each, the load is taken to be spread evenly over t
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pool_exporter.advice.load import Load
@@ -81,6 +82,19 @@ class SizeAdvice:
     binding: str
     reason: str
     notes: tuple[str, ...] = ()
+
+    def not_smaller(self, verdicts: Collection[str]) -> "SizeAdvice":
+        """Return the advice without a smaller pool than now, while what fills it would fill a smaller one sooner.
+
+        Args:
+            verdicts: Those that count now.
+        """
+        causes = sorted(set(verdicts).intersection(NOT_BY_SIZE))
+        if not causes or self.size is None or self.recommended is None or self.recommended >= self.size:
+            return self
+        reason = f"Do not shrink while {', '.join(causes)} fills the pool: mend that first."
+        now = self.wait_now_seconds
+        return replace(self, recommended=self.size, wait_recommended_seconds=now, binding="not_by_size", reason=reason)
 
 
 def least_size(load: Load, target: Target) -> tuple[int, str]:

@@ -6,9 +6,8 @@ its own: a page has the answers that are there, and waits for none. Importing th
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -65,19 +64,9 @@ class ServerChecks:
 def _checked(
     pool: PoolSnapshot, *, servers: Mapping[ServerIdentity, ServerSettings], silenced: Sequence[str]
 ) -> tuple[Finding, ...]:
-    own = [read for identity, read in servers.items() if is_of_server(pool.identity, identity)]
-    return findings(facts_of(pool, _merged(own)), silenced)
-
-
-def _merged(servers: Iterable[ServerSettings]) -> ServerFacts:
-    """Return what counts for a pool behind all of these: the smallest limit, and PgBouncer's mode."""
-    facts = ServerFacts()
-    for read in servers:
-        facts = replace(
-            facts,
-            connections_max=min(filter(None, (facts.connections_max, read.connections_max)), default=None),
-            settings={**facts.settings, **read.settings},
-            is_bouncer=facts.is_bouncer or read.is_bouncer,
-            pool_mode=read.pool_mode or facts.pool_mode,
-        )
-    return facts
+    own = (
+        ServerFacts(read.connections_max, read.settings, read.is_bouncer, read.pool_mode)
+        for identity, read in servers.items()
+        if is_of_server(pool.identity, identity)
+    )
+    return findings(facts_of(pool, ServerFacts.merged(own)), silenced)

@@ -5,7 +5,7 @@ names it in `Facts.unknown` instead, so that the rules which it leaves undecided
 password. Nothing here may read anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -122,6 +122,19 @@ class ServerFacts:
     settings: Mapping[str, float] = field(default_factory=dict)
     is_bouncer: bool = False
     pool_mode: str = ""
+
+    @classmethod
+    def merged(cls, servers: Iterable["ServerFacts"]) -> "ServerFacts":
+        """Return what counts for a pool behind all of these: the smallest limit, and PgBouncer's mode."""
+        facts = cls()
+        for each in servers:
+            facts = cls(
+                min(filter(None, (facts.connections_max, each.connections_max)), default=None),
+                {**facts.settings, **each.settings},
+                facts.is_bouncer or each.is_bouncer,
+                each.pool_mode or facts.pool_mode,
+            )
+        return facts
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ Each server is connected to once, only where one is named. No message has a pass
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from pool_exporter.advice.checks.facts import ServerFacts
@@ -52,16 +51,7 @@ def _read(target: "ProbeTarget", seconds: float) -> ServerFacts:
 
 def merged(servers: Iterable[ReadServer]) -> ServerFacts:
     """Return what counts for a pool behind all of these: the smallest limit, and PgBouncer's mode before its server."""
-    facts = ServerFacts()
-    for _, read in servers:
-        facts = replace(
-            facts,
-            connections_max=min(filter(None, (facts.connections_max, read.connections_max)), default=None),
-            settings={**facts.settings, **read.settings},
-            is_bouncer=facts.is_bouncer or read.is_bouncer,
-            pool_mode=read.pool_mode or facts.pool_mode,
-        )
-    return facts
+    return ServerFacts.merged(each.facts for each in servers)
 
 
 def servers_by_pool(

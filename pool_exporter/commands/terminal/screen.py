@@ -12,11 +12,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from pool_exporter.advice.attention import LEVELS
 from pool_exporter.commands.terminal.samples import Sample
 from pool_exporter.commands.terminal.view import HELP, Row, View, chosen_index, rows_of
 from pool_exporter.diagnosis.texts.wording import counted, duration
 from pool_exporter.web.status import texts
-from pool_exporter.web.status.values import LEVELS, HolderGroup, PoolStatus, Status, VerdictStatus
+from pool_exporter.web.status.values import HolderGroup, PoolStatus, Status, VerdictStatus
 
 BAR: Final = 10
 """The width of a full bar."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
+from pool_exporter.advice.attention import LEVELS
 from pool_exporter.commands.terminal.samples import Sample
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.web.status.values import LEVELS, PoolStatus, Status
+from pool_exporter.web.status.values import PoolStatus, Status
 
 PAGE: Final = 10
 """How many rows a page key moves."""

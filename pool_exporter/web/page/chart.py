@@ -10,8 +10,8 @@ from html import escape
 from math import isinf, log10
 from typing import Final
 
+from pool_exporter.advice.wait_curve import WaitAtSize
 from pool_exporter.diagnosis.texts.wording import duration
-from pool_exporter.web.status.sizing import WaitAtSize
 from pool_exporter.web.status.values import SizingStatus
 
 WIDTH: Final = 360

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
 
+from pool_exporter.advice.attention import LEVELS
 from pool_exporter.diagnosis.texts.wording import counted
 from pool_exporter.web.page.assets import REFRESH_SECONDS, SCRIPT, STYLE
 from pool_exporter.web.page.findings import findings_of_pools
 from pool_exporter.web.page.pools import article, holders, table
 from pool_exporter.web.status import texts
-from pool_exporter.web.status.values import LEVELS, PoolStatus, ProcessStatus, Status
+from pool_exporter.web.status.values import PoolStatus, ProcessStatus, Status
 
 ARTICLES_MAX: Final = 25
 """Most pools with trouble that are shown in full; the others are in the table."""

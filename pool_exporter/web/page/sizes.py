@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
+from pool_exporter.advice.wait_curve import WaitAtSize
 from pool_exporter.diagnosis.texts.wording import counted, duration
 from pool_exporter.web.page.chart import chart, wait
-from pool_exporter.web.status.sizing import WaitAtSize, curve
+from pool_exporter.web.status.sizing import curve
 from pool_exporter.web.status.values import PoolStatus, SizingStatus
 
 SAME: Final = 0.01

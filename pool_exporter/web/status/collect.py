@@ -11,26 +11,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
+from pool_exporter.advice.attention import is_current, level_of, order_of
+from pool_exporter.advice.busiest import periods
 from pool_exporter.advice.recent import Earlier, recent_numbers
 from pool_exporter.diagnosis.texts.cures import CURES
-from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
 from pool_exporter.metrics.holders import PROCESS_STATES, PoolReport, ProcessReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import AnyPoolSnapshot, PoolSnapshot, Snapshot
 from pool_exporter.web.holders_access import HOW_TO_SEE
 from pool_exporter.web.status.findings import Findings
 from pool_exporter.web.status.groups import holder_groups, waiter_groups
-from pool_exporter.web.status.sizing import periods, sizing_of
-from pool_exporter.web.status.values import LEVELS, PoolStatus, ProcessStatus, Status, VerdictStatus
+from pool_exporter.web.status.sizing import sizing_of
+from pool_exporter.web.status.values import PoolStatus, ProcessStatus, Status, VerdictStatus
 
 LIVING, _, ENDED = PROCESS_STATES
 HEALTHY: Final = "healthy"
 
 PROCESSES_MAX: Final = 200
 """Most processes that are listed."""
-
-_LATE_SECONDS: Final = 5.0
-"""How much longer than its minute a report counts here: it is written once a second, and fetched every few seconds."""
 
 _DETAILS: Final = {
     "service": "service {}",
@@ -178,7 +176,7 @@ def _verdict(parts: Sequence[_Part], given: Circumstances, *, names_process: boo
         at=latest.verdict_at,
         pids=tuple(dict.fromkeys(process.pid for process, _ in parts)),
         advice=latest.advice if given.shows_holders and latest.advice else cure,
-        is_current=any(_is_current(process, report, given.at) for process, report in parts),
+        is_current=any(is_current(process, report, given.at) for process, report in parts),
     )
     if not given.shows_holders:
         return found
@@ -188,29 +186,13 @@ def _verdict(parts: Sequence[_Part], given: Circumstances, *, names_process: boo
     return replace(found, summary=summary, why=latest.why, where=latest.where, notes=latest.notes)
 
 
-def _is_current(process: ProcessReport, report: PoolReport, at: float) -> bool:
-    """Return whether a verdict still counts: a minute of its process's time, which stands still in a frozen process."""
-    moment = at if process.state == LIVING else at - process.heartbeat_age_seconds
-    return process.state != ENDED and moment - report.verdict_at <= EPISODE_SECONDS + _LATE_SECONDS
-
-
 def _with_level(pool: PoolStatus) -> PoolStatus:
-    is_failing = pool.verdict is not None or (pool.recent.seconds is not None and pool.recent.timeouts)
-    is_losing = pool.lost_places or pool.orphaned
-    is_waiting = bool(pool.pending)
-    if is_failing or is_losing or (is_waiting and pool.is_saturated):
-        return replace(pool, level=LEVELS[0])
-    return replace(pool, level=LEVELS[1] if is_waiting or pool.is_saturated else LEVELS[2])
+    return replace(pool, level=level_of(pool, has_verdict=pool.verdict is not None))
 
 
 def _order(pool: PoolStatus) -> tuple[object, ...]:
-    """Return the key by which the pools with the most trouble come first.
-
-    Waiting callers count in powers of two, so that the order does not change with each of them.
-    """
-    share = (pool.used or 0) / pool.limit if pool.limit else 0.0
-    needs = (LEVELS.index(pool.level), pool.verdict is None, -(pool.pending or 0).bit_length())
-    return (*needs, -round(share, 1) if pool.level != LEVELS[2] else 0, *map(str, pool.pool.values()))
+    """Return the key by which the pools with the most trouble come first, and else those of one name together."""
+    return (*order_of(pool, has_verdict=pool.verdict is not None), *pool.pool.values())
 
 
 def _processes(reports: Iterable[ProcessReport], given: Circumstances) -> tuple[ProcessStatus, ...]:

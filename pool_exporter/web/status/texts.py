@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Final, TypeAlias
 
+from pool_exporter.advice.attention import LEVELS
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.holder_groups import DOING
 from pool_exporter.diagnosis.texts.reasons import TAKEN
@@ -12,7 +13,6 @@ from pool_exporter.metrics.health import PREVENT_READING
 from pool_exporter.metrics.holders import PROCESS_STATES
 from pool_exporter.web.status.groups import NAMES_MAX
 from pool_exporter.web.status.values import (
-    LEVELS,
     HolderGroup,
     PoolStatus,
     ProcessStatus,

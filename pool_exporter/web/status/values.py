@@ -6,14 +6,11 @@ Nothing here may compute.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
+from pool_exporter.advice.attention import LEVELS
 from pool_exporter.advice.checks.finding import Finding
 from pool_exporter.advice.recent import RecentNumbers
 from pool_exporter.metrics.identity import PoolIdentity
-
-LEVELS: Final = ("trouble", "busy", "quiet")
-"""How much attention a pool needs, the most first: see `PoolStatus.level`."""
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pool_exporter.advice.busiest import USES_MIN, Period, periods
 from pool_exporter.advice.observation import of_snapshot
 from pool_exporter.advice.recent import Earlier
 from pool_exporter.advice.sizing import advise
+from pool_exporter.advice.wait_curve import POINTS_MAX
 from pool_exporter.metrics.snapshot import PoolSnapshot
-from pool_exporter.web.status.sizing import (
-    CONNECTIONS_MAX,
-    POINTS_MAX,
-    USES_MIN,
-    Period,
-    curve,
-    periods,
-    sizing_of,
-)
+from pool_exporter.web.status.sizing import CONNECTIONS_MAX, curve, sizing_of
 from pool_exporter.web.status.values import SizingStatus
 from tests.fixtures.incidents import ORDERS, moment, pool, uses, waits
 
