@@ -43,11 +43,11 @@ def versions() -> list[str]:
 
 
 def ratio(what: str, mode: str, version: str) -> float | None:
-    """Return the instructions of a mode over those without pool_exporter; None if they were not counted."""
+    """Return the instructions of a mode over those without pool_exporter; None if they are not known."""
     head, *rows = table("Instructions")
     (row,) = (row for row in rows if row[:2] == [what, version])
     cell = row[head.index(mode) + 1]
-    return float(cell) if cell else None
+    return float(cell) if re.fullmatch(r"[\d.]+", cell) else None
 
 
 def span(values: Iterable[float], form: str = "{:.2f}") -> str:
