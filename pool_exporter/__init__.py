@@ -9,6 +9,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
+    from pool_exporter.advice.checks.facts import ServerFacts
     from pool_exporter.celery_units import CeleryUnits
     from pool_exporter.compiled import is_compiled
     from pool_exporter.runtime.all_pools import instrument_all
@@ -29,6 +30,7 @@ __all__ = [
     "FlaskUnits",
     "Monitor",
     "PoolCollector",
+    "ServerFacts",
     "UnitMiddleware",
     "WsgiUnitMiddleware",
     "check",
@@ -47,6 +49,7 @@ _LAZY = {
     "FlaskUnits": "pool_exporter.web.flask_units",
     "Monitor": "pool_exporter.runtime.monitor",
     "PoolCollector": "pool_exporter.web.prometheus_collector",
+    "ServerFacts": "pool_exporter.advice.checks.facts",
     "UnitMiddleware": "pool_exporter.web.unit_middleware",
     "WsgiUnitMiddleware": "pool_exporter.web.wsgi_units",
     "check": "pool_exporter.runtime.checking.check",

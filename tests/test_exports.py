@@ -6,9 +6,11 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from operator import attrgetter
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -54,6 +56,74 @@ def test_surface_is_that_of_the_reference() -> None:
     page = (Path(__file__).parent.parent / "docs" / "reference" / "python-api.md").read_text()
 
     assert set(pool_exporter.__all__) == set(re.findall(r"^::: pool_exporter\.(\w+)$", page, re.MULTILINE))
+
+
+LATER_NAMES = {
+    name: getattr(import_module(module), name)
+    for module, name in (
+        ("opentelemetry.metrics", "MeterProvider"),
+        ("opentelemetry.trace", "TracerProvider"),
+        ("sqlalchemy.ext.asyncio", "AsyncEngine"),
+    )
+}
+"""What modules of public functions import for types alone."""
+
+OF_STANDARDS = {"Flask", "StartResponse"}
+"""Protocols that say what is needed of Flask's and WSGI's own objects; no application has to name them."""
+
+OPAQUE = {"Snapshot"}
+"""Types of which an application passes values on, without reading them."""
+
+
+def types_in(annotation: object) -> set[type]:
+    """Return the classes of the package in an annotation, however deep in it."""
+    if isinstance(annotation, list):  # The arguments of a Callable.
+        return set().union(*map(types_in, annotation))
+    if isinstance(annotation, type) and not get_args(annotation):
+        return {annotation} if annotation.__module__.startswith("pool_exporter.") else set()
+    return set().union(*map(types_in, get_args(annotation)))
+
+
+def types_of(public: object) -> set[type]:
+    """Return the classes of the package that a function takes or returns, or that a class has in its public members."""
+    members: list[object] = [public]
+    if inspect.isclass(public):
+        own = (each for name, each in vars(public).items() if name == "__init__" or not name.startswith("_"))
+        members += [getattr(each, "fget", each) for each in own]
+    hints = [
+        hint
+        for each in members
+        if inspect.isclass(each) or inspect.isfunction(each)
+        for name, hint in get_type_hints(each, localns=LATER_NAMES).items()
+        if not name.startswith("_")
+    ]
+    return set().union(*map(types_in, hints))
+
+
+def reachable_types() -> set[type]:
+    """Return all classes of the package that public functions take or return, and those of their attributes."""
+    found: set[type] = set()
+    new = set().union(*(types_of(getattr(pool_exporter, name)) for name in pool_exporter.__all__))
+    while new:
+        found |= new
+        new = set().union(*(types_of(each) for each in new if each.__name__ not in OPAQUE)) - found
+    return {each for each in found if each.__name__ not in OF_STANDARDS}
+
+
+def test_every_type_is_in_the_reference() -> None:
+    """What a public function takes or returns, and each of its attributes, has a path on the page."""
+    page = (Path(__file__).parent.parent / "docs" / "reference" / "python-api.md").read_text()
+    paths = re.findall(r"^::: ([\w.]+)\.(\w+)$", page, re.MULTILINE)
+    documented = {getattr(import_module(module), name) for module, name in paths}
+
+    assert set() == reachable_types() - documented
+
+
+def test_types_are_found() -> None:
+    """The search finds the type of an argument, of a result, of an attribute, and of an attribute of that."""
+    names = {each.__name__ for each in reachable_types()}
+
+    assert {"ServerFacts", "Finding", "Diagnosis", "Holder", "PoolIdentity", "MetricsServer", "Snapshot"} <= names
 
 
 def missing_sections(public: Callable[..., object]) -> list[str]:

@@ -109,13 +109,16 @@ class PoolHistory:
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What the database server says of itself.
+    """What the database server says of itself: an argument of `check()`.
 
-    Attributes:
+    Args:
         connections_max: The most connections of ordinary users.
         settings: Settings by their names at the server, in seconds where they are times; 0 is "never".
         is_bouncer: Whether it is a PgBouncer.
         pool_mode: PgBouncer's: "session", "transaction" or "statement".
+
+    Example:
+        >>> server = pool_exporter.ServerFacts(connections_max=97, settings={"wait_timeout": 600.0})
     """
 
     connections_max: int | None = None
