@@ -136,6 +136,11 @@ WRONG: dict[str, tuple[str, dict[str, Any], type[Exception], str]] = {
         TypeError,
         "MeterProvider, not TracerProvider",
     ),
+    "name: bytes": ("instrument", {"name": b"x"}, TypeError, 'name must be text such as "orders", not bytes'),
+    "name: number": ("instrument", {"name": 5}, TypeError, "name must be text .*, not int"),
+    "name: list": ("instrument", {"name": ["orders"]}, TypeError, "name must be text .*, not list"),
+    "service: bytes": ("instrument", {"service": b"x"}, TypeError, 'service must be text such as "shop", not bytes'),
+    "service: URL": ("instrument", {"service": sa.make_url("a://b:secret@c")}, TypeError, "service .*, not URL"),
     "text": ("instrument", {"trace_waits": "x"}, ValueError, "trace_waits must be seconds, at least 0, not 'x'"),
     "negative": ("instrument", {"trace_waits": -1}, ValueError, "trace_waits must be seconds, at least 0, not -1"),
     "infinite": ("instrument", {"trace_waits": float("inf")}, ValueError, "trace_waits must be seconds"),
@@ -145,10 +150,19 @@ WRONG: dict[str, tuple[str, dict[str, Any], type[Exception], str]] = {
     "all: meter": ("instrument_all", {"meter_provider": get_meter("x")}, TypeError, "meter_provider must be"),
     "all: tracer": ("instrument_all", {"tracer_provider": get_tracer("x")}, TypeError, "tracer_provider must be"),
     "all: negative": ("instrument_all", {"trace_waits": -1}, ValueError, "not -1"),
-    "threads": ("check", {"threads": "4"}, TypeError, "threads must be a whole number from 1 on, not '4'"),
-    "no process": ("check", {"processes": 0}, TypeError, "processes must be a whole number from 1 on, not 0"),
+    "threads": ("check", {"threads": "4"}, TypeError, "threads must be a whole number from 1 on, not str"),
+    "threads: true": ("check", {"threads": True}, TypeError, "threads must be a whole number from 1 on, not bool"),
+    "processes: true": ("check", {"processes": True}, TypeError, "processes must be a whole number .*, not bool"),
+    "no process": ("check", {"processes": 0}, ValueError, "processes must be a whole number from 1 on, not 0"),
     "session": ("check", {"sessionmaker": orm.Session(ENGINE)}, TypeError, "sessionmaker must be .*, not Session"),
-    "server": ("check", {"server": "postgresql://"}, TypeError, "server must be ServerFacts, not str"),
+    "server": (
+        "check",
+        {"server": "postgresql://"},
+        TypeError,
+        r"server must be .*\.ServerFacts\(…\), not str",
+    ),
+    "unknown id": ("check", {"silence": ["P01", "nonsense"]}, ValueError, "silence has nonsense: the rules are P01, "),
+    "id: number": ("check", {"silence": {23}}, TypeError, 'silence must have ids of rules, such as "P23", not int'),
     "silence": ("check", {"silence": "P23"}, TypeError, 'ids, such as {"P23"}, not str'),
     "asgi: registry": ("make_asgi_app", {"source": REGISTRY}, TypeError, r"registry\.register\(PoolCollector\(\)\)"),
     "asgi: engine": (
@@ -177,6 +191,9 @@ WRONG: dict[str, tuple[str, dict[str, Any], type[Exception], str]] = {
     "wsgi units: none": ("WsgiUnitMiddleware", {"app": None}, TypeError, "a WSGI application, not NoneType"),
     "Flask units: FastAPI": ("FlaskUnits", {"app": FastAPI()}, TypeError, "an application of Flask, not FastAPI"),
     "Flask units: text": ("FlaskUnits", {"app": "app"}, TypeError, "an application of Flask, not str"),
+    "unit: number": ("unit", {"name": 5}, TypeError, "takes a name, .*, not int"),
+    "unit: bytes": ("unit", {"name": b"x"}, TypeError, "takes a name, .*, not bytes"),
+    "unit: long": ("unit", {"name": "x", "long": "no"}, TypeError, "long must be True or False, not str"),
     "unit: function": ("unit", {"name": get_engine}, TypeError, r'takes a name, as in @unit\("nightly-report"\)'),
 }
 """The function, what is passed to it, the class of the error, and the message."""
@@ -198,7 +215,7 @@ def test_what_is_passed_wrongly(name: str) -> None:
 
 def test_each_public_name_that_takes_arguments_is_in_the_table() -> None:
     """A new public function gets rows, too; these take nothing, or are called or made by no application."""
-    without = {"CeleryUnits", "Monitor", "is_compiled", "metrics_endpoint"}
+    without = {"CeleryUnits", "Monitor", "ServerFacts", "is_compiled", "metrics_endpoint"}
 
     assert set(pool_exporter.__all__) - without == {function for function, *_ in WRONG.values()}
 
@@ -263,3 +280,18 @@ def test_same_name_again(caplog: pytest.LogCaptureFixture, again: dict[str, Any]
         pool_exporter.instrument(engine, **again)
 
     assert [] == [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("silence", [["p04"], {"P04"}, ("P04", "p04"), {"P04": "why"}, frozenset(["P04"])])
+def test_ids_in_either_case(silence: Any) -> None:
+    """An id leaves its rule out however it is written, as in POOL_EXPORTER_SILENCE, and in any collection."""
+    engine = sa.create_engine("postgresql+psycopg2://u:p@h/d")
+    found = {finding.id for finding in pool_exporter.check(engine)}
+
+    assert found - {"P04"} == {finding.id for finding in pool_exporter.check(engine, silence=silence)}
+    assert "P04" in found
+
+
+def test_no_source_is_that_of_this_process() -> None:
+    """None means for a collector what it means for the other functions that take a source."""
+    assert [] != list(pool_exporter.PoolCollector(None).collect())

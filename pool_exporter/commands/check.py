@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pool_exporter.advice.checks.facts import ServerFacts
-from pool_exporter.advice.checks.rules import RULES
+from pool_exporter.advice.checks.rules import IDS
 from pool_exporter.arguments import AllSettings, CheckedValue, whole_number
 from pool_exporter.commands.checks.answer import Answer, as_text, of_engine_as_json, of_pools_as_json
 from pool_exporter.commands.checks.engine_target import TARGET, EngineTarget
@@ -73,10 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _ids(text: str) -> tuple[str, ...]:
-    known = [rule.id for rule in RULES]
     given = tuple(each.strip().upper() for each in text.split(",") if each.strip())
-    if unknown := [each for each in given if each not in known]:
-        raise ValueError(f"there is no rule {', '.join(unknown)}; there are {', '.join(known)}")
+    if unknown := [each for each in given if each not in IDS]:
+        raise ValueError(f"there is no rule {', '.join(unknown)}; there are {', '.join(IDS)}")
     return given
 
 

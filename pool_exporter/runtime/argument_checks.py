@@ -31,6 +31,17 @@ def check_source(source: object) -> None:
     )
 
 
+def check_names(name: object, service: object) -> None:
+    """Return if the names of a pool and its service are text, or None.
+
+    Raises:
+        TypeError: One is another object, such as bytes, which would be shown as `b'…'`.
+    """
+    for argument, value, example in (("name", name, "orders"), ("service", service, "shop")):
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f'{argument} must be text such as "{example}", not {type(value).__name__}')
+
+
 def check_pages(source: object, metrics: object, diagnosis: object) -> None:
     """Return if these are arguments of `make_asgi_app` and `make_wsgi_app`.
 

@@ -21,7 +21,7 @@ from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.pool_description import identity_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot, by_kind
-from pool_exporter.runtime.argument_checks import check_meter_provider, check_tracing
+from pool_exporter.runtime.argument_checks import check_meter_provider, check_names, check_tracing
 from pool_exporter.runtime.checking.pool_findings import findings_by_rule
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.monitor import Monitor
@@ -70,7 +70,7 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
         another library has put them back.
 
     Raises:
-        TypeError: *target* is neither an engine nor a pool, a provider is none, or *trace_waits* is no number.
+        TypeError: *target* is neither an engine nor a pool, or another argument has the wrong type.
         ValueError: *trace_waits* is negative, infinite or not a number.
         ImportError: OpenTelemetry is needed and is not installed.
 
@@ -78,6 +78,7 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
         >>> monitor = pool_exporter.instrument(engine, name="orders")
     """
     engine, pool = engine_and_pool(target)
+    check_names(name, service)
     check_meter_provider(meter_provider)
     check_tracing(trace_waits, tracer_provider)
     monitor = _monitor_of_pool(engine, pool, name, service)

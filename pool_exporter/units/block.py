@@ -32,14 +32,16 @@ def unit(name: str, *, long: bool = False) -> "UnitBlock":
         (asynchronous) generator functions. The innermost unit counts.
 
     Raises:
-        TypeError: *name* is a function: the decorator was used without a name.
+        TypeError: *name* is no text, such as a function: the decorator was used without a name; or *long* is no bool.
 
     Example:
         >>> with pool_exporter.unit("nightly-report"):
         ...     session.execute(query)
     """
-    if callable(name):
+    if not isinstance(name, str):
         raise TypeError(f'unit() takes a name, as in @unit("nightly-report"), not {type(name).__name__}')
+    if not isinstance(long, bool):
+        raise TypeError(f"long must be True or False, not {type(long).__name__}")
     return UnitBlock(name, is_long=long)
 
 

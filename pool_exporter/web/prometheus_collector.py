@@ -3,12 +3,12 @@
 Nothing here may render: `prometheus_families` does.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.metrics.snapshot import Source
 from pool_exporter.runtime import instrumentation
 from pool_exporter.runtime.argument_checks import check_source
 from pool_exporter.web.notices.multiprocess import MultiprocessNotice
@@ -25,14 +25,16 @@ class PoolCollector(Collector):
         >>> prometheus_client.REGISTRY.register(pool_exporter.PoolCollector())
     """
 
-    def __init__(self, source: Callable[[], Snapshot] = instrumentation.snapshot) -> None:
+    def __init__(self, source: Source | None = None) -> None:
         """Collect what *source* returns, by default the pools of this process.
 
         Raises:
             TypeError: *source* is no function.
         """
         check_source(source)
-        self._source = MultiprocessNotice(source) if source is instrumentation.snapshot else source
+        of_process = source is None or source is instrumentation.snapshot
+        shown = source or instrumentation.snapshot
+        self._source: Source = MultiprocessNotice(shown) if of_process else shown
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families of one snapshot."""

@@ -257,13 +257,13 @@ def _identity(values: object) -> PoolIdentity:
 
 def _list(value: object) -> list[object]:
     if not isinstance(value, list):
-        raise TypeError(f"{value!r:.80} is no list")
+        raise TypeError(f"it must have a list where it has {value!r:.80}")
     return value
 
 
 def _mapping(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise TypeError(f"{value!r:.80} is no object")
+        raise TypeError(f"it must have an object where it has {value!r:.80}")
     return value
 
 
@@ -271,7 +271,7 @@ def _counts(value: object, least: int = 0) -> list[int]:
     numbers = _list(value)
     counts = [number for number in numbers if type(number) is int and least <= number < COUNT_MAX]
     if len(counts) != len(numbers):
-        raise ValueError("a count is not a whole number in range")
+        raise ValueError(f"each count must be a whole number from {least} to {COUNT_MAX - 1}")
     return counts
 
 

@@ -175,11 +175,11 @@ def _identity(text: bytes) -> tuple[PoolIdentity, PoolConfig]:
 def _limit(pool: Mapping[str, object], name: str) -> int | None:
     limit = pool[name]
     if limit is not None and (type(limit) is not int or not 0 <= limit < _NUMBER_MAX):
-        raise ValueError(f"{name} is no limit")
+        raise ValueError(f"{name} must be null or a whole number from 0 to {_NUMBER_MAX - 1}, not {limit!r:.40}")
     return limit
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"a name is text, not {type(value).__name__}")
+        raise TypeError(f"a name must be text, not {type(value).__name__}")
     return encodable(value)

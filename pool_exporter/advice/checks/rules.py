@@ -20,6 +20,9 @@ RULES: Final[tuple[Rule, ...]] = tuple(
     sorted((*POOL_RULES, *DRIVER_RULES, *BEHAVIOUR_RULES, *SERVER_RULES), key=lambda rule: rule.id)
 )
 
+IDS: Final = tuple(rule.id for rule in RULES)
+"""The ids of all rules, by which a finding is silenced."""
+
 
 def findings(facts: Facts, silenced: Container[str] = ()) -> tuple[Finding, ...]:
     """Return what is wrong, the worst first.

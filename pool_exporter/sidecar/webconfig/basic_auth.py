@@ -26,7 +26,7 @@ _DUMMY_HASH: Final = b"$2y$%02d$" + b"fakefakefakefakefakefefakefakefakefakefake
 
 
 class TooManyChecks(Exception):
-    """WAITING_MAX password checks wait already."""
+    """WAITING_MAX password checks wait already: the client may repeat its request later."""
 
 
 class BasicAuth:
@@ -60,7 +60,7 @@ class BasicAuth:
         digest = self._digest(user.encode(), hashed, password)
         if self._recall(digest) is None:
             if self._waiting >= WAITING_MAX:
-                raise TooManyChecks
+                raise TooManyChecks(f"{WAITING_MAX} password checks wait already; repeat the request later")
             self._waiting += 1
             try:
                 await self._check_in_turn(digest, hashed, password, cost_max)
