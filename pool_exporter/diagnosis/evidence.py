@@ -47,7 +47,8 @@ class Evidence:
         n_known: Holders with a known activity.
         loop_waits: Whether a caller waits on the thread of a running event loop for a pool that is not async.
         is_loop_unanswered: Whether a no-op posted to a waiter's loop at the first look has not run at the second.
-        loop_late_share: For what part of the time between the looks the loop was 50 ms or more behind.
+        loop_late_share: For what part of the time between the looks the loop was 50 ms or more behind; 0 if it runs in
+            time by now.
         loop_late_seconds: By how much it was behind then, on average.
         failed_opens: The last attempts to open a connection at the server that failed, without one that succeeded.
         is_server_full: Whether the last of these failed because the server has no connection left.

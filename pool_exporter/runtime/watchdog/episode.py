@@ -20,6 +20,8 @@ _NO_INCIDENT: Final = frozenset({"too_small", "burst"})
 _UNTIL_OPENED: Final = frozenset({"opening", "loop_blocked"})
 """Verdicts that may be given while connections are being opened: how that ends shows more."""
 _NO_SERVER: Final = frozenset({"server_full", "server_down"})
+_OF_THE_MOMENT: Final = "loop_blocked"
+"""The verdict that is true for as long as it is seen: a loop that runs again is not the cause of the later waits."""
 _UNKNOWN: Final = "unknown"
 _HEALTHY: Final = "healthy"
 
@@ -29,8 +31,9 @@ class Episode:
 
     `unknown` is replaced by the next report with another verdict. A report that was made while connections were being
     opened is replaced by one which says that they cannot be opened. A report is replaced by one with another verdict or
-    with other culprits if all its holders have returned their connections, or if two examinations one after the other
-    say so; not by one that only says that connections turn over, as they do when an incident ends.
+    with other culprits if all its holders have returned their connections, if it is `loop_blocked`, or if two
+    examinations one after the other say so; not by one that only says that connections turn over, as they do when an
+    incident ends.
     """
 
     __slots__ = ("_accepted_at", "_doubt", "_is_over", "_newest", "_newest_at", "_report")
@@ -56,7 +59,8 @@ class Episode:
     def is_settled(self, now: float) -> bool:
         """Return whether the episode has a verdict that nothing contradicts, so that no further report is needed."""
         made = self.report(now)
-        return made is not None and made.verdict != _UNKNOWN and not self._is_over and not self._doubt
+        is_lasting = made is not None and made.verdict not in (_UNKNOWN, _OF_THE_MOMENT)
+        return is_lasting and not self._is_over and not self._doubt
 
     def end_after(self, calm_seconds: float) -> None:
         """Begin another episode if no caller has waited for so long; the report remains until there is one."""
@@ -89,7 +93,7 @@ class Episode:
         if before.verdict == _UNKNOWN:
             return made.verdict != _UNKNOWN
         doubt, self._doubt = self._doubt, _contradiction(before, made)
-        is_sure = doubt == self._doubt or _have_all_ended(before, made)
+        is_sure = doubt == self._doubt or before.verdict == _OF_THE_MOMENT or _have_all_ended(before, made)
         return _is_outcome(before, made) or (bool(self._doubt) and is_sure and self._is_allowed(now))
 
     def _is_allowed(self, now: float) -> bool:

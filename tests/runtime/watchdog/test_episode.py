@@ -32,7 +32,7 @@ def test_the_first_report_counts() -> None:
 def test_a_changed_verdict_counts() -> None:
     """What two examinations say one after the other replaces the report, and is doubtful until then."""
     episode, second = Episode(), made("held_in_own_code")
-    episode.accept(NOW, made("loop_blocked"))
+    episode.accept(NOW, made("slow_queries"))
 
     assert episode.is_settled(NOW)
     assert not episode.accept(NOW + 1, made("held_in_own_code"))
@@ -40,6 +40,18 @@ def test_a_changed_verdict_counts() -> None:
     assert episode.accept(NOW + 2, second)
     assert episode.is_settled(NOW + 2)
     assert second is episode.report(NOW + 2)
+
+
+def test_a_loop_that_runs_again() -> None:
+    """What is found after `loop_blocked` counts at once, and until then callers that time out do not rely on it."""
+    episode, later = Episode(), made("held_in_own_code")
+    episode.accept(NOW, made("loop_blocked"))
+
+    assert not episode.is_settled(NOW)
+    assert not episode.accept(NOW + 1, made("loop_blocked"))
+    assert episode.accept(NOW + 2, later)
+    assert later is episode.report(NOW + 2)
+    assert episode.is_settled(NOW + 2)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +133,7 @@ def test_unknown_is_replaced() -> None:
 @pytest.mark.parametrize("outcome", ["server_full", "server_down"])
 @pytest.mark.parametrize(
     ("first", "opening", "expected"),
-    [("opening", 1, True), ("loop_blocked", 1, True), ("loop_blocked", 0, False), ("held_in_own_code", 1, False)],
+    [("opening", 1, True), ("loop_blocked", 1, True), ("slow_queries", 0, False), ("held_in_own_code", 1, False)],
 )
 def test_outcome_of_opening_replaces(first: str, opening: int, expected: bool, outcome: str) -> None:
     """That connections cannot be opened replaces what was said while they were being opened, and nothing else."""
