@@ -104,7 +104,7 @@ def _leak() -> Alert:
         f"Age of the oldest checkout: {oldest}.",
         "open the exporter's page, or run pool-exporter diagnose --dir DIR: it lists what holds connections, for how "
         "long, and the line that took them.",
-        "see Orphaned on the pool's board: above 0, no code is left that would return them; at 0, it may be long work.",
+        "see Orphaned on the pool's board: above 0, the code that took them has ended; at 0, it may be long work.",
     )
 
 
