@@ -74,7 +74,7 @@ def _server(state: State, monkeypatch: pytest.MonkeyPatch) -> Iterator[MetricsSe
     monkeypatch.setattr("pool_exporter.web.status.own_process.own_reports", lambda: lambda: state.incident.reports)
     monkeypatch.setattr("pool_exporter.web.thread_server.own_source", lambda: lambda: state.incident.snapshot)
     statuses = partial(StatusSource, clock=lambda: AT)
-    monkeypatch.setattr("pool_exporter.web.thread_server.StatusSource", statuses)
+    monkeypatch.setattr("pool_exporter.web.status.own_process.StatusSource", statuses)
     with start_http_server(0) as server:
         yield server
 
