@@ -8,7 +8,7 @@ import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
@@ -46,12 +46,56 @@ _NUMBER_MAX: Final = 2**62
 """No count and no sum of times reaches it; the bits of a NaN and half of all random numbers do."""
 
 
+class _Header(NamedTuple):
+    """The header of a file, in the order of HEADER; file_format.py says what each value is."""
+
+    magic: bytes
+    byte_order: int
+    major: int
+    minor: int
+    header_bytes: int
+    size: int
+    schema_at: int
+    schema_bytes: int
+    digest: bytes
+    entries_at: int
+    entry_bytes: int
+    entries_max: int
+    slots_at: int
+    entries: int
+    state: int
+    heartbeat: int
+    hook_errors: int
+    dropped: int
+    transport_errors: int
+    created: int
+    monotonic: int
+    pid: int
+    pid_start: int
+    pid_namespace: int
+    time_namespace: int
+    file_uuid: bytes
+    process_uuid: bytes
+    boot: bytes
+    version: bytes
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers that are not negative in any file: all from the heartbeat on."""
+        return (self.heartbeat, self.hook_errors, self.dropped, self.transport_errors, *self.of_process)
+
+    @property
+    def of_process(self) -> tuple[int, int, int, int, int, int]:
+        """What describes the process besides texts, in the order of `Writer`."""
+        return self.created, self.monotonic, self.pid, self.pid_start, self.pid_namespace, self.time_namespace
+
+
 def filled_bytes(header: bytes, size: int) -> int:
     """Return how many bytes of a file of *size* bytes have content, going by its header. The header may be damaged."""
     if len(header) < HEADER.size:
         return size
-    fields: Sequence[int] = HEADER.unpack_from(header)
-    return min(size, max(HEADER_BYTES, fields[9] + max(0, fields[13]) * fields[10]))
+    found = _Header._make(HEADER.unpack_from(header))
+    return min(size, max(HEADER_BYTES, found.entries_at + max(0, found.entries) * found.entry_bytes))
 
 
 def parse(data: bytes, path: str, size: int | None = None) -> WorkerFile:
@@ -78,42 +122,48 @@ def parse(data: bytes, path: str, size: int | None = None) -> WorkerFile:
 def _parse(data: bytes, path: str, size: int) -> WorkerFile:
     if len(data) < HEADER_BYTES:
         raise ValueError(f"it has {len(data)} bytes, a header has {HEADER_BYTES}")
-    fields = HEADER.unpack_from(data)
-    magic, order, major, _, header_bytes, total = fields[:6]
-    if magic != MAGIC or order != BYTE_ORDER:
+    header = _Header._make(HEADER.unpack_from(data))
+    if header.magic != MAGIC or header.byte_order != BYTE_ORDER:
         raise ValueError("it does not begin with the magic and the byte order of a worker file")
     if sys.byteorder != "little":
         raise CorruptFile(path, "its numbers are little-endian, and this machine is big-endian", "version")
-    if major != MAJOR:
-        raise CorruptFile(path, f"it is of version {major}, this reader knows {MAJOR}", "version")
-    if header_bytes < HEADER_BYTES or total != size:
-        raise ValueError(f"its header says {total} bytes, there are {size}")
-    return _content(data, fields, fields[8], *fields[25:])
+    if header.major != MAJOR:
+        raise CorruptFile(path, f"it is of version {header.major}, this reader knows {MAJOR}", "version")
+    if header.header_bytes < HEADER_BYTES or header.size != size:
+        raise ValueError(f"its header says {header.size} bytes, there are {size}")
+    return _content(data, header)
 
 
-def _content(data: bytes, fields: Sequence[int], digest: bytes, *ids: bytes) -> WorkerFile:
-    schema_at, schema_bytes = fields[6:8]
-    first, entry_bytes, entries_max, slots_at, count = fields[9:14]
-    state, heartbeat, hook_errors, dropped, transport_errors = fields[14:19]
+def _content(data: bytes, header: _Header) -> WorkerFile:
+    first, entry_bytes, entries_max = header.entries_at, header.entry_bytes, header.entries_max
+    slots_at, count, schema_end = header.slots_at, header.entries, header.schema_at + header.schema_bytes
     if not 0 <= count <= entries_max or first % 8 or entry_bytes % 8 or slots_at % 8:
         raise ValueError(f"its {count} entries of {entry_bytes} bytes do not fit its space for {entries_max}")
-    if count > ENTRIES_READ_MAX or count * ENTRY_BYTES_MIN > fields[5]:
+    if count > ENTRIES_READ_MAX or count * ENTRY_BYTES_MIN > header.size:
         raise ValueError(f"it has {count} entries, at most {ENTRIES_READ_MAX} are read, and one in 2 KiB")
     if first + count * entry_bytes > len(data):
         raise ValueError("its entries reach beyond its end")
-    if min(heartbeat, hook_errors, dropped, transport_errors, *fields[19:25]) < 0:
+    if min(header.numbers) < 0:
         raise ValueError("its header has a number below 0")
-    slot_count, translate, has_units, has_holders = _translator(data[schema_at : schema_at + schema_bytes], digest)
+    slot_count, translate, has_units, has_holders = _translator(data[header.schema_at : schema_end], header.digest)
     if slots_at < ENTRY_HEAD.size or slots_at + slot_count * 8 > entry_bytes:
         raise ValueError("its slots reach beyond their entry")
     starts = range(first, first + count * entry_bytes, entry_bytes)
-    texts = read_texts(data[aligned(schema_at + schema_bytes) : first]) if has_units else None
+    texts = read_texts(data[aligned(schema_end) : first]) if has_units else None
     entries = tuple(_entry(data[at : at + entry_bytes], slots_at, slot_count, translate, texts) for at in starts)
-    file_uuid, process_uuid, boot, version = ids
-    writer = Writer(file_uuid, process_uuid, boot, version, *fields[19:25])
+    writer = Writer(header.file_uuid, header.process_uuid, header.boot, header.version, *header.of_process)
     behind = first + entries_max * entry_bytes
     holders = newest_text(data[behind : behind + copies.BYTES]) if has_holders else b""
-    return WorkerFile(writer, state, heartbeat, hook_errors, dropped, transport_errors, entries, holders)
+    return WorkerFile(
+        writer,
+        header.state,
+        header.heartbeat,
+        header.hook_errors,
+        header.dropped,
+        header.transport_errors,
+        entries,
+        holders,
+    )
 
 
 @lru_cache(maxsize=16)
