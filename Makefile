@@ -3,10 +3,10 @@
 #   make demo    run an instrumented service under load; ARGS="--otlp http://localhost:4318" goes to `pool-exporter demo`
 #   make test    run the tests on up to four cores, but for soak; ARGS="-k snapshot" goes to pytest
 #   make unit    run the tests of single modules: no server of ours, no load
-#   make check   run everything that CI runs: test, package, the unit tests on every other Python that is found,
-#                ruff, mypy, docs and two minutes of soak
-#   make slow    run what takes longer: conformance, reports, ten minutes of soak, fuzz, and all tests on SQLAlchemy 2.0
-#                and on every other Python, also on 3.14 and on free-threaded builds where they are found
+#   make check   run everything that CI runs: test, package, the unit tests on a compiled wheel and on every other Python that
+#                is found, ruff, mypy, docs and two minutes of soak
+#   make slow    run what takes longer: conformance, reports, ten minutes of soak, fuzz, and all tests on a compiled wheel,
+#                on SQLAlchemy 2.0 and on every other Python, also on 3.14 and on free-threaded builds where they are found
 #   make compiled  build a wheel, in which the hot path is compiled, install it into .venv-compiled, and run the tests on it;
 #                  needs a C compiler, as package does, and nothing else
 #   make dashboards  write Grafana's boards and Prometheus' rules again; RUNBOOKS=https://… is where the runbooks are
@@ -55,7 +55,7 @@ PYTEST := bin/pytest $(PYTEST_OPTIONS)
 NOT_SOAK := --ignore=tests/soak --ignore=tests/integration/reports
 NOT_UNIT := $(foreach wing,integration soak faults bench conformance test_demo_end_to_end.py,--ignore=tests/$(wing))
 
-.PHONY: demo test unit test-sa20 unit-sa20 compiled lint check slow dashboards docs package image bench soak fuzz reports conformance clean
+.PHONY: demo test unit test-sa20 unit-sa20 compiled unit-compiled lint check slow dashboards docs package image bench soak fuzz reports conformance clean
 .NOTPARALLEL:  # Two pips in one environment get into each other's way.
 
 demo: $(VENV)/.installed-demo
@@ -76,6 +76,9 @@ unit-sa20: $(VENV_SA20)/.installed-test
 compiled: $(VENV_COMPILED)/.installed-wheel
 	deploy/ci/test-wheel $(VENV_COMPILED)/bin/python build/compiled $(PYTEST_OPTIONS) $(NOT_SOAK) $(ARGS)
 
+unit-compiled: $(VENV_COMPILED)/.installed-wheel
+	deploy/ci/test-wheel $(VENV_COMPILED)/bin/python build/compiled $(PYTEST_OPTIONS) $(NOT_UNIT) $(ARGS)
+
 # unit-pythons and test-pythons run that target on each other Python, in an environment of its own, and name at the end those on
 # which it has failed. test-pythons also takes versions that are not supported yet, and free-threaded builds.
 %-pythons: $(VENV)/bin/pip
@@ -92,13 +95,14 @@ lint: $(VENV)/.installed-dev
 check:
 	$(MAKE) test
 	$(MAKE) package
+	$(MAKE) unit-compiled
 	$(MAKE) unit-pythons
 	$(MAKE) lint
 	$(MAKE) docs
 	$(MAKE) soak SOAK_SECONDS=120
 
 slow: export SHORT_LIVED_WORKERS = 10000
-slow: conformance reports soak fuzz test-sa20 test-pythons  # After reports, which installs it, soak has uWSGI too.
+slow: conformance reports soak fuzz compiled test-sa20 test-pythons  # After reports, which installs it, soak has uWSGI too.
 
 dashboards: $(VENV)/.installed-dashboards
 	$(VENV)/bin/python -m grafana $(if $(RUNBOOKS),--runbooks $(RUNBOOKS))
