@@ -3,7 +3,7 @@
 #   make demo    run an instrumented service under load; ARGS="--otlp http://localhost:4318" goes to `pool-exporter demo`
 #   make test    run the tests on up to four cores, but for soak; ARGS="-k snapshot" goes to pytest
 #   make unit    run the tests of single modules: no server of ours, no load
-#   make check   run everything that CI runs: test, package, the unit tests on a compiled wheel and on every other Python that
+#   make check   run everything that CI runs: test, package, the unit tests on every other Python that
 #                is found, ruff, mypy, docs and two minutes of soak
 #   make slow    run what takes longer: conformance, reports, ten minutes of soak, fuzz, and all tests on a compiled wheel,
 #                on SQLAlchemy 2.0 and on every other Python, also on 3.14 and on free-threaded builds where they are found
@@ -95,7 +95,6 @@ lint: $(VENV)/.installed-dev
 check:
 	$(MAKE) test
 	$(MAKE) package
-	$(MAKE) unit-compiled
 	$(MAKE) unit-pythons
 	$(MAKE) lint
 	$(MAKE) docs
