@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
 import pool_exporter
+from pool_exporter.hooks.callers.place import recorder
 
 PAGE: Final = " ".join((Path(__file__).parents[2] / "docs" / "explanation" / "overhead.md").read_text().split())
 NUMBERS: Final = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
@@ -69,6 +70,12 @@ def checkout_and_return(check_out: Callable[[], Closable]) -> tuple[int, int]:
     with counted(returned):
         connection.close()
     return len(taken), len(returned)
+
+
+@pytest.fixture(autouse=True)
+def _stacks_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the depths of the stack that other tests have taught: each is looked at before the right one is found."""
+    monkeypatch.setattr(recorder, "_depths", [])
 
 
 @pytest.fixture(name="engine")
