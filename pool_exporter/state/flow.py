@@ -2,6 +2,7 @@
 
 A report needs both: a use that takes three times as long as before is a slow query or a held connection, and twice as
 many callers are a burst. The first event of each window of five seconds notes the totals in a ring.
+Nothing here may decide what the rates mean.
 """
 
 from array import array
@@ -25,7 +26,7 @@ class Flow:
         arrivals_per_second: Callers of `connect()` in the recent period.
         mean_use_seconds: How long the uses took that ended in it.
         long_arrivals_per_second: The same of the time before that, as far back as the ring goes.
-        long_mean_use_seconds: Likewise.
+        long_mean_use_seconds: How long the uses took in that time.
     """
 
     arrivals_per_second: float

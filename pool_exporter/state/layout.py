@@ -99,7 +99,7 @@ UNTRACKED_PENDING: Final = TABLE.gauge("asks")
 UNTRACKED_PENDING_SINCE: Final = TABLE.gauge("asks_since")
 """Sum of the times at which the untracked pending callers began to wait."""
 SATURATED: Final = TABLE.counter("saturated", is_shown=False)
-"""Nanoseconds in which the pool was saturated, without the saturation that goes on."""
+"""Nanoseconds in which the pool was saturated; a saturation that has not ended is not in them."""
 SATURATED_SINCE: Final = TABLE.computed("saturated_since")
 """The time at which the pool was last saturated."""
 CONNECTS: Final = TABLE.counter("connects")

@@ -116,7 +116,8 @@ class PoolSlots:
         """Add what was stored in the slots that were left after they had been copied.
 
         Counters and counts are corrected by the difference. The time of a tracked checkout is that of its connection:
-        between reading its state and the store there is no call. Of a caller that began to wait there the time is lost.
+        between reading its state and the store there is no call. If a caller began to wait in the slots that were left,
+        the time of its wait is lost.
         """
         slots = self.slots
         for slot in _ADDED_UP:

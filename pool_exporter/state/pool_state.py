@@ -168,7 +168,7 @@ class PoolState(PoolSlots):
         """End an acquire without counting a result."""
         slots = self.view
         if token > 0 and not slots[token] and token in self._free_pending_slots:
-            return  # It has ended: an interrupt came after that. With a slot that is not free, it began before a move.
+            return  # It ended before an interrupt. Of a caller from before a move, the slot is 0 too, but not free.
         self.pending -= 1
         if token > 0:
             slots[token] = 0

@@ -30,13 +30,13 @@ class ShownTimes:
     ns_by_unit: Mapping[str, int]
 
     def merged(self, other: "ShownTimes") -> "ShownTimes":
-        """Return the higher of both numbers of each."""
+        """Return the higher value of each number."""
         used, pending, saturated = map(max, self.integrals, other.integrals)
         return ShownTimes((used, pending, saturated), higher(self.ns_by_unit, other.ns_by_unit))
 
 
 def higher(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    """Return the higher of both numbers of each name."""
+    """Return the higher number of each name."""
     return {name: max(one.get(name, 0), other.get(name, 0)) for name in dict.fromkeys([*one, *other])}
 
 
@@ -47,7 +47,7 @@ class ShownPool:
 
     def __init__(self) -> None:
         self._integrals = (0.0, 0.0, 0.0)
-        #: Nanoseconds, because a remainder of floats could fall by a rounding. The sum is the pool's.
+        #: In whole nanoseconds, because floats are rounded: a share could fall. Together they are the pool's used time.
         self._ns_by_unit = {NONE: 0, OTHER: 0}
 
     def next(self, pool: PoolSnapshot, parts: Iterable[Mapping[str, tuple[int, int]]] = ()) -> PoolSnapshot:

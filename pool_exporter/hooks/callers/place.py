@@ -1,9 +1,9 @@
 """Finds the place of a checkout: the first two frames of the application above the pool's `connect()`.
 
-This runs at each checkout. To find out where one frame belongs costs about 900 instructions, so few are looked at: the
-numbers of frames between the pool and SQLAlchemy's outermost one are learned, and only what is around that edge is
-looked at. What does not fit is walked frame by frame. Asynchronous code runs in a greenlet of SQLAlchemy's: the frames
-of the coroutines that await it are those of its parent.
+This runs at each checkout. To classify one frame costs about 900 instructions, so few frames are looked at. The module
+learns how many frames of SQLAlchemy are between the pool and the application, and looks only at the frames next to that
+boundary. A stack that is not as expected is walked frame by frame. Asynchronous code runs in a greenlet of SQLAlchemy;
+the coroutines that await it are in the stack of the greenlet's parent.
 
 Rules: a frame whose caller is contextlib's `__enter__` or `__aenter__` is a helper, which counts only where no other
 frame of the application is found; a library's frames count only where there is no helper either. The walk ends where an
@@ -115,7 +115,7 @@ class PlaceRecorder:
         if self._mode == "armed" and self.is_on and time.monotonic() > self._armed_until:
             self.is_on = False
 
-    def place(self) -> Place:  # a further call costs time at each checkout
+    def place(self) -> Place:
         """Return the place of a checkout; called by `current_caller`, which the replacement of `connect()` calls."""
         # Written out in full: a call of a further function would cost a twentieth of the whole.
         frame: FrameType | None  # Declared apart, so that the type checker sees that the first one is a frame.
