@@ -44,21 +44,26 @@ class Budget:
     """One budget, and how to read the value that it holds for from the results of one version."""
 
     title: str
-    limit: float
+    limit: float | None  # None where only a compiled build has one.
     form: str
     value: Callable[[Results, str], Cell]
     is_least: bool = False
     compiled: float | None = None  # The limit of a compiled build; None for the same.
 
-    def limit_of(self, version: str) -> float:
-        """Return the limit that holds for the build of a column."""
+    def limit_of(self, version: str) -> float | None:
+        """Return the limit that holds for the build of a column; None if there is none."""
         return self.compiled if self.compiled is not None and version.endswith(COMPILED) else self.limit
 
     def verdict(self, value: Cell, version: str = "") -> str:
-        """Return whether *value* is within the limit; what could not be measured is not, "" for what was skipped."""
-        if isinstance(value, str):
-            return "" if isinstance(value, Skipped) else FAIL
+        """Return whether *value* is within the limit; what could not be measured is not.
+
+        "" for what was skipped, and where there is no limit.
+        """
         limit = self.limit_of(version)
+        if limit is None or isinstance(value, Skipped):
+            return ""
+        if isinstance(value, str):
+            return FAIL
         return PASS if (value >= limit if self.is_least else value <= limit) else FAIL
 
 
@@ -108,6 +113,14 @@ BUDGETS: Final = (
         added_by("opentelemetry"),
         is_least=True,
         compiled=30,
+    ),
+    Budget(
+        "time added by two empty listeners, over pool_exporter",
+        None,
+        "{:.2f}x",
+        added_by("listeners"),
+        is_least=True,
+        compiled=1,
     ),
     Budget(
         "time added by prometheus_client by hand (cached), over pool_exporter",

@@ -6,7 +6,7 @@ The medians are given too, and the second bare line shows how much two measureme
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from tests.bench.budgets import BUDGETS
+from tests.bench.budgets import BUDGETS, Budget
 from tests.bench.counted import CALLERS, SAMPLES
 from tests.bench.directory import SIZES as DIRECTORIES
 from tests.bench.driver import Measured, Skipped
@@ -67,16 +67,23 @@ def _text(value: Cell, form: str) -> str:
 def _budgets(results: Results) -> Iterator[str]:
     rows = []
     for budget in BUDGETS:
-        limit = ("at least " if budget.is_least else "at most ") + budget.form.format(budget.limit)
-        if budget.compiled is not None and any(version.endswith(COMPILED) for version in results.versions):
-            limit += f"; compiled {budget.form.format(budget.compiled)}"
+        is_compiled = any(version.endswith(COMPILED) for version in results.versions)
         values = [budget.value(results, version) for version in results.versions]
         cells = [
             f"{_text(value, budget.form)} {budget.verdict(value, version)}".strip()
             for value, version in zip(values, results.versions, strict=True)
         ]
-        rows.append([budget.title, limit, *cells])
+        rows.append([budget.title, _limit(budget, is_compiled=is_compiled), *cells])
     return _table(["", "budget", *(f"SQLAlchemy {version}" for version in results.versions)], rows)
+
+
+def _limit(budget: Budget, *, is_compiled: bool) -> str:
+    """Return the limit as text, and beside it the one of a compiled build if there is such a column."""
+    direction = "at least " if budget.is_least else "at most "
+    texts = [] if budget.limit is None else [direction + budget.form.format(budget.limit)]
+    if is_compiled and budget.compiled is not None:
+        texts.append(f"compiled {'' if texts else direction}{budget.form.format(budget.compiled)}")
+    return "; ".join(texts)
 
 
 def _pairs(results: Results, job: str) -> Iterator[str]:
