@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,10 +27,7 @@ _POOLS_A_ROUND: Final = 100
 def main() -> int:
     """Return 0 when every budget is kept, else 1; the report is written in either case."""
     arguments = _arguments()
-    pythons = {}
-    for python in arguments.python:
-        with closing(BenchProcess(python, "versions")) as worker:
-            pythons[worker.ask("packages")["sqlalchemy"] + worker.ask("build")] = python
+    pythons = _columns(arguments.python)
     results = Results(
         where=_where(pythons),
         versions=list(pythons),
@@ -64,6 +61,23 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     arguments.python = arguments.python or [sys.executable]
     return arguments
+
+
+def _columns(pythons: Sequence[str]) -> dict[str, str]:
+    """Return the Pythons by version of SQLAlchemy and build.
+
+    Raises:
+        SystemExit: They are of different versions: a difference between columns could be one of Pythons.
+    """
+    columns: dict[str, str] = {}
+    versions = set()
+    for python in pythons:
+        with closing(BenchProcess(python, "versions")) as worker:
+            columns[worker.ask("packages")["sqlalchemy"] + worker.ask("build")] = python
+            versions.add(worker.ask("python"))
+    if len(versions) > 1:
+        sys.exit(f"columns of {' and '.join(sorted(versions))} cannot be compared: make all environments of one Python")
+    return columns
 
 
 def _where(pythons: Mapping[str, str]) -> list[str]:
