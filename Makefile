@@ -34,6 +34,7 @@ FUZZ_FACTOR ?= 100
 
 VENV_SA20 := $(VENV)-sa20
 VENV_COMPILED := $(VENV)-compiled
+VENV_COMPILED_SA20 := $(VENV)-compiled-sa20
 
 EXTRAS_demo := demo,otel,sidecar
 EXTRAS_test := dashboards,demo,deploy,postgres,sidecar,test
@@ -120,11 +121,14 @@ package: $(VENV)/.installed-package $(VENV_SA20)/.installed-test
 image:
 	deploy/ci/build-image /tmp/pool-exporter-image
 
-bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench $(VENV_COMPILED)/.installed-wheel
-	$(VENV)/bin/python -m tests.bench --python $(VENV)/bin/python --python $(VENV_SA20)/bin/python \
-		--python $(VENV_COMPILED)/bin/python \
-		--output docs/benchmarks.md $(ARGS)
-	$(VENV)/bin/python -m tests.bench.sizing --output docs/benchmarks-sizing.md
+# Budgets that are missed end it after all pages are written, the numbers in sentences included.
+bench: $(VENV)/.installed-bench $(VENV_SA20)/.installed-bench $(VENV_COMPILED_SA20)/.installed-wheel
+	$(VENV)/bin/python -m tests.bench $(foreach each,$(VENV) $(VENV_SA20) $(VENV_COMPILED) $(VENV_COMPILED_SA20),--python $(each)/bin/python) \
+		--output docs/benchmarks.md $(ARGS); code=$$?; \
+	$(VENV)/bin/python -m tests.bench.sidecar --output docs/benchmarks-sidecar.md && \
+	$(VENV)/bin/python -m tests.bench.otel --output docs/benchmarks-otel.md && \
+	$(VENV)/bin/python -m tests.bench.sizing --output docs/benchmarks-sizing.md && \
+	$(VENV)/bin/python -m tests.docs && exit $$code
 
 soak: $(VENV)/.installed-test
 	SOAK_SECONDS=$(SOAK_SECONDS) SOAK_BUSY_LOOPS=$(SOAK_BUSY_LOOPS) $(VENV)/bin/pytest tests/soak --log-cli-level=INFO $(ARGS)
@@ -162,6 +166,13 @@ $(VENV_COMPILED)/.installed-wheel: FORCE | $(VENV_COMPILED)/bin/pip
 	@$(VENV_COMPILED)/bin/pip uninstall --quiet --disable-pip-version-check --yes pool-exporter 2>/dev/null
 	@$(VENV_COMPILED)/bin/pip install --quiet --disable-pip-version-check "$$(ls build/wheel/*.whl)[$(EXTRAS_compiled)]"
 	@cd build && $(abspath $(VENV_COMPILED))/bin/python -c 'import pool_exporter, sys; sys.exit(not pool_exporter.is_compiled)'
+
+# The same wheel beside SQLAlchemy 2.0, for `bench`.
+$(VENV_COMPILED_SA20)/.installed-wheel: $(VENV_COMPILED)/.installed-wheel
+	@[ -x $(VENV_COMPILED_SA20)/bin/pip ] || $(PYTHON) -m venv $(VENV_COMPILED_SA20)
+	@$(VENV_COMPILED_SA20)/bin/pip uninstall --quiet --disable-pip-version-check --yes pool-exporter 2>/dev/null
+	@$(VENV_COMPILED_SA20)/bin/pip install --quiet --disable-pip-version-check \
+		"$$(ls build/wheel/*.whl)[$(EXTRAS_bench)]" 'sqlalchemy<2.1'
 
 FORCE:
 
