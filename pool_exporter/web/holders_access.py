@@ -28,9 +28,10 @@ STATE_KEY: Final = "pool_exporter.access"
 
 HOW_TO_SEE: Final = (
     "Holders, places, units and findings of check are not shown here: others than an operator may read this page. "
-    "They are shown on a "
-    "loopback address or a unix socket, behind passwords or client certificates, and where they are allowed: "
-    "make_asgi_app(diagnosis=True), make_wsgi_app(diagnosis=True), or pool-exporter serve --web.enable-diagnosis."
+    "They are shown on a loopback address or a unix socket, behind passwords or client certificates, and where they "
+    "are allowed: make_asgi_app(diagnosis=True), make_wsgi_app(diagnosis=True), or pool-exporter serve "
+    "--web.enable-diagnosis. Where the sidecar runs, pool-exporter diagnose shows them; in Kubernetes: "
+    "kubectl exec POD -c pool-exporter -- pool-exporter diagnose."
 )
 """The line that is shown instead of holders."""
 

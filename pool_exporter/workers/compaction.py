@@ -36,7 +36,7 @@ from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, is_locked
 from pool_exporter.workers.last_shown import read_last_shown
 from pool_exporter.workers.process_info import is_running
 from pool_exporter.workers.reports.crashed import keep_crashed
-from pool_exporter.workers.volume import keep_reserve
+from pool_exporter.workers.volume import keep_reserve, set_permissions
 
 LEADER: Final = ".leader"
 TEMPORARY_SECONDS: Final = 60.0
@@ -44,8 +44,7 @@ TEMPORARY_SECONDS: Final = 60.0
 INTERVAL_SECONDS: Final = 0.9
 """Workers compact when no other process has for so long."""
 
-_LEADER_MODE: Final = 0o660
-"""The permissions of `.leader`, besides those of POOL_EXPORTER_FILE_MODE: what may read the files may compact them."""
+_READ_BITS: Final = 0o444
 _LEADER_FLAGS: Final = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _log = logging.getLogger("pool_exporter")
 
@@ -203,12 +202,13 @@ def _is_being_created(path: Path) -> bool:
 
 
 def _opened_leader(directory: Path, file_mode: int) -> int:
-    """Open the file that is locked, and return its descriptor. Raises OSError where that is denied."""
-    mode = _LEADER_MODE | file_mode
+    """Open the file that is locked, and return its descriptor. Raises OSError where that is denied.
+
+    It is empty. Each user that may read the files may also write to it: to set its time takes the permission to write.
+    """
+    mode = file_mode | (file_mode & _READ_BITS) >> 1
     descriptor = os.open(directory / LEADER, _LEADER_FLAGS, mode)
-    if os.fstat(descriptor).st_mode & mode != mode:  # The umask has taken some of it, or another user has made it.
-        with suppress(OSError):
-            os.fchmod(descriptor, mode)
+    set_permissions(descriptor, mode)
     return descriptor
 
 

@@ -114,9 +114,8 @@ class DirectoryReader:
         self.directory = directory
         self.fold_errors = 0
         self.torn_reads = 0
-        self._per_worker = per_worker
-        self._for_servers = for_servers
-        self._writes = writes
+        self._per_worker, self._for_servers = per_worker, for_servers
+        self._writes, self._file_mode = writes, file_mode
         self._compactor = Compactor(directory, file_mode=file_mode)
         self._highest = (0, 0, 0, 0)
         self._memory, self._clocks = FileMemory(), WriterClocks()
@@ -157,7 +156,8 @@ class DirectoryReader:
             scrape.pools_instrumented += slots[layout.INSTRUMENTED]
             scrape.pools_ended += slots[layout.INSTRUMENTED]
         if scrape.shown and self._writes:
-            note_shown(self.directory, scrape.shown, frozenset(f.file.writer.file_uuid for f in scanned.files))
+            listed = frozenset(found.file.writer.file_uuid for found in scanned.files)
+            note_shown(self.directory, scrape.shown, listed, self._file_mode)
         return self._snapshot(scrape, started)
 
     def _attempt(self, step: Callable[[], object]) -> bool:
@@ -270,7 +270,7 @@ class DirectoryReader:
                 if times is not None:
                     shown[identity] = times
         if self._writes:
-            note_pools_shown(self.directory, shown, scrape.pools)
+            note_pools_shown(self.directory, shown, scrape.pools, self._file_mode)
 
 
 def _add_living(parts: _PoolParts, entry: PoolEntry, now: int, written: int) -> None:

@@ -30,12 +30,14 @@ from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.validation import encodable
 from pool_exporter.state.shown_pool import ShownTimes
 from pool_exporter.workers.file_reader import FILES_READ_MAX, ReadFile, name_of, opened, size_of, try_lock
 from pool_exporter.workers.process_info import has_same_clock
+from pool_exporter.workers.volume import set_permissions
 
 SHOWN: Final = ".shown"
 POOLS: Final = ".pools"
@@ -47,7 +49,6 @@ PoolsShown: TypeAlias = dict[PoolIdentity, ShownTimes]
 _RECORD: Final = struct.Struct("<16sq")
 _BYTES_MAX: Final = FILES_READ_MAX * _RECORD.size
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MODE: Final = 0o660
 _ATTEMPTS: Final = 100
 _PAUSE_SECONDS: Final = 0.001
 _NS_MAX: Final = 2**62
@@ -65,9 +66,14 @@ def read_last_shown(directory: Path) -> dict[str, int]:
         return {}
 
 
-def note_shown(directory: Path, shown: Mapping[bytes, int], listed: frozenset[bytes]) -> None:
-    """Note the times of *shown*, by `file_uuid`; forget files that are not *listed* any more."""
-    with suppress(OSError), _opened_alone(directory / SHOWN) as descriptor:
+def note_shown(
+    directory: Path, shown: Mapping[bytes, int], listed: frozenset[bytes], file_mode: int = DEFAULT_FILE_MODE
+) -> None:
+    """Note the times of *shown*, by `file_uuid`; forget files that are not *listed* any more.
+
+    The file has the permissions *file_mode*.
+    """
+    with suppress(OSError), _opened_alone(directory / SHOWN, file_mode) as descriptor:
         before = _records(os.pread(descriptor, _BYTES_MAX, 0))
         merged = {uuid: at for uuid, at in before.items() if uuid in listed}
         merged.update({uuid: max(at, merged.get(uuid, 0)) for uuid, at in shown.items()})
@@ -84,17 +90,20 @@ def read_pools_shown(directory: Path) -> PoolsShown:
     return {}
 
 
-def note_pools_shown(directory: Path, shown: PoolsShown, listed: Collection[PoolIdentity]) -> None:
+def note_pools_shown(
+    directory: Path, shown: PoolsShown, listed: Collection[PoolIdentity], file_mode: int = DEFAULT_FILE_MODE
+) -> None:
     """Note what is *shown* of pools, where it is more than another reader has noted.
 
     Args:
         directory: The shared directory.
         shown: The pools about which readers may differ.
         listed: All pools. Those of single workers that are not listed are forgotten: they have no series any more.
+        file_mode: The permissions of the file.
     """
     if not shown and not (directory / POOLS).exists():
         return
-    with suppress(OSError), _opened_alone(directory / POOLS) as descriptor:
+    with suppress(OSError), _opened_alone(directory / POOLS, file_mode) as descriptor:
         before = os.pread(descriptor, POOLS_BYTES_MAX, 0)
         merged = {pool: times for pool, times in _pools(before).items() if not pool.instance or pool in listed}
         for pool, times in shown.items():
@@ -145,10 +154,11 @@ def _pools(content: bytes) -> PoolsShown:
 
 
 @contextmanager
-def _opened_alone(path: Path) -> Iterator[int]:
+def _opened_alone(path: Path, file_mode: int) -> Iterator[int]:
     """Open a file that no other reader has open here; OSError where that cannot be."""
-    descriptor = os.open(path, _FLAGS, _MODE)
+    descriptor = os.open(path, _FLAGS, file_mode)
     try:
+        set_permissions(descriptor, file_mode)
         if not _locked(descriptor):
             raise BlockingIOError
         yield descriptor

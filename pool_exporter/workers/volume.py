@@ -9,6 +9,7 @@ permissions of every file that is made.
 """
 
 import os
+import stat
 from contextlib import suppress
 from errno import EDQUOT, EINVAL, ENOSPC, EOPNOTSUPP
 from pathlib import Path
@@ -37,9 +38,15 @@ def created(path: Path, file_mode: int) -> int:
         OSError: It could not be created.
     """
     descriptor = os.open(path, _CREATE, file_mode)
-    with suppress(OSError):  # With a umask of 077, no sidecar of another user could read it.
-        os.fchmod(descriptor, file_mode)
+    set_permissions(descriptor, file_mode)
     return descriptor
+
+
+def set_permissions(descriptor: int, mode: int) -> None:
+    """Give an open file these permissions; do nothing where another user has made it."""
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+        with suppress(OSError):  # With a umask of 077, no sidecar of another user could read it.
+            os.fchmod(descriptor, mode)
 
 
 def allocate(descriptor: int, size: int) -> None:

@@ -276,9 +276,9 @@ def test_saved_totals_of_another_process_are_kept(tmp_path: Path) -> None:
     assert 21 == connects(tmp_path)
 
 
-@pytest.mark.parametrize(("file_mode", "mode"), [(0o640, 0o660), (0o644, 0o664), (0o600, 0o660)])
-def test_lock_file_can_be_opened_by_the_readers_of_the_files(tmp_path: Path, file_mode: int, mode: int) -> None:
-    """A sidecar of another user has to lock it: whatever the umask is, it may be read as the files may."""
+@pytest.mark.parametrize(("file_mode", "mode"), [(0o640, 0o660), (0o644, 0o666), (0o600, 0o600)])
+def test_lock_file_can_be_written_by_the_readers_of_the_files(tmp_path: Path, file_mode: int, mode: int) -> None:
+    """A sidecar of another user has to lock it and to set its time; no user that may not read the files can do so."""
     before = os.umask(0o077)
     try:
         compact_if_due(tmp_path, file_mode)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import threading
 from collections.abc import Mapping
 from fcntl import LOCK_EX, flock
@@ -152,3 +153,17 @@ def test_nothing_shown_no_file(tmp_path: Path) -> None:
 
     assert ({}, []) == empty
     assert {} == pools(tmp_path)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+def test_files_have_the_mode_that_is_given(tmp_path: Path, mode: int) -> None:
+    """They name units of work: the permissions hold for them too, whatever the umask is, and after a change of it."""
+    (tmp_path / SHOWN).touch(0o660)
+    before = os.umask(0o027)
+    try:
+        note_shown(tmp_path, {ONE: 1}, frozenset({ONE}), mode)
+        note_pools_shown(tmp_path, {ORDERS: times({"checkout": 1})}, [], mode)
+    finally:
+        os.umask(before)
+
+    assert [mode] * 2 == [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in (SHOWN, POOLS)]
