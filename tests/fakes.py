@@ -128,6 +128,9 @@ class FakeScene:
     is_young: bool = True
     of_unit: Doing | None = None
     frames: Place = ()
+    may_follow: bool = True
+    last_unit: object = None
+    workers: list[object] | None = None
 
     @property
     def stacks(self) -> "FakeScene":
@@ -155,6 +158,18 @@ class FakeScene:
     def is_waiting(self, _: Unit) -> bool:
         """Return whether a waiter runs for the unit."""
         return self.is_unit_waiting
+
+    def waiters_of(self, _: Unit) -> list[Waiter]:
+        """Return the waiters of the unit."""
+        return [self.waiter] if self.waiter else []
+
+    def last_unit_of(self, _: object) -> object:
+        """Return the unit of the owner's youngest connection."""
+        return self.last_unit
+
+    def workers_of(self, _: Unit) -> list[object] | None:
+        """Return the threads of anyio that run something for the unit."""
+        return self.workers
 
     def is_youngest(self, _: Connection, __: object) -> bool:
         """Return whether the owner has no younger connection."""

@@ -1,4 +1,4 @@
-"""The tasks for which a suspended task waits: by `await`, gather, wait, wait_for, shield, or a task group.
+"""What a suspended task waits for: tasks by `await`, gather, wait, wait_for, shield, or a task group; and threads.
 
 A task that was started and is not waited for does not count. So only the functions of asyncio and anyio that wait are
 searched, not the local variables of the application; of these, only task groups are recognized, by their class.
@@ -12,6 +12,7 @@ from types import CellType, FunctionType
 from typing import Final, TypeAlias
 
 from pool_exporter.diagnosis.awaiting import Awaiting, referents_of
+from pool_exporter.diagnosis.idle_workers import is_anyio_worker
 
 AnyFuture: TypeAlias = "Future[object]"
 AnyTask: TypeAlias = "Task[object]"
@@ -29,6 +30,11 @@ _WAITING: Final = frozenset(
 _GROUPS: Final = frozenset({"asyncio.taskgroups", "anyio._backends._asyncio"})
 _SHIELD: Final = "_outer_done_callback"
 """The function inside `asyncio.shield()` that refers to the shielded task."""
+_CHAINED: Final = "_call_check_cancel"
+"""The function inside `asyncio.wrap_future()`, a callback of each future that stands for a job of an executor."""
+_WORKER_CALL: Final = "run_sync_in_worker_thread"
+"""anyio's coroutine function in which a task waits for its worker thread."""
+_WORKER_CALL_DEPTH: Final = 12
 
 _TASKS_MAX: Final = 100
 _INNERMOST: Final = 4
@@ -53,6 +59,19 @@ def grouped_tasks(awaiting: Awaiting) -> tuple[AnyTask, ...]:
     values = (_uncelled(each) for _, awaitable in awaiting.awaitables for each in referents_of(awaitable))
     tasks = (task for group in values if _is_group(group) for task in _content(group) if isinstance(task, Task))
     return tuple(each for each in dict.fromkeys(islice(tasks, _TASKS_MAX)) if not each.done())
+
+
+def is_for_thread(task: AnyTask, awaiting: Awaiting) -> bool:
+    """Return whether a suspended task waits for a call that a thread runs: of an executor or of anyio."""
+    callbacks = getattr(getattr(task, "_fut_waiter", None), "_callbacks", None) or ()
+    is_of_executor = any(getattr(callback, "__name__", "") == _CHAINED for callback, _ in callbacks)
+    return is_of_executor or any(code.co_name == _WORKER_CALL for code, _ in awaiting.frames[:_WORKER_CALL_DEPTH])
+
+
+def awaited_workers(awaiting: Awaiting) -> list[object]:
+    """Return the worker threads of anyio that run what a suspended task waits for."""
+    calls = (each for (code, _), each in awaiting.awaitables[-_WORKER_CALL_DEPTH:] if code.co_name == _WORKER_CALL)
+    return [each for call in calls for each in referents_of(call) if is_anyio_worker(each)]
 
 
 def _in_waiting(awaiting: Awaiting) -> Iterator[object]:

@@ -17,7 +17,13 @@ from typing import Final, cast
 from typing_extensions import Self
 
 from pool_exporter.diagnosis.activity import ENDED, UNKNOWN, activity_of
-from pool_exporter.diagnosis.awaited_tasks import AnyTask, awaited_tasks, grouped_tasks
+from pool_exporter.diagnosis.awaited_tasks import (
+    AnyTask,
+    awaited_tasks,
+    awaited_workers,
+    grouped_tasks,
+    is_for_thread,
+)
 from pool_exporter.diagnosis.awaiting import Awaiting, frame_of
 from pool_exporter.diagnosis.frames import Frames, shown_frames
 from pool_exporter.diagnosis.idle_workers import waits_for_work
@@ -44,6 +50,7 @@ class Standing:
         waits_for: The tasks that have not ended and for which it waits.
         frames: Its stack, innermost first, without the frames of this package.
         is_ready: Whether it is a task that waits for nothing any more: it goes on when its event loop runs.
+        is_for_thread: Whether it is a task that waits for a call in a thread.
     """
 
     activity: str
@@ -51,6 +58,7 @@ class Standing:
     waits_for: tuple[AnyTask, ...] = ()
     frames: Frames = ()
     is_ready: bool = False
+    is_for_thread: bool = False
 
 
 class Stacks:
@@ -100,9 +108,24 @@ class Stacks:
         except Exception:  # noqa: BLE001  # the application's class may do anything
             return ()
 
+    def workers_behind(self, owner: object) -> list[object]:
+        """Return the worker threads of anyio that run what a suspended task waits for; [] of other owners."""
+        try:
+            if not hasattr(type(owner), "get_coro") or is_finished(lambda: owner):
+                return []
+            task = cast("AnyTask", owner)
+            return awaited_workers(Awaiting(task.get_coro())) if _is_readable(task) else []
+        except Exception:  # noqa: BLE001  # the application's class may do anything
+            return []
+
     def of_thread(self, identifier: int) -> Standing:
         """Return what the thread of that real identifier does, inside the event loop if one runs in it."""
         return _standing(inside_loop(self._threads_now().get(identifier, ())))
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether this report may follow more tasks."""
+        return self._awaited_left > 0
 
     def _of(self, owner: object, *, with_awaited: bool) -> Standing:
         if hasattr(type(owner), "get_coro"):
@@ -126,7 +149,7 @@ class Stacks:
         del frame
         awaiting = Awaiting(coroutine)
         standing = _standing(awaiting.frames, self._awaited(task, awaiting) if with_awaited else ())
-        return replace(standing, is_ready=_is_ready(task))
+        return replace(standing, is_ready=_is_ready(task), is_for_thread=is_for_thread(task, awaiting))
 
     def _awaited(self, task: AnyTask, awaiting: Awaiting) -> tuple[AnyTask, ...]:
         return self._counted(awaited_tasks(task, awaiting))
@@ -137,11 +160,9 @@ class Stacks:
         return found
 
     def _behind(self, task: AnyTask) -> tuple[AnyTask, ...]:
-        coroutine = task.get_coro()
-        is_readable = has_gil() or task.get_loop() is _get_running_loop()
-        if not is_readable or getattr(coroutine, "cr_running", False):
+        if not _is_readable(task):
             return ()
-        awaiting = Awaiting(coroutine)
+        awaiting = Awaiting(task.get_coro())
         return self._counted((*awaited_tasks(task, awaiting), *grouped_tasks(awaiting)))
 
     def _in_greenlet(self, task: AnyTask, outermost: FrameType) -> Frames:
@@ -165,6 +186,12 @@ def _standing(stack: Frames, waits_for: tuple[AnyTask, ...] = ()) -> Standing:
         return Standing(UNKNOWN, frames=frames)
     activity, start = activity_of(frames)
     return Standing(activity, shown_frames(frames, start), waits_for, frames)
+
+
+def _is_readable(task: AnyTask) -> bool:
+    """Return whether a task is suspended, and no other thread can go on with it meanwhile."""
+    is_still = has_gil() or task.get_loop() is _get_running_loop()
+    return is_still and not getattr(task.get_coro(), "cr_running", False)
 
 
 def _is_ready(task: AnyTask) -> bool:

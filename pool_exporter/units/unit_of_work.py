@@ -3,6 +3,7 @@
 The rules are those of `pool_exporter.units`.
 """
 
+import threading
 from asyncio import current_task
 from asyncio.events import _get_running_loop
 from collections.abc import Callable
@@ -70,6 +71,8 @@ class Unit:
         is_done: Whether it has ended.
         is_long: Whether it may hold connections for long.
         task: Returns the task in which it began; None without one, and when the task was collected.
+        thread_id: The identifier of the thread in which it began; of the greenlet where gevent or eventlet have patched
+            `threading`.
     """
 
     is_websocket: ClassVar[bool] = False
@@ -86,6 +89,7 @@ class Unit:
         "is_done",
         "is_long",
         "task",
+        "thread_id",
     )
 
     def __init__(
@@ -102,7 +106,7 @@ class Unit:
         self.final_name = "" if origin is not None else label(name) or NO_UNIT
         self.held: list[object] = []
         self.is_done, self.is_long = False, is_long
-        self.task = _running_task()
+        self.task, self.thread_id = _running_task(), threading.get_ident()
         self._code, self._origin = code, origin
         #: The uses that ended before its name was final, each with the table that counts it.
         self._kept: dict[UsesByUnit, int] = {}

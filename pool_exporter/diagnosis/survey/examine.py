@@ -67,7 +67,9 @@ def _examine(pool: ExaminedPool, circumstances: Circumstances, stacks: Stacks) -
     scene = Scene(stacks, waits.callers, used, UnitTasks(loops))
     held = _held(pool, scene, used, now)
     evidence = _evidence(pool, circumstances, waits, held, now)
-    waiters = waiter_values(waits.callers, used, now, [waiter for each in held for waiter in each.waiters])
+    awaited = [waiter for each in held for waiter in each.waiters]
+    independent = [connection for connection, each in zip(used, held, strict=True) if each.is_independent]
+    waiters = waiter_values(waits.callers, used, now, awaited, independent)
     evidence = replace(
         evidence,
         is_limiter_blocked=is_limiter_blocked(scene, loops),

@@ -22,9 +22,6 @@ _Owned = TypeVar("_Owned", Connection, Waiter)
 
 _AWAITED_MAX: Final = 4
 """How many tasks of a chain are followed; each task waits for the next one."""
-_WORKER_CALL: Final = "run_sync_in_worker_thread"
-"""anyio's function in which a task waits for its worker thread."""
-_WORKER_CALL_DEPTH: Final = 12
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Doing:
         activity: As `Holder.activity`.
         now: The frames of the application, innermost first.
         is_self: Whether it, or a task that it waits for, waits for this pool.
-        is_in_thread: Whether one of its tasks waits for a worker thread.
+        is_in_thread: Whether it, a task that it waits for, or one of the unit's tasks waits for a call in a thread.
         waiters: The callers of this pool that it waits for, or itself if it is one.
         is_ready: Whether one of its tasks waits for nothing but its turn in the event loop.
     """
@@ -65,7 +62,9 @@ class Scene:
         self.stacks, self._tasks_of_unit = stacks, tasks_of_unit
         #: The owner of each waiter, by the id() of the owner.
         self._waiting = {id(owner): (owner, waiter) for owner, waiter in _owned(waiters)}
+        self._waiters = waiters
         self._waiting_units = {id(waiter.unit) for waiter in waiters if waiter.unit is not None}
+        self._tasks_found: dict[int, list[object]] = {}
         #: The youngest connection of each owner, likewise.
         self._youngest = {id(owner): (owner, connection) for owner, connection in _owned(used)}
 
@@ -76,6 +75,15 @@ class Scene:
     def is_waiting(self, unit: Unit) -> bool:
         """Return whether a waiter runs for *unit*."""
         return id(unit) in self._waiting_units
+
+    def waiters_of(self, unit: Unit) -> list[Waiter]:
+        """Return the waiters that run for *unit*."""
+        return [waiter for waiter in self._waiters if waiter.unit is unit]
+
+    def last_unit_of(self, owner: object) -> object:
+        """Return the unit for which *owner* has checked out its youngest connection of this pool."""
+        connection = self._youngest.get(id(owner), (None, None))[1]
+        return None if connection is None else connection.unit
 
     def is_youngest(self, connection: Connection, owner: object) -> bool:
         """Return whether *owner* has checked out no connection of this pool after this one."""
@@ -92,7 +100,7 @@ class Scene:
         standing, waiter = self.stacks.of(owner, with_awaited=with_awaited), self.waiter_of(owner)
         if waiter is not None:
             return Doing(WAITING_FOR_POOL, standing.now, is_self=True, waiters=(waiter,))
-        found = Doing(standing.activity, standing.now, is_ready=standing.is_ready)
+        found = Doing(standing.activity, standing.now, is_in_thread=standing.is_for_thread, is_ready=standing.is_ready)
         if found.activity != OWN_CODE or depth >= _AWAITED_MAX:
             return found
         for task in standing.waits_for:
@@ -111,18 +119,31 @@ class Scene:
         return Doing(
             (busy or [OWN_CODE])[-1],
             _best([each.now for each in reversed(standings)]),
-            is_in_thread=any(map(_is_in_thread, standings)),
+            is_in_thread=any(each.is_for_thread for each in standings),
             is_ready=any(each.is_ready for each in standings),
         )
 
+    def workers_of(self, unit: Unit) -> list[object] | None:
+        """Return the worker threads of anyio that run something for a unit; None if it has no task."""
+        tasks = self._tasks(unit)
+        return [worker for task in tasks for worker in self.stacks.workers_behind(task)] if tasks else None
+
     def _standings(self, unit: Unit) -> list[Standing]:
         """Return what each task of a unit does: the task in which it began before those that it will wait for."""
+        return [self.stacks.of(task, with_awaited=False) for task in self._tasks(unit)]
+
+    def _tasks(self, unit: Unit) -> list[object]:
+        """Return the tasks of a unit, looked for once: many holders may share it."""
+        if id(unit) not in self._tasks_found:
+            self._tasks_found[id(unit)] = self._find_tasks(unit)
+        return self._tasks_found[id(unit)]
+
+    def _find_tasks(self, unit: Unit) -> list[object]:
         tasks = list(self._tasks_of_unit(unit))
         inner = tasks[:1]
         for task in inner:  # The list grows meanwhile.
             inner += [each for each in self.stacks.tasks_behind(task) if each not in inner]
-        outer = [task for task in tasks if task not in inner]
-        return [self.stacks.of(task, with_awaited=False) for task in (*outer, *inner)]
+        return [*(task for task in tasks if task not in inner), *inner]
 
 
 def _owned(things: Iterable[_Owned]) -> Iterator[tuple[object, _Owned]]:
@@ -132,14 +153,11 @@ def _owned(things: Iterable[_Owned]) -> Iterator[tuple[object, _Owned]]:
             yield owner, each
 
 
-def _is_in_thread(standing: Standing) -> bool:
-    return any(code.co_name == _WORKER_CALL for code, _ in standing.frames[:_WORKER_CALL_DEPTH])
-
-
 def _with_awaited(waiting: Doing, awaited: Doing) -> Doing:
     """Return what a task does that waits for another one."""
     now = awaited.now or waiting.now
-    waiting = replace(waiting, is_ready=waiting.is_ready or awaited.is_ready)
+    is_ready, is_in_thread = waiting.is_ready or awaited.is_ready, waiting.is_in_thread or awaited.is_in_thread
+    waiting = replace(waiting, is_ready=is_ready, is_in_thread=is_in_thread)
     if awaited.is_self:
         return Doing(WAITING_FOR_POOL, now, is_self=True, waiters=awaited.waiters)
     if awaited.activity not in (UNKNOWN, OWN_CODE):

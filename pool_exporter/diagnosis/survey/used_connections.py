@@ -9,6 +9,7 @@ from typing import Final, TypeAlias, cast
 
 from pool_exporter.diagnosis.activity import ENDED, EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.diagnosis.frames import Frames, is_application, text_of, text_of_code
+from pool_exporter.diagnosis.survey.independence import is_independent
 from pool_exporter.diagnosis.survey.scene import Doing, Scene, is_past
 from pool_exporter.diagnosis.survey.span_names import span_name_of
 from pool_exporter.hooks.checkout_owner import is_finished, name_of
@@ -35,6 +36,7 @@ class Held:
         waiters: The callers of this pool for which its owner waits.
         is_ready: Whether it goes on as soon as its event loop runs.
         is_in_libraries: Whether nothing of the application is in `holder.now`.
+        is_independent: Whether its owner needs no other task or thread of its unit to return it.
     """
 
     holder: Holder
@@ -43,6 +45,7 @@ class Held:
     waiters: tuple[Waiter, ...] = ()
     is_ready: bool = False
     is_in_libraries: bool = False
+    is_independent: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,20 @@ class HolderRules:
         if not holder.is_long and self._is_lost(connection, unit, owner, seconds):
             return Held(replace(holder, activity=ENDED, is_lost=True))
         doing = self._doing(connection, owner if is_alive else None, unit, with_awaited=with_awaited)
-        is_nested = is_alive and _is_nested(self.scene, connection, owner, doing)
+        is_nested, is_alone = is_alive and _is_nested(self.scene, connection, owner, doing), False
         if is_nested:
             doing = replace(doing, activity=OWN_CODE)
-        elif unit is not None and not unit.is_done:
-            doing = self._with_unit(doing, unit, is_of_task=is_alive and not _is_thread(owner))
+        elif unit is not None and not unit.is_done and not doing.is_self:
+            is_followed = with_awaited and self.scene.stacks.may_follow
+            is_alone = (
+                is_alive
+                and self.scene.is_waiting(unit)
+                and is_independent(self.scene, connection, owner, doing, is_followed=is_followed)
+            )
+            doing = self._with_unit(doing, unit, is_of_task=is_alive and not _is_thread(owner), is_alone=is_alone)
         holder = replace(holder, activity=doing.activity, now=tuple(map(text_of, doing.now)))
         is_in_libraries = bool(doing.now) and not is_application(doing.now[0][0])
-        return Held(holder, doing.is_self, is_nested, doing.waiters, doing.is_ready, is_in_libraries)
+        return Held(holder, doing.is_self, is_nested, doing.waiters, doing.is_ready, is_in_libraries, is_alone)
 
     def _is_lost(self, connection: Connection, unit: Unit | None, owner: object, seconds: float) -> bool:
         if self.is_orphan(connection):
@@ -102,12 +111,12 @@ class HolderRules:
         frames = self.scene.stacks.of(owner, with_awaited=False).frames
         return doing if unit is not None or is_past(connection.place, frames) else Doing()
 
-    def _with_unit(self, doing: Doing, unit: Unit, *, is_of_task: bool) -> Doing:
+    def _with_unit(self, doing: Doing, unit: Unit, *, is_of_task: bool, is_alone: bool) -> Doing:
         """Return what a running unit does, if the owner of one of its connections does *doing*."""
-        if doing.is_self:
+        if is_alone and not is_of_task:
             return doing
         found = self._of_unit(doing, unit, is_of_task=is_of_task)
-        if self.scene.is_waiting(unit) and (not is_of_task or doing.activity != EXECUTING):
+        if self.scene.is_waiting(unit) and not is_alone:
             return Doing(WAITING_FOR_POOL, found.now, is_self=True)
         return found
 

@@ -3,7 +3,7 @@
 Nothing here may read a stack.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pool_exporter.diagnosis.evidence import look_seconds
@@ -68,6 +68,7 @@ def waiter_values(
     used: Sequence[Connection],
     now: int,
     awaited: Sequence[waiting.Waiter] = (),
+    independent: Sequence[Connection] = (),
 ) -> tuple[Waiter, ...]:
     """Return the waiters of a report.
 
@@ -76,9 +77,11 @@ def waiter_values(
         used: The connections of the pool that are checked out.
         now: Nanoseconds since the pool's origin.
         awaited: The callers for which owners of connections wait: one entry for each of their connections.
+        independent: Those of *used* that their owners return without another task or thread of the unit.
     """
     by_awaited = _counts(awaited)
-    by_unit, by_owner = _counts([each.unit for each in used]), _counts([_alive(each) for each in used])
+    alone = {id(each) for each in independent}
+    by_unit, by_owner = _counts([each.unit for each in used if id(each) not in alone]), _counts(map(_alive, used))
 
     def holds(caller: waiting.Waiter) -> int:
         """Return how many connections the caller's unit has; without a unit, how many its owner has.
@@ -101,7 +104,7 @@ def waiter_values(
     )
 
 
-def _counts(things: Sequence[object]) -> dict[int, int]:
+def _counts(things: Iterable[object]) -> dict[int, int]:
     counts: dict[int, int] = {}
     for each in things:
         if each is not None:

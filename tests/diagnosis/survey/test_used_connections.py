@@ -90,15 +90,17 @@ def test_thread_that_waits(scene: FakeScene, unit: Unit | None, expected: bool) 
 @pytest.mark.parametrize(
     ("scene", "owner", "expected"),
     [
-        (FakeScene(WORK, is_unit_waiting=True), Task(), (WAITING_FOR_POOL, False, True)),
-        (FakeScene(QUERY, is_unit_waiting=True), Task(), (EXECUTING, False, False)),
+        (FakeScene(WORK, is_unit_waiting=True), Task(), (OWN_CODE, False, False)),
+        (FakeScene(WORK, is_unit_waiting=True, may_follow=False), Task(), (WAITING_FOR_POOL, False, True)),
+        (FakeScene(Doing(UNKNOWN), is_unit_waiting=True), Task(), (WAITING_FOR_POOL, False, True)),
+        (FakeScene(QUERY, is_unit_waiting=True, may_follow=False), Task(), (EXECUTING, False, False)),
         (FakeScene(QUERY, is_unit_waiting=True), Thread(), (WAITING_FOR_POOL, False, True)),
         (FakeScene(Doing(UNKNOWN), of_unit=QUERY), Thread(), (EXECUTING, False, False)),
         (FakeScene(WORK, of_unit=QUERY), Task(), (OWN_CODE, False, False)),
     ],
 )
 def test_unit_that_runs(scene: FakeScene, owner: object, expected: tuple[str, bool, bool]) -> None:
-    """Another task of the unit may wait; what a thread is done with, the unit's tasks go on with."""
+    """A task of which all is known goes on; what a thread is done with, the unit's tasks go on with."""
     assert expected == judged(scene, owner, UNIT)
 
 

@@ -62,7 +62,7 @@ class Trial:
     @contextmanager
     def callers(self, call: Callable[[], object], count: int = 1) -> Iterator[None]:
         """Call *call* in so many threads; at the end the trial is over, and they have ended."""
-        started = [threading.Thread(target=self._run, args=(call,)) for _ in range(count)]
+        started = [threading.Thread(target=self.run, args=(call,)) for _ in range(count)]
         for thread in started:
             thread.start()
         try:
@@ -72,7 +72,8 @@ class Trial:
             for thread in started:
                 thread.join()
 
-    def _run(self, call: Callable[[], object]) -> None:
+    def run(self, call: Callable[[], object]) -> None:
+        """Call *call*, and keep its time-out."""
         try:
             call()
         except PoolTimeoutError as error:
