@@ -1,6 +1,8 @@
 """hatch_build.py: what is compiled, and when a wheel is pure instead. deploy/ci/try-wheels tries the real wheels."""
 
+import shutil
 import sysconfig
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -96,22 +98,53 @@ def test_a_pure_wheel_says_why_in_one_line(tmp_path: Path, monkeypatch: pytest.M
     assert ["pool_exporter: a pure wheel, the hot path is not compiled: error: no cc"] == app.lines
 
 
+def compile_one(build: str, output: Path) -> str:
+    """Write a module as if it were compiled."""
+    folder = output / build / "pool_exporter" / "state"
+    folder.mkdir(parents=True)
+    (folder / "slots.so").write_text("")
+    return ""
+
+
+def test_sources_that_change_meanwhile_make_a_pure_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules that were compiled from other sources than the wheel is to have are left out."""
+    monkeypatch.setattr(hatch_build, "why_pure", lambda: "")
+    monkeypatch.setattr(hatch_build, "compiled", partial(compile_one, "before"))
+    made, app = hook(tmp_path)
+    data: dict[str, object] = {}
+    made.initialize("standard", data)
+    made.finalize()
+
+    assert {} == data
+    assert ["the sources have changed while they were compiled; build again"] == [
+        line.rpartition(": ")[2] for line in app.lines
+    ]
+
+
+@pytest.mark.pure("a wheel has no .pxd files")
+def test_each_source_is_in_the_id_of_a_build(tmp_path: Path) -> None:
+    """A build of other sources or of other C types has another id."""
+    shutil.copytree(ROOT / "pool_exporter", tmp_path / "pool_exporter")
+    ids = [hatch_build.build_id(tmp_path)]
+    for path in [*hatch_build.modules(tmp_path), *(tmp_path / "pool_exporter").rglob("*.pxd")]:
+        path.write_text(path.read_text() + "# changed\n")
+        ids.append(hatch_build.build_id(tmp_path))
+
+    assert hatch_build.build_id() == ids[0]
+    assert sorted(ids) == sorted({*ids})
+
+
 def test_compiled_modules_are_in_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was compiled goes to the folder in which the package looks, and the wheel is one of this platform."""
-
-    def compile_one(output: Path) -> str:
-        (output / "pool_exporter" / "state").mkdir(parents=True)
-        (output / "pool_exporter" / "state" / "slots.so").write_text("")
-        return ""
-
+    build = hatch_build.build_id()
     monkeypatch.setattr(hatch_build, "why_pure", lambda: "")
-    monkeypatch.setattr(hatch_build, "compiled", compile_one)
+    monkeypatch.setattr(hatch_build, "compiled", partial(compile_one, build))
     made, app = hook(tmp_path)
     data: dict[str, object] = {"force_include": {}}
     made.initialize("standard", data)
     (target,) = data["force_include"].values()  # type: ignore[attr-defined]  # a dictionary
     made.finalize()
 
-    assert "pool_exporter/compiled/state/slots.so" == target
+    assert f"pool_exporter/compiled/{build}/state/slots.so" == target
     assert (False, True) == (data["pure_python"], data["infer_tag"])
     assert ["pool_exporter: the hot path is compiled"] == app.lines
