@@ -3,8 +3,9 @@
 #   make demo    run an instrumented service under load; ARGS="--otlp http://localhost:4318" goes to `pool-exporter demo`
 #   make test    run the tests on up to four cores, but for soak; ARGS="-k snapshot" goes to pytest
 #   make unit    run the tests of single modules: no server of ours, no load
-#   make check   run everything that CI runs: test, package, the unit tests on every other Python that
+#   make check   run everything that CI runs: test, instructions, package, the unit tests on every other Python that
 #                is found, ruff, mypy, docs and two minutes of soak
+#   make instructions  count the instructions of a checkout and its return by valgrind, and compare them with the budget
 #   make slow    run what takes longer: conformance, reports, ten minutes of soak, fuzz, and all tests on a compiled wheel,
 #                on SQLAlchemy 2.0 and on every other Python, also on 3.14 and on free-threaded builds where they are found
 #   make compiled  build a wheel, in which the hot path is compiled, install it into .venv-compiled, and run the tests on it;
@@ -56,7 +57,7 @@ PYTEST := bin/pytest $(PYTEST_OPTIONS)
 NOT_SOAK := --ignore=tests/soak --ignore=tests/integration/reports
 NOT_UNIT := $(foreach wing,integration soak faults bench conformance test_demo_end_to_end.py,--ignore=tests/$(wing))
 
-.PHONY: demo test unit test-sa20 unit-sa20 compiled unit-compiled lint check slow dashboards docs package image bench soak fuzz reports conformance clean
+.PHONY: demo test unit test-sa20 unit-sa20 compiled unit-compiled instructions lint check slow dashboards docs package image bench soak fuzz reports conformance clean
 .NOTPARALLEL:  # Two pips in one environment get into each other's way.
 
 demo: $(VENV)/.installed-demo
@@ -88,6 +89,9 @@ unit-compiled: $(VENV_COMPILED)/.installed-wheel
 		$(MAKE) --no-print-directory $* PYTHON="$$python" VENV="$(VENV)-$$version" </dev/null || failed="$$failed $$version"; \
 	done; [ -z "$$failed" ] || { echo "make $* has failed on Python$$failed"; exit 1; }; }
 
+instructions: $(VENV)/.installed-test
+	$(VENV)/bin/python -m tests.bench.instruction_budget
+
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -95,6 +99,7 @@ lint: $(VENV)/.installed-dev
 
 check:
 	$(MAKE) test
+	$(MAKE) instructions
 	$(MAKE) package
 	$(MAKE) unit-pythons
 	$(MAKE) lint

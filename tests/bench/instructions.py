@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -66,19 +66,24 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 
 
-def count(pythons: Mapping[str, str], kinds: Iterable[str] = KINDS, why_not: str = "") -> Measured:
+def count(
+    pythons: Mapping[str, str], kinds: Iterable[str] = KINDS, why_not: str = "", modes: Collection[str] = MODES
+) -> Measured:
     """Return the instructions of one pair or request.
 
     Args:
         pythons: The Pythons, by the version of SQLAlchemy that each has, and whether the package is compiled there.
         kinds: Keys of `KINDS`.
         why_not: Why nothing shall be counted; "" to count.
+        modes: Those of `MODES` in which it is counted.
 
     Returns:
         By version, kind and mode, the samples, or the reason why there are none.
     """
     reason = why_not or ("" if callgrind.is_found() else f"{callgrind.PROGRAM} is not found")
-    keys = [(version, kind, mode) for version in pythons for kind in kinds for mode in KINDS[kind].modes]
+    keys = [
+        (version, kind, mode) for version in pythons for kind in kinds for mode in KINDS[kind].modes if mode in modes
+    ]
     if reason:
         return dict.fromkeys(keys, Skipped(reason))
     with ExitStack() as stack:
