@@ -116,15 +116,17 @@ def test_bounds_are_milliseconds() -> None:
 def test_volume_that_hangs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkouts and returns go on in memory; when the volume goes on, a heartbeat moves all of it into the file."""
     made, pool = prepared(directory)
-    goes_on, create = Event(), made.storage._make_files
+    is_entered, goes_on, create = Event(), Event(), made.storage._make_files
 
     def hang(path: Path) -> object:
+        is_entered.set()
         goes_on.wait()
         return create(path)
 
     monkeypatch.setattr(made.storage, "_make_files", hang)
     pool.connect().close()
     held = pool.connect()
+    is_entered.wait()  # Else the heartbeat creates the file, in this thread, and hangs.
     made._beat()
     before = made.storage.is_shared, shown(directory)
     goes_on.set()
