@@ -15,6 +15,7 @@ from pool_exporter import instrument
 from pool_exporter.hook_errors import HookErrors, errors, guarded
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.runtime.instrumentation import snapshot
+from pool_exporter.state import locked_pool_state
 from pool_exporter.state.locked_pool_state import LockedPoolState
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.slow_acquire import SlowAcquireHook
@@ -120,10 +121,27 @@ READERS = (
 )
 
 
-def break_transition(patch: pytest.MonkeyPatch, name: str) -> None:
-    """Have a transition fail, in the class of pools that Python makes with the GIL and in the one without."""
+def breakable(patch: pytest.MonkeyPatch) -> set[str]:
+    """Have each pool that is instrumented from now on fail in the transitions that are in the set, which is empty yet.
+
+    The class is replaced by one derived from it, with the GIL and without: that of compiled code cannot be changed.
+    """
+    broken: set[str] = set()
     for kind in (PoolState, LockedPoolState):
-        patch.setattr(kind, name, fail)
+        methods = {name: breakable_method(getattr(kind, name), broken) for name in TRANSITIONS}
+        patch.setattr(locked_pool_state, kind.__name__, type(kind.__name__, (kind,), methods))
+    return broken
+
+
+def breakable_method(method: Callable[..., object], broken: set[str]) -> Callable[..., object]:
+    """Return a method that raises a fault as long as the name of *method* is in *broken*."""
+
+    def call(self: PoolState, *args: object, **kwargs: object) -> object:
+        if method.__name__ in broken:
+            raise Fault
+        return method(self, *args, **kwargs)
+
+    return call
 
 
 def test_every_transition_is_listed() -> None:
@@ -134,7 +152,6 @@ def test_every_transition_is_listed() -> None:
     assert public == {*TRANSITIONS, *READERS, "forget_connections", *MOVES}
 
 
-@pytest.mark.pure("replaces transitions")
 @pytest.mark.parametrize("name", TRANSITIONS)
 def test_fault_in_a_transition(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Whichever transition fails, the application notices nothing, each fault is counted, and no caller stays pending.
@@ -143,13 +160,14 @@ def test_fault_in_a_transition(monkeypatch: pytest.MonkeyPatch, name: str) -> No
     """
     bare = live(new_engine())
     engine = new_engine()
-    break_transition(monkeypatch, name)
+    broken = breakable(monkeypatch)
+    broken.add(name)
     monitor = instrument(engine)
 
     assert bare == live(engine)
     assert errors.count > 0
 
-    monkeypatch.undo()
+    broken.clear()
     assert (name == "acquire_abandoned") == (measured(monitor)._state.pending > 0)
     monitor.close()
 
@@ -264,30 +282,29 @@ def test_fault_of_the_callback_of_slow_acquires() -> None:
         monitor.close()
 
 
-@pytest.mark.pure("replaces transitions")
 def test_fault_in_a_finalizer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that is collected while the machine is broken says nothing, not even on the error stream."""
+    broken = breakable(monkeypatch)
     engine = new_engine()
     monitor = instrument(engine)
     engine.connect().close()
-    break_transition(monkeypatch, "closed")
+    broken.add("closed")
 
     engine.dispose(close=False)
     gc.collect()
 
-    monkeypatch.undo()
+    broken.clear()
     monitor.close()
 
 
-@pytest.mark.pure("replaces transitions")
-def test_recovers() -> None:
+def test_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
     """When a fault is over, what is counted is right again."""
+    broken = breakable(monkeypatch)
     engine = new_engine()
     monitor = instrument(engine)
-    with pytest.MonkeyPatch.context() as patch:
-        break_transition(patch, "acquired")
-        break_transition(patch, "returned")
-        engine.connect().close()
+    broken.update({"acquired", "returned"})
+    engine.connect().close()
+    broken.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(errors, "count", 0)
         with engine.connect():
@@ -344,10 +361,9 @@ def test_logging_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 == counted.count
 
 
-@pytest.mark.pure("replaces transitions")
 def test_one_count_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """The errors of all pools are one number, which stands in every snapshot of the process."""
-    break_transition(monkeypatch, "acquire_started")
+    breakable(monkeypatch).add("acquire_started")
     for _ in range(2):
         engine = new_engine()
         instrument(engine)

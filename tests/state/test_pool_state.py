@@ -792,35 +792,34 @@ def test_acquire_ends_once(state: PoolState) -> None:
     assert kept.is_used
 
 
-def replaced_while_released(state: PoolState, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let another pool take over, and release *connection* just before `replaced` goes through the connections."""
-    find = state.live_connections
+class ReturnsMeanwhile(PoolState):
+    """Releases one connection just before `replaced` goes through the connections."""
 
-    def released() -> list[Connection]:
-        state.released(connection)
-        return find()
+    late: Connection | None = None
 
-    monkeypatch.setattr(state, "live_connections", released)
-    state.replaced(1)
+    def live_connections(self) -> list[Connection]:
+        """Release it, and return the connections that are not closed."""
+        if self.late is not None:
+            self.released(self.late)
+        return super().live_connections()
 
 
-@pytest.mark.pure("replaces a transition")
-def test_return_while_the_pool_is_replaced(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_return_while_the_pool_is_replaced(clock: FakeClock) -> None:
     """A connection of an older pool that is returned while another pool takes over leaves the limit right."""
-    state = PoolState(clock, 1)
+    state = ReturnsMeanwhile(clock, 1)
     older = used(state)
     state.replaced(1)
-    replaced_while_released(state, older, monkeypatch)
+    state.late = older
+    state.replaced(1)
 
     assert (0, 1, 1) == (state.used_in_old_pool, state.limit, state.slots[layout.LIMIT])
 
 
-@pytest.mark.pure("replaces a transition")
-def test_return_while_a_saturated_pool_is_replaced(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_return_while_a_saturated_pool_is_replaced(clock: FakeClock) -> None:
     """The saturated time ends once when the connection that saturates it is returned while another pool takes over."""
-    state = PoolState(clock, 1)
-    only = used(state)
+    state = ReturnsMeanwhile(clock, 1)
+    state.late = used(state)
     clock.advance(2)
-    replaced_while_released(state, only, monkeypatch)
+    state.replaced(1)
 
     assert 2.0 == read(state).saturated_seconds
