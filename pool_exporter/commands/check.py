@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pool_exporter.advice.checks.facts import ServerFacts
-from pool_exporter.advice.checks.rules import IDS
+from pool_exporter.advice.checks.rule import Rule
+from pool_exporter.advice.checks.rules import IDS, RULES
 from pool_exporter.arguments import AllSettings, CheckedValue, whole_number
 from pool_exporter.commands.checks.answer import Answer, as_text, of_engine_as_json, of_pools_as_json
 from pool_exporter.commands.checks.engine_target import TARGET, EngineTarget
 from pool_exporter.commands.checks.servers import merged, read_servers
 from pool_exporter.commands.directory_argument import add_directory, directory_of
 from pool_exporter.commands.json_output import add_json
+from pool_exporter.diagnosis.texts.wording import paragraph
 from pool_exporter.environment import Environment
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.probe.options import ARGUMENT, add_timeout, targets_from_arguments
@@ -47,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--silence", action=CheckedValue, convert=_ids, default=(), metavar="ID,…", help="rules to leave out"
     )
+    parser.add_argument("--explain", metavar="NAME", type=str.upper, choices=IDS, help="only say what this rule means")
     for name, text in (
         ("--threads", "threads of each worker that use the pool"),
         ("--workers", "processes that have this pool (default: 1, of a directory its living workers)"),
@@ -85,6 +88,8 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
     Raises:
         SettingsError: There is no target and no directory, or both; the target cannot be imported; or a URL is wrong.
     """
+    if arguments.explain:
+        return partial(_explain, next(rule for rule in RULES if rule.id == arguments.explain))
     settings = AllSettings()
     servers = settings.read(lambda: targets_from_arguments(arguments, environ))
     if arguments.target is not None:
@@ -95,6 +100,14 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
     settings.check()
     silenced = (*arguments.silence, *Environment.read(environ)[0].silenced)
     return partial(_check_directory, arguments, directory.value, servers.value, silenced)
+
+
+def _explain(rule: Rule) -> None:
+    """Print what *rule* is about, why, what to do, when it finds nothing, and where it comes from."""
+    parts = (("WHY", rule.why), ("DO", rule.fix), ("NOTE", f"Not found for: {rule.guard}"), ("FROM", f"{rule.source}."))
+    lines = [f"{rule.id}: {rule.title} ({rule.severity})"]
+    lines += [line for key, text in parts for line in paragraph(key, text)]
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def _engine(arguments: argparse.Namespace) -> EngineTarget:

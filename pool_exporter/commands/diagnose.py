@@ -63,7 +63,7 @@ class Options:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_directory(parser)
-    parser.add_argument("--explain", metavar="VERDICT", choices=VERDICTS, help="only say what a verdict means")
+    parser.add_argument("--explain", metavar="NAME", choices=VERDICTS, help="only say what this verdict means")
     parser.add_argument("--pool", metavar="NAME", default="", help="show only the pool of this name")
     add_json(parser)
     probe.add_arguments(parser, is_polled=False)

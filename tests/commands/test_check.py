@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pool_exporter.advice.checks.rule import Rule
+from pool_exporter.advice.checks.rules import RULES
 from pool_exporter.cli import main
 
 MODULE = """
@@ -66,7 +68,25 @@ def test_errors_are_exit_code_1(capsys: pytest.CaptureFixture[str], name: str) -
     assert 1 == code
     assert text.startswith("error P24: reset_on_return is None.")
     assert "\n  Fix: Leave reset_on_return at its default" in text
-    assert text.endswith(f"checked_application:{name}: 1 error.\n")
+    assert text.endswith(f"checked_application:{name}: 1 error. More: pool-exporter check --explain P24.\n")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_explain(capsys: pytest.CaptureFixture[str], rule: Rule) -> None:
+    """What a rule means is printed without an engine or a directory, by its id in either case."""
+    parts = f"WHY {rule.why} DO {rule.fix} NOTE Not found for: {rule.guard} FROM {rule.source}."
+    shown = f"{rule.id}: {rule.title} ({rule.severity}) {parts}"
+    code, text = run(capsys, "--explain", rule.id.lower())
+
+    assert (0, " ".join(shown.split())) == (code, " ".join(text.split()))
+
+
+def test_explain_of_no_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    """An id that no rule has is an error with those there are."""
+    code, text = run(capsys, "--explain", "P99")
+
+    assert 2 == code
+    assert "P31" in text
 
 
 def test_warnings_are_exit_code_0(capsys: pytest.CaptureFixture[str]) -> None:

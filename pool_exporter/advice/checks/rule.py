@@ -5,9 +5,13 @@ Nothing here may know a certain rule, or read facts.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from pool_exporter.advice.checks.facts import Facts
 from pool_exporter.advice.checks.finding import Finding
+
+MORE: Final = "More: pool-exporter check --explain {}"
+"""Where a text about a finding leads to: the command that is wherever the package is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from pool_exporter.advice.checks.finding import SEVERITIES, Finding
-from pool_exporter.advice.checks.rule import Rule
+from pool_exporter.advice.checks.rule import MORE, Rule
 
 ERROR: Final = "error"
 
@@ -55,7 +55,8 @@ def _lines(answer: Answer) -> Iterator[str]:
     for found in answer.findings:
         yield f"{found.severity} {found.id}: {found.message}"
         yield f"  Fix: {found.fix}"
-    yield f"{answer.name}: {_summary(answer.findings)}"
+    more = f" {MORE.format(answer.findings[0].id)}." if answer.findings else ""
+    yield f"{answer.name}: {_summary(answer.findings)}{more}"
     for given_by, rules in _by_source(answer.undecided).items():
         yield f"  Not checked: {', '.join(rules)}, which need{'s' * (len(rules) == 1)} {given_by}."
 

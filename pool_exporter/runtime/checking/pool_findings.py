@@ -14,6 +14,7 @@ from sqlalchemy.pool import Pool
 from pool_exporter.advice.checks.engine_facts import engine_facts
 from pool_exporter.advice.checks.facts import Facts, PoolHistory, ProcessFacts, ServerFacts
 from pool_exporter.advice.checks.finding import Finding
+from pool_exporter.advice.checks.rule import MORE
 from pool_exporter.advice.checks.rules import findings
 from pool_exporter.environment import Environment
 from pool_exporter.hook_errors import result_or_none
@@ -74,4 +75,4 @@ def findings_by_rule(environment: Environment, monitor: object) -> Mapping[str, 
         return {}
     process, silenced = ProcessFacts(same_server=same_server(pool), libpq=environment.libpq), environment.silenced
     found = findings_of(monitor.engine(), pool, history=known_history(pool), process=process, silenced=silenced)
-    return {each.id: f"Check {each.id}: {each.message} Fix: {each.fix} (docs/checks/{each.id}.md)" for each in found}
+    return {each.id: f"Check {each.id}: {each.message} Fix: {each.fix} {MORE.format(each.id)}" for each in found}

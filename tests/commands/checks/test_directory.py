@@ -167,7 +167,7 @@ def test_connections_that_ended_workers_left_open(add_worker: AddWorker, run: Ru
     ended.unmap()
     answer = run("--silence=P08")[1]
 
-    assert 1 == answer.count("P33")
+    assert 1 == answer.count("info P33")
     assert "info P33: 3 connections ended that no code has closed." in answer.partition("\nusers: ")[0]
 
 

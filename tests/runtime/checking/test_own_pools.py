@@ -116,11 +116,11 @@ def test_variables_of_libpq(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_sentences_for_reports(monitor: Monitor) -> None:
-    """A report names the rule, what is wrong, what to do, and the page of the rule."""
+    """A report names the rule, what is wrong, what to do, and the command that says more of the rule."""
     said = findings_by_rule(NOTHING_SET, monitor)["P20"]
 
     assert said.startswith("Check P20: psycopg has no time limit for opening a connection. ")
-    assert said.endswith("(docs/checks/P20.md)")
+    assert said.endswith("More: pool-exporter check --explain P20")
     assert "Fix: Set connect_timeout" in said
 
 
