@@ -74,3 +74,44 @@ def test_callers_that_wait_have_come() -> None:
     state.clock.advance_ns(10 * SECOND)  # type: ignore[attr-defined]  # the test clock
 
     assert 5 == pytest.approx(rates(state, 60)[0], rel=0.01)
+
+
+def exhaust(state: PoolState, seconds: float, use: float) -> None:
+    """Have all connections used, each for *use* seconds, again and again."""
+    clock = state.clock
+    for _ in range(round(seconds / use)):
+        held = [state.opened() for _ in range(state.limit)]
+        for connection in held:
+            state.acquired(state.acquire_started(), connection, None)
+        clock.advance_ns(round(use * SECOND))  # type: ignore[attr-defined]  # the test clock
+        for connection in held:
+            state.returned(connection, None)
+            state.closed(connection, "overflow")
+
+
+@pytest.mark.parametrize("seconds", [6, 30, 80, 600])
+def test_an_incident_is_never_usual(seconds: int) -> None:
+    """While all connections are used nothing is learned: what was before the incident remains the usual."""
+    state = PoolState(FakeClock(SECOND), 5)
+    busy(state, 60, 10, 0.02)
+    exhaust(state, seconds, 3)
+
+    assert (3, 10, 0.02) == pytest.approx(rates(state, 4)[1:], rel=0.1)
+
+
+def test_a_pool_that_was_never_calm_has_no_past() -> None:
+    """Where all connections were used from the beginning, nothing is known of before."""
+    state = PoolState(FakeClock(SECOND), 5)
+    exhaust(state, 60, 3)
+
+    assert (0, 0) == rates(state, 5)[2:]
+
+
+def test_the_first_period_after_an_incident_is_of_it() -> None:
+    """The uses of an incident end when it is over; after that the pool learns again."""
+    state = PoolState(FakeClock(SECOND), 5)
+    busy(state, 60, 10, 0.02)
+    exhaust(state, 9, 3)
+    busy(state, 90, 10, 0.04)
+
+    assert 0.04 == pytest.approx(rates(state, 2)[3], rel=0.05)
