@@ -13,6 +13,8 @@ MANY_POOLS: Final = 5
 """With so many new pools a minute, one failure at a full server is enough: each pool may have failed only once."""
 LATE_SHARE: Final = 0.5
 """An event loop that is behind for at least this part of the time counts as blocked."""
+HELD_SECONDS: Final = 0.25
+"""From this mean age of the holders in the application's own code on, these hold their connections for long."""
 
 
 def look_seconds(timeout_seconds: float) -> float:
@@ -43,6 +45,7 @@ class Evidence:
         n_db: Holders that execute in the database.
         n_locked: Of those, the ones that wait for a lock at the server: 0 in a process, which asks no server.
         n_app: Holders that are in the application's own code.
+        app_seconds: For how long these have had their connections, on average; 0 without one.
         n_waiting_with: Waiters that have a connection of this pool already, by their unit or without one their owner.
         n_known: Holders with a known activity.
         loop_waits: Whether a caller waits on the thread of a running event loop for a pool that is not async.
@@ -59,8 +62,8 @@ class Evidence:
         is_limiter_blocked: Whether tasks wait in anyio's limiter and all of anyio's threads wait for this pool.
         arrivals_per_second: Attempts to get a connection, lately.
         mean_use_seconds: How long a use that has ended lately took, 0 without one.
-        long_arrivals_per_second: The attempts before that, 0 if that is unknown.
-        long_mean_use_seconds: The use time before that, 0 if that is unknown.
+        long_arrivals_per_second: The attempts before that, while the pool was not full; 0 if that is unknown.
+        long_mean_use_seconds: The use time then, 0 if that is unknown.
     """
 
     limit: int = 1
@@ -80,6 +83,7 @@ class Evidence:
     n_db: int = 0
     n_locked: int = 0
     n_app: int = 0
+    app_seconds: float = 0.0
     n_waiting_with: int = 0
     n_known: int = 0
     loop_waits: bool = False
@@ -125,6 +129,11 @@ class Evidence:
         """Whether a use takes less than three times what it took before; under 1 s where that is unknown."""
         before = self.long_mean_use_seconds
         return self.mean_use_seconds < (3 * before if before else 1.0)
+
+    @property
+    def is_turning_over(self) -> bool:
+        """Whether callers wait while connections are returned after a normal use and granted again."""
+        return self.is_waited_for and not self.is_stuck and self.is_use_normal
 
     @property
     def is_burst(self) -> bool:

@@ -17,6 +17,8 @@ ROWS = verdict_rules()
 
 WAITED = Evidence(limit=4, used=4, pending=1, timeout_seconds=2.0, wait_seconds=1.0, oldest_wait_seconds=1.0)
 STUCK = replace(WAITED, is_stuck=True, mean_use_seconds=0.01, arrivals_per_second=10.0)
+HELD = replace(WAITED, n_app=3, n_db=1, n_known=4, app_seconds=1.5, mean_use_seconds=0.1)
+CALM_NOW = replace(WAITED, pending=0, oldest_wait_seconds=0.0, seconds_since_timeout=30.0)
 TIMED_OUT_LATE = replace(STUCK, at_timeout=True, wait_seconds=2.6)
 
 EXAMPLES = [
@@ -37,20 +39,29 @@ EXAMPLES = [
     (9, "self_deadlock", replace(STUCK, n_self=3, n_lost=1)),
     (10, "leak", replace(WAITED, n_lost=1, n_db=3, arrivals_per_second=1.0, mean_use_seconds=0.1)),
     (10, "leak", Evidence(limit=4, used=1, n_lost=1)),
-    (13, "too_small", replace(WAITED, n_lost=1, n_db=3, arrivals_per_second=33.0, mean_use_seconds=0.1)),
+    (14, "too_small", replace(WAITED, n_lost=1, n_db=3, arrivals_per_second=33.0, mean_use_seconds=0.1)),
     (11, "healthy", Evidence()),
     (11, "healthy", replace(WAITED, oldest_wait_seconds=0.4)),
     (12, "starved", TIMED_OUT_LATE),
-    (13, "burst", replace(WAITED, arrivals_per_second=50.0, long_arrivals_per_second=25.0)),
-    (13, "too_small", replace(WAITED, arrivals_per_second=49.0, long_arrivals_per_second=25.0)),
-    (13, "too_small", replace(WAITED, mean_use_seconds=0.29, long_mean_use_seconds=0.1)),
-    (14, "locks", replace(STUCK, n_db=4, n_locked=2)),
-    (15, "slow_queries", replace(STUCK, n_db=4, n_locked=1)),
-    (15, "slow_queries", replace(WAITED, n_db=4, mean_use_seconds=1.0)),
-    (15, "slow_queries", replace(WAITED, n_db=4, mean_use_seconds=0.31, long_mean_use_seconds=0.1)),
-    (16, "held_in_own_code", replace(STUCK, n_app=2, n_known=2)),
-    (17, "unknown", replace(STUCK, n_app=1, n_known=1)),
-    (17, "unknown", STUCK),
+    (14, "burst", replace(WAITED, arrivals_per_second=50.0, long_arrivals_per_second=25.0)),
+    (14, "too_small", replace(WAITED, arrivals_per_second=49.0, long_arrivals_per_second=25.0)),
+    (14, "too_small", replace(WAITED, mean_use_seconds=0.29, long_mean_use_seconds=0.1)),
+    (13, "held_in_own_code", replace(HELD, app_seconds=0.25)),
+    (13, "held_in_own_code", replace(HELD, mean_use_seconds=3.0, long_mean_use_seconds=3.0)),
+    (13, "held_in_own_code", replace(HELD, arrivals_per_second=50.0, long_arrivals_per_second=2.0)),
+    (13, "held_in_own_code", replace(HELD, at_timeout=True, is_stuck=True, wait_seconds=2.0)),
+    (14, "too_small", replace(HELD, app_seconds=0.24)),
+    (14, "too_small", replace(HELD, n_app=2, n_known=2)),
+    (14, "too_small", replace(HELD, n_app=3, used=8, n_known=3)),
+    (15, "locks", replace(STUCK, n_db=4, n_locked=2)),
+    (16, "slow_queries", replace(STUCK, n_db=4, n_locked=1)),
+    (16, "slow_queries", replace(WAITED, n_db=4, mean_use_seconds=1.0)),
+    (16, "slow_queries", replace(WAITED, n_db=4, mean_use_seconds=0.31, long_mean_use_seconds=0.1)),
+    (17, "held_in_own_code", replace(STUCK, n_app=2, n_known=2)),
+    (18, "unknown", replace(STUCK, n_app=1, n_known=1)),
+    (18, "unknown", STUCK),
+    (18, "unknown", replace(CALM_NOW, mean_use_seconds=0.2, used=2, n_db=2)),
+    (18, "unknown", replace(CALM_NOW, mean_use_seconds=3.0, used=2, n_app=2, n_known=2, app_seconds=2.0)),
 ]
 
 
@@ -76,7 +87,7 @@ def evidences() -> st.SearchStrategy[Evidence]:
 def test_the_table_is_the_rules() -> None:
     """The table in the docstring has one row for each rule, in the same order, numbered as in the design."""
     assert [name for name, _ in RULES] == [row[1] for row in ROWS]
-    assert [*range(1, 14), *range(13, 18)] == [int(row[0]) for row in ROWS]
+    assert [*range(1, 15), *range(14, 19)] == [int(row[0]) for row in ROWS]
 
 
 @given(evidences())
@@ -153,3 +164,19 @@ def test_a_lost_connection_never_makes_a_pool_healthy(evidence: Evidence) -> Non
 def test_what_is_stuck_is_not_too_small(evidence: Evidence) -> None:
     """Where nothing is granted, no larger pool is advised."""
     assert verdict(replace(evidence, is_stuck=True)) not in {"too_small", "burst"}
+
+
+@given(evidences())
+def test_no_larger_pool_is_advised_while_no_caller_waits(evidence: Evidence) -> None:
+    """A pool in which no caller waits and none has just timed out has connections enough."""
+    calm = replace(evidence, pending=0, at_timeout=False)
+
+    assert verdict(calm) not in {"too_small", "burst"}
+
+
+@given(evidences())
+def test_no_larger_pool_is_advised_where_most_holders_are_outside_the_database(evidence: Evidence) -> None:
+    """However usual it has become: with most holders in the application's code for long, no larger pool is advised."""
+    held = replace(evidence, used=4, n_app=3, n_db=1, app_seconds=0.25)
+
+    assert verdict(held) not in {"too_small", "burst"}

@@ -119,6 +119,7 @@ def _evidence(pool: ExaminedPool, given: Circumstances, waits: Waits, held: Sequ
     n_long = len(held) - len(counted)
     longest = max(waits.wait_seconds, waits.oldest_seconds)
     holders = [each.holder for each in counted]
+    in_app = [each.seconds for each in holders if each.activity == OWN_CODE and not each.is_lost]
     limit = state.limit + state.slots[layout.LOST] - n_long if state.limit >= 0 else state.limit
     return Evidence(
         limit=limit,
@@ -136,7 +137,8 @@ def _evidence(pool: ExaminedPool, given: Circumstances, waits: Waits, held: Sequ
         n_lost=sum(each.is_lost for each in holders if each.seconds >= AGE_MIN_SECONDS),
         n_self=_waiting_themselves(pool, counted),
         n_db=sum(each.activity == EXECUTING for each in holders),
-        n_app=sum(each.activity == OWN_CODE and not each.is_lost for each in holders),
+        n_app=len(in_app),
+        app_seconds=sum(in_app) / len(in_app) if in_app else 0.0,
         n_known=sum(each.activity != UNKNOWN for each in holders),
         loop_waits=not pool.is_async and any(caller.loop is not None for caller in waits.callers),
         is_loop_unanswered=given.loops.is_unanswered,

@@ -189,7 +189,8 @@ def _slow(e: Evidence) -> str:
 
 
 def _own_code(e: Evidence) -> str:
-    return f"{e.n_app} of {e.used} holders are in code outside the database.{_slower(e)}"
+    for_seconds = f", for {duration(e.app_seconds)} on average" if e.app_seconds else ""
+    return f"{e.n_app} of {e.used} holders are in code outside the database{for_seconds}.{_slower(e)}"
 
 
 def _slower(e: Evidence) -> str:
