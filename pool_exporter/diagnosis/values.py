@@ -27,6 +27,9 @@ class Diagnosis:
         evidence: The numbers that the verdict was made of.
         where: The places in the application that the verdict points to, the most frequent first.
         explained_by: What `check` has found that explains the verdict; `notes` ends with it.
+        why: The numbers for which the verdict was given.
+        reported_at: When the report with the verdict was made, if that was before `at` and no caller waits by now; the
+            verdict, `where` and `why` are then of that time. Else 0.
         uses: Which uses of connections the holders are, to find out later whether they have ended.
     """
 
@@ -40,6 +43,8 @@ class Diagnosis:
     evidence: Evidence = field(default_factory=Evidence, repr=False)
     where: tuple[str, ...] = ()
     explained_by: tuple[str, ...] = ()
+    why: str = ""
+    reported_at: float = 0.0
     uses: Uses = field(default=frozenset(), repr=False, compare=False)
     _screen: str = field(default="", repr=False, compare=False)
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.diagnosis_text import diagnosis
 from pool_exporter.diagnosis.texts.pool_report import pool_report, sentences
@@ -38,6 +39,19 @@ def test_last_report_is_shown_while_the_pool_is_healthy(now: str, shown: str) ->
 
     assert shown == report.verdict
     assert FULL.at - (600 if shown == "leak" else 0) == report.verdict_at
+    assert FULL.holders[:1] == report.holders
+
+
+def test_report_of_the_past_is_of_its_time() -> None:
+    """While no caller waits, verdict, reason and places are those of the last report, which is said to be past."""
+    last = diagnosis(replace(FULL, at=FULL.at - 35), "leak")
+    now = replace(FULL, holders=FULL.holders[:1], evidence=Evidence(limit=15, used=6))
+    report = pool_report(POOL, diagnosis(now, last=last))
+
+    assert ("leak", last.at, last.where) == (report.verdict, report.verdict_at, report.where)
+    assert f"As of then: {last.why}" == report.why
+    assert report.summary.endswith("Now 6 of 15 connections are used, 0 callers wait.")
+    assert " the report of 2025-11-24 15:59:25 UTC said: " in report.summary
     assert FULL.holders[:1] == report.holders
 
 

@@ -5,6 +5,7 @@ is HELD and what waits. Nothing here may read a pool, a frame or a clock.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from pool_exporter.diagnosis.examination import Examination
@@ -42,35 +43,41 @@ MORE: Final = "More: pool-exporter diagnose --explain {}"
 """What prints all that is known of a verdict."""
 
 
-def diagnosis(found: Examination, name: str = "") -> Diagnosis:
+def diagnosis(found: Examination, name: str = "", last: Diagnosis | None = None) -> Diagnosis:
     """Return the diagnosis of a pool.
 
     Args:
         found: What was found out about it.
         name: The verdict, where an earlier report of the episode has it; by default that of the evidence.
+        last: An earlier report, where its verdict is to be quoted because no caller waits by now.
     """
-    name = name or verdict(found.evidence)
+    name = (name or verdict(found.evidence)) if last is None else last.verdict
     explained_by = explanations(name, found.findings)
     notes = (*_notes(name, found), *found.notes, *explained_by)
-    return Diagnosis(
+    made = Diagnosis(
         found.pool,
         found.at,
         name,
-        summary(name, found),
+        f'pool "{found.pool}": {name}: {_said(name, found, last)}',
         found.holders,
         found.waiters,
         notes,
         found.evidence,
-        tuple(unkept(place) for place in where(name, found)),
+        tuple(unkept(place) for place in where(name, found)) if last is None else last.where,
         explained_by,
+        why(name, found.evidence) if last is None else f"As of then: {last.why}",
+        0.0 if last is None else last.at,
         found.uses,
-        "\n".join(_screen(name, found, notes)),
     )
+    return replace(made, _screen="\n".join(_screen(made, found, last)))
 
 
-def summary(name: str, found: Examination) -> str:
-    """Return the verdict *name* and its numbers in one line."""
-    return f'pool "{found.pool}": {name}: {CURES[name].meaning}. {situation(found)}'
+def _said(name: str, found: Examination, last: Diagnosis | None) -> str:
+    """Return what a verdict means and how full the pool is; of an earlier report, that it said so."""
+    meaning = CURES[name].meaning
+    if last is None:
+        return f"{meaning}. {situation(found)}"
+    return f"the report of {moment(last.at)} said: {meaning}. Now {situation(found)}"
 
 
 def note(made: Diagnosis, age_seconds: float = 0.0, ended: int = 0) -> str:
@@ -98,15 +105,15 @@ def _dated(made: Diagnosis, age_seconds: float, ended: int) -> Iterator[str]:
         yield seen + (f" Of these {len(made.holders)} connections, {ended} have been returned since." if ended else "")
 
 
-def _screen(name: str, found: Examination, notes: tuple[str, ...]) -> Iterator[str]:
-    texts = CURES[name]
+def _screen(made: Diagnosis, found: Examination, last: Diagnosis | None) -> Iterator[str]:
+    name, said = made.verdict, _said(made.verdict, found, last)
     yield _head(name, found)
-    yield from paragraph("", f"{texts.meaning[0].upper()}{texts.meaning[1:]}. {situation(found)}")
-    yield from paragraph("WHY", why(name, found.evidence))
-    yield from listed("WHERE", where(name, found))
+    yield from paragraph("", f"{said[0].upper()}{said[1:]}")
+    yield from paragraph("WHY", made.why)
+    yield from listed("WHERE", where(name, found) if last is None else last.where)
     yield from listed("LOCKS", found.blockers)
-    yield from paragraph("DO", f"{texts.cure} {MORE.format(name)}")
-    yield from listed("NOTE", notes)
+    yield from paragraph("DO", f"{CURES[name].cure} {MORE.format(name)}")
+    yield from listed("NOTE", made.notes)
     yield from held_lines(found.holders)
     yield from waiting_lines(found.waiters)
 

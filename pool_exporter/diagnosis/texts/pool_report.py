@@ -7,7 +7,6 @@ import re
 from typing import Final
 
 from pool_exporter.diagnosis.texts.cures import CURES
-from pool_exporter.diagnosis.texts.reasons import why
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.metrics.identity import PoolIdentity
@@ -32,9 +31,9 @@ def pool_report(identity: PoolIdentity, made: Diagnosis, last: Diagnosis | None 
         shown.verdict,
         shown.summary,
         sentences(CURES[shown.verdict].cure),
-        shown.at,
+        shown.reported_at or shown.at,
         shown.notes,
-        why(shown.verdict, shown.evidence),
+        shown.why,
         shown.where,
     )
 

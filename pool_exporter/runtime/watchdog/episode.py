@@ -17,6 +17,7 @@ CALM_SECONDS: Final = 5.0
 
 _NO_INCIDENT: Final = frozenset({"too_small", "burst"})
 """Verdicts under which the connections turn over: callers may get a connection in time."""
+_HELD: Final = "held_in_own_code"
 _UNTIL_OPENED: Final = frozenset({"opening", "loop_blocked"})
 """Verdicts that may be given while connections are being opened: how that ends shows more."""
 _NO_SERVER: Final = frozenset({"server_full", "server_down"})
@@ -36,12 +37,12 @@ class Episode:
     incident ends.
     """
 
-    __slots__ = ("_accepted_at", "_doubt", "_is_over", "_newest", "_newest_at", "_report")
+    __slots__ = ("_accepted_at", "_doubt", "_explained_at", "_is_over", "_newest", "_newest_at", "_report")
 
     def __init__(self) -> None:
         self._report: Diagnosis | None = None
         self._newest: Diagnosis | None = None
-        self._newest_at = 0.0
+        self._newest_at = self._explained_at = 0.0
         self._accepted_at: deque[float] = deque(maxlen=REPORTS_MAX)
         self._is_over = False
         #: What the last examination found that contradicts the report; "" if it did not.
@@ -53,14 +54,32 @@ class Episode:
         return self._report if is_valid else None
 
     def newest(self, now: float) -> Diagnosis | None:
-        """Return the last report that says something at *now*, also if it did not count; None without one."""
+        """Return the last report with the episode's verdict at *now*, also if it did not count; None without one."""
         return self._newest if now - self._newest_at <= EPISODE_SECONDS else None
+
+    def explain(self, now: float) -> None:
+        """Note that a caller has timed out, which the report explains: it is the last one for a minute from *now*."""
+        self._explained_at = now
+
+    def last(self, now: float) -> Diagnosis | None:
+        """Return the report that explains the waits and time-outs of the last minute; None without one."""
+        is_explained = self._report is not None and now - self._explained_at <= EPISODE_SECONDS
+        return self._report if is_explained else self.report(now)
+
+    def verdict_for(self, now: float, found: str) -> str:
+        """Return the verdict that counts while callers wait: that of the report, until another one replaces it.
+
+        Args:
+            now: Seconds of a monotonic clock.
+            found: The verdict of an examination of now.
+        """
+        made = self.report(now)
+        return made.verdict if made is not None and _is_lasting(made) and not self._is_over else found
 
     def is_settled(self, now: float) -> bool:
         """Return whether the episode has a verdict that nothing contradicts, so that no further report is needed."""
         made = self.report(now)
-        is_lasting = made is not None and made.verdict not in (_UNKNOWN, _OF_THE_MOMENT)
-        return is_lasting and not self._is_over and not self._doubt
+        return made is not None and _is_lasting(made) and not self._is_over and not self._doubt
 
     def end_after(self, calm_seconds: float) -> None:
         """Begin another episode if no caller has waited for so long; the report remains until there is one."""
@@ -77,11 +96,12 @@ class Episode:
         """
         evidence, before = made.evidence, self.report(now)
         is_early = by_watchdog and evidence.oldest_wait_seconds < evidence.timeout_seconds / 2
-        if made.verdict == _HEALTHY or (made.verdict in _NO_INCIDENT and is_early):
+        if made.verdict == _HEALTHY or (is_early and _turns_over(made)):
             return False
-        if made.verdict != _UNKNOWN or before is None or before.verdict == _UNKNOWN:
+        is_counted = before is None or self._is_replaced(before, made, now)
+        if before is None or is_counted or made.verdict == before.verdict:
             self._newest, self._newest_at = made, now
-        if before is not None and not self._is_replaced(before, made, now):
+        if not is_counted:
             return False
         self._report, self._is_over, self._doubt = made, False, ""
         self._accepted_at.append(now)
@@ -99,6 +119,15 @@ class Episode:
     def _is_allowed(self, now: float) -> bool:
         at = self._accepted_at
         return len(at) < REPORTS_MAX or now - at[0] > EPISODE_SECONDS
+
+
+def _is_lasting(made: Diagnosis) -> bool:
+    return made.verdict not in (_UNKNOWN, _OF_THE_MOMENT)
+
+
+def _turns_over(made: Diagnosis) -> bool:
+    """Return whether callers may get a connection in time, as where a batch has more workers than connections."""
+    return made.verdict in _NO_INCIDENT or (made.verdict == _HELD and made.evidence.is_turning_over)
 
 
 def _is_outcome(before: Diagnosis, made: Diagnosis) -> bool:

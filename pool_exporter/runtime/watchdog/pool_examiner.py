@@ -22,6 +22,7 @@ from pool_exporter.diagnosis.survey.tasks_of_loops import loops_of_callers
 from pool_exporter.diagnosis.survey.used_connections import uses_of
 from pool_exporter.diagnosis.texts.diagnosis_text import diagnosis
 from pool_exporter.diagnosis.values import Diagnosis
+from pool_exporter.diagnosis.verdict import verdict
 from pool_exporter.hook_errors import result_or_none
 from pool_exporter.hooks.callers.place import recorder
 from pool_exporter.hooks.pool_hooks import PoolHooks
@@ -109,6 +110,7 @@ class PoolExaminer(ReportHooks):
         self._wait_seen()
         made = self._of_episode() or self._made_by_caller(token)
         self._timed_out_at = self._watchdog.clock()
+        self._episode.explain(self._timed_out_at)
         if made is None:
             return
         add_note(error, made, self._uses())
@@ -146,18 +148,20 @@ class PoolExaminer(ReportHooks):
     def diagnose(self) -> Diagnosis:
         """Return a diagnosis of now; of a pool that has ended, one that says so.
 
-        Within a minute of a report, and while no caller waits, the verdict is that report's.
+        The verdict is that of the episode's report, as in all outputs. While no caller waits, the report of the last
+        minute is quoted, and said to be past.
         """
         return self.diagnose_at()[1]
 
     def diagnose_at(self) -> tuple[int, Diagnosis]:
         """Return also when the diagnosis was made, in nanoseconds since the pool's origin."""
         self._watchdog.begin_if_forked()
-        found, episode = self._examined(), self._episode.report(self._watchdog.clock())
+        found, now = self._examined(), self._watchdog.clock()
         if found is None:
             return 0, unknown_diagnosis("")
-        name = "" if episode is None or found.evidence.is_waited_for else episode.verdict
-        return found.moment, diagnosis(found, name)
+        if not found.evidence.is_waited_for:
+            return found.moment, diagnosis(found, last=self._episode.last(now))
+        return found.moment, diagnosis(found, self._episode.verdict_for(now, verdict(found.evidence)))
 
     def look(self) -> bool:
         """Do what the watchdog has to do now; return whether callers still wait."""

@@ -12,7 +12,7 @@ NOW = 1000.0
 
 def made(verdict: str, waited: float = 30.0, opening: int = 0, use: int = 0, place: str = "a.py:1 in f") -> Diagnosis:
     """Return a report with this verdict on one use, after the oldest waiter has waited so many seconds of 30."""
-    evidence = Evidence(oldest_wait_seconds=waited, opening=opening)
+    evidence = Evidence(pending=1, oldest_wait_seconds=waited, opening=opening)
     holders, uses = (Holder(1.0, place=place),), frozenset({(1, use)})
     return Diagnosis("orders", 0.0, verdict, verdict, holders, evidence=evidence, uses=uses)
 
@@ -109,6 +109,42 @@ def test_the_newest_is_for_notes() -> None:
     assert episode.newest(NOW + 61.1) is None
 
 
+def test_notes_have_the_verdict_of_the_log() -> None:
+    """A contradiction is in no output until it is found twice; a note has the last report with the same verdict."""
+    episode, newest, changed = Episode(), made("held_in_own_code", use=2), made("slow_queries")
+    episode.accept(NOW, made("held_in_own_code"))
+    episode.accept(NOW + 1, newest)
+    episode.accept(NOW + 2, made("too_small", use=3))
+    episode.accept(NOW + 3, made("slow_queries"))
+
+    assert newest is episode.newest(NOW + 3)
+    assert "held_in_own_code" == episode.verdict_for(NOW + 3, "slow_queries")
+    assert episode.accept(NOW + 4, changed)
+    assert changed is episode.newest(NOW + 4)
+    assert "slow_queries" == episode.verdict_for(NOW + 4, "held_in_own_code")
+
+
+@pytest.mark.parametrize("first", ["unknown", "loop_blocked"])
+def test_what_is_found_now_counts_where_the_report_does_not_last(first: str) -> None:
+    """Of an episode without a lasting verdict, and after it, an examination has its own."""
+    episode = Episode()
+
+    assert "leak" == episode.verdict_for(NOW, "leak")
+    episode.accept(NOW, made(first))
+    assert "leak" == episode.verdict_for(NOW + 1, "leak")
+
+
+def test_a_report_explains_the_time_outs_of_a_minute() -> None:
+    """It is the last one for a minute from the last time-out that it explained, also when another one may count."""
+    episode, first = Episode(), made("leak")
+    episode.accept(NOW, first)
+    episode.explain(NOW + 50)
+
+    assert episode.report(NOW + 61) is None
+    assert first is episode.last(NOW + 110)
+    assert episode.last(NOW + 111) is None
+
+
 def test_an_episode_ends_after_a_minute() -> None:
     """Then there is no report, and the next one counts."""
     episode = Episode()
@@ -153,7 +189,7 @@ def test_healthy_is_no_report() -> None:
     assert episode.report(NOW) is None
 
 
-@pytest.mark.parametrize("verdict", ["too_small", "burst"])
+@pytest.mark.parametrize("verdict", ["too_small", "burst", "held_in_own_code"])
 @pytest.mark.parametrize(
     ("waited", "by_watchdog", "expected"), [(14.9, True, False), (15.0, True, True), (1, False, True)]
 )
