@@ -25,13 +25,16 @@ def python(tmp_path: Path, platlib: Path) -> str:
 
 
 def test_without_a_wheel_it_is_the_repository(tmp_path: Path) -> None:
-    """An environment with an editable installation has no copy of the package."""
+    """An environment with an editable installation has no copy of the package, only the data of its wheel."""
+    (tmp_path / "pool_exporter" / "monitoring").mkdir(parents=True)
+
     assert ROOT == workplace(python(tmp_path, tmp_path))
 
 
 def test_a_wheel_is_found_first(tmp_path: Path) -> None:
     """The directory has these tests and the package of the wheel; each time it is the same one."""
     (tmp_path / "pool_exporter").mkdir()
+    (tmp_path / "pool_exporter" / "__init__.py").touch()
     where = workplace(python(tmp_path, tmp_path))
 
     assert {"pool_exporter": tmp_path / "pool_exporter", "tests": ROOT / "tests"} == {

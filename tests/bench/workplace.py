@@ -28,7 +28,8 @@ def workplace(python: str) -> Path:
     """
     answer = subprocess.run([python, "-c", _WHERE], capture_output=True, text=True, check=True)
     installed = Path(answer.stdout.strip(), "pool_exporter")
-    return _beside(installed) if installed.is_dir() else _ROOT
+    # An editable installation has the data that wheels include there, and no module.
+    return _beside(installed) if (installed / "__init__.py").is_file() else _ROOT
 
 
 def _beside(installed: Path) -> Path:
