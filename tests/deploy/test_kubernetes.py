@@ -1,6 +1,5 @@
 """The Kustomize bases and components build, fit the schemas of Kubernetes, and change nothing but what they add."""
 
-import re
 import subprocess
 from collections.abc import Sequence
 from copy import deepcopy
@@ -11,28 +10,24 @@ import pytest
 import yaml
 
 from grafana.rules import ALERTS
-from tests.dashboards.boards import BOARDS, ROOT
+from tests.dashboards.boards import BOARDS
 from tests.deploy.tools import tool
-from tests.fixtures.programs import require
+from tests.deploy.workloads import (
+    ADDED,
+    COMPONENTS,
+    FOREIGN,
+    JOBS,
+    KUBERNETES,
+    SERVICES,
+    SIDECARS,
+    Json,
+    applied,
+    build,
+    pod,
+    sidecar,
+    template,
+)
 
-Json = dict[str, Any]
-
-KUBERNETES = ROOT / "deploy" / "kubernetes"
-COMPONENTS = KUBERNETES / "components"
-FOREIGN = {path.stem: yaml.safe_load(path.read_text()) for path in (Path(__file__).parent / "foreign").glob("*.yaml")}
-"""Five workloads as others have them, by their kind in lower case."""
-SERVICES = ("daemonset", "deployment", "statefulset")
-JOBS = ("cronjob", "job")
-SIDECARS = {
-    "sidecar-classic": SERVICES,
-    "sidecar-classic-group": SERVICES,
-    "sidecar-native": (*SERVICES, *JOBS),
-    "sidecar-native-group": (*SERVICES, *JOBS),
-    "sidecar-native-jobs": JOBS,
-}
-"""The components with a sidecar, and the workloads to which each adds one."""
-ADDED = "pool-exporter"
-"""The name of the container, of the volume, and of the label of a pod."""
 VARIABLES = ("POOL_EXPORTER_DIR", "POOL_EXPORTER_FILE_MODE")
 VERSIONS = ("1.29", "1.31", "1.34")
 EACH_ADDED = pytest.mark.parametrize(
@@ -40,56 +35,12 @@ EACH_ADDED = pytest.mark.parametrize(
 )
 
 
-def build(directory: Path) -> list[Json]:
-    """Return what `kubectl apply -k` would send."""
-    done = subprocess.run([require("kubectl"), "kustomize", directory], capture_output=True, text=True, check=False)
-
-    assert (0, "") == (done.returncode, done.stderr)
-    return list(yaml.safe_load_all(done.stdout))
-
-
-def applied(tmp_path: Path, *components: str, has_label: bool = True) -> dict[str, Json]:
-    """Return the foreign workloads with components applied, by their kind."""
-    resources = deepcopy(FOREIGN)
-    for name, resource in resources.items():
-        if not has_label:
-            del resource["metadata"]["labels"]
-        (tmp_path / f"{name}.yaml").write_text(yaml.dump(resource))
-    to_root = Path(*[".."] * (len(tmp_path.parts) - 1))
-    content = {
-        "resources": [f"{name}.yaml" for name in resources],
-        "components": [str(to_root / COMPONENTS.relative_to("/") / each) for each in components],
-    }
-    (tmp_path / "kustomization.yaml").write_text(yaml.dump(content))
-    return {found["kind"].lower(): found for found in build(tmp_path) if found["kind"].lower() in FOREIGN}
-
-
-def template(found: Json) -> Json:
-    """Return the template of a workload's pods."""
-    spec = found["spec"]
-    return dict(spec["jobTemplate"]["spec"]["template"] if "jobTemplate" in spec else spec["template"])
-
-
-def pod(found: Json) -> Json:
-    """Return the specification of a workload's pods."""
-    return dict(template(found)["spec"])
-
-
-def sidecar(found: Json) -> Json:
-    """Return the sidecar's container."""
-    containers = [*pod(found).get("containers", ()), *pod(found).get("initContainers", ())]
-    (container,) = [each for each in containers if each["name"] == ADDED]
-    return dict(container)
-
-
-def without_what_is_added(found: Json, group: bool = False) -> Json:
-    """Return a workload without what a component adds, with the fsGroup of a *group*."""
+def without_what_is_added(found: Json) -> Json:
+    """Return a workload without what a component adds."""
     found = deepcopy(found)
     pods = template(found)
     spec, application = pods["spec"], pods["spec"]["containers"][0]
     _remove(pods.setdefault("metadata", {}).get("labels", {}), [ADDED])
-    if group:
-        _remove(spec.get("securityContext", {}), ["fsGroup"])
     for place, key, names in (
         (spec, "containers", [ADDED]),
         (spec, "initContainers", [ADDED]),
@@ -130,19 +81,9 @@ def test_foreign_workloads_are_of_each_kind() -> None:
 @pytest.mark.parametrize("component", SIDECARS)
 def test_nothing_but_what_is_added(tmp_path: Path, component: str) -> None:
     """Without what was added, each workload is what it was: users, groups, tokens, probes, the order of lists."""
-    found = applied(tmp_path, component)
-    is_group = component.endswith("-group")
-    before = {
-        name: without_what_is_added(each, is_group)
-        if is_group and name in SIDECARS[component]
-        else _without_empty(each)
-        for name, each in deepcopy(FOREIGN).items()
-    }
-    after = {
-        name: without_what_is_added(each, is_group and name in SIDECARS[component]) for name, each in found.items()
-    }
+    after = {name: without_what_is_added(found) for name, found in applied(tmp_path, component).items()}
 
-    assert before == after
+    assert {name: _without_empty(found) for name, found in FOREIGN.items()} == after
 
 
 @pytest.mark.parametrize("component", [*SIDECARS, "inprocess"])
@@ -182,7 +123,7 @@ def test_inprocess(tmp_path: Path) -> None:
 
 @EACH_ADDED
 def test_sidecar(tmp_path: Path, component: str, workload: str) -> None:
-    """It shares a volume of the pod with the first container, is scraped, and cannot make the pod unready."""
+    """It shares a volume of the pod with the first container, is scraped, and no probe of it makes the pod unready."""
     found = applied(tmp_path, component)[workload]
     container, application = sidecar(found), pod(found)["containers"][0]
     mode = "0640" if component.endswith("-group") else "0644"
@@ -191,7 +132,7 @@ def test_sidecar(tmp_path: Path, component: str, workload: str) -> None:
 
     assert FOREIGN[workload]["metadata"]["name"] != ADDED
     assert pod(FOREIGN[workload])["containers"][0]["name"] == application["name"]
-    assert not {"readinessProbe", "startupProbe"} & set(container)
+    assert not {"livenessProbe", "readinessProbe", "startupProbe", "args"} & set(container)
     assert (None if "classic" in component else "Always") == container.get("restartPolicy")
     for each in (application, container):
         assert {"POOL_EXPORTER_DIR": "/run/pool_exporter", "POOL_EXPORTER_FILE_MODE": mode}.items() <= {
@@ -227,13 +168,27 @@ def test_restricted_profiles(tmp_path: Path, component: str, workload: str) -> N
 
 
 @pytest.mark.parametrize("component", SIDECARS)
-def test_group_only_where_it_is_asked_for(tmp_path: Path, component: str) -> None:
-    """The pod's fsGroup is that of the foreign workload, but for the components of which it is the purpose."""
+def test_group_of_a_pod_is_its_own(tmp_path: Path, component: str) -> None:
+    """No component sets fsGroup, which gives a pod's other volumes to that group: each stays, and so does none."""
     found = applied(tmp_path, component)
     groups = {name: pod(each).get("securityContext", {}).get("fsGroup") for name, each in found.items()}
-    own = {name: pod(each).get("securityContext", {}).get("fsGroup") for name, each in FOREIGN.items()}
 
-    assert (own | (dict.fromkeys(SIDECARS[component], 65532) if component.endswith("-group") else {})) == groups
+    assert {"cronjob": 2001, "daemonset": None, "deployment": 2000, "job": None, "statefulset": 2002} == groups
+
+
+def test_services_and_jobs_of_one_group(tmp_path: Path) -> None:
+    """Ordinary containers for services and native ones for jobs may be used together, all with files of mode 0640."""
+    found = applied(tmp_path, "sidecar-classic-group", "sidecar-native-jobs-group")
+    modes = {
+        each["value"]
+        for one in found.values()
+        for container in (sidecar(one), pod(one)["containers"][0])
+        for each in container["env"]
+        if each["name"] == "POOL_EXPORTER_FILE_MODE"
+    }
+
+    assert {"0640"} == modes
+    assert [None] * 3 + ["Always"] * 2 == [sidecar(found[name]).get("restartPolicy") for name in (*SERVICES, *JOBS)]
 
 
 def test_all_sidecars_are_one() -> None:
@@ -258,47 +213,6 @@ def test_schemas_of_kubernetes(tmp_path: Path, components: tuple[str, ...], vers
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert 0 == done.returncode, done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("name", ["network-policy-allow", "network-policy-protect"])
-def test_network_policies(tmp_path: Path, name: str) -> None:
-    """They select the pods with a sidecar, and let Prometheus reach its port; one opens all other ports to all."""
-    policy = yaml.safe_load((COMPONENTS / name / "networkpolicy.yaml").read_text())
-    first, *others = policy["spec"]["ingress"]
-    command: list[str | Path] = [tool("kubernetes-validate"), "-k", VERSIONS[-1], "--strict", tmp_path / "policy.yaml"]
-    (tmp_path / "policy.yaml").write_text(yaml.dump(policy))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    open_ports = {
-        port
-        for rule in others
-        for each in rule["ports"]
-        if each["protocol"] == "TCP"
-        for port in range(each["port"], each["endPort"] + 1)
-    }
-
-    assert 0 == done.returncode, done.stdout + done.stderr
-    assert {ADDED: "true"} == policy["spec"]["podSelector"]["matchLabels"]
-    assert [10042] == [each["port"] for each in first["ports"]]
-    assert (set() if name.endswith("allow") else set(range(1, 65536)) - {10042}) == open_ports
-
-
-@pytest.mark.parametrize("component", ["sidecar-classic", "sidecar-native"])
-def test_sizes_are_changed_as_the_guide_says(tmp_path: Path, component: str) -> None:
-    """The patch of the guide changes the sidecar's memory and the volume, and adds no container."""
-    page = (ROOT / "docs" / "how-to" / "deploy.md").read_text()
-    [patches] = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "sizeLimit" in block]
-    if "native" in component:
-        patches = patches.replace("containers:", "initContainers:")
-    before = applied(tmp_path, component)["deployment"]
-    path = tmp_path / "kustomization.yaml"
-    path.write_text(path.read_text() + patches)
-    [after] = [each for each in build(tmp_path) if each["kind"] == "Deployment"]
-    [volume] = [each for each in pod(after)["volumes"] if each["name"] == ADDED]
-
-    assert ("128Mi", "16Mi") == (sidecar(after)["resources"]["limits"]["memory"], volume["emptyDir"]["sizeLimit"])
-    assert sidecar(before)["resources"]["requests"] == sidecar(after)["resources"]["requests"]
-    for key in ("containers", "initContainers"):
-        assert {each["name"] for each in pod(before)[key]} == {each["name"] for each in pod(after)[key]}
 
 
 # The bases and the example.
