@@ -11,6 +11,21 @@ from pool_exporter.metrics.holders import Holder, Uses, Waiter
 
 
 @dataclass(frozen=True)
+class Culprit:
+    """What a verdict points to first.
+
+    Attributes:
+        place: The frame of the application, such as "orders/api.py:42 in create_order".
+        unit: The unit of work that holds the connection there, or waits there; "" if it is unknown.
+        unit_code: That unit's function: the endpoint, or the task's function; "" if it is unknown.
+    """
+
+    place: str
+    unit: str = ""
+    unit_code: str = ""
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """One pool at one moment: the verdict, its reasons, and what holds and waits for its connections.
 
@@ -31,6 +46,7 @@ class Diagnosis:
         reported_at: When the report with the verdict was made, if that was before `at` and no caller waits by now; the
             verdict, `where` and `why` are then of that time. Else 0.
         uses: Which uses of connections the holders are, to find out later whether they have ended.
+        culprit: What the first of `where` is; None if the verdict points to no place.
     """
 
     pool: str
@@ -46,6 +62,7 @@ class Diagnosis:
     why: str = ""
     reported_at: float = 0.0
     uses: Uses = field(default=frozenset(), repr=False, compare=False)
+    culprit: Culprit | None = None
     _screen: str = field(default="", repr=False, compare=False)
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from pool_exporter.diagnosis.examination import Examination
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.diagnosis_text import GROUPS_MAX, WAITERS_MAX, diagnosis
 from pool_exporter.diagnosis.texts.wording import WIDTH
+from pool_exporter.diagnosis.values import Culprit
 from pool_exporter.diagnosis.verdict import VERDICTS
 from pool_exporter.metrics.holders import Holder, Waiter
 
@@ -176,6 +177,30 @@ def test_where_of_work_in_libraries_is_the_checkout() -> None:
     assert ("taken at orders/chat.py:5 in on_connect, by WEBSOCKET /chat (1 x)",) == diagnosis(
         found, "held_in_own_code"
     ).where
+
+
+def test_culprit_is_what_the_verdict_points_to() -> None:
+    """It is the first place of WHERE, with its unit, and not that of the largest group of holders."""
+    holders = (BUSY, replace(BUSY, seconds=1.1), LOST)
+    lost, busy = (diagnosis(replace(FULL, holders=holders), name) for name in ("leak", "held_in_own_code"))
+
+    assert Culprit("orders/export.py:88 in export_row", "POST /exports", LOST.unit_code) == lost.culprit
+    assert Culprit("httpx/_client.py:9 in send", "POST /pay", BUSY.unit_code) == busy.culprit
+    assert "orders/export.py:88 in export_row" in lost.where[0]
+    assert "httpx/_client.py:9 in send" in busy.where[0]
+
+
+def test_culprit_of_each_other_verdict_with_a_place() -> None:
+    """The loop's frame, the callers, the endpoint; none where no place is to blame."""
+    found = replace(FULL, holders=(BUSY,), loop_now=("orders/hash.py:3 in hashed", "orders/api.py:5 in login"))
+    names = ("loop_blocked", "opening", "threads_deadlock", "too_small")
+
+    assert [
+        Culprit("orders/hash.py:3 in hashed"),
+        Culprit("orders/db.py:9 in get_db", "GET /orders"),
+        Culprit("orders/api.py:99 in pay", "POST /pay", "orders/api.py:99 in pay"),
+        None,
+    ] == [diagnosis(found, name).culprit for name in names]
 
 
 def test_where_of_a_self_deadlock_fits_into_lines() -> None:

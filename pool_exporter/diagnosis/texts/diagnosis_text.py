@@ -54,6 +54,7 @@ def diagnosis(found: Examination, name: str = "", last: Diagnosis | None = None)
     name = (name or verdict(found.evidence)) if last is None else last.verdict
     explained_by = explanations(name, found.findings)
     notes = (*_notes(name, found), *found.notes, *explained_by)
+    places = where(name, found)
     made = Diagnosis(
         found.pool,
         found.at,
@@ -63,11 +64,12 @@ def diagnosis(found: Examination, name: str = "", last: Diagnosis | None = None)
         found.waiters,
         notes,
         found.evidence,
-        tuple(unkept(place) for place in where(name, found)) if last is None else last.where,
+        tuple(unkept(place) for place, _ in places) if last is None else last.where,
         explained_by,
         why(name, found.evidence) if last is None else f"As of then: {last.why}",
         0.0 if last is None else last.at,
         found.uses,
+        (places[0][1] if places else None) if last is None else last.culprit,
     )
     return replace(made, _screen="\n".join(_screen(made, found, last)))
 
@@ -110,7 +112,7 @@ def _screen(made: Diagnosis, found: Examination, last: Diagnosis | None) -> Iter
     yield _head(name, found)
     yield from paragraph("", f"{said[0].upper()}{said[1:]}")
     yield from paragraph("WHY", made.why)
-    yield from listed("WHERE", where(name, found) if last is None else last.where)
+    yield from listed("WHERE", [place for place, _ in where(name, found)] if last is None else last.where)
     yield from listed("LOCKS", found.blockers)
     yield from paragraph("DO", f"{CURES[name].cure} {MORE.format(name)}")
     yield from listed("NOTE", made.notes)

@@ -12,7 +12,8 @@ from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.examination import Examination
 from pool_exporter.diagnosis.texts.holder_groups import kept_place
 from pool_exporter.diagnosis.texts.wording import counted, duration, kept, kept_frames
-from pool_exporter.metrics.holders import Holder
+from pool_exporter.diagnosis.values import Culprit
+from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, Waiter
 
 _WAITS_WITH: Final = (
     " The task or thread of each of {} waiting callers has a connection of this pool already: either the code asks for "
@@ -20,6 +21,10 @@ _WAITS_WITH: Final = (
 )
 
 Reason: TypeAlias = Callable[[Evidence], str]
+
+_Spot: TypeAlias = tuple[str, Culprit]
+"""A place that a verdict points to: its text, and what it is."""
+_NO_SPOT: Final[_Spot] = "", Culprit("")
 
 UTILIZATION: Final = 0.8
 """The part of a pool that its load may need."""
@@ -53,8 +58,8 @@ def why(name: str, evidence: Evidence) -> str:
     return _REASONS[name](evidence)
 
 
-def where(name: str, found: Examination) -> list[str]:
-    """Return the places in the application that a verdict points to, the most frequent first.
+def where(name: str, found: Examination) -> list[_Spot]:
+    """Return the places in the application that a verdict points to, the most frequent first, as texts and as values.
 
     Args:
         name: The verdict.
@@ -63,20 +68,21 @@ def where(name: str, found: Examination) -> list[str]:
     return _PLACES[name](found) if name in _PLACES else []
 
 
-def _loop(found: Examination) -> list[str]:
-    return [f"the event loop's thread is at {kept_frames(found.loop_now)}"] if found.loop_now else []
+def _loop(found: Examination) -> list[_Spot]:
+    text = f"the event loop's thread is at {kept_frames(found.loop_now)}"
+    return [(text, Culprit(found.loop_now[0]))] if found.loop_now else []
 
 
-def _callers(found: Examination) -> list[str]:
-    return _frequent(f"callers wait at {kept_place(waiter)}" for waiter in found.waiters if waiter.place)
+def _callers(found: Examination) -> list[_Spot]:
+    return _frequent(_asks("callers wait at", waiter) for waiter in found.waiters if waiter.place)
 
 
-def _both_acquires(found: Examination) -> list[str]:
-    second = (f"and again at {kept_place(waiter)}" for waiter in found.waiters if waiter.place and waiter.holds)
+def _both_acquires(found: Examination) -> list[_Spot]:
+    second = (_asks("and again at", waiter) for waiter in found.waiters if waiter.place and waiter.holds)
     return _frequent(_taken(holder) for holder in found.holders if holder.place) + _frequent(second)
 
 
-def _in_own_code(found: Examination) -> list[str]:
+def _in_own_code(found: Examination) -> list[_Spot]:
     holders = [holder for holder in found.holders if holder.activity == "own_code"]
     # Where only a library waits, as for a client's next message, the place of the checkout is the application's.
     return _frequent(
@@ -84,34 +90,52 @@ def _in_own_code(found: Examination) -> list[str]:
     )
 
 
-def _in_database(found: Examination) -> list[str]:
+def _in_database(found: Examination) -> list[_Spot]:
     return _frequent(_now(holder) for holder in found.holders if holder.activity == "executing")
 
 
-def _endpoints(found: Examination) -> list[str]:
-    return _frequent(f"{kept(holder.unit_code) or _taken(holder)}{_by(holder)}" for holder in found.holders)
+def _endpoints(found: Examination) -> list[_Spot]:
+    return _frequent(_endpoint(holder) for holder in found.holders)
 
 
-def _lost(found: Examination) -> list[str]:
+def _lost(found: Examination) -> list[_Spot]:
     return _frequent(_taken(holder) for holder in found.holders if holder.is_lost and holder.place)
 
 
-def _taken(holder: Holder) -> str:
-    return f"{TAKEN}{kept_place(holder)}" + _by(holder)
+def _taken(holder: Holder) -> _Spot:
+    return f"{TAKEN}{kept_place(holder)}{_by(holder)}", _culprit(holder, holder.place)
 
 
-def _now(holder: Holder) -> str:
-    place = f"now at {kept_frames(holder.now)}" if holder.now else holder.place and f"{TAKEN}{kept_place(holder)}"
-    return place and place + _by(holder)
+def _now(holder: Holder) -> _Spot:
+    if holder.now:
+        return f"now at {kept_frames(holder.now)}{_by(holder)}", _culprit(holder, holder.now[0])
+    return _taken(holder) if holder.place else _NO_SPOT
+
+
+def _endpoint(holder: Holder) -> _Spot:
+    if not holder.unit_code:
+        return _taken(holder)
+    return f"{kept(holder.unit_code)}{_by(holder)}", _culprit(holder, holder.unit_code)
+
+
+def _asks(how: str, waiter: Waiter) -> _Spot:
+    return f"{how} {kept_place(waiter)}", Culprit(waiter.place.split(BETWEEN_FRAMES, 1)[0], waiter.unit)
+
+
+def _culprit(holder: Holder, place: str) -> Culprit:
+    return Culprit(place.split(BETWEEN_FRAMES, 1)[0], holder.unit, holder.unit_code)
 
 
 def _by(holder: Holder) -> str:
     return f", by {kept(holder.unit)}" if holder.unit else ""
 
 
-def _frequent(texts: Iterable[str]) -> list[str]:
-    """Return the different texts, the most frequent first, each with its number."""
-    return [f"{text} ({count} x)" for text, count in Counter(filter(None, texts)).most_common(PLACES_MAX)]
+def _frequent(spots: Iterable[_Spot]) -> list[_Spot]:
+    """Return those with different texts, the most frequent first, each with its number."""
+    seen = [spot for spot in spots if spot[0]]
+    first = dict(reversed(seen))
+    counts = Counter(text for text, _ in seen).most_common(PLACES_MAX)
+    return [(f"{text} ({count} x)", first[text]) for text, count in counts]
 
 
 def _leak(e: Evidence) -> str:
@@ -233,7 +257,7 @@ _REASONS: Final[dict[str, Reason]] = {
     "unknown": _unknown,
 }
 
-_PLACES: Final[dict[str, Callable[[Examination], list[str]]]] = {
+_PLACES: Final[dict[str, Callable[[Examination], list[_Spot]]]] = {
     "leak": _lost,
     "loop_waits": _loop,
     "loop_blocked": _loop,
