@@ -14,6 +14,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from sqlalchemy import Engine
 
 from pool_exporter import Monitor, instrument, unit
+from pool_exporter.diagnosis.texts.report_attributes import report_attributes
 from pool_exporter.errors import Problem, SettingsError, may_have_password, without_passwords
 from pool_exporter.hook_errors import HookErrors
 from pool_exporter.hooks.checkout_owner import name_of
@@ -212,7 +213,8 @@ def test_log_record_of_opentelemetry_has_no_password(
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     monkeypatch.setattr(_logs, "get_logger", provider.get_logger)
-    emit_log_record(monitor.diagnose(), monitor.identity)
+    made = monitor.diagnose()
+    emit_log_record(str(made), report_attributes(made, monitor.identity))
     (record,) = exporter.get_finished_logs()
 
     assert SECRET not in f"{record.log_record.body!r}{dict(record.log_record.attributes or {})}"

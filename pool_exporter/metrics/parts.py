@@ -16,6 +16,7 @@ LabelName: TypeAlias = Callable[[Label], str]
 
 PROMETHEUS: Final[LabelName] = attrgetter("prometheus")
 OPENTELEMETRY: Final[LabelName] = attrgetter("name")
+PORT: Final = "server.port"
 
 
 def parts(metric: Metric, value: object, name_of: LabelName) -> Iterator[tuple[dict[str, str], Part]]:
@@ -38,6 +39,13 @@ def parts(metric: Metric, value: object, name_of: LabelName) -> Iterator[tuple[d
 def labels_of(labels: Iterable[Label], values: Iterable[str], name_of: LabelName) -> dict[str, str]:
     """Return the labels with their values, those without a value left out."""
     return {name_of(label): value for label, value in zip(labels, values, strict=True) if value}
+
+
+def attributes(labels: Iterable[Label], values: Iterable[str]) -> dict[str, str | int]:
+    """Return labels as attributes of OpenTelemetry: a port is a number."""
+    found: dict[str, str | int] = {**labels_of(labels, values, OPENTELEMETRY)}
+    port = found.get(PORT)
+    return found | {PORT: int(port)} if isinstance(port, str) and port.isdecimal() else found
 
 
 def _closed(metric: Metric, value: object, name_of: LabelName) -> Iterator[tuple[dict[str, str], Part]]:

@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeAlias
 
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.metric import Kind, Metric
-from pool_exporter.metrics.parts import OPENTELEMETRY, Part, labels_of, parts
+from pool_exporter.metrics.parts import OPENTELEMETRY, Part, attributes, parts
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_LABELS, POOL_METRICS
 from pool_exporter.metrics.server_metrics import SERVER_LABELS, SERVER_METRICS
 from pool_exporter.metrics.server_snapshot import ServerIdentity, ServerSnapshot
@@ -39,7 +39,6 @@ GROWING: Final = frozenset({Kind.COUNTER, Kind.HISTOGRAM})
 
 _Measured: TypeAlias = AnyPoolSnapshot | ServerSnapshot | Snapshot
 _Key: TypeAlias = PoolIdentity | ServerIdentity | None
-_PORT: Final = "server.port"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ class PointStream:
     def _add(
         self, found: dict[str, list[Point]], table: tuple[Metric, ...], measured: _Measured, key: _Key, now: int
     ) -> None:
-        before, attributes = self._before(table, measured, key), {} if key is None else attributes_of(key)
+        before, own_of = self._before(table, measured, key), {} if key is None else attributes_of(key)
         self._read[key] = _Report(before.start, now, measured)
         for metric in table:
             value: object = measured.value(metric.field)
@@ -117,7 +116,7 @@ class PointStream:
                 value = _without_old_exemplars(value, last)
                 if metric.kind in self.deltas:
                     value, start = _difference(value, last), before.at
-            points = [Point({**attributes, **own}, part, start) for own, part in parts(metric, value, OPENTELEMETRY)]
+            points = [Point({**own_of, **own}, part, start) for own, part in parts(metric, value, OPENTELEMETRY)]
             if points:
                 found.setdefault(metric.name, []).extend(points)
 
@@ -134,11 +133,7 @@ class PointStream:
 
 def attributes_of(identity: PoolIdentity | ServerIdentity) -> Attributes:
     """Return the attributes of a pool or server: those that it has, the port as a number."""
-    labels = POOL_LABELS if isinstance(identity, PoolIdentity) else SERVER_LABELS
-    attributes: Attributes = {**labels_of(labels, identity.values(), OPENTELEMETRY)}
-    if identity.port.isdecimal():
-        attributes[_PORT] = int(identity.port)
-    return attributes
+    return attributes(POOL_LABELS if isinstance(identity, PoolIdentity) else SERVER_LABELS, identity.values())
 
 
 def unit_of(metric: Metric) -> str:

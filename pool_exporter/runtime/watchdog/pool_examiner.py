@@ -32,7 +32,7 @@ from pool_exporter.runtime.watchdog.episode import Episode
 from pool_exporter.runtime.watchdog.examined_pool import examined_pool, passwords, timeout_seconds
 from pool_exporter.runtime.watchdog.looks import Looks
 from pool_exporter.runtime.watchdog.made_pools import note_of_many
-from pool_exporter.runtime.watchdog.opentelemetry_events import add_span_event
+from pool_exporter.runtime.watchdog.opentelemetry_events import WaiterTraces, add_span_event
 from pool_exporter.runtime.watchdog.outputs import add_note, publish
 from pool_exporter.runtime.watchdog.watchdog import Watchdog
 from pool_exporter.state.report_hooks import Leak, ReportHooks
@@ -83,12 +83,17 @@ class PoolExaminer(ReportHooks):
         self._kept: tuple[Diagnosis, ...] = ()
         self._timed_out_at = self._made_at = self._waited_at = -inf
         self._flow_noted_at = self._checked_at = -inf
-        self._is_report_due = self._is_span_event_due = False
+        self._is_report_due, self._traces = False, WaiterTraces()
 
     @property
     def kept(self) -> tuple[Diagnosis, ...]:
         """The last reports that were made automatically, oldest first."""
         return self._kept
+
+    @property
+    def of_episode(self) -> Diagnosis | None:
+        """The last report of the last minute that says something."""
+        return self._episode.newest(self._watchdog.clock())
 
     # What the pool reports; its hooks guard these methods. A wait wakes the watchdog. A time-out gets the report of
     # the episode as a note, and makes it if there is none. The third failed attempt to open in a row gives a report.
@@ -99,6 +104,7 @@ class PoolExaminer(ReportHooks):
         if hooks is None:
             return
         state = hooks.state
+        self._traces.note(token, state.waiting)
         if self._looks is None and now - self._flow_noted_at >= AGAIN_SECONDS:
             self._flow_noted_at = now  # What comes from now on is compared with what was before.
             state.flow.note(state.clock() - state.origin, state.slots, state.pending)
@@ -115,8 +121,7 @@ class PoolExaminer(ReportHooks):
             return
         add_note(error, made, self._uses())
         monitor = self._monitor()
-        if self._is_span_event_due and monitor is not None:
-            self._is_span_event_due = False
+        if monitor is not None:
             add_span_event(made, monitor.identity)
 
     @override
@@ -258,11 +263,10 @@ class PoolExaminer(ReportHooks):
         return is_taken
 
     def _publish(self, made: Diagnosis) -> None:
-        hooks, monitor = self._hooks(), self._monitor()
-        self._kept = (*self._kept, made)[-KEPT_MAX:]
-        self._is_span_event_due = True
+        hooks, monitor, self._kept = self._hooks(), self._monitor(), (*self._kept, made)[-KEPT_MAX:]
         if hooks is not None and monitor is not None:
-            publish(made, hooks.state, monitor.identity, self._watchdog.log)
+            span = self._traces.of_oldest(hooks.state.waiting)
+            publish(made, hooks.state, monitor.identity, self._watchdog.log, span)
 
     def _diagnosis(self, *, timed_out: int | None = None, has_granted: bool | None = None) -> Diagnosis | None:
         found = self._examined(timed_out=timed_out, has_granted=has_granted)
