@@ -30,10 +30,31 @@ ERROR_TYPE: Final = "error.type"
 TIMEOUT: Final = "timeout"
 
 
-class HasIdentity(Protocol):
+VERDICT: Final = "sqlalchemy.pool.verdict"
+
+SPAN_ATTRIBUTES: Final = {
+    USED: ("int", "connections that were checked out when the acquire ended"),
+    PENDING: ("int", "callers that waited then"),
+    ERROR_TYPE: ("string", "the class of the exception, where the acquire failed"),
+    VERDICT: ("string", "the verdict of the report, where the acquire timed out"),
+}
+"""Each attribute of a span besides those of the pool: its type, and what it is."""
+
+_FAILED: Final = {
+    "timeout": "timed out waiting for a connection of the pool",
+    "connect": "no connection could be opened",
+    "cancelled": "cancelled while waiting for a connection of the pool",
+}
+"""Descriptions of the status of a failed acquire on which there is no report."""
+
+
+class TracedMonitor(Protocol):
     """What the spans need of a monitor."""
 
     identity: PoolIdentity
+
+    def exhaustion(self) -> tuple[str, str]:
+        """Return verdict and summary of the last report of the last minute; "" for both without one."""
 
 
 class WaitSpans:
@@ -43,7 +64,7 @@ class WaitSpans:
     """
 
     def __init__(
-        self, monitor: HasIdentity, state: PoolState, seconds: float, tracer_provider: TracerProvider | None = None
+        self, monitor: TracedMonitor, state: PoolState, seconds: float, tracer_provider: TracerProvider | None = None
     ) -> None:
         """Create a span for each wait of *seconds* or longer.
 
@@ -76,8 +97,10 @@ class WaitSpans:
         attributes = {**own, USED: state.used, PENDING: state.pending}
         span = self._tracer.start_span(NAME, attributes=attributes, start_time=now - wait)
         if error is not None:
+            verdict, summary = monitor.exhaustion() if error_type == TIMEOUT else ("", "")
             span.set_attribute(ERROR_TYPE, f"{type(error).__module__}.{type(error).__qualname__}")
-            span.set_status(StatusCode.ERROR)
+            span.set_attributes({VERDICT: verdict} if verdict else {})
+            span.set_status(StatusCode.ERROR, summary or _FAILED.get(error_type or ""))
         span.end(now)
         self._keep(wait, now, error_type, span.get_span_context())
 

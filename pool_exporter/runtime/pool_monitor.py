@@ -136,6 +136,11 @@ class PoolMonitor(Monitor):
     def diagnoses(self) -> tuple[Diagnosis, ...]:
         return self._examiner.kept
 
+    def exhaustion(self) -> tuple[str, str]:
+        """Return verdict and summary of the last report of the last minute; "" for both without one."""
+        made = self._examiner.of_episode
+        return ("", "") if made is None else (made.verdict, made.summary)
+
     def _install_examiner(self, hooks: PoolHooks) -> None:
         if watchdog.is_on:
             self._examiner.install(hooks)

@@ -24,6 +24,7 @@ from sqlalchemy.pool import QueuePool
 
 import pool_exporter
 from pool_exporter.hook_errors import errors
+from pool_exporter.otel.wait_spans import SPAN_ATTRIBUTES
 from pool_exporter.runtime import instrumentation
 from pool_exporter.runtime.all_pools import started
 from pool_exporter.state.slow_acquire import NEVER_NS
@@ -120,7 +121,7 @@ def test_every_acquire_with_a_threshold_of_zero(tracing: Tracing) -> None:
 
 
 def test_a_timeout_is_an_error(tracing: Tracing) -> None:
-    """An acquire that timed out makes a span, however short, with the exception's class and without its message."""
+    """An acquire that timed out makes a span, however short: the exception's class, the verdict, not the message."""
     engine = tracing.engine(30, pool_timeout=0.01)
     held = engine.connect()
     with tracing.tracer.start_as_current_span("request"), suppress(exc.TimeoutError):
@@ -128,8 +129,26 @@ def test_a_timeout_is_an_error(tracing: Tracing) -> None:
     held.close()
     (span,) = tracing.waits
 
-    assert (StatusCode.ERROR, None, ()) == (span.status.status_code, span.status.description, tuple(span.events))
-    assert "sqlalchemy.exc.TimeoutError" == (span.attributes or {})["error.type"]
+    found, (made,) = dict(span.attributes or {}), instrumentation.monitors()[0].diagnoses
+
+    assert (StatusCode.ERROR, made.summary) == (span.status.status_code, span.status.description)
+    assert ("sqlalchemy.exc.TimeoutError", made.verdict) == (found["error.type"], found["sqlalchemy.pool.verdict"])
+    assert set(SPAN_ATTRIBUTES) == set(found) - {"db.client.connection.pool.name", "db.system.name"}
+
+
+def test_each_caller_that_times_out_has_the_verdict(tracing: Tracing) -> None:
+    """Each one's own span has the event, although there is one report, and one log record."""
+    engine = tracing.engine(30, pool_timeout=0.01)
+    held = engine.connect()
+    for _ in range(3):
+        with tracing.tracer.start_as_current_span("request"), suppress(exc.TimeoutError):
+            engine.connect()
+    held.close()
+    requests = [span for span in tracing.ended.get_finished_spans() if span.name == "request"]
+    verdicts = {made.verdict for made in instrumentation.monitors()[0].diagnoses}
+
+    assert [["sqlalchemy.pool.exhausted"]] * 3 == [[event.name for event in span.events] for span in requests]
+    assert verdicts == {(span.attributes or {})["sqlalchemy.pool.verdict"] for span in tracing.waits}
 
 
 def test_a_failed_connect_is_an_error_and_no_exemplar(tracing: Tracing) -> None:
@@ -142,6 +161,7 @@ def test_a_failed_connect_is_an_error_and_no_exemplar(tracing: Tracing) -> None:
     (pool,) = instrumentation.snapshot().pools
 
     assert "sqlite3.OperationalError" == (span.attributes or {})["error.type"]
+    assert "no connection could be opened" == span.status.description
     assert () == pool.wait_time.exemplars
 
 
