@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +12,12 @@ from pool_exporter.advice.checks.rules import RULES
 from pool_exporter.diagnosis import verdict
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.explanations import EXPLAINED_BY, NOT_IN_REPORTS
+from pool_exporter.diagnosis.texts.report_attributes import REPORT_ATTRIBUTES
 from pool_exporter.metrics.metric import Kind, Label, Metric
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metrics.server_metrics import SERVER_METRICS
+from pool_exporter.otel.points import ALL_METRICS, unit_of
+from pool_exporter.otel.wait_spans import SPAN_ATTRIBUTES
 from pool_exporter.web.page.rule_pages import page_of
 from tests.docs import measured
 from tests.docs.pages import DOCS
@@ -32,6 +35,29 @@ def _row(metric: Metric) -> str:
 
 def _metrics(metrics: Iterable[Metric]) -> str:
     return "\n".join(["| metric | kind | meaning |", "|---|---|---|", *map(_row, metrics)])
+
+
+_OTLP_KINDS: Final = {
+    Kind.COUNTER: "sum",
+    Kind.UPDOWN: "sum, not monotonic",
+    Kind.GAUGE: "gauge",
+    Kind.HISTOGRAM: "histogram",
+    Kind.INFO: "gauge",
+}
+
+
+def _otlp_names() -> str:
+    rows = [
+        f"| `{metric.name}` | {_OTLP_KINDS[metric.kind]} | {f'`{unit_of(metric)}`' if unit_of(metric) else ''} | "
+        f"`{metric.prometheus}` |"
+        for metric in ALL_METRICS
+    ]
+    return "\n".join(["| OpenTelemetry | kind | unit | Prometheus |", "|---|---|---|---|", *rows])
+
+
+def _attributes(table: Mapping[str, tuple[str, str]]) -> str:
+    rows = [f"| `{name}` | {kind} | {meaning} |" for name, (kind, meaning) in table.items()]
+    return "\n".join(["| attribute | type | meaning |", "|---|---|---|", *rows])
 
 
 def _labels(metrics: Iterable[Metric]) -> Iterator[tuple[str, Label]]:
@@ -135,6 +161,9 @@ PARTS: Final[dict[str, tuple[Path, Callable[[], str]]]] = {
     "pool-metrics": (REFERENCE / "metrics.md", lambda: _metrics(POOL_METRICS)),
     "exporter-metrics": (REFERENCE / "metrics.md", lambda: _metrics(EXPORTER_METRICS)),
     "server-metrics": (REFERENCE / "metrics.md", lambda: _metrics(SERVER_METRICS)),
+    "otlp-names": (REFERENCE / "metrics.md", _otlp_names),
+    "report-attributes": (DOCS / "how-to" / "opentelemetry.md", lambda: _attributes(REPORT_ATTRIBUTES)),
+    "span-attributes": (DOCS / "how-to" / "opentelemetry.md", lambda: _attributes(SPAN_ATTRIBUTES)),
     "label-values": (REFERENCE / "metrics.md", _label_values),
     "verdicts": (REFERENCE / "verdicts.md", _verdicts),
     "verdict-table": (REFERENCE / "verdicts.md", _verdict_table),
