@@ -1,13 +1,20 @@
 """What an examination needs of a pool: read from its hooks and from SQLAlchemy's pool at this moment.
 
+Also the diagnosis of a pool from which nothing can be read.
+
 Nothing here may change either of them.
 """
 
+import os
+import time
 from math import inf
 
 from sqlalchemy.pool import Pool, QueuePool
 
+from pool_exporter.diagnosis.examination import Examination
 from pool_exporter.diagnosis.survey.circumstances import ExaminedPool
+from pool_exporter.diagnosis.texts.diagnosis_text import diagnosis
+from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.hooks.compatibility.private_settings import passwords_of
 from pool_exporter.hooks.drift_check import occupied_places
 from pool_exporter.hooks.orphans import is_orphan
@@ -65,3 +72,8 @@ def _lost_places(hooks: PoolHooks, pool: Pool | None) -> int:
     if not isinstance(pool, QueuePool) or not state.pending:
         return settled
     return max(settled, pool.checkedout() - occupied_places(state, pool, len(hooks.opening_records)))
+
+
+def unknown_diagnosis(pool: str) -> Diagnosis:
+    """Return the diagnosis of a pool about which nothing is known."""
+    return diagnosis(Examination(pool, time.time(), os.getpid()), "unknown")

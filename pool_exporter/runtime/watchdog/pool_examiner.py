@@ -29,7 +29,7 @@ from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.holders import Uses
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.watchdog.episode import Episode
-from pool_exporter.runtime.watchdog.examined_pool import examined_pool, passwords, timeout_seconds
+from pool_exporter.runtime.watchdog.examined_pool import examined_pool, passwords, timeout_seconds, unknown_diagnosis
 from pool_exporter.runtime.watchdog.looks import Looks
 from pool_exporter.runtime.watchdog.made_pools import note_of_many
 from pool_exporter.runtime.watchdog.opentelemetry_events import WaiterTraces, add_span_event
@@ -297,8 +297,3 @@ def _loop_frames(callers: Iterable[Waiter]) -> tuple[str, ...]:
     """Return the frames of the thread that runs the loop of these callers."""
     with Stacks() as stacks:
         return loop_frames(callers, stacks)
-
-
-def unknown_diagnosis(pool: str) -> Diagnosis:
-    """Return the diagnosis of a pool about which nothing is known."""
-    return diagnosis(Examination(pool, time.time(), os.getpid()), "unknown")

@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.runtime.monitor import Monitor
-from pool_exporter.runtime.watchdog.pool_examiner import unknown_diagnosis
+from pool_exporter.runtime.watchdog.examined_pool import unknown_diagnosis
 
 
 class UnexaminedMonitor(Monitor):
