@@ -1,10 +1,9 @@
 """Checks the pools of a directory with what the probed database servers say of their limits and time limits.
 
-The servers are asked only while a page that shows findings is open, at most once in `AGAIN_SECONDS`, and by a thread of
-its own: a page has the answers that are there, and waits for none. Importing this module loads SQLAlchemy.
+The servers are queried only while a page that shows findings is open, at most once in `AGAIN_SECONDS`. A page has the
+answers that are there, and waits for none. Importing this module loads SQLAlchemy.
 """
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.probe.backend_matching import is_of_server
 from pool_exporter.probe.server_settings import ServerSettings, read_settings
 from pool_exporter.probe.target import ProbeTarget
+from pool_exporter.sidecar.server_query import ServerQuery
 from pool_exporter.web.status.findings import Check
 
 AGAIN_SECONDS: Final = 600.0
@@ -40,22 +40,17 @@ class ServerChecks:
         clock: Callable[[], float] = time.monotonic,
         silenced: Sequence[str] = (),
     ) -> None:
-        """Ask *targets* by *read*, and check without the rules *silenced*; *clock* returns seconds."""
-        self._targets, self._read, self._clock, self._silenced = targets, read, clock, silenced
+        """Query *targets* by *read*, and check without the rules *silenced*; *clock* returns seconds."""
+        self._targets, self._read, self._silenced = targets, read, silenced
         self._known: dict[ServerIdentity, ServerSettings] = {}
-        self._asked_at = -AGAIN_SECONDS
-        self._thread: threading.Thread | None = None
+        self._query = ServerQuery(THREAD, AGAIN_SECONDS, clock)
 
     def __call__(self, _: Snapshot) -> Check:
         """Return what checks a pool by its snapshot, and by the settings of its server as far as they are known."""
-        now = self._clock()
-        if now - self._asked_at >= AGAIN_SECONDS and (self._thread is None or not self._thread.is_alive()):
-            self._asked_at = now
-            self._thread = threading.Thread(target=self._ask, name=THREAD, daemon=True)
-            self._thread.start()
+        self._query.start(self._read_settings)
         return partial(_checked, servers=dict(self._known), silenced=self._silenced)
 
-    def _ask(self) -> None:
+    def _read_settings(self) -> None:
         for target in self._targets:
             with suppress(Exception):  # The probe of this server logs what is wrong with it.
                 self._known[target.identity] = self._read(target, TIMEOUT_SECONDS)

@@ -1,18 +1,19 @@
 """The reports on a directory's workers, joined with what the database servers say of the connections that they hold.
 
-The servers are asked only while callers wait, at most once in `AGAIN_SECONDS`, and by a thread of its own: a page has
-the answers that are there, and waits for none. Importing this module loads SQLAlchemy.
+The servers are queried only while callers wait, at most once in `AGAIN_SECONDS`. A page has the answers that are there,
+and waits for none. Importing this module loads SQLAlchemy.
 """
 
-import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from pool_exporter.diagnosis.outside.locks import held_pids, with_backends
 from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.probe.held_backends import Activities, query_servers
 from pool_exporter.probe.target import ProbeTarget
+from pool_exporter.sidecar.server_query import ServerQuery
 
 AGAIN_SECONDS: Final = 5.0
 THREAD: Final = "pool_exporter_held_backends"
@@ -35,8 +36,8 @@ class ServerReports:
         """Join the reports that *reports* returns with the answers of *targets*; *clock* returns seconds."""
         self._reports, self._targets, self._has_sql, self._clock = reports, targets, has_sql, clock
         self._found: Activities = {}
-        self._asked_at = self._answered_at = -STALE_SECONDS
-        self._thread: threading.Thread | None = None
+        self._answered_at = -STALE_SECONDS
+        self._query = ServerQuery(THREAD, AGAIN_SECONDS, clock)
 
     def __call__(self) -> tuple[ProcessReport, ...]:
         """Return the reports.
@@ -47,14 +48,11 @@ class ServerReports:
         found = self._reports()
         if not any(pool.waiters for report in found for pool in report.pools):
             return found
-        now = self._clock()
-        if now - self._asked_at >= AGAIN_SECONDS and (self._thread is None or not self._thread.is_alive()):
-            self._asked_at = now
-            self._thread = threading.Thread(target=self._ask, args=(found,), name=THREAD, daemon=True)
-            self._thread.start()
-        return with_backends(found, self._found) if now - self._answered_at < STALE_SECONDS else found
+        self._query.start(partial(self._find_backends, found))
+        is_current = self._clock() - self._answered_at < STALE_SECONDS
+        return with_backends(found, self._found) if is_current else found
 
-    def _ask(self, found: Sequence[ProcessReport]) -> None:
+    def _find_backends(self, found: Sequence[ProcessReport]) -> None:
         pids = held_pids(found, [target.identity for target in self._targets])
         self._found = query_servers(self._targets, pids, TIMEOUT_SECONDS, has_sql=self._has_sql)
         self._answered_at = self._clock()

@@ -38,8 +38,7 @@ class Server:
 def ids(checks: ServerChecks, found: PoolSnapshot) -> set[str]:
     """Return what the page says after the server was asked, if it was."""
     checks(Snapshot())
-    if checks._thread is not None:
-        checks._thread.join(60)
+    checks._query.wait(60)
     return {each.id for each in checks(Snapshot())(found)}
 
 
@@ -76,12 +75,12 @@ def test_no_page_waits() -> None:
 
     checks = ServerChecks(TARGETS, read, lambda: server.now)
     found = {each.id for each in checks(Snapshot())(orders())}
-    thread = checks._thread
+    thread = checks._query._thread
     server.now += AGAIN_SECONDS
     checks(Snapshot())
 
     assert "P01" not in found
-    assert thread is checks._thread
+    assert thread is checks._query._thread
     hangs.set()
     assert thread is not None
     thread.join(60)

@@ -46,8 +46,7 @@ def _servers(monkeypatch: pytest.MonkeyPatch) -> Servers:
 def ask(reports: ServerReports, servers: Servers, seconds: float = 0.0) -> str:
     """Return what the second of two pages, *seconds* later, has of the server; the first one has it asked."""
     reports()
-    if reports._thread is not None:
-        reports._thread.join(60)
+    reports._query.wait(60)
     servers.now += seconds
     [report] = reports()
     return report.pools[0].holders[0].server
@@ -82,7 +81,7 @@ def test_old_answer_is_not_shown(servers: Servers) -> None:
     reports = ServerReports(lambda: WAITED_FOR, TARGETS, clock=lambda: servers.now)
 
     assert "active for 3.0 s" == ask(reports, servers, AGAIN_SECONDS / 2)
-    reports._asked_at += 10 * STALE_SECONDS  # As if it were being asked.
+    reports._query._began_at += 10 * STALE_SECONDS  # As if it were being asked.
     assert "" == ask(reports, servers, STALE_SECONDS)
 
 
@@ -102,8 +101,7 @@ def test_page_does_not_wait_for_a_server(monkeypatch: pytest.MonkeyPatch) -> Non
     now[0] += 10 * AGAIN_SECONDS
     shown.append(reports())
     release.set()
-    assert reports._thread is not None
-    reports._thread.join(60)
+    reports._query.wait(60)
 
     assert [WAITED_FOR, WAITED_FOR] == shown
     assert [1] == asked
