@@ -38,6 +38,7 @@ _OF_DIRECTORY: Final = (
     "if another process that has the same POOL_EXPORTER_DIR listens there, its page shows this process too; else "
     "choose another port"
 )
+_WITHOUT_THREAD: Final = "nothing tries again; call start_http_server() again when the system allows a further thread"
 
 _log = logging.getLogger("pool_exporter")
 
@@ -83,21 +84,24 @@ def start_http_server(
     try:
         server.start()
     except (OSError, RuntimeError) as error:
-        _warn(error, addr, port, _OF_DIRECTORY if environment.directory else _WITHOUT_DIRECTORY)
-        server.start_when_free()
+        reason = _why_not_now(error, addr, port)
+        until = "until it can, this process serves no metrics"
+        advice = _OF_DIRECTORY if environment.directory else _WITHOUT_DIRECTORY
+        if not server.start_when_free():
+            until, advice = "this process serves no metrics", _WITHOUT_THREAD
+        _log.warning("cannot listen on %s: %s; %s: %s", address_text(addr, port), reason, until, advice)
     return server
 
 
-def _warn(error: OSError | RuntimeError, addr: str, port: int, advice: str) -> None:
-    """Log why the server cannot listen now; raise the error if it never can."""
+def _why_not_now(error: OSError | RuntimeError, addr: str, port: int) -> object:
+    """Return why the server cannot listen now; raise the error if it never can."""
     reason: object = error  # A RuntimeError: no thread can be started.
     if isinstance(error, OSError):
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         if isinstance(error, socket.gaierror) or error.errno in (EACCES, EADDRNOTAVAIL):
             instead = f"cannot listen on {address_text(addr, port)}: {reason}; choose another address or port"
             raise type(error)(error.errno, instead) from error
-    text = "cannot listen on %s: %s; until it can, this process serves no metrics: %s"
-    _log.warning(text, address_text(addr, port), reason, advice)
+    return reason
 
 
 def _note_server() -> None:
@@ -150,13 +154,14 @@ class MetricsServer:
             else:
                 self._start(LimitedServer(listening, self._pages(listening)))
 
-    def start_when_free(self) -> None:
-        """Have a thread try again until the port is free; where none can be started, nothing tries."""
+    def start_when_free(self) -> bool:
+        """Have a thread try again until the port is free; return False where no thread can be started."""
         _servers.add(self)
         waiting = threading.Thread(target=self._retry, name=f"pool_exporter:{self._wanted} waits", daemon=True)
         with suppress(RuntimeError):
             waiting.start()
             self._thread = waiting
+        return self._thread is not None
 
     def _retry(self) -> None:
         while not self._has_closed.wait(RETRY_SECONDS):

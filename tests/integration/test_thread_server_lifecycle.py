@@ -145,7 +145,7 @@ def test_server_that_waits_can_be_closed(server: MetricsServer) -> None:
 def test_no_thread_for_the_server_is_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where no thread can be started, the application goes on with one WARNING."""
+    """Where no thread can be started, the application goes on with one WARNING, which promises no further try."""
 
     def no_thread(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -155,7 +155,7 @@ def test_no_thread_for_the_server_is_one_warning(
     [record] = caplog.records
 
     assert (None, logging.WARNING) == (server.port, record.levelno)
-    assert "can't start new thread" in record.getMessage()
+    assert "can't start new thread; this process serves no metrics: nothing tries again" in record.getMessage()
 
 
 @pytest.mark.parametrize("addr", ["192.0.2.1", "no.such.host.invalid", "999.1.1.1"])
