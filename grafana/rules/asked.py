@@ -1,4 +1,4 @@
-"""Numbers in an alert's text besides its value: queries that Prometheus evaluates when it sends the alert.
+"""Numbers and names in an alert's text besides its value: queries that Prometheus evaluates when it sends the alert.
 
 No threshold may be here, and no name of a metric.
 """
@@ -28,11 +28,24 @@ def asked(expression: str, form: str) -> str:
         expression: A query with one selector of `at_pool` or `at_instance`.
         form: The function of Prometheus' templates that formats the number.
     """
+    return _first(expression, f"value | {form}")
+
+
+def instance_with_most(expression: str) -> str:
+    """Return the template of the instance for which *expression* gives most; of "unknown" where it gives none.
+
+    Args:
+        expression: A query with one selector of `at_pool`, whose series have the label `instance`.
+    """
+    return _first(f"topk(1, sum by ({INSTANCE}) ({expression}))", f'label "{INSTANCE}"')
+
+
+def _first(expression: str, form: str) -> str:
     before, labels, after = expression.split(_MARK)
     query = f"{before}{after}".replace('"', '\\"')
     arguments = " ".join(f"$labels.{label}" for label in labels.split(","))
-    number = f"{{{{ . | first | value | {form} }}}}"
-    return f'{{{{ with printf "{query}" {arguments} | query }}}}{number}{{{{ else }}}}unknown{{{{ end }}}}'
+    found = f"{{{{ . | first | {form} }}}}"
+    return f'{{{{ with printf "{query}" {arguments} | query }}}}{found}{{{{ else }}}}unknown{{{{ end }}}}'
 
 
 _MARK: Final = "\0"

@@ -7,8 +7,8 @@ from typing import Final
 
 from grafana import queries
 from grafana.promql import Scope, among, by, increase, quantile
-from grafana.rules.asked import asked, at_instance, at_pool
-from grafana.rules.model import BY_INSTANCE, BY_POOL, INSTANCE_TEXT, POOL_TEXT, Alert, Group
+from grafana.rules.asked import asked, at_instance, at_pool, instance_with_most
+from grafana.rules.model import BY_INSTANCE, BY_POOL, INSTANCE_TEXT, LOOK, POOL_TEXT, Alert, Group
 from grafana.rules.objective import TRAFFIC_MIN
 from grafana.rules.recording import ACQUISITIONS, UTILIZATION
 from pool_exporter.metrics.pool_metrics import CLOSE_REASONS
@@ -28,16 +28,18 @@ CONNECTS_MAX: Final = 1
 
 
 def _timeouts() -> Alert:
+    most = instance_with_most(f"increase({at_pool('timeouts')}[5m])")
     return Alert(
         "SQLAlchemyPoolTimeouts",
         f"{by(BY_POOL, increase(ALL.series('timeouts'), '5m'))} > 0",
         "1m",
         "warning",
         f"Callers time out waiting for a connection of {POOL_TEXT}.",
-        'About {{ $value | printf "%.0f" }} calls ended in a pool timeout in 5 minutes.',
+        'About {{ $value | printf "%.0f" }} calls ended in a pool timeout in 5 minutes. '
+        f"Most of them are on {most}.",
         "read the note at the end of the TimeoutError, or the WARNING of logger pool_exporter.diagnosis in the "
         "application's log: verdict, lines of code, what to do.",
-        "open the exporter's page, or run pool-exporter diagnose --dir DIR: what holds the connections now.",
+        f"{LOOK}: what holds the connections now.",
     )
 
 
@@ -50,7 +52,7 @@ def _saturated() -> Alert:
         "warning",
         f"The pool is exhausted and callers wait: {INSTANCE_TEXT}.",
         "For {{ $value | humanizePercentage }} of the last 5 minutes every connection was used.",
-        "open the exporter's page: it has the last verdict, and what holds the connections.",
+        f"{LOOK}: the last verdict, and what holds the connections.",
         "read the WARNING of logger pool_exporter.diagnosis in the application's log: lines of code, and what to do.",
     )
 
@@ -102,8 +104,7 @@ def _leak() -> Alert:
         f"Connections seem to be checked out and not returned: {INSTANCE_TEXT}.",
         'About {{ $value | printf "%.0f" }} connections are used that the returned ones do not explain. '
         f"Age of the oldest checkout: {oldest}.",
-        "open the exporter's page, or run pool-exporter diagnose --dir DIR: it lists what holds connections, for how "
-        "long, and the line that took them.",
+        f"{LOOK}: what holds connections, for how long, and the line that took them.",
         "see Orphaned on the pool's board: above 0, the code that took them has ended; at 0, it may be long work.",
     )
 
@@ -131,8 +132,7 @@ def _too_old() -> Alert:
         "warning",
         f"A connection has been checked out for very long: {INSTANCE_TEXT}.",
         "It was checked out {{ $value | humanizeDuration }} ago.",
-        "open the exporter's page, or run pool-exporter diagnose --dir DIR: the oldest holder, its line, its unit of "
-        "work and the server's pid.",
+        f"{LOOK}: the oldest holder, its line, its unit of work and the server's pid.",
         "decide whether such work is meant: if so, unit(..., long=True) takes it out of the diagnosis; if not, end it.",
     )
 
@@ -145,7 +145,7 @@ def _orphaned() -> Alert:
         "warning",
         f"Requests, tasks or threads have ended without returning their connections: {INSTANCE_TEXT}.",
         'There are {{ $value | printf "%.0f" }} such connections; usually they are not returned any more.',
-        "open the exporter's page, or run pool-exporter diagnose --dir DIR: place and unit of work of each.",
+        f"{LOOK}: place and unit of work of each.",
         "return the connection there on every path: with, or async with. A restart returns them now.",
     )
 

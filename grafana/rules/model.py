@@ -44,6 +44,16 @@ POOL_TEXT: Final = f"pool {{{{ $labels.{POOL} }}}} of {{{{ $labels.{JOB} }}}}"
 INSTANCE_TEXT: Final = f"{POOL_TEXT} on {{{{ $labels.{INSTANCE} }}}}"
 TARGET_TEXT: Final = f"{{{{ $labels.{INSTANCE} }}}} of {{{{ $labels.{JOB} }}}}"
 
+LOOK: Final = (
+    "run pool-exporter diagnose --dir DIR (in Kubernetes: kubectl exec POD -c pool-exporter -- pool-exporter "
+    "diagnose), or open the exporter's page on a loopback address"
+)
+"""How to see what holds the connections. On other addresses the page does not show it."""
+
+_HAS_PORT: Final = f'match ":[0-9]+$" $labels.{INSTANCE}'
+_PAGE: Final = f"{{{{ if {_HAS_PORT} }}}}http://{{{{ $labels.{INSTANCE} }}}}/{{{{ end }}}}"
+"""The page of an instance that is an address. It is empty for one that is another name, as that of a pod."""
+
 _POOL_BOARD: Final = f"/d/sqla-pool-detail?var-job={{{{ $labels.{JOB} }}}}&var-pool={{{{ $labels.{POOL} }}}}"
 
 
@@ -89,7 +99,7 @@ class Alert:
             "dashboard": self.dashboard,
         }
         if f"$labels.{INSTANCE} " in self.summary:
-            annotations["page"] = f"http://{{{{ $labels.{INSTANCE} }}}}/"
+            annotations["page"] = _PAGE
         rule: dict[str, Any] = {"alert": self.name, "expr": _Literal(self.expression), "for": self.hold}
         if self.keep:
             rule["keep_firing_for"] = self.keep

@@ -4,7 +4,7 @@ from typing import Final
 
 from grafana import queries
 from grafana.promql import ADDRESS, SERVER, Scope, by
-from grafana.rules.model import BY_INSTANCE, INSTANCE_TEXT, Alert, Group
+from grafana.rules.model import BY_INSTANCE, INSTANCE_TEXT, LOOK, Alert, Group
 
 ALL: Final = Scope()
 BOARD: Final = f"/d/sqla-pool-capacity?var-server={{{{ $labels.{ADDRESS} }}}}"
@@ -82,7 +82,7 @@ def _idle_transaction() -> Alert:
         "It began {{ $value | humanizeDuration }} ago.",
         "select pid, application_name, xact_start from pg_stat_activity where state like 'idle in transaction%' order "
         "by xact_start.",
-        "find the holder with that server pid by pool-exporter diagnose --dir DIR: its line, and its unit of work.",
+        f"{LOOK}: the holder with that server pid, its line, and its unit of work.",
         dashboard=BOARD,
     )
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from grafana import queries
 from grafana.promql import Scope, by, equal, increase
+from grafana.rules.asked import at_pool, instance_with_most
 from grafana.rules.model import BY_POOL, POOL_TEXT, Alert, Group
 from grafana.rules.objective import BAD_SHARE_MAX, BURNS, TRAFFIC_MIN, Burn
 from grafana.rules.recording import ACQUISITIONS, bad_ratio
@@ -16,6 +17,7 @@ FAILURES_MIN: Final = 3
 
 def _burn(burn: Burn) -> Alert:
     budget = f"({burn.factor} * {BAD_SHARE_MAX})"
+    most = instance_with_most(f"rate({at_pool('pending_seconds')}[5m])")
     slow_ms = f"{queries.SLOW_SECONDS * 1000:.0f}"
     return Alert(
         "SQLAlchemyPoolAcquireErrorBudgetBurn",
@@ -25,8 +27,9 @@ def _burn(burn: Burn) -> Alert:
         burn.hold,
         burn.severity,
         f"Callers wait too long for a connection, or get none: {POOL_TEXT}.",
-        f"In the last {burn.long}, {{{{ $value | humanizePercentage }}}} of the acquires took over "
-        f"{slow_ms} ms or failed; the objective is {BAD_SHARE_MAX:.1%}.",
+        f"In the last {burn.long}, or since the first scrape if that was later, "
+        f"{{{{ $value | humanizePercentage }}}} of the acquires took over {slow_ms} ms or failed; "
+        f"the objective is {BAD_SHARE_MAX:.1%}. Most callers wait on {most}.",
         "read the last report, in the application's log (logger pool_exporter.diagnosis) or on the exporter's page: "
         "verdict, what holds the connections, what to do.",
         "if there is none, see Slow or failed acquires and Opening a connection on the pool's board.",

@@ -4,7 +4,7 @@ from typing import Final
 
 from grafana.promql import Scope, by, equal, increase
 from grafana.rules.exporter import BOARD
-from grafana.rules.model import BY_TARGET, TARGET_TEXT, Alert, Group
+from grafana.rules.model import BY_TARGET, LOOK, TARGET_TEXT, Alert, Group
 from pool_exporter.metrics.exporter_metrics import PUSH_RESULTS, WORKER_ENDS, WORKER_STATES
 
 ALL: Final = Scope()
@@ -18,7 +18,7 @@ def _frozen() -> Alert:
         "warning",
         f"Worker processes are frozen: {TARGET_TEXT}.",
         'There are {{ $value | printf "%.0f" }}; the sidecar still shows the connections that they hold.',
-        "open the sidecar's page, or run pool-exporter diagnose --dir DIR: the frozen processes and what they hold.",
+        f"{LOOK}: the frozen processes and what they hold.",
         "run py-spy dump --pid PID: a blocking call, native code that keeps the GIL, a stopped or throttled process.",
         dashboard=BOARD,
     )

@@ -112,9 +112,10 @@ def test_alert_says_what_is_needed(alert: Any) -> None:
 
 @EACH_ALERT
 def test_alert_on_an_instance_leads_to_its_page(alert: Alert) -> None:
-    """An alert that keeps the label `instance` links to the page of that exporter; no other alert does."""
+    """An alert that keeps the label `instance` links to the page of that exporter, if it is an address with a port."""
     notes = alert.rule(RUNBOOKS)["annotations"]
-    page = "http://{{ $labels.instance }}/" if "instance" in result_labels(alert) else None
+    link = '{{ if match ":[0-9]+$" $labels.instance }}http://{{ $labels.instance }}/{{ end }}'
+    page = link if "instance" in result_labels(alert) else None
 
     assert page == notes.get("page")
 
@@ -193,3 +194,11 @@ def test_alerts_are_documented() -> None:
         lines = [line for line in text.splitlines() if line.startswith(f"| [{alert.name}]")]
         assert 1 == len(lines)
         assert alert.severity in lines[0] or alert.labels
+
+
+@EACH_ALERT
+def test_alert_says_how_to_see_holders_in_kubernetes(alert: Alert) -> None:
+    """Where an alert names `diagnose`, it names the command for a pod too, whose page shows no holders to others."""
+    text = f"{alert.first} {alert.then}"
+
+    assert ("diagnose --dir" in text) == ("kubectl exec POD -c pool-exporter -- pool-exporter diagnose" in text)
