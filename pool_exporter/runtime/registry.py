@@ -84,8 +84,7 @@ class Registry(ProcessFile):
                 return
             self._is_in_hook = True
             try:
-                with self.storage.adding_no_files():
-                    yield True
+                yield True
             finally:
                 self._is_in_hook = False
 

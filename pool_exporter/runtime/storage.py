@@ -10,8 +10,7 @@ import logging
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,12 +42,13 @@ class Storage:
         errors: How often the directory could not be used.
         is_usable: Whether the last attempt to use the directory succeeded, or none was made yet.
         is_degraded: Whether the file says that this process cannot measure its SQLAlchemy.
+        without_space: How many pools found no space in the files of this process.
     """
 
     def __init__(self, directory: Path | None, file_mode: int = DEFAULT_FILE_MODE) -> None:
         """Allocate in *directory*, in files of these permissions; in memory without one."""
         self.directory, self._file_mode = directory, file_mode
-        self.errors = 0
+        self.errors = self.without_space = 0
         self.is_degraded = False
         self.is_usable = directory is not None
         self._worker: WorkerFiles | None = None
@@ -67,7 +67,6 @@ class Storage:
         self._left: WorkerFiles | None = None
         #: The hook errors, and the failures of the directory, that were written into files which this process has left.
         self._errors_left = (0, 0)
-        self._may_add_files = True
         #: Imported here, not at the first event: if a process forked while one of its threads imports the module, the
         #: child would wait for that import for ever.
         self._make_files = no_files if directory is None else writer(file_mode)
@@ -109,10 +108,12 @@ class Storage:
             self.is_degraded, self._make_files = True, writer(self._file_mode, is_degraded=True)
 
     def created(self) -> Created | None:
-        """Create a file for this process; None if it has one that readers find. It waits for as long as the volume."""
+        """Create a file, or further ones for pools without space; None if none is needed. It waits for the volume."""
         worker, left = self._worker, self._left
-        if self.directory is None or (worker is not None and worker.is_linked()):
+        if self.directory is None:
             return None
+        if worker is not None and worker.is_linked():
+            return Created(worker, [], worker.created_further(self.without_space)) if self.needs_further else None
         if worker is not None:
             worker.remove()
         try:
@@ -125,6 +126,9 @@ class Storage:
         """Allocate in *created* files from now on, in place of those that were deleted; None changes nothing."""
         if created is None:
             return
+        if created.further is not None:
+            created.add_further_to(self._worker)
+            return
         self._write_late_units()
         if self._worker is not None:
             self._ended += self._worker.ended()
@@ -134,6 +138,18 @@ class Storage:
             self._worker, self._left = created.files, None
             self._ended += created.lost
 
+    @property
+    def needs_further(self) -> bool:
+        """Whether pools have no space that `created()` would make."""
+        return self.without_space > 0 and self._worker is not None and self._worker.is_full
+
+    def note_without_space(self, pools: int) -> None:
+        """Note how many pools have no slots in a file; what is free or was made for others is given up."""
+        self.without_space = pools
+        if self._worker is not None:
+            self._worker.drop_further()
+            self._worker.leave_ended()
+
     def _note_failure(self, error: Exception) -> None:
         self.errors += 1
         if self.errors == 1:
@@ -142,15 +158,6 @@ class Storage:
                 self.directory,
                 error,
             )
-
-    @contextmanager
-    def adding_no_files(self) -> Iterator[None]:
-        """Inside, allocate in the present files only, because a hook waits for no volume; else in memory."""
-        self._may_add_files = False
-        try:
-            yield
-        finally:
-            self._may_add_files = True
 
     def new_slots(self, identity: PoolIdentity, config: PoolConfig) -> Slots:
         """Return slots for a pool: in a file with the counters of an ended pool of the same identity, or in memory."""
@@ -265,7 +272,7 @@ class Storage:
         parent, self._worker, self._left = self._worker, None, None
         self._in_file, self.errors, self._errors_left = set(), 0, (0, 0)
         self._reading, self._writing_units, self._ended, self._late_units = threading.Lock(), threading.Lock(), [], []
-        self.is_usable, self._may_add_files = self.directory is not None, True
+        self.is_usable, self.without_space = self.directory is not None, 0
         return (lambda: None) if parent is None else parent.unmap
 
     def mark_ended(self) -> None:
@@ -285,7 +292,7 @@ class Storage:
 
     def _allocated(self, worker: "WorkerFiles", identity: PoolIdentity, config: PoolConfig) -> Slots | None:
         try:
-            return worker.allocate(identity, config, may_add_file=self._may_add_files)
+            return worker.allocate(identity, config, may_add_file=False)
         except Exception as error:  # noqa: BLE001  # whatever the file cannot hold, the pool is counted in memory
             errors.report(error)
             return None

@@ -1,8 +1,8 @@
 """Hands out the slots of this process's pools in its worker files, and makes a further file where one is full.
 
 The format is in file_format.py. Creating a file (mapped_file.py) fails with OSError when the volume is full, or the
-directory read-only or gone; the caller then goes on in memory. It makes system calls, so no hook may do it but that of
-an event before which the process has no file.
+directory read-only or gone; the caller then goes on in memory. It waits for the volume, so neither a hook nor
+`instrument()` does it: the heartbeat creates further files by `created_further()`, without a lock.
 """
 
 import sys
@@ -10,6 +10,7 @@ import time
 from array import array
 from collections.abc import Iterable
 from errno import ENOTSUP
+from math import ceil
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -21,7 +22,7 @@ from pool_exporter.state.aggregate import Counted, as_final_counters, only_count
 from pool_exporter.state.layout import SLOT_FORMAT, Slots
 from pool_exporter.workers.compaction import compact_if_due, make_space
 from pool_exporter.workers.dead_worker_totals import compacted_names
-from pool_exporter.workers.file_format import CLOSED, OPEN
+from pool_exporter.workers.file_format import CLOSED, ENTRIES_MAX, OPEN
 from pool_exporter.workers.mapped_file import MappedFile
 from pool_exporter.workers.process_info import this_process
 from pool_exporter.workers.reports.written import SeenPool, text_of
@@ -59,6 +60,8 @@ class WorkerFiles:
         self._version = version
         self._process_uuid = uuid4().bytes
         self._files: list[MappedFile] = []
+        #: Further files that were created for pools without space.
+        self._spare: list[MappedFile] = []
         self._free: dict[PoolIdentity, tuple[MappedFile, Slots]] = {}
         self._allocated: dict[int, tuple[MappedFile, PoolIdentity, Slots]] = {}
         self.dropped = 0
@@ -73,7 +76,8 @@ class WorkerFiles:
         Args:
             identity: The pool's identity.
             config: Its configuration.
-            may_add_file: Whether to create a further file when the last one is full.
+            may_add_file: Whether to create a further file when the last one is full, and wait for the volume; else only
+                one that `created_further()` has made is taken.
 
         Returns:
             None if the directory is full, the process has `FILES_MAX` files, or it may add none.
@@ -93,12 +97,15 @@ class WorkerFiles:
         self, identity: PoolIdentity, config: PoolConfig, *, may_add_file: bool
     ) -> "tuple[MappedFile, Slots | None]":
         slots = self._files[-1].allocate(identity, config)
-        if slots is None and may_add_file and self._can_add_file():
+        if slots is None and (self._spare or may_add_file) and self._can_add_file():
             slots = self._files[-1].allocate(identity, config)
         return self._files[-1], slots
 
     def _can_add_file(self) -> bool:
         self._leave_ended_files()
+        if self._spare:
+            self._files.append(self._spare.pop())
+            return True
         try:
             if len(self._files) < FILES_MAX:
                 self._add_file()
@@ -106,6 +113,38 @@ class WorkerFiles:
         except OSError:
             self._errors += 1
         return False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next pool of a new identity needs a further file."""
+        return self._files[-1].is_full and not self._spare
+
+    def created_further(self, pools: int) -> list[MappedFile]:
+        """Create files for so many pools, and wait for as long as the volume does; `add_further()` takes them.
+
+        Nothing is changed here but the count of errors: no lock is needed.
+        """
+        files: list[MappedFile] = []
+        try:
+            count = min(ceil(pools / ENTRIES_MAX), FILES_MAX - len(self._files))
+            files.extend(self._new_file(uuid4().bytes) for _ in range(count))  # Those before an error stay.
+        except OSError:
+            self._errors += 1
+        return files
+
+    def add_further(self, files: list[MappedFile]) -> None:
+        """Allocate in these files as soon as the last one is full."""
+        self._spare += files
+
+    def drop_further(self) -> None:
+        """Leave those of the added files that no pool needed."""
+        while self._spare:
+            self._spare.pop().mark_left()
+
+    def leave_ended(self) -> None:
+        """Leave the files of ended pools where there is no space for another one."""
+        if self.is_full:
+            self._leave_ended_files()
 
     def _leave_ended_files(self) -> None:
         """Leave the files in which every pool has ended: their counters go to the totals, and their names are free.
@@ -122,16 +161,17 @@ class WorkerFiles:
                     del self._free[identity]
 
     def _add_file(self) -> None:
-        uuid = uuid4().bytes if self._files else self._process_uuid
+        self._files.append(self._new_file(uuid4().bytes if self._files else self._process_uuid))
+
+    def _new_file(self, uuid: bytes) -> MappedFile:
         writer = this_process(self._process_uuid, self._version, uuid)
         try:
-            file = MappedFile(self._directory, writer, self._file_mode)
+            return MappedFile(self._directory, writer, self._file_mode)
         except OSError as error:
             if error.errno not in FULL:
                 raise
             make_space(self._directory, MAKE_SPACE_SECONDS, self._file_mode)
-            file = MappedFile(self._directory, writer, self._file_mode)
-        self._files.append(file)
+            return MappedFile(self._directory, writer, self._file_mode)
 
     def units(self, slots: object) -> UnitRows | None:
         """Return what writes the units of the pool with these slots; None if no file of this process has them."""
@@ -231,5 +271,5 @@ class WorkerFiles:
 
     def unmap(self) -> None:
         """Close all mappings, as a forked child does with its parent's. No slots may be used afterwards."""
-        for file in self._files:
+        for file in (*self._files, *self._spare):
             file.unmap()

@@ -88,6 +88,11 @@ class MappedFile:
         self._slots[ENTRIES] = count + 1  # Last: readers see the entry from here on.
         return cast("Slots", view)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it has no space for a further pool entry."""
+        return len(self._views) - 1 == ENTRIES_MAX
+
     def has(self, slots: object) -> bool:
         """Return whether these are the slots of an entry of this file."""
         return id(slots) in self._units

@@ -117,6 +117,7 @@ def test_one_of_two_files_is_deleted(process: Process) -> None:
     """All pools go on in new files, and the file that was left over counts no second time."""
     for number in range(ENTRIES_MAX + 1):
         process.pool(f"p{number:02}").connect().close()
+    process.beat()
     paths = list(process.directory.glob("w-*"))
     paths[0].unlink()
     process.beat()

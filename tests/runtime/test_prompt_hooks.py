@@ -30,6 +30,7 @@ from pool_exporter.runtime.registry import Registry, registry
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.runtime.watchdog.real_threads import RealLock
 from pool_exporter.runtime.watchdog.watchdog import watchdog
+from pool_exporter.workers import mapped_file
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import ENTRIES_MAX
 from tests.fakes import FakeHeartbeat, TakenLock
@@ -396,3 +397,59 @@ def test_other_thread_of_a_child_forked_in_c(directory: Path, monkeypatch: pytes
 
     assert (True, 1, 0, 0) == (is_unchanged, found.checkouts, found.used, found.pending)
     ended(made, pool)
+
+
+class HangingVolume:
+    """A volume on which no file can be created until it goes on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_entered, self.goes_on, self.before = Event(), Event(), mapped_file._create
+        monkeypatch.setattr(mapped_file, "_create", self.hang)
+
+    def hang(self, temporary: Path, path: Path, content: bytes, file_mode: int) -> object:
+        """Create a file, when the volume goes on."""
+        self.is_entered.set()
+        self.goes_on.wait()
+        return self.before(temporary, path, content, file_mode)
+
+
+def test_further_file_on_a_volume_that_hangs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools are added, used and removed while a heartbeat hangs because the file is full; then all are in files."""
+    made, pool = prepared(directory)
+    with waiting(60):
+        pool.connect().close()
+    volume = HangingVolume(monkeypatch)
+    others = [QueuePool(lambda: sqlite3.connect(":memory:")) for _ in range(2 * ENTRIES_MAX)]  # type: ignore[arg-type]  # as above
+    with made.changing():
+        for number, other in enumerate(others[:-1]):
+            made.add(other, PoolIdentity(f"p{number}"))
+    heartbeat = Thread(target=made._beat, daemon=True)
+    heartbeat.start()
+    volume.is_entered.wait()
+    with made.changing():
+        made.add(others[-1], PoolIdentity("last"))
+    others[-1].connect().close()
+    before = len(shown(directory))
+    volume.goes_on.set()
+    heartbeat.join()
+    made._beat()
+
+    assert (ENTRIES_MAX, 2 * ENTRIES_MAX + 1) == (before, len(shown(directory)))
+    assert (3, 2) == (len(list(directory.glob("w-*"))), sum(counts == (1, 0, 0) for counts in shown(directory)))
+    ended(made, pool, *others)
+
+
+def test_end_creates_further_files(directory: Path) -> None:
+    """A short process with more pools than a file holds leaves what all of them have counted."""
+    made, pool = prepared(directory)
+    with waiting(60):
+        pool.connect().close()
+        others = [QueuePool(lambda: sqlite3.connect(":memory:")) for _ in range(ENTRIES_MAX)]  # type: ignore[arg-type]  # as above
+        with made.changing():
+            for number, other in enumerate(others):
+                made.add(other, PoolIdentity(f"p{number}"))
+        others[-1].connect().close()
+        made._end()
+
+    assert 2 == sum(counts == (1, 0, 0) for counts in shown(directory))
+    ended(made, pool, *others)

@@ -16,6 +16,7 @@ from pool_exporter.version import build
 if TYPE_CHECKING:
     from pool_exporter.workers.directory_snapshot import DirectoryReader
     from pool_exporter.workers.file_writer import WorkerFiles
+    from pool_exporter.workers.mapped_file import MappedFile
     from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
 
@@ -25,10 +26,25 @@ class Created(NamedTuple):
     Attributes:
         files: The new files; None where the directory cannot be used.
         lost: What pools have counted in files that were left, and then deleted before they were compacted.
+        further: Instead of new files, further ones for the pools that have no space in the present *files*.
     """
 
     files: "WorkerFiles | None"
     lost: list[tuple[PoolIdentity, Counted]]
+    further: "list[MappedFile] | None" = None
+
+    def add_further_to(self, present: "WorkerFiles | None") -> None:
+        """Add the further files to the *present* ones of the process, if those were not left or deleted since."""
+        if present is not None and present is self.files:
+            present.add_further(self.further or [])
+        else:
+            self.unmap()
+
+    def unmap(self) -> None:
+        """Close the mappings of the new files, as a forked child does with its parent's."""
+        made = [] if self.files is None else [self.files]
+        for each in made if self.further is None else self.further:
+            each.unmap()
 
 
 def readers(directory: Path, file_mode: int) -> "tuple[DirectoryReader, DirectoryReports] | tuple[None, None]":

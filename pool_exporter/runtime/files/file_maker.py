@@ -39,8 +39,8 @@ class FileMaker:
         self._done = new_lock()
         self._is_wanted = False
         created = self.take()
-        if created is not None and created.files is not None:
-            created.files.unmap()
+        if created is not None:
+            created.unmap()
 
     def take(self) -> Created | None:
         """Return what was created and not taken yet. The caller serializes calls."""

@@ -65,6 +65,9 @@ class ProcessFile:
         if self._locked_now(self._note_need) and (self._need.is_present or self.storage.is_shared):
             self._maker.run()
         self._locked_now(self._write_heartbeat)
+        if self.storage.needs_further:
+            self._maker.run()
+            self._locked_now(self._write_heartbeat)
 
     def _note_need(self) -> None:
         is_busy = self.storage.pools_in_file > 0 and not is_idle(self._pools(), self.storage)
@@ -85,6 +88,8 @@ class ProcessFile:
             self._ended.put(self.storage.take_ended())
             if self.storage.is_shared:
                 self._ended.move(self.storage.keep)
+                in_memory = sum(not pool.is_in_file for pool in self._pools())
+                self.storage.note_without_space(in_memory + len(self._ended.monitors()))
 
     @guarded
     def _before_event(self) -> None:
@@ -106,9 +111,8 @@ class ProcessFile:
         """Move the slots into the file that was created, unless a lock is held; return whether that was done."""
         with self._lock.taken_soon() as is_taken, self._ended.serialized() as is_serialized:
             if is_taken and is_serialized:
-                with self.storage.adding_no_files():
-                    self.storage.use(self._maker.take())
-                    self._move_slots(self._sentinel.byte)
+                self.storage.use(self._maker.take())
+                self._move_slots(self._sentinel.byte)
             return is_taken and is_serialized
 
     def _end(self) -> None:
@@ -116,5 +120,8 @@ class ProcessFile:
         if self._sentinel.is_original_process:
             if not self.storage.is_shared:
                 self._maker.finish(END_SECONDS)
+            self._move_soon()
+            if self.storage.needs_further:
+                self._maker.start(END_SECONDS)
                 self._move_soon()
             end(self._pools(), self.storage)
