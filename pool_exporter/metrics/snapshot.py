@@ -37,13 +37,13 @@ COUNTERS: Final[Mapping[str, Label | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """One duration, and the sampled span in which it was measured.
+    """One duration, and the span in which it was measured.
 
     Attributes:
         seconds: The duration.
         at: When it ended, in nanoseconds of the wall clock.
-        trace_id: The span's trace.
-        span_id: The span.
+        trace_id: The span's trace, 0 without one.
+        span_id: The span, 0 without one.
     """
 
     seconds: Seconds

@@ -115,4 +115,4 @@ def _histograms(points: Sequence[Point], now: int) -> list[HistogramDataPoint]:
 
 
 def _exemplar(exemplar: snapshot.Exemplar) -> Exemplar:
-    return Exemplar({}, exemplar.seconds, exemplar.at, exemplar.span_id, exemplar.trace_id)
+    return Exemplar({}, exemplar.seconds, exemplar.at, exemplar.span_id or None, exemplar.trace_id or None)

@@ -13,7 +13,7 @@ from opentelemetry import context, trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.trace import SpanContext, StatusCode, TracerProvider
 
-from pool_exporter.environment import wait_threshold_ns
+from pool_exporter.environment import process_environ, wait_threshold_ns
 from pool_exporter.hook_errors import guarded
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Exemplar, Histogram
@@ -26,6 +26,8 @@ NAME: Final = "pool.acquire"
 USED: Final = "sqlalchemy.pool.connections.used"
 PENDING: Final = "sqlalchemy.pool.requests.pending"
 """Numbers when the acquire ended; the metrics `sqlalchemy.pool.used` and `.pending` are seconds."""
+EXEMPLAR_FILTER: Final = "OTEL_METRICS_EXEMPLAR_FILTER"
+"""OpenTelemetry's variable: which slow waits become exemplars. By default those with a span, in a sampled trace."""
 ERROR_TYPE: Final = "error.type"
 TIMEOUT: Final = "timeout"
 
@@ -72,6 +74,7 @@ class WaitSpans:
             ValueError: *seconds* is negative, infinite or not a number.
         """
         self._threshold = wait_threshold_ns(seconds)
+        self._exemplar_filter = process_environ().get(EXEMPLAR_FILTER, "").strip()
         self._monitor = ref(monitor)
         self._exemplars: dict[int, Exemplar] = {}
         self._tracer = trace.get_tracer(SCOPE, build()["version"], tracer_provider, SCHEMA_URL)
@@ -87,11 +90,19 @@ class WaitSpans:
     @guarded
     def on_slow_acquire(self, wait: int, error_type: str | None, error: BaseException | None) -> None:
         """Make a span of a wait of so many nanoseconds that ended just now, with *error* if it failed."""
-        parent, monitor, state = trace.get_current_span().get_span_context(), self._monitor(), self._state()
-        is_wanted = parent.is_valid and parent.trace_flags.sampled
-        if not is_wanted or monitor is None or state is None or context.get_value(_SUPPRESS_INSTRUMENTATION_KEY):
+        if context.get_value(_SUPPRESS_INSTRUMENTATION_KEY):
             return
-        now = time_ns()
+        caller, now = trace.get_current_span().get_span_context(), time_ns()
+        is_traced = caller.is_valid and caller.trace_flags.sampled
+        span = self._span(wait, now, error_type, error) if is_traced else None
+        # The histogram has only waits that got a connection or timed out.
+        if error_type in (None, TIMEOUT):
+            self._keep(wait, now, caller if span is None else span)
+
+    def _span(self, wait: int, now: int, error_type: str | None, error: BaseException | None) -> SpanContext | None:
+        monitor, state = self._monitor(), self._state()
+        if monitor is None or state is None:
+            return None
         # In a trace the resource names the service.
         own = {name: of for name, of in attributes_of(monitor.identity).items() if not name.startswith("service.")}
         attributes = {**own, USED: state.used, PENDING: state.pending}
@@ -102,11 +113,11 @@ class WaitSpans:
             span.set_attributes({VERDICT: verdict} if verdict else {})
             span.set_status(StatusCode.ERROR, summary or _FAILED.get(error_type or ""))
         span.end(now)
-        self._keep(wait, now, error_type, span.get_span_context())
+        return span.get_span_context()
 
-    def _keep(self, wait: int, now: int, error_type: str | None, span: SpanContext) -> None:
-        # The histogram has only waits that got a connection or timed out.
-        if span.trace_flags.sampled and error_type in (None, TIMEOUT):
+    def _keep(self, wait: int, now: int, span: SpanContext) -> None:
+        is_wanted = {"always_on": True, "always_off": False}.get(self._exemplar_filter, span.trace_flags.sampled)
+        if is_wanted:
             exemplar = Exemplar(wait / layout.SECOND, now, span.trace_id, span.span_id)
             self._exemplars[exemplar.bucket] = exemplar
 

@@ -118,5 +118,6 @@ def _exemplar(exemplar: Exemplar | None) -> ClientExemplar | None:
     if exemplar is None:
         return None
     span = {"trace_id": f"{exemplar.trace_id:032x}", "span_id": f"{exemplar.span_id:016x}"}
+    span = span if exemplar.trace_id else {}
     seconds, nanoseconds = divmod(exemplar.at, SECOND)
     return ClientExemplar(span, exemplar.seconds, Timestamp(seconds, nanoseconds))

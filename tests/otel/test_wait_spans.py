@@ -24,7 +24,7 @@ from sqlalchemy.pool import QueuePool
 
 import pool_exporter
 from pool_exporter.hook_errors import errors
-from pool_exporter.otel.wait_spans import SPAN_ATTRIBUTES
+from pool_exporter.otel.wait_spans import EXEMPLAR_FILTER, SPAN_ATTRIBUTES
 from pool_exporter.runtime import instrumentation
 from pool_exporter.runtime.all_pools import started
 from pool_exporter.state.slow_acquire import NEVER_NS
@@ -258,6 +258,45 @@ def test_the_last_exemplar_of_a_bucket_counts(tracing: Tracing) -> None:
     assert all(pool.wait_time.buckets[each.bucket] for each in exemplars)
     assert last is not None
     assert last.span_id in {each.span_id for each in exemplars}
+
+
+@pytest.mark.parametrize(
+    ("value", "sampler", "expected"),
+    [
+        ("", ALWAYS_ON, True),
+        ("trace_based", ALWAYS_ON, True),
+        ("trace_based", ALWAYS_OFF, False),
+        ("always_off", ALWAYS_ON, False),
+        ("always_on", ALWAYS_OFF, True),
+    ],
+)
+def test_exemplar_filter(value: str, sampler: Sampler, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable of OpenTelemetry decides, as for the application's own histograms; the spans stay."""
+    monkeypatch.setenv(EXEMPLAR_FILTER, value)
+    tracing = Tracing(sampler)
+    engine = tracing.engine(0)
+    with tracing.tracer.start_as_current_span("request") as request:
+        engine.connect().close()
+    (pool,) = instrumentation.snapshot().pools
+    for monitor in instrumentation.monitors():
+        monitor.close()
+
+    assert [request.get_span_context().trace_id] * expected == [each.trace_id for each in pool.wait_time.exemplars]
+    assert (sampler is ALWAYS_ON) == bool(tracing.waits)
+
+
+def test_exemplar_without_a_trace(tracing: Tracing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `always_on` a slow wait outside of a trace is an exemplar without ids, in OTLP and in OpenMetrics."""
+    monkeypatch.setenv(EXEMPLAR_FILTER, "always_on")
+    reader, engine = InMemoryMetricReader(), tracing.engine(0)
+    pool_exporter.instrument(engine, meter_provider=MeterProvider([reader], shutdown_on_exit=False))
+    engine.connect().close()
+    (reported,) = (each for point in points(collected(reader)[WAITS]) for each in point.exemplars)
+    page = scrape(OPENMETRICS, snapshot=instrumentation.snapshot())
+    samples = [sample for family in parse_openmetrics(page) for sample in family.samples if sample.exemplar]
+
+    assert (None, None) == (reported.trace_id, reported.span_id)
+    assert [{}] == [sample.exemplar.labels for sample in samples if sample.exemplar]
 
 
 def test_a_forked_child_has_none(tracing: Tracing) -> None:
