@@ -15,9 +15,10 @@ from typing_extensions import Self
 
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.otel.explicit_bounds import warn_if_exponential
 from pool_exporter.otel.points import PointStream
 from pool_exporter.otel.sdk_data import joined, metrics_of
-from pool_exporter.otel.sdk_reader_patch import add_to_readers, deltas_of, has_views
+from pool_exporter.otel.sdk_reader_patch import add_to_readers, deltas_of, has_views, is_exponential
 
 
 class PoolMetricProducer:
@@ -65,6 +66,7 @@ class PoolMetricProducer:
             stream = self._streams.get(reader)
             if stream is None:
                 stream = self._streams[reader] = PointStream(self._start, deltas_of(reader))
+                warn_if_exponential(is_asked_for=is_exponential(reader))
             now = time_ns()
             metrics = metrics_of(stream.read(snapshot, now), now, stream.deltas, self.kinds)
             stream.commit(now)

@@ -18,6 +18,7 @@ from pool_exporter.environment import seconds
 from pool_exporter.errors import Problem, SettingsError, without_passwords
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.snapshot import Source
+from pool_exporter.otel.explicit_bounds import AGGREGATION, EXPONENTIAL, warn_if_exponential
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
@@ -142,6 +143,7 @@ def push_target(
     exporter = _exporter(exporter_class.value, endpoint, protocol)
     from pool_exporter.otel.otlp_push import PushTarget
 
+    warn_if_exponential(is_asked_for=_first(environ, AGGREGATION).lower() == EXPONENTIAL)
     name = endpoint or _first(environ, *_ENDPOINTS) or "localhost"
     return PushTarget(name, exporter, _resource(environ), min(seconds_between, threading.TIMEOUT_MAX), deltas)
 

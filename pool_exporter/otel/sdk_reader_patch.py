@@ -60,3 +60,10 @@ def deltas_of(reader: Any) -> frozenset[Kind]:
 def has_views(provider: Any) -> bool:
     """Return whether the provider has Views, which apply to instruments only."""
     return bool(provider._sdk_config.views)
+
+
+def is_exponential(reader: Any) -> bool:
+    """Return whether the reader asks for exponential histograms; False if the SDK's version is unknown."""
+    wanted = getattr(reader, "_instrument_class_aggregation", {}).items()
+    names = {cls.__name__: type(aggregation).__name__ for cls, aggregation in wanted}
+    return names.get("_Histogram") == "ExponentialBucketHistogramAggregation"
