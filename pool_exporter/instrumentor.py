@@ -5,18 +5,20 @@ for instrumentors may be here.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Final
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # it has no types
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.trace import TracerProvider
 from typing_extensions import override
 
-from pool_exporter.environment import Environment
+from pool_exporter.environment import Environment, process_environ
 from pool_exporter.errors import PoolExporterError
 from pool_exporter.otel import other_instrumentation
-from pool_exporter.otel.meter_provider_bridge import MeterProviderBridge, attach_to_provider
+from pool_exporter.otel.meter_provider_bridge import MeterProviderBridge, attach_to_provider, real_provider
 from pool_exporter.runtime.all_pools import AllPoolsInstrumentation, instrument_all, started
 from pool_exporter.runtime.instrumentation import shown_monitors
 from pool_exporter.runtime.registry import registry
@@ -77,9 +79,9 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
             self._give_back = other_instrumentation.take_over()
         # What the application has started itself must not end when this does.
         self._all_pools = None if was_started else all_pools
-        self._bridge = attach_to_provider(
-            meter_provider or get_meter_provider(), shown_monitors, counts=registry.pool_counts
-        )
+        provider = meter_provider or get_meter_provider()
+        self._bridge = attach_to_provider(provider, shown_monitors, counts=registry.pool_counts)
+        _warn_without_provider(provider)
         seconds = Environment.lenient().trace_waits if trace_waits is None else trace_waits
         if seconds is not None:
             all_pools.trace_waits(seconds, tracer_provider)
@@ -94,3 +96,20 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
         if self._give_back is not None:
             self._give_back()
         self._bridge = self._all_pools = self._give_back = None
+
+
+_ZERO_CODE: Final = "opentelemetry.instrumentation.auto_instrumentation"
+"""The module in which `opentelemetry-instrument` sets the providers, if a distro is installed, before it comes here."""
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+_NO_PROVIDER: Final = (
+    "OTLP is asked for (%s), and opentelemetry-instrument has set up no SDK: nothing is pushed unless the application "
+    "sets a MeterProvider. pip install opentelemetry-distro has opentelemetry-instrument set one up"
+)
+
+
+def _warn_without_provider(provider: MeterProvider) -> None:
+    """Log a WARNING where OTLP is asked for and the providers should be set by now, and are not."""
+    environ = process_environ()
+    asked = next((name for name in _ENDPOINTS if environ.get(name, "").strip()), "")
+    if asked and _ZERO_CODE in sys.modules and real_provider(provider) is None:
+        _log.warning(_NO_PROVIDER, asked)

@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points, requires
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import sqlalchemy
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # it has no types
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -25,7 +28,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 import pool_exporter
 from pool_exporter.hook_errors import errors
-from pool_exporter.instrumentor import Configuration, PoolInstrumentor
+from pool_exporter.instrumentor import _ZERO_CODE, Configuration, PoolInstrumentor
 from pool_exporter.otel import other_instrumentation
 from pool_exporter.runtime import instrumentation
 from tests.serving import run
@@ -330,3 +333,39 @@ print(value(collected(reader), "sqlalchemy.pool.checkouts"))
 """)
 
     assert "1" == printed
+
+
+class Placeholder(NoOpMeterProvider):
+    """The global provider before one is set."""
+
+    def on_set_meter_provider(self, _: object) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "module", "provider", "is_said"),
+    [
+        ("http://localhost:4318", _ZERO_CODE, Placeholder(), True),
+        ("", _ZERO_CODE, Placeholder(), False),
+        ("http://localhost:4318", "another_module", Placeholder(), False),
+        ("http://localhost:4318", _ZERO_CODE, MeterProvider(shutdown_on_exit=False), False),
+    ],
+    ids=["nothing is set up", "no push is asked for", "in code", "a provider is set"],
+)
+def test_nothing_is_pushed(  # noqa: PLR0917  # a case and two fixtures
+    endpoint: str,
+    module: str,
+    provider: Any,
+    is_said: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where OTLP is asked for and opentelemetry-instrument has no distro, one line says so; elsewhere none does."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    monkeypatch.setattr("pool_exporter.instrumentor.get_meter_provider", lambda: provider)
+    monkeypatch.setattr("pool_exporter.otel.meter_provider_bridge.global_provider", lambda: provider)
+    PoolInstrumentor().instrument()
+    PoolInstrumentor().uninstrument()
+
+    assert is_said == ("opentelemetry-distro" in caplog.text)
