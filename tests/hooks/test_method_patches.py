@@ -136,19 +136,34 @@ def test_instrumented_pool_has_no_method_of_its_own() -> None:
     assert {ATTRIBUTE} == set(vars(engine.pool)) - before
 
 
-@pytest.mark.pure("`mock` takes a compiled method for one that is not bound to its pool")
 def test_class_can_be_patched() -> None:
     """A replacement of another library on the class is called for instrumented pools; once removed, it is gone."""
-    engine = Database().engine()
+    engine, called = Database().engine(), list[Pool]()
     monitor = instrument(engine)
+
+    def connect_of_library(pool: Pool) -> None:
+        called.append(pool)
+
+    with mock.patch.object(Pool, "connect", connect_of_library):
+        engine.pool.connect()
+    with mock.patch.object(Pool, "connect") as connect:
+        engine.pool.connect()
+    engine.connect().close()
+
+    connect.assert_called_once_with()
+    assert [engine.pool] == called
+    assert 1 == checked(monitor).checkouts
+
+
+@pytest.mark.pure("`autospec` passes the object only to what is a function of Python; compiled.md says so")
+def test_class_can_be_patched_by_a_specified_mock() -> None:
+    """A mock with the signature of the replacement gets the pool, too."""
+    engine = Database().engine()
+    instrument(engine)
     with mock.patch.object(Pool, "connect", autospec=True) as connect:
         engine.pool.connect()
 
     connect.assert_called_once_with(engine.pool)
-
-    engine.connect().close()
-
-    assert 1 == checked(monitor).checkouts
 
 
 def test_patched_class_is_left_alone(bare: dict[str, Any]) -> None:
