@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from pool_exporter import probe
 from pool_exporter.arguments import AllSettings
-from pool_exporter.commands.directory_argument import add_directory, directory_of
+from pool_exporter.commands.directory_argument import add_directory, check_files, directory_of, read_by_user
 from pool_exporter.commands.json_output import add_json, json_text
 from pool_exporter.diagnosis.outside.screen import screen
 from pool_exporter.diagnosis.texts.cures import CURES
@@ -97,13 +97,19 @@ def _explain(verdict: str) -> None:
 
 
 def _print(options: Options) -> None:
-    """Print the diagnosis. Raises SettingsError for a directory that cannot be read, or an unknown pool."""
-    try:
-        check_pool(options)
+    """Print the diagnosis, of what can be read.
+
+    Raises:
+        SettingsError: The directory or a worker file cannot be read, or there is no such pool.
+    """
+    with read_by_user(options.directory):
         found = reports(options)
-    except OSError as error:
-        raise SettingsError(Problem("--dir", str(options.directory), f"cannot be read: {error.strerror}")) from None
+    if not found:
+        check_files(options.directory)
+    check_pool(options)
     sys.stdout.write(_json(found) if options.is_json else screen(found).rstrip("\n") + "\n")
+    sys.stdout.flush()
+    check_files(options.directory)
 
 
 def reports(options: Options) -> tuple[ProcessReport, ...]:
@@ -127,12 +133,12 @@ def check_pool(options: Options) -> None:
     """Check that a process has the pool that was asked for: a slip of the pen would read as "holds nothing".
 
     Raises:
-        SettingsError: The directory has no pool of this name.
-        OSError: The directory cannot be read.
+        SettingsError: The directory has no pool of this name, or cannot be read.
     """
     if not options.pool:
         return
-    found = read_contents(options.directory)
+    with read_by_user(options.directory):
+        found = read_contents(options.directory)
     pools = chain(found.totals, *(process.pools for process in found.processes))
     names = sorted({pool.identity.name for pool in pools})
     if options.pool not in names:

@@ -1,15 +1,17 @@
 """The `--dir` argument of the commands that read the shared directory. POOL_EXPORTER_DIR is its default.
 
-Nothing here may open the directory.
+Nothing here may open a file of the directory.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from pool_exporter.arguments import CheckedValue, OnlyValue
 from pool_exporter.environment import DIRECTORY, Environment
 from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.workers.contents.readable import fault_of_files, fault_of_listing
 
 
 def add_directory(parser: argparse.ArgumentParser, *, is_for_long: bool = False) -> None:
@@ -44,6 +46,31 @@ def directory_of(arguments: argparse.Namespace, environ: Mapping[str, str], inst
         others = f"{DIRECTORY}, {instead}" if instead else f"{DIRECTORY}: the directory that the workers share"
         raise SettingsError(Problem("--dir", None, f"is needed, or {others}"))
     return directory
+
+
+@contextmanager
+def read_by_user(directory: Path) -> Iterator[None]:
+    """Run what reads the directory; OSError in it is the error of a command.
+
+    Raises:
+        SettingsError: The directory cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SettingsError(Problem("--dir", str(directory), fault_of_listing(error))) from None
+
+
+def check_files(directory: Path) -> None:
+    """Check that this user may read all worker files of a directory: else what is shown is not all that there is.
+
+    Raises:
+        SettingsError: Some worker files cannot be read, or the directory.
+    """
+    with read_by_user(directory):
+        fault = fault_of_files(directory)
+    if fault:
+        raise SettingsError(Problem("--dir", str(directory), fault))
 
 
 def other_directory(directory: Path, environ: Mapping[str, str]) -> Path | None:

@@ -7,6 +7,7 @@ have: names of code and units of work, and first lines of drivers' errors withou
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import datetime, timezone
@@ -14,9 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from pool_exporter.commands.directory_argument import add_directory, directory_of
+from pool_exporter.commands.directory_argument import add_directory, check_files, directory_of, read_by_user
 from pool_exporter.commands.json_output import add_json, write_json
-from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, PoolReport, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, POOL_LABELS
@@ -49,12 +49,11 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
 
 
 def _print(directory: Path) -> None:
-    """Print the dump. Raises SettingsError for a directory that cannot be read."""
-    try:
-        dumped = dump(directory)
-    except OSError as error:
-        raise SettingsError(Problem("--dir", str(directory), f"cannot be read: {error.strerror}")) from None
-    write_json(dumped)
+    """Print the dump, of what can be read. Raises SettingsError if the directory or a worker file cannot be read."""
+    with read_by_user(directory):
+        write_json(dump(directory))
+    sys.stdout.flush()
+    check_files(directory)
 
 
 def dump(directory: Path) -> Json:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from pool_exporter.diagnosis.texts.wording import size
-from pool_exporter.environment import DIRECTORY, FILE_MODE
+from pool_exporter.environment import DIRECTORY
 from pool_exporter.metrics.health import DirectoryFaults
+from pool_exporter.workers.contents.readable import IN_GROUP, UNREADABLE, denied_files, worker_files
 from pool_exporter.workers.dead_worker_totals import TOTALS_FILE
-from pool_exporter.workers.file_reader import PREFIX, SUFFIX
 
 CHECK_SECONDS: Final = 15.0
 """The time between two looks while nothing is scraped."""
@@ -97,16 +97,15 @@ class DirectoryCheck:
 
     def _found_among(self, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         directory = self._directory
-        files = [name for name in names if name.startswith(PREFIX) and name.endswith(SUFFIX)]
+        files = worker_files(names)
         self._has_seen_worker = self._has_seen_worker or bool(files) or TOTALS_FILE in names
         if not self._has_seen_worker and self._clock() - self._started >= NO_WORKER_SECONDS:
             hint = f"set {DIRECTORY} to this directory in the application, on the same volume, and use a pool"
             yield "no_worker", f"no worker was ever seen in {directory}: {hint}"
-        denied = [name for name in files if not _is_readable(directory / name)]
+        denied = denied_files(directory, files)
         if denied:
             count = f"{len(denied)} of {len(files)} worker files in {directory} cannot be read, such as {denied[0]}"
-            hint = f"run the sidecar in the workers' group, or set {FILE_MODE}=0644 in the application"
-            yield "files_unreadable", f"{count}: {hint}"
+            yield UNREADABLE, f"{count}: run the sidecar {IN_GROUP}"
 
     def _log_changes(self, before: DirectoryFaults) -> None:
         for fault, text in self.last.texts.items():
@@ -115,11 +114,6 @@ class DirectoryCheck:
         for fault in before.texts:
             if fault not in self.last.texts:
                 _log.info("a fault of the shared directory has ended", extra={"fields": {"fault": fault}})
-
-
-def _is_readable(path: Path) -> bool:
-    """Return whether this process may read a file; True for one that is gone meanwhile."""
-    return os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids) or not os.path.lexists(path)
 
 
 def _found_on_volume(directory: Path) -> Iterator[tuple[str, str]]:

@@ -9,8 +9,8 @@ from typing import NamedTuple, TypeAlias
 
 from pool_exporter.advice.load import Load
 from pool_exporter.advice.observation import Observation, PoolKey, Sample, key_of, of_samples, of_snapshot
+from pool_exporter.commands.directory_argument import check_files, read_by_user
 from pool_exporter.commands.loads.argument_page import ArgumentPage
-from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.metrics.pool_metrics import POOL_LABELS
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 
@@ -31,15 +31,14 @@ def look_at_directory(directory: Path) -> Look:
     """Return what reads a shared directory, and changes nothing in it.
 
     Raises:
-        SettingsError: In the returned function: the directory cannot be read.
+        SettingsError: In the returned function: the directory or a worker file cannot be read.
     """
     reader = DirectoryReader(directory, writes=False)
 
     def look() -> Mapping[PoolKey, Observation]:
-        try:
+        check_files(directory)  # The size for a part of the load would be wrong.
+        with read_by_user(directory):
             snapshot = reader()
-        except OSError as error:
-            raise SettingsError(Problem("--dir", str(directory), f"cannot be read: {error.strerror}")) from None
         names = [label.prometheus for label in POOL_LABELS]
         return {
             key_of(dict(zip(names, pool.identity.values(), strict=True))): of_snapshot(pool) for pool in snapshot.pools

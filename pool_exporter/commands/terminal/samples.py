@@ -6,13 +6,14 @@ Nothing here may print.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from pool_exporter.commands.terminal.http_source import SourceError
 from pool_exporter.web.status.source import StatusSource, knowledge_without
 from pool_exporter.web.status.values import Status
+from pool_exporter.workers.contents.readable import UNREADABLE, fault_of_files, fault_of_listing
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
@@ -55,12 +56,16 @@ class DirectorySource:
 
     def __call__(self) -> Status:
         """Return the state now. All of it may be seen: the directory can be read anyway."""
-        if not self._directory.is_dir():
-            raise SourceError("there is no such directory")
         try:
-            return self._statuses.status(self._reader(), shows_holders=True)
+            unreadable = fault_of_files(self._directory)
+            status = self._statuses.status(self._reader(), shows_holders=True)
+        except FileNotFoundError:
+            raise SourceError("there is no such directory") from None
         except OSError as error:
-            raise SourceError(f"cannot be read: {error.strerror or error}") from None
+            raise SourceError(fault_of_listing(error)) from None
+        if unreadable and not status.pools:
+            raise SourceError(unreadable)
+        return replace(status, faults={**status.faults, UNREADABLE: unreadable}) if unreadable else status
 
 
 def take(source: Source, before: Sample | None = None, clock: Callable[[], float] = time.monotonic) -> Sample:

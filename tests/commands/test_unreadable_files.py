@@ -1,0 +1,134 @@
+"""Commands that read a shared directory say which worker files they may not read, and end with an error."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from errno import EACCES, ENOENT, ENOTDIR
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pool_exporter.cli import main
+from pool_exporter.workers import file_reader
+from pool_exporter.workers.contents.readable import denied_files
+from tests.workers.reports.test_directory_reports import HOLDER, Worker
+
+COMMANDS = {
+    "diagnose": ["diagnose"],
+    "diagnose --json": ["diagnose", "--json"],
+    "dump": ["dump"],
+    "check": ["check"],
+    "advise": ["advise", "--window=1s"],
+    "top": ["top", "--once"],
+    "top --json": ["top", "--json"],
+}
+
+
+@pytest.fixture(name="names")
+def _names(tmp_path: Path) -> Iterator[list[str]]:
+    workers = [Worker(tmp_path), Worker(tmp_path)]
+    for worker in workers:
+        worker.hold()
+        worker.write(replace(HOLDER, seconds=8.0), verdict="leak")
+    yield [path.name for path in tmp_path.glob(f"{file_reader.PREFIX}*{file_reader.SUFFIX}")]
+    for worker in workers:
+        worker.files.unmap()
+
+
+def deny(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the system refuse to open these files, as it does for another user."""
+    access, opened = os.access, file_reader.opened
+
+    def refuse(name: str, directory: int | None = None) -> Any:
+        if os.path.basename(name) in names:  # noqa: PTH119  # a name relative to a descriptor
+            raise PermissionError(13, "Permission denied")
+        return opened(name, directory)
+
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: Path(path).name not in names and access(path, os.R_OK))
+    monkeypatch.setattr(file_reader, "opened", refuse)
+
+
+def run(capsys: pytest.CaptureFixture[str], command: str, directory: Path) -> tuple[int, str, str]:
+    """Return the exit code of a command, and what it writes to stdout and stderr, with single spaces."""
+    try:
+        code: Any = main([*COMMANDS[command], f"--dir={directory}"])
+    except SystemExit as error:
+        code = error.code
+    written = capsys.readouterr()
+    return code, " ".join(written.out.split()), " ".join(written.err.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_file_can_be_read(
+    command: str, tmp_path: Path, names: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """No command says that there is no pool: which files it is, whose they are, and what to do is said instead."""
+    deny(monkeypatch, *names)
+    code, out, err = run(capsys, command, tmp_path)
+
+    assert code
+    assert f"2 of 2 worker files cannot be read by user {os.geteuid()}, such as {file_reader.PREFIX}" in out + err
+    assert f"(user {os.geteuid()}, group {os.getegid()}, mode 0" in out + err
+    assert "in the workers' group, or set POOL_EXPORTER_FILE_MODE=0644 in the application" in out + err
+    assert "No process has" not in out
+    assert "No pool is" not in out
+
+
+@pytest.mark.parametrize("command", ["diagnose", "diagnose --json", "dump", "top", "top --json"])
+def test_one_file_cannot_be_read(
+    command: str, tmp_path: Path, names: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """What can be read is shown, and the exit code is that of an error."""
+    deny(monkeypatch, names[0])
+    code, out, err = run(capsys, command, tmp_path)
+
+    assert code
+    assert "1 of 2 worker files cannot be read" in out + err
+    assert "orders" in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_all_files_can_be_read(command: str, tmp_path: Path, names: list[str], capsys: Any) -> None:
+    """Without a fault, nothing is said of one."""
+    _, out, err = run(capsys, command, tmp_path)
+
+    assert 2 == len(names)
+    assert "cannot be read" not in out + err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (ENOENT, "o such "),
+        (ENOTDIR, "name the directory of the workers' POOL_EXPORTER_DIR"),
+        (EACCES, "run this as a user of the workers' group"),
+    ],
+)
+def test_directory_that_cannot_be_listed(
+    command: str, number: int, advice: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """The reason of the system and what to do are named."""
+
+    def refuse(_: object) -> list[str]:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    code, out, err = run(capsys, command, Path("/"))
+
+    assert code
+    assert advice in out + err
+
+
+def test_directory_without_permission_to_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is listed and of which nothing more may be known is not gone."""
+
+    def refuse(_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+
+    assert [] == denied_files(tmp_path, ["gone"])
+    monkeypatch.setattr(Path, "lstat", refuse)
+    assert ["file"] == denied_files(tmp_path, ["file"])
