@@ -58,7 +58,7 @@ def _rest(reports: Sequence[ProcessReport]) -> Iterator[str]:
 
 
 def _pool(report: ProcessReport, pool: PoolReport) -> Iterator[str]:
-    name = pool.verdict if pool.verdict not in ("", _HEALTHY) else report.state
+    name = pool.verdict if pool.verdict not in ("", _HEALTHY) else _state_name(report)
     yield _head(f'pool "{_line(pool.pool.name)}": {name}', f"process {report.pid}   {moment(report.seen_at)}")
     yield from paragraph("", _state(report, pool))
     if pool.verdict not in ("", _HEALTHY):
@@ -76,13 +76,19 @@ def _line(text: str) -> str:
     return "".join(each if each.isprintable() else " " for each in text)
 
 
+def _state_name(report: ProcessReport) -> str:
+    """Return the process' state, and `crashed` as in the metric of ended workers: what it held was not returned."""
+    is_crashed = report.state == "ended" and any(pool.holders or pool.waiters for pool in report.pools)
+    return "crashed" if is_crashed else report.state
+
+
 def _state(report: ProcessReport, pool: PoolReport) -> str:
     service = f" of service {_line(pool.pool.service)}" if pool.pool.service else ""
     age = duration(report.heartbeat_age_seconds)
     if report.state == "ended":
         held = f"{counted(len(pool.holders), 'connection', 'was', 'were')} held then, "
         held += f"and {counted(len(pool.waiters), 'caller')} waited."
-        return f"The process{service} has ENDED: its last heartbeat was {age} ago. {held}"
+        return f"The process{service} has {_state_name(report).upper()}: its last heartbeat was {age} ago. {held}"
     held = f"{counted(len(pool.holders), 'connection', 'is', 'are')} held, "
     held += f"{counted(len(pool.waiters), 'caller', 'waits', 'wait')}."
     if report.state == "frozen":

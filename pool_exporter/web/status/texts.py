@@ -185,9 +185,9 @@ def process_line(process: ProcessStatus, at: float) -> str:
     """Return a process in one line: "process 4711, service orders: frozen, last heartbeat 42 s ago, holds …"."""
     name = f"process {process.pid}" + f", service {process.service}" * bool(process.service)
     if process.state == "ended":
-        return (
-            f"{name}: ended {duration(max(0.0, at - process.seen_at))} ago, held {counted(process.used, 'connection')}"
-        )
+        ended = "crashed" if process.used or process.waiting else "ended"  # As the metric of ended workers has it.
+        age = duration(max(0.0, at - process.seen_at))
+        return f"{name}: {ended} {age} ago, held {counted(process.used, 'connection')}"
     silent = f"{process.state}, last heartbeat {duration(process.heartbeat_age_seconds)} ago"
     waiting = f", {counted(process.waiting, 'caller', 'waits', 'wait')}" * bool(process.waiting)
     return f"{name}: {silent}, holds {counted(process.used, 'connection')}{waiting}"

@@ -98,7 +98,7 @@ def test_processes_that_do_not_run() -> None:
 
     assert "No pool in trouble, 1 frozen process   12:04:31 UTC" == lines[0]
     assert "! process 4712, service checkout: frozen, last heartbeat 42.0 s ago, holds 2 connections" == lines[1]
-    assert "! process 4713, service checkout: ended 2 min ago, held 1 connection" == lines[2]
+    assert "! process 4713, service checkout: crashed 2 min ago, held 1 connection" == lines[2]
 
 
 def test_faults_of_a_sidecars_directory() -> None:

@@ -50,7 +50,10 @@ def test_screen_has_what_the_diagnosis_has(verdict: str) -> None:
             "frozen",
             "The process of service shop is FROZEN: it gave its last sign of life 32.0 s ago. 4 conn",
         ),
-        ("ended", "has ENDED: its last heartbeat was 32.0 s ago. 4 connections were held then, and 3 callers waited."),
+        (
+            "ended",
+            "has CRASHED: its last heartbeat was 32.0 s ago. 4 connections were held then, and 3 callers waited.",
+        ),
         ("living", "The process of service shop is living. 4 connections are held, 3 callers wait."),
     ],
 )
@@ -59,13 +62,13 @@ def test_state_of_the_process(state: str, expected: str) -> None:
     assert expected in text(report(state=state))
 
 
-@pytest.mark.parametrize("state", ["frozen", "ended", "living"])
+@pytest.mark.parametrize(("state", "word"), [("frozen", "frozen"), ("ended", "crashed"), ("living", "living")])
 @pytest.mark.parametrize("verdict", ["", "healthy"])
-def test_without_trouble_the_state_is_the_title(state: str, verdict: str) -> None:
-    """A frozen process is not called healthy."""
+def test_without_trouble_the_state_is_the_title(state: str, word: str, verdict: str) -> None:
+    """A frozen process is not called healthy, and one that held a connection when it ended is crashed."""
     pool = replace(report().pools[0], verdict=verdict)
 
-    assert screen([replace(report(state=state), pools=(pool,))]).startswith(f'pool "orders": {state} ')
+    assert screen([replace(report(state=state), pools=(pool,))]).startswith(f'pool "orders": {word} ')
     assert "DO" not in screen([replace(report(state=state), pools=(pool,))])
 
 
