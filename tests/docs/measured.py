@@ -17,11 +17,26 @@ from tests.integration.reports.exporters import EXPORTER_ROWS
 
 HOW_TO: Final = DOCS / "how-to"
 OVERHEAD: Final = DOCS / "explanation" / "overhead.md"
+COMPILED_PAGE: Final = DOCS / "explanation" / "compiled.md"
+PAIR: Final = "One checkout and checkin: `pool.connect().close()`"
 SYNC: Final = "checkout and return, `QueuePool`"
 ASYNC: Final = "checkout and return, `AsyncAdaptedQueuePool` in a task"
 EVERYTHING: Final = "with places"
 WITHOUT_PLACES: Final = "`POOL_EXPORTER_PLACES=off`"
 IN_FILE: Final = "with places, in a worker's file"
+TIMED: Final = frozenset(
+    {
+        "two empty listeners",
+        "**pool_exporter**, everything",
+        "**pool_exporter**, everything, in a worker's file",
+        "**pool_exporter**, `POOL_EXPORTER_PLACES=off`",
+        "prometheus_client by hand, 3 metrics, series looked up once",
+        "sqlalchemy-collectd",
+        "opentelemetry-instrumentation-sqlalchemy, 1 metric",
+        "asynchronous: **pool_exporter**, everything",
+    }
+)
+"""The rows of the benchmarks that the page of the overhead shows."""
 
 
 @cache
@@ -56,9 +71,12 @@ def span(values: Iterable[float], form: str = "{:.2f}") -> str:
     return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
 
 
-def _ratios(what: str) -> list[float]:
-    pure = [version for version in versions() if not version.endswith(COMPILED)]
-    return [found for version in pure if (found := ratio(what, EVERYTHING, version)) is not None]
+def _plain_versions() -> list[str]:
+    return [version for version in versions() if not version.endswith(COMPILED)]
+
+
+def _ratios(what: str, columns: Iterable[str]) -> list[float]:
+    return [found for version in columns if (found := ratio(what, EVERYTHING, version)) is not None]
 
 
 def _times(value: float | None) -> str:
@@ -117,6 +135,59 @@ def _instructions() -> str:
     return "\n".join(lines)
 
 
+def _markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table, of which the columns after the first are numbers."""
+    cells = [cell or " " for cell in head]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (cells, ["---", *["---:"] * (len(cells) - 1)], *rows))
+
+
+def _times_added() -> str:
+    """Return what monitoring adds to a checkout and its return, in microseconds, in each column."""
+    head, *rows = table(PAIR)
+    shown = [row for row in rows if row[0] in TIMED]
+    cells = [
+        [row[0], *(f"{row[head.index(f'{each} added')]} ({row[head.index(f'{each} x')]}x)" for each in versions())]
+        for row in shown
+    ]
+    return _markdown(["µs added to a checkout and its return", *versions()], cells)
+
+
+def compiled_versions() -> list[str]:
+    """Return the columns of compiled builds."""
+    return [version for version in versions() if version.endswith(COMPILED)]
+
+
+def _both_builds() -> str:
+    """Return the instructions over bare of both builds, by version of SQLAlchemy."""
+    if not compiled_versions():
+        return "[The benchmarks](../benchmarks.md) have no column of a compiled build."
+    columns = [each for version in compiled_versions() for each in (version.removesuffix(COMPILED), version)]
+    modes = ((SYNC, EVERYTHING), (SYNC, IN_FILE), (ASYNC, EVERYTHING), (ASYNC, IN_FILE))
+    asked = [*modes, *((what, EVERYTHING) for what in _requests())]
+    rows = [
+        [what + (", in a worker's file" if mode == IN_FILE else ""), *(_three(ratio(what, mode, at)) for at in columns)]
+        for what, mode in asked
+    ]
+    return _markdown(["instructions over those without pool_exporter", *columns], rows)
+
+
+def _requests() -> list[str]:
+    """Return the names of the requests on PostgreSQL, each once."""
+    return list(dict.fromkeys(row[0] for row in table("Instructions")[1:] if not row[0].startswith("checkout")))
+
+
+def _three(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _compiled_clause() -> str:
+    """Return what the README says of the compiled build; "" if it was not measured."""
+    if not compiled_versions():
+        return ""
+    sync, asynchronous = (span(_ratios(what, compiled_versions())) for what in (SYNC, ASYNC))
+    return f";\n  compiled, {sync} times and {asynchronous} times"
+
+
 def _missed() -> str:
     """Return the budgets that were not kept when docs/benchmarks.md was written."""
     head, *rows = table("Budgets")
@@ -137,7 +208,7 @@ def limit(title: str) -> str:
 
 
 def _uninstrumented() -> str:
-    head, *rows = table("One checkout and checkin: `pool.connect().close()`")
+    head, *rows = table(PAIR)
     (row,) = (row for row in rows if row[0] == "nothing, beside a pool that pool_exporter instruments")
     values = [float(cell) for name, cell in zip(head, row, strict=True) if name.endswith(" x")]
     return span([100 * (value - 1) for value in values], "{:.0f}")
@@ -145,13 +216,20 @@ def _uninstrumented() -> str:
 
 TABLES: Final[Mapping[str, tuple[Path, Callable[[], str]]]] = {
     "instructions": (OVERHEAD, _instructions),
+    "times": (OVERHEAD, _times_added),
     "missed-budgets": (OVERHEAD, _missed),
+    "both-builds": (COMPILED_PAGE, _both_builds),
 }
 """Each part between two comments: its page, and the function that returns its text."""
 
 SENTENCES: Final[tuple[tuple[Path, str, Callable[[], str]], ...]] = (
-    (README, r"take ([\d. to]+) times the\s+instructions", lambda: span(_ratios(SYNC))),
-    (README, r"monitoring, and ([\d. to]+) times in an\s+asyncio\s+task", lambda: span(_ratios(ASYNC))),
+    (README, r"take ([\d. to]+) times the\s+instructions", lambda: span(_ratios(SYNC, _plain_versions()))),
+    (
+        README,
+        r"monitoring, and ([\d. to]+) times in an\s+asyncio\s+task",
+        lambda: span(_ratios(ASYNC, _plain_versions())),
+    ),
+    (README, r"in an\s+asyncio\s+task((?:;\s+compiled, [\d. to]+ times and [\d. to]+ times)?) \(", _compiled_clause),
     (DOCS / "explanation" / "limits.md", r"for\s+that with ([\d to]+) % of a checkout", _uninstrumented),
     (HOW_TO / "workers.md", r"(\d+) MiB; \d+ ms for a scrape of 4 workers", lambda: _sidecar("MiB before")),
     (HOW_TO / "workers.md", r"\d+ MiB; (\d+) ms for a scrape of 4 workers", lambda: _sidecar("ms a scrape")),
