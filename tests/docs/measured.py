@@ -11,6 +11,7 @@ from typing import Final
 
 from tests.bench.versions import COMPILED
 from tests.docs.pages import DOCS, README, ROOT
+from tests.docs.why_missed import WHY_COMPILED_MISSED, WHY_MISSED
 from tests.integration.reports.diagnoses import DIAGNOSIS_ROWS
 from tests.integration.reports.engines import ENGINE_ROWS
 from tests.integration.reports.exporters import EXPORTER_ROWS
@@ -188,17 +189,31 @@ def _compiled_clause() -> str:
     return f";\n  compiled, {sync} times and {asynchronous} times"
 
 
+def reasons() -> list[tuple[str, str | None]]:
+    """Return of each budget that was not kept its title, with the build, and why; None where no reason is given."""
+    head, *rows = table("Budgets")
+    found = []
+    for title, _, *cells in rows:
+        failed = [version for version, cell in zip(head[2:], cells, strict=True) if "FAIL" in cell]
+        if any(not version.endswith(COMPILED) for version in failed):
+            found.append((title, WHY_MISSED.get(title)))
+        if any(version.endswith(COMPILED) for version in failed):
+            found.append((f"{title}, compiled", WHY_COMPILED_MISSED.get(title)))
+    return found
+
+
 def _missed() -> str:
-    """Return the budgets that were not kept when docs/benchmarks.md was written."""
+    """Return the budgets that were not kept when docs/benchmarks.md was written, and why."""
     head, *rows = table("Budgets")
     missed = [row for row in rows if any("FAIL" in cell for cell in row)]
     if not missed:
         return "All of them were kept at the last measurement."
-    lines = [f"At the last measurement, {len(missed)} of {len(rows)} were missed with at least one version:", ""]
-    lines += [
-        f"| {' | '.join(cells)} |" for cells in ([head[0] or " ", *head[1:]], ["---", *["---:"] * (len(head) - 1)])
-    ]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in missed)])
+    titles: dict[str | None, list[str]] = {}
+    for title, why in reasons():
+        titles.setdefault(why, []).append(f"*{title}*")
+    first = f"At the last measurement, {len(missed)} of {len(rows)} were missed in at least one column:"
+    lines = [f"- {'; '.join(of)}: {why}" for why, of in titles.items()]
+    return "\n".join([first, "", _markdown(head, missed), "", "Why:", "", *lines])
 
 
 def limit(title: str) -> str:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.measured import SENTENCES, limit, sentence, span
+from tests.bench.budgets import BUDGETS
+from tests.docs.measured import SENTENCES, limit, reasons, sentence, span
 from tests.docs.pages import DOCS
+from tests.docs.why_missed import WHY_COMPILED_MISSED, WHY_MISSED
 
 
 @pytest.mark.parametrize(("path", "pattern", "number"), SENTENCES, ids=[pattern for _, pattern, _ in SENTENCES])
@@ -31,6 +33,16 @@ def test_budget_on_the_page_is_the_one_that_is_measured(title: str, pattern: str
     page = (DOCS / "explanation" / "overhead.md").read_text()
 
     assert pattern.format(limit(title)) in " ".join(page.split())
+
+
+def test_each_missed_budget_has_a_reason() -> None:
+    """docs/explanation/overhead.md says why each budget was missed that docs/benchmarks.md has as missed."""
+    assert [] == [title for title, why in reasons() if why is None]
+
+
+def test_reasons_are_of_budgets() -> None:
+    """No reason has a title that no budget has any more."""
+    assert set() == {*WHY_MISSED, *WHY_COMPILED_MISSED} - {budget.title for budget in BUDGETS}
 
 
 @pytest.mark.parametrize(
