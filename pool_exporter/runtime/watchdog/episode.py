@@ -4,7 +4,6 @@ An episode lasts for a minute from its report on, or until no caller has waited 
 examine a pool or publish a report.
 """
 
-from collections import deque
 from typing import Final
 
 from pool_exporter.diagnosis.values import Diagnosis
@@ -43,7 +42,7 @@ class Episode:
         self._report: Diagnosis | None = None
         self._newest: Diagnosis | None = None
         self._newest_at = self._explained_at = 0.0
-        self._accepted_at: deque[float] = deque(maxlen=REPORTS_MAX)
+        self._accepted_at: tuple[float, ...] = ()  # Each pool has one; an empty deque would take 760 bytes.
         self._is_over = False
         #: What the last examination found that contradicts the report; "" if it did not.
         self._doubt = ""
@@ -104,7 +103,7 @@ class Episode:
         if not is_counted:
             return False
         self._report, self._is_over, self._doubt = made, False, ""
-        self._accepted_at.append(now)
+        self._accepted_at = (*self._accepted_at, now)[-REPORTS_MAX:]
         return True
 
     def _is_replaced(self, before: Diagnosis, made: Diagnosis, now: float) -> bool:
