@@ -100,19 +100,19 @@ class PoolState(PoolSlots):
         """End the acquire of *token* with *connection*, and begin its use; return the wait in nanoseconds."""
         if connection.is_returning:  # The pool has it back from its last user; that `returned` is still to come.
             self.returned(connection, connection.checkout)
-        slots, now, wait = self.view, (self._now() if (get := self._clock) is None else (now := get())) - self.origin, 0
+        slots, now = self.view, (self._now() if (get := self._clock) is None else (now := get())) - self.origin
         if now >= self.window_end:
             self._start_peak_window(now)
-        held = None
+        held, wait, at = None, 0, WAIT
         if caller[2] is not None and connection.is_idle:
             (held := caller[2].held).append(self)
         if token is not None:
             if self.waiting:
                 self.waiters.granted(token, now)  # The last Python function: an interrupt in one must not find the end.
-            index = token
-            wait = now - ((slots[index] or now) if index > 0 else -index)  # 0: it began in slots that were left since.
-            at = 0 if wait <= FIRST_NS else self._bucket(wait) if IS_COMPILED else (at := BUCKET_AT[wait.bit_length()])
-            slots[WAIT + at + (wait > (_upper := UPPER_NS[at]))] += 1
+            wait = now - ((slots[index] or now) if (index := token) > 0 else -index)  # 0: it began in slots left since.
+            if wait > FIRST_NS:
+                at += self._bucket(wait) if IS_COMPILED else (_at := bisect_left(BOUNDS_NS, wait))  # Seldom: it waited.
+            slots[at] += 1
             slots[WAIT_SUM] += wait
             if index > 0:
                 slots[index] = 0
@@ -209,10 +209,12 @@ class PoolState(PoolSlots):
         slots, now = self.view, (self._now() if (get := self._clock) is None else (now := get())) - self.origin
         if now >= self.window_end:
             self._start_peak_window(now)
-        use = now - connection.since
-        if use < 0:  # It began in another thread since the clock was read.
+        use, at = now - connection.since, USE
+        if use > FIRST_NS:
+            at += self._bucket(use) if IS_COMPILED else (_at := BUCKET_AT[use.bit_length()])
+            at += not IS_COMPILED and use > (_upper := UPPER_NS[at - USE])
+        elif use < 0:  # It began in another thread since the clock was read.
             use = 0
-        at = 0 if use <= FIRST_NS else self._bucket(use) if IS_COMPILED else (at := BUCKET_AT[use.bit_length()])
         caller = connection.caller
         state = connection.state  # Read after the last call: StaticPool lends one connection to several threads.
         if (state != USED and state != USED_IN_OLD_POOL) or connection.checkout is not checkout:
@@ -222,7 +224,7 @@ class PoolState(PoolSlots):
         connection.checkout = None
         connection.caller = NO_CALLER  # An idle connection would keep a quarter of a KiB.
         connection.is_returning = False
-        slots[USE + at + (use > (_upper := UPPER_NS[at]))] += 1
+        slots[at] += 1
         slots[USE_SUM] += use
         if connection.slot:
             slots[connection.slot] = 0
