@@ -7,11 +7,13 @@ An `Owner` is a callable that returns the task, greenlet or thread, or None once
 library may make any kind of object: nothing here may raise for an unknown one. Nothing here may know pools.
 """
 
+import os
 import sys
 import threading
 from asyncio import AbstractEventLoop, Task, current_task, tasks
+from asyncio.base_events import BaseEventLoop
 from asyncio.events import _get_running_loop
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, Protocol, TypeAlias
 from weakref import ref
 
@@ -21,8 +23,21 @@ Owner: TypeAlias = Callable[[], object]
 
 task_of: Callable[[AbstractEventLoop], "Task[object] | None"] = current_task
 """Returns the running task of a loop; None outside of any task."""
+current_tasks: Collection[BaseEventLoop] = (None,)  # type: ignore[assignment]  # only its length counts
+"""Empty only where no loop of the process runs a task; before Python 3.12, the loops that do."""
+why_ask: Final[list[str]] = [sys.version]
+"""Empty while `current_tasks` and a loop's `_thread_id` say which task runs in this thread; else asyncio is asked.
+
+Before Python 3.12, `_get_running_loop` makes a system call, which takes a tenth of the time of a checkout. It has to be
+asked in the child of a process that forked inside a task, and where a loop has no `_thread_id`, as uvloop's.
+"""
+
 if sys.version_info < (3, 12):  # There `current_task` is written in Python.
+    current_tasks = vars(tasks)["_current_tasks"]
     task_of = vars(tasks)["_current_tasks"].get
+    why_ask.clear()
+    if hasattr(os, "register_at_fork"):  # Missing where no process can fork.
+        os.register_at_fork(after_in_child=lambda: why_ask.extend(["a fork"] * len(current_tasks)))
 
 
 class CurrentOwner(Protocol):

@@ -35,6 +35,9 @@ Return: TypeAlias = Callable[[Pool, Record], None]
 threads = new_threads()
 """Has the current thread or greenlet as `owner`. `PoolHooks` replaces it when `threading` has been patched since."""
 
+present_unit: Callable[[], Unit | None] = current_unit.get
+"""Returns the unit of work of the present context. Its `get` read at each call would be a new object each time."""
+
 
 class InstancePatch:
     """A `connect` that another library has set on one pool object, replaced."""
@@ -88,7 +91,7 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # a f
             if not state.sentinel[0]:  # The first event, or this state is the parent's of a process forked in C.
                 state.before_event()
                 state = binding.state
-            token = state.acquire_started(unit := current_unit.get())
+            token = state.acquire_started(unit := present_unit())
         except Exception as error:  # noqa: BLE001  # as in `guarded`, which would cost another call
             errors.report(error)
             return connect_of(self)

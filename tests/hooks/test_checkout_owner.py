@@ -2,12 +2,23 @@
 
 import asyncio
 import gc
+import sys
 import threading
+from collections.abc import Callable
 from weakref import ref
 
 import pytest
 
-from pool_exporter.hooks.checkout_owner import Owner, is_finished, name_of, new_threads, task_owner, up_to_date
+from pool_exporter.hooks.callers import waiting
+from pool_exporter.hooks.callers.waiting import running_loop
+from pool_exporter.hooks.checkout_owner import (
+    Owner,
+    is_finished,
+    name_of,
+    new_threads,
+    task_owner,
+    up_to_date,
+)
 from tests.fixtures.deadlines import until
 
 threads = new_threads()
@@ -190,3 +201,58 @@ def test_no_task() -> None:
     loop.close()
 
     assert [None, None] == [task_owner(), *found]
+
+
+async def _loop_found() -> object:
+    return running_loop()
+
+
+def _in_thread(call: Callable[[], object]) -> object:
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(call()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+@pytest.mark.asyncio
+async def test_loop_of_this_task() -> None:
+    """In a task, the running loop is found."""
+    assert asyncio.get_running_loop() is running_loop()
+
+
+@pytest.mark.asyncio
+async def test_no_loop_beside_a_task() -> None:
+    """A thread without a loop has none while another thread runs a task."""
+    assert _in_thread(running_loop) is None
+
+
+@pytest.mark.asyncio
+async def test_two_loops_at_once() -> None:
+    """Where two threads run a task each, both find their own loop."""
+    here, there = asyncio.get_running_loop(), asyncio.new_event_loop()
+    found = _in_thread(lambda: there.run_until_complete(_loop_found()))
+    there.close()
+
+    assert (here, there) == (running_loop(), found)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio itself notices a fork")
+@pytest.mark.asyncio
+async def test_loop_of_the_parent_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a fork inside a task, asyncio says whether a loop runs: the parent's task still seems to run."""
+    monkeypatch.setattr(waiting, "why_ask", ["a fork"])
+    monkeypatch.setattr(waiting, "_get_running_loop", lambda: None)
+
+    assert running_loop() is None
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio is asked always")
+@pytest.mark.asyncio
+async def test_loop_of_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a loop does not say in which thread it runs, as uvloop's, asyncio is asked from then on."""
+    loop, reasons = asyncio.get_running_loop(), list[str]()
+    monkeypatch.setattr(waiting, "current_tasks", {object(): None})
+    monkeypatch.setattr(waiting, "why_ask", reasons)
+
+    assert (loop, ["'object' object has no attribute '_thread_id'"]) == (running_loop(), reasons)

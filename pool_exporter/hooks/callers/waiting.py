@@ -3,17 +3,44 @@
 Each checkout passes `current_caller`, only callers that wait the rest. Nothing here may decide why they wait.
 """
 
+from asyncio import AbstractEventLoop
 from asyncio.events import _get_running_loop
 from threading import get_ident
 from weakref import ref
 
 from pool_exporter.hook_errors import guarded
-from pool_exporter.hooks.callers.place import recorder, walked_place
-from pool_exporter.hooks.checkout_owner import CurrentOwner, Owner, name_of, task_of, task_owner
+from pool_exporter.hooks.callers import place as places
+from pool_exporter.hooks.callers.place import walked_place
+from pool_exporter.hooks.checkout_owner import (
+    CurrentOwner,
+    Owner,
+    current_tasks,
+    name_of,
+    task_of,
+    task_owner,
+    why_ask,
+)
 from pool_exporter.state.connection import Caller
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.unit_uses import Unit
 from pool_exporter.state.waiters import Waiter
+
+recorder = places.recorder
+"""Not imported: through an imported name CPython makes a bound method at each call, as through a module's."""
+
+
+def running_loop() -> AbstractEventLoop | None:
+    """Return the loop that runs in this thread; it may be None where that runs no task."""
+    if not why_ask:
+        try:
+            (loop,) = current_tasks
+            if loop._thread_id == get_ident():  # type: ignore[attr-defined]  # asyncio's own loops have it
+                return loop
+        except (RuntimeError, ValueError):  # Several loops run tasks, or another one begins or ends.
+            pass
+        except AttributeError as error:
+            why_ask.append(str(error))
+    return _get_running_loop()
 
 
 def current_caller(unit: Unit | None, threads: CurrentOwner) -> Caller:
@@ -25,8 +52,10 @@ def current_caller(unit: Unit | None, threads: CurrentOwner) -> Caller:
     if unit is not None and unit.is_done:
         unit = None
     place = recorder.place() if recorder.is_on else ()
-    loop = _get_running_loop()
-    task = None if loop is None else task_of(loop)
+    task = None
+    if current_tasks:
+        loop = running_loop()
+        task = None if loop is None else task_of(loop)
     if task is None:
         owner, name = threads.named
         return owner, name, unit, place
