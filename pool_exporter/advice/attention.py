@@ -42,7 +42,7 @@ class PoolNumbers(Protocol):
 
     @property
     def orphaned(self) -> int:
-        """Used connections that no code is left to return."""
+        """Used connections that outlived their unit of work, task or thread."""
 
     @property
     def recent(self) -> RecentNumbers:

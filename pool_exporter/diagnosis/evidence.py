@@ -40,7 +40,7 @@ class Evidence:
         seconds_since_timeout: Since the last timeout; infinite without one.
         n_fresh: Holders that are not lost, do not execute, and are within the usual use time; all of them, if each one
             would go on as soon as its event loop runs.
-        n_lost: Holders that no code is left to return, older than 0.1 s.
+        n_lost: Orphans, and holders on a thread that waits for other work, older than 0.1 s.
         n_self: Holders that wait for this pool themselves, older than 0.1 s.
         n_db: Holders that execute in the database.
         n_locked: Of those, the ones that wait for a lock at the server: 0 in a process, which asks no server.

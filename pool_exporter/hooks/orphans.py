@@ -1,4 +1,4 @@
-"""Whether a connection that is held is an orphan: no code is left that would return it.
+"""Whether a connection that is held is an orphan: it outlived its unit of work, or without one its task or thread.
 
 A task or thread may rightly end while another one uses its connection: a coroutine of SQLAlchemy's that `wait_for` or
 `gather` runs as a task, or a worker thread of anyio. Or it may go on, as a task that outlives the request that started
@@ -19,7 +19,7 @@ _ANYIO_NAME = "AnyIO worker thread"
 
 
 def is_orphan(connection: Connection) -> bool:
-    """Return whether no code is left that would return *connection*, which is checked out.
+    """Return whether *connection*, which is checked out, outlived the code that took it.
 
     With a unit of work that is so when the unit has ended, unless its task goes on, or its thread still runs the
     function that checked out. Without one, when the task or thread has ended, if it was the application's. The unit

@@ -267,8 +267,8 @@ POOL_METRICS = (
         _POOL + "orphaned",
         Kind.GAUGE,
         "{connection}",
-        "Used connections that no code is left to return: their unit of work has ended, or without one the task or "
-        "thread that checked them out.",
+        "Used connections that outlived their unit of work, or without one the task or thread that checked them out; "
+        "not those with which a task or thread goes on.",
         "orphaned",
     ),
     Metric(

@@ -1,4 +1,4 @@
-"""An orphan is a connection that no code is left to return; a task or thread may lawfully end before the use does."""
+"""An orphan outlived its unit of work, task or thread; a task or thread may lawfully end before the use does."""
 
 import asyncio
 import threading

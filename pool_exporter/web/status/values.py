@@ -156,7 +156,7 @@ class PoolStatus:
         is_measured: Whether this version of SQLAlchemy is supported. Otherwise only `used` may be known.
         is_ended: Whether no living process has it: what was counted in it remains.
         lost_places: Places that SQLAlchemy has lost.
-        orphaned: Used connections that no code is left to return.
+        orphaned: Used connections that outlived their unit of work, task or thread (hooks/orphans.py).
         oldest_use_seconds: The age of the oldest checkout; 0 without one.
         oldest_wait_seconds: For how long the oldest waiter has waited; None where no waiter is known.
         timeouts: Callers that timed out since monitoring began.
