@@ -24,7 +24,6 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from typing_extensions import override
 
 from pool_exporter.database_url import A_URL, parse_url
-from pool_exporter.environment import process_environ
 from pool_exporter.errors import Problem, SettingsError
 
 if TYPE_CHECKING:
@@ -74,17 +73,17 @@ class DatabaseSettings(BaseSettings):
     echo: bool | None = _read("DB_ECHO", allowed=A_SWITCH)
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> DatabaseSettings:
+    def load(cls, environ: Mapping[str, str], env_file: str | Path | None = ".env") -> DatabaseSettings:
         """Read the settings.
 
         Args:
-            environ: The environment; None for that of the process.
+            environ: The environment.
             env_file: The path of a `.env`; None for no file.
 
         Raises:
             SettingsError: Something in either is wrong. The error has all of it.
         """
-        real = dict(process_environ() if environ is None else environ)
+        real = dict(environ)
         from_file, problems = _read_env_file(env_file, real)
         values = {key: value.strip() for given in (from_file, real) for key, value in given.items() if value.strip()}
         settings, invalid = _validate(cls, values)

@@ -104,15 +104,6 @@ def test_keys_are_case_sensitive_and_other_peoples_are_ignored() -> None:
     )
 
 
-def test_environment_is_the_process_own_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a mapping, `os.environ` is read, when load() is called and not later."""
-    monkeypatch.setenv("DB_POOL_SIZE", "6")
-    settings = DatabaseSettings.load(env_file=None)
-    monkeypatch.setenv("DB_POOL_SIZE", "7")
-
-    assert 6 == settings.pool_size
-
-
 def test_construction_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings made by hand are what is given: neither the environment nor `.env` gets into a test or a demo."""
     monkeypatch.setenv("DB_POOL_SIZE", "many")
