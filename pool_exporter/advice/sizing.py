@@ -123,16 +123,16 @@ def advise(load: Load, target: Target | None = None, threads: int | None = None)
     if not load.grown.ended:
         return _advice(load, target, load.size, "idle", _unused(load))
     size, binding = least_size(load, target)
-    if load.size is not None and size > load.size and (cause := _not_by_size(load)):
+    if load.size is not None and size > load.size and (cause := _why_not_larger(load)):
         return _advice(load, target, load.size, *cause)
-    if load.size is not None and size < load.size and (cause := _not_smaller(load, threads)):
+    if load.size is not None and size < load.size and (cause := _why_not_smaller(load, threads)):
         return _advice(load, target, load.size, *cause)
     size, binding = _bounded(load, size, binding, threads)
     return _advice(load, target, size, binding, _reason(load, target, size, binding))
 
 
-def _not_by_size(load: Load) -> tuple[str, str] | None:
-    """Return why a larger pool would not help, as binding and reason; None if it would."""
+def _why_not_larger(load: Load) -> tuple[str, str] | None:
+    """Return binding and reason where a larger pool would not help; else None."""
     seen = sorted(verdict for verdict in NOT_BY_SIZE if load.grown.verdicts.get(verdict, 0) > 0)
     if load.orphaned:
         seen = sorted({*seen, "leak"})
@@ -154,8 +154,8 @@ def _not_by_size(load: Load) -> tuple[str, str] | None:
     return None
 
 
-def _not_smaller(load: Load, threads: int | None) -> tuple[str, str] | None:
-    """Return why this pool must not be made smaller, as binding and reason; None if it may."""
+def _why_not_smaller(load: Load, threads: int | None) -> tuple[str, str] | None:
+    """Return binding and reason where this pool has to keep its size although a smaller one would do; else None."""
     if load.orphaned or load.is_held:
         return "held", _HELD
     if load.nested > 0 and threads is None:

@@ -45,7 +45,7 @@ def _pool(named: NamedLoad, advice: SizeAdvice | None) -> dict[str, object]:
 
 def _finite(value: float | None) -> float | None:
     """JSON has no infinity: a queue that grows for ever has no wait."""
-    return value if value is not None and math.isfinite(value) else None
+    return None if value is None or not math.isfinite(value) else value
 
 
 _HEADINGS: Final = ("POOL", "CALLERS/s", "MEAN USE", "LOAD", "SIZE", "ADVISED", "p99 WAIT", "ADVISED")

@@ -77,7 +77,7 @@ def _with_advice(blank: SizingStatus, found: SizeAdvice, load: Load) -> SizingSt
 
 
 def _finite(seconds: float | None) -> float | None:
-    return seconds if seconds is not None and isfinite(seconds) else None
+    return None if seconds is None or not isfinite(seconds) else seconds
 
 
 def curve(sizing: SizingStatus) -> tuple[WaitAtSize, ...]:
