@@ -36,7 +36,7 @@ REPORT_ATTRIBUTES: Final[Mapping[str, tuple[str, str]]] = {
     "sqlalchemy.pool.requests.pending": ("int", "callers that wait"),
     "sqlalchemy.pool.wait": ("double", "how long the caller that timed out, or the oldest waiter, has waited, in s"),
     "sqlalchemy.pool.holders.oldest": ("double", "how long the oldest connection has been checked out, in s"),
-    "sqlalchemy.pool.holders.lost": ("int", "connections that no code is left to return"),
+    "sqlalchemy.pool.holders.lost": ("int", "connections of code that has ended; no other is known to return them"),
     "sqlalchemy.pool.holders.waiting": ("int", "connections held by code that waits for this pool itself"),
     "sqlalchemy.pool.holders.executing": ("int", "connections that execute a statement"),
     "sqlalchemy.pool.holders.own_code": ("int", "connections held by code outside the database"),
