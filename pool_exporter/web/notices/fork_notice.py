@@ -4,12 +4,14 @@ This is so where a server is started before the fork (`gunicorn --preload`, uWSG
 shared: the server is in a process that uses no connection. Nothing here may change what the page shows.
 """
 
-import logging
 import os
 from typing import Final
 
+from typing_extensions import override
+
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot, Source
 from pool_exporter.web.notices.fork_hooks import ForkHook
+from pool_exporter.web.notices.notice import Notice
 from pool_exporter.web.notices.processes import forked_children
 
 _MESSAGE: Final = (
@@ -17,32 +19,23 @@ _MESSAGE: Final = (
     "forked; if these use connections, set POOL_EXPORTER_DIR, or call start_http_server() in each of them"
 )
 
-_log = logging.getLogger("pool_exporter")
 
-
-class ForkNotice:
+class ForkNotice(Notice):
     """The snapshots of *source*, of this process; one WARNING if it has forked and has used none of its pools."""
 
     def __init__(self, source: Source) -> None:
+        super().__init__(source)
         self.has_forked = False
-        self._source = source
         self._is_given = False
         _notices.add(self)
 
-    def __call__(self) -> Snapshot:
-        """Return the snapshot of *source*."""
-        snapshot = self._source()
+    @override
+    def _text(self, snapshot: Snapshot) -> str:
         is_own = snapshot.directory is None  # Otherwise it has the pools of all processes.
-        if (
-            not self._is_given
-            and is_own
-            and snapshot.pools
-            and all(map(_is_unused, snapshot.pools))
-            and (self.has_forked or forked_children())
-        ):
-            self._is_given = True
-            _log.warning(_MESSAGE, os.getpid())
-        return snapshot
+        if self._is_given or not is_own or not snapshot.pools or not all(map(_is_unused, snapshot.pools)):
+            return ""
+        self._is_given = self.has_forked or bool(forked_children())
+        return _MESSAGE % os.getpid() if self._is_given else ""
 
 
 def _is_unused(pool: PoolSnapshot) -> bool:

@@ -3,12 +3,14 @@
 Nothing here may change what the page shows.
 """
 
-import logging
 import os
 from typing import Final
 
+from typing_extensions import override
+
 from pool_exporter.environment import process_environ
 from pool_exporter.metrics.snapshot import Snapshot, Source
+from pool_exporter.web.notices.notice import Notice
 
 _OF_PROMETHEUS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -17,21 +19,18 @@ _MESSAGE: Final = (
     "process %d; set POOL_EXPORTER_DIR to a directory of its own, and each shows those of all"
 )
 
-_log = logging.getLogger("pool_exporter")
 
-
-class MultiprocessNotice:
+class MultiprocessNotice(Notice):
     """The snapshots of *source*, of this process; one WARNING if prometheus_client alone has several processes."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        super().__init__(source)
         self._pid = 0
 
-    def __call__(self) -> Snapshot:
-        """Return the snapshot of *source*."""
-        snapshot, pid = self._source(), os.getpid()
-        has_directory = snapshot.transport_errors is not None
-        if self._pid != pid and snapshot.pools and not has_directory and process_environ().get(_OF_PROMETHEUS):
-            self._pid = pid
-            _log.warning(_MESSAGE, _OF_PROMETHEUS, pid)
-        return snapshot
+    @override
+    def _text(self, snapshot: Snapshot) -> str:
+        pid, has_directory = os.getpid(), snapshot.transport_errors is not None
+        if self._pid == pid or not snapshot.pools or has_directory or not process_environ().get(_OF_PROMETHEUS):
+            return ""
+        self._pid = pid
+        return _MESSAGE % (_OF_PROMETHEUS, pid)

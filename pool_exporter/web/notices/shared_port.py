@@ -4,11 +4,13 @@ So it is with the workers of gunicorn, uvicorn, uWSGI and others, where each has
 here may change what the page shows.
 """
 
-import logging
 import os
 from typing import Final
 
+from typing_extensions import override
+
 from pool_exporter.metrics.snapshot import Snapshot, Source
+from pool_exporter.web.notices.notice import Notice
 from pool_exporter.web.notices.processes import sharing_a_port
 
 LOOKS_MAX: Final = 5
@@ -19,24 +21,20 @@ _MESSAGE: Final = (
     "shows one of them by chance; set POOL_EXPORTER_DIR to a directory that they share, and each shows all"
 )
 
-_log = logging.getLogger("pool_exporter")
 
-
-class SharedPortNotice:
+class SharedPortNotice(Notice):
     """The snapshots of *source*, of this process; one WARNING if other processes answer on its port."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        super().__init__(source)
         self._looks: dict[int, int] = {}
 
-    def __call__(self) -> Snapshot:
-        """Return the snapshot of *source*."""
-        snapshot, pid = self._source(), os.getpid()
+    @override
+    def _text(self, snapshot: Snapshot) -> str:
+        pid, has_directory = os.getpid(), snapshot.transport_errors is not None
         looks = self._looks.get(pid, 0)  # By process: a forked worker has the parent's object.
-        has_directory = snapshot.transport_errors is not None
-        if looks < LOOKS_MAX and not has_directory and snapshot.pools:
-            others = len(sharing_a_port())
-            self._looks = {pid: LOOKS_MAX if others else looks + 1}
-            if others:
-                _log.warning(_MESSAGE, pid, others, " accepts" if others == 1 else "es accept")
-        return snapshot
+        if looks >= LOOKS_MAX or has_directory or not snapshot.pools:
+            return ""
+        others = len(sharing_a_port())
+        self._looks = {pid: LOOKS_MAX if others else looks + 1}
+        return _MESSAGE % (pid, others, " accepts" if others == 1 else "es accept") if others else ""
