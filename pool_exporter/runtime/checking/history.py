@@ -3,6 +3,10 @@
 Nothing here may judge it, or change a pool.
 """
 
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import TypeAlias
+
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
@@ -12,6 +16,9 @@ from pool_exporter.hooks.pool_description import identity_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.registry import registry
 from pool_exporter.runtime.watchdog.watchdog import watchdog
+
+Place: TypeAlias = tuple[str, ...]
+"""The server and the database of a pool."""
 
 
 def history_of(pool: Pool) -> PoolHistory:
@@ -25,10 +32,7 @@ def history_of(pool: Pool) -> PoolHistory:
 def pools_of_same_server(pool: Pool) -> tuple[str, ...]:
     """Return the names of the other instrumented pools of this process that have the pool's server and database."""
     own = registry.monitor_of(pool)
-    if own is None:
-        return ()
-    others = [each.identity for each in registry.monitors() if each is not own]
-    return tuple(sorted(other.name for other in others if place_of(other) == place_of(own.identity)))
+    return () if own is None else others_of(own.identity, names_by_server())
 
 
 def made_within_a_minute(engine: Engine | None, pool: Pool) -> int:
@@ -36,6 +40,18 @@ def made_within_a_minute(engine: Engine | None, pool: Pool) -> int:
     return watchdog.made.within_a_minute(identity_of(engine, pool))
 
 
-def place_of(identity: PoolIdentity) -> tuple[str, ...]:
-    """Return the server and the database of a pool."""
+def names_by_server() -> Mapping[Place, Sequence[str]]:
+    """Return the names of the instrumented pools of this process, sorted, by their server and database."""
+    names: dict[Place, list[str]] = {}
+    for identity in sorted((monitor.identity for monitor in registry.monitors()), key=attrgetter("name")):
+        names.setdefault(_place_of(identity), []).append(identity.name)
+    return names
+
+
+def others_of(identity: PoolIdentity, names: Mapping[Place, Sequence[str]]) -> tuple[str, ...]:
+    """Return those of *names* that have the server and database of a pool, without its own."""
+    return tuple(name for name in names.get(_place_of(identity), ()) if name != identity.name)
+
+
+def _place_of(identity: PoolIdentity) -> Place:
     return (identity.system, identity.namespace, identity.address, identity.port)

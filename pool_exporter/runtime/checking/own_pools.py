@@ -4,7 +4,6 @@ It is for the pages of this process. Of a pool of another worker, only the snaps
 send or change anything.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -17,7 +16,7 @@ from pool_exporter.advice.observation import of_snapshot
 from pool_exporter.environment import Environment
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
-from pool_exporter.runtime.checking.history import place_of
+from pool_exporter.runtime.checking.history import names_by_server, others_of
 from pool_exporter.runtime.checking.pool_findings import findings_of
 from pool_exporter.runtime.registry import registry
 
@@ -37,19 +36,18 @@ def own_checker(environment: Environment, snapshot: Snapshot) -> Check:
     """Return what checks the pools of *snapshot*, those of this process with all that it knows of them."""
     silenced = environment.silenced
     monitors = {monitor.identity: monitor for monitor in registry.monitors()}
-    names: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for identity in monitors:
-        names[place_of(identity)].append(identity.name)
+    names = names_by_server()
 
     def check(pool: PoolSnapshot) -> tuple[Finding, ...]:
         monitor = monitors.get(pool.identity)
         own = None if monitor is None else monitor.pool
         if monitor is None or own is None:
             return findings(facts_of(pool), silenced)
-        twins = tuple(sorted(name for name in names[place_of(pool.identity)] if name != pool.identity.name))
         # Where several processes count together, the age of this pool is not that of the numbers.
         history = history_of_snapshot(pool, None if snapshot.directory else monitor.age_seconds)
-        process = ProcessFacts(same_server=twins, processes=of_snapshot(pool).pools, libpq=environment.libpq)
+        process = ProcessFacts(
+            same_server=others_of(pool.identity, names), processes=of_snapshot(pool).pools, libpq=environment.libpq
+        )
         return findings_of(monitor.engine(), own, history=history, process=process, silenced=silenced)
 
     return check
