@@ -28,8 +28,9 @@ _ADDED: Final = layout.CHECKOUT_TIMES
 _COMPUTED: Final = tuple(slot for slot in layout.TABLE.slots_of({Merge.COMPUTED}) if slot < _ADDED)
 _ENDED: Final = tuple(slot for slot in layout.TABLE.slots_of({Merge.GAUGE, Merge.COMPUTED}) if slot != layout.ORIGIN)
 """What is 0 when a process has ended. ORIGIN stays: the times of the process are counted from it."""
-_CHECKOUTS: Final = (layout.CHECKOUT_TIMES, layout.UNTRACKED_CHECKOUTS, layout.UNTRACKED_CHECKOUTS_SINCE)
-_PENDING: Final = (layout.PENDING_TIMES, layout.UNTRACKED_PENDING, layout.UNTRACKED_PENDING_SINCE)
+CHECKOUTS: Final = (layout.CHECKOUT_TIMES, layout.UNTRACKED_CHECKOUTS, layout.UNTRACKED_CHECKOUTS_SINCE)
+PENDING: Final = (layout.PENDING_TIMES, layout.UNTRACKED_PENDING, layout.UNTRACKED_PENDING_SINCE)
+"""Where the tracked times begin; the number of the untracked ones, and the sum of their times."""
 
 
 def aggregate(parts: Sequence[ProcessSlots]) -> ProcessSlots:
@@ -45,8 +46,8 @@ def aggregate(parts: Sequence[ProcessSlots]) -> ProcessSlots:
     pending_times: list[int] = []
     for (slots, _), clock in zip(parts, clocks, strict=True):
         if any(slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS]):
-            used = _collect(total, slots, _CHECKOUTS, now - clock, checkout_times)
-            pending = _collect(total, slots, _PENDING, now - clock, pending_times)
+            used = _collect(total, slots, CHECKOUTS, now - clock, checkout_times)
+            pending = _collect(total, slots, PENDING, now - clock, pending_times)
         else:  # Most of many workers are idle.
             used, pending = slots[layout.UNTRACKED_CHECKOUTS], slots[layout.UNTRACKED_PENDING]
             total[layout.UNTRACKED_CHECKOUTS_SINCE] += used * (now - clock)
@@ -55,8 +56,8 @@ def aggregate(parts: Sequence[ProcessSlots]) -> ProcessSlots:
         total[layout.SATURATED] += still_saturated(slots, used, clock)
         total[layout.USED_PEAK] += peak_of(slots, clock, layout.USED_PEAK, layout.USED_PEAKS, used)
         total[layout.PENDING_PEAK] += peak_of(slots, clock, layout.PENDING_PEAK, layout.PENDING_PEAKS, pending)
-    _set_tracked(total, _CHECKOUTS, checkout_times)
-    _set_tracked(total, _PENDING, pending_times)
+    set_tracked(total, CHECKOUTS, checkout_times)
+    set_tracked(total, PENDING, pending_times)
     oldest = ((slots[layout.OLDEST], now - clock) for (slots, _), clock in zip(parts, clocks, strict=True))
     total[layout.OLDEST] = min((time + shift for time, shift in oldest if time), default=0)
     return total, now
@@ -68,7 +69,7 @@ def _collect(total: list[int], slots: Slots, kind: tuple[int, int, int], shift: 
     Args:
         total: The sum so far; the times of the untracked ones in it are moved to the clock of all.
         slots: The part.
-        kind: `_CHECKOUTS` or `_PENDING`.
+        kind: `CHECKOUTS` or `PENDING`.
         shift: The clock of all minus the part's, in nanoseconds.
         times: The times of the parts before.
     """
@@ -79,11 +80,17 @@ def _collect(total: list[int], slots: Slots, kind: tuple[int, int, int], shift: 
     return len(found) + untracked
 
 
-def _set_tracked(total: list[int], kind: tuple[int, int, int], times: list[int]) -> None:
-    """Track the oldest, and count the rest as untracked."""
+def set_tracked(total: list[int], kind: tuple[int, int, int], times: Iterable[int]) -> None:
+    """Give slots of their own to the oldest of *times*, and count the rest as untracked.
+
+    Args:
+        total: The slots.
+        kind: `CHECKOUTS` or `PENDING`.
+        times: When the checkouts or callers began.
+    """
     start, count, since = kind
-    times.sort()
-    tracked, untracked = times[: layout.TRACKED_MAX], times[layout.TRACKED_MAX :]
+    oldest_first = sorted(times)
+    tracked, untracked = oldest_first[: layout.TRACKED_MAX], oldest_first[layout.TRACKED_MAX :]
     total[start : start + len(tracked)] = tracked
     total[count] += len(untracked)
     total[since] += sum(untracked)

@@ -15,6 +15,7 @@ from typing import Final
 
 from pool_exporter.metrics.pool_metrics import BUCKETS
 from pool_exporter.state import layout
+from pool_exporter.state.aggregate import CHECKOUTS, PENDING, set_tracked
 from pool_exporter.state.slot_table import Field, Shape
 from pool_exporter.workers import unit_table
 from pool_exporter.workers.reports import copies
@@ -32,11 +33,8 @@ _HISTOGRAMS: Final = _fields(Shape.HISTOGRAM)
 _TRACKED: Final = _fields(Shape.TRACKED)
 _PEAKS: Final = _fields(Shape.PEAKS)
 
-_UNTRACKED: Final = {
-    layout.CHECKOUT_TIMES: (layout.UNTRACKED_CHECKOUTS, layout.UNTRACKED_CHECKOUTS_SINCE),
-    layout.PENDING_TIMES: (layout.UNTRACKED_PENDING, layout.UNTRACKED_PENDING_SINCE),
-}
-"""For the first slot of tracked times: the slots with the number and the sum of the times that are not tracked."""
+_TIMES: Final = {kind[0]: kind for kind in (CHECKOUTS, PENDING)}
+"""By the first slot of tracked times, also where those are counted that are not tracked."""
 
 
 def _starts(fields: Mapping[str, Field]) -> dict[str, int]:
@@ -206,12 +204,7 @@ def _set_tracked(own: list[int], schema: _Schema, slots: Slots) -> None:
     Server pids and owner names are left out: they are shown by a reader of the same version only.
     """
     for key, field in _TRACKED.items():
-        if key not in schema.tracked or field.start not in _UNTRACKED:
+        if key not in schema.tracked or field.start not in _TIMES:
             continue
         at = schema.tracked[key]
-        times = sorted(time for time in slots[at : at + schema.tracked_max] if time)
-        tracked, untracked = times[: layout.TRACKED_MAX], times[layout.TRACKED_MAX :]
-        own[field.start : field.start + len(tracked)] = tracked
-        count, since = _UNTRACKED[field.start]
-        own[count] += len(untracked)
-        own[since] += sum(untracked)
+        set_tracked(own, _TIMES[field.start], filter(None, slots[at : at + schema.tracked_max]))
