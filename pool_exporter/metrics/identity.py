@@ -3,8 +3,9 @@
 Pure values; nothing here may know SQLAlchemy, a file or an output format.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from pool_exporter.metrics.validation import Count, Text, validate
 
@@ -27,6 +28,15 @@ class PoolIdentity:
     def values(self) -> tuple[str, ...]:
         """Return the label values in the order of `pool_metrics.POOL_LABELS`."""
         return (self.name, self.system, self.namespace, self.address, self.port, self.service, self.instance)
+
+
+OTHER_POOL: Final = PoolIdentity("other")
+"""The pool to which the counters of all pools beyond a limit are added."""
+
+
+def within_limit(identity: PoolIdentity, known: Collection[PoolIdentity], most: int) -> PoolIdentity:
+    """Return the pool to which the counters of *identity* are added: itself, or OTHER_POOL beyond *most* known ones."""
+    return identity if identity in known or len(known) < most else OTHER_POOL
 
 
 @dataclass(frozen=True, slots=True)

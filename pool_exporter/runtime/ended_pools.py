@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from typing_extensions import override
 
 from pool_exporter.hooks.callers.bounded_lock import BoundedLock
-from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity, within_limit
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor, ended_pool
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 NAMES_MAX: Final = 4096
 """The most ended pools with counters of their own: an application with a name per engine must not fill the memory."""
-
-OTHER: Final = PoolIdentity("other")
-"""The pool to which all ended pools beyond NAMES_MAX are added."""
 
 
 class EndedMonitor(UnexaminedMonitor):
@@ -128,11 +125,12 @@ class EndedPools:
             self._keep(monitor)
 
     def _keep(self, monitor: PoolMonitor | EndedMonitor) -> None:
-        if len(self._kept) < NAMES_MAX or monitor.identity in self._kept:
-            self._kept[monitor.identity] = monitor
+        identity = within_limit(monitor.identity, self._kept, NAMES_MAX)
+        if identity == monitor.identity:
+            self._kept[identity] = monitor
             return
-        ended = [self._kept[OTHER], monitor] if OTHER in self._kept else [monitor]
-        self._kept[OTHER] = EndedMonitor(OTHER, *map(_only_counters, ended))
+        ended = [self._kept[identity], monitor] if identity in self._kept else [monitor]
+        self._kept[identity] = EndedMonitor(identity, *map(_only_counters, ended))
 
 
 def _only_counters(monitor: PoolMonitor | EndedMonitor) -> Counted:

@@ -30,7 +30,8 @@ from typing import Final
 
 from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.errors import CorruptFile
-from pool_exporter.workers.dead_worker_totals import OTHER_POOL, POOLS_MAX, Totals, load, save, totals_file_id
+from pool_exporter.metrics.identity import OTHER_POOL
+from pool_exporter.workers.dead_worker_totals import POOLS_MAX, Totals, load, save, totals_file_id
 from pool_exporter.workers.file_format import CLOSED
 from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, is_locked, opened, scan, try_lock
 from pool_exporter.workers.last_shown import read_last_shown

@@ -14,7 +14,7 @@ from typing import Final
 
 from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.errors import CorruptFile
-from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.identity import OTHER_POOL, PoolIdentity, within_limit
 from pool_exporter.metrics.validation import encodable
 from pool_exporter.state.aggregate import added, as_final_counters, is_busy
 from pool_exporter.state.pool_slots import UNLIMITED
@@ -34,8 +34,6 @@ POOLS_MAX: Final = 2048
 """The most pools with counters of their own: an application with a name per engine must not fill the volume."""
 COUNT_MAX: Final = 2**80
 """No sum of counters reaches it, and a float can hold it."""
-OTHER_POOL: Final = PoolIdentity("other")
-"""The pool to which all pools beyond POOLS_MAX are added."""
 
 _POOLS_READ_MAX: Final = 2 * POOLS_MAX + 1
 """Earlier releases kept 4,096 pools, and OTHER_POOL."""
@@ -85,9 +83,8 @@ class Totals:
             ended[end] = ended.get(end, 0) + found.file.is_first
             until = shown_until(found, (last_shown or {}).get(found.name, 0))
             for entry in found.file.entries:
-                is_other = entry.identity not in slots and len(slots) >= POOLS_MAX
-                identity = OTHER_POOL if is_other else entry.identity
-                merged += is_other
+                identity = within_limit(entry.identity, slots, POOLS_MAX)
+                merged += identity != entry.identity
                 final = as_final_counters(entry.slots, until)
                 slots[identity] = added((slots[identity], final) if identity in slots else (final,))
                 used = entry.units.final(entry.slots, found.file.heartbeat, until)
@@ -116,12 +113,11 @@ class Totals:
         If no file is in both, these were begun anew and the two are added. Otherwise the higher counter is taken.
         """
         is_new = before.compacted.keys().isdisjoint(self.compacted)
+        merged, combine = (added, _sum) if is_new else (_highest, max)
         slots = dict(before.slots)
         for own, counters in self.slots.items():
-            identity = own if own in slots or len(slots) < POOLS_MAX else OTHER_POOL
-            old = slots.get(identity)
-            slots[identity] = counters if old is None else added((old, counters)) if is_new else _highest(old, counters)
-        combine = _sum if is_new else max
+            identity = within_limit(own, slots, POOLS_MAX)
+            slots[identity] = merged((slots[identity], counters)) if identity in slots else counters
         ends = [*before.ended, *(end for end in self.ended if end not in before.ended)]
         return Totals(
             slots,
@@ -146,8 +142,8 @@ def _combined(one: Mapping[str, int], other: Mapping[str, int], combine: Callabl
     return summed({name: combine(one.get(name, 0), other.get(name, 0)) for name in {**one, **other}})
 
 
-def _highest(one: list[int], other: list[int]) -> list[int]:
-    return list(map(max, one, other))
+def _highest(parts: Iterable[Sequence[int]]) -> list[int]:
+    return list(map(max, *parts))
 
 
 def _ends_by_process(dead: Iterable[ReadFile]) -> dict[bytes, str]:

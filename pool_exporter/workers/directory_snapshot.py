@@ -20,7 +20,7 @@ from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.exporter_metrics import SET_ASIDE, WORKER_ENDS, WORKER_STATES
 from pool_exporter.metrics.health import DirectoryHealth
-from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.identity import OTHER_POOL, PoolConfig, PoolIdentity
 from pool_exporter.metrics.server_snapshot import LivePool
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.state import layout
@@ -31,7 +31,6 @@ from pool_exporter.state.shown_pool import ShownPool
 from pool_exporter.state.unit_uses import UnitTotals, ended_totals
 from pool_exporter.version import build
 from pool_exporter.workers.compaction import Compactor
-from pool_exporter.workers.dead_worker_totals import OTHER_POOL
 from pool_exporter.workers.file_format import OPEN, PoolEntry, WorkerFile
 from pool_exporter.workers.file_memory import FileMemory
 from pool_exporter.workers.file_reader import ReadFile, scan

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from pool_exporter.errors import CorruptFile
-from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.identity import OTHER_POOL, PoolConfig, PoolIdentity
 from pool_exporter.state import layout
 from pool_exporter.workers import dead_worker_totals
 from pool_exporter.workers.compaction import LEADER
-from pool_exporter.workers.dead_worker_totals import OTHER_POOL, TOTALS_FILE, Totals, load, save, totals_file_id
+from pool_exporter.workers.dead_worker_totals import TOTALS_FILE, Totals, load, save, totals_file_id
 from pool_exporter.workers.file_format import WorkerFile
 from pool_exporter.workers.file_reader import ReadFile, scan
 from pool_exporter.workers.file_writer import WorkerFiles
