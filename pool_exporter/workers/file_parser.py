@@ -8,6 +8,7 @@ import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from pool_exporter.errors import CorruptFile
@@ -82,12 +83,16 @@ class _Header(NamedTuple):
     @property
     def numbers(self) -> tuple[int, ...]:
         """The numbers that are not negative in any file: all from the heartbeat on."""
-        return (self.heartbeat, self.hook_errors, self.dropped, self.transport_errors, *self.of_process)
+        of_process = self.created, self.monotonic, self.pid, self.pid_start, self.pid_namespace, self.time_namespace
+        return (self.heartbeat, self.hook_errors, self.dropped, self.transport_errors, *of_process)
 
     @property
-    def of_process(self) -> tuple[int, int, int, int, int, int]:
-        """What describes the process besides texts, in the order of `Writer`."""
-        return self.created, self.monotonic, self.pid, self.pid_start, self.pid_namespace, self.time_namespace
+    def writer(self) -> Writer:
+        """The process that writes the file: all fields that `Writer` has."""
+        return Writer(*_of_writer(self))
+
+
+_of_writer: Final = attrgetter(*Writer.__slots__)
 
 
 def filled_bytes(header: bytes, size: int) -> int:
@@ -151,11 +156,10 @@ def _content(data: bytes, header: _Header) -> WorkerFile:
     starts = range(first, first + count * entry_bytes, entry_bytes)
     texts = read_texts(data[aligned(schema_end) : first]) if has_units else None
     entries = tuple(_entry(data[at : at + entry_bytes], slots_at, slot_count, translate, texts) for at in starts)
-    writer = Writer(header.file_uuid, header.process_uuid, header.boot, header.version, *header.of_process)
     behind = first + entries_max * entry_bytes
     holders = newest_text(data[behind : behind + copies.BYTES]) if has_holders else b""
     return WorkerFile(
-        writer,
+        header.writer,
         header.state,
         header.heartbeat,
         header.hook_errors,
