@@ -7,6 +7,7 @@ total has grown since, each unit gets what it lacks; the rest has no unit. The s
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.metrics.unit_use import NONE, OTHER, UNITS_MAX, UnitUse
@@ -108,10 +109,8 @@ class ShownPool:
         """Share the used connections and the time among the units; what is left is NONE's."""
         shown = self._ns_by_unit.copy()  # Two threads may read at once.
         lacking = {name: max(0, ns - shown.get(name, 0)) for name, (_, ns) in total.items()}
-        wanted, grown = sum(lacking.values()), max(0, used_ns - sum(shown.values()))
-        for name, ns in lacking.items():
-            part = ns if wanted <= grown else ns * grown // wanted
-            shown[name], wanted, grown = shown.get(name, 0) + part, wanted - ns, grown - part
+        for name, ns in _shares(lacking, max(0, used_ns - sum(shown.values()))).items():
+            shown[name] = shown.get(name, 0) + ns
         shown[NONE] += max(0, used_ns - sum(shown.values()))
         self._ns_by_unit = shown
         held: dict[str, int] = {}
@@ -119,6 +118,16 @@ class ShownPool:
             held[name] = min(connections, used - sum(held.values()))
         held[NONE] = used - sum(held.values())
         return {name: UnitUse(held[name], ns / SECOND) for name, ns in shown.items()}
+
+
+def _shares(lacking: Mapping[str, int], available: int) -> dict[str, int]:
+    """Return for each name what it lacks, or its part of *available* in proportion where that is less than all lack."""
+    wanted = sum(lacking.values())
+    if wanted <= available:
+        return dict(lacking)
+    # The sum up to each name is rounded, so that nothing is left of *available*.
+    sums = [so_far * available // wanted for so_far in accumulate(lacking.values(), initial=0)]
+    return {name: end - begin for name, (begin, end) in zip(lacking, pairwise(sums), strict=True)}
 
 
 def _is_believed(shown: float, now: float) -> bool:
