@@ -7,6 +7,8 @@ the test shows. Any other failure is a fault of the test or of the package, and 
 `regrtest --rerun` does. A race of one in ten thousand tests then does not stop another change, and is printed
 with its first failure; on a developer's machine it fails the run, because that is where it can be mended.
 
+It passes once only: the run prints a line for tests/known_races.txt, and a test of that list has no such second run.
+
 The second run is after all others: new servers, new fixtures of every scope, an idle machine, and its time limit. A
 unit test is never run again.
 """
@@ -14,10 +16,12 @@ unit test is never run again.
 import subprocess
 import sys
 from collections.abc import Generator, Iterable
+from datetime import datetime, timezone
 
 import pytest
 
 from tests.fixtures.processes import DidNotStart
+from tests.known_races import FILE, REPORT, Race, known, write_report
 from tests.time_limits import has_real_processes
 
 STARTS, ANY = "starts", "any"
@@ -74,6 +78,7 @@ class SecondRun:
         self._config = config
         self._failures: dict[str, list[pytest.TestReport]] = {}
         self._passed: set[str] = set()
+        self._known = {race.nodeid for race in known(config.rootpath)}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a failure."""
@@ -88,6 +93,8 @@ class SecondRun:
             return
         self._passed = {nodeid for nodeids in files if self._passes(nodeids) for nodeid in nodeids}
         self._move_reports()
+        if self._races():
+            write_report(self._config.rootpath, self._races())
         if self._passed == set(self._failures):
             session.exitstatus = pytest.ExitCode.OK
 
@@ -99,7 +106,16 @@ class SecondRun:
     def _is_run_again(self, nodeid: str) -> bool:
         """Return whether the option asks for a second run of a test that has failed."""
         is_fault_of_start = all(map(is_not_started, self._failures[nodeid]))
-        return has_real_processes(nodeid) and (self._which == ANY or is_fault_of_start)
+        may_race = self._which == ANY and nodeid not in self._known
+        return has_real_processes(nodeid) and (may_race or is_fault_of_start)
+
+    def _races(self) -> list[Race]:
+        """Return the tests that needed their second run although all programs had started."""
+        return [
+            Race(datetime.now(timezone.utc).date(), nodeid, _said(self._failures[nodeid][0]))
+            for nodeid in sorted(self._passed)
+            if not all(map(is_not_started, self._failures[nodeid]))
+        ]
 
     def _passes(self, nodeids: Iterable[str]) -> bool:
         """Run tests in a process of their own; print what it has printed if one fails again."""
@@ -134,3 +150,14 @@ class SecondRun:
                 for title, content in report.sections:
                     terminalreporter.section(title, "-")
                     terminalreporter.write_line(content)
+        races = self._races()
+        if races:
+            terminalreporter.section(f"add to {FILE}, which {REPORT} has too", "!")
+            for race in races:
+                terminalreporter.write_line(str(race))
+
+
+def _said(report: pytest.TestReport) -> str:
+    """Return the first line of an error."""
+    lines = [line[2:].strip() for line in report.longreprtext.splitlines() if line.startswith("E ")]
+    return (lines or report.longreprtext.strip().splitlines() or ["nothing"])[0][:200]

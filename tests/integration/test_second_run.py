@@ -9,6 +9,7 @@ import pytest
 
 from tests.fixtures.deadlines import until
 from tests.fixtures.processes import is_running
+from tests.known_races import FILE, REPORT
 from tests.second_run import NEEDED
 
 ROOT = Path(__file__).parents[2]
@@ -109,6 +110,19 @@ def test_second_run_has_new_fixtures(tmp_path: Path, workers: list[str]) -> None
     assert "AssertionError: the first server is dead" in said
 
 
+def test_race_passes_once(tmp_path: Path) -> None:
+    """The run prints and writes the line to add to the list of known races; with that line the next run fails."""
+    code, said = run(tmp_path, FAILS_ONCE, "tests/integration", "--second-run=any")
+    [line] = (tmp_path / REPORT).read_text().splitlines()
+    (tmp_path / "runs").unlink()
+    (tmp_path / FILE).write_text(f"# known\n{line}\n")
+    code_then, said_then = run(tmp_path, FAILS_ONCE, "tests/integration", "--second-run=any")
+
+    assert line.endswith("tests/integration/test_sample.py::test_it AssertionError: the first server is dead")
+    assert (0, True) == (code, line in said)
+    assert (1, False) == (code_then, NEEDED in said_then)
+
+
 @pytest.mark.parametrize("workers", [[], ["-n1"]], ids=["alone", "xdist"])
 def test_program_may_start_at_the_second_run(tmp_path: Path, workers: list[str]) -> None:
     """Tests that failed because a server did not start pass when it starts in a new process; its output is printed."""
@@ -117,6 +131,7 @@ def test_program_may_start_at_the_second_run(tmp_path: Path, workers: list[str])
     assert 0 == code
     assert f"2 {NEEDED}" in said
     assert "the port is taken" in said
+    assert not (tmp_path / REPORT).exists()
 
 
 @pytest.mark.parametrize(
