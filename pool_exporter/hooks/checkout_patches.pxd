@@ -4,8 +4,18 @@ cimport cython
 
 cdef extern from *:
     """
-    /* Cython would add each function of this module that an exception passes to the application's traceback. */
-    #define PyTraceBack_Here(frame) ((void)(frame), 0)
+    /* Cython would add each function of this module that an exception passes to the application's traceback. An
+       exception that this module itself raises has no traceback yet, and Cython's `except` needs one. */
+    static CYTHON_INLINE int pool_exporter_has_traceback(void) {
+        PyThreadState *state = PyThreadState_Get();
+    #if PY_VERSION_HEX >= 0x030c0000
+        PyObject *error = state->current_exception;
+        return error != NULL && ((PyBaseExceptionObject *)error)->traceback != NULL;
+    #else
+        return state->curexc_traceback != NULL;
+    #endif
+    }
+    #define PyTraceBack_Here(frame) (pool_exporter_has_traceback() ? ((void)(frame), 0) : (PyTraceBack_Here)(frame))
     """
 
 from pool_exporter.hooks.pool_binding cimport PoolBinding

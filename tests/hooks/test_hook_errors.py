@@ -172,6 +172,38 @@ def test_fault_in_a_transition(monkeypatch: pytest.MonkeyPatch, name: str) -> No
     monitor.close()
 
 
+@pytest.mark.parametrize("sentinel", [(), None])
+def test_fault_in_the_patched_method_itself(sentinel: Any) -> None:
+    """What a patched method raises itself, and no function that it calls, is counted, too.
+
+    Compiled, that error has no frame.
+    """
+    bare, engine = live(new_engine()), new_engine()
+    monitor = instrument(engine)
+    measured(monitor)._state.sentinel = sentinel
+
+    assert bare == live(engine)
+    assert errors.count > 10
+
+    monitor.close()
+
+
+def test_methods_outlive_the_patches() -> None:
+    """A patched method that is called after the patches were removed does what SQLAlchemy's does."""
+    engine = new_engine()
+    monitor = instrument(engine)
+    connect = engine.pool.connect
+    held = connect()
+    give_back = engine.pool._return_conn
+    monitor.close()
+    connect().close()
+    record = held._connection_record
+    assert record is not None
+    give_back(record)
+
+    assert 0 == errors.count
+
+
 HANDLERS = [name for name, value in vars(PoolHooks).items() if hasattr(value, "__wrapped__")]
 
 
