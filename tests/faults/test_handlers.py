@@ -110,7 +110,7 @@ def test_asynchronous_exception_at_any_point(directory: Path, program: str) -> N
 def test_handler_that_raises_internally(directory: Path) -> None:
     """The application is not affected; the error is counted in the file, and the sidecar shows it."""
     with application(directory) as running, sidecar(directory) as serving:
-        running.ask("type(monitor._state).returned = None")
+        running.ask("monitor._state.sentinel = ()")
         running.ask("use(3)")
         count = running.ask("errors.count")
         until(True, lambda: samples(serving.ask().body, "pool_exporter_hook_errors_total")[""] >= count)

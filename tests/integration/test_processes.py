@@ -1,5 +1,6 @@
 """Processes that tests start end with all that they have started, and a failed test leaves none."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -44,8 +45,9 @@ def test_process_ends_with_its_children(tmp_path: Path, how: str) -> None:
     until(False, lambda: is_running(child))
 
 
-def test_failed_test_leaves_no_process(pytester: pytest.Pytester) -> None:
+def test_failed_test_leaves_no_process(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that a failed test has not ended is killed after it."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)
     (pytester.path / "conftest.py").write_text((Path(__file__).parents[1] / "conftest.py").read_text())
     pytester.makepyfile(FAILS)
 
