@@ -4,10 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.dashboards.boards import ROOT
-from tests.deploy.workloads import ADDED, FOREIGN, KUBERNETES, SERVICES, Json, applied, build, pod, sidecar, template
+from tests.deploy.workloads import ADDED, KUBERNETES, SERVICES, Json, applied, build, pod, sidecar, template
 
 GUIDE = (ROOT / "docs" / "how-to" / "deploy.md").read_text()
 
@@ -116,9 +115,3 @@ def test_components_of_the_guide_exist() -> None:
     components = {path.name for path in (KUBERNETES / "components").iterdir() if path.is_dir()}
 
     assert components - {"shared-directory", "shared-directory-jobs"} == found & components
-
-
-def test_foreign_deployment_is_yaml() -> None:
-    """The workloads that the tests use have what the patches change."""
-    assert ["web", "proxy"] == names(pod(FOREIGN["deployment"])["containers"])
-    assert yaml.safe_load(block("MONITOR_URL"))
