@@ -18,7 +18,7 @@ from tests.fixtures.sidecar import samples
 from tests.integration.reports.programs import need
 
 PAGES: Final = DOCS / "how-to" / "recipes"
-SERVERS: Final = ("celery", "gunicorn", "pool-exporter", "python3", "uvicorn", "uwsgi")
+SERVERS: Final = ("celery", "gunicorn", "opentelemetry-instrument", "pool-exporter", "python3", "uvicorn", "uwsgi")
 """Programs that a recipe starts, and that run until they are stopped, unless a test says otherwise."""
 
 OPTIONAL: Final = ("apscheduler", "django", "flask_sqlalchemy", "gevent", "uvicorn_worker")

@@ -18,7 +18,10 @@ pytestmark = pytest.mark.reports
 
 REQUESTS = 20
 ALL = [recipe for page in sorted(PAGES.glob("*.md")) for recipe in recipes(page)]
-OF_SERVERS = [recipe for recipe in ALL if recipe.command.startswith(("gunicorn", "uvicorn", "uwsgi"))]
+PUSHING = [recipe for recipe in ALL if recipe.page.stem == "otlp"]
+OF_SERVERS = [
+    recipe for recipe in ALL if recipe.command.startswith(("gunicorn", "uvicorn", "uwsgi")) and recipe not in PUSHING
+]
 OF_CELERY = [recipe for recipe in ALL if recipe.command.startswith("celery")]
 OF_JOBS = [recipe for recipe in ALL if recipe.page.stem == "jobs"]
 
