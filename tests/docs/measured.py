@@ -87,9 +87,13 @@ def _times(value: float | None) -> str:
 def _builds() -> str:
     """Return when it was measured, and on which Python with which SQLAlchemy."""
     (day,) = re.findall(r"^- (\d{4}-\d\d-\d\d), ", page(), re.MULTILINE)
-    builds = re.findall(r"^- (CPython [\d.]+): sqlalchemy ([\d.]+),.*?( compiled)?$", page(), re.MULTILINE)
+    columns: dict[str, list[str]] = {}
+    for python, version, build in re.findall(
+        r"^- (CPython [\d.]+): sqlalchemy ([\d.]+),.*?( compiled)?$", page(), re.MULTILINE
+    ):
+        columns.setdefault(python, []).append(f"{version}{build}")
     return f"On {day}, with " + " and ".join(
-        f"SQLAlchemy {version}{build} on {python}" for python, version, build in builds
+        f"SQLAlchemy {' and '.join(of)} on {python}" for python, of in columns.items()
     )
 
 
