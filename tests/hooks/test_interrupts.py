@@ -122,14 +122,16 @@ class Side:
         self.engine.raw_connection().close()
 
     def run(self, act: Callable[[], object], handler: Handler) -> None:
-        """Do what the handler interrupts."""
+        """Do what the handler interrupts, without a collection, whose callbacks it would interrupt instead."""
         tracer = sys.gettrace()
+        gc.disable()
         with suppress(Interrupt, Abort, PoolTimeoutError):
             sys.settrace(handler)
             try:
                 act()
             finally:
                 sys.settrace(tracer)
+                gc.enable()
 
     def read(self) -> PoolSnapshot:
         """Return the snapshot, without what is garbage."""
