@@ -203,11 +203,6 @@ def test_no_chain_of_imports_is_longer_than_the_design_says() -> None:
     assert CHAIN_MAX == len(LEVELS)
 
 
-def _row(module: str) -> str:
-    wing = first(module)
-    return "entrances" if wing in ENTRANCES else "ground" if wing in GROUND else wing
-
-
 def test_folders_are_small() -> None:
     """The root and each wing have few enough modules to be read at a glance."""
     root = [path.name for path in PACKAGE.glob("*.py")]
