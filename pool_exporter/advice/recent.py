@@ -4,6 +4,7 @@ A counter since the start of a process hides an incident: after a week of short 
 Pure functions of values; nothing here may read a clock, or keep the counters of an earlier moment.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import sub
@@ -34,6 +35,16 @@ class Counted(NamedTuple):
     timeouts: int
     saturated_seconds: float
     totals: Totals
+
+
+class TimedOut(NamedTuple):
+    """The waits that ended in a time-out: how many, and the pool_timeout, which each of them took; 0 if unknown."""
+
+    waits: int
+    seconds: float
+
+
+NONE_TIMED_OUT: Final = TimedOut(0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -73,32 +84,56 @@ class RecentNumbers:
 def recent_numbers(pool: PoolSnapshot, earlier: Earlier | None) -> RecentNumbers:
     """Return what was counted since *earlier*; all that was counted where the pool was not known then."""
     waits, timeouts, saturated = pool.wait_time, pool.timeouts, pool.saturated_seconds
-    before = None if earlier is None else earlier.pools.get(pool.identity)
-    if before is None or earlier is None:
-        return _numbers(None, waits, timeouts, saturated)
-    buckets = tuple(map(sub, waits.buckets, before.waits))
-    if min(buckets) < 0:  # Its series began anew.
-        return _numbers(None, waits, timeouts, saturated)
-    grown = Histogram(buckets, max(0.0, waits.sum - before.wait_seconds))
-    saturated = max(0.0, saturated - before.saturated_seconds)
-    return _numbers(earlier.seconds, grown, max(0, timeouts - before.timeouts), saturated)
+    before, seconds = None if earlier is None else earlier.pools.get(pool.identity), None
+    if before is not None and earlier is not None:
+        buckets = tuple(map(sub, waits.buckets, before.waits))
+        if min(buckets) >= 0:  # Else its series began anew.
+            seconds, waits = earlier.seconds, Histogram(buckets, max(0.0, waits.sum - before.wait_seconds))
+            timeouts = max(0, timeouts - before.timeouts)
+            saturated = max(0.0, saturated - before.saturated_seconds)
+    timed_out = TimedOut(timeouts, _timeout_seconds(pool))
+    median, high = (quantile(waits, fraction, timed_out) for fraction in (0.5, 0.99))
+    return RecentNumbers(seconds, waits.count, median, high, timeouts, saturated)
 
 
-def quantile(durations: Histogram, fraction: float) -> float | None:
+def _timeout_seconds(pool: PoolSnapshot) -> float:
+    """Return the pool's pool_timeout; 0 where it is not known."""
+    try:
+        return max(0.0, float(pool.info.get("timeout_seconds", 0)))
+    except ValueError:
+        return 0.0
+
+
+def quantile(durations: Histogram, fraction: float, timed_out: TimedOut = NONE_TIMED_OUT) -> float | None:
     """Return the duration that *fraction* of the durations do not exceed.
 
     It is interpolated within its bucket, as PromQL's histogram_quantile does, but no further than the sum of all
-    durations allows: callers that time out after 5 s are at the very beginning of the bucket from 5 to 10 s.
+    durations allows. The waits that ended in a time-out took pool_timeout and some milliseconds: they are in the bucket
+    above a bound of 5 s, and all of them at its beginning. Those in a higher bucket came late.
 
     Args:
         durations: The durations by size, and their sum.
         fraction: Between 0 and 1.
+        timed_out: Which of them ended in a time-out.
 
     Returns:
         Seconds; the highest bound for a duration above it, and None without any duration.
     """
-    buckets = durations.buckets
-    rank, below = fraction * durations.count, 0
+    rank, index = fraction * durations.count, bisect_right(BOUNDS_SECONDS, timed_out.seconds)
+    count = min(timed_out.waits, durations.buckets[index]) if timed_out.seconds else 0
+    before = sum(durations.buckets[: index + 1]) - count
+    if not count or rank > before + count:
+        return _at_rank(durations, rank)
+    if rank > before:
+        return timed_out.seconds
+    others = [each - count * (at == index) for at, each in enumerate(durations.buckets)]
+    rest = Histogram(tuple(others), max(0.0, durations.sum - count * timed_out.seconds))
+    found = _at_rank(rest, rank)
+    return None if found is None else min(found, timed_out.seconds)
+
+
+def _at_rank(durations: Histogram, rank: float) -> float | None:
+    buckets, below = durations.buckets, 0
     for index, count in enumerate(buckets[:-1]):
         if count and below + count >= rank:
             return _LOWS[index] + (_highest(durations, index) - _LOWS[index]) * (rank - below) / count
@@ -116,8 +151,3 @@ def _highest(durations: Histogram, index: int) -> float:
 def counted(pool: PoolSnapshot) -> Counted:
     """Return what was counted in *pool* until now."""
     return Counted(pool.wait_time.buckets, pool.wait_time.sum, pool.timeouts, pool.saturated_seconds, totals_of(pool))
-
-
-def _numbers(seconds: float | None, waits: Histogram, timeouts: int, saturated: float) -> RecentNumbers:
-    median, high = quantile(waits, 0.5), quantile(waits, 0.99)
-    return RecentNumbers(seconds, waits.count, median, high, timeouts, saturated)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool_exporter.advice.recent import quantile, recent_numbers
+from pool_exporter.advice.recent import TimedOut, quantile, recent_numbers
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS
 from pool_exporter.metrics.snapshot import Histogram
 from tests.fixtures.incidents import moment, pool, waits, with_timeouts
@@ -39,6 +39,44 @@ def test_callers_that_timed_out_waited_as_long_as_their_sum_says() -> None:
     found = quantile(Histogram(tuple(map(add, in_bucket(0, 2), in_bucket(15, 8))), 8 * 5.002), 0.99)
 
     assert pytest.approx(5.002, abs=0.01) == found
+
+
+@pytest.mark.parametrize(
+    ("counts", "fraction"),
+    [
+        ((0, 0, 10, 0), 0.5),
+        ((0, 50, 50, 0), 0.99),
+        ((50, 20, 30, 0), 0.99),
+        ((50, 20, 30, 0), 0.75),
+        ((50, 0, 30, 20), 0.75),
+    ],
+)
+def test_no_wait_is_longer_than_the_timeout(counts: tuple[int, int, int, int], fraction: float) -> None:
+    """Whatever the other callers waited, those that timed out waited for pool_timeout; only late ones for longer."""
+    _, served, timed_out, late = counts
+    each = [in_bucket(index, count) for index, count in zip((0, 14, 15, 16), counts, strict=True)]
+    buckets = tuple(map(sum, zip(*each, strict=True)))
+    durations = Histogram(buckets, served * 4.9 + timed_out * 5.02 + late * 12.0)
+
+    assert 5.0 == quantile(durations, fraction, TimedOut(timed_out + late, 5.0))
+
+
+def test_late_timeouts_took_longer() -> None:
+    """A time-out that came late, while an event loop stood still, is in its own bucket."""
+    durations = Histogram(tuple(map(add, in_bucket(15, 2), in_bucket(16, 98))), 2 * 5.0 + 98 * 12.0)
+
+    assert 10.0 < (quantile(durations, 0.99, TimedOut(100, 5.0)) or 0) <= 30.0
+
+
+@given(st.lists(st.floats(0.0, 4.9), min_size=1, max_size=50), st.integers(0, 50), st.floats(0.01, 1.0))
+def test_timeouts_bound_each_quantile(waits: list[float], timeouts: int, fraction: float) -> None:
+    """Where time-outs come in time, no quantile is above pool_timeout."""
+    buckets = [bisect_left(BOUNDS_SECONDS, each) for each in (*waits, *([5.02] * timeouts))]
+    durations = Histogram(tuple(map(buckets.count, range(BUCKETS))), sum(waits) + 5.02 * timeouts)
+    found = quantile(durations, fraction, TimedOut(timeouts, 5.0))
+
+    assert found is not None
+    assert found <= 5.0
 
 
 @given(st.lists(st.floats(0.0, 100.0), min_size=1, max_size=50), st.floats(0.01, 1.0))
