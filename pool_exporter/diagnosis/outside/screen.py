@@ -88,7 +88,9 @@ def _state(report: ProcessReport, pool: PoolReport) -> str:
     if report.state == "ended":
         held = f"{counted(len(pool.holders), 'connection', 'was', 'were')} held then, "
         held += f"and {counted(len(pool.waiters), 'caller')} waited."
-        return f"The process{service} has {_state_name(report).upper()}: its last heartbeat was {age} ago. {held}"
+        ages = " Ages are as of that heartbeat; what shows 0 ms began after it." if pool.holders or pool.waiters else ""
+        ended = f"The process{service} has {_state_name(report).upper()}: its last heartbeat was {age} ago."
+        return f"{ended} {held}{ages}"
     held = f"{counted(len(pool.holders), 'connection', 'is', 'are')} held, "
     held += f"{counted(len(pool.waiters), 'caller', 'waits', 'wait')}."
     if report.state == "frozen":
@@ -99,7 +101,7 @@ def _state(report: ProcessReport, pool: PoolReport) -> str:
 def _verdict(report: ProcessReport, pool: PoolReport) -> Iterator[str]:
     text = pool.summary.partition(f": {pool.verdict}: ")[2] or pool.summary
     before = report.seen_at - pool.verdict_at
-    when = f" That was {duration(before)} earlier." if before >= 1 else ""
+    when = f" That report was made {duration(before)} earlier." if before >= 1 else ""
     yield from paragraph("", f"{text[:1].upper()}{text[1:]}{when}")
     yield from paragraph("WHY", pool.why) if pool.why else ()
     yield from listed("WHERE", pool.where)

@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -81,7 +82,10 @@ def _encoded(reports: Sequence[ProcessReport]) -> bytes:
 
 
 def read_crashed(directory: Path) -> tuple[ProcessReport, ...]:
-    """Return what crashed workers held that were compacted, oldest first; () where the file cannot be read."""
+    """Return what crashed workers held that were compacted, oldest first; () where the file cannot be read.
+
+    The ages of their heartbeats are of now; those of holders and waiters are of the last heartbeat, as `seen_at` is.
+    """
     path = directory / CRASHED_FILE
     try:
         with opened(path) as descriptor:
@@ -90,4 +94,6 @@ def read_crashed(directory: Path) -> tuple[ProcessReport, ...]:
         reports = [from_json(each) for each in content]
     except (CorruptFile, OSError, RecursionError, TypeError, ValueError):
         return ()
-    return tuple(report for report in reports if 0 <= time.time() - report.seen_at < KEPT_SECONDS)[-KEPT_MAX:]
+    now = time.time()
+    kept = [report for report in reports if 0 <= now - report.seen_at < KEPT_SECONDS][-KEPT_MAX:]
+    return tuple(replace(report, heartbeat_age_seconds=now - report.seen_at) for report in kept)

@@ -52,8 +52,9 @@ def test_screen_has_what_the_diagnosis_has(verdict: str) -> None:
         ),
         (
             "ended",
-            "has CRASHED: its last heartbeat was 32.0 s ago. 4 connections were held then, and 3 callers waited.",
+            "4 connections were held then, and 3 callers waited. Ages are as of that heartbeat; what shows 0 ms began",
         ),
+        ("ended", "has CRASHED: its last heartbeat was 32.0 s ago. 4 connections were held then"),
         ("living", "The process of service shop is living. 4 connections are held, 3 callers wait."),
     ],
 )
@@ -75,7 +76,7 @@ def test_without_trouble_the_state_is_the_title(state: str, word: str, verdict: 
 @pytest.mark.parametrize(("seconds", "expected"), [(0.5, False), (300.0, True)])
 def test_old_verdict_has_its_age(seconds: float, expected: bool) -> None:
     """A verdict of some minutes ago is said to be old."""
-    assert expected == ("That was 5 min earlier." in text(report(seconds=seconds)))
+    assert expected == ("That report was made 5 min earlier." in text(report(seconds=seconds)))
 
 
 def test_trouble_is_first() -> None:

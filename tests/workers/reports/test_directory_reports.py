@@ -251,6 +251,18 @@ def test_only_crashed_workers_are_kept(tmp_path: Path) -> None:
     assert not (tmp_path / CRASHED_FILE).exists()
 
 
+def test_age_of_the_heartbeat_of_a_crashed_worker_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is of the moment at which it is read, not of that at which the file was compacted."""
+    killed(tmp_path, "Task-1")
+    Compactor(tmp_path).compact(scan(tmp_path))
+    [before], now = read_crashed(tmp_path), time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 240)
+    [after] = read_crashed(tmp_path)
+
+    assert 240 == pytest.approx(after.heartbeat_age_seconds - before.heartbeat_age_seconds, abs=5)
+    assert before.pools == after.pools
+
+
 def test_kept_reports_are_bounded_in_number(tmp_path: Path) -> None:
     """The last KEPT_MAX are kept."""
     for number in range(KEPT_MAX + 3):
