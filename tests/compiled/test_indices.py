@@ -19,8 +19,7 @@ BUCKETS = range(len(BOUNDS_NS) + 1)
 """What `_bucket`, `BUCKET_AT` and `bisect_left` return."""
 
 INDICES: dict[str, list[int]] = {
-    "WAIT + at + (wait > (_upper := UPPER_NS[at]))": [layout.WAIT + at for at in BUCKETS],
-    "USE + at + (use > (_upper := UPPER_NS[at]))": [layout.USE + at for at in BUCKETS],
+    "at": [start + at for start in (layout.WAIT, layout.USE) for at in BUCKETS],
     "WAIT_SUM": [layout.WAIT_SUM],
     "USE_SUM": [layout.USE_SUM],
     "bucket": [start + at for start in (layout.WAIT, layout.CREATE) for at in BUCKETS],
