@@ -7,8 +7,9 @@ is forked meanwhile waiting for ever. Where the application has not loaded it, o
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Final
 
 from pool_exporter.diagnosis.texts.report_attributes import Attributes, report_attributes
@@ -31,17 +32,30 @@ def emit_log_record(body: str, attributes: Attributes) -> None:
     logs = sys.modules.get("opentelemetry._logs")
     if logs is None:
         return
-    record = {
+    logger = logs.get_logger(SCOPE)
+    make, record = _maker(logs, logger)
+    record |= {
         "timestamp": time.time_ns(),
         "severity_text": "WARN",
         "severity_number": logs.SeverityNumber.WARN,
         "body": body,
     }
     try:
-        made = logs.LogRecord(**record, attributes=attributes, event_name=NAME)
-    except TypeError:  # A version of the API before event names.
-        made = logs.LogRecord(**record, attributes={**attributes, EVENT_NAME: NAME})
-    logs.get_logger(SCOPE).emit(made)
+        made = make(**record, attributes=attributes, event_name=NAME)
+    except TypeError:  # A version before event names.
+        made = make(**record, attributes={**attributes, EVENT_NAME: NAME})
+    logger.emit(made)
+
+
+def _maker(logs: ModuleType, logger: object) -> tuple[Callable[..., object], dict[str, object]]:
+    """Return what makes a log record that the SDK can export, and the arguments that only it takes.
+
+    An SDK before 1.37 exports only records of its own class: with one of the API's class, the whole batch fails.
+    """
+    own = getattr(sys.modules.get("opentelemetry.sdk._logs"), "LogRecord", None)
+    if own is None or hasattr(own, "_from_api_log_record") or not hasattr(logger, "resource"):
+        return logs.LogRecord, {}
+    return own, {"resource": logger.resource}
 
 
 @guarded

@@ -211,6 +211,19 @@ def test_version_of_the_api_without_event_names(monkeypatch: pytest.MonkeyPatch)
     assert [{"a": 1, EVENT_NAME: NAME}] == emitted
 
 
+def test_older_sdk_gets_a_record_of_its_own_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SDK that cannot export a record of the API's class gets one of its own, with the resource of the provider."""
+    emitted: list[object] = []
+    logger = SimpleNamespace(emit=emitted.append, resource="orders-api")
+    sdk = ModuleType("opentelemetry.sdk._logs")
+    vars(sdk).update(LogRecord=lambda **values: (values["resource"], values["attributes"], values["event_name"]))
+    monkeypatch.setattr(_logs, "get_logger", lambda _: logger)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk._logs", sdk)
+    emit_log_record("the screen", {"a": 1})
+
+    assert [("orders-api", {"a": 1}, NAME)] == emitted
+
+
 def test_span_event() -> None:
     """The event is on the span that is current, with the same attributes."""
     ended, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
