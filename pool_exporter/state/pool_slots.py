@@ -27,9 +27,11 @@ UNLIMITED: Final = -1
 IS_COMPILED: Final = not __file__.endswith((".py", ".pyc"))
 """Whether Cython has compiled this module, and then all that have a .pxd file beside them."""
 
+_BOUNDS: Final = array(SLOT_FORMAT, BOUNDS_NS)
+"""For all pools: an array of its own would cost each 232 bytes."""
+
 ORIGINAL: Final = (1,)
 """The sentinel of a pool that needs nothing before an event. CPython reads a tuple faster than bytes."""
-
 
 _ADDED_UP: Final = (
     *layout.COUNTER_SLOTS,
@@ -71,7 +73,7 @@ class PoolSlots:
         """
         self.clock, self.connections = clock, dict[int, ref[Connection]]()
         is_system_clock = isinstance(clock, BuiltinFunctionType) and clock.__name__ == "monotonic_ns"
-        self._bounds = array(SLOT_FORMAT, BOUNDS_NS)
+        self._bounds = _BOUNDS
         #: None where a transition reads the system's clock itself.
         self._clock = None if IS_COMPILED and is_system_clock else clock
         #: The first item is 0 when something has to be done before the next event: `before_event` does it. It is 0
