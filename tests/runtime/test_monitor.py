@@ -131,7 +131,7 @@ def test_service_given_in_a_shared_directory(tmp_path: Path) -> None:
         "import sqlalchemy, pool_exporter\n"
         "pool_exporter.instrument(sqlalchemy.create_engine('sqlite://'), name='orders', service='shop')\n"
         "from pool_exporter.runtime.instrumentation import snapshot\n"
-        "own = [hook for hook in found if hook.__module__.startswith('pool_exporter')]\n"
+        "own = [hook for hook in found if hook.__module__.startswith('pool_exporter.runtime')]\n"
         "print([pool.identity.service for pool in snapshot().pools], snapshot().directory.files, len(own))"
     )
     environ = {**os.environ, "POOL_EXPORTER_DIR": str(tmp_path)}
