@@ -91,7 +91,7 @@ METRICS = (
         Kind.COUNTER,
         "{error}",
         "Failed attempts to add the files of ended workers to the totals; until one succeeds, each scrape reads them.",
-        "fold_errors",
+        "compaction_errors",
     ),
     Metric(
         "pool_exporter.pools_dropped",
@@ -112,7 +112,7 @@ METRICS = (
         Kind.GAUGE,
         "{pool}",
         "Pools, living or ended, that are counted in the pool named other, because there are too many names.",
-        "pools_folded_together",
+        "pools_merged",
     ),
     Metric(
         "pool_exporter.last_fold_timestamp",
@@ -120,7 +120,7 @@ METRICS = (
         "s",
         "Unix time of the last successful search for files of ended workers, which adds them to the totals; until the "
         "first one, the time of the start.",
-        "last_fold_timestamp_seconds",
+        "last_compaction_timestamp_seconds",
     ),
     Metric(
         "pool_exporter.scrape_duration",

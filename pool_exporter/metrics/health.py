@@ -17,11 +17,11 @@ class DirectoryHealth:
     files: Count
     files_set_aside: Annotated[Mapping[str, int], SET_ASIDE]
     torn_reads: Count
-    fold_errors: Count
+    compaction_errors: Count
     pools_dropped: Count
-    pools_folded_together: Count
+    pools_merged: Count
     scrape_duration_seconds: Seconds
-    last_fold_timestamp_seconds: Seconds
+    last_compaction_timestamp_seconds: Seconds
 
     def __post_init__(self) -> None:
         validate(self)

@@ -111,7 +111,7 @@ class DirectoryReader:
             file_mode: The permissions of the files that are written.
         """
         self.directory = directory
-        self.fold_errors = 0
+        self.compaction_errors = 0
         self.torn_reads = 0
         self._per_worker, self._for_servers = per_worker, for_servers
         self._writes, self._file_mode = writes, file_mode
@@ -164,8 +164,8 @@ class DirectoryReader:
         try:
             step()
         except (CorruptFile, OSError) as error:
-            self.fold_errors += 1
-            if self.fold_errors == 1:
+            self.compaction_errors += 1
+            if self.compaction_errors == 1:
                 _log.warning("files of ended workers cannot be compacted: %s; later failures are only counted", error)
             return False
         return True
@@ -231,11 +231,11 @@ class DirectoryReader:
             files=scrape.files,
             files_set_aside={reason: reasons[reason] for reason in SET_ASIDE.values},
             torn_reads=self.torn_reads,
-            fold_errors=self.fold_errors + self._compactor.times_behind,
+            compaction_errors=self.compaction_errors + self._compactor.times_behind,
             pools_dropped=scrape.dropped,
-            pools_folded_together=self._compactor.totals.pools_merged + len(scrape.merged),
+            pools_merged=self._compactor.totals.pools_merged + len(scrape.merged),
             # From an age, so that a step of the wall clock moves it too.
-            last_fold_timestamp_seconds=time.time() - self._compactor.seconds_since_success,
+            last_compaction_timestamp_seconds=time.time() - self._compactor.seconds_since_success,
             scrape_duration_seconds=time.perf_counter() - started,
         )
         return Snapshot(

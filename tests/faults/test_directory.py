@@ -31,7 +31,7 @@ import sys
 from pathlib import Path
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 reader = DirectoryReader(Path(sys.argv[1]))
-print(sum(pool.checkouts for pool in reader().pools), reader.fold_errors)
+print(sum(pool.checkouts for pool in reader().pools), reader.compaction_errors)
 """
 """Takes a snapshot of a directory, which compacts the files of ended workers, and prints what was counted."""
 
@@ -116,7 +116,7 @@ def test_read_only_volume(tmp_path: Path) -> None:
         snapshots = [reader(), reader()]
 
     assert (False, 3) == found
-    assert [(5, 1), (5, 2)] == [(each.pools[0].checkouts, health(each).fold_errors) for each in snapshots]
+    assert [(5, 1), (5, 2)] == [(each.pools[0].checkouts, health(each).compaction_errors) for each in snapshots]
 
 
 def test_missing_directory(directory: Path) -> None:
@@ -240,12 +240,14 @@ def test_volume_full_while_compacting(tmp_path: Path) -> None:
                 (directory / RESERVE).unlink()
             fill(directory)
             snapshot = reader()
-            found.append((snapshot.pools[0].checkouts, health(snapshot).fold_errors, len(list(directory.glob("w-*")))))
+            found.append(
+                (snapshot.pools[0].checkouts, health(snapshot).compaction_errors, len(list(directory.glob("w-*"))))
+            )
             (directory / "filling").unlink()
         after = reader()
 
     assert [(5, 0, 0), (10, 1, 1)] == found
-    assert (10, 1) == (after.pools[0].checkouts, health(after).fold_errors)
+    assert (10, 1) == (after.pools[0].checkouts, health(after).compaction_errors)
 
 
 ENDED_ONE_AFTER_THE_OTHER = """
@@ -448,7 +450,7 @@ def test_damaged_totals(directory: Path, text: str) -> None:
         ended.ask("use(5)")
     snapshot = DirectoryReader(directory)()
 
-    assert (5, 2) == (snapshot.pools[0].checkouts, health(snapshot).fold_errors)
+    assert (5, 2) == (snapshot.pools[0].checkouts, health(snapshot).compaction_errors)
     assert text == (directory / TOTALS_FILE).read_text()
 
 
@@ -521,4 +523,4 @@ def test_more_names_than_the_accumulator_keeps(directory: Path, monkeypatch: pyt
         (pool.name, pool.identity.namespace) for pool in snapshot.pools if pool.name != "other"
     }
     assert [("orders", 7)] * 3 + [("other", 14)] == sorted((pool.name, pool.connects) for pool in snapshot.pools)
-    assert 2 == health(snapshot).pools_folded_together
+    assert 2 == health(snapshot).pools_merged

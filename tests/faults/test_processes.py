@@ -67,7 +67,7 @@ import sys
 from pathlib import Path
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 reader = DirectoryReader(Path(sys.argv[1]))
-print(*[pool.checkouts for pool in reader().pools], reader.fold_errors)
+print(*[pool.checkouts for pool in reader().pools], reader.compaction_errors)
 """
 
 SHORT_LIVED = """

@@ -46,7 +46,7 @@ def test_pools_beyond_the_bound_are_other(tmp_path: Path, monkeypatch: pytest.Mo
 
     assert {"a": 7, "b": 7, "other": 14} == connects(snapshot)
     assert (4, 12) == (sum(pool.idle for pool in snapshot.pools), sum(pool.max or 0 for pool in snapshot.pools))
-    assert 2 == health(snapshot).pools_folded_together
+    assert 2 == health(snapshot).pools_merged
 
 
 def test_pool_keeps_its_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,7 +180,7 @@ def test_step_of_the_wall_clock_makes_no_age(tmp_path: Path, monkeypatch: pytest
     ages = []
     for step in (year, -year):
         monkeypatch.setattr(time, "time", lambda step=step: wall_clock() + step)
-        ages.append(time.time() - health(reader()).last_fold_timestamp_seconds)
+        ages.append(time.time() - health(reader()).last_compaction_timestamp_seconds)
 
     assert [True, True] == [0 <= age < 60 for age in ages]
 
@@ -196,7 +196,7 @@ def test_duration_and_time_of_a_scrape(tmp_path: Path) -> None:
     found = health(DirectoryReader(tmp_path)())
 
     assert 0 < found.scrape_duration_seconds < 60
-    assert abs(time.time() - found.last_fold_timestamp_seconds) < 60
+    assert abs(time.time() - found.last_compaction_timestamp_seconds) < 60
 
 
 # No counter falls and none counts twice: issue 10, item 21.
