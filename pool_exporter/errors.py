@@ -146,12 +146,12 @@ class Problem:
     Attributes:
         key: The variable, argument, or line of a file.
         value: Its value with passwords masked; None where there is none: an unknown or missing key, a line of `.env`.
-        allowed: What is allowed instead.
+        fault: What is wrong with it, as what it must be.
     """
 
     key: str
     value: str | None
-    allowed: str
+    fault: str
 
     def __post_init__(self) -> None:
         """Mask the value if it is a URL or like one, whatever its key, and cut it at 200 characters."""
@@ -162,7 +162,7 @@ class Problem:
 
     def __str__(self) -> str:
         given = self.key if self.value is None else f"{self.key}={self.value!r}"
-        return f"{given}: {self.allowed}"
+        return f"{given}: {self.fault}"
 
 
 class SettingsError(PoolExporterError, ValueError):
