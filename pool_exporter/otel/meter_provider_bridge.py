@@ -44,7 +44,7 @@ _OF_POOLS: Final = {metric.name for metric in POOL_METRICS}
 _log = logging.getLogger("pool_exporter")
 
 
-class PoolMonitor(Protocol):
+class ReportedPool(Protocol):
     """What the bridge needs of a monitor."""
 
     def snapshot(self) -> AnyPoolSnapshot:
@@ -64,10 +64,10 @@ class MeterProviderBridge:
     """
 
     def __init__(
-        self, provider: MeterProvider, all_monitors: Callable[[], Sequence[PoolMonitor]], counts: PoolCounts
+        self, provider: MeterProvider, all_monitors: Callable[[], Sequence[ReportedPool]], counts: PoolCounts
     ) -> None:
         self.is_of_all, self._counts = False, counts
-        self.chosen: WeakSet[PoolMonitor] = WeakSet()
+        self.chosen: WeakSet[ReportedPool] = WeakSet()
         self._all_monitors = all_monitors
         self._provider = ref(provider)
         self._here = threading.local()
@@ -174,7 +174,7 @@ class _Bridges:
         self._forks = False
 
     def of(
-        self, provider: MeterProvider, all_monitors: Callable[[], Sequence[PoolMonitor]], counts: PoolCounts
+        self, provider: MeterProvider, all_monitors: Callable[[], Sequence[ReportedPool]], counts: PoolCounts
     ) -> MeterProviderBridge:
         """Return the bridge to *provider*; create it if there is none."""
         for bridge in self._all:
@@ -199,8 +199,8 @@ _bridges = _Bridges()
 
 def attach_to_provider(
     provider: MeterProvider,
-    all_monitors: Callable[[], Sequence[PoolMonitor]],
-    monitor: PoolMonitor | None = None,
+    all_monitors: Callable[[], Sequence[ReportedPool]],
+    monitor: ReportedPool | None = None,
     counts: PoolCounts = lambda: (None, None),
 ) -> MeterProviderBridge:
     """Report pools to *provider*.

@@ -44,7 +44,7 @@ _Part: TypeAlias = tuple[ProcessReport, PoolReport]
 
 
 @dataclass(frozen=True)
-class Circumstances:
+class StatusContext:
     """What else the state depends on.
 
     Attributes:
@@ -64,7 +64,7 @@ class Circumstances:
     findings: Findings = field(default_factory=dict)
 
 
-def status_of(snapshot: Snapshot, reports: Sequence[ProcessReport], given: Circumstances) -> Status:
+def status_of(snapshot: Snapshot, reports: Sequence[ProcessReport], given: StatusContext) -> Status:
     """Return the state of all pools.
 
     Args:
@@ -116,7 +116,7 @@ def _detail(identity: PoolIdentity, same: Sequence[PoolIdentity]) -> str:
     return ", ".join(_DETAILS[name].format(value) if value else f"no {name}" for name, value in values.items())
 
 
-def _pool(pool: AnyPoolSnapshot, parts: Sequence[_Part], detail: str, given: Circumstances) -> PoolStatus:
+def _pool(pool: AnyPoolSnapshot, parts: Sequence[_Part], detail: str, given: StatusContext) -> PoolStatus:
     present = [(process, report) for process, report in parts if process.state != ENDED]
     held = [(process.pid, holder) for process, report in present for holder in report.holders]
     waits = [(process.pid, waiter) for process, report in present for waiter in report.waiters]
@@ -134,7 +134,7 @@ def _pool(pool: AnyPoolSnapshot, parts: Sequence[_Part], detail: str, given: Cir
     return _with_level(_with_numbers(found, pool, given))
 
 
-def _with_numbers(found: PoolStatus, pool: PoolSnapshot, given: Circumstances) -> PoolStatus:
+def _with_numbers(found: PoolStatus, pool: PoolSnapshot, given: StatusContext) -> PoolStatus:
     looks = periods(pool, (given.earlier, given.long_ago), given.ages.get(pool.identity))
     return replace(
         found,
@@ -154,7 +154,7 @@ def _with_numbers(found: PoolStatus, pool: PoolSnapshot, given: Circumstances) -
     )
 
 
-def _verdicts(parts: Iterable[_Part], given: Circumstances) -> tuple[VerdictStatus, ...]:
+def _verdicts(parts: Iterable[_Part], given: StatusContext) -> tuple[VerdictStatus, ...]:
     """Return one entry for each verdict; `healthy` only without another one."""
     parts, alike = list(parts), defaultdict[str, list[_Part]](list)
     are_several = len({process.pid for process, _ in parts}) > 1
@@ -167,7 +167,7 @@ def _verdicts(parts: Iterable[_Part], given: Circumstances) -> tuple[VerdictStat
     return tuple(sorted(others, key=lambda each: (not each.is_current, -len(each.pids), -each.at)))
 
 
-def _verdict(parts: Sequence[_Part], given: Circumstances, *, names_process: bool) -> VerdictStatus:
+def _verdict(parts: Sequence[_Part], given: StatusContext, *, names_process: bool) -> VerdictStatus:
     process, latest = max(parts, key=lambda part: part[1].verdict_at)
     prefix = f'pool "{latest.pool.name}": {latest.verdict}: '
     cure = (CURES[latest.verdict].cure,) if latest.verdict in CURES else ()
@@ -195,7 +195,7 @@ def _order(pool: PoolStatus) -> tuple[object, ...]:
     return (*order_of(pool, has_verdict=pool.verdict is not None), *pool.pool.values())
 
 
-def _processes(reports: Iterable[ProcessReport], given: Circumstances) -> tuple[ProcessStatus, ...]:
+def _processes(reports: Iterable[ProcessReport], given: StatusContext) -> tuple[ProcessStatus, ...]:
     shown = (
         each for each in reports if each.state != ENDED or any(pool.holders or pool.waiters for pool in each.pools)
     )
@@ -206,7 +206,7 @@ def _processes(reports: Iterable[ProcessReport], given: Circumstances) -> tuple[
 _STATE_ORDER: Final = {state: index for index, state in enumerate((LIVING, ENDED, "frozen"))}
 
 
-def _process(process: ProcessReport, given: Circumstances) -> ProcessStatus:
+def _process(process: ProcessReport, given: StatusContext) -> ProcessStatus:
     held = [(process.pid, holder) for report in process.pools for holder in report.holders]
     shows = given.shows_holders and process.state != LIVING
     return ProcessStatus(

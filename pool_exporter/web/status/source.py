@@ -15,7 +15,7 @@ from pool_exporter.hook_errors import result_or_none
 from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
-from pool_exporter.web.status.collect import Circumstances, status_of
+from pool_exporter.web.status.collect import StatusContext, status_of
 from pool_exporter.web.status.findings import Checker, FindingsMemory, snapshot_checker
 from pool_exporter.web.status.memory import Memory
 from pool_exporter.web.status.values import Status
@@ -78,7 +78,7 @@ class StatusSource:
         self._memory.note(snapshot)
         findings = self._findings.of(snapshot) if shows_holders else {}
         ages = result_or_none(self._ages) or {}
-        given = Circumstances(self._clock(), shows_holders, earlier, long_ago, ages, findings)
+        given = StatusContext(self._clock(), shows_holders, earlier, long_ago, ages, findings)
         return status_of(snapshot, self._reported(), given)
 
     def _reported(self) -> tuple[ProcessReport, ...]:

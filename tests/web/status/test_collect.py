@@ -9,7 +9,7 @@ from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Wai
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.web.holders_access import HOW_TO_SEE
-from pool_exporter.web.status.collect import Circumstances, status_of
+from pool_exporter.web.status.collect import StatusContext, status_of
 from pool_exporter.web.status.values import PoolStatus, Status
 from tests.fixtures.incidents import (
     AT,
@@ -28,7 +28,7 @@ from tests.fixtures.incidents import (
 
 def state(*reports: ProcessReport, of: PoolSnapshot | None = None, **circumstances: Any) -> PoolStatus:
     """Return the state of one pool."""
-    given = Circumstances(AT, **{"shows_holders": True, **circumstances})
+    given = StatusContext(AT, **{"shows_holders": True, **circumstances})
     [found] = status_of(Snapshot((of or pool(),)), reports, given).pools
     return found
 
@@ -100,7 +100,7 @@ def test_most_trouble_comes_first() -> None:
         "a-waits-more": replace(pools["a-waits-more"], used=15, pending=9),
     }
     said = process(PoolReport(PoolIdentity("e-verdict"), verdict="unknown", verdict_at=AT))
-    found = status_of(Snapshot(tuple(pools.values())), [said], Circumstances(AT))
+    found = status_of(Snapshot(tuple(pools.values())), [said], StatusContext(AT))
 
     assert ["e-verdict", "a-waits-more", "b-waits", "c-full", "a-quiet", "d-quiet"] == [
         each.pool.name for each in found.pools
@@ -110,7 +110,7 @@ def test_most_trouble_comes_first() -> None:
 def test_order_does_not_change_with_each_caller() -> None:
     """Two pools with about as many waiting callers keep their order from one refresh to the next."""
     orders = [
-        [each.pool.name for each in status_of(Snapshot(pools), (), Circumstances(AT)).pools]
+        [each.pool.name for each in status_of(Snapshot(pools), (), StatusContext(AT)).pools]
         for pools in (
             (pool(PoolIdentity("a"), used=15, pending=9), pool(PoolIdentity("b"), used=15, pending=10)),
             (pool(PoolIdentity("a"), used=15, pending=11), pool(PoolIdentity("b"), used=15, pending=9)),
@@ -248,7 +248,7 @@ def test_without_access_no_text_of_a_report_is_in_the_state(name: str) -> None:
     incident = INCIDENTS[name]()
     reports = [replace(each, pools=tuple(map(with_secrets, each.pools))) for each in incident.reports]
     states = [
-        status_of(incident.snapshot, reports, Circumstances(AT, shown, incident.earlier)) for shown in (False, True)
+        status_of(incident.snapshot, reports, StatusContext(AT, shown, incident.earlier)) for shown in (False, True)
     ]
     found = [[secret for secret in SECRETS if any(secret in text for text in texts_of(each))] for each in states]
 
