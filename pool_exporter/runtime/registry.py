@@ -1,8 +1,7 @@
 """The instrumented pools of this process: their monitors and slots, the heartbeat, and what happens at a fork.
 
 The registry holds pools weakly: of one that the application drops only the counters stay. `changing()` guards
-additions and removals; reading needs no lock. What a hook calls waits a few milliseconds at most for a lock or a file:
-`changing_soon`, `_before_event`, `_restart_if_forked`, `_collected`. Nothing here may render.
+additions and removals; reading needs no lock. What a hook calls waits a few milliseconds at most. Nothing may render.
 """
 
 import atexit
@@ -20,6 +19,7 @@ from sqlalchemy.pool import Pool
 
 from pool_exporter.hook_errors import errors, guarded
 from pool_exporter.hooks.callers.bounded_lock import BoundedLock
+from pool_exporter.hooks.callers.nested import is_nested
 from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.pool_description import config_of
 from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
@@ -184,6 +184,7 @@ class Registry(ProcessFile):
 
     def _new_state(self, limit: int, slots: Slots) -> PoolState:
         state = pool_state(time.monotonic_ns, limit, slots)
+        state.is_nested = is_nested
         if self.storage.directory is not None:
             state.sentinel = self._sentinel.byte if self.storage.has(slots) else WAITING
             state.before_event, state.before_refresh = self._before_event, self._before_refresh

@@ -61,6 +61,8 @@ class LockedPoolState(PoolState):
         """Note that a caller wants a connection, and return its token, as `PoolState` does."""
         with self.lock:
             slots, now, free = self.slots, self.clock() - self.origin, self._free_pending_slots
+            if unit is not None and self in unit.held and self.is_nested(self, unit):
+                slots[layout.NESTED] += 1
             peak, at = max(self.pending_peak, self.pending + 1), len(free) - 1
             plain = free[at] if free else -now
             token, holder = _Token(plain), _TokenHolder()
@@ -75,8 +77,6 @@ class LockedPoolState(PoolState):
             self._tokens[reference] = plain
             self.pending += 1
             self.pending_peak = slots[layout.PENDING_PEAK] = peak
-            if unit is not None and self in unit.held:
-                slots[layout.NESTED] += 1
             return token
 
     def acquired(

@@ -35,6 +35,7 @@ cdef class PoolSlots:
     cdef public object waiters
     cdef public object flow
     cdef public object report_hooks
+    cdef public object is_nested
     cdef public dict waiting
     cdef public long long origin
     cdef public long long limit

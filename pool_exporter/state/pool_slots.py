@@ -85,6 +85,8 @@ class PoolSlots:
         self._write_to(new_slots() if slots is None else slots)
         self.slow_acquire, self.unit_uses = SlowAcquireHook(), UnitUses()
         self.waiters, self.flow, self.report_hooks = Waiters(), FlowRing(), NO_REPORTS
+        #: Whether a caller of a unit that holds a connection may be waited for by what holds it; set by the hooks.
+        self.is_nested: Callable[[PoolSlots, Unit], bool] = _always
         #: The same dictionary as `waiters.by_token`.
         self.waiting = self.waiters.by_token
         self.slots[layout.WINDOW] = self.slots[layout.USED_PEAK] = self.slots[layout.PENDING_PEAK] = 0
@@ -282,6 +284,11 @@ class PoolSlots:
         self.used_peak = slots[layout.USED_PEAK] = used
         self.pending_peak = slots[layout.PENDING_PEAK] = pending
         self.window_end = (window + 1) * layout.WINDOW_NS
+
+
+def _always(_: PoolSlots, __: Unit) -> bool:
+    """Count each caller of a unit that holds a connection."""
+    return True
 
 
 def new_slots() -> Slots:

@@ -78,6 +78,8 @@ class PoolState(PoolSlots):
         """
         # `self.clock()` would be looked up on the class first.
         slots, now = self.view, (self._now() if (get := self._clock) is None else (now := get())) - self.origin
+        if unit is not None and self in unit.held and self.is_nested(self, unit):
+            slots[layout.NESTED] += 1
         try:
             token = self._free_pending_slots.pop()
         except IndexError:
@@ -90,8 +92,6 @@ class PoolState(PoolSlots):
         pending = self.pending = self.pending + 1
         if pending > self.pending_peak:
             self.pending_peak = slots[layout.PENDING_PEAK] = pending
-        if unit is not None and self in unit.held:
-            slots[layout.NESTED] += 1
         return token
 
     def acquired(  # noqa: C901, PLR0912  # a further call costs time at each checkout
