@@ -73,7 +73,9 @@ class Episode:
             found: The verdict of an examination of now.
         """
         made = self.report(now)
-        return made.verdict if made is not None and _is_lasting(made) and not self._is_over else found
+        if made is None or not _is_lasting(made):
+            return found
+        return found if self._is_over and found != _UNKNOWN else made.verdict  # What is not known replaces nothing.
 
     def is_settled(self, now: float) -> bool:
         """Return whether the episode has a verdict that nothing contradicts, so that no further report is needed."""

@@ -26,6 +26,7 @@ from pool_exporter.web.status.values import PoolStatus, ProcessStatus, Status, V
 
 LIVING, _, ENDED = PROCESS_STATES
 HEALTHY: Final = "healthy"
+UNKNOWN: Final = "unknown"
 
 PROCESSES_MAX: Final = 200
 """Most processes that are listed."""
@@ -164,7 +165,8 @@ def _verdicts(parts: Iterable[_Part], given: StatusContext) -> tuple[VerdictStat
     others = [_verdict(same, given, names_process=are_several) for name, same in alike.items() if name != HEALTHY]
     if not others and HEALTHY in alike:
         return (_verdict(alike[HEALTHY], given, names_process=are_several),)
-    return tuple(sorted(others, key=lambda each: (not each.is_current, -len(each.pids), -each.at)))
+    order = sorted(others, key=lambda each: (not each.is_current, each.name == UNKNOWN, -len(each.pids), -each.at))
+    return tuple(order)
 
 
 def _verdict(parts: Sequence[_Part], given: StatusContext, *, names_process: bool) -> VerdictStatus:

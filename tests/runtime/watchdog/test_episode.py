@@ -134,6 +134,16 @@ def test_what_is_found_now_counts_where_the_report_does_not_last(first: str) -> 
     assert "leak" == episode.verdict_for(NOW + 1, "leak")
 
 
+def test_unknown_takes_no_verdict_away() -> None:
+    """The page shows what the log has said until something else is found, also after a calm."""
+    episode = Episode()
+    episode.accept(NOW, made("leak"))
+    episode.end_after(CALM_SECONDS)
+
+    assert "leak" == episode.verdict_for(NOW + 6, "unknown")
+    assert "locks" == episode.verdict_for(NOW + 6, "locks")
+
+
 def test_a_report_explains_the_time_outs_of_a_minute() -> None:
     """It is the last one for a minute from the last time-out that it explained, also when another one may count."""
     episode, first = Episode(), made("leak")

@@ -203,6 +203,16 @@ def test_verdicts_of_several_processes() -> None:
     assert state(reports[0]).verdict is None
 
 
+def test_unknown_is_shown_after_what_is_known() -> None:
+    """The verdict that one process has logged is first, though more processes do not know."""
+    reports = [
+        process(PoolReport(ORDERS, verdict=verdict, verdict_at=AT), pid=pid)
+        for pid, verdict in enumerate(["unknown", "leak", "unknown"])
+    ]
+
+    assert ["leak", "unknown"] == [each.name for each in state(*reports).verdicts]
+
+
 def test_verdict_of_a_newer_version_is_shown() -> None:
     """A verdict that this version does not know has no advice, and is trouble."""
     found = state(process(PoolReport(ORDERS, verdict="gremlins", verdict_at=AT)))
