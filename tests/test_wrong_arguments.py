@@ -271,6 +271,17 @@ def test_second_name_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert "instrument(…, name='stock', service='store')" in warning
 
 
+def test_second_name_that_is_the_begin_of_the_first(caplog: pytest.LogCaptureFixture) -> None:
+    """What is behind a `#` in a name that the application has given is part of it, unless it is a number."""
+    engine = Database().engine()
+    pool_exporter.instrument(engine, name="orders#team")
+    pool_exporter.instrument(engine, name="orders")
+
+    assert ["pool 'orders#team' is instrumented already"] == [
+        record.getMessage().partition(" and ")[0] for record in caplog.records
+    ]
+
+
 @pytest.mark.parametrize("again", [{}, {"name": "orders"}, {"name": ""}, {"name": "orders", "service": "shop"}])
 def test_same_name_again(caplog: pytest.LogCaptureFixture, again: dict[str, Any]) -> None:
     """A second call with the same names, or without any, is no mistake; nor for a pool that was numbered."""

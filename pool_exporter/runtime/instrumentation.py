@@ -26,6 +26,7 @@ from pool_exporter.runtime.checking.pool_findings import findings_by_rule
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor
+from pool_exporter.runtime.pool_names import without_number
 from pool_exporter.runtime.registry import registry
 from pool_exporter.runtime.target import engine_and_pool
 from pool_exporter.runtime.watchdog.watchdog import watchdog
@@ -111,7 +112,7 @@ def _give_name(monitor: PoolMonitor, name: str) -> None:
 
 
 def _is_named(monitor: PoolMonitor, name: str) -> bool:
-    return monitor.identity.name == name or monitor.identity.name.startswith(f"{name}#")
+    return name in (monitor.identity.name, without_number(monitor.identity.name))
 
 
 def _warn_of_second_name(monitor: PoolMonitor, name: str | None, service: str | None) -> None:

@@ -35,5 +35,11 @@ class PoolNames:
         self._next.pop(unique, None)  # From 1 on again.
 
 
+def without_number(unique: str) -> str:
+    """Return the name for which `take` returned *unique*, or *unique* if that ends with no number of two or more."""
+    name, _, number = unique.rpartition("#")
+    return name if name and number.isdecimal() and number.isascii() and number[0] != "0" and number != "1" else unique
+
+
 def _numbered(name: str, number: int) -> str:
     return name if number == 1 else f"{name}#{number}"

@@ -5,7 +5,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool_exporter.runtime.pool_names import PoolNames
+from pool_exporter.runtime.pool_names import PoolNames, without_number
 
 
 def test_second_of_a_name_gets_a_number() -> None:
@@ -15,6 +15,13 @@ def test_second_of_a_name_gets_a_number() -> None:
     assert ["orders#2", "orders", "orders#3", "orders#2#2"] == [
         names.take(name) for name in ("orders#2", "orders", "orders", "orders#2")
     ]
+
+
+def test_number_is_a_number() -> None:
+    """Only what `take` adds is left out: no other text after a `#`."""
+    names = ("orders", "orders#2", "orders#10", "orders#team", "orders#1", "orders#02", "#2", "orders#²", "orders#", "")
+
+    assert ["orders", "orders", "orders", *names[3:]] == [without_number(name) for name in names]
 
 
 def test_freed_names_are_taken_again() -> None:

@@ -12,6 +12,7 @@ from pool_exporter.diagnosis.evidence import MANY_POOLS
 from pool_exporter.diagnosis.examination import Examination
 from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.runtime.pool_names import without_number
 
 _IDENTITIES_MAX: Final = 1000
 
@@ -54,4 +55,4 @@ def note_of_many(made: int, found: Examination) -> tuple[str, ...]:
 
 
 def _base(identity: PoolIdentity) -> PoolIdentity:
-    return replace(identity, name=identity.name.partition("#")[0])
+    return replace(identity, name=without_number(identity.name))

@@ -17,6 +17,7 @@ def test_one_identity() -> None:
     for number in range(2, 8):
         made.add(replace(ORDERS, name=f"orders#{number}"))
     made.add(replace(ORDERS, namespace="audit"))
+    made.add(replace(ORDERS, name="orders#team"))
 
     assert 6 == made.within_a_minute(ORDERS)
     now[0] = 60.1
