@@ -1,7 +1,8 @@
 """`unit()`: names a block or a function as a unit of work.
 
 Each call of a decorated function is a unit of its own. Of a generator, the unit is current while the generator's own
-code runs: what its consumer does between two steps is not part of it.
+code runs: what its consumer does between two steps is not part of it. A function that returns a new coroutine or
+generator, as a wrapper of one does, has one unit for the call and for what it returns.
 """
 
 import functools
@@ -9,8 +10,9 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import suppress
 from contextvars import Token
-from types import TracebackType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import Final, TypeAlias, TypeVar, cast
+from weakref import ref
 
 from pool_exporter.units.code import code_of
 from pool_exporter.units.unit_of_work import Unit, current_unit, leave
@@ -45,26 +47,45 @@ def unit(name: str, *, long: bool = False) -> "UnitBlock":
     return UnitBlock(name, is_long=long)
 
 
+class _EnteredUnit(Unit):
+    """A unit that was entered by `with`; its *token* is of the context in which it was entered."""
+
+    __slots__ = ("token",)
+    token: Token[Unit | None]
+
+
 class UnitBlock:
     """What `unit()` returns: each `with`, and each call of a decorated function, is a unit of its own."""
 
     def __init__(self, name: object, *, is_long: bool = False) -> None:
         self._name, self._is_long = name, is_long
-        #: The units that were entered by `with` and not left.
-        self._entered: list[tuple[Unit, Token[Unit | None]]] = []
+        #: As many entries as there are `with` blocks that are not left: for other threads, a change is one step.
+        self._running: list[None] = []
+        #: The units that have not ended. Held weakly: which one is left in another context may never be known.
+        self._entered: list[ref[_EnteredUnit]] = []
 
     def __enter__(self) -> None:
-        unit = Unit(self._name, is_long=self._is_long)
-        self._entered.append((unit, current_unit.set(unit)))
+        unit = _EnteredUnit(self._name, is_long=self._is_long)
+        unit.token = current_unit.set(unit)
+        self._running.append(None)  # First: a unit that is found has been counted.
+        self._entered.append(ref(unit, self._forget))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        running, entered = current_unit.get(), self._entered
-        # Several threads or tasks may have entered one block; one that is left in another context has no unit there.
-        own = next((each for each in reversed(entered) if each[0] is running), entered[-1])
-        entered.remove(own)
-        leave(*own)
+        entered = [unit for each in self._entered[::-1] if (unit := each()) is not None]
+        if not self._running:
+            raise RuntimeError("this unit() was left more often than it was entered: use it in `with`")
+        self._running.pop()
+        own = _of_this_context(entered)
+        # One that is left in another context is any of them: all end when the last is left.
+        for unit in [own] if own is not None else [] if self._running else entered:
+            self._forget(ref(unit))
+            leave(unit, unit.token)
+
+    def _forget(self, reference: ref[_EnteredUnit]) -> None:
+        with suppress(ValueError):  # Another thread has done so.
+            self._entered.remove(reference)
 
     async def __aenter__(self) -> None:
         self.__enter__()
@@ -81,16 +102,72 @@ class UnitBlock:
         return cast("F", functools.update_wrapper(make(function, begin), function))
 
 
+def _of_this_context(entered: list[_EnteredUnit]) -> _EnteredUnit | None:
+    """Return the first of *entered* that was entered in this context, not in one of which it is a copy; None if none.
+
+    Args:
+        entered: Units that have not ended, the last one first.
+    """
+    current = current_unit.get()
+    for unit in sorted(entered, key=lambda unit: unit is not current):
+        with suppress(ValueError, RuntimeError):  # Its token is of another context, or another thread has used it.
+            current_unit.reset(unit.token)
+            unit.token = current_unit.set(unit)
+            return unit
+    return None
+
+
 def _function(function: Function, begin: Callable[[], Unit]) -> Function:
     def call(*args: object, **kwargs: object) -> object:
         unit = begin()
-        token = current_unit.set(unit)
+        token, make = current_unit.set(unit), None
         try:
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+            make = _wrapper_of(result)
         finally:
-            leave(unit, token)
+            if make is None:
+                leave(unit, token)
+        if make is None:
+            return result
+        current_unit.reset(token)
+        return _named(make(_Result(result), unit.go_on), result)
 
     return call
+
+
+def _wrapper_of(result: object) -> "_Make | None":
+    """Return what wraps the function behind a coroutine or generator that has not begun; None for all else."""
+    # By the exact type, of which there are no subclasses: `isinstance` would evaluate a lazy object of the application.
+    if type(result) is CoroutineType:
+        return _coroutine_function if inspect.getcoroutinestate(result) == inspect.CORO_CREATED else None
+    if type(result) is GeneratorType and not result.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE:
+        return _generator_function if inspect.getgeneratorstate(result) == inspect.GEN_CREATED else None
+    return _asynchronous_generator_function if type(result) is AsyncGeneratorType else None
+
+
+def _named(wrapped: Function, result: object) -> object:
+    """Return what *wrapped* returns with the names of *result*, which tracebacks and tasks show."""
+    made = wrapped()
+    for attribute in ("__name__", "__qualname__"):
+        setattr(made, attribute, getattr(result, attribute))
+    return made
+
+
+class _Result:
+    """Returns a coroutine or generator that was made before. A coroutine is closed with it.
+
+    So Python warns once if it is never awaited, and not at all if its wrapper is closed or cancelled before its start.
+    """
+
+    def __init__(self, result: object) -> None:
+        self._result = result
+
+    def __call__(self) -> object:
+        return self._result
+
+    def __del__(self) -> None:
+        if type(self._result) is CoroutineType:
+            self._result.close()
 
 
 def _coroutine_function(function: Function, begin: Callable[[], Unit]) -> Function:
@@ -154,9 +231,11 @@ def _asynchronous_generator_function(function: Function, begin: Callable[[], Uni
     return call
 
 
-_KINDS: Final[tuple[tuple[Callable[[object], bool], Callable[[Function, Callable[[], Unit]], Function]], ...]] = (
+_Make: TypeAlias = Callable[[Function, Callable[[], Unit]], Function]
+
+_KINDS: Final[tuple[tuple[Callable[[object], bool], _Make], ...]] = (
     (inspect.iscoroutinefunction, _coroutine_function),
     (inspect.isasyncgenfunction, _asynchronous_generator_function),
     (inspect.isgeneratorfunction, _generator_function),
 )
-"""How each kind of function is recognized and wrapped; any other callable is called as it is."""
+"""How each kind of function is recognized and wrapped; any other callable is wrapped by what it returns."""

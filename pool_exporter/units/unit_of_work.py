@@ -125,6 +125,11 @@ class Unit:
         """The function that it runs, as it is known now: an endpoint, a task or a decorated function."""
         return self._code if self.final_name else self._resolve().code
 
+    def go_on(self) -> "Unit":
+        """Go on in the running task and thread, as if it had begun there; return itself."""
+        self.task, self.thread_id = _running_task(), threading.get_ident()
+        return self
+
     def settled_name(self) -> str:
         """Return its name if that is final; "" before."""
         if not self.final_name:

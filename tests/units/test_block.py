@@ -2,10 +2,14 @@
 
 import asyncio
 import contextvars
+import functools
 import gc
 import inspect
 import threading
-from collections.abc import AsyncIterator, Iterator
+import types
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TypeAlias
 
 import pytest
 
@@ -238,3 +242,201 @@ def test_asynchronous_generator() -> None:
     assert [("stream", "consumer")] * 2 == asyncio.run(main())
     assert ["stream", "stream"] == log
     assert inspect.isasyncgenfunction(stream)
+
+
+def test_shared_block_that_is_left_in_another_context_ends_no_running_unit() -> None:
+    """Of two that entered one block, the one that leaves it in another context ends nothing until both have left."""
+    block, found, running = unit("shared"), list[Unit](), contextvars.copy_context()
+
+    def enter() -> None:
+        block.__enter__()
+        found.append(current())
+
+    contextvars.copy_context().run(enter)
+    running.run(enter)
+    contextvars.copy_context().run(block.__exit__, None, None, None)
+    between = [each.is_done for each in found], running.run(name)
+    running.run(block.__exit__, None, None, None)
+
+    assert ([False, False], "shared") == between
+    assert (True, "") == (found[1].is_done, running.run(name))
+
+
+def test_units_of_a_shared_block_end_when_the_last_is_left_in_another_context() -> None:
+    """It is not known which unit was left; when all were, all have ended."""
+    block, found = unit("shared"), list[Unit]()
+
+    def enter() -> None:
+        block.__enter__()
+        found.append(current())
+
+    for _ in range(2):
+        contextvars.copy_context().run(enter)
+    for _ in range(2):
+        contextvars.copy_context().run(block.__exit__, None, None, None)
+
+    assert [True, True] == [each.is_done for each in found]
+
+
+def test_shared_block_keeps_no_unit_that_is_left_in_another_context() -> None:
+    """Units that nothing uses any more are freed, although the block is never left by all."""
+    block = unit("shared")
+    block.__enter__()
+    for _ in range(3):
+        contextvars.copy_context().run(block.__enter__)
+        contextvars.copy_context().run(block.__exit__, None, None, None)
+    gc.collect()
+    kept = [each for each in gc.get_objects() if isinstance(each, Unit) and each.final_name == "shared"]
+    block.__exit__(None, None, None)
+
+    assert 1 == len(kept)
+
+
+def test_block_is_left_inside_a_unit_that_is_not() -> None:
+    """A unit that is left before the one inside it ends, and the one around both is current again."""
+    outer, block, inner = unit("outer"), unit("block"), unit("inner")
+    with outer:
+        block.__enter__()
+        found = current()
+        inner.__enter__()
+        block.__exit__(None, None, None)
+        after = name()
+
+    assert (True, "outer") == (found.is_done, after)
+
+
+def test_block_that_was_not_entered_is_not_left() -> None:
+    """The error says what is wrong."""
+    with pytest.raises(RuntimeError, match=r"left more often than it was entered: use it in `with`"):
+        unit("job").__exit__(None, None, None)
+
+
+def wrapped(function: Callable[..., object]) -> Callable[..., object]:
+    """Return a synchronous function around any kind of function, as a decorator that logs does."""
+
+    @functools.wraps(function)
+    def call(*args: object) -> object:
+        return function(*args)
+
+    return call
+
+
+Result: TypeAlias = tuple[Unit, bool]
+
+
+class Job:
+    """An object whose call is a coroutine function, and one of a task of its own."""
+
+    async def __call__(self) -> Result:
+        """Return the unit, and whether it is of the running task."""
+        await asyncio.sleep(0)
+        return current(), current().task() is asyncio.current_task()
+
+
+@pytest.mark.parametrize("job", [Job(), wrapped(Job().__call__), functools.partial(Job())])
+def test_coroutine_that_a_function_returns_is_in_the_unit(
+    job: "Callable[[], types.CoroutineType[None, None, Result]]",
+) -> None:
+    """The unit lasts until the coroutine returns, and is of the task that runs it; the coroutine keeps its name."""
+    ended = list[bool]()
+
+    async def main() -> tuple[str, Result]:
+        coroutine = unit("job")(job)()
+        with unit("caller"):
+            result = await asyncio.create_task(coroutine)
+        ended.append(name() == "")
+        return coroutine.__qualname__, result
+
+    qualname, (found, is_of_task) = asyncio.run(main())
+
+    assert ("Job.__call__", "job", True) == (qualname, found.name, is_of_task)
+    assert (True, [True]) == (found.is_done, ended)
+
+
+def test_generator_that_a_function_returns_is_in_the_unit() -> None:
+    """As of a generator function: its consumer is not in the unit."""
+    log: list[str] = []
+    with unit("consumer"):
+        seen = [(row, name()) for row in unit("job")(wrapped(plain_rows))(log)]  # type: ignore[attr-defined]  # rows
+
+    assert [("job", "consumer")] * 2 == seen
+    assert ["job"] == log
+
+
+def plain_rows(log: list[str]) -> Iterator[str]:
+    """Yield the unit's name twice, and log it at the end."""
+    yield name()
+    yield name()
+    log.append(name())
+
+
+def test_asynchronous_generator_that_a_function_returns_is_in_the_unit() -> None:
+    """As of an asynchronous generator function."""
+
+    async def stream() -> AsyncIterator[str]:
+        yield name()
+        await asyncio.sleep(0)
+        yield name()
+
+    async def main() -> list[tuple[str, str]]:
+        return [(row, name()) async for row in unit("job")(wrapped(stream))()]  # type: ignore[attr-defined]  # rows
+
+    assert [("job", "")] * 2 == asyncio.run(main())
+
+
+@types.coroutine
+def awaited() -> Iterator[None]:
+    """Return a generator that can be awaited."""
+    yield
+
+
+def test_result_that_has_begun_or_is_something_else_is_returned_as_it_is() -> None:
+    """Only new coroutines and generators are wrapped: the application gets all else itself."""
+    begun, coroutine, other = plain_rows([]), awaited(), object()
+    next(begun)
+
+    assert [True, True, True] == [
+        unit("job")(wrapped(lambda each=each: each))() is each for each in (begun, coroutine, other)
+    ]
+    assert "" == name()
+
+
+def test_task_that_is_cancelled_before_its_start_gives_no_warning() -> None:
+    """A coroutine that a cancelled task has closed is not one that was never awaited."""
+
+    async def main() -> None:
+        task = asyncio.ensure_future(unit("job")(wrapped(Job()))())  # type: ignore[call-overload]  # a coroutine
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(main())
+        gc.collect()
+
+    assert [] == caught
+
+
+def test_coroutine_that_is_never_awaited_gives_one_warning() -> None:
+    """Python warns as it does without the decorator."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        unit("job")(wrapped(Job()))()
+        gc.collect()
+
+    assert ["coroutine 'Job.__call__' was never awaited"] == [str(each.message).partition("\n")[0] for each in caught]
+
+
+def test_exception_of_a_function_passes() -> None:
+    """A function that raises ends its unit."""
+    found = list[Unit]()
+
+    @unit("job")
+    def job() -> None:
+        found.append(current())
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        job()
+
+    assert (True, "") == (found[0].is_done, name())
