@@ -1,6 +1,7 @@
-"""The name of a request's unit: its method and its route, never its path.
+"""The name of a request's unit: its method and its route as the application declares it, with nothing of its path.
 
-A path may have anything in it, of any number of values; a route is one of the few that the application declares.
+A path may have anything in it, of any number of values; a route is one of the few that the application declares. An
+integration therefore never makes a route out of a path or of the values of its parameters.
 Nothing here may know a framework.
 """
 
@@ -18,6 +19,6 @@ def request_name(method: object, route: str | None) -> str:
 
     Args:
         method: The request's method.
-        route: The route that has matched; None for none.
+        route: The route that has matched, with the names of its parameters; None for none.
     """
     return f"{method if method in METHODS else 'other'} {NO_ROUTE if route is None else route or '/'}"

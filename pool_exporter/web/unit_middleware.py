@@ -13,14 +13,12 @@ from typing import Final, TypeAlias
 from pool_exporter.runtime.argument_checks import check_asgi
 from pool_exporter.units import Resolved, Unit, code_of, current_unit, leave
 from pool_exporter.units.request_name import request_name
+from pool_exporter.web.mount_templates import REST, mount_template
 
 Scope: TypeAlias = MutableMapping[str, object]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, object]]]
 Send: TypeAlias = Callable[[MutableMapping[str, object]], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-_REST: Final = "/{path}"
-"""The end of a mount's path format, which stands for the path below the mount."""
 
 
 class UnitMiddleware:
@@ -94,8 +92,8 @@ class _ScopeOrigin:
     def __call__(self) -> Resolved:
         scope = self.scope
         route, path_format = _route(scope)
-        is_mount = path_format.endswith(_REST) and hasattr(route, "routes")
-        path = _prefix(scope, route) + (_REST if is_mount else path_format) if path_format else None
+        is_mount = path_format.endswith(REST) and hasattr(route, "routes")
+        path = mount_template(scope) + (REST if is_mount else path_format) if path_format else None
         endpoint = scope.get("endpoint") or getattr(route, "endpoint", None)
         method = str(scope.get("method", ""))
         code = None if is_mount or route is None else code_of(endpoint, method.lower())
@@ -119,22 +117,3 @@ def _route(scope: Scope) -> tuple[object, str]:
         route = getattr(included, "starlette_route", None) or included
     path = getattr(route, "path_format", None) or getattr(route, "path", None)
     return route, path if isinstance(path, str) else ""
-
-
-def _prefix(scope: Scope, route: object) -> str:
-    """Return the path under which the application is mounted, with the names of the mounts' parameters.
-
-    A parameter that is not the route's own is a mount's, and its value is in the root path. Where it cannot be found,
-    as after a conversion, the parameter's name alone stands for the whole prefix.
-    """
-    prefix = str(scope.get("root_path", "")).rstrip("/")
-    own = getattr(route, "param_convertors", None) or {}
-    parameters = scope.get("path_params")
-    for name, value in parameters.items() if isinstance(parameters, Mapping) else ():
-        segment = f"/{value}"
-        if name in own:
-            continue
-        before, found, after = prefix.rpartition(segment)
-        is_whole = bool(found) and after[:1] in ("", "/")
-        prefix = f"{before}/{{{name}}}{after}" if is_whole else f"/{{{name}}}"
-    return prefix
