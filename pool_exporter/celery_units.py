@@ -39,6 +39,8 @@ class _TaskUnit(Unit):
 
     __slots__ = ("outer", "task_id")
 
+    is_declared = True
+
     def __init__(self, name: object, run: object, task_id: object, outer: Unit | None) -> None:
         super().__init__(name, code_of(run))
         self.task_id, self.outer = task_id, outer

@@ -52,6 +52,7 @@ _PORT: Final = r"\d+(?:[/?\s,;'\")\]]|$)"
 _LOGIN: Final = re.compile(rf"(?<![^\s'\"(\[{{])[^\s:'\"(\[{{]*:(?!//)(?:[^\s@]+|(?!{_PORT})\S[^\n]*)@\S*")
 """A user, a password and a host without a scheme. The last `@` of the line ends the password, which may have spaces."""
 _URL: Final = re.compile(rf"(?<![\w+.-])[\w+.-]*://(?:[^\s/@:]*:(?!{_PORT})[^\n]*@)?\S*?(?=[.,;:'\")\]}}>]*(?:\s|$))")
+_URL_LOGIN: Final = re.compile(rf"(://[^\s/@:]*:)(?!{_PORT})[^\s/]+@")
 _ENCODED_COLON: Final = re.compile(r"%(?:25)*3A", re.IGNORECASE)
 _ENCODED_AT: Final = re.compile(r"@|%(?:25)*40")
 _ORACLE: Final = re.compile(r"(?<![\w./:-])([\w$#]+)/[^\s/@]+@(?=[\w/\[])")
@@ -107,6 +108,15 @@ def without_passwords(text: str) -> str:
         text = _LOGIN.sub(_masked_login, text)
         text = _ORACLE.sub(r"\1/***@", text)
     return text
+
+
+def without_logins(text: str) -> str:
+    """Return a text of the application's code, such as a route, with the passwords of URLs masked and nothing else.
+
+    Args:
+        text: Any text.
+    """
+    return _URL_LOGIN.sub(r"\1***@", text) if "://" in text else text
 
 
 def _masked_login(found: re.Match[str]) -> str:

@@ -73,6 +73,18 @@ def test_task_that_is_called_in_a_task(tasks: Tasks) -> None:
     assert current_unit.get() is None
 
 
+def test_name_of_a_task_is_not_masked(tasks: Tasks) -> None:
+    """A task's name that looks like a name and its password stays as the application declares it."""
+
+    @tasks.app.task(name="token:refresh")  # type: ignore[untyped-decorator]  # Celery has no types
+    def refresh() -> None:
+        tasks.note("refresh")
+
+    refresh.delay()
+
+    assert {"refresh": "token:refresh"} == tasks.names()
+
+
 def test_task_that_fails(tasks: Tasks) -> None:
     """An error ends the unit; the function is found behind what Celery puts around it."""
     tasks.broken.delay()

@@ -13,7 +13,7 @@ from types import CodeType
 from typing import ClassVar, Final, NamedTuple, Protocol, TypeAlias
 from weakref import ref
 
-from pool_exporter.errors import without_passwords
+from pool_exporter.errors import without_logins, without_passwords
 from pool_exporter.hook_errors import errors
 
 LABEL_LENGTH_MAX: Final = 200
@@ -26,13 +26,19 @@ NO_UNIT: Final = "none"
 """The name of what has no unit, and of a unit with an empty name."""
 
 
-def label(value: object) -> str:
-    """Return any object as the text of a label: with `?` for a surrogate; the type's name where `__str__` raises."""
+def label(value: object, *, is_declared: bool = False) -> str:
+    """Return any object as the text of a label: with `?` for a surrogate; the type's name where `__str__` raises.
+
+    Args:
+        value: The object.
+        is_declared: Whether it is a name in the application's code, such as a route: only the logins of URLs are masked
+            then, and no words that look like a password.
+    """
     try:
         text = str.__str__(str(value))  # Not an instance of a subclass of str: its methods may do anything.
     except Exception:  # noqa: BLE001  # it is the application's
         text = type(value).__name__
-    text = without_passwords(text)[:LABEL_LENGTH_MAX]
+    text = (without_logins if is_declared else without_passwords)(text)[:LABEL_LENGTH_MAX]
     # Most are ASCII, and one object for all pools that share it.
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
@@ -78,6 +84,9 @@ class Unit:
     is_websocket: ClassVar[bool] = False
     """Whether it lasts for as long as a client stays, and handles each message in a task of its own."""
 
+    is_declared: ClassVar[bool] = False
+    """Whether its name is one in the application's code: a route, or the name of a task."""
+
     __slots__ = (
         "__weakref__",
         "_code",
@@ -103,7 +112,7 @@ class Unit:
             origin: Says both later, in place of *name* and *code*.
             is_long: Whether it may hold connections for long.
         """
-        self.final_name = "" if origin is not None else label(name) or NO_UNIT
+        self.final_name = "" if origin is not None else self._label(name)
         self.held: list[object] = []
         self.is_done, self.is_long = False, is_long
         self.task, self.thread_id = _running_task(), threading.get_ident()
@@ -118,7 +127,7 @@ class Unit:
     @property
     def name(self) -> str:
         """Its name as it is known now."""
-        return self.final_name or label(self._resolve().name)
+        return self.final_name or self._label(self._resolve().name)
 
     @property
     def code(self) -> CodeType | None:
@@ -166,7 +175,10 @@ class Unit:
         return found
 
     def _settle(self, found: Resolved) -> None:
-        self._code, self.final_name = found.code, label(found.name) or NO_UNIT
+        self._code, self.final_name = found.code, self._label(found.name)
+
+    def _label(self, name: object) -> str:
+        return label(name, is_declared=self.is_declared) or NO_UNIT
 
 
 current_unit: Final[ContextVar[Unit | None]] = ContextVar("pool_exporter_unit", default=None)

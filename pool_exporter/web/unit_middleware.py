@@ -61,6 +61,8 @@ class ScopeUnit(Unit):
 
     __slots__ = ()
 
+    is_declared = True
+
     def __init__(self, scope: Scope) -> None:
         super().__init__(origin=_ScopeOrigin(scope))
 

@@ -73,6 +73,8 @@ class _RequestUnit(Unit):
 
     __slots__ = ()
 
+    is_declared = True
+
     def __init__(self, environ: Environ, route_of: RouteOf) -> None:
         super().__init__(origin=_EnvironOrigin(environ, route_of))
 

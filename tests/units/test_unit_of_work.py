@@ -42,6 +42,51 @@ def test_label_of_an_object_without_text() -> None:
     assert "Broken" == label(Broken())
 
 
+class Declared(Unit):
+    """A unit whose name is a route."""
+
+    __slots__ = ()
+
+    is_declared = True
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "POST /tokens:issue",
+        "GET /<password:id>/a",
+        "GET /secrets={id}/x",
+        "GET /fetch/http://{host}:{port}/{path}",
+        "GET /fetch/http://{host}:8080/@{user}",
+        "GET /mail/{user}@{host}",
+        "token:refresh",
+    ],
+)
+def test_route_has_no_password(name: str) -> None:
+    """A route or a task's name is the application's code: nothing of it is masked, so no two become one."""
+    assert (name, name) == (Declared(name).name, Declared(origin=lambda: Resolved(name, None, is_final=True)).name)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sync postgresql://u:Zq9@h/d", "sync postgresql://u:***@h/d"),
+        ("GET /to/https://u:Z:q9@h/d", "GET /to/https://u:***@h/d"),
+        ("https://:Zq9@[::1]:80/x", "https://:***@[::1]:80/x"),
+        ("https://u:12@h/x", "https://u:***@h/x"),
+    ],
+)
+def test_url_in_a_name_has_no_password(name: str, expected: str) -> None:
+    """The login of a URL is masked in every name, also where an application has put it into a route."""
+    assert (expected, expected) == (Declared(name).name, Unit(name).name)
+
+
+@pytest.mark.parametrize("name", ["login u:Zq9@h", "password=Zq9", "--password Zq9", "Bearer Zq9Zq9Zq9"])
+def test_password_in_a_name_that_is_given_at_run_time(name: str) -> None:
+    """The name of `unit()` may be put together from anything: what looks like a password is masked."""
+    assert "Zq9" not in Unit(name).name
+
+
 def test_name_given_is_final() -> None:
     """A unit that has a name from its begin has it for good."""
     unit = Unit("nightly", is_long=True)

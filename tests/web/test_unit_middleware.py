@@ -165,6 +165,15 @@ def test_method_outside_of_http_is_other(log: Log, method: str, expected: str) -
     assert expected == log.one.final_name
 
 
+@pytest.mark.parametrize("path", ["/tokens:issue", "/tokens:revoke", "/password:reset"])
+def test_route_is_not_masked(log: Log, path: str) -> None:
+    """A route that looks like a name and its password keeps its own name."""
+    with TestClient(starlette(log, Route(path, noting(log)))) as client:
+        client.get(path)
+
+    assert f"GET {path}" == log.one.final_name
+
+
 def test_websocket(log: Log) -> None:
     """A WebSocket is a unit for as long as it is open."""
     with TestClient(fastapi(log)) as client, client.websocket_connect("/events/prices"):

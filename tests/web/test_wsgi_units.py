@@ -123,7 +123,12 @@ def test_file_is_passed_on() -> None:
 
 @pytest.mark.parametrize(
     ("method", "route", "expected"),
-    [("GET", None, "GET (no route)"), ("BREW", "/pot", "other /pot"), ("GET", "", "GET /")],
+    [
+        ("GET", None, "GET (no route)"),
+        ("BREW", "/pot", "other /pot"),
+        ("GET", "", "GET /"),
+        ("GET", "/<token:id>/a", "GET /<token:id>/a"),
+    ],
 )
 def test_name(method: str, route: str | None, expected: str) -> None:
     """The path is never a part of the name."""
