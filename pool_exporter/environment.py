@@ -1,7 +1,7 @@
 """The settings of this package in the environment, POOL_EXPORTER_* and OTEL_SERVICE_NAME, and checks of any setting.
 
-This is the only module that reads these variables, and it imports no third-party package. The environment is read where
-the work begins, by a public function or a command, and its values are passed on.
+This is the only module that reads these variables, and it imports no third-party package. They are read where the work
+begins, by a public function or a command, and their values are passed on.
 
 - A command reads them by `Environment.strict()` and exits when it raises.
 - Everything that runs inside an application reads them by `Environment.lenient()`, which never raises: a wrong variable

@@ -26,15 +26,37 @@ def test_every_argument_has_a_help_text(name: str) -> None:
 
 def test_environment_page_lists_what_the_package_reads() -> None:
     """Every variable that is named in a string of the package is on the page, and no other one."""
-    names = r"POOL_EXPORTER_[A-Z_]+|OTEL_[A-Z_]+|DB_[A-Z_]+|DATABASE_URL|LISTEN_[A-Z]+"
+    names = r"(?:POOL_EXPORTER|OTEL|DB|LISTEN|PROMETHEUS)_[A-Z_]+|DATABASE_URL|PG[A-Z_]+|_ARGCOMPLETE"
     sources = [path.read_text() for path in (ROOT / "pool_exporter").rglob("*.py")]
     read = {name for source in sources for name in re.findall(rf"['\"]({names})['\"]", source)}
     page = (ROOT / "docs" / "reference" / "environment.md").read_text()
-    listed = {name for line in page.splitlines() if line.startswith("| `") for name in re.findall(names, line)}
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    listed = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
     assert "POOL_EXPORTER_DIR" in read
     assert set() == read - listed
     assert set() == listed - read - {"OTEL_RESOURCE_ATTRIBUTES"}
+
+
+def test_environment_page_lists_what_is_looked_up_by_a_name() -> None:
+    """Every upper-case text, or constant for one, that the package looks up in an environment is on the page.
+
+    The `environ` of modules that speak WSGI is that of a request.
+    """
+    page = (ROOT / "docs" / "reference" / "environment.md").read_text()
+    texts = [path.read_text() for path in (ROOT / "pool_exporter").rglob("*.py")]
+    sources = [text for text in texts if "wsgi" not in text.lower()]
+    looked_up = r"""environ(?:\(\))?(?:\.get\(|\[)(?:"([A-Z_]+)"|([A-Z_]+)\b)|"([A-Z_]+)" in (?:process_)?environ"""
+    found = {"".join(each) for source in sources for each in re.findall(looked_up, source)}
+    constants = {
+        name: value
+        for source in sources
+        for name, value in re.findall(r'^(\w+): Final = "([A-Z_]+)"$', source, re.MULTILINE)
+    }
+    names = {constants.get(each, each) for each in found}
+
+    assert {"OTEL_METRICS_EXEMPLAR_FILTER", "PROMETHEUS_MULTIPROC_DIR", "_ARGCOMPLETE"} <= names
+    assert set() == {name for name in names if f"`{name}`" not in page}
 
 
 def test_api_page_lists_the_public_names() -> None:
