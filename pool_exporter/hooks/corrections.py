@@ -1,8 +1,8 @@
 """Corrects the state of connections from SQLAlchemy's records, where no event has reported what happened.
 
-Each correction reads and writes under the state's lock, which only free-threaded Python and CPython 3.10 have. With a
-GIL another thread may run in between: then the transition finds that its arguments are out of date, and does nothing.
-Nothing here may count: `state.pool_state` does.
+Each correction reads and writes under the state's lock, which only free-threaded builds, and Python code on CPython
+3.10, have. Elsewhere another thread may run in between: then the transition finds that its arguments are out of date,
+and does nothing. Nothing here may count: `state.pool_state` does.
 """
 
 from pool_exporter.hooks.callers.place import recorder

@@ -33,8 +33,9 @@ that of the file around them is in `workers.file_format`.
 
 - *Within the process* the GIL makes each step of a transition of `pool_state` indivisible. Between its first and its
   last store there is no call and no loop, at which CPython may hand the GIL to another thread. Nothing is allocated in
-  between that may start the garbage collector. Free-threaded builds and CPython 3.10 take a lock (`locked_pool_state`).
-  Only the windows of the peaks are written in a loop: two threads may do so at once, and a peak is then that of either.
+  between that may start the garbage collector. Free-threaded builds, and Python code on CPython 3.10, take a lock
+  (`locked_pool_state`). Only the windows of the peaks are written in a loop: two threads may do so at once, and a peak
+  is then that of either.
 - *A store* into the mapped file assigns to an item of a memoryview of `SLOT_FORMAT`, which CPython copies as one 8-byte
   value. Slots are aligned to 8 bytes, and x86-64 and arm64 make aligned 64-bit loads and stores indivisible: a reader
   sees the old or the new number. On 32-bit processors it may see half of each: nothing here makes up for that.

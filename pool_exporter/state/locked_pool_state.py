@@ -4,8 +4,7 @@ Compiled code lets no signal handler and no other thread run between two stores:
 
 The lock is an RLock, because SQLAlchemy returns a lost connection from a finalizer, which runs on the thread that
 happens to allocate: that may be one that is inside a transition already. It is taken by `with`, so that no asynchronous
-exception can leave it held. Nothing here may count what
-`PoolState` does not: both leave the same numbers.
+exception can leave it held. Nothing here may count what `PoolState` does not: both leave the same numbers.
 """
 
 import sys

@@ -10,12 +10,12 @@ Several steps have: `acquire_failed`, which counts the failure and then ends the
 end the use, change the state, and then clear the slot; and the loops in `replaced` and `_start_peak_window`.
 
 What is relied on. Of the GIL: a step that keeps rule 4 is indivisible for all other threads. Where there is no GIL, and
-in CPython 3.10, which switches at any jump, locked_pool_state.py takes a lock. Of the machine: a slot is 8 bytes at an
-address that 8 divides, and one assignment to it is one store, which a reader in another process sees whole or not at
-all, on x86-64 and on arm64. Of the order of stores: nothing. x86-64 keeps it, arm64 does not, and Python has no
-barrier. So no reader needs two slots to agree. One that reads between two stores is wrong by that transition until it
-reads again: the next reading is correct. A sum can seem to fall for a moment, which `Monitor` and the directory's
-reader hide.
+for Python code on CPython 3.10, which switches at any jump, locked_pool_state.py takes a lock. Of the machine: a slot
+is 8 bytes at an address that 8 divides, and one assignment to it is one store, which a reader in another process sees
+whole or not at all, on x86-64 and on arm64. Of the order of stores: nothing. x86-64 keeps it, arm64 does not, and
+Python has no barrier. So no reader needs two slots to agree. One that reads between two stores is wrong by that
+transition until it reads again: the next reading is correct. A sum can seem to fall for a moment, which `Monitor` and
+the directory's reader hide.
 
 One `Connection` is one opened database connection, from its opening to its close. Its transitions; the last two columns
 are `replaced` by a pool with a limit and by one without (tests/state/test_transition_table.py executes both tables):
@@ -120,7 +120,7 @@ class PoolState(PoolSlots):
                 slots[layout.UNTRACKED_PENDING] -= 1
                 slots[layout.UNTRACKED_PENDING_SINCE] += index
             self.pending -= 1
-        elif since >= 0 and connection.since != since:  # It was found used; a later use than that has begun since.
+        elif since >= 0 and connection.since != since:  # It was found used, and that use is not the current one.
             return 0
         connection.checkout, state = checkout, connection.state
         if state == IDLE or state == IDLE_IN_OLD_POOL:
