@@ -1,7 +1,7 @@
-# Each word does a whole job on a machine that has Python 3.10 or later and nothing else:
+# Each word does a whole job on a machine that has Python 3.10 or later; what needs more says so:
 #
 #   make demo    run an instrumented service under load; ARGS="--otlp http://localhost:4318" goes to `pool-exporter demo`
-#   make test    run the tests on up to four cores, but for soak; ARGS="-k snapshot" goes to pytest
+#   make test    run the tests on up to four cores, but for soak and reports; ARGS="-k snapshot" goes to pytest
 #   make unit    run the tests of single modules: no server of ours, no load
 #   make check   run everything that CI runs: test, instructions, package, the unit tests on every other Python that
 #                is found, ruff, mypy, docs and two minutes of soak

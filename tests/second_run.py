@@ -7,7 +7,8 @@ the test shows. Any other failure is a fault of the test or of the package, and 
 `regrtest --rerun` does. A race of one in ten thousand tests then does not stop another change, and is printed
 with its first failure; on a developer's machine it fails the run, because that is where it can be mended.
 
-It passes once only: the run prints a line for tests/known_races.txt, and a test of that list has no such second run.
+CI gives a race a second run each time, until a person adds to tests/known_races.txt the line that the run prints: a
+test of that list has no such second run.
 
 The second run is after all others: new servers, new fixtures of every scope, an idle machine, and its time limit. A
 unit test is never run again.
