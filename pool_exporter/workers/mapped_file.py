@@ -85,7 +85,9 @@ class MappedFile:
         view[layout.LIMIT] = UNLIMITED  # A reader may come before the pool's own slots: 0 would be saturated.
         self._views.append(view)
         self._units[id(view)] = UnitRows(self._slots[words : words + WORDS], self._texts)
-        self._slots[ENTRIES] = count + 1  # Last: readers see the entry from here on.
+        # Last. A reader on arm64 may see it first: it finds the file damaged, and counts its last good content, until
+        # it reads again.
+        self._slots[ENTRIES] = count + 1
         return cast("Slots", view)
 
     @property

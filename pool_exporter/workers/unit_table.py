@@ -8,8 +8,10 @@ each text as its length (16 bits) and its bytes. Behind the slots of each pool e
 - for each tracked checkout, the unit that holds its connection (8 bits each): 0 for none, else its index plus 1.
 
 The writer's heartbeat thread stores all of it, once a second. A text and an index, once given, never change; the number
-of the texts is stored behind the text, and a unit's time behind its name. So no reader sees half of anything. What has
-no index, or is not written yet, counts as used without a unit. A reader of an earlier release skips both parts.
+of the texts is stored after the text, and a unit's time after its name. On x86-64 a reader sees these stores in that
+order. On arm64 it may see a later one first: then the text is empty or cut, or the unit has no name, until it reads
+again. What has no index or no name, or is not written yet, counts as used without a unit. A reader of an earlier
+release skips both parts.
 
 Pure functions of bytes and stores into views that are given; nothing here may open a file.
 """
@@ -124,7 +126,7 @@ class TextTable:
             return number
         self._data[self._end : begin], self._data[begin:end] = _LENGTH.pack(len(encoded)), encoded
         self._end, number = end, len(self._numbers) + 1
-        self._numbers[text] = self._count[0] = number  # Last: readers see the text from here on.
+        self._numbers[text] = self._count[0] = number  # Last; on arm64 a reader may see it first.
         return number
 
     def release(self) -> None:
