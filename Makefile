@@ -5,7 +5,7 @@
 #   make unit    run the tests of single modules: no server of ours, no load
 #   make check   run everything that CI runs: test, instructions, package, the unit tests on every other Python that
 #                is found, ruff, mypy, docs and two minutes of soak
-#   make instructions  count the instructions of a checkout and its return by valgrind, and compare them with the budget
+#   make instructions  count the instructions of a checkout and its return by valgrind, which it needs, and compare them with the budget
 #   make slow    run what takes longer: conformance, reports, ten minutes of soak, fuzz, and all tests on a compiled wheel,
 #                on SQLAlchemy 2.0 and on every other Python, also on 3.14 and on free-threaded builds where they are found
 #   make compiled  build a wheel, in which the hot path is compiled, install it into .venv-compiled, and run the tests on it;

@@ -93,8 +93,8 @@ class Waiter:
 class PoolReport:
     """One pool of one process: its holders, its waiters, and the last diagnosis that was made of it.
 
-    The diagnosis was made at `ProcessReport.seen_at`. If its verdict is `healthy` and there was an automatic diagnosis,
-    the last automatic one is given instead.
+    The diagnosis is one that was made at `ProcessReport.seen_at`. Where that one's verdict is `healthy`, it is the last
+    automatic one, which is older, if there was one.
 
     Attributes:
         pool: Which pool.

@@ -197,7 +197,7 @@ def _gzipped(pieces: Iterator[bytes]) -> bytes:
 def _status_page(request: Request, inputs: _Inputs) -> Response:
     is_paused = parse_qs(request.query).get("refresh") == [PAUSED]
     page = render(inputs.status(request), request.metrics, is_paused=is_paused, to_root=request.to_root)
-    # A pool's name may contain half of a surrogate pair, which has no UTF-8.
+    # A place or an owner may contain half of a surrogate pair, which has no UTF-8.
     body = page.encode("utf-8", "replace")
     return _private(request, "text/html; charset=utf-8", body, ("Content-Security-Policy", SECURITY_POLICY))
 

@@ -26,7 +26,7 @@ from pool_exporter.state.unit_uses import Unit
 from pool_exporter.state.waiters import Waiter
 
 recorder = places.recorder
-"""Not imported: through an imported name CPython makes a bound method at each call, as through a module's."""
+"""Assigned, not imported: to call a method of an imported name, CPython makes a bound method each time."""
 
 
 def running_loop() -> AbstractEventLoop | None:
