@@ -85,11 +85,16 @@ def _routes_of(app: object) -> Iterable[object]:
 def _opened(routes: Iterable[object]) -> Iterator[object]:
     """Yield the routes, with those of a host and of FastAPI's included routers in place of these."""
     for route in routes:
-        contexts = getattr(route, "effective_route_contexts", None)
-        if callable(contexts):
-            for context in contexts():
-                yield from _opened([context.starlette_route or context.original_route])
+        # What a request has gone through is there already; FastAPI's method for it takes a lock.
+        included = getattr(route, "_effective_candidates", None)
+        if isinstance(included, list):
+            yield from _opened([getattr(each, "starlette_route", None) or _original(each) for each in included])
         elif hasattr(route, "host_regex"):
             yield from _opened(_routes_of(route))
         else:
             yield route
+
+
+def _original(candidate: object) -> object:
+    """Return the route that FastAPI has put into a context; a router in a router is in none."""
+    return getattr(candidate, "original_route", candidate)
