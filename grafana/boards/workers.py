@@ -74,7 +74,7 @@ def _lost() -> Panel:
         card,
         Line(by(reason, BY_TARGET.series("files_set_aside")), f"{{{{{reason}}}}}"),
         Line(f"sum({BY_TARGET.series('pools_dropped')})", "pools without space"),
-        Line(f"sum({BY_TARGET.series('pools_folded_together')})", "pools in the pool other"),
+        Line(f"sum({BY_TARGET.series('pools_merged')})", "pools in the pool other"),
     )
 
 
@@ -91,7 +91,7 @@ def _errors() -> Panel:
     return graph(
         card,
         Line(f"sum({rate(BY_TARGET.series('transport_errors'))})", "transport"),
-        Line(f"sum({rate(BY_TARGET.series('fold_errors'))})", "compaction"),
+        Line(f"sum({rate(BY_TARGET.series('compaction_errors'))})", "compaction"),
         Line(f"sum({rate(BY_TARGET.series('torn_reads'))})", "torn reads"),
         overrides={"transport": [color(RED)], "compaction": [color(ORANGE)]},
     )
@@ -105,7 +105,7 @@ def _compaction() -> Panel:
         "no process compacts: check that a sidecar runs, and that it may write to the directory.",
         units.Seconds,
     )
-    return graph(card, Line(f"time() - {BY_TARGET.series('last_fold_timestamp_seconds')}", LEGEND))
+    return graph(card, Line(f"time() - {BY_TARGET.series('last_compaction_timestamp_seconds')}", LEGEND))
 
 
 def _directory() -> Panel:

@@ -85,7 +85,7 @@ def _dropped() -> Alert:
 def _compaction() -> Alert:
     return Alert(
         "PoolExporterCompactionFails",
-        f"{by(BY_TARGET, increase(ALL.series('fold_errors'), '5m'))} > 0",
+        f"{by(BY_TARGET, increase(ALL.series('compaction_errors'), '5m'))} > 0",
         "10m",
         "warning",
         f"Files of ended workers cannot be compacted: {TARGET_TEXT}.",
@@ -100,7 +100,7 @@ def _compaction() -> Alert:
 def _compaction_age() -> Alert:
     return Alert(
         "PoolExporterCompactionOverdue",
-        f"time() - {by(BY_TARGET, ALL.series('last_fold_timestamp_seconds'), 'max')} > 600",
+        f"time() - {by(BY_TARGET, ALL.series('last_compaction_timestamp_seconds'), 'max')} > 600",
         "5m",
         "warning",
         f"Files of ended workers were not compacted for long: {TARGET_TEXT}.",
