@@ -362,6 +362,7 @@ def test_nothing_is_pushed(  # noqa: PLR0917  # a case and two fixtures
 ) -> None:
     """Where OTLP is asked for and opentelemetry-instrument has no distro, one line says so; elsewhere none does."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    monkeypatch.delitem(sys.modules, _ZERO_CODE, raising=False)
     monkeypatch.setitem(sys.modules, module, ModuleType(module))
     monkeypatch.setattr("pool_exporter.instrumentor.get_meter_provider", lambda: provider)
     monkeypatch.setattr("pool_exporter.otel.meter_provider_bridge.global_provider", lambda: provider)

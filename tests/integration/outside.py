@@ -122,5 +122,5 @@ def check(service: Service, server: Process, hold: Callable[[], object]) -> str:
         screen = diagnose(service.directory)
 
     assert "FROZEN" in screen
-    assert "ENDED" in screen
+    assert "CRASHED" in screen
     return screen

@@ -294,4 +294,4 @@ def test_nothing_is_installed_before_it_is_needed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert ["0", "3"] == done.stdout.split()
+    assert ["0", "4"] == done.stdout.split()
