@@ -79,6 +79,7 @@ class Connection:
     )
 
     def __init__(self, pool: ConnectionTransitions) -> None:
+        #: The state machine of its pool, not SQLAlchemy's pool.
         self.pool = pool
         self.state = CLOSED
         #: When the current use began, in nanoseconds since the pool's origin.

@@ -1,7 +1,7 @@
 """The counters of earlier moments, for a page that shows what was counted in the last minute and in the last hour.
 
-Of each period the memory has at most two moments, so that it costs four small tuples a pool. A scrape takes them at
-most once in half a minute, which is 3 ms for 1,000 pools; `advice.recent` computes with them when a page is asked for.
+Of each of the two periods at most two moments are kept, so that a pool costs four small tuples. A scrape adds a moment
+at most once in half a minute, in 3 ms for 1,000 pools. `advice.recent` computes with them when a page is requested.
 Nothing here may read a clock by itself, or compute with a counter.
 """
 
