@@ -66,9 +66,6 @@ WING_FILES_MAX = 16
 CHAIN_MAX = 12
 """The design's bound: the number of levels."""
 
-LATER: set[str] = set()
-"""Rows of the table for wings that do not exist yet."""
-
 
 def modules() -> dict[str, Path]:
     """Return every module of the package by its dotted name within it: `errors`, `web.page`, `demo.__init__`."""
@@ -166,22 +163,17 @@ def test_every_module_is_in_a_wing() -> None:
     listed = {wing for row in LEVELS for wing in row}
 
     assert set() == there - listed
-    assert set() == listed - LATER - there
+    assert set() == listed - there
 
 
 @pytest.mark.parametrize(
     "table", [{*THIRD_PARTY}, {*PURE}, DEMO_MAY_IMPORT, {module for module, _ in PURE_EXCEPTIONS | PURE_REACHES}]
 )
 def test_no_rule_is_for_nothing(table: set[str]) -> None:
-    """Each rule is for a wing or a module that exists, or for one of a later issue."""
+    """Each rule is for a wing or a module that exists."""
     there = {*modules(), *map(first, modules())}
 
-    assert set() == table - LATER - there
-
-
-def test_no_later_wing_is_there() -> None:
-    """A wing that exists is taken off the list of later ones."""
-    assert set() == LATER & {first(module) for module in modules()}
+    assert set() == table - there
 
 
 @pytest.mark.parametrize("module", modules())
