@@ -65,7 +65,7 @@ class WsgiUnitMiddleware:
         if _is_complete(chunks, environ):
             unit.end()
             return chunks
-        return _Response(chunks, unit)
+        return _UnitChunks(chunks, unit)
 
 
 class _RequestUnit(Unit):
@@ -103,7 +103,7 @@ class _EnvironOrigin:
         return Resolved(name, code, is_final=route is not None)
 
 
-class _Response:
+class _UnitChunks:
     """The chunks of a response, each made in the unit, which ends when the server closes the response."""
 
     def __init__(self, chunks: Iterable[bytes], unit: Unit) -> None:

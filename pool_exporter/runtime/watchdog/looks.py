@@ -23,8 +23,8 @@ class Looks:
     def __init__(self, apart: float, clock: Callable[[], float]) -> None:
         """Look every *apart* seconds of *clock*."""
         self._apart = apart
-        self._visited_at = clock()
-        self._next_at = self._visited_at + apart
+        self._ticked_at = clock()
+        self._next_at = self._ticked_at + apart
         self._grants = 0
         self.count = 0
         self.probes = LoopProbes(clock)
@@ -35,9 +35,9 @@ class Looks:
         Args:
             now: Seconds of the clock.
         """
-        if now - self._visited_at > LATE_SECONDS:  # The whole interpreter stood still: what is seen now says nothing.
+        if now - self._ticked_at > LATE_SECONDS:  # The whole interpreter stood still: what is seen now says nothing.
             self._next_at, self.count = now + self._apart, 0
-        self._visited_at = now
+        self._ticked_at = now
         return now >= self._next_at
 
     def has_granted(self, grants: int) -> bool:
