@@ -48,6 +48,6 @@ def beat_until_shared(made: Registry) -> None:
 
     def is_shared() -> bool:
         made._beat()
-        return made.storage.is_shared
+        return made.storage.has_file
 
     until(True, is_shared)

@@ -106,7 +106,7 @@ def _monitor_of_pool(engine: Engine | None, pool: Pool, name: str | None, servic
 
 def _give_name(monitor: PoolMonitor, name: str) -> None:
     """Give *name* to a pool that has only its default name, unless that is in a worker file already."""
-    if name and not monitor.is_named and not registry.storage.is_shared and not _is_named(monitor, name):
+    if name and not monitor.is_named and not registry.storage.has_file and not _is_named(monitor, name):
         registry.rename(monitor, replace(monitor.identity, name=name))
         monitor.is_named = True
 

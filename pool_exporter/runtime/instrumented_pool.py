@@ -177,5 +177,5 @@ def move_to_files(pools: Sequence[InstrumentedPool], storage: Storage, sentinel:
     for pool in pools:
         if not is_full:
             pool.move_to_file()
-            is_full = storage.is_shared and not pool.is_in_file
+            is_full = storage.has_file and not pool.is_in_file
     set_sentinels(pools, sentinel)

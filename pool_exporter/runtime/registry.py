@@ -216,7 +216,7 @@ class Registry(ProcessFile):
     def _end_unused(self, *, wait: bool) -> None:
         if self._entries or self.storage.is_degraded:
             return
-        if self._heartbeat is not None and not self.storage.is_shared:  # Else it has to end the files first.
+        if self._heartbeat is not None and not self.storage.has_file:  # Else it has to end the files first.
             heartbeat, self._heartbeat = self._heartbeat, None
             heartbeat.stop(wait=wait)
             self.storage.forget_left()

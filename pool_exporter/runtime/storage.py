@@ -72,7 +72,7 @@ class Storage:
         self._make_files = no_files if directory is None else writer(file_mode)
 
     @property
-    def is_shared(self) -> bool:
+    def has_file(self) -> bool:
         """Whether this process has a file, so that other processes can read its pools."""
         return self._worker is not None
 

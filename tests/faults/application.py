@@ -52,7 +52,7 @@ def checkouts():
     return monitor.snapshot().checkouts
 
 def shared():
-    return registry.storage.is_shared
+    return registry.storage.has_file
 
 def stay(seconds=600):
     time.sleep(seconds)

@@ -129,7 +129,7 @@ def test_volume_that_hangs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> 
     held = pool.connect()
     is_entered.wait()  # Else the heartbeat creates the file, in this thread, and hangs.
     made._beat()
-    before = made.storage.is_shared, shown(directory)
+    before = made.storage.has_file, shown(directory)
     goes_on.set()
     beat_until_shared(made)
     moved = shown(directory)
@@ -173,7 +173,7 @@ def test_first_event_while_a_lock_is_held(directory: Path, name: str) -> None:
     made, pool = prepared(directory)
     lock = Held(made._lock.lock if name == "registry" else made._ended._lock.lock)
     pool.connect().close()
-    before = made.storage.is_shared
+    before = made.storage.has_file
     lock.release()
     beat_until_shared(made)
 

@@ -54,7 +54,7 @@ def test_a_system_without_forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     registry.prepare(tmp_path, 0o640)
     start(registry.storage)
 
-    assert registry.storage.is_shared
+    assert registry.storage.has_file
 
 
 @pytest.mark.parametrize("missing", ["pool_exporter.workers.file_writer", "posix_fallocate"])
@@ -70,7 +70,7 @@ def test_a_system_without_what_files_need(
     beat(storage)
 
     assert [logging.WARNING] == [record.levelno for record in caplog.records]
-    assert (False, [0] * SLOT_COUNT) == (storage.is_shared, list(storage.new_slots(*POOL)))
+    assert (False, [0] * SLOT_COUNT) == (storage.has_file, list(storage.new_slots(*POOL)))
 
 
 def test_a_directory_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,10 +124,10 @@ def test_a_finalizer_that_waits_for_the_first_event(tmp_path: Path, monkeypatch:
         event.join(60)
 
         assert not event.is_alive()
-        assert not registry.storage.is_shared
+        assert not registry.storage.has_file
     registry._before_event()
 
-    assert registry.storage.is_shared
+    assert registry.storage.has_file
 
 
 def test_degraded_process_is_in_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def test_nothing_is_created_before_it_is_needed(tmp_path: Path) -> None:
     """A directory is usable and not shared before it is needed."""
     storage = Storage(tmp_path)
 
-    assert (True, False, []) == (storage.is_usable, storage.is_shared, list(tmp_path.iterdir()))
+    assert (True, False, []) == (storage.is_usable, storage.has_file, list(tmp_path.iterdir()))
 
 
 def test_without_a_directory_slots_are_in_memory() -> None:
@@ -41,7 +41,7 @@ def test_without_a_directory_slots_are_in_memory() -> None:
     beat(storage)
 
     assert [0] * layout.SLOT_COUNT == list(slots)
-    assert (False, False, 0) == (storage.is_shared, storage.is_usable, storage.errors)
+    assert (False, False, 0) == (storage.has_file, storage.is_usable, storage.errors)
 
 
 def test_files_have_the_permissions_that_are_given(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_slots_are_in_the_directory(tmp_path: Path) -> None:
     storage.free(slots)
     states.append(scan(tmp_path).files[0].file.entries[0].state)
 
-    assert (True, [OPEN, CLOSED]) == (storage.is_shared, states)
+    assert (True, [OPEN, CLOSED]) == (storage.has_file, states)
 
 
 def test_unusable_directory_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -72,7 +72,7 @@ def test_unusable_directory_is_one_warning(tmp_path: Path, caplog: pytest.LogCap
             beat(storage)
     slots = storage.new_slots(*POOL)
 
-    assert (False, False, 3) == (storage.is_usable, storage.is_shared, storage.errors)
+    assert (False, False, 3) == (storage.is_usable, storage.has_file, storage.errors)
     assert [0] * layout.SLOT_COUNT == list(slots)
     assert 1 == len(caplog.messages)
     assert "missing cannot be used" in caplog.messages[0]
@@ -87,7 +87,7 @@ def test_big_endian_machine_keeps_its_pools_in_memory(
     storage = Storage(tmp_path)
     beat(storage)
 
-    assert (False, []) == (storage.is_shared, list(tmp_path.iterdir()))
+    assert (False, []) == (storage.has_file, list(tmp_path.iterdir()))
     assert [logging.WARNING] == [record.levelno for record in caplog.records]
     assert "this machine is big-endian" in caplog.text
 

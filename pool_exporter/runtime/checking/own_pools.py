@@ -26,7 +26,7 @@ Check: TypeAlias = Callable[[PoolSnapshot], tuple[Finding, ...]]
 
 def ages_of_own_pools() -> Mapping[PoolIdentity, float]:
     """Return for how many seconds each pool has counted; nothing where several processes count together."""
-    if registry.storage.is_shared:
+    if registry.storage.has_file:
         return {}
     ages = ((monitor.identity, monitor.age_seconds) for monitor in registry.monitors())
     return {identity: age for identity, age in ages if age is not None}

@@ -62,7 +62,7 @@ class ProcessFile:
         """Create the file if it is needed, write the heartbeat into it, and end it when it is not needed any more."""
         # The file is created or looked for without the lock, because that takes as long as the volume does; also before
         # it is left, because it may have been deleted.
-        if self._locked_now(self._note_need) and (self._need.is_present or self.storage.is_shared):
+        if self._locked_now(self._note_need) and (self._need.is_present or self.storage.has_file):
             self._maker.run()
         self._locked_now(self._write_heartbeat)
         if self.storage.needs_further:
@@ -76,7 +76,7 @@ class ProcessFile:
     def _write_heartbeat(self) -> None:
         need = self._need.last
         self.storage.use(self._maker.take())
-        if need is Need.PRESENT or self.storage.is_shared:
+        if need is Need.PRESENT or self.storage.has_file:
             self._move_slots(self._sentinel.byte if need is Need.PRESENT else WAITING)
             beat(self._pools(), self.storage)
         if need is Need.OVER:
@@ -86,7 +86,7 @@ class ProcessFile:
         with self._ended.serialized():
             move_to_files(self._pools(), self.storage, sentinel)
             self._ended.put(self.storage.take_ended())
-            if self.storage.is_shared:
+            if self.storage.has_file:
                 self._ended.move(self.storage.keep)
                 in_memory = sum(not pool.is_in_file for pool in self._pools())
                 self.storage.note_without_space(in_memory + len(self._ended.monitors()))
@@ -98,7 +98,7 @@ class ProcessFile:
             return
         with self._lock.taken_soon():  # Without it, a file that ends at this moment is followed by another one.
             self._need.note_event()
-        if not self.storage.is_shared:
+        if not self.storage.has_file:
             self._maker.start()
         if not self._move_soon():
             set_sentinels(self._pools(), self._sentinel.byte)
@@ -118,7 +118,7 @@ class ProcessFile:
     def _end(self) -> None:
         """Mark this process's files as cleanly closed, unless they belong to the parent of an undetected fork."""
         if self._sentinel.is_original_process:
-            if not self.storage.is_shared:
+            if not self.storage.has_file:
                 self._maker.finish(END_SECONDS)
             self._move_soon()
             if self.storage.needs_further:

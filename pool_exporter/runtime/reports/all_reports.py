@@ -13,5 +13,5 @@ def all_reports() -> tuple[ProcessReport, ...]:
 
     That of this process is as of its last heartbeat where it shares a directory.
     """
-    shared = registry.storage.shared_reports() if registry.storage.is_shared else None
+    shared = registry.storage.shared_reports() if registry.storage.has_file else None
     return process_reports() if shared is None else shared

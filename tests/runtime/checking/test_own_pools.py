@@ -163,4 +163,4 @@ class _Shared:
     """A registry with a shared directory."""
 
     class storage:  # noqa: N801  # it stands in for an attribute
-        is_shared = True
+        has_file = True

@@ -13,19 +13,19 @@ OWN = (ProcessReport(1),)
 
 
 @pytest.mark.parametrize(
-    ("is_shared", "shared", "expected"),
+    ("has_file", "shared", "expected"),
     [(False, (ProcessReport(2),), OWN), (True, None, OWN), (True, (ProcessReport(2),), (ProcessReport(2),))],
     ids=["in-memory", "unreadable", "shared"],
 )
 def test_reports_of_the_snapshot(
     monkeypatch: pytest.MonkeyPatch,
-    is_shared: bool,
+    has_file: bool,
     shared: tuple[ProcessReport, ...] | None,
     expected: tuple[ProcessReport, ...],
 ) -> None:
     """They are of the processes that the snapshot has pools of; where the directory cannot be read, of this one."""
     monkeypatch.setattr(module, "process_reports", lambda: OWN)
-    monkeypatch.setattr(type(registry.storage), "is_shared", property(lambda _: is_shared))
+    monkeypatch.setattr(type(registry.storage), "has_file", property(lambda _: has_file))
     monkeypatch.setattr(registry.storage, "shared_reports", lambda: shared)
 
     assert expected == module.all_reports()
