@@ -294,4 +294,5 @@ def test_nothing_is_installed_before_it_is_needed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert ["0", "4"] == done.stdout.split()
+    # Before 3.12, one more: the running loop is known without a system call.
+    assert ["0", "4" if sys.version_info < (3, 12) else "3"] == done.stdout.split()
