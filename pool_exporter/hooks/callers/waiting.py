@@ -3,6 +3,7 @@
 Each checkout passes `current_caller`, only callers that wait the rest. Nothing here may decide why they wait.
 """
 
+import sys
 from asyncio import AbstractEventLoop
 from asyncio.events import _get_running_loop
 from threading import get_ident
@@ -29,18 +30,23 @@ recorder = places.recorder
 """Assigned, not imported: to call a method of an imported name, CPython makes a bound method each time."""
 
 
-def running_loop() -> AbstractEventLoop | None:
-    """Return the loop that runs in this thread; it may be None where that runs no task."""
-    if not why_ask:
-        try:
-            (loop,) = current_tasks
-            if loop._thread_id == get_ident():  # type: ignore[attr-defined]  # asyncio's own loops have it
-                return loop
-        except (RuntimeError, ValueError):  # Several loops run tasks, or another one begins or ends.
-            pass
-        except AttributeError as error:
-            why_ask.append(str(error))
-    return _get_running_loop()
+if sys.version_info < (3, 12):
+
+    def running_loop() -> AbstractEventLoop | None:
+        """Return the loop that runs in this thread; it may be None where that runs no task."""
+        if not why_ask:
+            try:
+                (loop,) = current_tasks
+                if loop._thread_id == get_ident():  # type: ignore[attr-defined]  # asyncio's own loops have it
+                    return loop
+            except (RuntimeError, ValueError):  # Several loops run tasks, or another one begins or ends.
+                pass
+            except AttributeError as error:
+                why_ask.append(str(error))
+        return _get_running_loop()
+
+else:
+    running_loop = _get_running_loop
 
 
 def current_caller(unit: Unit | None, threads: CurrentOwner) -> Caller:
