@@ -33,7 +33,7 @@ class _OfThisTest(EndedPools):
     """The ended pools of one test."""
 
     def __init__(self, earlier: Iterable[Monitor]) -> None:
-        super().__init__()
+        super().__init__(registry.storage.has)
         self._earlier = WeakSet(earlier)
 
     def add(self, monitor: PoolMonitor) -> None:

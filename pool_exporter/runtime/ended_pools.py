@@ -23,7 +23,7 @@ from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor, ended_pool
 from pool_exporter.runtime.watchdog.unexamined_monitor import UnexaminedMonitor
 from pool_exporter.state.aggregate import Counted, added, only_counters
-from pool_exporter.state.layout import SLOT_FORMAT
+from pool_exporter.state.layout import SLOT_FORMAT, Slots
 from pool_exporter.state.pool_slots import new_slots
 from pool_exporter.state.shown_pool import ShownPool
 from pool_exporter.state.unit_uses import summed
@@ -61,7 +61,9 @@ class EndedMonitor(UnexaminedMonitor):
 class EndedPools:
     """The ended pools of this process, by identity."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_in_file: Callable[[Slots], bool]) -> None:
+        """Begin without any; *is_in_file* says whether slots are in a worker file."""
+        self._is_in_file = is_in_file
         #: Pools that were collected and are not in `_kept` yet, and when, in nanoseconds of the monotonic clock.
         self._collected: deque[tuple[PoolMonitor, int]] = deque()
         self._kept: dict[PoolIdentity, PoolMonitor | EndedMonitor] = {}
@@ -121,8 +123,9 @@ class EndedPools:
     def _end_collected(self) -> None:
         while self._collected:
             monitor, ended = self._collected.popleft()
-            monitor.end(ended)
-            self._keep(monitor)
+            if not self._is_in_file(monitor.slots):  # A thread may have moved them meanwhile: then the file keeps them.
+                monitor.end(ended)
+                self._keep(monitor)
 
     def _keep(self, monitor: PoolMonitor | EndedMonitor) -> None:
         identity = within_limit(monitor.identity, self._kept, NAMES_MAX)

@@ -31,7 +31,7 @@ class InstrumentedPool:
         self._free_slots: finalize[[Slots, UnitUses], PoolState] | None = None
         #: The slots that were left last, until the next heartbeat: a thread may still be storing in them.
         self._moved: MovedSlots | None = None
-        self._set_finalizer()
+        self._set_finalizer(self.state)
         self._add_units_of_file()
 
     @property
@@ -68,7 +68,7 @@ class InstrumentedPool:
                 state.unit_uses.add_all(monitor.before.units)
             self._moved = state.move_to(slots, before)
             monitor.before = None
-            self._set_finalizer()
+            self._set_finalizer(state)  # Of this one, also if the pool was collected meanwhile.
             self._add_units_of_file()
 
     def leave_file(self) -> None:
@@ -110,9 +110,8 @@ class InstrumentedPool:
         if state is not None and self._storage.has(state.slots):
             state.unit_uses.add_all(self._storage.units_of(state.slots))
 
-    def _set_finalizer(self) -> None:
+    def _set_finalizer(self, state: PoolState | None) -> None:
         """Have the slots given back, at the latest when the pool and the last of its connections are gone."""
-        state = self.state
         if state is not None and self._storage.directory is not None:
             self._free_slots = finalize(state, self._storage.free, state.slots, state.unit_uses)
             self._free_slots.atexit = False  # A pool that lives until the process ends was not dropped.

@@ -280,7 +280,7 @@ class Registry(ProcessFile):
         self._restarting = os.getpid()
         try:
             self._lock, patches.lock = BoundedLock(), BoundedLock()
-            self._ended, self._is_in_hook = EndedPools(), False
+            self._ended, self._is_in_hook = EndedPools(self._is_in_file), False
             errors.count, self._instrumented = 0, len(self._entries)
             self._need.note_event()
             self._maker.restart_after_fork()

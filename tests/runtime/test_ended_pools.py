@@ -238,7 +238,7 @@ def test_forked_child_begins_at_zero(database: Database) -> None:
 def test_finalizer_that_instruments_blocks_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that waits for one that waits for it, in a finalizer of the application, goes on after a moment."""
     monkeypatch.setattr(bounded_lock, "LOCK_SECONDS", 0.01)
-    ended, is_inside, may_end = EndedPools(), Event(), Event()
+    ended, is_inside, may_end = EndedPools(lambda _: False), Event(), Event()
 
     def collect() -> None:
         with ended.serialized():

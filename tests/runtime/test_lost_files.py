@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy.pool import Pool, QueuePool
 
 from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
-from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.runtime import registry as registry_module
 from pool_exporter.runtime.files.file_need import FileNeed
 from pool_exporter.state import layout
+from pool_exporter.state.layout import Slots
 from pool_exporter.workers import file_writer
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import ENTRIES_MAX
@@ -126,6 +127,32 @@ def test_one_of_two_files_is_deleted(process: Process) -> None:
 
     assert 2 == len(paths)
     assert [{f"p{number:02}": 1 for number in range(ENTRIES_MAX + 1)}] * 2 == counted
+
+
+@pytest.mark.parametrize("moment", ["before its space", "after its space"])
+def test_pool_that_ends_while_it_is_moved(process: Process, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """A pool that is collected while a heartbeat moves it from memory into a file counts once, as ended."""
+    names = [f"p{number:02}" for number in range(ENTRIES_MAX + 2)]
+    for name in names:
+        process.pool(name).connect().close()
+    new_slots, moved = process.registry.storage.new_slots, names[ENTRIES_MAX]
+
+    def end_the_moved_one(identity: PoolIdentity, config: PoolConfig) -> Slots:
+        slots = new_slots(identity, config) if moment == "after its space" else None
+        if identity.name == moved and len(process.pools) == len(names):
+            process.pools.pop(ENTRIES_MAX).dispose()
+            gc.collect()
+        return new_slots(identity, config) if slots is None else slots
+
+    process.registry.storage.note_without_space(2)
+    process.registry.storage.use(process.registry.storage.created())
+    monkeypatch.setattr(process.registry.storage, "new_slots", end_the_moved_one)
+    process.beat()
+    process.beat()
+    found = DirectoryReader(process.directory)().pools
+
+    assert dict.fromkeys(names, 1) == {pool.name: pool.checkouts for pool in found}
+    assert [moved] == [pool.name for pool in found if pool.max is None]
 
 
 def test_ended_pools_for_which_there_is_no_space(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:

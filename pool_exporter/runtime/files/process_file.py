@@ -24,6 +24,7 @@ from pool_exporter.runtime.instrumented_pool import (
     set_sentinels,
 )
 from pool_exporter.runtime.storage import Storage
+from pool_exporter.state.layout import Slots
 
 WAITING: Final = b"\0"
 """The sentinel of a pool that needs a file before its next event."""
@@ -36,13 +37,16 @@ class ProcessFile:
         self._lock = BoundedLock()
         self.storage = Storage(None)
         self._entries: dict[int, InstrumentedPool] = {}
-        self._ended = EndedPools()
+        self._ended = EndedPools(self._is_in_file)
         self._sentinel = ForkSentinel()
         self._need, self._maker = FileNeed(), FileMaker(self._created)
 
     def _created(self) -> Created | None:
         """Create the file in the present directory, and wait for as long as its volume does."""
         return self.storage.created()
+
+    def _is_in_file(self, slots: Slots) -> bool:
+        return self.storage.has(slots)
 
     def _pools(self) -> list[InstrumentedPool]:
         """Return the pools that are alive."""
