@@ -66,7 +66,7 @@ class Episode:
         return self._report if is_explained else self.report(now)
 
     def verdict_for(self, now: float, found: str) -> str:
-        """Return the verdict that counts while callers wait: that of the report, until another one replaces it.
+        """Return the verdict that counts while callers wait: that of the report where the one of now says less.
 
         Args:
             now: Seconds of a monotonic clock.
@@ -75,7 +75,8 @@ class Episode:
         made = self.report(now)
         if made is None or not _is_lasting(made):
             return found
-        return found if self._is_over and found != _UNKNOWN else made.verdict  # What is not known replaces nothing.
+        # What is not known replaces nothing. That connections turn over does so once the episode has ended.
+        return made.verdict if found == _UNKNOWN or (found in _NO_INCIDENT and not self._is_over) else found
 
     def is_settled(self, now: float) -> bool:
         """Return whether the episode has a verdict that nothing contradicts, so that no further report is needed."""

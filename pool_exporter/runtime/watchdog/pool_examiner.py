@@ -153,8 +153,8 @@ class PoolExaminer(ReportHooks):
     def diagnose(self) -> Diagnosis:
         """Return a diagnosis of now; of a pool that has ended, one that says so.
 
-        The verdict is that of the episode's report, as in all outputs. While no caller waits, the report of the last
-        minute is quoted, and said to be past.
+        The verdict is its own, or that of the episode's report where it says less. While no caller waits, the report
+        of the last minute is quoted, and said to be past.
         """
         return self.diagnose_at()[1]
 

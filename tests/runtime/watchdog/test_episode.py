@@ -110,7 +110,7 @@ def test_the_newest_is_for_notes() -> None:
 
 
 def test_notes_have_the_verdict_of_the_log() -> None:
-    """A contradiction is in no output until it is found twice; a note has the last report with the same verdict."""
+    """A contradiction is in no note until it is found twice; a note has the last report with the same verdict."""
     episode, newest, changed = Episode(), made("held_in_own_code", use=2), made("slow_queries")
     episode.accept(NOW, made("held_in_own_code"))
     episode.accept(NOW + 1, newest)
@@ -118,10 +118,17 @@ def test_notes_have_the_verdict_of_the_log() -> None:
     episode.accept(NOW + 3, made("slow_queries"))
 
     assert newest is episode.newest(NOW + 3)
-    assert "held_in_own_code" == episode.verdict_for(NOW + 3, "slow_queries")
     assert episode.accept(NOW + 4, changed)
     assert changed is episode.newest(NOW + 4)
-    assert "slow_queries" == episode.verdict_for(NOW + 4, "held_in_own_code")
+
+
+def test_examination_that_contradicts_the_report_has_its_own_verdict() -> None:
+    """Else it would give numbers that do not fit the verdict; only that connections turn over takes no verdict away."""
+    episode = Episode()
+    episode.accept(NOW, made("self_deadlock"))
+
+    assert "leak" == episode.verdict_for(NOW + 1, "leak")
+    assert "self_deadlock" == episode.verdict_for(NOW + 1, "too_small")
 
 
 @pytest.mark.parametrize("first", ["unknown", "loop_blocked"])
