@@ -85,7 +85,7 @@ class PoolSlots:
         self._write_to(new_slots() if slots is None else slots)
         self.slow_acquire, self.unit_uses = SlowAcquireHook(), UnitUses()
         self.waiters, self.flow, self.report_hooks = Waiters(), FlowRing(), NO_REPORTS
-        #: Whether a caller of a unit that holds a connection may be waited for by what holds it; set by the hooks.
+        #: Whether what holds the connection of a unit may wait for a caller of that unit; the registry sets it.
         self.is_nested: Callable[[PoolSlots, Unit], bool] = _always
         #: The same dictionary as `waiters.by_token`.
         self.waiting = self.waiters.by_token

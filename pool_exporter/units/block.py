@@ -78,8 +78,11 @@ class UnitBlock:
             raise RuntimeError("this unit() was left more often than it was entered: use it in `with`")
         self._running.pop()
         own = _of_this_context(entered)
-        # One that is left in another context is any of them: all end when the last is left.
-        for unit in [own] if own is not None else [] if self._running else entered:
+        if own is not None:
+            entered = [own]
+        elif self._running:  # One that is left in another context is any of them: all end when the last is left.
+            return
+        for unit in entered:
             self._forget(ref(unit))
             leave(unit, unit.token)
 

@@ -48,8 +48,8 @@ def diagnosis(found: Examination, name: str = "", last: Diagnosis | None = None)
 
     Args:
         found: What was found out about it.
-        name: The verdict, where an earlier report of the episode has it; by default that of the evidence.
-        last: An earlier report, where its verdict is to be quoted because no caller waits by now.
+        name: The verdict; by default that of the evidence.
+        last: An earlier report to quote, with its verdict and reasons: what is found now says less.
     """
     name = (name or verdict(found.evidence)) if last is None else last.verdict
     explained_by = explanations(name, found.findings)

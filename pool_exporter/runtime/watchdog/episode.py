@@ -65,18 +65,18 @@ class Episode:
         is_explained = self._report is not None and now - self._explained_at <= EPISODE_SECONDS
         return self._report if is_explained else self.report(now)
 
-    def verdict_for(self, now: float, found: str) -> str:
-        """Return the verdict that counts while callers wait: that of the report where the one of now says less.
+    def quoted(self, now: float, found: str) -> Diagnosis | None:
+        """Return the report to quote while callers wait; None where the examination of now has its own verdict.
+
+        What is not known replaces no report, nor that connections turn over until the episode has ended.
 
         Args:
             now: Seconds of a monotonic clock.
-            found: The verdict of an examination of now.
+            found: The verdict of the examination.
         """
         made = self.report(now)
-        if made is None or not _is_lasting(made):
-            return found
-        # What is not known replaces nothing. That connections turn over does so once the episode has ended.
-        return made.verdict if found == _UNKNOWN or (found in _NO_INCIDENT and not self._is_over) else found
+        says_less = found == _UNKNOWN or (found in _NO_INCIDENT and not self._is_over)
+        return made if made is not None and _is_lasting(made) and says_less and found != made.verdict else None
 
     def is_settled(self, now: float) -> bool:
         """Return whether the episode has a verdict that nothing contradicts, so that no further report is needed."""

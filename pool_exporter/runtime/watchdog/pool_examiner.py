@@ -153,8 +153,7 @@ class PoolExaminer(ReportHooks):
     def diagnose(self) -> Diagnosis:
         """Return a diagnosis of now; of a pool that has ended, one that says so.
 
-        The verdict is its own, or that of the episode's report where it says less. While no caller waits, the report
-        of the last minute is quoted, and said to be past.
+        While no caller waits, or where it says less than the episode's report, that report is quoted, with its time.
         """
         return self.diagnose_at()[1]
 
@@ -164,9 +163,9 @@ class PoolExaminer(ReportHooks):
         found, now = self._examined(), self._watchdog.clock()
         if found is None:
             return 0, unknown_diagnosis("")
-        if not found.evidence.is_waited_for:
-            return found.moment, diagnosis(found, last=self._episode.last(now))
-        return found.moment, diagnosis(found, self._episode.verdict_for(now, verdict(found.evidence)))
+        if found.evidence.is_waited_for:
+            return found.moment, diagnosis(found, last=self._episode.quoted(now, verdict(found.evidence)))
+        return found.moment, diagnosis(found, last=self._episode.last(now))
 
     def look(self) -> bool:
         """Do what the watchdog has to do now; return whether callers still wait."""

@@ -122,13 +122,13 @@ def test_notes_have_the_verdict_of_the_log() -> None:
     assert changed is episode.newest(NOW + 4)
 
 
-def test_examination_that_contradicts_the_report_has_its_own_verdict() -> None:
-    """Else it would give numbers that do not fit the verdict; only that connections turn over takes no verdict away."""
-    episode = Episode()
-    episode.accept(NOW, made("self_deadlock"))
+def test_report_is_quoted_where_the_examination_says_less() -> None:
+    """Not where it contradicts the report: its numbers would not fit that verdict; nor where it agrees."""
+    episode, report = Episode(), made("self_deadlock")
+    episode.accept(NOW, report)
 
-    assert "leak" == episode.verdict_for(NOW + 1, "leak")
-    assert "self_deadlock" == episode.verdict_for(NOW + 1, "too_small")
+    assert [None, None] == [episode.quoted(NOW + 1, found) for found in ("leak", "self_deadlock")]
+    assert [report] * 3 == [episode.quoted(NOW + 1, found) for found in ("too_small", "burst", "unknown")]
 
 
 @pytest.mark.parametrize("first", ["unknown", "loop_blocked"])
@@ -136,19 +136,19 @@ def test_what_is_found_now_counts_where_the_report_does_not_last(first: str) -> 
     """Of an episode without a lasting verdict, and after it, an examination has its own."""
     episode = Episode()
 
-    assert "leak" == episode.verdict_for(NOW, "leak")
+    assert episode.quoted(NOW, "leak") is None
     episode.accept(NOW, made(first))
-    assert "leak" == episode.verdict_for(NOW + 1, "leak")
+    assert [None, None] == [episode.quoted(NOW + 1, found) for found in ("leak", "too_small")]
 
 
 def test_unknown_takes_no_verdict_away() -> None:
     """The page shows what the log has said until something else is found, also after a calm."""
-    episode = Episode()
-    episode.accept(NOW, made("leak"))
+    episode, report = Episode(), made("leak")
+    episode.accept(NOW, report)
     episode.end_after(CALM_SECONDS)
 
-    assert "leak" == episode.verdict_for(NOW + 6, "unknown")
-    assert "locks" == episode.verdict_for(NOW + 6, "locks")
+    assert report is episode.quoted(NOW + 6, "unknown")
+    assert [None, None] == [episode.quoted(NOW + 6, found) for found in ("locks", "burst")]
 
 
 def test_a_report_explains_the_time_outs_of_a_minute() -> None:
