@@ -48,10 +48,16 @@ def unit(name: str, *, long: bool = False) -> "UnitBlock":
 
 
 class _EnteredUnit(Unit):
-    """A unit that was entered by `with`; its *token* is of the context in which it was entered."""
+    """A unit that was entered by `with`; its *token* is of the context in which it was entered, until it is left."""
 
     __slots__ = ("token",)
-    token: Token[Unit | None]
+    token: Token[Unit | None] | None
+
+    def leave(self) -> None:
+        """End it, and drop the token: that has all values of its context, and a connection may keep this unit."""
+        token, self.token = self.token, None
+        if token is not None:  # Another thread has not done so.
+            leave(self, token)
 
 
 class UnitBlock:
@@ -84,7 +90,7 @@ class UnitBlock:
             return
         for unit in entered:
             self._forget(ref(unit))
-            leave(unit, unit.token)
+            unit.leave()
 
     def _forget(self, reference: ref[_EnteredUnit]) -> None:
         with suppress(ValueError):  # Another thread has done so.
@@ -113,8 +119,11 @@ def _of_this_context(entered: list[_EnteredUnit]) -> _EnteredUnit | None:
     """
     current = current_unit.get()
     for unit in sorted(entered, key=lambda unit: unit is not current):
+        token = unit.token
+        if token is None:
+            continue
         with suppress(ValueError, RuntimeError):  # Its token is of another context, or another thread has used it.
-            current_unit.reset(unit.token)
+            current_unit.reset(token)
             unit.token = current_unit.set(unit)
             return unit
     return None

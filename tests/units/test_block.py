@@ -10,6 +10,7 @@ import types
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeAlias
+from weakref import ref
 
 import pytest
 
@@ -440,3 +441,27 @@ def test_exception_of_a_function_passes() -> None:
         job()
 
     assert (True, "") == (found[0].is_done, name())
+
+
+class Request:
+    """A request of the application."""
+
+
+variable: contextvars.ContextVar[Request] = contextvars.ContextVar("variable")
+
+
+def test_unit_that_has_ended_keeps_no_context() -> None:
+    """A connection that is never returned keeps its unit, but nothing of the request's context."""
+    found, value = list[Unit](), Request()
+    kept = ref(value)
+
+    def request(value: Request) -> None:
+        variable.set(value)
+        with unit("request"):
+            found.append(current())
+
+    contextvars.copy_context().run(request, value)
+    del value
+    gc.collect()
+
+    assert (True, None) == (found[0].is_done, kept())
