@@ -213,6 +213,7 @@ def _generator_function(function: Function, begin: Callable[[], Unit]) -> Functi
                 except BaseException as error:  # noqa: BLE001  # GeneratorExit too: the generator handles it in its unit
                     value, step = error, generator.throw
         finally:
+            value = None  # The traceback of an exception has this frame: a cycle would keep what the generator holds.
             unit.end()
 
     return call
@@ -238,6 +239,7 @@ def _asynchronous_generator_function(function: Function, begin: Callable[[], Uni
                 except BaseException as error:  # noqa: BLE001  # as above
                     value, step = error, generator.athrow
         finally:
+            value = None  # as above
             unit.end()
 
     return call
