@@ -15,7 +15,7 @@ from typing import Final, TypeAlias, TypeVar, cast
 from weakref import ref
 
 from pool_exporter.units.code import code_of
-from pool_exporter.units.unit_of_work import Unit, current_unit, leave
+from pool_exporter.units.unit_of_work import Unit, current_unit, innermost, leave
 
 Function: TypeAlias = Callable[..., object]
 F = TypeVar("F", bound=Function)
@@ -197,16 +197,17 @@ def _coroutine_function(function: Function, begin: Callable[[], Unit]) -> Functi
 def _generator_function(function: Function, begin: Callable[[], Unit]) -> Function:
     def call(*args: object, **kwargs: object) -> Generator[object, object, object]:
         unit, generator = begin(), cast("Generator[object, object, object]", function(*args, **kwargs))
-        value: object = None
+        inside, value = unit, cast("object", None)
         step: Callable[..., object] = generator.send
         try:
             while True:
-                token = current_unit.set(unit)
+                token = current_unit.set(inside)
                 try:
                     yielded = step(value)
                 except StopIteration as stop:
                     return stop.value
                 finally:
+                    inside = innermost(unit)
                     current_unit.reset(token)
                 try:
                     value, step = (yield yielded), generator.send
@@ -222,16 +223,17 @@ def _generator_function(function: Function, begin: Callable[[], Unit]) -> Functi
 def _asynchronous_generator_function(function: Function, begin: Callable[[], Unit]) -> Function:
     async def call(*args: object, **kwargs: object) -> AsyncGenerator[object, object]:
         unit, generator = begin(), cast("AsyncGenerator[object, object]", function(*args, **kwargs))
-        value: object = None
+        inside, value = unit, cast("object", None)
         step: Callable[..., Awaitable[object]] = generator.asend
         try:
             while True:
-                token = current_unit.set(unit)
+                token = current_unit.set(inside)
                 try:
                     yielded = await step(value)
                 except StopAsyncIteration:
                     return
                 finally:
+                    inside = innermost(unit)
                     with suppress(ValueError):  # It is closed in another context if it was dropped.
                         current_unit.reset(token)
                 try:

@@ -192,6 +192,16 @@ def leave(unit: Unit, token: "Token[Unit | None]") -> None:
         current_unit.reset(token)
 
 
+def innermost(unit: Unit) -> Unit:
+    """Return the unit that runs inside *unit* where its code stops, as of a `with` around a `yield`; or *unit* itself.
+
+    Args:
+        unit: A unit that was made current when the code went on.
+    """
+    current = current_unit.get()
+    return unit if current is None or current.is_done else current
+
+
 def _running_task() -> Callable[[], object]:
     """Return a weak reference to the running task; outside of one, a function that returns None."""
     loop = _get_running_loop()

@@ -14,7 +14,7 @@ from types import CodeType
 from typing import Final, TypeAlias
 
 from pool_exporter.runtime.argument_checks import check_wsgi
-from pool_exporter.units import Resolved, Unit, current_unit
+from pool_exporter.units import Resolved, Unit, current_unit, innermost
 from pool_exporter.units.request_name import request_name
 
 ROUTE: Final = "pool_exporter.route"
@@ -107,13 +107,13 @@ class _UnitChunks:
     """The chunks of a response, each made in the unit, which ends when the server closes the response."""
 
     def __init__(self, chunks: Iterable[bytes], unit: Unit) -> None:
-        self._chunks, self._unit = chunks, unit
+        self._chunks, self._unit, self._inside = chunks, unit, unit
 
     def __iter__(self) -> Iterator[bytes]:
-        with _current(self._unit):
+        with self._current():
             chunks = iter(self._chunks)
         while True:
-            with _current(self._unit):
+            with self._current():
                 chunk = next(chunks, None)
             if chunk is None:
                 return
@@ -124,7 +124,7 @@ class _UnitChunks:
         close = getattr(self._chunks, "close", None)
         try:
             if close is not None:
-                with _current(self._unit):
+                with self._current():
                     close()
         finally:
             self._unit.end()
@@ -132,6 +132,15 @@ class _UnitChunks:
     def __del__(self) -> None:
         """End the unit of a response that the server did not close."""
         self._unit.end()
+
+    @contextmanager
+    def _current(self) -> Iterator[None]:
+        """Let the application go on in the unit in which it stopped: a `with unit()` may have more than one chunk."""
+        with _current(self._inside):
+            try:
+                yield
+            finally:
+                self._inside = innermost(self._unit)
 
 
 @contextmanager

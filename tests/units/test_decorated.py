@@ -2,12 +2,50 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from weakref import ref
 
 import pytest
 
 from pool_exporter import unit
+from pool_exporter.units import current_unit
+
+
+def name() -> str:
+    """Return the name of the current unit; "" without one."""
+    current = current_unit.get()
+    return "" if current is None else current.name
+
+
+def test_unit_inside_a_generator_goes_on_with_it() -> None:
+    """A block around a `yield` is the unit of each further step, and the generator's own unit comes after it."""
+
+    @unit("export")
+    def export() -> Iterator[str]:
+        with unit("batch"):
+            yield name()
+            yield name()
+        yield name()
+
+    found = [(inside, name()) for inside in export()]
+
+    assert [("batch", ""), ("batch", ""), ("export", "")] == found
+
+
+def test_unit_inside_an_asynchronous_generator_goes_on_with_it() -> None:
+    """As of a generator."""
+
+    @unit("export")
+    async def export() -> AsyncIterator[str]:
+        async with unit("batch"):
+            yield name()
+            yield name()
+        yield name()
+
+    async def main() -> list[tuple[str, str]]:
+        return [(inside, name()) async for inside in export()]
+
+    assert [("batch", ""), ("batch", ""), ("export", "")] == asyncio.run(main())
 
 
 class Value:

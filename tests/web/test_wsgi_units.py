@@ -9,15 +9,15 @@ from wsgiref.util import FileWrapper
 
 import pytest
 
-from pool_exporter import WsgiUnitMiddleware
+from pool_exporter import WsgiUnitMiddleware, unit
 from pool_exporter.units import Unit, current_unit
 from pool_exporter.web.wsgi_units import ROUTE, Environ, StartResponse
 
 
 def name() -> str:
     """Return the name of the current unit; "" without one."""
-    unit = current_unit.get()
-    return "" if unit is None else unit.name
+    current = current_unit.get()
+    return "" if current is None else current.name
 
 
 def call(app: Any, method: str = "GET", **environ: Any) -> Iterable[bytes]:
@@ -68,6 +68,20 @@ def test_unit_lasts_until_the_response_is_closed() -> None:
     assert {False} == set(is_done_before)
     assert [True] == [unit.is_done for unit in set(app.units) if unit is not None]
     assert not name()
+
+
+def test_unit_inside_a_streamed_response_goes_on_with_it() -> None:
+    """A block around several chunks is the unit of all of them."""
+
+    def chunks() -> Iterator[bytes]:
+        with unit("export"):
+            yield name().encode()
+            yield name().encode()
+        yield name().encode()
+
+    response = call(WsgiUnitMiddleware(lambda *_: chunks()))
+
+    assert [(b"export", ""), (b"export", ""), (b"GET (no route)", "")] == [(chunk, name()) for chunk in response]
 
 
 def test_closed_early() -> None:
