@@ -7,6 +7,7 @@ generator, as a wrapper of one does, has one unit for the call and for what it r
 
 import functools
 import inspect
+import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import suppress
 from contextvars import Token
@@ -106,6 +107,8 @@ class UnitBlock:
 
     def __call__(self, function: F) -> F:
         """Return *function* with each of its calls as a unit; of a generator, the time in which its own code runs."""
+        if isinstance(function, staticmethod | classmethod):  # As where this is above `@staticmethod`.
+            return cast("F", type(function)(self(function.__func__)))
         begin = functools.partial(Unit, self._name, code_of(function), is_long=self._is_long)
         make = next((make for is_kind, make in _KINDS if is_kind(function)), _function)
         return cast("F", functools.update_wrapper(make(function, begin), function))
@@ -220,6 +223,16 @@ def _generator_function(function: Function, begin: Callable[[], Unit]) -> Functi
     return call
 
 
+def _generator_based_coroutine(function: Function, begin: Callable[[], Unit]) -> Function:
+    return types.coroutine(_generator_function(function, begin))
+
+
+def _is_generator_based_coroutine(function: object) -> bool:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE)
+
+
 def _asynchronous_generator_function(function: Function, begin: Callable[[], Unit]) -> Function:
     async def call(*args: object, **kwargs: object) -> AsyncGenerator[object, object]:
         unit, generator = begin(), cast("AsyncGenerator[object, object]", function(*args, **kwargs))
@@ -252,6 +265,7 @@ _Make: TypeAlias = Callable[[Function, Callable[[], Unit]], Function]
 _KINDS: Final[tuple[tuple[Callable[[object], bool], _Make], ...]] = (
     (inspect.iscoroutinefunction, _coroutine_function),
     (inspect.isasyncgenfunction, _asynchronous_generator_function),
+    (_is_generator_based_coroutine, _generator_based_coroutine),  # Which are generator functions, too.
     (inspect.isgeneratorfunction, _generator_function),
 )
 """How each kind of function is recognized and wrapped; any other callable is wrapped by what it returns."""

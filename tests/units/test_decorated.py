@@ -1,7 +1,9 @@
-"""`@unit()` over generators."""
+"""`@unit()` over generators, methods and coroutines that are based on generators."""
 
 import asyncio
+import functools
 import gc
+import types
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from weakref import ref
 
@@ -98,3 +100,38 @@ def test_closed_generator_is_freed_without_a_collection(close: Callable[[Value],
         assert None is kept()
     finally:
         gc.enable()
+
+
+def test_coroutine_based_on_a_generator() -> None:
+    """What `types.coroutine` has made can still be awaited, and its own code runs in the unit."""
+
+    @types.coroutine
+    def job() -> Generator[None, None, str]:
+        yield
+        return name()
+
+    async def main() -> tuple[str, str]:
+        return await unit("job")(job)(), await unit("partial")(functools.partial(job))()
+
+    assert ("job", "partial") == asyncio.run(main())
+
+
+class Jobs:
+    """A class with decorated methods that take no instance."""
+
+    @unit("static")
+    @staticmethod
+    def static() -> str:
+        """Return the name of the unit."""
+        return name()
+
+    @unit("class")
+    @classmethod
+    def of_class(cls) -> tuple[type["Jobs"], str]:
+        """Return the class and the name of the unit."""
+        return cls, name()
+
+
+def test_static_and_class_methods() -> None:
+    """The decorator may be above `@staticmethod` and `@classmethod`."""
+    assert ("static", (Jobs, "class")) == (Jobs().static(), Jobs.of_class())
