@@ -10,7 +10,7 @@ from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
 
 REPORTS_MAX: Final = 4
-"""How many reports count within a minute, at most."""
+"""How many reports count within a minute, at most; and the first one of each further verdict."""
 CALM_SECONDS: Final = 5.0
 """When no caller has waited for so long, the next ones begin an episode."""
 
@@ -36,20 +36,21 @@ class Episode:
     incident ends.
     """
 
-    __slots__ = ("_accepted_at", "_doubt", "_explained_at", "_is_over", "_newest", "_newest_at", "_report")
+    __slots__ = ("_accepted", "_doubt", "_explained_at", "_is_over", "_newest", "_newest_at", "_report")
 
     def __init__(self) -> None:
         self._report: Diagnosis | None = None
         self._newest: Diagnosis | None = None
         self._newest_at = self._explained_at = 0.0
-        self._accepted_at: tuple[float, ...] = ()  # Each pool has one; an empty deque would take 760 bytes.
+        #: When each report of the last minute was accepted, and its verdict; a deque would take 760 bytes a pool.
+        self._accepted: tuple[tuple[float, str], ...] = ()
         self._is_over = False
         #: What the last examination found that contradicts the report; "" if it did not.
         self._doubt = ""
 
     def report(self, now: float) -> Diagnosis | None:
         """Return the report of the last minute at *now*, in seconds of a monotonic clock; None without one."""
-        is_valid = bool(self._accepted_at) and now - self._accepted_at[-1] <= EPISODE_SECONDS
+        is_valid = bool(self._accepted) and now - self._accepted[-1][0] <= EPISODE_SECONDS
         return self._report if is_valid else None
 
     def newest(self, now: float) -> Diagnosis | None:
@@ -106,21 +107,25 @@ class Episode:
         if not is_counted:
             return False
         self._report, self._is_over, self._doubt = made, False, ""
-        self._accepted_at = (*self._accepted_at, now)[-REPORTS_MAX:]
+        self._accepted = (*self._within_a_minute(now), (now, made.verdict))
         return True
 
     def _is_replaced(self, before: Diagnosis, made: Diagnosis, now: float) -> bool:
         if self._is_over:
-            return self._is_allowed(now)
+            return self._is_allowed(now, made)
         if before.verdict == _UNKNOWN:
             return made.verdict != _UNKNOWN
         doubt, self._doubt = self._doubt, _contradiction(before, made)
         is_sure = doubt == self._doubt or before.verdict == _OF_THE_MOMENT or _have_all_ended(before, made)
-        return _is_outcome(before, made) or (bool(self._doubt) and is_sure and self._is_allowed(now))
+        return _is_outcome(before, made) or (bool(self._doubt) and is_sure and self._is_allowed(now, made))
 
-    def _is_allowed(self, now: float) -> bool:
-        at = self._accepted_at
-        return len(at) < REPORTS_MAX or now - at[0] > EPISODE_SECONDS
+    def _is_allowed(self, now: float, made: Diagnosis) -> bool:
+        """Return whether few reports have counted within a minute, or none with this verdict."""
+        verdicts = [verdict for _, verdict in self._within_a_minute(now)]
+        return len(verdicts) < REPORTS_MAX or made.verdict not in verdicts
+
+    def _within_a_minute(self, now: float) -> tuple[tuple[float, str], ...]:
+        return tuple(each for each in self._accepted if now - each[0] <= EPISODE_SECONDS)
 
 
 def _is_lasting(made: Diagnosis) -> bool:

@@ -84,6 +84,18 @@ def test_few_reports_a_minute() -> None:
     assert episode.accept(NOW + 61, made("leak", use=61, place="61"))
 
 
+def test_each_verdict_counts() -> None:
+    """After these reports, the first one with another verdict counts: the counter of leaks is not 0 beside a leak."""
+    episode = Episode()
+    for second in range(REPORTS_MAX + 1):
+        episode.accept(NOW + second, made("slow_queries", use=second, place=str(second)))
+
+    assert [True, False, True, False] == [
+        episode.accept(NOW + 10 + at, made(verdict, use=10 + at, place=str(10 + at)))
+        for at, verdict in enumerate(["leak", "slow_queries", "locks", "leak"])
+    ]
+
+
 def test_an_episode_ends_with_a_calm() -> None:
     """When no caller has waited for some seconds, the same report counts again; until then the last one is shown."""
     episode, first, again = Episode(), made("leak"), made("leak")
