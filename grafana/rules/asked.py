@@ -40,6 +40,19 @@ def instance_with_most(expression: str) -> str:
     return _first(f"topk(1, sum by ({INSTANCE}) ({expression}))", f'label "{INSTANCE}"')
 
 
+def seconds_of_label(selector: str, label: str) -> str:
+    """Return the template of the duration in a *label* of an info metric; of "unknown" where it is missing or empty.
+
+    Args:
+        selector: A selector of `at_pool`.
+        label: The label, which has a number of seconds.
+    """
+    template = _first(selector, f'label "{label}"')
+    return template.replace("{{ . |", "{{ with . |").replace(
+        "}}{{ else }}", "}}{{ . | humanizeDuration }}{{ else }}unknown{{ end }}{{ else }}"
+    )
+
+
 def _first(expression: str, form: str) -> str:
     before, labels, after = expression.split(_MARK)
     query = f"{before}{after}".replace('"', '\\"')

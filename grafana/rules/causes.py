@@ -7,7 +7,7 @@ from typing import Final
 
 from grafana import queries
 from grafana.promql import Scope, among, by, increase, quantile
-from grafana.rules.asked import asked, at_instance, at_pool, instance_with_most
+from grafana.rules.asked import asked, at_instance, at_pool, instance_with_most, seconds_of_label
 from grafana.rules.model import BY_INSTANCE, BY_POOL, INSTANCE_TEXT, LOOK, POOL_TEXT, Alert, Group
 from grafana.rules.objective import TRAFFIC_MIN
 from grafana.rules.recording import ACQUISITIONS, UTILIZATION
@@ -74,6 +74,7 @@ def _near_capacity() -> Alert:
 def _wait_high() -> Alert:
     buckets = at_pool("wait_time", part="bucket")
     median = asked(f"histogram_quantile(0.5, sum by (le) (rate({buckets}[5m])))", "humanizeDuration")
+    timeout = seconds_of_label(at_pool("info"), "timeout_seconds")
     p99 = quantile(0.99, ALL.series("wait_time", part="bucket"), BY_POOL, "5m")
     return Alert(
         "SQLAlchemyPoolWaitHigh",
@@ -81,12 +82,14 @@ def _wait_high() -> Alert:
         "10m",
         "warning",
         f"Callers wait long for a connection of {POOL_TEXT}.",
-        f"One acquire in a hundred takes {{{{ $value | humanizeDuration }}}} or longer; the median is {median}. "
-        "If the median is tiny and the slowest take all of pool_timeout, in a pool that is always exhausted, its queue "
-        "is not fair: a few busy threads take each connection again before the waiting ones can.",
+        f"One acquire in a hundred takes {{{{ $value | humanizeDuration }}}} or longer; the median is {median}. Both "
+        f"are estimates from buckets: pool_timeout is {timeout}, and a number above it is a time-out. "
+        "A high median: the pool is exhausted most of the time. A tiny one, and the slowest far below pool_timeout: "
+        "bursts. A tiny one, and the slowest at pool_timeout, in a pool that is always exhausted: its queue is not "
+        "fair, a few busy threads take each connection again before the waiting ones can.",
         "read the last report in the application's log (logger pool_exporter.diagnosis) or on the exporter's page.",
         "if there is no report, see Opening a connection on the pool's board; where the queue is not fair, run no "
-        "more threads than there are connections.",
+        "more threads than there are connections; for bursts, raise pool_size.",
     )
 
 
