@@ -51,7 +51,8 @@ def _saturated() -> Alert:
         "5m",
         "warning",
         f"The pool is exhausted and callers wait: {INSTANCE_TEXT}.",
-        "For {{ $value | humanizePercentage }} of the last 5 minutes every connection was used.",
+        "For {{ $value | humanizePercentage }} of the last 5 minutes a process had every connection of the pool used. "
+        "The times of several workers are added up, and one that is exhausted is enough.",
         f"{LOOK}: the last verdict, and what holds the connections.",
         "read the WARNING of logger pool_exporter.diagnosis in the application's log: lines of code, and what to do.",
     )

@@ -37,6 +37,10 @@ class PoolNumbers(Protocol):
         """Whether every place is taken."""
 
     @property
+    def exhausted_processes(self) -> int:
+        """Processes in which every place is taken and callers wait, of several."""
+
+    @property
     def lost_places(self) -> int:
         """Places that SQLAlchemy has lost."""
 
@@ -59,7 +63,7 @@ def level_of(pool: PoolNumbers, *, has_verdict: bool) -> str:
     is_failing = has_verdict or (pool.recent.seconds is not None and pool.recent.timeouts)
     is_losing = pool.lost_places or pool.orphaned
     is_waiting = bool(pool.pending)
-    if is_failing or is_losing or (is_waiting and pool.is_saturated):
+    if is_failing or is_losing or pool.exhausted_processes or (is_waiting and pool.is_saturated):
         return LEVELS[0]
     return LEVELS[1] if is_waiting or pool.is_saturated else LEVELS[2]
 

@@ -30,7 +30,7 @@ HELP: Final = "Print all that a shared directory holds, as JSON."
 SCHEMA: Final = 1
 """The version of the keys. It is raised when a key goes or changes its meaning, not for a new key."""
 
-_NOT_NUMBERS: Final = ("identity", "config", "counters", "units")  # decode() reads no units.
+_NOT_NUMBERS: Final = ("identity", "config", "counters", "units", "exhausted_in")  # decode() reads no units.
 NUMBERS: Final = (*(field.name for field in fields(PoolSnapshot) if field.name not in _NOT_NUMBERS), *COUNTERS)
 """The fields of a snapshot that make up a pool's `numbers`."""
 
@@ -108,6 +108,7 @@ def _pool(pool: PoolContents) -> Json:
         "identity": _identity(pool.identity),
         "is_open": pool.is_open,
         "config": {"max": pool.config.max, "idle_max": pool.config.idle_max, "labels": dict(pool.config.labels)},
+        "is_saturated": pool.snapshot is not None and pool.snapshot.is_saturated,
         **_numbers(pool),
         "checkouts": [_checkout(holder) for holder in report.holders],
         "checkouts_without_row": pool.further_checkouts,

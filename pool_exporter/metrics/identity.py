@@ -47,11 +47,13 @@ class PoolConfig:
         max: Most open connections; None where there is no limit.
         idle_max: Most idle connections; None where there is no limit.
         labels: The labels of `sqlalchemy_pool_info`.
+        processes: In how many living processes; of several, the limits are added up.
     """
 
     max: Count | None = None
     idle_max: Count | None = None
     labels: Mapping[Text, Text] = field(default_factory=dict)
+    processes: Count = 1
 
     def __post_init__(self) -> None:
         validate(self)

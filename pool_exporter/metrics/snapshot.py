@@ -1,8 +1,7 @@
 """The frozen state of all pools at one moment. Every output of the numbers is a function of it, but for the dump.
 
-`state.decode` turns one pool's slots into a `PoolSnapshot`; the current time is an argument. The values are validated
-when they are built and cannot be changed afterwards, their mappings included, so renderers check nothing. Nothing in
-this module may know SQLAlchemy, an output format, a file or a clock.
+`state.decode` turns one pool's slots into a `PoolSnapshot`. The values are validated when they are built and cannot be
+changed, their mappings included, so renderers check nothing. Nothing here may know SQLAlchemy, a format or a clock.
 """
 
 from bisect import bisect_left
@@ -108,6 +107,7 @@ class PoolSnapshot:
     Attributes:
         counters: Each of `COUNTERS`; a labelled one has every value of its closed label set.
         units: What units of work use, by name; by default everything is without a unit.
+        exhausted_in: The living processes of a shared directory in which all is used or lost, and callers are pending.
     """
 
     identity: PoolIdentity
@@ -130,6 +130,7 @@ class PoolSnapshot:
     accounting_drift: Signed
     lost_places: Count
     units: Mapping[Text, UnitUse] = field(default_factory=dict)
+    exhausted_in: tuple[Text, ...] = ()
 
     def __post_init__(self) -> None:
         validate(self, repr(self.name))
@@ -238,8 +239,7 @@ class Snapshot:
         pools: The instrumented pools that are measured.
         hook_errors: Errors inside the hooks.
         build: Versions, as labels.
-        degraded: Living processes that cannot measure their SQLAlchemy; without a shared directory 0 or 1. None where
-            that is unknown.
+        degraded: Living processes that cannot measure their SQLAlchemy; without a directory 0 or 1; None if unknown.
         pools_instrumented: Pools that were instrumented; None where that is unknown.
         pools_ended: Instrumented pools that have ended; None where that is unknown.
         transport_errors: Failed attempts to keep slots in the shared directory; None where there is no directory.

@@ -24,9 +24,16 @@ from pool_exporter.metrics.identity import OTHER_POOL, PoolConfig, PoolIdentity
 from pool_exporter.metrics.server_snapshot import LivePool
 from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
 from pool_exporter.state import layout
-from pool_exporter.state.aggregate import ProcessSlots, aggregate, aggregate_config, as_final_counters, is_busy
+from pool_exporter.state.aggregate import (
+    ProcessSlots,
+    aggregate,
+    aggregate_config,
+    as_final_counters,
+    is_busy,
+    is_exhausted,
+    moment_of,
+)
 from pool_exporter.state.decode import decode, live_pool
-from pool_exporter.state.layout import Slots
 from pool_exporter.state.shown_pool import ShownPool
 from pool_exporter.state.unit_uses import UnitTotals, ended_totals
 from pool_exporter.version import build
@@ -54,13 +61,14 @@ _log = logging.getLogger("pool_exporter")
 
 
 class _PoolParts:
-    """What one scrape has gathered of a pool: its part in each process, and the configurations of living workers."""
+    """What one scrape has gathered of a pool: its part in each process, and more about the living workers."""
 
-    __slots__ = ("configs", "slots", "units")
+    __slots__ = ("configs", "exhausted_in", "slots", "units")
 
     def __init__(self) -> None:
         self.slots: list[ProcessSlots] = []
         self.configs: list[PoolConfig] = []
+        self.exhausted_in: list[str] = []
         self.units: list[UnitTotals] = []
 
 
@@ -195,6 +203,7 @@ class DirectoryReader:
             parts = self._parts(scrape, identity if is_open else replace(identity, instance=""))
             if is_open:
                 _add_living(parts, entry, now, file.heartbeat)
+                parts.exhausted_in += [file.writer.process_uuid.hex()] * is_exhausted(entry.slots)
                 if is_busy(entry.slots):
                     scrape.shown[file.writer.file_uuid] = now
             else:
@@ -264,9 +273,9 @@ class DirectoryReader:
                 memory = self._shown[identity]
                 if identity in before:
                     memory.go_on_from(before[identity], pool)
-                yield memory.next(pool, parts.units)
-                times = memory.times(pool)
-                if times is not None:
+                following = memory.next(pool, parts.units)
+                yield replace(following, exhausted_in=tuple(parts.exhausted_in)) if parts.exhausted_in else following
+                if (times := memory.times(pool)) is not None:
                     shown[identity] = times
         if self._writes:
             note_pools_shown(self.directory, shown, scrape.pools, self._file_mode)
@@ -282,13 +291,6 @@ def _add_living(parts: _PoolParts, entry: PoolEntry, now: int, written: int) -> 
 def _live_pool(entry: PoolEntry, now: int, file: WorkerFile) -> LivePool:
     process, is_worker = file.writer.process, file.is_owned
     return live_pool(entry.slots, now, entry.identity, entry.config, process, is_worker=is_worker)
-
-
-def moment_of(slots: Slots, now: int) -> int:
-    """Return *now* of the process's monotonic clock, or a later time in its slots, after a jump of the wall clock."""
-    # Looking at all tracked times at once, instead of only at the taken ones, is a third of the work.
-    latest = max(slots[layout.SATURATED_SINCE], *slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS])
-    return max(now, slots[layout.ORIGIN] + latest)
 
 
 def _decoded(parts: list[ProcessSlots], identity: PoolIdentity, config: PoolConfig) -> PoolSnapshot | None:

@@ -23,6 +23,7 @@ class Numbers:
     is_saturated: bool = False
     lost_places: int = 0
     orphaned: int = 0
+    exhausted_processes: int = 0
     recent: RecentNumbers = field(default_factory=RecentNumbers)
 
 
@@ -35,6 +36,7 @@ class Numbers:
         (Numbers(pending=None, used=None), False, "quiet"),
         (Numbers(is_saturated=True), False, "busy"),
         (Numbers(pending=1, is_saturated=True), False, "trouble"),
+        (Numbers(pending=1, exhausted_processes=1), False, "trouble"),
         (Numbers(lost_places=1), False, "trouble"),
         (Numbers(orphaned=1), False, "trouble"),
         (Numbers(recent=RecentNumbers(45.0, timeouts=1)), False, "trouble"),

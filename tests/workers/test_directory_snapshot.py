@@ -63,6 +63,21 @@ def test_the_living_add_up(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
     assert len(pair) == 2
 
 
+def test_one_of_two_is_exhausted(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
+    """The process in which all is used and a caller waits is named, although the sum of both has free connections."""
+    slots, reader = pair[0].slots, DirectoryReader(tmp_path)
+    found = [reader().pools[0].exhausted_in]
+    slots[layout.CHECKOUT_TIMES + 1] = slots[layout.CHECKOUT_TIMES + 2] = layout.SECOND // 2
+    found.append(reader().pools[0].exhausted_in)
+    slots[layout.PENDING_TIMES] = layout.SECOND // 2
+    [pool], files = reader().pools, scan(tmp_path).files
+    processes = {each.file.entries[0].slots[layout.CONNECTS]: each.file.writer.process_uuid.hex() for each in files}
+
+    assert [(), ()] == found
+    assert (processes[7],) == pool.exhausted_in
+    assert (2, 4, False) == (pool.config.processes, pool.used, pool.is_saturated)
+
+
 def test_instrumented_and_ended_pools_add_up(tmp_path: Path) -> None:
     """A pool ends when it is closed, when the next one takes its slots over, and with its process; compacted or not."""
     one, other = Worker(tmp_path), Worker(tmp_path)

@@ -171,6 +171,8 @@ def detail(row: Row) -> Iterator[RenderableType]:
     yield Text.assemble(_name(pool), "   ", _state(pool), f"   {clean(row.source)}")
     for verdict in pool.verdicts:
         yield from _explained(pool, verdict)
+    if exhausted := texts.exhausted(pool):
+        yield Text(exhausted, style=_ALARM)
     yield Text(_summary(pool))
     if not row.status.shows_holders:
         yield Text(clean(row.status.hint), style="yellow")
@@ -205,7 +207,8 @@ def _explained(pool: PoolStatus, verdict: VerdictStatus) -> Iterator[RenderableT
 
 def _summary(pool: PoolStatus) -> str:
     recent = pool.recent
-    saturated = f"saturated {duration(recent.saturated_seconds)}{', and now' if pool.is_saturated else ''}"
+    saturated = f"saturated {duration(recent.saturated_seconds)}{texts.together(pool)}"
+    saturated += ", and now" * pool.is_saturated
     waits = f"wait p50 {texts.seconds(recent.wait_p50_seconds)}, p99 {texts.seconds(recent.wait_p99_seconds)}"
     now = f"used {texts.used_of_limit(pool)}, {texts.number(pool.pending)} waiting"
     longest = f" (longest {texts.seconds(pool.oldest_wait_seconds)})" if pool.oldest_wait_seconds else ""

@@ -84,6 +84,8 @@ def _explained(pool: PoolStatus) -> Iterable[str]:
         elif verdict.name != "healthy":
             yield f'<p class="quiet">Also {escape(verdict.name)}: {escape(texts.meaning(verdict))} {_when(verdict)}</p>'
         yield from (f"<p>Note: {escape(note)}</p>" for note in verdict.notes)
+    if exhausted := texts.exhausted(pool):
+        yield f'<p class="alarm">{escape(exhausted)}</p>'
     if pool.lost_places:
         yield f'<p class="alarm">SQLAlchemy has lost {counted(pool.lost_places, "place")} of this pool.</p>'
     if pool.orphaned and (pool.verdict is None or pool.verdict.name != "leak"):
@@ -97,7 +99,7 @@ def _when(verdict: VerdictStatus) -> str:
 
 
 def _numbers(pool: PoolStatus) -> str:
-    recent, period = pool.recent, texts.period(pool)
+    recent, period, together = pool.recent, texts.period(pool), texts.together(pool)
     saturated = duration(recent.saturated_seconds) if pool.is_measured else texts.UNKNOWN
     items = (
         _item("Used", texts.used_of_limit(pool), _bar(pool), is_alarming=pool.is_saturated),
@@ -106,7 +108,7 @@ def _numbers(pool: PoolStatus) -> str:
         _item("Wait p50", texts.seconds(recent.wait_p50_seconds), _small(period)),
         _item("Wait p99", texts.seconds(recent.wait_p99_seconds), _small(period)),
         _item("Timeouts", str(recent.timeouts), _small(period), is_alarming=_has_new_timeouts(pool)),
-        _item("Saturated", f"now, {saturated}" if pool.is_saturated else saturated, _small(period)),
+        _item("Saturated", f"now, {saturated}" if pool.is_saturated else saturated, _small(period + together)),
         _item("Oldest use", texts.oldest_use(pool)),
     )
     return f"<dl>\n{''.join(items)}\n</dl>"

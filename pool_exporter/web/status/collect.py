@@ -132,7 +132,11 @@ def _pool(pool: AnyPoolSnapshot, parts: Sequence[_Part], detail: str, given: Sta
     )
     if not isinstance(pool, PoolSnapshot):
         return _with_level(replace(found, used=pool.used, is_measured=False))
-    return _with_level(_with_numbers(found, pool, given))
+    found = _with_numbers(found, pool, given)
+    if found.processes > 1:  # Of one, its numbers say it.
+        pids = dict.fromkeys(process.pid for process, _ in present if process.instance in pool.exhausted_in)
+        found = replace(found, exhausted_processes=len(pool.exhausted_in), exhausted_pids=tuple(pids))
+    return _with_level(found)
 
 
 def _with_numbers(found: PoolStatus, pool: PoolSnapshot, given: StatusContext) -> PoolStatus:
@@ -144,6 +148,7 @@ def _with_numbers(found: PoolStatus, pool: PoolSnapshot, given: StatusContext) -
         limit=pool.max,
         pending=pool.pending,
         is_saturated=pool.is_saturated,
+        processes=pool.config.processes,
         is_ended=pool.config == PoolConfig(),  # Each living pool has labels.
         lost_places=pool.lost_places,
         orphaned=pool.orphaned,

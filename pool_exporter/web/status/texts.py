@@ -77,6 +77,23 @@ def used_of_limit(pool: PoolStatus) -> str:
     return f"{number(pool.used)} of {pool.limit}" if pool.limit is not None else f"{number(pool.used)}, no limit"
 
 
+def exhausted(pool: PoolStatus) -> str:
+    """Return in which processes the pool is exhausted, where the sum over all does not say it; or ""."""
+    count = pool.exhausted_processes
+    if not count or pool.is_saturated:
+        return ""
+    pids = f" (process {', '.join(map(str, pool.exhausted_pids))})" if pool.exhausted_pids else ""
+    return (
+        f"In {count} of {pool.processes} processes{pids} every connection of the pool is used and callers wait; "
+        "the numbers are those of all processes together."
+    )
+
+
+def together(pool: PoolStatus) -> str:
+    """Return that a time is the sum of several processes; or ""."""
+    return f" in {pool.processes} processes together" if pool.processes > 1 else ""
+
+
 def seconds(value: float | None) -> str:
     """Return a duration, or a dash for none."""
     if value is None:

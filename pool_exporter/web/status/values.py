@@ -145,14 +145,18 @@ class PoolStatus:
 
     Attributes:
         pool: Which pool.
-        level: "trouble": it has a verdict or new timeouts, callers wait while it is full, or places or connections are
-            lost. "busy": callers wait, or it is full. Else "quiet".
+        level: "trouble": it has a verdict or new timeouts, callers wait while it is full, in one process at least, or
+            places or connections are lost. "busy": callers wait, or it is full. Else "quiet".
         detail: What distinguishes it from other pools of its name: "service checkout", as a rule; else "".
         used: Connections that are used; None where it is unknown.
         idle: Connections that are idle; None where it is unknown.
         limit: Most connections; None where there is no limit or it is unknown.
         pending: Callers that wait for a connection; None where it is unknown.
         is_saturated: Whether every place is taken.
+        processes: In how many living processes it is.
+        exhausted_processes: Of several, in how many every place is taken and callers wait; the others may have free
+            connections.
+        exhausted_pids: The ids of these processes, as far as they are known.
         is_measured: Whether this version of SQLAlchemy is supported. Otherwise only `used` may be known.
         is_ended: Whether no living process has it: what was counted in it remains.
         lost_places: Places that SQLAlchemy has lost.
@@ -177,6 +181,9 @@ class PoolStatus:
     limit: int | None = None
     pending: int | None = None
     is_saturated: bool = False
+    processes: int = 1
+    exhausted_processes: int = 0
+    exhausted_pids: tuple[int, ...] = ()
     is_measured: bool = True
     is_ended: bool = False
     lost_places: int = 0

@@ -8,11 +8,11 @@ from typing import Final
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.state.aggregate import moment_of
 from pool_exporter.state.decode import decode, details
 from pool_exporter.state.layout import SECOND, Slots
 from pool_exporter.workers.contents.values import DirectoryContents, PoolContents, ProcessContents
 from pool_exporter.workers.dead_worker_totals import Totals, load
-from pool_exporter.workers.directory_snapshot import moment_of
 from pool_exporter.workers.file_format import OPEN, PoolEntry
 from pool_exporter.workers.file_reader import DirectoryScan, ReadFile, scan
 from pool_exporter.workers.process_info import monotonic_of

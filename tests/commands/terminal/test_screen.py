@@ -66,6 +66,16 @@ def test_once(line: str) -> None:
     assert line in printed(once([sample(leak())], View(), 110, 100.0))
 
 
+def test_one_process_of_several_is_exhausted() -> None:
+    """The pool is in trouble, and its lines say in how many processes."""
+    of = replace(pool(used=17, most=30, pending=3, exhausted_in=("a",)), config=PoolConfig(30, processes=2))
+    text = " ".join(printed(once([sample(Incident(Snapshot((of,))))], View(), 110, 100.0)).split())
+
+    assert "orders: in trouble" in text
+    assert "In 1 of 2 processes every connection of the pool is used and callers wait;" in text
+    assert "saturated 0 ms in 2 processes together" in text
+
+
 def test_once_leaves_out_what_is_quiet() -> None:
     """A pool without trouble has its row only."""
     text = printed(once([sample(two_services())], View(), 110, 100.0))

@@ -63,6 +63,17 @@ def test_level_by_numbers(changes: dict[str, Any], expected: str) -> None:
     assert expected == level(pool(**changes))
 
 
+@pytest.mark.parametrize(("processes", "expected"), [(2, (1, (1,), "trouble")), (1, (0, (), "busy"))])
+def test_one_process_is_exhausted(processes: int, expected: tuple[int, tuple[int, ...], str]) -> None:
+    """It is trouble, and its process id is known from its report; of a single process its numbers say it."""
+    of = pool(used=17, most=30, pending=3, exhausted_in=("a",))
+    of = replace(of, config=replace(of.config, processes=processes))
+    reports = [process(PoolReport(ORDERS), instance="a"), process(PoolReport(ORDERS), pid=2, instance="b")]
+    found = state(*reports, of=of)
+
+    assert expected == (found.exhausted_processes, found.exhausted_pids, found.level)
+
+
 def test_new_timeouts_are_trouble() -> None:
     """Timeouts of the last seconds are trouble, old ones are not, and without earlier numbers all may be old."""
     now = with_timeouts(pool(), 5)

@@ -2,8 +2,10 @@
 
 import pytest
 
-from pool_exporter.web.status.texts import holder_facts
-from pool_exporter.web.status.values import HolderGroup
+from pool_exporter.web.page.pools import article
+from pool_exporter.web.status.texts import exhausted, holder_facts
+from pool_exporter.web.status.values import HolderGroup, PoolStatus, Status
+from tests.fixtures.incidents import ORDERS
 
 
 @pytest.mark.parametrize(
@@ -14,3 +16,14 @@ def test_server_pids(count: int, pids: int, expected: str) -> None:
     group = HolderGroup(count, 1.0, server_pids=tuple(range(1, pids + 1)))
 
     assert ("server pid", expected) in holder_facts(group)[-1]
+
+
+def test_one_process_of_several_is_exhausted() -> None:
+    """The page says so in words, because the sum of all processes does not; and that a time is a sum, too."""
+    pool = PoolStatus(ORDERS, used=17, limit=30, pending=3, processes=2, exhausted_processes=1, exhausted_pids=(41,))
+    page = article(pool, Status(0.0))
+
+    assert exhausted(pool).startswith("In 1 of 2 processes (process 41) every connection of the pool is used")
+    assert f'<p class="alarm">{exhausted(pool)}</p>' in page
+    assert "since start in 2 processes together" in page
+    assert "" == exhausted(PoolStatus(ORDERS, used=17, limit=30, pending=3, processes=2))
