@@ -1,8 +1,9 @@
 """The command line: each error is one line on stderr and exit code 2, and every listed command exists."""
 
+import logging
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,17 @@ PROGRAM = "import sys; from pool_exporter.cli import main; sys.exit(main(sys.arg
 def _no_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep a developer's own `.env` away: the demo reads that of the directory that it is started in."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(name="_log", autouse=True)
+def _log() -> Iterator[None]:
+    """Undo what `serve` sets for the log of its process: its handler writes to a closed stderr later."""
+    loggers = [logging.getLogger(name) for name in ("", "uvicorn", "asyncio")]
+    before = [(each, each.level, [*each.handlers]) for each in loggers]
+    yield
+    for each, level, handlers in before:
+        each.setLevel(level)
+        each.handlers[:] = handlers
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
