@@ -58,7 +58,7 @@ def test_program_runs(run: Any, name: str) -> None:
 
 
 def test_readme_serves_its_pool_at_metrics(run: Any) -> None:
-    """The service of the README answers at exactly /metrics, without a redirect, which scrapers do not follow."""
+    """The service of the README answers at exactly /metrics, without a redirect: not all scrapers follow one."""
     app = run(program_with(README, "FastAPI"))["app"]
     answer = TestClient(app).get("/metrics", follow_redirects=False)
 
