@@ -84,7 +84,7 @@ def _wait_high() -> Alert:
         "warning",
         f"Callers wait long for a connection of {POOL_TEXT}.",
         f"One acquire in a hundred takes {{{{ $value | humanizeDuration }}}} or longer; the median is {median}. Both "
-        f"are estimates from buckets: pool_timeout is {timeout}, and a number above it is a time-out. "
+        f"are estimates from buckets: pool_timeout is {timeout}, and a number above it is a timeout. "
         "A high median: the pool is exhausted most of the time. A tiny one, and the slowest far below pool_timeout: "
         "bursts. A tiny one, and the slowest at pool_timeout, in a pool that is always exhausted: its queue is not "
         "fair, a few busy threads take each connection again before the waiting ones can.",

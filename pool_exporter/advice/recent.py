@@ -38,7 +38,7 @@ class Counted(NamedTuple):
 
 
 class TimedOut(NamedTuple):
-    """The waits that ended in a time-out: how many, and the pool_timeout, which each of them took; 0 if unknown."""
+    """The waits that ended in a timeout: how many, and the pool_timeout, which each of them took; 0 if unknown."""
 
     waits: int
     seconds: float
@@ -108,13 +108,13 @@ def quantile(durations: Histogram, fraction: float, timed_out: TimedOut = NONE_T
     """Return the duration that *fraction* of the durations do not exceed.
 
     It is interpolated within its bucket, as PromQL's histogram_quantile does, but no further than the sum of all
-    durations allows. The waits that ended in a time-out took pool_timeout and some milliseconds: they are in the bucket
+    durations allows. The waits that ended in a timeout took pool_timeout and some milliseconds: they are in the bucket
     above a bound of 5 s, and all of them at its beginning. Those in a higher bucket came late.
 
     Args:
         durations: The durations by size, and their sum.
         fraction: Between 0 and 1.
-        timed_out: Which of them ended in a time-out.
+        timed_out: Which of them ended in a timeout.
 
     Returns:
         Seconds; the highest bound for a duration above it, and None without any duration.

@@ -21,7 +21,7 @@ LOOK_SECONDS: Final = 0.1
 AUTOMATIC_EVERY_SECONDS: Final = 58.0
 """After this time the pool makes its next report by itself: a minute after the last one, or in this scene."""
 WAIT_SECONDS_MIN: Final = 0.5
-"""How long a caller must have waited before a scene's report is asked for: half of the demo's time-out."""
+"""How long a caller must have waited before a scene's report is asked for: half of the demo's timeout."""
 NOTHING_FOUND: Final = ("healthy", "unknown")
 
 

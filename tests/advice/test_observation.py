@@ -16,7 +16,7 @@ NOTHING = Totals(0, 0, 0, (0,) * BUCKETS, 0)
 
 
 def test_a_page_of_metrics_has_what_a_snapshot_has() -> None:
-    """Every counter, limit and gauge is the same on both ways, after uses, time-outs and nested checkouts."""
+    """Every counter, limit and gauge is the same on both ways, after uses, timeouts and nested checkouts."""
     engine = Database().engine(pool_size=2, max_overflow=1, pool_timeout=0)
     with instrument(engine, name="orders") as monitor:
         with unit("job"), engine.connect(), engine.connect(), engine.connect(), pytest.raises(PoolTimeoutError):

@@ -62,7 +62,7 @@ def test_no_wait_is_longer_than_the_timeout(counts: tuple[int, int, int, int], f
 
 
 def test_late_timeouts_took_longer() -> None:
-    """A time-out that came late, while an event loop stood still, is in its own bucket."""
+    """A timeout that came late, while an event loop stood still, is in its own bucket."""
     durations = Histogram(tuple(map(add, in_bucket(15, 2), in_bucket(16, 98))), 2 * 5.0 + 98 * 12.0)
 
     assert 10.0 < (quantile(durations, 0.99, TimedOut(100, 5.0)) or 0) <= 30.0
@@ -70,7 +70,7 @@ def test_late_timeouts_took_longer() -> None:
 
 @given(st.lists(st.floats(0.0, 4.9), min_size=1, max_size=50), st.integers(0, 50), st.floats(0.01, 1.0))
 def test_timeouts_bound_each_quantile(waits: list[float], timeouts: int, fraction: float) -> None:
-    """Where time-outs come in time, no quantile is above pool_timeout."""
+    """Where timeouts come in time, no quantile is above pool_timeout."""
     buckets = [bisect_left(BOUNDS_SECONDS, each) for each in (*waits, *([5.02] * timeouts))]
     durations = Histogram(tuple(map(buckets.count, range(BUCKETS))), sum(waits) + 5.02 * timeouts)
     found = quantile(durations, fraction, TimedOut(timeouts, 5.0))

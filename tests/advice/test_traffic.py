@@ -47,7 +47,7 @@ def test_variability_without_times_is_that_of_exponential_ones() -> None:
 
 
 def test_totals_of_a_real_pool() -> None:
-    """A checkout and a caller that timed out are two arrivals, one of them a time-out; one use has ended."""
+    """A checkout and a caller that timed out are two arrivals, one of them a timeout; one use has ended."""
     engine = Database().engine(pool_size=1, max_overflow=0, pool_timeout=0)
     with instrument(engine) as monitor:
         before = totals_of(checked(monitor))

@@ -34,7 +34,7 @@ from tests.pools import Database, measured
 HOLDERS: Final = 100
 WAITERS: Final = 10
 CALLER_TIMEOUT_SECONDS: Final = 0.01
-"""The time-out of a caller that makes the report: shorter than the watchdog's tick, so that it finds none."""
+"""The timeout of a caller that makes the report: shorter than the watchdog's tick, so that it finds none."""
 REST_SECONDS: Final = 2
 _WAITER_TIMEOUT_SECONDS: Final = 3_600
 _TRIES: Final = 50

@@ -19,12 +19,12 @@ def test_note() -> None:
 
 
 def test_note_of_an_older_report() -> None:
-    """A note of a report that is not as of the time-out says when that was made, and how many holders have ended."""
-    seen = "  That was seen at 2025-11-24 16:00:00 UTC, 11.0 s before this time-out."
+    """A note of a report that is not as of the timeout says when that was made, and how many holders have ended."""
+    seen = "  That was seen at 2025-11-24 16:00:00 UTC, 11.0 s before this timeout."
 
     assert seen == note(diagnosis(FULL), 11.0).splitlines()[1]
     assert (
-        "  That was seen at 2025-11-24 16:00:00 UTC, 500 ms before this time-out. Of these 4 connections, 2 have been "
+        "  That was seen at 2025-11-24 16:00:00 UTC, 500 ms before this timeout. Of these 4 connections, 2 have been "
         "returned since." == note(diagnosis(FULL), 0.5, 2).splitlines()[1]
     )
 

@@ -13,7 +13,7 @@ CHECKLIST = TUTORIAL.partition("## Before production")[2]
 
 ASKED_FOR = {
     "an asynchronous engine with the right driver": {"P17", "P18", "P27"},
-    "a pool with a size, a limit and a time-out": {"P02", "P03", "P04"},
+    "a pool with a size, a limit and a timeout": {"P02", "P03", "P04"},
     "dead connections are noticed": {"P12", "P13"},
     "`expire_on_commit=False`": {"P26"},
     "one session for each request, returned on every path": set(),

@@ -86,7 +86,7 @@ def test_nothing_grows(soak: Soak) -> None:
 
 
 def test_no_fault_is_reported(soak: Soak) -> None:
-    """No hook error, orphan, exhaustion, time-out or failure of the directory, at any scrape, in any pool."""
+    """No hook error, orphan, exhaustion, timeout or failure of the directory, at any scrape, in any pool."""
     assert [{}, {}] == [reading.faults for reading in soak.readings]
 
 

@@ -21,7 +21,7 @@ class ExaminedPool:
         is_orphan: The rule of `sqlalchemy_pool_orphaned` for one connection.
         is_async: Whether it is a pool of asyncio.
         is_sqlite: Whether its database has one writer at a time.
-        timeout_seconds: Its time-out, infinite without one.
+        timeout_seconds: Its timeout, infinite without one.
         opening: How many connections are being opened.
         lost_places: How many places SQLAlchemy counts as checked out that no connection occupies.
     """
@@ -72,7 +72,7 @@ class Circumstances:
         pid: The process's id.
         timed_out: The token of the caller that has just timed out; None if none has.
         has_granted: At the watchdog, whether a caller got a connection since its last look; None elsewhere.
-        seconds_since_timeout: Since the pool's last time-out.
+        seconds_since_timeout: Since the pool's last timeout.
         loops: The readings of the waiters' event loops.
         server: The failures at the pool's server.
         loop_threads: The identifier of the thread in which a loop runs, by the loop's id().

@@ -40,7 +40,7 @@ def waits_of(
     Args:
         waiters: The pool's waiting callers.
         now: Nanoseconds since the pool's origin.
-        timeout_seconds: The pool's time-out.
+        timeout_seconds: The pool's timeout.
         timed_out: The token of the caller that has just timed out, if one has.
         has_granted: Whether anything was granted since the watchdog's last look; None if it is not the watchdog.
     """

@@ -87,7 +87,7 @@ def note(made: Diagnosis, age_seconds: float = 0.0, ended: int = 0) -> str:
 
     Args:
         made: The report.
-        age_seconds: How long before the time-out it was made.
+        age_seconds: How long before the timeout it was made.
         ended: How many of its holders have returned their connections since.
     """
     alike = groups(made.holders)
@@ -101,9 +101,9 @@ def note(made: Diagnosis, age_seconds: float = 0.0, ended: int = 0) -> str:
 
 
 def _dated(made: Diagnosis, age_seconds: float, ended: int) -> Iterator[str]:
-    """Yield when a report was made, where it is not as of the time-out."""
+    """Yield when a report was made, where it is not as of the timeout."""
     if age_seconds >= DATED_SECONDS or ended:
-        seen = f"  That was seen at {moment(made.at)}, {duration(age_seconds)} before this time-out."
+        seen = f"  That was seen at {moment(made.at)}, {duration(age_seconds)} before this timeout."
         yield seen + (f" Of these {len(made.holders)} connections, {ended} have been returned since." if ended else "")
 
 

@@ -62,7 +62,7 @@ class Episode:
         self._explained_at = now
 
     def last(self, now: float) -> Diagnosis | None:
-        """Return the report that explains the waits and time-outs of the last minute; None without one."""
+        """Return the report that explains the waits and timeouts of the last minute; None without one."""
         is_explained = self._report is not None and now - self._explained_at <= EPISODE_SECONDS
         return self._report if is_explained else self.report(now)
 
@@ -95,7 +95,7 @@ class Episode:
             now: Seconds of a monotonic clock.
             made: A report.
             by_watchdog: Whether no caller has timed out. While connections turn over, it then counts only after half
-                of the time-out.
+                of the timeout.
         """
         evidence, before = made.evidence, self.report(now)
         is_early = by_watchdog and evidence.oldest_wait_seconds < evidence.timeout_seconds / 2

@@ -45,7 +45,7 @@ def examined_pool(hooks: PoolHooks, identity: PoolIdentity) -> ExaminedPool:
 
 
 def timeout_seconds(hooks: PoolHooks) -> float:
-    """Return the time-out of the current pool, infinite without one."""
+    """Return the timeout of the current pool, infinite without one."""
     return _timeout_seconds(_current(hooks))
 
 

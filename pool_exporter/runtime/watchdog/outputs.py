@@ -57,9 +57,9 @@ def add_note(error: BaseException, made: Diagnosis, uses: Uses) -> None:
     """Add the note to an error, on Python 3.11 and later.
 
     Args:
-        error: The time-out.
+        error: The timeout.
         made: The report.
-        uses: The uses of connections at the time-out.
+        uses: The uses of connections at the timeout.
     """
     add: Callable[[str], None] | None = getattr(error, "add_note", None)
     if add is not None:

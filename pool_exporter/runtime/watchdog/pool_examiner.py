@@ -70,7 +70,7 @@ class PoolExaminer(ReportHooks):
         self.restart_after_fork()
 
     def install(self, hooks: PoolHooks) -> None:
-        """Have the waits, time-outs, leaks and failures of the pool reported here."""
+        """Have the waits, timeouts, leaks and failures of the pool reported here."""
         hooks.state.report_hooks = self
         monitor = self._monitor()
         if monitor is not None:
@@ -95,7 +95,7 @@ class PoolExaminer(ReportHooks):
         """The last report of the last minute that says something."""
         return self._episode.newest(self._watchdog.clock())
 
-    # What the pool reports; its hooks guard these methods. A wait wakes the watchdog. A time-out gets the report of
+    # What the pool reports; its hooks guard these methods. A wait wakes the watchdog. A timeout gets the report of
     # the episode as a note, and makes it if there is none. The third failed attempt to open in a row gives a report.
 
     @override

@@ -60,7 +60,7 @@ def test_stuck(grants: tuple[float, ...], expected: bool) -> None:
 
 
 def test_not_stuck_before_a_caller_waits_for_long() -> None:
-    """A quarter of the time-out has to pass, unless a caller has timed out."""
+    """A quarter of the timeout has to pass, unless a caller has timed out."""
     assert not waits_of(waiting(0.4), NOW, TIMEOUT, timed_out=None, has_granted=None).is_stuck
     assert waits_of(waiting(0.5), NOW, TIMEOUT, timed_out=None, has_granted=None).is_stuck
 

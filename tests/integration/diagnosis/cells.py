@@ -16,30 +16,27 @@ from pool_exporter.diagnosis.verdict import VERDICTS
 Cell: TypeAlias = tuple[str, str]
 """A verdict and a way."""
 
-WAYS: Final = tuple(f"{kind} {how}" for kind in ("sync", "async") for how in ("watchdog", "time-out", "cure"))
+WAYS: Final = tuple(f"{kind} {how}" for kind in ("sync", "async") for how in ("watchdog", "timeout", "cure"))
 """How a verdict is found in a pool of that kind, and that what is to be done against it helps."""
 CELLS: Final = tuple((verdict, way) for verdict in VERDICTS for way in WAYS)
 
 _ONLY_SYNC: Final = "the rule is for a pool that is not async: a caller that waits for an async one lets its loop run"
 _ONLY_ASYNC: Final = "the rule is for an async pool: without an event loop, what stands still is the interpreter"
 _ONLY_THREADS: Final = "the callers of an async pool are tasks, never worker threads of anyio"
-_ONLY_LATE: Final = "only a time-out can come late"
+_ONLY_LATE: Final = "only a timeout can come late"
 _NO_QUERY: Final = "a process asks no server: it says slow_queries; `pool-exporter diagnose` says locks, from outside"
 
 CANNOT_OCCUR: Final[dict[Cell, str]] = {
-    **{("loop_waits", f"async {how}"): _ONLY_SYNC for how in ("watchdog", "time-out", "cure")},
-    **{("loop_blocked", f"sync {how}"): _ONLY_ASYNC for how in ("watchdog", "time-out", "cure")},
-    **{("threads_deadlock", f"async {how}"): _ONLY_THREADS for how in ("watchdog", "time-out", "cure")},
+    **{("loop_waits", f"async {how}"): _ONLY_SYNC for how in ("watchdog", "timeout", "cure")},
+    **{("loop_blocked", f"sync {how}"): _ONLY_ASYNC for how in ("watchdog", "timeout", "cure")},
+    **{("threads_deadlock", f"async {how}"): _ONLY_THREADS for how in ("watchdog", "timeout", "cure")},
     **{("locks", way): _NO_QUERY for way in WAYS},
-    **{
-        ("healthy", f"{kind} time-out"): "for a minute after a time-out no pool is healthy"
-        for kind in ("sync", "async")
-    },
+    **{("healthy", f"{kind} timeout"): "for a minute after a timeout no pool is healthy" for kind in ("sync", "async")},
     **{("healthy", f"{kind} cure"): "nothing is to be done" for kind in ("sync", "async")},
     ("starved", "sync watchdog"): _ONLY_LATE,
     ("starved", "async watchdog"): _ONLY_LATE,
-    ("starved", "async time-out"): "an async pool of which a time-out comes late has a blocked loop",
-    ("starved", "async cure"): "an async pool of which a time-out comes late has a blocked loop",
+    ("starved", "async timeout"): "an async pool of which a timeout comes late has a blocked loop",
+    ("starved", "async cure"): "an async pool of which a timeout comes late has a blocked loop",
 }
 """Why there is no test of a cell."""
 
@@ -56,8 +53,8 @@ def cell(verdict: str, way: str, *, follows: str = "") -> pytest.MarkDecorator:
 
 
 def each_way(verdict: str, kind: str) -> pytest.MarkDecorator:
-    """Run a test by the watchdog, and by a time-out without it: its fixture `how` says which."""
-    ways = ("watchdog", "time-out")
+    """Run a test by the watchdog, and by a timeout without it: its fixture `how` says which."""
+    ways = ("watchdog", "timeout")
     return pytest.mark.parametrize(
         "how", [pytest.param(how, marks=cell(verdict, f"{kind} {how}")) for how in ways], indirect=True
     )

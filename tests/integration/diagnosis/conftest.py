@@ -50,7 +50,7 @@ def _as_marked(request: pytest.FixtureRequest) -> Iterator[None]:
     for mark in request.node.iter_markers("verdict"):
         verdict, way, _ = mark.args
         check_way(made, verdict, way)
-        if way.endswith("time-out") and sys.version_info >= (3, 11):
+        if way.endswith("timeout") and sys.version_info >= (3, 11):
             assert f": {verdict}: " in errors[0].__notes__[0]
 
 
@@ -64,13 +64,13 @@ def check_way(made: list[Diagnosis], verdict: str, way: str) -> None:
     found = made[0]
 
     assert (verdict, kind == "async") == (found.verdict, found.evidence.is_async)
-    assert (how == "time-out") == found.evidence.at_timeout
+    assert (how == "timeout") == found.evidence.at_timeout
 
 
 @pytest.fixture(name="how")
 def _how(request: pytest.FixtureRequest) -> str:
-    """Find the incident by the watchdog, or by a time-out, without the watchdog's looks."""
-    if request.param == "time-out":
+    """Find the incident by the watchdog, or by a timeout, without the watchdog's looks."""
+    if request.param == "timeout":
         request.getfixturevalue("_without_looks")
     return str(request.param)
 

@@ -1,4 +1,4 @@
-"""What exhausts a pool of asyncio is found, by the watchdog and at a time-out; what is cured gives no report."""
+"""What exhausts a pool of asyncio is found, by the watchdog and at a timeout; what is cured gives no report."""
 
 import asyncio
 import sys
@@ -72,7 +72,7 @@ def test_by_the_watchdog(incident: Incident, trial: Trial, tmp_path: Path) -> No
     assert (incident.verdict == "self_deadlock") == any(" in returns" in place for place in again)
 
 
-@with_each("time-out")
+@with_each("timeout")
 @pytest.mark.usefixtures("_without_looks")
 def test_by_a_time_out(incident: Incident, trial: Trial, tmp_path: Path) -> None:
     """The task that times out makes the report, and its error has the note, with the places at fault."""
@@ -161,10 +161,10 @@ def test_blocked_loop(trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert " in block" in str(found)
 
 
-@cell("loop_blocked", "async time-out")
+@cell("loop_blocked", "async timeout")
 @pytest.mark.usefixtures("_without_looks")
 def test_blocked_loop_by_a_time_out(trial: Trial, tmp_path: Path) -> None:
-    """Without the watchdog's looks it is found by a time-out that comes late."""
+    """Without the watchdog's looks it is found by a timeout that comes late."""
 
     async def call(_: Trial) -> None:
         time.sleep(TIMEOUT + 1)  # noqa: ASYNC251  # the fault

@@ -62,7 +62,7 @@ def test_blocked_loop_of_a_cold_pool(trial: Trial, tmp_path: Path) -> None:
 
 WAIT_SECONDS = 1.2
 CONNECT_SECONDS = 0.5
-"""The third attempt fails after a second, and the watchdog gives a report after half of the time-out."""
+"""The third attempt fails after a second, and the watchdog gives a report after half of the timeout."""
 
 
 async def tries_to_connect(trial: Trial, engine: AsyncEngine) -> None:

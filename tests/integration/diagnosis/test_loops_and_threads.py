@@ -37,7 +37,7 @@ def test_loop_waits(trial: Trial, engine: Engine, monitor: Monitor, how: str) ->
     asyncio.run(main())
     found = monitor.diagnoses[0]
 
-    assert ("loop_waits", how == "time-out") == (found.verdict, found.evidence.at_timeout)
+    assert ("loop_waits", how == "timeout") == (found.verdict, found.evidence.at_timeout)
     assert " in uses_on_loop" in str(found)
 
 
@@ -105,7 +105,7 @@ def test_threads_deadlock(trial: Trial, engine: Engine, monitor: Monitor, how: s
 
     found = asyncio.run(main())
 
-    assert ("threads_deadlock", how == "time-out") == (found.verdict, found.evidence.at_timeout)
+    assert ("threads_deadlock", how == "timeout") == (found.verdict, found.evidence.at_timeout)
 
 
 @cell("threads_deadlock", "sync cure", follows="Close the session before the endpoint returns")

@@ -86,7 +86,7 @@ def test_nothing_of_a_loop_is_kept(trial: Trial, tmp_path: Path) -> None:
 
 
 def test_error_is_as_before(trial: Trial, engine: Engine, monitor: Monitor) -> None:
-    """Type, message and cause of a time-out stay; only a note is added."""
+    """Type, message and cause of a timeout stay; only a note is added."""
     with engine.connect(), engine.connect(), trial.callers(lambda: returns(trial, engine)):
         until(True, lambda: bool(trial.errors))
     (error,) = trial.errors

@@ -44,7 +44,7 @@ def test_opening(trial: Trial, engine: Engine, monitor: Monitor, how: str) -> No
         with trial.callers(lambda: returns(trial, engine)):
             found = first_report(monitor)
 
-    assert ("opening", SIZE, how == "time-out") == (
+    assert ("opening", SIZE, how == "timeout") == (
         found.verdict,
         found.evidence.opening,
         found.evidence.at_timeout,
@@ -67,7 +67,7 @@ def test_opening_in_tasks(trial: Trial, tmp_path: Path, how: str) -> None:
 
     found = asyncio.run(main())
 
-    assert ("opening", SIZE, how == "time-out") == (
+    assert ("opening", SIZE, how == "timeout") == (
         found.verdict,
         found.evidence.opening,
         found.evidence.at_timeout,
@@ -137,13 +137,13 @@ async def loses_places_in_loop(trial: Trial, engine: AsyncEngine) -> None:
 
 @each_way("lost_places", "sync")
 def test_lost_places(trial: Trial, engine: Engine, monitor: Monitor, how: str) -> None:
-    """Places that SQLAlchemy has lost are found though no connection is used: by a time-out also of a single caller."""
+    """Places that SQLAlchemy has lost are found though no connection is used: by a timeout also of a single caller."""
     loses_places(engine)
     with trial.callers(lambda: returns(trial, engine), CALLERS if how == "watchdog" else 1):
         found = first_report(monitor)
 
     assert ("lost_places", 0, SIZE) == (found.verdict, found.evidence.used, found.evidence.lost_places)
-    assert (how == "time-out") == found.evidence.at_timeout
+    assert (how == "timeout") == found.evidence.at_timeout
 
 
 @each_way("lost_places", "async")
@@ -159,7 +159,7 @@ def test_lost_places_in_tasks(trial: Trial, tmp_path: Path, how: str) -> None:
     found = asyncio.run(main())
 
     assert ("lost_places", 0, SIZE) == (found.verdict, found.evidence.used, found.evidence.lost_places)
-    assert (how == "time-out") == found.evidence.at_timeout
+    assert (how == "timeout") == found.evidence.at_timeout
 
 
 @cell("lost_places", "sync cure", follows=REPLACED)

@@ -96,7 +96,7 @@ def each_fault(*ways: str) -> pytest.MarkDecorator:
 def instrumented(
     server: PostgresServer, driver: str = "psycopg", size: int = SIZE, seconds: float = WAIT_SECONDS
 ) -> Iterator[tuple[Engine, Monitor]]:
-    """Yield an engine on the server, of which the pool has this time-out, and its monitor."""
+    """Yield an engine on the server, of which the pool has this timeout, and its monitor."""
     url = server.url(driver)
     engine = create_engine(url, pool_size=size, max_overflow=0, pool_timeout=seconds)
     with pool_exporter.instrument(engine, name=f"of {size}") as monitor:
@@ -166,7 +166,7 @@ def test_without_a_waiter_in_asyncio(verdict: str, fault: Fault, small: Postgres
     assert (verdict, 1) == (found.verdict, count)
 
 
-@each_fault("sync time-out")
+@each_fault("sync timeout")
 @pytest.mark.usefixtures("_without_looks")
 def test_by_a_time_out(verdict: str, fault: Fault, small: PostgresServer) -> None:
     """A caller of a pool with no place left learns that no pool can open connections at the server."""
@@ -181,7 +181,7 @@ def test_by_a_time_out(verdict: str, fault: Fault, small: PostgresServer) -> Non
         assert [verdict] == [made.verdict for made in monitor.diagnoses]
 
 
-@each_fault("async time-out")
+@each_fault("async timeout")
 @pytest.mark.usefixtures("_without_looks")
 def test_by_a_time_out_in_asyncio(verdict: str, fault: Fault, small: PostgresServer) -> None:
     """A task that waits for a place of the pool learns that no pool can open connections at the server."""

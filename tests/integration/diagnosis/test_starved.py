@@ -42,9 +42,9 @@ def happen(library: ctypes.CDLL, trial: Trial, engine: Engine, monitor: Monitor)
             pass
 
 
-@cell("starved", "sync time-out")
+@cell("starved", "sync timeout")
 def test_starved(trial: Trial, engine: Engine, monitor: Monitor) -> None:
-    """A time-out that comes late in a pool without an event loop: the interpreter stood still."""
+    """A timeout that comes late in a pool without an event loop: the interpreter stood still."""
     happen(ctypes.PyDLL(None), trial, engine, monitor)
     (found,) = monitor.diagnoses
 

@@ -1,4 +1,4 @@
-"""What exhausts a synchronous pool is found, by the watchdog and at a time-out; what is cured gives no report."""
+"""What exhausts a synchronous pool is found, by the watchdog and at a timeout; what is cured gives no report."""
 
 import logging
 import sys
@@ -48,7 +48,7 @@ def test_by_the_watchdog(incident: Incident, trial: Trial, engine: Engine, monit
     assert (incident.verdict == "self_deadlock") == any(" in nests" in place for place in again)
 
 
-@with_each("time-out")
+@with_each("timeout")
 @pytest.mark.usefixtures("_without_looks")
 def test_by_a_time_out(incident: Incident, trial: Trial, engine: Engine, monitor: Monitor) -> None:
     """The caller that times out makes the report, and its error has the note."""

@@ -15,7 +15,7 @@ from tests.integration.diagnosis.trial import INDEX, QUICK, SIZE, Trial, first_r
 from tests.pools import measured
 
 CROWD = 60
-"""So many callers take turns of a tenth of a second on two connections: each waits for longer than the time-out."""
+"""So many callers take turns of a tenth of a second on two connections: each waits for longer than the timeout."""
 USE_SECONDS = 0.1
 QUIET_SECONDS = 0.25
 
@@ -54,7 +54,7 @@ def test_too_small(trial: Trial, engine: Engine, monitor: Monitor, how: str) -> 
         forget_before(monitor)
         found = first_report(monitor)
 
-    assert ("too_small", how == "time-out") == (found.verdict, found.evidence.at_timeout)
+    assert ("too_small", how == "timeout") == (found.verdict, found.evidence.at_timeout)
     assert "would do" in str(found)
 
 
@@ -65,7 +65,7 @@ def test_burst(trial: Trial, engine: Engine, monitor: Monitor, how: str) -> None
     with trial.callers(lambda: takes_turns(trial, engine), CROWD):
         found = first_report(monitor)
 
-    assert ("burst", how == "time-out") == (found.verdict, found.evidence.at_timeout)
+    assert ("burst", how == "timeout") == (found.verdict, found.evidence.at_timeout)
     assert "Usually" in str(found)
 
 

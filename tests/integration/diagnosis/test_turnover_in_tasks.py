@@ -66,7 +66,7 @@ def test_too_small(trial: Trial, tmp_path: Path, how: str) -> None:
 
     found = asyncio.run(main())
 
-    assert ("too_small", how == "time-out") == (found.verdict, found.evidence.at_timeout)
+    assert ("too_small", how == "timeout") == (found.verdict, found.evidence.at_timeout)
     assert "would do" in str(found)
 
 
@@ -81,7 +81,7 @@ def test_burst(trial: Trial, tmp_path: Path, how: str) -> None:
 
     found = asyncio.run(main())
 
-    assert ("burst", how == "time-out") == (found.verdict, found.evidence.at_timeout)
+    assert ("burst", how == "timeout") == (found.verdict, found.evidence.at_timeout)
     assert "Usually" in str(found)
 
 

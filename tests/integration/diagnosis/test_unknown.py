@@ -49,7 +49,7 @@ def test_idle_threads(trial: Trial, engine: Engine, monitor: Monitor, how: str) 
     """A thread that waits for work says nothing of the request for which it opened a connection."""
     found = report_on_threads(trial, engine, monitor, is_named=False)
 
-    assert ("unknown", how == "time-out") == (found.verdict, found.evidence.at_timeout)
+    assert ("unknown", how == "timeout") == (found.verdict, found.evidence.at_timeout)
     assert {"unknown"} == {holder.activity for holder in found.holders}
 
 
@@ -119,7 +119,7 @@ def test_ended_tasks(trial: Trial, tmp_path: Path, how: str) -> None:
     """A task that ran nothing but SQLAlchemy's code says nothing of what it handed its connection to."""
     found = report_on_tasks(trial, tmp_path, is_named=False)
 
-    assert ("unknown", how == "time-out") == (found.verdict, found.evidence.at_timeout)
+    assert ("unknown", how == "timeout") == (found.verdict, found.evidence.at_timeout)
     assert {"unknown"} == {holder.activity for holder in found.holders}
 
 

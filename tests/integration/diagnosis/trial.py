@@ -35,7 +35,7 @@ class Trial:
         row_seconds: How long it takes to read an order that no statement needs; None for as long as the trial.
         both: Passed when two callers have come to it.
         kept: Connections that were not returned.
-        errors: The time-outs that callers got.
+        errors: The timeouts that callers got.
     """
 
     def __init__(self) -> None:
@@ -73,14 +73,14 @@ class Trial:
                 thread.join()
 
     def run(self, call: Callable[[], object]) -> None:
-        """Call *call*, and keep its time-out."""
+        """Call *call*, and keep its timeout."""
         try:
             call()
         except PoolTimeoutError as error:
             self.errors.append(error)
 
     async def caller(self, call: Awaitable[object]) -> None:
-        """Await *call*, and keep its time-out."""
+        """Await *call*, and keep its timeout."""
         try:
             await call
         except PoolTimeoutError as error:

@@ -19,7 +19,7 @@ DIAGNOSIS_ROWS: Final = tuple(
         source,
         f"{server}: {situation}.",
         "the line that was written so, marked in the service's source",
-        f"in the log within a minute of the first time-out, with and without a shared directory: {'; '.join(answers)}",
+        f"in the log within a minute of the first timeout, with and without a shared directory: {'; '.join(answers)}",
         _TESTS,
     )
     for number, (server, source, situation, answers) in enumerate(

@@ -1,4 +1,4 @@
-"""A service with several faults, under each kind of server: its log names the line at fault, soon after a time-out."""
+"""A service with several faults, under each kind of server: its log names the line at fault, soon after a timeout."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.integration.reports.faulty import ASGI, CELERY, VERDICTS, WSGI, Silen
 from tests.integration.reports.programs import Service, celery_worker, need, send_tasks
 
 SECONDS = 60
-"""From the first time-out to the report."""
+"""From the first timeout to the report."""
 CALLERS = 8
 GUNICORN = ("gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "1", "--timeout", "300", "service:app")
 
@@ -53,7 +53,7 @@ class Faulty:
 
     @contextmanager
     def exhausted(self, fault: str) -> Iterator[None]:
-        """Send requests until one has timed out, or there is a report: a blocked loop delays time-outs."""
+        """Send requests until one has timed out, or there is a report: a blocked loop delays timeouts."""
         if self._server.program == CELERY:
             send_tasks(self._service, f"import service\nfor _ in range(3): service.app.tasks['shop.{fault}'].delay()")
             until(True, lambda: f"shop.{fault}[" in self._log and "QueuePool limit" in self._after(f"shop.{fault}["))
@@ -111,7 +111,7 @@ def running(
 @pytest.mark.parametrize("is_shared", [True, False], ids=["directory", "memory"])
 @pytest.mark.parametrize("name", [row.situation.partition(":")[0] for row in DIAGNOSIS_ROWS])
 def test_faulty_service(tmp_path: Path, postgres: PostgresServer, name: str, is_shared: bool) -> None:
-    """Of each fault, the log has the verdict and the line at fault within a minute of the first time-out."""
+    """Of each fault, the log has the verdict and the line at fault within a minute of the first timeout."""
     server, found = SERVERS[name], {}
     with closing(Silent()) as other, running(tmp_path, server, postgres, other, is_shared=is_shared) as faulty:
         for fault in server.faults:

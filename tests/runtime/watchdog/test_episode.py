@@ -164,7 +164,7 @@ def test_unknown_takes_no_verdict_away() -> None:
 
 
 def test_a_report_explains_the_time_outs_of_a_minute() -> None:
-    """It is the last one for a minute from the last time-out that it explained, also when another one may count."""
+    """It is the last one for a minute from the last timeout that it explained, also when another one may count."""
     episode, first = Episode(), made("leak")
     episode.accept(NOW, first)
     episode.explain(NOW + 50)
@@ -223,5 +223,5 @@ def test_healthy_is_no_report() -> None:
     ("waited", "by_watchdog", "expected"), [(14.9, True, False), (15.0, True, True), (1, False, True)]
 )
 def test_turnover_counts_late(verdict: str, waited: float, by_watchdog: bool, expected: bool) -> None:
-    """While connections turn over, the watchdog's report counts after half of the time-out; one at a time-out does."""
+    """While connections turn over, the watchdog's report counts after half of the timeout; one at a timeout does."""
     assert expected == Episode().accept(NOW, made(verdict, waited), by_watchdog=by_watchdog)

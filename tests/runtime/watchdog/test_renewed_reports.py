@@ -1,4 +1,4 @@
-"""A note describes the holders of the time-out: a report on others is made again, and else it is dated."""
+"""A note describes the holders of the timeout: a report on others is made again, and else it is dated."""
 
 from collections.abc import Iterator
 from typing import Final
