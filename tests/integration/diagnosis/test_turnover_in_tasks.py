@@ -11,18 +11,18 @@ from pool_exporter.runtime.monitor import Monitor
 from tests.fixtures.deadlines import eventually
 from tests.integration.diagnosis.cells import cell, each_way
 from tests.integration.diagnosis.test_async import instrumented
-from tests.integration.diagnosis.test_turnover import CROWD, QUIET_SECONDS, USE_SECONDS, forget_before
-from tests.integration.diagnosis.trial import QUICK, SIZE, Trial, first_report_in_loop
+from tests.integration.diagnosis.test_turnover import CROWD, QUIET_SECONDS, TAKES_TIME, USE_SECONDS, forget_before
+from tests.integration.diagnosis.trial import SIZE, Trial, first_report_in_loop
 from tests.pools import measured
 
 ADMIT = "dmit fewer callers at once"
 
 
 async def uses_for_a_moment(trial: Trial, engine: AsyncEngine) -> None:
-    """Use a connection for a tenth of a second; once the trial is over, no longer."""
+    """Execute a statement that takes a tenth of a second; once the trial is over, no time."""
+    trial.row_seconds = USE_SECONDS
     async with engine.connect() as connection:
-        await connection.execute(QUICK)
-        await asyncio.sleep(0 if trial.over.is_set() else USE_SECONDS)
+        await connection.execute(TAKES_TIME)
 
 
 async def takes_turns(trial: Trial, engine: AsyncEngine, admitted: asyncio.Semaphore) -> None:
@@ -59,10 +59,10 @@ def test_too_small(trial: Trial, tmp_path: Path, how: str) -> None:
 
     async def main() -> Diagnosis:
         async with instrumented(trial, tmp_path) as (engine, monitor):
-            tasks = crowd(trial, engine)
-            await eventually(CROWD - SIZE, lambda: monitor.snapshot().pending)
+            async with engine.connect(), engine.connect():
+                pass  # From here on a connection is granted only because another use has ended.
             forget_before(monitor)
-            return await report_on(trial, monitor, tasks)
+            return await report_on(trial, monitor, crowd(trial, engine))
 
     found = asyncio.run(main())
 
