@@ -25,9 +25,14 @@ def add_directory(parser: argparse.ArgumentParser, *, is_for_long: bool = False)
         "--dir",
         metavar="DIRECTORY",
         action=OnlyValue if is_for_long else CheckedValue,
-        convert=Path,
+        convert=_path,
         help=f"directory that the workers share (default: ${DIRECTORY})",
     )
+
+
+def _path(text: str) -> Path | None:
+    """Return the path; None if it is empty, as of a variable that is not set: not the current directory."""
+    return Path(text) if text else None
 
 
 def directory_of(arguments: argparse.Namespace, environ: Mapping[str, str], instead: str = "") -> Path:

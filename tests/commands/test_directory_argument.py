@@ -35,6 +35,15 @@ def test_directory_given_twice(parser: argparse.ArgumentParser) -> None:
     assert () == problems_of(parser.parse_args(["--dir=/a", "--dir", "/a"]))
 
 
+def test_empty_directory(parser: argparse.ArgumentParser) -> None:
+    """An empty text, as of a variable that is not set, is not the current directory but no argument."""
+    empty = parser.parse_args(["--dir="])
+
+    assert Path("/run/b") == directory_of(empty, {"POOL_EXPORTER_DIR": "/run/b"})
+    with pytest.raises(SettingsError, match="--dir: is needed"):
+        directory_of(empty, {})
+
+
 def test_last_directory_of_a_command_that_looks_once() -> None:
     """Elsewhere the last value counts, so that an alias of the shell can have a default."""
     parser = argparse.ArgumentParser()
