@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Final, Generic, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from pool_exporter.environment import seconds
+from pool_exporter.environment import SECONDS_MAX, seconds
 from pool_exporter.errors import Problem, SettingsError
 
 T = TypeVar("T")
@@ -82,12 +82,17 @@ def problems_of(namespace: argparse.Namespace) -> tuple[Problem, ...]:
     return problems
 
 
-def at_least_seconds(least: float) -> Convert:
-    """Return a conversion to a duration of at least *least* seconds: "2.5", "500ms", "1h30m" or "7d"."""
+def at_least_seconds(least: float, most: float = SECONDS_MAX) -> Convert:
+    """Return a conversion to a duration of at least *least* seconds: "2.5", "500ms", "1h30m" or "7d".
+
+    Args:
+        least: The shortest duration that is allowed, in seconds.
+        most: A longer one is this one.
+    """
 
     def convert(text: str) -> float:
         try:
-            return seconds(_in_seconds(text), least)
+            return seconds(_in_seconds(text), least, most)
         except ValueError:
             raise ValueError(f"must be seconds, at least {least:g}, or a time such as 500ms, 90s or 5m") from None
 

@@ -54,6 +54,9 @@ _FILE_MODE_MOST: Final = 0o666
 DEFAULT_PORT: Final = 10042
 PORT_MAX: Final = 65535
 
+SECONDS_MAX: Final = 2_000_000
+"""A longer duration than these 23 days is used as this: sockets and servers take milliseconds below 2**31."""
+
 _already_logged: set[str] = set()
 
 
@@ -182,12 +185,13 @@ def process_environ() -> Mapping[str, str]:
     return os.environ
 
 
-def seconds(value: str | float, least: float) -> float:
-    """Return a duration in seconds.
+def seconds(value: str | float, least: float, most: float = SECONDS_MAX) -> float:
+    """Return a duration in seconds; *most* if it is longer.
 
     Args:
         value: A number, or its text.
         least: The shortest duration that is allowed, in seconds.
+        most: The longest one that is used.
 
     Raises:
         ValueError: *value* is not a finite number, or less than *least*.
@@ -198,7 +202,7 @@ def seconds(value: str | float, least: float) -> float:
         found = nan
     if not least <= found < inf:
         raise ValueError(f"must be seconds, at least {least:g}, not {value!r}")
-    return found
+    return min(found, most)
 
 
 def wait_threshold_ns(trace_waits: float) -> int:

@@ -48,6 +48,12 @@ def test_right_values_are_converted(convert: Convert, text: str, value: Any) -> 
     assert (value, 5, ()) == (found.a, found.b, problems_of(found))
 
 
+@pytest.mark.parametrize("text", ["1e308", "3000000", "100w"])
+def test_longer_duration_than_the_system_takes(text: str) -> None:
+    """It is the longest one that sockets, servers and `sleep` take, or the one of the argument."""
+    assert (2_000_000, 2_500_000) == (at_least_seconds(1)(text), at_least_seconds(1, most=2_500_000)(text))
+
+
 @pytest.mark.parametrize(
     ("convert", "text", "allowed"),
     [

@@ -29,6 +29,7 @@ NAME: Final = "advise"
 HELP: Final = "Say how large each pool should be for its load, and whether all pools fit their server."
 WINDOW_SECONDS: Final = 60.0
 RANGE_SECONDS: Final = 7 * 86400.0
+_range: Final = at_least_seconds(1, most=3660 * 86400.0)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     for name, convert, default, text in (
         (f"--window {DURATION}", at_least_seconds(1), WINDOW_SECONDS, "how long to count (default: %(default)g s)"),
-        (f"--range {DURATION}", at_least_seconds(1), RANGE_SECONDS, "how far back --prometheus is read (default: 7d)"),
+        (f"--range {DURATION}", _range, RANGE_SECONDS, "how far back --prometheus is read (default: 7d)"),
         (f"--wait {DURATION}", at_least_seconds(0.001), 0.05, "the p99 wait that a size has to meet (default: 50ms)"),
         ("--threads N", whole_number(1, 10_000), None, "threads of each worker that use the pool, if they are limited"),
     ):

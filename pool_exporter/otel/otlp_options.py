@@ -6,7 +6,6 @@ those that they leave to an SDK. A wrong option is a SettingsError. Nothing here
 
 import argparse
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pool_exporter.arguments import DURATION, AllSettings, CheckedValue, at_least_seconds, http_url, one_of
-from pool_exporter.environment import seconds
+from pool_exporter.environment import SECONDS_MAX, seconds
 from pool_exporter.errors import Problem, SettingsError, without_passwords
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.snapshot import Source
@@ -145,7 +144,7 @@ def push_target(
 
     warn_if_exponential(is_asked_for=_first(environ, AGGREGATION).lower() == EXPONENTIAL)
     name = endpoint or _first(environ, *_ENDPOINTS) or "localhost"
-    return PushTarget(name, exporter, _resource(environ), min(seconds_between, threading.TIMEOUT_MAX), deltas)
+    return PushTarget(name, exporter, _resource(environ), seconds_between, deltas)
 
 
 def _exporter_class(protocol: str) -> Callable[..., "MetricExporter"]:
@@ -182,7 +181,7 @@ def _interval(environ: Mapping[str, str], problems: list[Problem]) -> float:
     """Return the seconds of the variable, which is in milliseconds."""
     text = _first(environ, _INTERVAL) or "60000"
     try:
-        return seconds(text, INTERVAL_SECONDS_MIN * 1000) / 1000
+        return seconds(text, INTERVAL_SECONDS_MIN * 1000, SECONDS_MAX * 1000) / 1000
     except ValueError:
         problems.append(Problem(_INTERVAL, text, "must be milliseconds, at least 1"))
         return 60.0

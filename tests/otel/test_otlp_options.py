@@ -2,12 +2,11 @@
 
 import argparse
 import sys
-import threading
 
 import pytest
 
 from pool_exporter.arguments import problems_of
-from pool_exporter.environment import process_environ
+from pool_exporter.environment import SECONDS_MAX, process_environ
 from pool_exporter.errors import SettingsError
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.otel import otlp_options
@@ -136,10 +135,10 @@ def test_everything_wrong_is_named_at_once() -> None:
 
 
 def test_an_interval_is_at_most_what_a_thread_can_wait() -> None:
-    """An interval beyond what `threading` takes is that maximum."""
+    """A longer interval is the longest duration that is used."""
     environ = {"OTEL_METRIC_EXPORT_INTERVAL": "1e300"}
 
-    assert threading.TIMEOUT_MAX == otlp_options.push_target(environ, "http://localhost:1").interval_seconds
+    assert SECONDS_MAX == otlp_options.push_target(environ, "http://localhost:1").interval_seconds
 
 
 @pytest.mark.parametrize(("protocol", "extra"), [("http/protobuf", "otel"), ("grpc", "otel-grpc")])
