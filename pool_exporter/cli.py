@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from io import TextIOWrapper
+from typing import Final
 
 import pool_exporter
 from pool_exporter.arguments import AllSettings, problems_of
@@ -21,6 +23,9 @@ from pool_exporter.commands import advise, check, dashboards, demo, diagnose, du
 from pool_exporter.commands.parser import EXIT_USAGE, Parser
 from pool_exporter.environment import Environment, process_environ
 from pool_exporter.errors import PoolExporterError
+
+EXIT_OUTPUT: Final = 1
+"""The exit code where the output cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,24 @@ def main(command_line: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _make_output_usable()
+    try:
+        try:
+            return _run(command_line)
+        finally:
+            sys.stdout.flush()  # Python does so at exit, too, but prints a traceback where that fails.
+    except BrokenPipeError:  # The reader of stdout has closed it.
+        _discard_output()
+        return 0
+    except OSError:
+        if (fault := _fault_of_output()) is None:
+            raise
+        _discard_output()
+        print(f"pool-exporter: the output cannot be written: {fault}", file=sys.stderr)
+        return EXIT_OUTPUT
+
+
+def _run(command_line: Sequence[str] | None) -> int:
     parser = _parser()
     _complete(parser)
     arguments = parser.parse(sys.argv[1:] if command_line is None else command_line)
@@ -69,10 +92,28 @@ def main(command_line: Sequence[str] | None = None) -> int:
         return _fail(command, str(error))
     except KeyboardInterrupt:
         pass  # Raised before the command had installed its own handler.
-    except BrokenPipeError:
-        # The reader of stdout has closed it. Python flushes stdout at exit, and would fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _make_output_usable() -> None:
+    """Let no character fail that the output's encoding lacks, nor a stdout that was closed before the start."""
+    if sys.stdout is None:  # As Python has it then.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # it is used until the end
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _fault_of_output() -> str | None:
+    """Return why stdout cannot be written, as to a full disk; None if it can be."""
+    try:
+        print(flush=True)
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complete(parser: Parser) -> None:

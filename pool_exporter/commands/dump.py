@@ -51,7 +51,8 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
 def _print(directory: Path) -> None:
     """Print the dump, of what can be read. Raises SettingsError if the directory or a worker file cannot be read."""
     with read_by_user(directory):
-        write_json(dump(directory))
+        found = dump(directory)
+    write_json(found)
     sys.stdout.flush()
     check_files(directory)
 

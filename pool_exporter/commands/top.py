@@ -124,7 +124,9 @@ def _print_once(sources: "Sequence[Source]", sort: str) -> None:
     from pool_exporter.commands.terminal.view import View
 
     samples, console = take_all(sources), Console(highlight=False, emoji=False)
-    console.print(once(samples, View(sort), console.width, time.monotonic()))
+    with console.capture() as captured:  # Where a pipe is closed, rich would exit with 1.
+        console.print(once(samples, View(sort), console.width, time.monotonic()))
+    sys.stdout.write(captured.get())
     _exit(samples)
 
 
