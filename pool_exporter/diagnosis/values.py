@@ -43,8 +43,8 @@ class Diagnosis:
         where: The places in the application that the verdict points to, the most frequent first.
         explained_by: What `check` has found that explains the verdict; `notes` ends with it.
         why: The numbers for which the verdict was given.
-        reported_at: When the report with the verdict was made, if that was before `at` and no caller waits by now; the
-            verdict, `where` and `why` are then of that time. Else 0.
+        reported_at: When the earlier report was made that is quoted, because no caller waits by now or less is found:
+            the verdict, `where`, `why` and `culprit` are of that time. 0 where none is quoted.
         uses: Which uses of connections the holders are, to find out later whether they have ended.
         culprit: What the first of `where` is; None if the verdict points to no place.
     """

@@ -93,8 +93,8 @@ class Waiter:
 class PoolReport:
     """One pool of one process: its holders, its waiters, and the last diagnosis that was made of it.
 
-    The diagnosis is one that was made at `ProcessReport.seen_at`. Where that one's verdict is `healthy`, it is the last
-    automatic one, which is older, if there was one.
+    The diagnosis is one that was made at `ProcessReport.seen_at`. Where that one quotes an automatic one or is
+    `healthy`, the verdict is that of the last automatic one, which is older, if there was one.
 
     Attributes:
         pool: Which pool.

@@ -50,9 +50,9 @@ class Monitor(Protocol):
         """Return what holds the pool's connections now, what waits for one, why, and what to do.
 
         Returns:
-            A frozen diagnosis; `str()` of it is a screen for an operator. While no caller waits, and within a minute of
-                an automatic diagnosis, it has the verdict of that one. It is not added to `diagnoses`. Without an
-                examination, as of a pool that has ended, the verdict is `unknown`.
+            A frozen diagnosis; `str()` of it is a screen for an operator. It quotes the automatic diagnosis of the last
+                minute, with its verdict and its time, while no caller waits or where less is found now. It is not added
+                to `diagnoses`. Without an examination, as of a pool that has ended, the verdict is `unknown`.
         """
 
     @property

@@ -88,7 +88,7 @@ class PoolHistory:
         seconds: For how long it is instrumented; None if that is unknown.
         checkouts: Connections handed out.
         connects: Connections opened.
-        waits: Callers that waited for 0.5 s or longer.
+        waits: Callers that waited for more than 0.5 s.
         nested: Callers from a unit of work that held a connection of the pool already.
         discarded: Connections that ended without being closed by any code.
         used_peak: The most connections used at once in the last minute.
@@ -145,7 +145,7 @@ class ProcessFacts:
     """What surrounds the pool in its process, and what the caller of `check` has said.
 
     Attributes:
-        same_server: The names of other living pools with the same server, database and user.
+        same_server: The names of other living pools with the same server and database.
         made_per_minute: How many pools of this identity were made in the last minute.
         threads: How many threads use the pool; None if that is not known.
         processes: How many processes have this pool.
