@@ -17,8 +17,8 @@ from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.registry import registry
 from pool_exporter.runtime.watchdog.watchdog import watchdog
 
-Place: TypeAlias = tuple[str, ...]
-"""The server and the database of a pool."""
+Server: TypeAlias = tuple[str, ...]
+"""The server and the database of a pool: system, database, address and port."""
 
 
 def history_of(pool: Pool) -> PoolHistory:
@@ -40,18 +40,18 @@ def made_within_a_minute(engine: Engine | None, pool: Pool) -> int:
     return watchdog.made.within_a_minute(identity_of(engine, pool))
 
 
-def names_by_server() -> Mapping[Place, Sequence[str]]:
+def names_by_server() -> Mapping[Server, Sequence[str]]:
     """Return the names of the instrumented pools of this process, sorted, by their server and database."""
-    names: dict[Place, list[str]] = {}
+    names: dict[Server, list[str]] = {}
     for identity in sorted((monitor.identity for monitor in registry.monitors()), key=attrgetter("name")):
-        names.setdefault(_place_of(identity), []).append(identity.name)
+        names.setdefault(_server_of(identity), []).append(identity.name)
     return names
 
 
-def others_of(identity: PoolIdentity, names: Mapping[Place, Sequence[str]]) -> tuple[str, ...]:
+def others_of(identity: PoolIdentity, names: Mapping[Server, Sequence[str]]) -> tuple[str, ...]:
     """Return those of *names* that have the server and database of a pool, without its own."""
-    return tuple(name for name in names.get(_place_of(identity), ()) if name != identity.name)
+    return tuple(name for name in names.get(_server_of(identity), ()) if name != identity.name)
 
 
-def _place_of(identity: PoolIdentity) -> Place:
+def _server_of(identity: PoolIdentity) -> Server:
     return (identity.system, identity.namespace, identity.address, identity.port)
