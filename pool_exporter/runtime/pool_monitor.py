@@ -138,7 +138,7 @@ class PoolMonitor(Monitor):
 
     def exhaustion(self) -> tuple[str, str]:
         """Return verdict and summary of the last report of the last minute; "" for both without one."""
-        made = self._examiner.of_episode
+        made = self._examiner.newest
         return ("", "") if made is None else (made.verdict, made.summary)
 
     def _install_examiner(self, hooks: PoolHooks) -> None:

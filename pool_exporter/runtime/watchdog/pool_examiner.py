@@ -91,8 +91,8 @@ class PoolExaminer(ReportHooks):
         return self._kept
 
     @property
-    def of_episode(self) -> Diagnosis | None:
-        """The last report of the last minute that says something."""
+    def newest(self) -> Diagnosis | None:
+        """The last report of the last minute that has the episode's verdict; None without one."""
         return self._episode.newest(self._watchdog.clock())
 
     # What the pool reports; its hooks guard these methods. A wait wakes the watchdog. A timeout gets the report of
@@ -114,7 +114,7 @@ class PoolExaminer(ReportHooks):
     def on_timeout(self, token: int, error: BaseException) -> None:
         self._watchdog.begin_if_forked()
         self._wait_seen()
-        made = self._of_episode() or self._made_by_caller(token)
+        made = self._for_caller() or self._made_by_caller(token)
         self._timed_out_at = self._watchdog.clock()
         self._episode.explain(self._timed_out_at)
         if made is None:
@@ -218,7 +218,7 @@ class PoolExaminer(ReportHooks):
         hooks = self._hooks()
         return frozenset() if hooks is None else uses_of(hooks.state.live_connections())
 
-    def _of_episode(self) -> Diagnosis | None:
+    def _for_caller(self) -> Diagnosis | None:
         """Return the report for a caller that times out now; None if the caller has to make one.
 
         It makes one if the holders are not those of the last report.
@@ -239,7 +239,7 @@ class PoolExaminer(ReportHooks):
         if not (self._watchdog.lock.acquire() if by_watchdog else self._is_lock_taken_soon()):
             return
         try:
-            if not by_watchdog and self._of_episode() is not None:
+            if not by_watchdog and self._for_caller() is not None:
                 return
             made, now = make(), self._watchdog.clock()
             self._made_at = now
