@@ -61,7 +61,7 @@ def loop_of_worker(thread: object) -> AbstractEventLoop | None:
     return cast("AbstractEventLoop | None", getattr(thread, "loop", None)) if is_anyio_worker(thread) else None
 
 
-def stands_in_anyio_limiter(frames: Frames) -> bool:
+def waits_in_anyio_limiter(frames: Frames) -> bool:
     """Return whether the task with that stack waits until a worker thread of anyio is free."""
     return any(code.co_name == _LIMITER and origin_of(code) is Origin.LIBRARY for code, _ in frames[:_LIMITER_DEPTH])
 

@@ -16,8 +16,8 @@ from pool_exporter.diagnosis.idle_workers import (
     anyio_workers,
     is_idle_worker,
     loop_of_worker,
-    stands_in_anyio_limiter,
     waits_for_work,
+    waits_in_anyio_limiter,
 )
 from tests.diagnosis.loops import look_at, names
 from tests.fixtures.deadlines import eventually, until
@@ -155,7 +155,7 @@ def test_tasks_that_wait_for_a_worker() -> None:
         await asyncio.to_thread(is_there.wait)
         second = asyncio.create_task(anyio.to_thread.run_sync(job, limiter=limiter))
         await eventually(True, lambda: limiter.statistics().tasks_waiting == 1)
-        found = [stands_in_anyio_limiter(look_at(task).frames) for task in (first, second)]
+        found = [waits_in_anyio_limiter(look_at(task).frames) for task in (first, second)]
         go_on.set()
         await asyncio.gather(first, second)
 

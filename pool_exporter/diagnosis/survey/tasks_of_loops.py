@@ -10,8 +10,8 @@ from pool_exporter.diagnosis.awaited_tasks import AnyTask
 from pool_exporter.diagnosis.idle_workers import (
     anyio_workers,
     loop_of_worker,
-    stands_in_anyio_limiter,
     waits_for_work,
+    waits_in_anyio_limiter,
 )
 from pool_exporter.diagnosis.survey.scene import Scene
 from pool_exporter.diagnosis.unit_tasks import IS_SUPPORTED, tasks_by_unit, tasks_of
@@ -63,7 +63,7 @@ def is_limiter_blocked(scene: Scene, loops: Iterable[AbstractEventLoop]) -> bool
     if not workers or any(scene.waiter_of(worker) is None for worker in workers):
         return False
     tasks = (task for loop in loops for task in tasks_of(loop))
-    return any(stands_in_anyio_limiter(scene.stacks.of(task, with_awaited=False).frames) for task in tasks)
+    return any(waits_in_anyio_limiter(scene.stacks.of(task, with_awaited=False).frames) for task in tasks)
 
 
 def _waits_for_work(scene: Scene, worker: object) -> bool:

@@ -40,19 +40,19 @@ def held_by(pools: Sequence[InstrumentedPool], clock: Callable[[], float] = time
     """
     current, until = next(_rounds), clock() + ROUND_SECONDS
     found = [(pool, state) for pool in pools if pool.is_in_file for state in (pool.state,) if state is not None]
-    old = [(pool, state) for pool, state in found if is_old(state)]
+    old = [(pool, state) for pool, state in found if has_long_use_or_wait(state)]
     for pool, state in sorted(old, key=_round_of):
         if clock() >= until:
             break
         pool.seen, pool.seen_in_round = result_or_none(partial(_look, pool, state)), current
     for pool, state in found:
-        if not is_old(state):
+        if not has_long_use_or_wait(state):
             pool.seen = _reported(pool, state)
     seen = [pool.seen for pool, state in found if pool.seen is not None and _is_of(state, pool.seen)]
     return sorted(seen, key=_importance)
 
 
-def is_old(state: PoolState) -> bool:
+def has_long_use_or_wait(state: PoolState) -> bool:
     """Return whether a use or a wait of the pool is older than `OLD_NS`."""
     if not state.used and not state.pending:
         return False

@@ -11,7 +11,7 @@ from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.instrumented_pool import InstrumentedPool
 from pool_exporter.runtime.registry import Registry
-from pool_exporter.runtime.reports.held_pools import OLD_NS, ROUND_SECONDS, held_by, is_old
+from pool_exporter.runtime.reports.held_pools import OLD_NS, ROUND_SECONDS, has_long_use_or_wait, held_by
 from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.state import layout
 from pool_exporter.state.pool_state import PoolState
@@ -115,8 +115,8 @@ def test_old(registry: Registry, engine: Engine, seconds: float, expected: bool)
     with engine.connect():
         state = age(pool, seconds)
 
-        assert is_old(state) is expected
-    assert not is_old(state)
+        assert has_long_use_or_wait(state) is expected
+    assert not has_long_use_or_wait(state)
 
 
 def test_round_ends_in_time(registry: Registry, tmp_path: Path) -> None:
