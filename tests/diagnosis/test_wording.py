@@ -2,7 +2,16 @@
 
 import pytest
 
-from pool_exporter.diagnosis.texts.wording import counted, duration, kept, kept_frames, listed, paragraph, size
+from pool_exporter.diagnosis.texts.wording import (
+    counted,
+    duration,
+    kept,
+    kept_frames,
+    listed,
+    paragraph,
+    size,
+    title_line,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +36,14 @@ def test_paragraph() -> None:
     assert first.startswith("  WHY   word")
     assert {"        word"} == {line[:12] for line in more}
     assert max(map(len, (first, *more))) <= 100
+
+
+def test_title_line() -> None:
+    """The second text ends at the margin, or is three spaces behind a first one that leaves no room."""
+    assert ("left" + "right".rjust(96), "x" * 99 + "   right") == (
+        title_line("left", "right"),
+        title_line("x" * 99, "right"),
+    )
 
 
 def test_numbers_keep_their_units() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pool_exporter.diagnosis.texts.diagnosis_text import MORE, held_lines, waiting_lines
-from pool_exporter.diagnosis.texts.wording import WIDTH, counted, duration, listed, moment, paragraph
+from pool_exporter.diagnosis.texts.wording import counted, duration, listed, moment, paragraph, title_line
 from pool_exporter.metrics.holders import PoolReport, ProcessReport
 
 PIDS_MAX: Final = 8
@@ -59,17 +59,13 @@ def _rest(reports: Sequence[ProcessReport]) -> Iterator[str]:
 
 def _pool(report: ProcessReport, pool: PoolReport) -> Iterator[str]:
     name = pool.verdict if pool.verdict not in ("", _HEALTHY) else _state_name(report)
-    yield _head(f'pool "{_line(pool.pool.name)}": {name}', f"process {report.pid}   {moment(report.seen_at)}")
+    yield title_line(f'pool "{_line(pool.pool.name)}": {name}', f"process {report.pid}   {moment(report.seen_at)}")
     yield from paragraph("", _state(report, pool))
     if pool.verdict not in ("", _HEALTHY):
         yield from _verdict(report, pool)
     yield from listed("NOTE", pool.notes)
     yield from held_lines(pool.holders)
     yield from waiting_lines(pool.waiters)
-
-
-def _head(left: str, right: str) -> str:
-    return f"{left}{right:>{max(len(right) + 3, WIDTH - len(left))}}"
 
 
 def _line(text: str) -> str:

@@ -15,7 +15,6 @@ from pool_exporter.diagnosis.texts.holder_groups import groups, lines, rest, sho
 from pool_exporter.diagnosis.texts.reasons import TAKEN, situation, where, why
 from pool_exporter.diagnosis.texts.wording import (
     LABEL,
-    WIDTH,
     counted,
     duration,
     kept,
@@ -23,6 +22,7 @@ from pool_exporter.diagnosis.texts.wording import (
     listed,
     moment,
     paragraph,
+    title_line,
     unkept,
 )
 from pool_exporter.diagnosis.values import Diagnosis
@@ -121,10 +121,8 @@ def _screen(made: Diagnosis, found: Examination, last: Diagnosis | None) -> Iter
 
 
 def _head(name: str, found: Examination) -> str:
-    left, right = f'pool "{found.pool}": {name}', moment(found.at)
-    if found.pid:
-        right = f"process {found.pid}   {right}"
-    return f"{left}{right:>{max(len(right) + 3, WIDTH - len(left))}}"
+    process = f"process {found.pid}   " if found.pid else ""
+    return title_line(f'pool "{found.pool}": {name}', process + moment(found.at))
 
 
 def held_lines(holders: Iterable[Holder]) -> Iterator[str]:

@@ -83,6 +83,11 @@ def paragraph(label: str, text: str, indent: int = 2) -> list[str]:
     return [unkept(line) for line in lines]
 
 
+def title_line(left: str, right: str) -> str:
+    """Return two texts in one line of `WIDTH` columns, with at least three spaces between them."""
+    return f"{left}{right:>{max(len(right) + 3, WIDTH - len(left))}}"
+
+
 def listed(label: str, texts: Iterable[str]) -> list[str]:
     """Return one paragraph for each text, *label* before the first one."""
     lines: list[str] = []
