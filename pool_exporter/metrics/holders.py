@@ -17,6 +17,8 @@ BETWEEN_FRAMES: Final = " < "
 """What separates the frames of a place; the innermost frame is first."""
 PROCESS_STATES: Final = ("living", "frozen", "ended")
 """The states of a process: see `ProcessReport.state`."""
+CRASHED: Final = "crashed"
+"""What people read of a process that ended while it held a connection or a caller waited: one of `WORKER_ENDS`."""
 TRANSACTIONS: Final = ("idle", "active", "in_transaction", "unknown")
 """The states of a connection that a driver reports: see `Holder.transaction`."""
 
@@ -153,6 +155,27 @@ class ProcessReport:
 
     def __post_init__(self) -> None:
         validate(self)
+
+    @property
+    def used(self) -> int:
+        """How many connections its pools hold."""
+        return sum(len(pool.holders) for pool in self.pools)
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait in it."""
+        return sum(len(pool.waiters) for pool in self.pools)
+
+
+def shown_state(state: str, used: int, waiting: int) -> str:
+    """Return the state of a process as people read it: CRASHED for one that ended with connections or callers.
+
+    Args:
+        state: One of `PROCESS_STATES`.
+        used: How many connections it holds, or held at its end.
+        waiting: How many callers wait in it, or waited then.
+    """
+    return CRASHED if state == PROCESS_STATES[-1] and (used or waiting) else state
 
 
 def is_verdict(text: str) -> bool:

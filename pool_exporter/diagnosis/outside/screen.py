@@ -8,7 +8,7 @@ from typing import Final
 
 from pool_exporter.diagnosis.texts.diagnosis_text import MORE, held_lines, waiting_lines
 from pool_exporter.diagnosis.texts.wording import counted, duration, listed, moment, paragraph, title_line
-from pool_exporter.metrics.holders import PoolReport, ProcessReport
+from pool_exporter.metrics.holders import PoolReport, ProcessReport, shown_state
 
 PIDS_MAX: Final = 8
 """At most this many processes with nothing to show are named."""
@@ -31,9 +31,8 @@ def screen(reports: Sequence[ProcessReport]) -> str:
 
 
 def _urgency(report: ProcessReport) -> tuple[int, int, int]:
-    waiting = sum(len(pool.waiters) for pool in report.pools)
     order = _ORDER.index(report.state) if report.state in _ORDER else len(_ORDER)
-    return -waiting, order, report.pid
+    return -report.waiting, order, report.pid
 
 
 def _process(report: ProcessReport) -> Iterator[str]:
@@ -73,9 +72,7 @@ def _line(text: str) -> str:
 
 
 def _state_name(report: ProcessReport) -> str:
-    """Return the process' state, and `crashed` as in the metric of ended workers: what it held was not returned."""
-    is_crashed = report.state == "ended" and any(pool.holders or pool.waiters for pool in report.pools)
-    return "crashed" if is_crashed else report.state
+    return shown_state(report.state, report.used, report.waiting)
 
 
 def _state(report: ProcessReport, pool: PoolReport) -> str:

@@ -203,9 +203,7 @@ def _order(pool: PoolStatus) -> tuple[object, ...]:
 
 
 def _processes(reports: Iterable[ProcessReport], given: StatusContext) -> tuple[ProcessStatus, ...]:
-    shown = (
-        each for each in reports if each.state != ENDED or any(pool.holders or pool.waiters for pool in each.pools)
-    )
+    shown = (each for each in reports if each.state != ENDED or each.used or each.waiting)
     ordered = sorted(shown, key=lambda each: (-_STATE_ORDER.get(each.state, 0), each.service, each.pid))
     return tuple(_process(each, given) for each in ordered[:PROCESSES_MAX])
 
@@ -223,7 +221,7 @@ def _process(process: ProcessReport, given: StatusContext) -> ProcessStatus:
         state=process.state,
         heartbeat_age_seconds=process.heartbeat_age_seconds,
         seen_at=process.seen_at,
-        used=len(held),
-        waiting=sum(len(report.waiters) for report in process.pools),
+        used=process.used,
+        waiting=process.waiting,
         holders=holder_groups(held) if shows else (),
     )

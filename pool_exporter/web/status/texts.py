@@ -10,7 +10,7 @@ from pool_exporter.diagnosis.texts.holder_groups import DOING
 from pool_exporter.diagnosis.texts.reasons import TAKEN
 from pool_exporter.diagnosis.texts.wording import counted, duration
 from pool_exporter.metrics.health import PREVENT_READING
-from pool_exporter.metrics.holders import PROCESS_STATES
+from pool_exporter.metrics.holders import PROCESS_STATES, shown_state
 from pool_exporter.web.status.groups import NAMES_MAX
 from pool_exporter.web.status.values import (
     HolderGroup,
@@ -202,7 +202,7 @@ def process_line(process: ProcessStatus, at: float) -> str:
     """Return a process in one line: "process 4711, service orders: frozen, last heartbeat 42 s ago, holds …"."""
     name = f"process {process.pid}" + f", service {process.service}" * bool(process.service)
     if process.state == "ended":
-        ended = "crashed" if process.used or process.waiting else "ended"  # As the metric of ended workers has it.
+        ended = shown_state(process.state, process.used, process.waiting)
         age = duration(max(0.0, at - process.seen_at))
         return f"{name}: {ended} {age} ago, held {counted(process.used, 'connection')}"
     silent = f"{process.state}, last heartbeat {duration(process.heartbeat_age_seconds)} ago"
