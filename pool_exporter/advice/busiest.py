@@ -3,12 +3,13 @@
 Pure functions of values; nothing here may read a clock, or keep the counters of an earlier moment.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 from pool_exporter.advice.load import Load
-from pool_exporter.advice.observation import Observation, of_snapshot
+from pool_exporter.advice.observation import of_snapshot
+from pool_exporter.advice.present import Present
 from pool_exporter.advice.recent import Earlier
 from pool_exporter.advice.traffic import Totals
 from pool_exporter.metrics.pool_metrics import BUCKETS
@@ -45,24 +46,18 @@ def periods(pool: PoolSnapshot, looks: Iterable[Earlier | None], age_seconds: fl
     return found or ([] if not age_seconds else [Period(age_seconds, _NOTHING)])
 
 
-def busiest_load(pool: PoolSnapshot, known: Sequence[Period], verdicts: Collection[str]) -> Load:
+def busiest_load(pool: PoolSnapshot, known: Sequence[Period], present: Present | None) -> Load:
     """Return the load of the busiest period with at least `USES_MIN` uses; of the last one if none has as many.
 
     Args:
         pool: The pool.
         known: The periods for which its counters are known, at least one.
-        verdicts: Those that count now, also if they were given before the period.
+        present: What is seen of it now; its verdicts also count if they were given before the period.
 
     Raises:
         ValueError: A counter has fallen, because the process was started again in between.
     """
-    observed = of_snapshot(pool)
-    loads = [_load(observed, period, verdicts) for period in known]
+    observed = replace(of_snapshot(pool), present=present)
+    loads = [observed.load(observed.totals.since(period.before), period.seconds) for period in known]
     enough = [load for load in loads if load.grown.ended >= USES_MIN]
     return max(enough, key=lambda each: each.offered) if enough else loads[-1]
-
-
-def _load(observed: Observation, period: Period, verdicts: Collection[str]) -> Load:
-    grown = observed.totals.since(period.before)
-    given = {verdict: max(1.0, grown.verdicts.get(verdict, 0.0)) for verdict in verdicts}
-    return observed.load(replace(grown, verdicts={**grown.verdicts, **given}), period.seconds)

@@ -6,6 +6,7 @@ A load is computed from the growth of a pool's counters alone. Nothing here may 
 from dataclasses import dataclass
 from typing import Final
 
+from pool_exporter.advice.present import Present
 from pool_exporter.advice.queueing import Queue
 from pool_exporter.advice.traffic import Totals, variability
 
@@ -39,6 +40,8 @@ class Load:
         pending_peak: The most callers that waited at once; None if that is unknown.
         nested: Callers from a unit of work that held a connection of the pool already, in the period or before it. A
             size must not depend on whether the period has one.
+        pending: Callers that wait at the end of the period, or did at its begin.
+        present: What is seen besides the counters; None where it is unknown, as of samples.
     """
 
     grown: Totals
@@ -50,6 +53,19 @@ class Load:
     use_rises: bool = False
     pending_peak: float | None = None
     nested: float = 0.0
+    pending: int = 0
+    present: Present | None = None
+
+    @property
+    def present_verdicts(self) -> tuple[str, ...]:
+        """The verdicts that count at the end of the period, or did at its begin."""
+        return () if self.present is None else self.present.verdicts
+
+    @property
+    def verdicts(self) -> frozenset[str]:
+        """These verdicts, and those of the reports that were counted in the period."""
+        counted = (verdict for verdict, number in self.grown.verdicts.items() if number > 0)
+        return frozenset([*counted, *self.present_verdicts])
 
     @property
     def arrivals_per_second(self) -> float:

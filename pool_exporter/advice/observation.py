@@ -6,10 +6,11 @@ so that all three give the same advice. Nothing here may read anything, or know 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeAlias
 
 from pool_exporter.advice.load import Load
+from pool_exporter.advice.present import Present
 from pool_exporter.advice.traffic import Totals, totals_of
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, POOL_LABELS, POOL_METRICS
 from pool_exporter.metrics.snapshot import PoolSnapshot
@@ -42,6 +43,7 @@ class Observation:
         pending: Callers that wait.
         orphaned: Connections that are held and that no code would return.
         pending_peak: The most callers that waited at once, of the last minute or of a longer period; None if unknown.
+        present: What is seen besides the counters; None where it is unknown.
     """
 
     totals: Totals
@@ -50,6 +52,7 @@ class Observation:
     pending: int = 0
     orphaned: int = 0
     pending_peak: int | None = None
+    present: Present | None = None
 
     @property
     def pools(self) -> int:
@@ -66,7 +69,9 @@ class Observation:
         Raises:
             ValueError: A counter has fallen, because the process was started again in between.
         """
-        return self.load(self.totals.since(before.totals), seconds)
+        load = self.load(self.totals.since(before.totals), seconds)
+        present = before.present if self.present is None else self.present.merged(before.present)
+        return replace(load, pending=max(self.pending, before.pending), present=present)
 
     def load(self, grown: Totals, seconds: float, highest: float | None = None, *, use_rises: bool = False) -> Load:
         """Return the load of a period in which the counters grew by *grown*; see `Load` for the arguments."""
@@ -80,6 +85,8 @@ class Observation:
             use_rises=use_rises,
             pending_peak=self.pending_peak,
             nested=max(grown.nested, self.totals.nested),
+            pending=self.pending,
+            present=self.present,
         )
 
 

@@ -133,13 +133,16 @@ def advise(load: Load, target: Target | None = None, threads: int | None = None)
 
 def _why_not_larger(load: Load) -> tuple[str, str] | None:
     """Return binding and reason where a larger pool would not help; else None."""
-    seen = sorted(verdict for verdict in NOT_BY_SIZE if load.grown.verdicts.get(verdict, 0) > 0)
-    if load.orphaned:
-        seen = sorted({*seen, "leak"})
+    seen = sorted(load.verdicts.intersection(NOT_BY_SIZE) | ({"leak"} if load.orphaned else set()))
     if seen:
         return (
             "not_by_size",
             f"Do not grow: {', '.join(seen)} filled the pool, and would fill a larger one. Mend that first.",
+        )
+    if load.pending and (elsewhere := _elsewhere(load)):
+        return (
+            "not_by_size",
+            f"Do not grow: {elsewhere} They would fill a larger pool, too: return each before the other work.",
         )
     if load.is_held:
         return (
@@ -152,6 +155,17 @@ def _why_not_larger(load: Load) -> tuple[str, str] | None:
             "Do not grow: uses take longer while more connections are used, so the server is the limit.",
         )
     return None
+
+
+def _elsewhere(load: Load) -> str:
+    """Return a sentence where at least half of the pool is held while nothing is done in the database; else ""."""
+    now = load.present
+    if now is None or not now.is_elsewhere or load.size is None or now.elsewhere * 2 < load.size * load.pools:
+        return ""
+    return (
+        f"{now.elsewhere} of {now.held} connections are held while nothing is done in the database, for "
+        f"{now.elsewhere_seconds:.2g} s on average{f' ({now.culprit})' if now.culprit else ''}."
+    )
 
 
 def _why_not_smaller(load: Load, threads: int | None) -> tuple[str, str] | None:
@@ -202,8 +216,23 @@ def _peak(load: Load) -> str:
     return f"; at the peak {load.pending_peak:g} waited at once" if load.pending_peak else ""
 
 
-def _notes(load: Load, target: Target, binding: str) -> tuple[str, ...]:
+def _before_growing(load: Load) -> str:
+    """Return what to do before the pool is made larger."""
+    if elsewhere := _elsewhere(load):
+        return f"First: {elsewhere} Where each is returned before the other work, the pool may be large enough."
+    if load.present is None:
+        return (
+            "First see what holds the connections (pool-exporter diagnose, or the exporter's page): it is not known "
+            "here, and a larger pool does not help where they wait for something else than the database."
+        )
+    return ""
+
+
+def _notes(load: Load, target: Target, size: int | None, binding: str) -> tuple[str, ...]:
     notes = []
+    is_larger = size is not None and load.size is not None and size > load.size
+    if is_larger and (first := _before_growing(load)):
+        notes.append(first)
     if load.is_uneven(target.wait_seconds) and binding in _OF_LOAD:
         notes.append(
             f"Callers waited {load.mean_wait_seconds * 1000:.0f} ms on average, far longer than predicted: they come "
@@ -242,5 +271,5 @@ def _advice(load: Load, target: Target, size: int | None, binding: str, reason: 
         wait_recommended_seconds=wait(size),
         binding=binding,
         reason=reason,
-        notes=_notes(load, target, binding),
+        notes=_notes(load, target, size, binding),
     )

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from pool_exporter.advice.sizing import Target, advise
+from pool_exporter.advice.load import Load
+from pool_exporter.advice.sizing import SizeAdvice, Target, advise
 from pool_exporter.arguments import DURATION, AllSettings, CheckedValue, Convert, at_least_seconds, whole_number
 from pool_exporter.commands.advice_answer import as_json, as_text
 from pool_exporter.commands.directory_argument import add_directory, directory_of
@@ -119,10 +120,14 @@ def _wait(seconds: float) -> float:
     return time.monotonic() - started
 
 
+def _advised(load: Load, target: Target, threads: int | None) -> SizeAdvice:
+    return advise(load, target, threads).not_smaller(load.present_verdicts)
+
+
 def _run(arguments: argparse.Namespace, source: Callable[[], list[NamedLoad]], grant: Grant | None) -> None:
     target = Target(wait_seconds=arguments.wait)
     advised = [
-        Advised(named, None if named.load is None else advise(named.load, target, arguments.threads))
+        Advised(named, None if (load := named.load) is None else _advised(load, target, arguments.threads))
         for named in source()
     ]
     plan = plan_of(arguments, grant, advised, target) if grant is not None and advised else None

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pool_exporter.advice.load import Load
 from pool_exporter.advice.observation import Observation
+from pool_exporter.advice.present import Present
 from pool_exporter.advice.sizing import NOT_BY_SIZE, Target, advise, least_size
 from pool_exporter.advice.traffic import Totals
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS, VERDICTS
@@ -20,7 +21,7 @@ def load(rate: float, use: float, size: int | None = 5, seconds: float = 1000.0,
     at = next(index for index, bound in enumerate(BOUNDS_SECONDS) if bound >= use)
     uses = tuple(ended if index == at else 0.0 for index in range(BUCKETS))
     grown = Totals(arrivals=ended, timeouts=0, use_seconds=ended * use, uses=uses, used_seconds=ended * use)
-    return Load(grown, seconds, size, pools)
+    return Load(grown, seconds, size, pools, present=Present())
 
 
 @given(st.floats(0.1, 500), st.floats(0.001, 0.5), st.floats(0.001, 1), st.floats(0.3, 0.95))
@@ -200,6 +201,49 @@ def test_waits_that_the_mean_load_does_not_explain_are_said() -> None:
 def test_waits_with_another_explanation_have_no_note(given_load: Load) -> None:
     """Waits that the load or a leak explains are not said to come from bursts."""
     assert () == advise(given_load).notes
+
+
+ELSEWHERE = Present(held=5, executing=1, elsewhere=4, elsewhere_seconds=1.4, culprit="GET /a, taken at a.py:1 in f")
+HELD = f"4 of 5 connections are held while nothing is done in the database, for 1.4 s on average ({ELSEWHERE.culprit})."
+
+
+def test_no_growth_while_holders_are_elsewhere_and_callers_wait() -> None:
+    """What the holders are seen doing decides where no report was counted in the period."""
+    held = advise(replace(load(100, 0.05, size=5), present=ELSEWHERE, pending=3))
+
+    assert (5, "not_by_size") == (held.recommended, held.binding)
+    assert f"Do not grow: {HELD} They would fill a larger pool, too: return each before the other work." == held.reason
+
+
+def test_holders_elsewhere_are_said_before_a_larger_size() -> None:
+    """Where no caller waits, the size is that of the load; the first note says what to do before."""
+    grown = advise(replace(load(100, 0.05, size=5), present=ELSEWHERE))
+
+    assert (7, "utilisation") == (grown.recommended, grown.binding)
+    assert grown.notes[0].startswith(f"First: {HELD} Where each is returned before the other work,")
+
+
+@pytest.mark.parametrize("size", [5, 9])
+def test_few_holders_elsewhere_say_nothing(size: int) -> None:
+    """A size says nothing of them where they are less than half of the pool, or it does not grow."""
+    few = replace(ELSEWHERE, held=3, elsewhere=2) if size == 5 else ELSEWHERE
+
+    assert not any("held while" in note for note in advise(replace(load(100, 0.05, size=size), present=few)).notes)
+
+
+def test_unknown_holders_are_said_before_a_larger_size() -> None:
+    """A Prometheus has no holders: the first note says where to see them; not where the pool keeps its size."""
+    notes = [advise(replace(load(100, 0.05, size=size), present=None)).notes for size in (5, 9)]
+
+    assert notes[0][0].startswith("First see what holds the connections (pool-exporter diagnose,")
+    assert not any("First see" in note for note in notes[1])
+
+
+def test_verdict_of_now_counts_without_a_report_in_the_period() -> None:
+    """A report is counted once an incident, which may have begun before the period."""
+    kept = advise(replace(load(100, 0.05, size=5), present=Present(("held_in_own_code",))))
+
+    assert (5, "not_by_size") == (kept.recommended, kept.binding)
 
 
 def test_connections_that_are_held_keep_the_size() -> None:

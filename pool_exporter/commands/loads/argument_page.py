@@ -17,6 +17,7 @@ class ArgumentPage:
     """One page, and the argument that has its URL.
 
     Attributes:
+        url: Its URL.
         path: The path of the page, with its query.
         origin: Scheme, host and port, without a user name and a password.
     """
@@ -34,7 +35,8 @@ class ArgumentPage:
         """
         self._argument, self._given = argument, given
         try:
-            self._page = HttpPage(url_of(given, environ), SECONDS)
+            self.url = url_of(given, environ)
+            self._page = HttpPage(self.url, SECONDS)
         except ValueError as error:
             raise self.problem(str(error)) from None
         self.path, self.origin = self._page.path, self._page.origin

@@ -3,16 +3,23 @@
 `busiest_hour` has the third source. Nothing here may compute a size.
 """
 
+import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from pool_exporter.advice.load import Load
 from pool_exporter.advice.observation import Observation, PoolKey, Sample, key_of, of_samples, of_snapshot
+from pool_exporter.advice.present import Part, Present, present_of
 from pool_exporter.commands.directory_argument import check_files, read_by_user
 from pool_exporter.commands.loads.argument_page import ArgumentPage
+from pool_exporter.commands.terminal.http_source import HttpSource, SourceError
+from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import POOL_LABELS
 from pool_exporter.workers.directory_snapshot import DirectoryReader
+from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
 Look: TypeAlias = Callable[[], Mapping[PoolKey, Observation]]
 """Returns all pools as they are now."""
@@ -33,27 +40,39 @@ def look_at_directory(directory: Path) -> Look:
     Raises:
         SettingsError: In the returned function: the directory or a worker file cannot be read.
     """
-    reader = DirectoryReader(directory, writes=False)
+    reader, reports = DirectoryReader(directory, writes=False), DirectoryReports(directory)
 
     def look() -> Mapping[PoolKey, Observation]:
         check_files(directory)  # The size for a part of the load would be wrong.
         with read_by_user(directory):
-            snapshot = reader()
-        names = [label.prometheus for label in POOL_LABELS]
+            snapshot, processes = reader(), reports()
+        seen: dict[PoolIdentity, list[Part]] = defaultdict(list)
+        for process in processes:
+            for report in process.pools:
+                seen[report.pool].append((process, report))
+        now = time.time()
         return {
-            key_of(dict(zip(names, pool.identity.values(), strict=True))): of_snapshot(pool) for pool in snapshot.pools
+            _key(pool.identity): replace(of_snapshot(pool), present=present_of(seen[pool.identity], now))
+            for pool in snapshot.pools
         }
 
     return look
 
 
+def _key(identity: PoolIdentity) -> PoolKey:
+    names = (label.prometheus for label in POOL_LABELS)
+    return key_of(dict(zip(names, identity.values(), strict=True)))
+
+
 def look_at_page(page: ArgumentPage) -> Look:
-    """Return what reads a page of metrics.
+    """Return what reads a page of metrics, and beside it what its server says of the holders, if it does.
 
     Raises:
         SettingsError: In the returned function: the page cannot be read, or has no metrics.
     """
     from prometheus_client.parser import text_string_to_metric_families  # Other commands start without it.
+
+    status = HttpSource(page.url)
 
     def look() -> Mapping[PoolKey, Observation]:
         text = page.text()
@@ -62,11 +81,21 @@ def look_at_page(page: ArgumentPage) -> Look:
         except (ValueError, KeyError):
             fault = "has no metrics in Prometheus' text format; is it the path of the metrics, such as /metrics?"
             raise page.problem(fault) from None
-        return of_samples(
+        pools = of_samples(
             Sample(sample.name, sample.labels, sample.value) for family in families for sample in family.samples
         )
+        present = _present_of(status)
+        return {key: replace(pool, present=present.get(key)) for key, pool in pools.items()}
 
     return look
+
+
+def _present_of(status: HttpSource) -> Mapping[PoolKey, Present]:
+    """Return what a server says of the holders; nothing where it does not, as that of an older version."""
+    try:
+        return {_key(pool.pool): pool.present for pool in status().pools if pool.present is not None}
+    except SourceError:
+        return {}
 
 
 def loads_between(look: Look, seconds: float, wait: Callable[[float], float]) -> list[NamedLoad]:

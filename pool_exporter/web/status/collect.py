@@ -1,8 +1,8 @@
 """Makes the state of all pools: a pure function of a Snapshot, the reports of the processes and earlier counters.
 
 Where holders may not be seen, no value that is returned has a place, a unit, an owner or a text that may name one; nor
-a finding, because findings name files and other pools, and list what is weak. Sizes are of numbers that the metrics
-have, too, so that everyone may see them.
+a finding, because findings name files and other pools, and list what is weak. Sizes are of numbers alone, and so
+everyone may see them.
 Nothing here may read a clock, a pool or a file.
 """
 
@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from pool_exporter.advice.attention import is_current, level_of, order_of
 from pool_exporter.advice.busiest import periods
+from pool_exporter.advice.present import present_of
 from pool_exporter.advice.recent import Earlier, recent_numbers
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.metrics.holders import PROCESS_STATES, PoolReport, ProcessReport
@@ -129,6 +130,7 @@ def _pool(pool: AnyPoolSnapshot, parts: Sequence[_Part], detail: str, given: Sta
         holders=holder_groups(held) if given.shows_holders else (),
         waiters=waiter_groups(waits) if given.shows_holders else (),
         findings=given.findings.get(pool.identity, ()) if given.shows_holders else (),
+        present=present_of(parts, given.at, names_culprit=given.shows_holders) if parts else None,
     )
     if not isinstance(pool, PoolSnapshot):
         return _with_level(replace(found, used=pool.used, is_measured=False))
@@ -156,7 +158,7 @@ def _with_numbers(found: PoolStatus, pool: PoolSnapshot, given: StatusContext) -
         timeouts=pool.timeouts,
         saturated_seconds=pool.saturated_seconds,
         recent=recent_numbers(pool, given.earlier),
-        sizing=sizing_of(pool, looks, [each.name for each in found.verdicts if each.is_current]),
+        sizing=sizing_of(pool, looks, found.present),
     )
 
 

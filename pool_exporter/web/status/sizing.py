@@ -4,13 +4,14 @@ It is computed for a page that is asked for, never for a scrape. Of the periods 
 enough uses counts. Nothing here may read a clock, or compute a size by itself.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
 from typing import Final
 
 from pool_exporter.advice.busiest import USES_MIN, Period, busiest_load
 from pool_exporter.advice.load import Load
+from pool_exporter.advice.present import Present
 from pool_exporter.advice.rules_of_thumb import rule_for
 from pool_exporter.advice.sizing import SizeAdvice, Target, advise
 from pool_exporter.advice.wait_curve import WaitAtSize, wait_curve
@@ -24,24 +25,24 @@ _TARGET: Final = Target()
 _CAUSES: Final = ("not_by_size", "use_time", "idle")
 
 
-def sizing_of(pool: PoolSnapshot, known: Sequence[Period], verdicts: Collection[str] = ()) -> SizingStatus:
+def sizing_of(pool: PoolSnapshot, known: Sequence[Period], present: Present | None = None) -> SizingStatus:
     """Return how large *pool* should be.
 
     Args:
         pool: The pool.
         known: The periods for which its counters are known.
-        verdicts: Those that count now, also if they were given before the period.
+        present: What is seen of it now; its verdicts also count if they were given before the period.
     """
     if not known:
         return SizingStatus("No size yet: it is computed from two looks, the next of which is a few seconds away.")
     try:
-        load = busiest_load(pool, known, verdicts)
+        load = busiest_load(pool, known, present)
     except ValueError as error:
         return SizingStatus(f"No size: {error}.")
-    return _sizing(load, verdicts)
+    return _sizing(load)
 
 
-def _sizing(load: Load, verdicts: Collection[str]) -> SizingStatus:
+def _sizing(load: Load) -> SizingStatus:
     uses = round(load.grown.ended)
     blank = SizingStatus("", uses=uses, seconds=load.seconds)
     if max(load.offered, load.size or 0) > CONNECTIONS_MAX:
@@ -50,7 +51,7 @@ def _sizing(load: Load, verdicts: Collection[str]) -> SizingStatus:
         )
     found = advise(load, _TARGET)
     if load.grown.ended >= USES_MIN:
-        return _with_advice(blank, found.not_smaller(verdicts), load)
+        return _with_advice(blank, found.not_smaller(load.present_verdicts), load)
     if found.binding in _CAUSES and (load.orphaned or load.is_held):
         return replace(blank, reason=found.reason, binding=found.binding, size_now=load.size)
     few = f"{counted(uses, 'use')} ended in {duration(load.seconds)}, and at least {USES_MIN} are needed"

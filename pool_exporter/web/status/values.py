@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pool_exporter.advice.attention import LEVELS
 from pool_exporter.advice.checks.finding import Finding
+from pool_exporter.advice.present import Present
 from pool_exporter.advice.recent import RecentNumbers
 from pool_exporter.metrics.identity import PoolIdentity
 
@@ -171,6 +172,7 @@ class PoolStatus:
         holders: What holds connections, the largest group first; empty where holders may not be seen.
         waiters: What waits, the largest group first; empty where holders may not be seen.
         findings: What `check` has found in its configuration, the worst first; empty where holders may not be seen.
+        present: The verdicts that count and what its holders do, in numbers; None where that is unknown.
     """
 
     pool: PoolIdentity
@@ -198,6 +200,7 @@ class PoolStatus:
     holders: tuple[HolderGroup, ...] = ()
     waiters: tuple[WaiterGroup, ...] = ()
     findings: tuple[Finding, ...] = ()
+    present: Present | None = None
 
     @property
     def verdict(self) -> VerdictStatus | None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pool_exporter.advice.busiest import USES_MIN, Period, periods
 from pool_exporter.advice.observation import of_snapshot
+from pool_exporter.advice.present import Present
 from pool_exporter.advice.recent import Earlier
 from pool_exporter.advice.sizing import advise
 from pool_exporter.advice.wait_curve import POINTS_MAX
@@ -35,13 +36,14 @@ def grown(count: int, mean_seconds: float = 0.045, most: int = 6, **changes: obj
 
 def of(now: PoolSnapshot, *looks: Earlier, verdicts: Sequence[str] = ()) -> SizingStatus:
     """Return the size of a pool with these earlier looks."""
-    return sizing_of(now, periods(now, looks, None), verdicts)
+    return sizing_of(now, periods(now, looks, None), Present(tuple(verdicts)))
 
 
 def test_it_is_what_advise_computes() -> None:
     """Between two looks the page has the numbers of `advise`, and the reason and the rule of thumb beside them."""
     now = grown(5400)
-    found, expected = of(now, moment([BEFORE])), advise(of_snapshot(now).load_since(of_snapshot(BEFORE), 45.0))
+    load = replace(of_snapshot(now).load_since(of_snapshot(BEFORE), 45.0), present=Present())
+    found, expected = of(now, moment([BEFORE])), advise(load)
 
     assert (
         expected.arrivals_per_second,
@@ -82,7 +84,7 @@ def test_too_few_uses(count: int, is_computed: bool) -> None:
 def test_without_an_earlier_look() -> None:
     """The first page has no size, and says that the next one has; where the pool's age is known, it has one at once."""
     now = grown(5400)
-    aged = sizing_of(now, periods(now, (None, None), 500.0))
+    aged = sizing_of(now, periods(now, (None, None), 500.0), Present())
 
     assert of(now).reason.startswith("No size yet: it is computed from two looks")
     assert (500.0, 6400) == (aged.seconds, aged.uses)
