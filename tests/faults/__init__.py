@@ -24,6 +24,7 @@
                                                                | test_counter_that_shrinks
                                                                | test_damaged_totals
     planted symlink, FIFO, directory, hard link                | test_planted_worker_file
+                                                               | test_nothing_is_set_aside
                                                                | test_planted_totals
     SIGSTOP, blocked event loop, GIL held by native code       | test_stopped_workers_are_served_and_age
                                                                | test_frozen_application_is_served

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +23,12 @@ from pool_exporter.workers.volume import RESERVE
 from tests.faults.application import application, fill, only_pool, volume
 from tests.fixtures.deadlines import until
 from tests.fixtures.health import health
-from tests.fixtures.sidecar import samples, sidecar
+from tests.fixtures.sidecar import Sidecar, samples, sidecar
 from tests.fixtures.users import open_parents, other_user
 
 FILE = f"w-{'0' * 32}.pool"
+USES = 3
+"""Of the worker beside the file that no worker wrote."""
 COMPACTING = """
 import sys
 from pathlib import Path
@@ -36,8 +39,8 @@ print(sum(pool.checkouts for pool in reader().pools), reader.compaction_errors)
 """Takes a snapshot of a directory, which compacts the files of ended workers, and prints what was counted."""
 
 
-def valid_file(directory: Path) -> bytearray:
-    """Return the bytes of a worker's file with one pool of 7 connects, and leave none in the directory."""
+def valid_file(directory: Path) -> tuple[str, bytearray]:
+    """Return name and bytes of a worker's file with one pool of 7 connects, and leave none in the directory."""
     worker = WorkerFiles(directory, "1")
     slots = worker.allocate(PoolIdentity("orders"), PoolConfig(3, 2))
     assert slots is not None
@@ -45,7 +48,38 @@ def valid_file(directory: Path) -> bytearray:
     [path] = directory.glob("w-*")
     data = bytearray(path.read_bytes())
     path.unlink()
-    return data
+    return path.name, data
+
+
+def leave_dead_worker(directory: Path) -> None:
+    """Leave the file of a worker that has ended, with one pool of 7 connects."""
+    worker = WorkerFiles(directory, "1")
+    slots = worker.allocate(PoolIdentity("orders"), PoolConfig(3, 2))
+    assert slots is not None
+    slots[layout.CONNECTS] = slots[layout.CLOSES] = 7
+    worker.unmap()
+
+
+@pytest.fixture(name="served", scope="module")
+def _served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Sidecar]]:
+    """One worker and one sidecar, and their directory, for all files that no worker wrote: each test takes its away."""
+    directory = tmp_path_factory.mktemp("served") / "shared"
+    directory.mkdir(mode=0o770)
+    with application(directory) as good, sidecar(directory) as running:
+        good.ask(f"use({USES})")
+        until(USES, lambda: only_pool(directory).checkouts)
+        yield directory, running
+
+
+@contextmanager
+def nothing_else_in(directory: Path) -> Iterator[None]:
+    """Remove what the block has put into the directory."""
+    before = {*directory.iterdir()}
+    try:
+        yield
+    finally:
+        for path in {*directory.iterdir()} - before:
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def set_aside(directory: Path) -> dict[str, int]:
@@ -312,18 +346,18 @@ DAMAGES: dict[str, Callable[[bytearray], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_file(directory: Path, damage: str) -> None:
+def test_damaged_file(served: tuple[Path, Sidecar], directory: Path, damage: str) -> None:
     """Whatever is wrong with a file, the scrape is 200, that file is set aside, and the others are served."""
-    data = DAMAGES[damage](valid_file(directory))
-    (directory / FILE).write_bytes(data)
-    with application(directory) as good, sidecar(directory) as running:
-        good.ask("use(3)")
+    shared, running = served
+    name, data = valid_file(directory)
+    with nothing_else_in(shared):
+        (shared / name).write_bytes(DAMAGES[damage](data))
         answers = [running.ask() for _ in range(2)]
         page = answers[-1].body
 
     assert [200, 200] == [answer.status for answer in answers]
     assert 1 == sum(samples(page, "pool_exporter_files_set_aside").values())
-    assert {3.0} == {*samples(page, "db_client_connection_wait_time_seconds_count").values()}
+    assert {USES} == {*samples(page, "db_client_connection_wait_time_seconds_count").values()}
 
 
 def test_sparse_file_of_a_terabyte(directory: Path) -> None:
@@ -336,7 +370,7 @@ def test_sparse_file_of_a_terabyte(directory: Path) -> None:
 
 def test_file_truncated_while_it_is_read(directory: Path) -> None:
     """A file that shrinks and grows all the while is read or set aside, and nothing else."""
-    data, path, is_over = bytes(valid_file(directory)), directory / FILE, threading.Event()
+    data, path, is_over = bytes(valid_file(directory)[1]), directory / FILE, threading.Event()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
     # Locked, so that it is read again and again and not compacted.
     lock = "import fcntl; fcntl.flock(0, fcntl.LOCK_EX); print(flush=True); input()"
@@ -418,39 +452,42 @@ PLANTED: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("plant", PLANTED)
-def test_planted_worker_file(directory: Path, plant: str) -> None:
+def test_planted_worker_file(served: tuple[Path, Sidecar], plant: str) -> None:
     """What is no regular file with one name is neither followed, waited for nor read; it is set aside."""
-    PLANTED[plant](directory / FILE)
-    with application(directory) as good, sidecar(directory) as running:
-        good.ask("use(3)")
+    shared, running = served
+    with nothing_else_in(shared):
+        PLANTED[plant](shared / FILE)
         answer = running.ask()
 
     assert (200, 1) == (answer.status, sum(samples(answer.body, "pool_exporter_files_set_aside").values()))
-    assert {3.0} == {*samples(answer.body, "db_client_connection_wait_time_seconds_count").values()}
+    assert {USES} == {*samples(answer.body, "db_client_connection_wait_time_seconds_count").values()}
+
+
+def test_nothing_is_set_aside(served: tuple[Path, Sidecar]) -> None:
+    """Where each file is a worker's, none is set aside."""
+    _, running = served
+
+    assert {0.0} == {*samples(running.ask().body, "pool_exporter_files_set_aside").values()}
 
 
 @pytest.mark.parametrize("plant", [plant for plant in PLANTED if plant != "too-large"])
 def test_planted_totals(directory: Path, plant: str) -> None:
     """Totals are not followed, waited for or read either; the dead workers' files count, and an error is counted."""
     PLANTED[plant](directory / TOTALS_FILE)
-    with application(directory) as ended:
-        ended.ask("use(5)")
-    with sidecar(directory) as running:
-        page = running.ask().body
+    leave_dead_worker(directory)
+    snapshot = DirectoryReader(directory)()
 
-    assert {5.0} == {*samples(page, "db_client_connection_wait_time_seconds_count").values()}
-    assert 0 < samples(page, "pool_exporter_fold_errors_total")[""]
+    assert (7, True) == (snapshot.pools[0].connects, health(snapshot).compaction_errors > 0)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"schema":{}}', "9" * 5000, "[" * 100_000])
 def test_damaged_totals(directory: Path, text: str) -> None:
     """Damaged totals are left as they are, and counted as an error; the files still count."""
     (directory / TOTALS_FILE).write_text(text)
-    with application(directory) as ended:
-        ended.ask("use(5)")
+    leave_dead_worker(directory)
     snapshot = DirectoryReader(directory)()
 
-    assert (5, 2) == (snapshot.pools[0].checkouts, health(snapshot).compaction_errors)
+    assert (7, 2) == (snapshot.pools[0].connects, health(snapshot).compaction_errors)
     assert text == (directory / TOTALS_FILE).read_text()
 
 
