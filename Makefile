@@ -107,6 +107,7 @@ check:
 	$(MAKE) soak SOAK_SECONDS=120
 
 slow: export SHORT_LIVED_WORKERS = 10000
+slow: export STORM_KILLS = 18
 slow: conformance reports soak fuzz compiled test-sa20 test-pythons  # After reports, which installs it, soak has uWSGI too.
 
 dashboards: $(VENV)/.installed-dashboards

@@ -25,7 +25,8 @@ from tests.fixtures.sidecar import samples, sidecar
 from tests.fixtures.users import open_parents, other_user
 from tests.patience import PATIENT
 
-KILLS = 18
+KILLS = int(os.environ.get("STORM_KILLS", "9"))
+"""`make slow` has a longer storm."""
 
 CLIENT = f"""{PATIENT}
 import os, sys
@@ -329,7 +330,7 @@ def test_fork_while_another_thread_is_in_a_handler(directory: Path) -> None:
 @pytest.mark.timeout(900)
 def test_thousands_of_short_lived_workers(directory: Path) -> None:
     """Each of many workers that come and go is counted once; files, names and the time of a scrape stay as they are."""
-    count = int(os.environ.get("SHORT_LIVED_WORKERS", "2000"))  # `make slow` runs it with 10,000.
+    count = int(os.environ.get("SHORT_LIVED_WORKERS", "500"))  # `make slow` runs it with 10,000.
     maker = subprocess.Popen([sys.executable, "-c", SHORT_LIVED, str(directory), str(count)])
     reader, shown, files = DirectoryReader(directory), [0], [0]
     descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
