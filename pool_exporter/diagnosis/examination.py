@@ -23,7 +23,6 @@ class Examination:
         waiters: What waits for a connection, oldest first.
         loop_now: The frames at which the thread of a blocked event loop is, innermost first.
         library_frames: Each `Holder.now` in which nothing is the application's.
-        blockers: What keeps the locks that holders wait for at the server, one text for each.
         notes: What else was seen, one sentence each.
         findings: What `check` has found about the pool, by the rule's id; those are shown that explain the verdict.
         moment: When it was examined, in nanoseconds since the pool's origin: the ages are of that moment.
@@ -38,7 +37,6 @@ class Examination:
     waiters: tuple[Waiter, ...] = ()
     loop_now: tuple[str, ...] = ()
     library_frames: frozenset[tuple[str, ...]] = frozenset()
-    blockers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     findings: Mapping[str, str] = field(default_factory=dict)
     moment: int = 0

@@ -113,7 +113,6 @@ def _screen(made: Diagnosis, found: Examination, last: Diagnosis | None) -> Iter
     yield from paragraph("", f"{said[0].upper()}{said[1:]}")
     yield from paragraph("WHY", made.why)
     yield from listed("WHERE", [place for place, _ in where(name, found)] if last is None else last.where)
-    yield from listed("LOCKS", found.blockers)
     yield from paragraph("DO", f"{CURES[name].cure} {MORE.format(name)}")
     yield from listed("NOTE", made.notes)
     yield from held_lines(found.holders)
