@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pool_exporter.diagnosis.texts.wording import counted
+
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
@@ -164,9 +166,5 @@ def _of_one_kind(pools: Mapping[str, FleetPool]) -> list[FleetPool]:
 
 
 def _product(pool: FleetPool, fleet: Fleet) -> str:
-    replicas = _counted(pool.replicas, "replica") + (f" and {fleet.surge} of a rollout" if fleet.surge else "")
-    return f"{replicas} x {_counted(pool.workers, 'worker')} x {_counted(pool.size or 0, 'connection')}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
+    replicas = counted(pool.replicas, "replica") + (f" and {fleet.surge} of a rollout" if fleet.surge else "")
+    return f"{replicas} x {counted(pool.workers, 'worker')} x {counted(pool.size or 0, 'connection')}"

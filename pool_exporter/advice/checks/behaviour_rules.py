@@ -7,6 +7,7 @@ from typing import Final
 
 from pool_exporter.advice.checks.facts import Facts
 from pool_exporter.advice.checks.rule import Rule
+from pool_exporter.diagnosis.texts.wording import counted
 
 ENGINES_PER_MINUTE_MAX: Final = 5
 CONNECTS_MIN: Final = 100
@@ -62,11 +63,7 @@ def _held(facts: Facts) -> str:
 def _left_open(facts: Facts) -> str:
     if not facts.history.discarded or not facts.engine.is_on_server:
         return ""
-    return f"{_connections(facts.history.discarded)} ended that no code has closed."
-
-
-def _connections(count: int) -> str:
-    return f"{count} connection{'s' * (count != 1)}"
+    return f"{counted(facts.history.discarded, 'connection')} ended that no code has closed."
 
 
 BEHAVIOUR_RULES: Final = (
