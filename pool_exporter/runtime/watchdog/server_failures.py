@@ -14,6 +14,7 @@ from pool_exporter.diagnosis.survey.circumstances import ServerFailures
 from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
 from pool_exporter.errors import without_passwords
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.runtime.pool_names import without_number
 
 TEXT_MAX: Final = 200
 """Characters of a failure's message that are kept."""
@@ -89,7 +90,7 @@ class FailuresByServer:
 def _key(identity: PoolIdentity) -> tuple[str, ...]:
     if identity.address:
         return (identity.system, identity.address, identity.port)
-    return (identity.system, identity.name.partition("#")[0])  # A database in a file, or a creator of the application.
+    return (identity.system, without_number(identity.name))  # A database in a file, or a creator of the application.
 
 
 def is_full(error: BaseException) -> bool:

@@ -73,10 +73,11 @@ def test_one_failure_of_many_pools(failures: FailuresByServer, clock: FakeClock)
 
 
 def test_pools_without_an_address(failures: FailuresByServer) -> None:
-    """Pools of files and of creators are known by name."""
+    """Pools of files and of creators are known by name, of which only a number behind # is no part."""
     failures.failed(PoolIdentity("a.db", "sqlite"), REFUSED)
 
     assert 0 == failures.of(PoolIdentity("b.db", "sqlite")).failed
+    assert 0 == failures.of(PoolIdentity("a.db#team", "sqlite")).failed
     assert 1 == failures.of(PoolIdentity("a.db#2", "sqlite")).failed
 
 
