@@ -68,11 +68,11 @@ class Environment:
         directory: The shared directory of all workers; None keeps the pools of each process in its own memory.
         service: The `service.name` of every pool, "" for none. POOL_EXPORTER_SERVICE wins over OTEL_SERVICE_NAME.
         trace_waits: From how many seconds on an acquire becomes a span; None for no spans.
-        has_diagnosis: Whether reports on exhausted pools are made.
+        has_reports: Whether reports on exhausted pools are made.
         places: When the place of a checkout is recorded: "always", "armed" for ten minutes after each sign of trouble,
             or "off".
         skip_modules: Modules and packages of the application that are no place of a checkout.
-        has_sql: Whether reports may have the text of SQL statements; otherwise they have its first word.
+        shows_sql: Whether reports may have the whole text of a statement; otherwise they have its first word.
         file_mode: The permissions of the files in the shared directory.
         silenced: The ids of the rules of `check` that find nothing.
         libpq: The variables of PostgreSQL's client library that are set, of those that rules of `check` look at.
@@ -81,10 +81,10 @@ class Environment:
     directory: Path | None = None
     service: str = ""
     trace_waits: float | None = None
-    has_diagnosis: bool = True
+    has_reports: bool = True
     places: str = PLACES_MODES[0]
     skip_modules: tuple[str, ...] = ()
-    has_sql: bool = False
+    shows_sql: bool = False
     file_mode: int = DEFAULT_FILE_MODE
     silenced: tuple[str, ...] = ()
     libpq: tuple[str, ...] = ()
@@ -126,16 +126,16 @@ class Environment:
                 trace_waits = seconds(waits, 0)
             except ValueError:
                 problems.append(Problem(TRACE_WAITS, waits, "must be seconds, at least 0"))
-        has_diagnosis = _choice(DIAGNOSIS, values, ("on", "off"), problems) == "on"
+        has_reports = _choice(DIAGNOSIS, values, ("on", "off"), problems) == "on"
         places = _choice(PLACES, values, PLACES_MODES, problems)
         skipped, silenced = _listed(values.get(SKIP_MODULES, "")), _rules(values.get(SILENCE, ""), problems)
         service = values.get(SERVICE) or values.get(OTEL_SERVICE) or ""
         path = Path(directory) if directory else None
-        has_sql = _choice(SQL, values, ("off", "on"), problems) == "on"
+        shows_sql = _choice(SQL, values, ("off", "on"), problems) == "on"
         mode = _file_mode(values.get(FILE_MODE, ""), problems)
         _choice(PURE, values, ("0", "1"), problems)  # `is_pure` has read it before.
         libpq = tuple(name for name in LIBPQ if name in environ)
-        return cls(path, service, trace_waits, has_diagnosis, places, skipped, has_sql, mode, silenced, libpq), problems
+        return cls(path, service, trace_waits, has_reports, places, skipped, shows_sql, mode, silenced, libpq), problems
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ class Options:
         is_json: Whether to print JSON.
         targets: The database servers to ask.
         timeout: How long a server may take, in seconds.
-        has_sql: Whether to ask for the text of statements.
+        shows_sql: Whether to ask for the text of statements.
     """
 
     directory: Path
@@ -57,7 +57,7 @@ class Options:
     is_json: bool = False
     targets: "tuple[ProbeTarget, ...]" = ()
     timeout: float = 5.0
-    has_sql: bool = False
+    shows_sql: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,9 +81,9 @@ def prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callab
     directory = settings.read(lambda: directory_of(arguments, environ))
     targets = settings.read(lambda: probe.targets_from_arguments(arguments, environ))
     settings.check()
-    has_sql = Environment.read(environ)[0].has_sql
+    shows_sql = Environment.read(environ)[0].shows_sql
     options = Options(
-        directory.value, arguments.pool, arguments.is_json, targets.value, arguments.database_timeout, has_sql
+        directory.value, arguments.pool, arguments.is_json, targets.value, arguments.database_timeout, shows_sql
     )
     return partial(_print, options)
 
@@ -124,7 +124,7 @@ def reports(options: Options) -> tuple[ProcessReport, ...]:
         from pool_exporter.probe.held_backends import query_servers
 
         pids = held_pids(found, [target.identity for target in options.targets])
-        servers = query_servers(options.targets, pids, options.timeout, has_sql=options.has_sql)
+        servers = query_servers(options.targets, pids, options.timeout, shows_sql=options.shows_sql)
         found = with_backends(found, servers)
     return tuple(_only(report, options.pool) for report in found) if options.pool else found
 

@@ -69,7 +69,7 @@ Activities = Mapping[ServerIdentity, Mapping[int, BackendActivity]]
 
 
 def query_servers(
-    targets: Sequence[ProbeTarget], pids: Mapping[ServerIdentity, Collection[int]], timeout: float, *, has_sql: bool
+    targets: Sequence[ProbeTarget], pids: Mapping[ServerIdentity, Collection[int]], timeout: float, *, shows_sql: bool
 ) -> Activities:
     """Ask each server once, all at the same time. One that does not answer is left out, with a WARNING.
 
@@ -77,14 +77,14 @@ def query_servers(
         targets: The servers.
         pids: The pids of the backends to ask each for; their blockers are found too.
         timeout: How long connecting and each statement may take, in seconds.
-        has_sql: Whether to ask for the text of statements instead of their first word.
+        shows_sql: Whether to ask for the text of statements instead of their first word.
     """
     asked = [target for target in targets if pids.get(target.identity) and not target.is_bouncer]
     if not asked:
         return {}
 
     async def all_at_once() -> list[Mapping[int, BackendActivity] | None]:
-        queries = (_query_or_none(each, pids[each.identity], timeout, has_sql=has_sql) for each in asked)
+        queries = (_query_or_none(each, pids[each.identity], timeout, shows_sql=shows_sql) for each in asked)
         return await asyncio.gather(*queries)
 
     found = zip(asked, asyncio.run(all_at_once()), strict=True)
@@ -92,16 +92,16 @@ def query_servers(
 
 
 async def _query_or_none(
-    target: ProbeTarget, pids: Collection[int], timeout: float, *, has_sql: bool
+    target: ProbeTarget, pids: Collection[int], timeout: float, *, shows_sql: bool
 ) -> Mapping[int, BackendActivity] | None:
     try:
         async with connected_to(target, timeout) as connection:
             await prepared(connection, target, timeout)
             wanted = sorted(pids)[:PIDS_MAX]
             if target.identity.system == "postgresql":
-                found = await query_postgres(connection, wanted, has_sql=has_sql)
+                found = await query_postgres(connection, wanted, shows_sql=shows_sql)
             else:
-                found = await query_mysql(connection, wanted, has_sql=has_sql)
+                found = await query_mysql(connection, wanted, shows_sql=shows_sql)
     except Exception as error:  # noqa: BLE001  # the report is made without this server's part
         cause = cause_of(error)
         text = target.without_secrets(f"{type(cause).__name__}: {message_of(cause)}")
@@ -110,12 +110,14 @@ async def _query_or_none(
     return {each.pid: each for each in found}
 
 
-async def query_postgres(connection: ServerConnection, pids: Sequence[int], *, has_sql: bool) -> list[BackendActivity]:
+async def query_postgres(
+    connection: ServerConnection, pids: Sequence[int], *, shows_sql: bool
+) -> list[BackendActivity]:
     """Return what these backends of a PostgreSQL server do, and those that block them.
 
     Raises what the driver raises, or TimeoutError.
     """
-    statement = _POSTGRES_TEXT if has_sql else _POSTGRES_WORD
+    statement = _POSTGRES_TEXT if shows_sql else _POSTGRES_WORD
     rows = await connection.fetch(_POSTGRES.format(pids=_listed(pids), statement=statement))
     return [_of_postgres(row) for row in rows]
 
@@ -133,7 +135,7 @@ def _of_postgres(row: Row) -> BackendActivity:
     )
 
 
-async def query_mysql(connection: ServerConnection, pids: Sequence[int], *, has_sql: bool) -> list[BackendActivity]:
+async def query_mysql(connection: ServerConnection, pids: Sequence[int], *, shows_sql: bool) -> list[BackendActivity]:
     """Return what these threads of a MySQL or MariaDB server do, and those that block them.
 
     Raises what the driver raises, or TimeoutError.
@@ -143,7 +145,7 @@ async def query_mysql(connection: ServerConnection, pids: Sequence[int], *, has_
         if row["pid"] in pids:
             blockers.setdefault(row["pid"], []).append(row["blocker"])
     wanted = {*pids, *(pid for each in blockers.values() for pid in each)}
-    statement = _MYSQL_TEXT if has_sql else _MYSQL_WORD
+    statement = _MYSQL_TEXT if shows_sql else _MYSQL_WORD
     rows = await connection.fetch(_MYSQL_THREADS.format(pids=_listed(sorted(wanted)), statement=statement))
     return [_of_mysql(row, tuple(dict.fromkeys(blockers.get(row["pid"], ())))) for row in rows]
 

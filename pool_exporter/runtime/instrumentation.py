@@ -190,6 +190,6 @@ def snapshot() -> Snapshot:
 
 def prepare(environment: Environment) -> None:
     """Prepare the shared directory that the environment names, the reports and the places of checkouts."""
-    watchdog.is_on, watchdog.check = environment.has_diagnosis, partial(findings_by_rule, environment)
+    watchdog.is_on, watchdog.check = environment.has_reports, partial(findings_by_rule, environment)
     recorder.configure(environment.places, environment.skip_modules)
     registry.prepare(environment.directory, environment.file_mode)

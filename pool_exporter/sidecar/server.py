@@ -188,7 +188,7 @@ def _reports(options: SidecarOptions, check: DirectoryCheck) -> Callable[[], tup
         return reports
     from pool_exporter.sidecar.server_reports import ServerReports
 
-    return ServerReports(reports, options.probes.targets, has_sql=options.environment.has_sql)
+    return ServerReports(reports, options.probes.targets, shows_sql=options.environment.shows_sql)
 
 
 def _knowledge(options: SidecarOptions) -> Knowledge:

@@ -30,11 +30,11 @@ class ServerReports:
         reports: Callable[[], tuple[ProcessReport, ...]],
         targets: Sequence[ProbeTarget],
         *,
-        has_sql: bool = False,
+        shows_sql: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Join the reports that *reports* returns with the answers of *targets*; *clock* returns seconds."""
-        self._reports, self._targets, self._has_sql, self._clock = reports, targets, has_sql, clock
+        self._reports, self._targets, self._shows_sql, self._clock = reports, targets, shows_sql, clock
         self._found: Activities = {}
         self._answered_at = -STALE_SECONDS
         self._query = ServerQuery(THREAD, AGAIN_SECONDS, clock)
@@ -54,5 +54,5 @@ class ServerReports:
 
     def _find_backends(self, found: Sequence[ProcessReport]) -> None:
         pids = held_pids(found, [target.identity for target in self._targets])
-        self._found = query_servers(self._targets, pids, TIMEOUT_SECONDS, has_sql=self._has_sql)
+        self._found = query_servers(self._targets, pids, TIMEOUT_SECONDS, shows_sql=self._shows_sql)
         self._answered_at = self._clock()

@@ -69,7 +69,7 @@ def probes_threads(mariadb: MariaDBServer) -> int:
 
 
 @pytest.mark.parametrize(
-    ("user", "has_sql", "expected"),
+    ("user", "shows_sql", "expected"),
     [
         ("monitor", False, ("Lock", True, "UPDATE")),
         ("monitor", True, ("Lock", True, "update t set a = a + 1")),
@@ -77,7 +77,7 @@ def probes_threads(mariadb: MariaDBServer) -> int:
     ],
 )
 def test_blocker_of_a_held_connection(
-    mariadb: MariaDBServer, user: str, has_sql: bool, expected: tuple[str, bool, str] | None
+    mariadb: MariaDBServer, user: str, shows_sql: bool, expected: tuple[str, bool, str] | None
 ) -> None:
     """The thread that keeps a row's lock is named; a user without the privilege gets nothing, and nothing fails."""
     url = url_of(mariadb, user).render_as_string(hide_password=False)
@@ -85,7 +85,7 @@ def test_blocker_of_a_held_connection(
 
     def activity(pid: int) -> BackendActivity | None:
         time.sleep(0.2)  # InnoDB shows the same as before to a reader that comes back within 0.1 s.
-        found = query_servers(targets, {targets[0].identity: {pid}}, 10.0, has_sql=has_sql)
+        found = query_servers(targets, {targets[0].identity: {pid}}, 10.0, shows_sql=shows_sql)
         return found.get(targets[0].identity, {}).get(pid)
 
     with ExitStack() as stack:

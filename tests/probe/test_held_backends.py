@@ -34,10 +34,10 @@ def postgres_row(**values: object) -> Row:
     return {"pid": 7, **blank, "statement": "UPDATE", "blockers": "", **values}
 
 
-def of_postgres(*rows: Row, pids: Sequence[int] = (7,), has_sql: bool = False) -> tuple[list[BackendActivity], str]:
+def of_postgres(*rows: Row, pids: Sequence[int] = (7,), shows_sql: bool = False) -> tuple[list[BackendActivity], str]:
     """Return what rows of PostgreSQL become, and the statement."""
     server = Server(list(rows))
-    found = asyncio.run(query_postgres(server.connection, pids, has_sql=has_sql))
+    found = asyncio.run(query_postgres(server.connection, pids, shows_sql=shows_sql))
     return found, server.statements[0]
 
 
@@ -63,13 +63,13 @@ def test_postgres_age_is_not_negative() -> None:
     assert 0.0 == of_postgres(postgres_row(seconds=-3.0))[0][0].seconds
 
 
-@pytest.mark.parametrize("has_sql", [False, True])
-def test_postgres_text_stays_at_the_server(has_sql: bool) -> None:
+@pytest.mark.parametrize("shows_sql", [False, True])
+def test_postgres_text_stays_at_the_server(shows_sql: bool) -> None:
     """Unless it is allowed, only the first word of a statement leaves the server; else 200 characters."""
-    statement = of_postgres(has_sql=has_sql, pids=(7, 8))[1]
+    statement = of_postgres(shows_sql=shows_sql, pids=(7, 8))[1]
 
-    assert has_sql == ("left(activity.query, 200)" in statement)
-    assert has_sql != ("substring(activity.query" in statement)
+    assert shows_sql == ("left(activity.query, 200)" in statement)
+    assert shows_sql != ("substring(activity.query" in statement)
     assert "in (7, 8)" in statement
 
 
@@ -82,7 +82,7 @@ def mysql_row(**values: object) -> Row:
 def of_mysql(version: str, waits: list[Row] | Exception, *rows: Row) -> tuple[list[BackendActivity], list[str]]:
     """Return what rows of MySQL become, and the statements."""
     server = Server([{"version": version}], waits, list(rows))
-    found = asyncio.run(query_mysql(server.connection, [7], has_sql=False))
+    found = asyncio.run(query_mysql(server.connection, [7], shows_sql=False))
     return found, server.statements
 
 
@@ -117,7 +117,7 @@ def test_mysql_without_the_privilege() -> None:
 def test_server_that_does_not_answer_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     """The report is made without it, with a WARNING that has no password."""
     targets = parse_targets(["postgresql+asyncpg://app:hunter2@127.0.0.1:1/app"])
-    found = query_servers(targets, {targets[0].identity: {7}}, 5.0, has_sql=False)
+    found = query_servers(targets, {targets[0].identity: {7}}, 5.0, shows_sql=False)
 
     assert {} == found
     assert "does not say what the held connections do" in caplog.text
@@ -129,4 +129,4 @@ def test_nothing_held_is_nothing_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     targets = parse_targets(["postgresql+asyncpg://a@127.0.0.1:1/app", "postgresql://a@127.0.0.1:2/pgbouncer"])
     monkeypatch.setattr(asyncio, "run", None)
 
-    assert {} == query_servers(targets, {targets[1].identity: {7}, ServerIdentity("x"): {7}}, 5.0, has_sql=False)
+    assert {} == query_servers(targets, {targets[1].identity: {7}, ServerIdentity("x"): {7}}, 5.0, shows_sql=False)
