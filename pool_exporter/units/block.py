@@ -7,6 +7,7 @@ generator, as a wrapper of one does, has one unit for the call and for what it r
 
 import functools
 import inspect
+import sys
 import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import suppress
@@ -237,7 +238,7 @@ def _asynchronous_generator_function(function: Function, begin: Callable[[], Uni
     async def call(*args: object, **kwargs: object) -> AsyncGenerator[object, object]:
         unit, generator = begin(), cast("AsyncGenerator[object, object]", function(*args, **kwargs))
         inside, value = unit, cast("object", None)
-        step: Callable[..., Awaitable[object]] = generator.asend
+        step: Callable[..., Awaitable[object]] = functools.partial(_first_step, generator)
         try:
             while True:
                 token = current_unit.set(inside)
@@ -258,6 +259,19 @@ def _asynchronous_generator_function(function: Function, begin: Callable[[], Uni
             unit.end()
 
     return call
+
+
+def _first_step(generator: AsyncGenerator[object, object], value: object) -> Awaitable[object]:
+    """Begin a generator of which the event loop does not know: the end of its wrapper, which the loop knows, ends it.
+
+    At its own end the loop closes all that it knows at once, and fails where two of them are one inside the other.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return generator.asend(value)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
 
 
 _Make: TypeAlias = Callable[[Function, Callable[[], Unit]], Function]

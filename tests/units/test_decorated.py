@@ -102,6 +102,28 @@ def test_closed_generator_is_freed_without_a_collection(close: Callable[[Value],
         gc.enable()
 
 
+def test_loop_that_ends_closes_an_asynchronous_generator_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Its block is left as it would be without the decorator, and asyncio logs no error."""
+    log = list[str]()
+
+    @unit("rows")
+    async def rows() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(0)
+            log.append(name())
+
+    generator = rows()
+
+    async def main() -> None:
+        await anext(generator)
+
+    asyncio.run(main())
+
+    assert (["rows"], []) == (log, caplog.messages)
+
+
 def test_coroutine_based_on_a_generator() -> None:
     """What `types.coroutine` has made can still be awaited, and its own code runs in the unit."""
 
