@@ -9,6 +9,7 @@ from pool_exporter.advice.rules_of_thumb import rule_for
 from pool_exporter.advice.sizing import SizeAdvice
 from pool_exporter.commands.fleet_plan import Advised, Plan, plan_as_json, plan_lines
 from pool_exporter.commands.loads.two_looks import NamedLoad
+from pool_exporter.diagnosis.texts.wording import printable
 
 KEYS: Final = (
     *("pool", "arrival_rate", "mean_use_seconds", "offered_load", "size_now", "size_recommended"),
@@ -59,7 +60,7 @@ def as_text(advised: Sequence[Advised], plan: Plan | None) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines += ["", *(line for named, advice in advised for line in _explained(named, advice))]
-    return "\n".join(lines + ([] if plan is None else ["", *plan_lines(plan, _duration)]))
+    return "\n".join(map(printable, lines + ([] if plan is None else ["", *plan_lines(plan, _duration)])))
 
 
 def _row(named: NamedLoad, advice: SizeAdvice | None) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from pool_exporter.commands.directory_argument import add_directory, check_files
 from pool_exporter.commands.json_output import add_json, json_text
 from pool_exporter.diagnosis.outside.screen import screen
 from pool_exporter.diagnosis.texts.cures import CURES
-from pool_exporter.diagnosis.texts.wording import paragraph
+from pool_exporter.diagnosis.texts.wording import paragraph, printable
 from pool_exporter.diagnosis.verdict import VERDICTS
 from pool_exporter.environment import Environment
 from pool_exporter.errors import Problem, SettingsError
@@ -142,7 +142,7 @@ def check_pool(options: Options) -> None:
     pools = chain(found.totals, *(process.pools for process in found.processes))
     names = sorted({pool.identity.name for pool in pools})
     if options.pool not in names:
-        known = f"it has {', '.join(names)}" if names else "it has none"
+        known = printable(f"it has {', '.join(names)}" if names else "it has none")
         raise SettingsError(Problem("--pool", options.pool, f"is no pool of this directory: {known}"))
 
 

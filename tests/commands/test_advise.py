@@ -79,6 +79,13 @@ def test_table_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert any("rule of thumb for medium load: pool_size 10 to 20" in line for line in rest)
 
 
+def test_name_changes_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A pool's name may be in a file that any worker has written."""
+    text = run(capsys, loads({("\x1b[2J\r",): observed(0)}, {("\x1b[2J\r",): observed(4000)}))
+
+    assert [] == [line for line in text.split("\n") if not line.isprintable()]
+
+
 def test_fleet(capsys: pytest.CaptureFixture[str]) -> None:
     """With --max-connections it says whether all pools of the advised size fit, what binds, and what to set."""
     text = run(capsys, BUSY, "--max-connections=100", "--replicas=6")

@@ -60,3 +60,16 @@ def test_note_has_few_places() -> None:
     lines = note(diagnosis(replace(FULL, holders=holders), "held_in_own_code")).splitlines()
 
     assert NOTE_PLACES_MAX == sum(line.startswith("  now at ") for line in lines)
+
+
+def test_names_change_no_terminal_and_begin_no_line() -> None:
+    """A name may have any character: a terminal gets none that moves its cursor, and a log no further line."""
+    evil = "\x1b[2J\r\n\x9b31m\u2028\x00"
+    holder = replace(BUSY, unit=evil, unit_code=evil, place=evil, owner=evil, now=(evil,))
+    made = diagnosis(replace(FULL, pool=evil, holders=(holder,)), "held_in_own_code")
+    texts = [made.summary, *note(made).split("\n"), *str(made).split("\n")]
+
+    assert [] == [line for line in texts if not line.isprintable()]
+    assert len(str(diagnosis(replace(FULL, holders=(BUSY,)), "held_in_own_code")).split("\n")) == len(
+        str(made).split("\n")
+    )

@@ -8,6 +8,7 @@ from typing import Final
 
 from pool_exporter.advice.checks.finding import SEVERITIES, Finding
 from pool_exporter.advice.checks.rule import MORE, Rule
+from pool_exporter.diagnosis.texts.wording import printable
 
 ERROR: Final = "error"
 
@@ -46,7 +47,7 @@ class Answer:
 
 def as_text(answers: Iterable[Answer]) -> str:
     """Return the answers for people."""
-    return "\n\n".join("\n".join(_lines(each)) for each in answers)
+    return "\n\n".join("\n".join(map(printable, _lines(each))) for each in answers)
 
 
 def _lines(answer: Answer) -> Iterator[str]:

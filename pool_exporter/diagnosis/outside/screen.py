@@ -58,7 +58,7 @@ def _rest(reports: Sequence[ProcessReport]) -> Iterator[str]:
 
 def _pool(report: ProcessReport, pool: PoolReport) -> Iterator[str]:
     name = pool.verdict if pool.verdict not in ("", _HEALTHY) else _state_name(report)
-    yield title_line(f'pool "{_line(pool.pool.name)}": {name}', f"process {report.pid}   {moment(report.seen_at)}")
+    yield title_line(f'pool "{pool.pool.name}": {name}', f"process {report.pid}   {moment(report.seen_at)}")
     yield from paragraph("", _state(report, pool))
     if pool.verdict not in ("", _HEALTHY):
         yield from _verdict(report, pool)
@@ -67,16 +67,12 @@ def _pool(report: ProcessReport, pool: PoolReport) -> Iterator[str]:
     yield from waiting_lines(pool.waiters)
 
 
-def _line(text: str) -> str:
-    return "".join(each if each.isprintable() else " " for each in text)
-
-
 def _state_name(report: ProcessReport) -> str:
     return shown_state(report.state, report.used, report.waiting)
 
 
 def _state(report: ProcessReport, pool: PoolReport) -> str:
-    service = f" of service {_line(pool.pool.service)}" if pool.pool.service else ""
+    service = f" of service {pool.pool.service}" if pool.pool.service else ""
     age = duration(report.heartbeat_age_seconds)
     if report.state == "ended":
         held = f"{counted(len(pool.holders), 'connection', 'was', 'were')} held then, "

@@ -22,6 +22,7 @@ from pool_exporter.diagnosis.texts.wording import (
     listed,
     moment,
     paragraph,
+    printable,
     title_line,
     unkept,
 )
@@ -59,7 +60,7 @@ def diagnosis(found: Examination, name: str = "", last: Diagnosis | None = None)
         found.pool,
         found.at,
         name,
-        f'pool "{found.pool}": {name}: {_said(name, found, last)}',
+        printable(f'pool "{found.pool}": {name}: {_said(name, found, last)}'),
         found.holders,
         found.waiters,
         notes,
@@ -97,7 +98,7 @@ def note(made: Diagnosis, age_seconds: float = 0.0, ended: int = 0) -> str:
         text.append(f"  {rest(alike[NOTE_GROUPS_MAX:])}")
     places = [f"  {place}" for place in made.where if not place.startswith(TAKEN)]  # The holders' lines have those.
     findings = [f"  {finding}" for finding in made.explained_by]
-    return "\n".join([*text, *places[:NOTE_PLACES_MAX], f"  {CURES[made.verdict].cure}", *findings])
+    return "\n".join(map(printable, [*text, *places[:NOTE_PLACES_MAX], f"  {CURES[made.verdict].cure}", *findings]))
 
 
 def _dated(made: Diagnosis, age_seconds: float, ended: int) -> Iterator[str]:

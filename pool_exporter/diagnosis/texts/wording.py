@@ -63,6 +63,14 @@ def unkept(text: str) -> str:
     return text.replace(_NO_BREAK, " ")
 
 
+def printable(text: str) -> str:
+    """Return one line for a terminal or a log, with a space for each character that could change it or end the line.
+
+    The names of pools, units, threads and files are the application's, or are in the file of any worker.
+    """
+    return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)
+
+
 def kept_frames(frames: Iterable[str]) -> str:
     """Return frames, innermost first, as one text: unbroken if it fits into a line, else broken between frames."""
     text = " < ".join(map(kept, frames))
@@ -80,12 +88,12 @@ def paragraph(label: str, text: str, indent: int = 2) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [unkept(line) for line in lines]
+    return [printable(unkept(line)) for line in lines]
 
 
 def title_line(left: str, right: str) -> str:
     """Return two texts in one line of `WIDTH` columns, with at least three spaces between them."""
-    return f"{left}{right:>{max(len(right) + 3, WIDTH - len(left))}}"
+    return f"{printable(left)}{right:>{max(len(right) + 3, WIDTH - len(left))}}"
 
 
 def listed(label: str, texts: Iterable[str]) -> list[str]:

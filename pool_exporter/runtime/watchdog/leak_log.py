@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pool_exporter.diagnosis.survey.used_connections import place_text
-from pool_exporter.diagnosis.texts.wording import duration
+from pool_exporter.diagnosis.texts.wording import duration, printable
 from pool_exporter.state.layout import SECOND
 from pool_exporter.state.report_hooks import Leak
 
@@ -57,7 +57,7 @@ def leak_text(pool: str, leak: Leak) -> str:
     place = f"It was taken at {place_text(leak.place)}" if leak.place else "The place where it was taken is unknown"
     name = str(getattr(leak.unit, "name", ""))
     by = ", ".join(filter(None, [name, leak.owner_name]))
-    return (
+    return printable(
         f'pool "{pool}": a connection was dropped without being returned, after {duration(leak.use_ns / SECOND)}; the '
         f'garbage collector returned it. {place}{by and f", by {by}"}. Close it on every path, best by "with".'
     )

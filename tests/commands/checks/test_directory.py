@@ -305,3 +305,13 @@ def test_the_json_of_a_pool(add_worker: AddWorker, run: Run) -> None:
         pool["versions"],
         pool["settings"]["max_overflow"],
     )
+
+
+def test_name_changes_no_terminal(run: Run, add_worker: AddWorker) -> None:
+    """A pool's name may be in a file that any worker has written."""
+    engine = create_engine(URL)
+    add_worker(**{"\x1b[2J\r": engine})
+    code, text = run()
+    engine.dispose()
+
+    assert (0, []) == (code, [line for line in text.split("\n") if not line.isprintable()])

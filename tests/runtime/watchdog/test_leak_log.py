@@ -70,3 +70,13 @@ def test_ring_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     leaks.write()
 
     assert 100 == len(caplog.messages)
+
+
+@pytest.mark.usefixtures("_logged")
+def test_name_begins_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    """A name with a line break does not look like a further line of the log."""
+    leaks = LeakLog(lambda: 0.0)
+    leaks.add("or\nders", leak(owner_name="\x1b[2J"))
+    leaks.write()
+
+    assert caplog.messages[0].isprintable()
