@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +74,14 @@ def test_one_load_has_one_answer(sidecar: tuple[Path, int], prometheus_binary: P
     That is so too where Prometheus is asked for half an hour and has scraped the service for half a minute.
     """
     directory, port = sidecar
-    with prometheus_server(prometheus_binary, {"pools": port}) as server:
+    with prometheus_server(prometheus_binary, {"pools": port}) as server, ThreadPoolExecutor() as beside:
+        by_url = beside.submit(advised, f"--url=http://127.0.0.1:{port}/metrics", f"--window={SECONDS}")
+        by_directory = beside.submit(advised, f"--dir={directory}", f"--window={SECONDS}")
         ready = f"count_over_time(db_client_connection_max[{SECONDS + 5}s])"
         until(True, lambda: server.value(ready) >= SECONDS + 2)
         of_prometheus = advised(f"--prometheus={server.url}", f"--range={SECONDS}s")
-        of_url = advised(f"--url=http://127.0.0.1:{port}/metrics", f"--window={SECONDS}")
-        of_directory = advised(f"--dir={directory}", f"--window={SECONDS}")
         of_half_an_hour = advised(f"--prometheus={server.url}", "--range=30m")
-    found = (of_prometheus, of_url, of_directory, of_half_an_hour)
+    found = (of_prometheus, by_url.result(), by_directory.result(), of_half_an_hour)
     sizes = [each["size_recommended"] for each in found]
 
     assert ["orders"] * 4 == [each["pool"] for each in found]
