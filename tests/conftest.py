@@ -26,7 +26,13 @@ from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.fixtures.programs import require
 from tests.patience import waiting
 
-pytest_plugins = ["tests.time_limits", "tests.second_run", "tests.left_processes", "tests.compiled.skipped"]
+pytest_plugins = [
+    "tests.time_limits",
+    "tests.second_run",
+    "tests.left_processes",
+    "tests.xdist_workers",
+    "tests.compiled.skipped",
+]
 
 
 class _OfThisTest(EndedPools):
