@@ -149,7 +149,8 @@ def _orphaned() -> Alert:
         "warning",
         f"Requests, tasks or threads have ended without returning their connections: {INSTANCE_TEXT}.",
         'There are {{ $value | printf "%.0f" }} such connections; usually they are not returned any more.',
-        f"{LOOK}: place and unit of work of each.",
+        "search the application's log for 'held by code that has ended' (logger pool_exporter.diagnosis): it names the "
+        f"line and the unit of work; or {LOOK}.",
         "return the connection there on every path: with, or async with. A restart returns them now.",
     )
 

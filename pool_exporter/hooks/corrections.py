@@ -13,6 +13,7 @@ from pool_exporter.hooks.sqlalchemy_private import has_back, pool_of
 from pool_exporter.state.checkout_details import write_owner
 from pool_exporter.state.connection import Connection, Reference
 from pool_exporter.state.pool_state import PoolState
+from pool_exporter.state.report_hooks import Orphan
 
 
 def catch_up(state: PoolState, connection: Connection, checkout: Reference, since: int) -> None:
@@ -54,9 +55,9 @@ def records_closed_unseen(connections: list[Connection]) -> list[Record]:
     return [record for record in tracked if record.dbapi_connection is None]
 
 
-def count_orphans(state: PoolState, used: list[Connection]) -> int:
-    """Write the names of the owners, and return how many of the *used* connections are orphans."""
-    orphans = 0
+def find_orphans(state: PoolState, used: list[Connection]) -> list[Orphan]:
+    """Write the names of the owners, and return those of the *used* connections that are orphans."""
+    orphans, now = list[Orphan](), state.clock() - state.origin
     for connection in used:
         since, owner = connection.since, connection.owner
         if owner is None:
@@ -65,7 +66,9 @@ def count_orphans(state: PoolState, used: list[Connection]) -> int:
         with state.lock:
             if connection.is_used and connection.since == since:
                 write_owner(state.slots, connection.slot, name)
-                orphans += is_lost
+                if is_lost:
+                    use = id(connection), since
+                    orphans.append(Orphan(name, connection.unit, connection.place, now - since, use))
     if orphans:
         recorder.arm()
     recorder.disarm_if_over()

@@ -22,7 +22,7 @@ from pool_exporter.hooks.call_stack import close_reason, invalidation_reason, is
 from pool_exporter.hooks.callers.bounded_lock import BoundedLock
 from pool_exporter.hooks.checkout_owner import up_to_date
 from pool_exporter.hooks.checkout_patches import patch_instance_connect, restore_instance_connect
-from pool_exporter.hooks.corrections import catch_up, correct, count_orphans, is_abandoned, records_closed_unseen
+from pool_exporter.hooks.corrections import catch_up, correct, find_orphans, is_abandoned, records_closed_unseen
 from pool_exporter.hooks.drift_check import Drift
 from pool_exporter.hooks.lifecycle_patches import PATCH_FACTORIES, mend_patches
 from pool_exporter.hooks.method_patches import PatchSet, patches
@@ -278,10 +278,11 @@ class PoolHooks:
         for connection in list(self._detached.values()):  # Not items: the garbage collector may change it meanwhile.
             if is_abandoned(connection):
                 self._close_detached(connection.identity, "discarded")
-        orphans = count_orphans(self.state, [connection for connection in connections if connection.is_used])
+        orphans = find_orphans(self.state, [connection for connection in connections if connection.is_used])
         current = next(reversed([*self.pools(), *alive(self._successors)]), None)
         drift = self.drift.read(self.state, current, len(self.opening_records), is_closing=bool(self._closing))
-        self.state.set_refreshed(orphans, max(0, drift))
+        self.state.set_refreshed(len(orphans), max(0, drift))
+        self.state.report_hooks.on_orphans(orphans)
         self.state.set_lost_places(max(0, -drift))
 
 

@@ -1,8 +1,9 @@
-"""The callbacks by which a pool says that a report may be needed: a caller waits, its time is up, a connection leaked.
+"""The callbacks by which a pool says that a report may be needed: a caller waits, its time is up, a connection is lost.
 
 By default they do nothing. Nothing here may know what a report is.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pool_exporter.state.connection import Place
@@ -25,6 +26,24 @@ class Leak(NamedTuple):
     use_ns: int
 
 
+class Orphan(NamedTuple):
+    """A use that goes on and that no code is known to end.
+
+    Attributes:
+        owner_name: The name of the task, greenlet or thread that checked out; "" where it is not known any more.
+        unit: The unit of work that did.
+        place: Where in the application it did.
+        use_ns: How long it has been used, in nanoseconds.
+        use: A number of its connection, and when the use began: no other use has both.
+    """
+
+    owner_name: str
+    unit: Unit | None
+    place: Place
+    use_ns: int
+    use: tuple[int, int]
+
+
 class ReportHooks:
     """Does nothing; the watchdog's hooks take its place. No method may raise."""
 
@@ -36,6 +55,9 @@ class ReportHooks:
 
     def on_leak(self, leak: Leak) -> None:
         """Note a leak. Called in a garbage collection: it may not take a lock, log, or run code of the application."""
+
+    def on_orphans(self, orphans: Sequence[Orphan]) -> None:
+        """Note all orphans that there are; called at each refresh."""
 
     def on_open_failed(self, error: BaseException) -> None:
         """Note that a connection could not be opened, or that an interrupt came meanwhile."""

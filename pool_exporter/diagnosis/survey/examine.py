@@ -206,7 +206,13 @@ def _use_p99_seconds(slots: Sequence[int]) -> float:
     return BOUNDS_SECONDS[min(bucket, len(BOUNDS_SECONDS) - 1)] if counts[-1] else 0.0
 
 
-def loop_frames(callers: Iterable[Waiter], stacks: Stacks) -> tuple[str, ...]:
+def frames_of_loops(callers: Iterable[Waiter]) -> tuple[str, ...]:
+    """Return the frames of the thread that runs the loop of these callers."""
+    with Stacks() as stacks:
+        return _loop_frames(callers, stacks)
+
+
+def _loop_frames(callers: Iterable[Waiter], stacks: Stacks) -> tuple[str, ...]:
     """Return the stack of the first of these callers' threads that has one."""
     threads = dict.fromkeys(caller.thread_id for caller in callers)
     standings = (stacks.of_thread(thread).now for thread in threads)
@@ -222,4 +228,4 @@ def _loop_now(evidence: Evidence, waits: Waits, stacks: Stacks, seen: tuple[str,
         return ()
     if seen and not evidence.is_loop_unanswered:  # By now the loop may run again.
         return seen
-    return loop_frames(waits.callers, stacks)
+    return _loop_frames(waits.callers, stacks)

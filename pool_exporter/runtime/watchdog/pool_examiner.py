@@ -5,7 +5,7 @@ Pool and monitor are held weakly: the pool's state holds this object. Nothing he
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 from typing import Final, Protocol
@@ -15,9 +15,8 @@ from typing_extensions import override
 
 from pool_exporter.diagnosis.evidence import look_seconds
 from pool_exporter.diagnosis.examination import Examination
-from pool_exporter.diagnosis.locate import Stacks
 from pool_exporter.diagnosis.survey.circumstances import Circumstances
-from pool_exporter.diagnosis.survey.examine import examine, loop_frames
+from pool_exporter.diagnosis.survey.examine import examine, frames_of_loops
 from pool_exporter.diagnosis.survey.tasks_of_loops import loops_of_callers
 from pool_exporter.diagnosis.survey.used_connections import uses_of
 from pool_exporter.diagnosis.texts.diagnosis_text import diagnosis
@@ -30,13 +29,13 @@ from pool_exporter.metrics.holders import Uses
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.watchdog.episode import Episode
 from pool_exporter.runtime.watchdog.examined_pool import examined_pool, passwords, timeout_seconds, unknown_diagnosis
+from pool_exporter.runtime.watchdog.leak_log import NO_ORPHANS, Orphans, orphans_due
 from pool_exporter.runtime.watchdog.looks import Looks
 from pool_exporter.runtime.watchdog.made_pools import note_of_many
 from pool_exporter.runtime.watchdog.opentelemetry_events import WaiterTraces, add_span_event
 from pool_exporter.runtime.watchdog.outputs import add_note, publish
 from pool_exporter.runtime.watchdog.watchdog import Watchdog
-from pool_exporter.state.report_hooks import Leak, ReportHooks
-from pool_exporter.state.waiters import Waiter
+from pool_exporter.state.report_hooks import Leak, Orphan, ReportHooks
 
 KEPT_MAX: Final = 5
 """How many reports a pool keeps."""
@@ -83,7 +82,7 @@ class PoolExaminer(ReportHooks):
         self._kept: tuple[Diagnosis, ...] = ()
         self._timed_out_at = self._made_at = self._waited_at = -inf
         self._flow_noted_at = self._checked_at = -inf
-        self._is_report_due, self._traces = False, WaiterTraces()
+        self._is_report_due, self._traces, self._orphans = False, WaiterTraces(), NO_ORPHANS
 
     @property
     def kept(self) -> tuple[Diagnosis, ...]:
@@ -127,10 +126,19 @@ class PoolExaminer(ReportHooks):
     @override
     def on_leak(self, leak: Leak) -> None:
         recorder.arm()
+        self._log(leak)
+
+    @override
+    def on_orphans(self, orphans: Sequence[Orphan]) -> None:
+        self._orphans, due = orphans_due(orphans, self._orphans, self._watchdog.clock())
+        for each in due:
+            self._log(each)
+
+    def _log(self, lost: Leak | Orphans) -> None:
         monitor = self._monitor()
         if monitor is not None:
             self._watchdog.begin_if_forked()
-            self._watchdog.leaks.add(monitor.identity.name, leak)
+            self._watchdog.leaks.add(monitor.identity.name, lost)
             self._watchdog.wake()
 
     @override
@@ -203,7 +211,7 @@ class PoolExaminer(ReportHooks):
             looks.done(now, state.waiters.grants)
         if looks.count:
             callers = state.waiters.oldest_first()
-            looks.probes.post(loops_of_callers(callers), lambda: _loop_frames(callers))
+            looks.probes.post(loops_of_callers(callers), lambda: frames_of_loops(callers))
 
     def _is_needed(self, now: float) -> bool:
         return not self._episode.is_settled(now) or now - self._made_at >= AGAIN_BY_WATCHDOG_SECONDS
@@ -290,9 +298,3 @@ class PoolExaminer(ReportHooks):
             server=watchdog.failures.of(identity),
         )
         return given if looks is None else replace(given, loops=looks.probes.readings(apart))
-
-
-def _loop_frames(callers: Iterable[Waiter]) -> tuple[str, ...]:
-    """Return the frames of the thread that runs the loop of these callers."""
-    with Stacks() as stacks:
-        return loop_frames(callers, stacks)

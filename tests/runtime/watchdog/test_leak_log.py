@@ -1,14 +1,19 @@
-"""A leak that the garbage collector returned is one line, with place and unit, once per place and minute."""
+"""What is lost is one line a place, with its unit: what the garbage collector returned, and orphans of a minute."""
 
 import logging
 
 import pytest
+from sqlalchemy import Connection, Engine
 
-from pool_exporter.runtime.watchdog.leak_log import LeakLog
+import pool_exporter
+from pool_exporter.runtime.watchdog import leak_log
+from pool_exporter.runtime.watchdog.leak_log import NO_ORPHANS, LeakLog, Orphans, orphans_due
 from pool_exporter.state.connection import Place
 from pool_exporter.state.layout import SECOND
-from pool_exporter.state.report_hooks import Leak
+from pool_exporter.state.report_hooks import Leak, Orphan
 from pool_exporter.units import Unit
+from tests.fixtures.deadlines import until
+from tests.pools import Database
 
 CODE = compile("leaked = 1", "/srv/orders/export.py", "exec")
 
@@ -58,7 +63,7 @@ def test_unknown_place(caplog: pytest.LogCaptureFixture) -> None:
     leaks.add("orders", leak((), ""))
     leaks.write()
 
-    assert "The place where it was taken is unknown. Close it" in caplog.messages[0]
+    assert "It was taken at an unknown place. Close it" in caplog.messages[0]
 
 
 @pytest.mark.usefixtures("_logged")
@@ -77,6 +82,89 @@ def test_name_begins_no_line(caplog: pytest.LogCaptureFixture) -> None:
     """A name with a line break does not look like a further line of the log."""
     leaks = LeakLog(lambda: 0.0)
     leaks.add("or\nders", leak(owner_name="\x1b[2J"))
+    leaks.add("or\nders", Orphans(orphan(1), 1))
     leaks.write()
 
-    assert caplog.messages[0].isprintable()
+    assert [True, True] == [each.isprintable() for each in caplog.messages]
+
+
+UNIT = Unit("POST /exports")
+OTHER = compile("kept = 1", "/srv/orders/kept.py", "exec")
+
+
+def orphan(number: int, place: Place = ((CODE, 0),), seconds: int = 61) -> Orphan:
+    """Return a use that has no owner any more."""
+    return Orphan("Thread-7", UNIT, place, seconds * SECOND, (number, 1))
+
+
+def test_orphan_of_a_minute_is_found_once() -> None:
+    """It counts from when it was first seen as one; one that was none meanwhile begins anew."""
+    since, found, other = NO_ORPHANS, [], orphan(2, ((OTHER, 0),))
+    for moment, orphans in [(0, [orphan(1)]), (59, [orphan(1), other]), (60, [orphan(1), other]), (61, [orphan(1)])]:
+        since, due = orphans_due(orphans, since, float(moment))
+        found.append(due)
+    for moment in (62, 121):  # The other one again, after a refresh without it.
+        since, due = orphans_due([other], since, float(moment))
+        found.append(due)
+
+    assert [[], [], [Orphans(orphan(1), 1)], [], [], []] == found
+    assert [Orphans(other, 1)] == orphans_due([other], since, 122.0)[1]
+    assert (NO_ORPHANS, []) == orphans_due([], since, 122.0)
+
+
+def test_orphans_of_one_place_are_one() -> None:
+    """The oldest one is named, and all of the place are counted, also those that are not due."""
+    since, _ = orphans_due([orphan(1), orphan(2, seconds=99)], NO_ORPHANS, 0.0)
+    _, due = orphans_due([orphan(1), orphan(2, seconds=99), orphan(3)], since, 60.0)
+
+    assert [Orphans(orphan(2, seconds=99), 3)] == due
+
+
+@pytest.mark.usefixtures("_logged")
+def test_lines_of_orphans(caplog: pytest.LogCaptureFixture) -> None:
+    """A place is logged again after ten minutes; a leak of the same place has its own minute."""
+    now = [0.0]
+    log = LeakLog(lambda: now[0])
+    lost: list[tuple[float, Leak | Orphans]] = [(0.0, Orphans(orphan(1), 1)), (1.0, leak())]
+    lost += [(599.0, Orphans(orphan(2), 2)), (600.0, Orphans(orphan(3), 3))]
+    for moment, each in lost:
+        now[0] = moment
+        log.add("orders", each)
+        log.write()
+
+    assert 3 == len(caplog.messages)
+    assert caplog.messages[0] == (
+        'pool "orders": 1 connection is held by code that has ended, for 1 min: nothing is known that would return '
+        "it. It was taken at orders/export.py:1 in <module>, by POST /exports, Thread-7. Close it on every path, best "
+        'by "with".'
+    )
+    assert caplog.messages[2].startswith(
+        'pool "orders": 3 connections are held by code that has ended, the oldest for 1'
+    )
+
+
+def taken(engine: Engine) -> Connection:
+    """Take a connection in a function that ends."""
+    return engine.connect()
+
+
+@pytest.mark.usefixtures("_logged")
+def test_orphan_is_logged_before_the_pool_is_exhausted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is kept when its unit of work has ended is logged at a scrape; one that is returned is not."""
+    monkeypatch.setattr(leak_log, "ORPHAN_SECONDS", 0.0)
+    engine = Database().engine()
+    monitor = pool_exporter.instrument(engine, name="orders")
+    with pool_exporter.unit("nightly-report"):
+        kept = taken(engine)
+        monitor.snapshot()
+
+    assert [] == caplog.messages
+    monitor.snapshot()
+    until(1, lambda: len(caplog.messages))
+    assert "1 connection is held by code that has ended" in caplog.messages[0]
+    assert "by nightly-report, MainThread." in caplog.messages[0]
+    kept.close()
+    monitor.close()
+    engine.dispose()
