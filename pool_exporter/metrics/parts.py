@@ -17,6 +17,8 @@ LabelName: TypeAlias = Callable[[Label], str]
 PROMETHEUS: Final[LabelName] = attrgetter("prometheus")
 OPENTELEMETRY: Final[LabelName] = attrgetter("name")
 PORT: Final = "server.port"
+VERDICT: Final = "sqlalchemy.pool.verdict"
+"""The attribute of a verdict, of spans and of reports in OpenTelemetry."""
 
 
 def parts(metric: Metric, value: object, name_of: LabelName) -> Iterator[tuple[dict[str, str], Part]]:

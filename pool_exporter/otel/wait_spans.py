@@ -16,6 +16,7 @@ from opentelemetry.trace import SpanContext, StatusCode, TracerProvider
 from pool_exporter.environment import process_environ, wait_threshold_ns
 from pool_exporter.hook_errors import guarded
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.parts import VERDICT
 from pool_exporter.metrics.snapshot import Exemplar, Histogram
 from pool_exporter.otel.points import SCHEMA_URL, SCOPE, attributes_of
 from pool_exporter.state import layout
@@ -30,9 +31,6 @@ EXEMPLAR_FILTER: Final = "OTEL_METRICS_EXEMPLAR_FILTER"
 """OpenTelemetry's variable: which slow waits become exemplars. By default those with a span, in a sampled trace."""
 ERROR_TYPE: Final = "error.type"
 TIMEOUT: Final = "timeout"
-
-
-VERDICT: Final = "sqlalchemy.pool.verdict"
 
 SPAN_ATTRIBUTES: Final = {
     USED: ("int", "connections that were checked out when the acquire ended"),

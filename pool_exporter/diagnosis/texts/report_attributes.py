@@ -11,13 +11,11 @@ from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.texts.holder_groups import groups
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.parts import attributes
+from pool_exporter.metrics.parts import VERDICT, attributes
 from pool_exporter.metrics.pool_metrics import POOL_LABELS
 
 Value: TypeAlias = str | int | float | tuple[str, ...]
 Attributes: TypeAlias = dict[str, Value]
-
-VERDICT: Final = "sqlalchemy.pool.verdict"
 
 REPORT_ATTRIBUTES: Final[Mapping[str, tuple[str, str]]] = {
     "db.client.connection.pool.name": ("string", "the pool's name"),
