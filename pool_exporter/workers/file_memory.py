@@ -68,7 +68,7 @@ class FileMemory:
         """
         files = [found for found in scanned.files if found.name not in compacted]
         names = {found.name for found in files}
-        set_aside = {fault.path.rpartition("/")[2] for fault in scanned.set_aside}
+        in_directory = names | {fault.path.rpartition("/")[2] for fault in scanned.set_aside}
         # A new file of a process has no entry yet at the moment at which it appears.
         alive = {found.file.writer.process for found in files if found.is_alive and found.file.entries}
         self._remembered = {
@@ -76,7 +76,7 @@ class FileMemory:
             for name, remembered in self._remembered.items()
             if name not in compacted
             and (
-                name in names | set_aside
+                name in in_directory
                 or not are_totals_new  # It may have been compacted.
                 or self._is_missing(remembered, alive)
             )
