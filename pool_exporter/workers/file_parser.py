@@ -45,6 +45,7 @@ Translate = Callable[[Sequence[int]], list[int]]
 
 _NUMBER_MAX: Final = 2**62
 """No count and no sum of times reaches it; the bits of a NaN and half of all random numbers do."""
+_ZEROS: Final = bytes(layout.SERVER_PIDS)
 
 
 class _Header(NamedTuple):
@@ -200,7 +201,7 @@ def _entry(data: bytes, slots_at: int, slot_count: int, translate: Translate, te
     stored = array("q", data[slots_at : slots_at + slot_count * 8])
     slots = stored if translate is list else translate(stored)
     # If the highest byte of every number is 0, no number has to be checked. In another layout that says nothing.
-    is_small = translate is list and not data[slots_at + 7 : slots_at + layout.SERVER_PIDS * 8 : 8].strip(b"\0")
+    is_small = translate is list and data[slots_at + 7 : slots_at + layout.SERVER_PIDS * 8 : 8] == _ZEROS
     if not is_small and _has_impossible(slots[: layout.SERVER_PIDS]):
         raise ValueError("an entry has an impossible number")
     if texts is None:

@@ -42,6 +42,7 @@ _TEXTS_MAX: Final = 0xFFFF
 _LENGTH: Final = struct.Struct("<H")
 _COUNT: Final = struct.Struct("<q")
 _NUMBER_MAX: Final = 2**62
+_ZEROS: Final = bytes(WORDS * 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def read_texts(data: bytes) -> tuple[str, ...]:
 
 def read_units(data: bytes, texts: Sequence[str]) -> EntryUnits:
     """Return the units of a pool entry from its `WORDS` in *data*; what makes no sense is left out."""
-    if len(data) < WORDS * 8 or not data.strip(b"\0"):
+    if len(data) < WORDS * 8 or data == _ZEROS:
         return NO_UNITS
     ns = struct.unpack_from(f"<{UNITS_MAX + 1}q", data)
     numbers = struct.unpack_from(f"<{UNITS_MAX}H", data, _NAMES_AT * 8)
