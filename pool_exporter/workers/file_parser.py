@@ -93,7 +93,7 @@ class _Header(NamedTuple):
         return Writer(*_of_writer(self))
 
 
-_of_writer: Final = attrgetter(*Writer.__slots__)
+_of_writer: Final = attrgetter(*Writer._fields)
 
 
 def filled_bytes(header: bytes, size: int) -> int:

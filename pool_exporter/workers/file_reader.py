@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from itertools import takewhile
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pool_exporter.errors import CorruptFile
 from pool_exporter.workers.file_format import HEADER_BYTES, MAX_FILE_BYTES, WorkerFile
@@ -41,8 +41,7 @@ _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ATTEMPTS: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFile:
+class ReadFile(NamedTuple):
     """One file that was read.
 
     Attributes:

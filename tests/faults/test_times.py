@@ -1,7 +1,6 @@
 """What becomes of time and of versions: clocks that jump or differ, another boot, a rolling deploy."""
 
 import time
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def test_other_boot(directory: Path) -> None:
     [found] = scan(directory).files
     path = directory / found.name
     data = bytearray(path.read_bytes())
-    other = new_file(replace(found.file.writer, boot=b"\x01" * 16, monotonic=found.file.writer.monotonic + DAY * 10**9))
+    other = new_file(found.file.writer._replace(boot=b"\x01" * 16, monotonic=found.file.writer.monotonic + DAY * 10**9))
     data[112:256] = other[112:256]
     path.write_bytes(data)
     [rewritten] = scan(directory).files

@@ -1,7 +1,6 @@
 """The totals of dead workers: added up, bounded, replaced in one step, and refused if they are anything else."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def test_cost_grows_with_the_number_of_files(tmp_path: Path) -> None:
     reads = list[str]()
     found = [dead(tmp_path, "orders") for _ in range(20)]
     counting: list[Any] = [CountingFile(each.file, reads) for each in found]
-    Totals().with_files(replace(each, file=file) for each, file in zip(found, counting, strict=True))
+    Totals().with_files(each._replace(file=file) for each, file in zip(found, counting, strict=True))
 
     assert len(reads) <= 5 * len(found)
 
@@ -106,7 +105,7 @@ def test_oldest_names_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Only the newest names of compacted files are kept."""
     monkeypatch.setattr(dead_worker_totals, "COMPACTED_MAX", 2)
     found = dead(tmp_path, "a")
-    totals = Totals().with_files([replace(found, name=name) for name in "abcd"])
+    totals = Totals().with_files([found._replace(name=name) for name in "abcd"])
 
     assert ["c", "d"] == list(totals.compacted)
 

@@ -236,7 +236,7 @@ def test_unknown_labels_are_left_out() -> None:
 
 def test_process_identifiers_differ() -> None:
     """Two files of one process differ in `file_uuid` and agree in `process_uuid`."""
-    other = replace(WRITER, file_uuid=os.urandom(16))
+    other = WRITER._replace(file_uuid=os.urandom(16))
 
     assert parse(new_file(other), "f").writer.process_uuid == parse(new_file(WRITER), "g").writer.process_uuid
     assert parse(new_file(other), "f").writer.file_uuid != parse(new_file(WRITER), "g").writer.file_uuid
