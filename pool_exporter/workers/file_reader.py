@@ -135,8 +135,11 @@ class _How:
 def _read(directory: int, path: str, name: str, how: _How) -> ReadFile | CorruptFile | None:
     path = f"{path}/{name}"
     try:
-        with opened(name, directory) as descriptor:
+        descriptor = os.open(name, _FLAGS, dir_fd=directory)
+        try:
             return None if how.is_dead_only and is_locked(descriptor) else _read_open(descriptor, path, name, how)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         return None  # It was compacted meanwhile.
     except CorruptFile as error:
