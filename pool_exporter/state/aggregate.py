@@ -8,13 +8,14 @@ The table in `layout` says what adds up: counters and gauges do, limits too (`ag
 is the most that can have been used at once. The oldest use is the oldest of all.
 """
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
 from pool_exporter.metrics.identity import PoolConfig
 from pool_exporter.state import layout
-from pool_exporter.state.decode import open_of, peak_of, still_saturated, taken
+from pool_exporter.state.decode import open_of, peaks_of, still_saturated, taken
 from pool_exporter.state.layout import WINDOW_NS
 from pool_exporter.state.slot_table import Merge
 
@@ -31,6 +32,7 @@ _ENDED: Final = tuple(slot for slot in layout.TABLE.slots_of({Merge.GAUGE, Merge
 CHECKOUTS: Final = (layout.CHECKOUT_TIMES, layout.UNTRACKED_CHECKOUTS, layout.UNTRACKED_CHECKOUTS_SINCE)
 PENDING: Final = (layout.PENDING_TIMES, layout.UNTRACKED_PENDING, layout.UNTRACKED_PENDING_SINCE)
 """Where the tracked times begin; the number of the untracked ones, and the sum of their times."""
+_NO_TIMES: Final = array("q", bytes(8 * (layout.SERVER_PIDS - layout.CHECKOUT_TIMES)))
 
 
 def aggregate(parts: Sequence[ProcessSlots]) -> ProcessSlots:
@@ -45,17 +47,16 @@ def aggregate(parts: Sequence[ProcessSlots]) -> ProcessSlots:
     checkout_times: list[int] = []
     pending_times: list[int] = []
     for (slots, _), clock in zip(parts, clocks, strict=True):
-        if any(slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS]):
+        if is_busy(slots):
             used = _collect(total, slots, CHECKOUTS, now - clock, checkout_times)
             pending = _collect(total, slots, PENDING, now - clock, pending_times)
+            total[layout.OPEN_COUNT] += open_of(slots, used) - slots[layout.OPEN_COUNT]
         else:  # Most of many workers are idle.
-            used, pending = slots[layout.UNTRACKED_CHECKOUTS], slots[layout.UNTRACKED_PENDING]
-            total[layout.UNTRACKED_CHECKOUTS_SINCE] += used * (now - clock)
-            total[layout.UNTRACKED_PENDING_SINCE] += pending * (now - clock)
-        total[layout.OPEN_COUNT] += open_of(slots, used) - slots[layout.OPEN_COUNT]
+            used = pending = 0
         total[layout.SATURATED] += still_saturated(slots, used, clock)
-        total[layout.USED_PEAK] += peak_of(slots, clock, layout.USED_PEAK, layout.USED_PEAKS, used)
-        total[layout.PENDING_PEAK] += peak_of(slots, clock, layout.PENDING_PEAK, layout.PENDING_PEAKS, pending)
+        used_peak, pending_peak = peaks_of(slots, clock, used, pending)
+        total[layout.USED_PEAK] += used_peak
+        total[layout.PENDING_PEAK] += pending_peak
     set_tracked(total, CHECKOUTS, checkout_times)
     set_tracked(total, PENDING, pending_times)
     oldest = ((slots[layout.OLDEST], now - clock) for (slots, _), clock in zip(parts, clocks, strict=True))
@@ -98,8 +99,9 @@ def set_tracked(total: list[int], kind: tuple[int, int, int], times: Iterable[in
 
 def is_busy(slots: Slots) -> bool:
     """Return whether a use or an acquire is under way."""
-    untracked = slots[layout.UNTRACKED_CHECKOUTS] or slots[layout.UNTRACKED_PENDING]
-    return bool(untracked) or any(slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS])
+    times = slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS]
+    has_tracked = times != _NO_TIMES and any(times)  # To compare two arrays takes a fifth of the time of `any`.
+    return has_tracked or bool(slots[layout.UNTRACKED_CHECKOUTS] or slots[layout.UNTRACKED_PENDING])
 
 
 def is_exhausted(slots: Slots) -> bool:
@@ -111,8 +113,10 @@ def is_exhausted(slots: Slots) -> bool:
 
 def moment_of(slots: Slots, now: int) -> int:
     """Return *now* of the process's monotonic clock, or a later time in its slots, after a jump of the wall clock."""
-    # Looking at all tracked times at once, instead of only at the taken ones, is a third of the work.
-    latest = max(slots[layout.SATURATED_SINCE], *slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS])
+    latest = slots[layout.SATURATED_SINCE]
+    if is_busy(slots):
+        # Looking at all tracked times at once, instead of only at the taken ones, is a third of the work.
+        latest = max(latest, *slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS])
     return max(now, slots[layout.ORIGIN] + latest)
 
 

@@ -45,6 +45,7 @@ def decode(slots: Sequence[int], now: int, identity: PoolIdentity, config: PoolC
     used_since = sum(checkouts) + slots[layout.UNTRACKED_CHECKOUTS_SINCE]
     pending = len(callers) + slots[layout.UNTRACKED_PENDING]
     pending_since = sum(callers) + slots[layout.UNTRACKED_PENDING_SINCE]
+    used_peak, pending_peak = peaks_of(slots, now, used, pending)
     return PoolSnapshot(
         identity=identity,
         config=config,
@@ -56,8 +57,8 @@ def decode(slots: Sequence[int], now: int, identity: PoolIdentity, config: PoolC
         use_time=_histogram(slots, layout.USE),
         counters=_counters(slots),
         detached=slots[layout.DETACHED_COUNT],
-        used_peak=peak_of(slots, now, layout.USED_PEAK, layout.USED_PEAKS, used),
-        pending_peak=peak_of(slots, now, layout.PENDING_PEAK, layout.PENDING_PEAKS, pending),
+        used_peak=used_peak,
+        pending_peak=pending_peak,
         used_seconds=_seconds(slots[layout.USE_SUM] + slots[layout.LOST_NS] + used * now - used_since),
         pending_seconds=_seconds(_ended_pending(slots) + pending * now - pending_since),
         saturated_seconds=_seconds(slots[layout.SATURATED] + still_saturated(slots, used, now)),
@@ -102,20 +103,22 @@ def still_saturated(slots: Sequence[int], used: int, now: int) -> int:
     return now - slots[layout.SATURATED_SINCE] if 0 <= limit <= used else 0
 
 
-def peak_of(slots: Sequence[int], now: int, current: int, ring: int, level: int) -> int:
-    """Return the highest level of the last PEAK_SECONDS.
+def peaks_of(slots: Sequence[int], now: int, used: int, pending: int) -> tuple[int, int]:
+    """Return the highest numbers of used connections and of pending callers in the last PEAK_SECONDS.
 
     Args:
         slots: The slots of one pool.
         now: Nanoseconds since ORIGIN.
-        current: The slot of the peak of the window in which the last event was.
-        ring: The first slot of the peaks of the windows before it.
-        level: The level now, which is also that of every window since the last event.
+        used: The number of used connections now, which is also that of every window since the last event.
+        pending: The number of pending callers now, likewise.
     """
     last, first = slots[layout.WINDOW], now // layout.WINDOW_NS - layout.WINDOWS
-    kept = range(max(first, last - layout.WINDOWS, 0), last)
-    levels = [slots[ring + window % layout.WINDOWS] for window in kept]
-    return max(level, *levels, slots[current] if last >= first else level)
+    if last < first:
+        return used, pending
+    kept = [window % layout.WINDOWS for window in range(max(first, last - layout.WINDOWS, 0), last)]
+    used_peaks = [slots[layout.USED_PEAKS + at] for at in kept]
+    pending_peaks = [slots[layout.PENDING_PEAKS + at] for at in kept]
+    return max(used, slots[layout.USED_PEAK], *used_peaks), max(pending, slots[layout.PENDING_PEAK], *pending_peaks)
 
 
 def _seconds(nanoseconds: int) -> float:

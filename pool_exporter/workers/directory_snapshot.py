@@ -190,7 +190,6 @@ class DirectoryReader:
         scrape.dropped += file.dropped if found.is_alive else 0
         if found.is_alive and file.writer.is_degraded:
             scrape.degraded.add(file.writer.process)
-        until = shown_until(found, last_shown)
         entries, fault = self._memory.good_entries(found)
         scrape.set_aside += [] if fault is None else [fault]
         for entry in entries:
@@ -207,6 +206,7 @@ class DirectoryReader:
                 if is_busy(entry.slots):
                     scrape.shown[file.writer.file_uuid] = now
             else:
+                until = shown_until(found, last_shown)
                 parts.slots.append((as_final_counters(entry.slots, until), now))
                 parts.units.append(ended_totals(entry.units.final(entry.slots, file.heartbeat, until)))
 
@@ -215,7 +215,7 @@ class DirectoryReader:
 
     def _parts(self, scrape: _Scrape, identity: PoolIdentity) -> _PoolParts:
         """Return the parts of a pool; of a pool for which there is no series left, those of OTHER_POOL."""
-        if identity != OTHER_POOL and identity not in self._identities:
+        if identity not in scrape.pools and identity != OTHER_POOL and identity not in self._identities:
             characters = self._label_characters + sum(map(len, identity.values()))
             if len(self._identities) >= SHOWN_MAX or characters > LABEL_CHARACTERS_MAX:
                 scrape.merged.add(identity)
@@ -289,8 +289,7 @@ def _add_living(parts: _PoolParts, entry: PoolEntry, now: int, written: int) -> 
 
 
 def _live_pool(entry: PoolEntry, now: int, file: WorkerFile) -> LivePool:
-    process, is_worker = file.writer.process, file.is_owned
-    return live_pool(entry.slots, now, entry.identity, entry.config, process, is_worker=is_worker)
+    return live_pool(entry.slots, now, entry.identity, entry.config, file.writer.process, is_worker=file.is_owned)
 
 
 def _decoded(parts: list[ProcessSlots], identity: PoolIdentity, config: PoolConfig) -> PoolSnapshot | None:
