@@ -1,5 +1,6 @@
-"""Each exception to a rule of the linter or the type checker names the rule and says why; and `Any` stays rare."""
+"""Rules that no linter knows: an exception says why, `Any` stays rare, and no unit test sleeps."""
 
+import ast
 import io
 import re
 import tokenize
@@ -7,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.time_limits import REAL_PROCESSES, UNLIMITED
 
 ROOT = Path(__file__).parent.parent
 FILES = {
@@ -29,10 +32,27 @@ def without_reason(source: str) -> Iterator[str]:
             yield f"line {token.start[0]}: {token.string}"
 
 
-@pytest.mark.parametrize("name", sorted(FILES))
-def test_every_exception_has_a_reason(name: str) -> None:
+MAY_SLEEP = (*REAL_PROCESSES, *UNLIMITED, "tests/bench/", "tests/conformance/", "tests/pictures/")
+"""Where programs and servers run for as long as they do."""
+WAITS = {"tests/fixtures/deadlines.py", "tests/fixtures/processes.py"}
+"""What observes programs and servers, and pauses in between."""
+
+
+def sleeps(source: str) -> Iterator[str]:
+    """Yield each call of a `sleep` in *source*, but `sleep(0)`, which lets others run and waits for no time."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "sleep":
+            text = ast.unparse(node)
+            if not text.endswith("sleep(0)"):
+                yield f"line {node.lineno}: {text}"
+
+
+@pytest.mark.parametrize("folder", sorted({name.partition("/")[0] for name in FILES}))
+def test_every_exception_has_a_reason(folder: str) -> None:
     """A comment such as `# type: ignore[misc]  # it has no types` names the rule and says why it does not hold here."""
-    assert [] == list(without_reason(FILES[name].read_text()))
+    names = [name for name in sorted(FILES) if name.startswith(f"{folder}/")]
+
+    assert [] == [f"{name}: {found}" for name in names for found in without_reason(FILES[name].read_text())]
 
 
 @pytest.mark.parametrize(
@@ -57,3 +77,24 @@ def test_any_is_rare() -> None:
     sources = (path.read_text() for name, path in FILES.items() if name.startswith("pool_exporter"))
 
     assert sum(len(re.findall(r"\bAny\b", source)) for source in sources) <= ANY_MAX
+
+
+def test_no_unit_test_sleeps() -> None:
+    """A unit test waits for an event, or moves a clock: it takes no time, and no machine is too slow for it."""
+    units = [name for name in sorted(FILES) if name.startswith("tests/") and not name.startswith(MAY_SLEEP)]
+
+    assert [] == [
+        f"{name}: {found}" for name in units if name not in WAITS for found in sleeps(FILES[name].read_text())
+    ]
+
+
+@pytest.mark.parametrize("call", ["time.sleep(0.01)", "asyncio.sleep(60)", "sleep(seconds)", "asyncio.sleep(0.0)"])
+def test_sleep_is_found(call: str) -> None:
+    """A sleep of any length is found, also one of another name for nothing."""
+    assert [f"line 1: {call}"] == list(sleeps(f"async def wait(): await {call}"))
+
+
+@pytest.mark.parametrize("call", ["time.sleep(0)", "asyncio.sleep(0)", "sleeps(1)", "self.sleep_for(1)"])
+def test_what_does_not_sleep_is_not_found(call: str) -> None:
+    """A turn of the loop is no sleep, nor is a function with a similar name."""
+    assert [] == list(sleeps(f"async def wait(): await {call}"))

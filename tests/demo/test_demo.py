@@ -382,11 +382,11 @@ async def test_failures_are_counted(app: FastAPI) -> None:
 @frozen
 async def test_clients_end_with_a_whole_action() -> None:
     """When their time is over, no action is cut short and none starts."""
-    begun, ended = [], []
+    begun, ended, is_over = [], [], asyncio.Event()
 
     async def act(_: Load) -> None:
         begun.append(1)
-        await asyncio.sleep(60)
+        await is_over.wait()
         ended.append(1)
 
     async with Load("http://demo") as load:
@@ -394,7 +394,7 @@ async def test_clients_end_with_a_whole_action() -> None:
         await turns()
         await advance(45)
         before = running.done(), len(ended)
-        await advance(15)
+        is_over.set()
         await running
 
     assert ((False, 0), [1, 1, 1], [1, 1, 1]) == (before, begun, ended)

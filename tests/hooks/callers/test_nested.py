@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import anyio.from_thread
 import anyio.to_thread
 import pytest
 from sqlalchemy import Engine
@@ -95,9 +96,14 @@ def in_threads_of_anyio(engine: Engine) -> None:
     async def main() -> None:
         with pool_exporter.unit("request"):
             connection = await anyio.to_thread.run_sync(engine.connect)
-            goes_on = threading.Event()
-            other = asyncio.create_task(anyio.to_thread.run_sync(goes_on.wait))
-            await asyncio.sleep(0.01)
+            has_begun, goes_on = asyncio.Event(), threading.Event()
+
+            def run_for_another() -> None:
+                anyio.from_thread.run_sync(has_begun.set)
+                goes_on.wait()
+
+            other = asyncio.create_task(anyio.to_thread.run_sync(run_for_another))
+            await has_begun.wait()
             await anyio.to_thread.run_sync(lambda: engine.connect().close())
             goes_on.set()
             await other

@@ -62,6 +62,7 @@ class Service:
         self.hooks.install()
         self.examiner.install(self.hooks)
         self.held: list[Callable[[], None]] = []
+        self._is_over = False
         self._released: dict[int, threading.Event] = {}
         self._numbers, self._callers = count(1), list[asyncio.Future[None]]()
         self._threads = ThreadPoolExecutor(2 * (LIMIT + WAITING))
@@ -102,7 +103,7 @@ class Service:
         with engine.connect() as connection:
             number, released = next(self._numbers), threading.Event()
             self._released[number] = released
-            self.held.append(released.set)
+            self._hold(released.set)
             self._execute(connection, number) if kind == "database" else self._call_partner(released)
 
     def _execute(self, connection: Connection, number: int) -> None:
@@ -115,11 +116,16 @@ class Service:
         async with engine.connect() as connection:
             number, released, in_loop = next(self._numbers), threading.Event(), asyncio.Event()
             self._released[number] = released
-            self.held.append(released.set if kind == "database" else in_loop.set)
+            self._hold(released.set if kind == "database" else in_loop.set)
             if kind == "database":
                 await connection.execute(NAP, {"number": number})
             else:
                 await in_loop.wait()
+
+    def _hold(self, release: Callable[[], None]) -> None:
+        self.held.append(release)
+        if self._is_over:
+            release()
 
     async def settle(self, held: int, waiting: int) -> None:
         """Wait until the callers have done what they can."""
@@ -138,12 +144,10 @@ class Service:
         return [made.verdict for made in (self.examiner.diagnose(), *self.examiner.kept[-1:])]
 
     async def end(self) -> None:
-        """Let all callers return their connections."""
-        while not all(each.done() for each in self._callers):
-            for release in self.held:
-                release()
-            self.held.clear()
-            await asyncio.sleep(0.001)
+        """Let all callers return their connections, those that get one from now on as well."""
+        self._is_over = True
+        for release in [*self.held]:
+            release()
         await asyncio.gather(*self._callers)
         self._threads.shutdown()
 
