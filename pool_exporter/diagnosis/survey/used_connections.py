@@ -9,6 +9,7 @@ from typing import Final, TypeAlias, cast
 
 from pool_exporter.diagnosis.activity import ENDED, EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.diagnosis.frames import Frames, is_application, text_of, text_of_code
+from pool_exporter.diagnosis.idle_workers import is_anyio_worker
 from pool_exporter.diagnosis.survey.independence import is_independent
 from pool_exporter.diagnosis.survey.scene import Doing, Scene, is_past
 from pool_exporter.diagnosis.survey.span_names import span_name_of
@@ -106,10 +107,16 @@ class HolderRules:
         doing, waiter = self.scene.doing_of(owner, with_awaited=with_awaited), self.scene.waiter_of(owner)
         if waiter is None or not _is_thread(owner):
             return doing
-        if waiter.unit is not unit:
-            return Doing()
-        frames = self.scene.stacks.of(owner, with_awaited=False).frames
-        return doing if unit is not None or is_past(connection.place, frames) else Doing()
+        if unit is not None and waiter.unit is unit:
+            return doing
+        return doing if self._is_running_on(owner, connection, unit) else Doing()
+
+    def _is_running_on(self, thread: object, connection: Connection, unit: Unit | None) -> bool:
+        """Return whether a thread goes on with the function that has checked out, now in another unit inside of it."""
+        if not is_past(connection.place, self.scene.stacks.of(thread, with_awaited=False).frames):
+            return False
+        workers = self.scene.workers_of(unit) if unit is not None and is_anyio_worker(thread) else None
+        return workers is None or thread in workers
 
     def _with_unit(self, doing: Doing, unit: Unit, *, is_of_task: bool, is_alone: bool) -> Doing:
         """Return what a running unit does, if the owner of one of its connections does *doing*."""

@@ -80,11 +80,24 @@ def test_task(scene: FakeScene, expected: tuple[str, bool, bool]) -> None:
         (FakeScene(SELF, waiting(), frames=()), None, False),
         (FakeScene(SELF, waiting(UNIT)), UNIT, True),
         (FakeScene(SELF, waiting(OTHER)), UNIT, False),
+        (FakeScene(SELF, waiting(OTHER), frames=((CODE, 12),)), UNIT, True),
+        (FakeScene(SELF, waiting(OTHER), frames=((CODE, 12),)), None, True),
+        (FakeScene(SELF, waiting(OTHER), frames=PLACE), UNIT, False),
     ],
 )
 def test_thread_that_waits(scene: FakeScene, unit: Unit | None, expected: bool) -> None:
     """It waits for its connection's use if it still runs the function that checked out, or for the same unit."""
     assert expected == judged(scene, Thread(), unit)[2]
+
+
+@pytest.mark.parametrize("is_of_unit", [True, False])
+def test_worker_of_anyio_that_waits_in_another_unit(is_of_unit: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unit inside of the request waits, or the thread runs the same function for the next request."""
+    monkeypatch.setattr(Thread, "__module__", "anyio._backends._asyncio")
+    worker = Thread()
+    scene = FakeScene(SELF, waiting(OTHER), frames=((CODE, 12),), workers=[worker] if is_of_unit else [])
+
+    assert is_of_unit == judged(scene, worker, UNIT)[2]
 
 
 @pytest.mark.parametrize(
