@@ -6,10 +6,11 @@ Nothing here may keep a context or a span.
 
 import sys
 from contextvars import Context
+from typing import Final
 
 from pool_exporter.errors import without_passwords
 
-LENGTH_MAX = 200
+LENGTH_MAX: Final = 200
 
 
 def span_name_of(owner: object) -> str:
