@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.texts.report_attributes import REPORT_ATTRIBUTES, report_attributes
 from pool_exporter.diagnosis.values import Culprit, Diagnosis
+from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.holders import Holder
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.watchdog.deferred_log import DeferredLog
@@ -302,6 +303,8 @@ def test_without_a_provider() -> None:
     """Where the application has no provider, nothing is sent and nothing is raised."""
     published()
     add_span_event(MADE, ORDERS)
+
+    assert errors.count == 0
 
 
 def test_without_opentelemetry(monkeypatch: pytest.MonkeyPatch) -> None:
