@@ -1,8 +1,8 @@
 """Every private name of SQLAlchemy that the package relies on, and `verify()`, which lists what does not fit.
 
-Rules: no other module uses a private name of SQLAlchemy, but for the attributes of `pool_binding`'s protocols, names of
-replaced methods (`PARAMETERS`), which `verify()` checks too, lists of listeners in `otel.other_instrumentation`, and
-`private_settings`. No missing name makes the import of this module fail. Nothing here may change a pool or a record.
+Rules: other modules use private names of SQLAlchemy only in `pool_binding`'s protocols and as names of replaced methods
+(`PARAMETERS`), which `verify()` checks too; in `otel.other_instrumentation` and `private_settings`; and of functions on
+a stack. No missing name makes the import of this module fail. Nothing here may change a pool or a record.
 """
 
 import gc

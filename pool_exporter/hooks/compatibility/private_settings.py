@@ -1,7 +1,7 @@
-"""The private names of SQLAlchemy that only `check` reads, of engines that it is given. Each is optional.
+"""The private names of SQLAlchemy by which `check` and reports read settings of an engine. Each is optional.
 
 Nothing here is on the path of a checkout, and `verify()` does not ask for these names: where one is missing, the
-setting is unknown and its rules find nothing.
+setting is unknown: its rules find nothing, and a report's text is searched for no password of it.
 """
 
 from collections.abc import Iterable, Mapping
