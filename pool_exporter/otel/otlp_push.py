@@ -61,7 +61,7 @@ class OtlpPush:
         self._target = target
         self._reading = threading.Lock()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pool_exporter:otlp", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="pool_exporter otlp", daemon=True)
         self._stream = PointStream(time.time_ns(), target.deltas)
         if target.memory is not None:
             target.memory.restore(self._stream)

@@ -56,7 +56,7 @@ class Probes:
     def start(self) -> None:
         """Start the thread; a second call does nothing."""
         if self._thread is None and self._pollers:
-            self._thread = threading.Thread(target=self._run, name="pool_exporter_probe", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="pool_exporter probe", daemon=True)
             self._thread.start()
             self._is_ready.wait()
 

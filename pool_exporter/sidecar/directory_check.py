@@ -63,7 +63,7 @@ class DirectoryCheck:
     def running(self) -> Iterator[None]:
         """Look at once, and every CHECK_SECONDS in a thread for the time of the block."""
         self()
-        threading.Thread(target=self._run, name="pool_exporter:directory", daemon=True).start()
+        threading.Thread(target=self._run, name="pool_exporter directory", daemon=True).start()
         try:
             yield
         finally:

@@ -25,7 +25,7 @@ from pool_exporter.web.status.findings import Check
 AGAIN_SECONDS: Final = 600.0
 """Settings of servers change at a restart or by an administrator."""
 TIMEOUT_SECONDS: Final = 5.0
-THREAD: Final = "pool_exporter_server_settings"
+THREAD: Final = "pool_exporter server settings"
 
 Read = Callable[[ProbeTarget, float], ServerSettings]
 

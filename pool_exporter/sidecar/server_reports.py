@@ -16,7 +16,7 @@ from pool_exporter.probe.target import ProbeTarget
 from pool_exporter.sidecar.server_query import ServerQuery
 
 AGAIN_SECONDS: Final = 5.0
-THREAD: Final = "pool_exporter_held_backends"
+THREAD: Final = "pool_exporter held backends"
 STALE_SECONDS: Final = 30.0
 """Older answers are not shown."""
 TIMEOUT_SECONDS: Final = 5.0

@@ -13,7 +13,7 @@ from pool_exporter.probe.target import parse_targets
 from tests.fixtures.deadlines import PROMPT_SECONDS, until
 
 INTERVAL = 0.1
-THREAD = "pool_exporter_probe"
+THREAD = "pool_exporter probe"
 
 
 @contextmanager

@@ -16,7 +16,7 @@ QUIET_SECONDS: Final = 2.0
 """What takes less has no line."""
 
 STEP_SECONDS: Final = 1.0
-THREAD: Final = "pool-exporter-progress"
+THREAD: Final = "pool_exporter progress"
 
 
 class Progress:
