@@ -46,7 +46,7 @@ class LineFormatter(logging.Formatter):
 
 
 def configure(level: str, form: str) -> None:
-    """Log to stderr. uvicorn's own messages are logged only at level `debug`.
+    """Log to stderr. Of uvicorn's own messages only errors are logged, and at level `debug` all of them.
 
     Args:
         level: One of LEVELS.

@@ -1,7 +1,7 @@
 """ASGI middleware of the sidecar: checks of a request by the web config, and a time limit for the response.
 
-The order is: no body, rate limit, password, and then the time limit, which is the scraper's timeout. Every refusal is
-one line of text. This module does not know what is on a page.
+The order is: no body, rate limit, password, and then the time limit, a little less than the scraper's timeout. Every
+refusal is one line of text. This module does not know what is on a page.
 """
 
 import asyncio

@@ -35,7 +35,7 @@ SUFFIX: Final = ".pool"
 TEMPORARY: Final = ".tmp-"
 
 FILES_READ_MAX: Final = 8192
-"""The most files of a directory that are read: as many as a volume of 512 MiB holds."""
+"""The most files of a directory that are read. A volume of 512 MiB holds no more."""
 
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ATTEMPTS: Final = 8
