@@ -60,9 +60,9 @@ _UNQUOTED: Final = ("cert", "key", "client_ca")
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """The section `tls_server_config`. Each PEM is either text or a file; *place* names the section in errors."""
+    """The section `tls_server_config`. Each PEM is either text or a file; *section* names it in errors."""
 
-    place: str
+    section: str
     cert: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
     client_ca: str = field(default="", repr=False)
@@ -292,4 +292,4 @@ def _contradictions(prefix: str, tls: "_Values", limit: "_Values") -> Iterator[t
 
 def _tls(path: Path, given: "_Values") -> TlsConfig:
     files = {name: path.parent / value for name, value in given.items() if name.endswith("_file")}
-    return TlsConfig(place=f"{path}: tls_server_config", **{**given, **files})
+    return TlsConfig(section=f"{path}: tls_server_config", **{**given, **files})

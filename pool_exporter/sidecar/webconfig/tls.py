@@ -163,4 +163,4 @@ def _as_file(content: bytes) -> Iterator[str]:
 
 
 def _error(config: TlsConfig, name: str, fault: str, value: str | None = None) -> SettingsError:
-    return SettingsError(Problem(f"{config.place}.{name}", value, fault))
+    return SettingsError(Problem(f"{config.section}.{name}", value, fault))
