@@ -68,9 +68,8 @@ class Load:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
-    @property
-    def action_number(self) -> int:
-        """A number that is higher each time."""
+    def next_number(self) -> int:
+        """Return a number that is higher each time."""
         return next(self._actions)
 
     async def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401  # JSON
@@ -121,7 +120,7 @@ async def sign_up(load: Load) -> None:
 
 async def browse(load: Load) -> None:
     """Read one user or, every fourth time, create an order."""
-    number = load.action_number
+    number = load.next_number()
     if not load.user_ids:
         await load.call("GET", "/users")
         return
