@@ -7,6 +7,7 @@ so that all three give the same advice. Nothing here may read anything, or know 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Final, NamedTuple, TypeAlias
 
 from pool_exporter.advice.load import Load
@@ -96,10 +97,13 @@ def of_snapshot(pool: PoolSnapshot) -> Observation:
 
 
 def of_samples(samples: Iterable[Sample]) -> dict[PoolKey, Observation]:
-    """Return every pool that *samples* of one moment, or of the growth in one period, are about."""
+    """Return every pool that *samples* of one moment, or of the growth in one period, are about.
+
+    A value that is no number, or infinite, is none: a proxy may write one for what it does not know.
+    """
     pools: dict[PoolKey, list[Sample]] = defaultdict(list)
     for sample in samples:
-        if POOL_LABELS[0].prometheus in sample.labels:
+        if POOL_LABELS[0].prometheus in sample.labels and isfinite(sample.value):
             pools[key_of(sample.labels)].append(sample)
     return {key: _observation(found) for key, found in pools.items()}
 

@@ -1,5 +1,7 @@
 """A pool gives the same values for sizing by its snapshot and by the samples that a page of metrics has of it."""
 
+from math import inf, nan
+
 import pytest
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -7,7 +9,7 @@ from pool_exporter import instrument, unit
 from pool_exporter.advice.observation import Observation, Sample, key_of, of_samples, of_snapshot
 from pool_exporter.advice.rules_of_thumb import rule_for
 from pool_exporter.advice.traffic import Totals
-from pool_exporter.metrics.pool_metrics import BUCKETS
+from pool_exporter.metrics.pool_metrics import BUCKETS, POOL_LABELS, POOL_METRICS
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.prometheus_families import families
 from tests.pools import Database, checked
@@ -32,6 +34,16 @@ def test_a_page_of_metrics_has_what_a_snapshot_has() -> None:
     assert 0 <= found.totals.pending_seconds == pool.pending_seconds
     assert of_snapshot(pool) == found
     engine.dispose()
+
+
+@pytest.mark.parametrize("value", [nan, inf, -inf])
+def test_value_that_is_no_number_is_unknown(value: float) -> None:
+    """A page that another program has written is no error of the command."""
+    labels = {POOL_LABELS[0].prometheus: "orders"}
+    names = [name for metric in POOL_METRICS for name in (metric.prometheus, f"{metric.prometheus}_sum")]
+    (found,) = of_samples([Sample("up", labels, 1.0), *(Sample(name, labels, value) for name in names)]).values()
+
+    assert Observation(NOTHING, limit=None, size=None) == found
 
 
 def test_workers_are_counted_by_the_limit() -> None:

@@ -40,7 +40,10 @@ class PrometheusApi:
         """
         times = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
         return [
-            (labels, {time: float(value) for time, value in cast("list[Point]", one["values"])})
+            (
+                labels,
+                {at: float(value) for at, value in cast("list[Point]", one["values"]) if math.isfinite(float(value))},
+            )
             for labels, one in self._series("query_range", {"query": query, **times})
         ]
 

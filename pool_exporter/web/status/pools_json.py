@@ -14,6 +14,8 @@ from pool_exporter.web.status.values import Status
 
 SCHEMA: Final = 1
 """The version of the keys. It is raised when a key goes or changes its meaning, not for a new key."""
+NUMBER_MAX: Final = 1e15
+"""A number beyond these 30 million years is none that a server has written."""
 DIGITS: Final = 6
 """Decimals of a number: a microsecond."""
 
@@ -81,4 +83,6 @@ def _value(hint: object, data: object, name: str) -> object:
     is_right = origin is None and isinstance(hint, type) and isinstance(data, cast("type", accepted))
     if not is_right or (isinstance(data, bool) and hint is not bool):
         raise ValueError(f"{name} must be of type {getattr(hint, '__name__', hint)}, not {type(data).__name__}")
+    if isinstance(data, int | float) and not abs(data) <= NUMBER_MAX:  # Nor is NaN.
+        raise ValueError(f"{name} must be at most {NUMBER_MAX:g}")
     return data

@@ -59,8 +59,11 @@ def headline(status: Status) -> str:
 
 
 def clock(at: float) -> str:
-    """Return a moment as "12:04:31 UTC"."""
-    return datetime.fromtimestamp(at, timezone.utc).strftime("%H:%M:%S UTC")
+    """Return a moment as "12:04:31 UTC"; a dash for one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(at, timezone.utc).strftime("%H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return NOTHING
 
 
 def number(value: int | None) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from pool_exporter.web.page.pools import article
-from pool_exporter.web.status.texts import exhausted, holder_facts
+from pool_exporter.web.status.texts import NOTHING, clock, exhausted, holder_facts
 from pool_exporter.web.status.values import HolderGroup, PoolStatus, Status
 from tests.fixtures.incidents import ORDERS
 
@@ -16,6 +16,11 @@ def test_server_pids(count: int, pids: int, expected: str) -> None:
     group = HolderGroup(count, 1.0, server_pids=tuple(range(1, pids + 1)))
 
     assert ("server pid", expected) in holder_facts(group)[-1]
+
+
+def test_moment_that_no_calendar_has() -> None:
+    """A server may say anything, and `top` shows all that it can."""
+    assert ("00:00:01 UTC", NOTHING) == (clock(1.0), clock(1e15))
 
 
 def test_one_process_of_several_is_exhausted() -> None:
