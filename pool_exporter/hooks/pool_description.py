@@ -4,6 +4,7 @@ All of them become labels here: text of bounded length that can be encoded, what
 Nothing here may keep a reference to what it reads, or change it.
 """
 
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Final
 
@@ -18,6 +19,8 @@ from pool_exporter.units import label
 
 _SYSTEMS: Final = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
 """The conventions' `db.system.name` where SQLAlchemy's dialect has another name."""
+_CONFIGS_MAX: Final = 64
+"""So many different settings are remembered."""
 
 
 def identity_of(engine: Engine | None, pool: Pool, name: object = None, service: object = "") -> PoolIdentity:
@@ -57,8 +60,15 @@ def config_of(pool: Pool) -> PoolConfig:
         most, idle = (None if limit == UNLIMITED else max(0, limit)), max(0, pool.size()) or None
     else:
         most = idle = 1 if isinstance(pool, StaticPool | AssertionPool) else None
-    labels = {key: _text(value) for key, value in settings_of(pool) if value is not None}
-    return PoolConfig(max=most, idle_max=idle, labels=labels)
+    return _shared_config(
+        most, idle, tuple((key, _text(value)) for key, value in settings_of(pool) if value is not None)
+    )
+
+
+@lru_cache(maxsize=_CONFIGS_MAX, typed=True)
+def _shared_config(most: int | None, idle: int | None, labels: tuple[tuple[str, str], ...]) -> PoolConfig:
+    """Return one object for all pools of the same settings: it takes half a KiB, and never changes."""
+    return PoolConfig(max=most, idle_max=idle, labels=dict(labels))
 
 
 def _text(value: object) -> str:

@@ -149,6 +149,14 @@ def test_configuration_of_other_pools() -> None:
     assert "7" == config_of(SingletonThreadPool(Database().connect, pool_size=7)).labels["pool_size"]
 
 
+def test_pools_of_equal_settings_share_a_configuration() -> None:
+    """A thousand pools of the same settings have one configuration in memory, and one of other settings its own."""
+    first, same, other = (QueuePool(Database().connect, pool_size=size) for size in (3, 3, 4))
+
+    assert config_of(first) is config_of(same)
+    assert (3, 4) == (config_of(same).idle_max, config_of(other).idle_max)
+
+
 def test_no_timeout() -> None:
     """A pool for which callers wait for ever has no timeout to tell."""
     pool = QueuePool(Database().connect, timeout=None)  # type: ignore[arg-type]  # SQLAlchemy's own tests do it
