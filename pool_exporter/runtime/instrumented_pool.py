@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from operator import add
 from weakref import finalize, ref
 
+from typing_extensions import Self
+
 from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.holders import PoolReport
@@ -20,8 +22,23 @@ from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.unit_uses import UnitUses
 
 
+class HooksReference(ref[PoolHooks]):
+    """A weak reference to the hooks of a pool that knows their `id()`; a callback that knows it takes 0.3 KiB more."""
+
+    __slots__ = ("key",)
+    key: int
+
+    def __new__(cls, hooks: PoolHooks, when_collected: "Callable[[HooksReference], None]") -> Self:
+        """Refer to *hooks*."""
+        made = super().__new__(cls, hooks, when_collected)
+        made.key = id(hooks)
+        return made
+
+
 class InstrumentedPool:
     """A pool by its hooks, which are held weakly, and its monitor."""
+
+    __slots__ = ("_free_slots", "_moved", "_storage", "hooks", "monitor", "seen", "seen_in_round")
 
     def __init__(self, hooks: ref[PoolHooks], monitor: PoolMonitor, storage: Storage) -> None:
         self.hooks, self.monitor, self._storage = hooks, monitor, storage

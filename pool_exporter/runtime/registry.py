@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
-from weakref import ref
 
 from sqlalchemy.pool import Pool
 
@@ -30,7 +29,7 @@ from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.files.process_file import WAITING, ProcessFile
 from pool_exporter.runtime.forks.unseen_child import UnseenChild
 from pool_exporter.runtime.heartbeat import Heartbeat
-from pool_exporter.runtime.instrumented_pool import InstrumentedPool, abandon_slots
+from pool_exporter.runtime.instrumented_pool import HooksReference, InstrumentedPool, abandon_slots
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.pool_names import PoolNames
@@ -61,6 +60,7 @@ class Registry(ProcessFile):
         #: Per process id: the lock under which a forked child restarts. The parent's own lock may be held for ever.
         self._restart_locks: dict[int, threading.RLock] = {}
         self._process_end = ProcessEnd(self._end)
+        self._on_collected = self._collected
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -111,11 +111,10 @@ class Registry(ProcessFile):
         identity, config = self._unique(identity), config_of(pool)
         hooks = PoolHooks(pool, self._new_state(limit_of(pool), self.storage.new_slots(identity, config)))
         monitor = PoolMonitor(hooks, identity, config, self)
-        key = id(hooks)
-        entry = InstrumentedPool(ref(hooks, lambda _: self._collected(key)), monitor, self.storage)
+        entry = InstrumentedPool(HooksReference(hooks, self._on_collected), monitor, self.storage)
         with self._ended.serialized():
             monitor.before = self._ended.take(identity)
-            self._entries[key] = entry
+            self._entries[id(hooks)] = entry
             self._instrumented += 1
         try:
             self._start_heartbeat()
@@ -201,12 +200,12 @@ class Registry(ProcessFile):
             self._names.free(entry.monitor.identity.name)
         return entry
 
-    def _collected(self, key: int) -> None:
+    def _collected(self, reference: HooksReference) -> None:
         """Remove a pool, in a weak reference's callback; if the lock is taken, its holder ends what is unused."""
-        entry = self._entries.get(key)
+        entry = self._entries.get(reference.key)
         if entry is not None and not self.storage.has(entry.monitor.slots):
             self._ended.add(entry.monitor)  # Before its name is free.
-        self._forget(key)
+        self._forget(reference.key)
         if self._lock.lock.acquire(blocking=False):
             try:
                 self._end_unused(wait=False)
