@@ -46,9 +46,9 @@ AGAIN_SECONDS: Final = 1.0
 
 AGAIN_BY_WATCHDOG_SECONDS: Final = 2.0
 """How often the watchdog makes a report while callers wait, to find out whether that of the episode is still true."""
-
 CHECK_SECONDS: Final = 60.0
 """While callers wait, the findings of `check` about a pool are at most this old."""
+_NEVER: Final = -inf
 _NO_FINDINGS: Final[Mapping[str, str]] = {}
 
 
@@ -80,8 +80,8 @@ class PoolExaminer(ReportHooks):
         """Forget what was, as in a forked child."""
         self._episode, self._looks = Episode(), None
         self._kept: tuple[Diagnosis, ...] = ()
-        self._timed_out_at = self._made_at = self._waited_at = -inf
-        self._flow_noted_at = self._checked_at = -inf
+        self._timed_out_at = self._made_at = self._waited_at = _NEVER
+        self._flow_noted_at = self._checked_at = _NEVER
         self._is_report_due, self._traces, self._orphans = False, WaiterTraces(), NO_ORPHANS
 
     @property
