@@ -89,9 +89,21 @@ def _samples(collected: Iterable[Family]) -> Iterator[tuple[tuple[str, frozenset
             yield (sample.name, frozenset(own.items())), sample.value
 
 
-def decoded(export: Export) -> Series:
-    """Return the package's part of an export as the series that Prometheus makes of it."""
-    return {key: number for of_resource in export.request.resource_metrics for key, number in _decoded(of_resource)}
+def decoded(export: Export, service: str = "") -> Series:
+    """Return the package's part of an export as the series that Prometheus makes of it.
+
+    Args:
+        export: The export.
+        service: The service whose resources have its name and instance: here these are labels, as on a page of metrics.
+    """
+    found: Series = {}
+    for of_resource in export.request.resource_metrics:
+        of = attributes(of_resource.resource.attributes)
+        added = {name: of[name] for name in ("service_name", "service_instance_id") if of["service_name"] == service}
+        found |= {
+            (name, frozenset({*labels, *added.items()})): number for (name, labels), number in _decoded(of_resource)
+        }
+    return found
 
 
 def _decoded(of_resource: Any) -> Iterator[tuple[tuple[str, frozenset[tuple[str, str]]], float]]:

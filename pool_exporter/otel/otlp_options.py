@@ -96,20 +96,26 @@ def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str]) ->
     )
 
 
-def create_push(target: "PushTarget", source: Source, directory: Path | None = None) -> "OtlpPush":
+def create_push(
+    target: "PushTarget",
+    source: Source,
+    directory: Path | None = None,
+    since: Callable[[int], int] | None = None,
+) -> "OtlpPush":
     """Create what pushes snapshots over OTLP, not started.
 
     Args:
         target: Where and how to push.
         source: Returns the snapshot to push.
         directory: Where deltas that arrived are noted for a restart.
+        since: Given the present, returns since when the source has counted; see `OtlpPush`.
     """
     from pool_exporter.otel.delta_memory import DeltaMemory
     from pool_exporter.otel.otlp_push import OtlpPush
 
     if directory is not None and target.deltas:
         target = replace(target, memory=DeltaMemory(directory, target.name))
-    return OtlpPush(source, target)
+    return OtlpPush(source, target, since)
 
 
 def push_target(

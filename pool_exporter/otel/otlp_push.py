@@ -9,7 +9,9 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import TracebackType
 from typing import Final
 
@@ -56,19 +58,33 @@ class PushTarget:
 class OtlpPush:
     """Pushes the snapshots of a source at an interval; a context manager that starts and closes it."""
 
-    def __init__(self, source: Source, target: PushTarget) -> None:
+    def __init__(self, source: Source, target: PushTarget, since: Callable[[int], int] | None = None) -> None:
+        """Prepare to push.
+
+        Args:
+            source: Returns the snapshot to push.
+            target: Where and how to push.
+            since: Given the present, returns since when the source has counted, both in nanoseconds since 1970; by
+                default it is the present. It is called in the thread of the pushes, and so may wait for a volume.
+        """
         self._source = source
         self._target = target
         self._reading = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pool_exporter otlp", daemon=True)
-        self._stream = PointStream(time.time_ns(), target.deltas)
-        if target.memory is not None:
-            target.memory.restore(self._stream)
+        self._since, self._made_at = since, time.time_ns()
         self._arrived = self._failed = 0
         self._arrived_at = time.monotonic()
         self._log_filter = _ExporterLogFilter()
         self._is_failing = False
+
+    @cached_property
+    def _stream(self) -> PointStream:
+        start = self._made_at if self._since is None else self._since(self._made_at)
+        stream = PointStream(start, self._target.deltas)
+        if self._target.memory is not None:
+            self._target.memory.restore(stream)
+        return stream
 
     def source(self) -> Snapshot:
         """Return a snapshot with the pusher's own numbers. Other readers of the source use this too: one at a time."""

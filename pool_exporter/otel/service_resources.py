@@ -2,16 +2,18 @@
 
 With a series per worker, the points have the attribute `service.instance.id`. Otherwise the numbers are of all workers
 of the service, and the instance id is derived from host and service, so that it is the same after every restart: a new
-one would be a new series of every counter. Nothing here may know how points are made or sent.
+one would be a new series of every counter. What a resource says, its points do not repeat. Nothing here may know how
+points are made or sent.
 """
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
 
-from pool_exporter.otel.points import Point
+from pool_exporter.otel.points import Attributes, Point
 
 Points: TypeAlias = dict[str, list[Point]]
 
@@ -39,4 +41,25 @@ def group_by_resource(
             service = str(point.attributes.get(SERVICE_NAME, own))
             group = groups.setdefault((service, str(point.attributes.get(SERVICE_INSTANCE_ID, ""))), {})
             group.setdefault(name, []).append(point)
-    return [(base if key == (own, "") else with_service(base, host, *key), group) for key, group in groups.items()]
+    return [
+        (
+            base if key == (own, "") else with_service(base, host, *key),
+            {name: _without_service(each) for name, each in group.items()},
+        )
+        for key, group in groups.items()
+    ]
+
+
+def _without_service(points: list[Point]) -> list[Point]:
+    """Return the points of one metric and resource without what the resource says.
+
+    They are returned as they are where two would be the same series: a pool without a service, and one of the same name
+    whose service is that of the sidecar.
+    """
+    found = [replace(each, attributes=_without(each.attributes)) for each in points]
+    different = {frozenset(each.attributes.items()) for each in found}
+    return found if len(different) == len(found) else points
+
+
+def _without(attributes: Attributes) -> Attributes:
+    return {name: each for name, each in attributes.items() if name not in (SERVICE_NAME, SERVICE_INSTANCE_ID)}

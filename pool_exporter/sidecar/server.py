@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,7 @@ from pool_exporter.version import build
 from pool_exporter.web.asgi_app import asgi_pages
 from pool_exporter.web.status.source import Knowledge, StatusSource, knowledge_without
 from pool_exporter.workers.directory_snapshot import DirectoryReader
+from pool_exporter.workers.file_reader import counting_since
 from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
 if TYPE_CHECKING:
@@ -215,8 +217,8 @@ def serve(options: SidecarOptions) -> None:
         file_mode=options.environment.file_mode,
     )
     check = DirectoryCheck(options.directory, options.other_directory)
-    source = SidecarSource(reader, check, config, probes)
-    push = None if options.push_target is None else create_push(options.push_target, source, options.directory)
+    source, since = SidecarSource(reader, check, config, probes), partial(counting_since, options.directory)
+    push = None if options.push_target is None else create_push(options.push_target, source, options.directory, since)
     shown = PagesSource(source if push is None else push.source, check)
     statuses = StatusSource(_reports(options, check), knowledge=_knowledge(options))
     pages = asgi_pages(shown, statuses, options.metrics, shows_holders=options.shows_holders)

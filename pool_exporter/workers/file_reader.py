@@ -110,6 +110,18 @@ def scan(
     )
 
 
+def counting_since(directory: Path, now: int) -> int:
+    """Return when the oldest worker file that is still there was made, or *now*; both in nanoseconds since 1970.
+
+    The counters of the directory have counted since then, but for those of files that were compacted before.
+    """
+    try:
+        files = scan(directory).files
+    except OSError:
+        return now
+    return min((found.file.writer.created for found in files if 0 < found.file.writer.created < now), default=now)
+
+
 def read_again(directory: Path, found: ReadFile) -> ReadFile:
     """Return the file with what its process holds; as it is, where it cannot be read any more."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -69,7 +69,7 @@ def test_a_thousand_pools(kind: str) -> None:
     with (http_collector if kind == "http" else grpc_collector)() as collector:
         target = otlp_options.push_target(process_environ(), collector.endpoint, protocol)
         assert otlp_options.create_push(target, lambda: snapshot).push()
-    arrived = {key for export in collector.exports for key in decoded(export)}
+    arrived = {key for export in collector.exports for key in decoded(export, ORDERS.identity.service)}
 
     assert set(scraped(snapshot)) == {key for key in arrived if "otlp" not in key[0]}
 

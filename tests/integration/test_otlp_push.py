@@ -62,11 +62,11 @@ def checkouts(collector: Collector) -> list[float]:
 
 
 def test_what_arrives_is_what_a_scrape_shows(kind: str, collector: Collector) -> None:
-    """Every series of a scrape arrives, with its labels and its value; no other does."""
+    """Every series of a scrape arrives, with its labels and its value; no other does. The service is the resource's."""
     with OtlpPush(lambda: SNAPSHOT, target(kind, collector)) as pushing:
         until(1, lambda: len(collector.exports))
         expected = scraped(pushing.source())
-    found = decoded(collector.exports[0])
+    found = decoded(collector.exports[0], ORDERS.identity.service)
 
     own = {key for key in expected if key[0].startswith("pool_exporter_otlp_")}
     assert set(expected) == set(found)

@@ -30,7 +30,7 @@ def _collector() -> Iterator[Collector]:
 
 def pushed(collector: Collector) -> list[float]:
     """Return the connects of each pool, as they were pushed last."""
-    found = decoded(list(collector.exports)[-1]) if collector.exports else {}
+    found = decoded(list(collector.exports)[-1], "checkout") if collector.exports else {}
     return [number for (name, _), number in found.items() if name == CONNECTS]
 
 

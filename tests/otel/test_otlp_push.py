@@ -9,8 +9,10 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from opentelemetry.sdk.resources import Resource
 from prometheus_client.core import Metric as Family
 
+from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.snapshot import Histogram, Snapshot
 from pool_exporter.otel.otlp_push import OtlpPush, PushTarget
+from pool_exporter.otel.points import GROWING
 from pool_exporter.web.prometheus_families import families
 from tests.fixtures.deadlines import until
 from tests.fixtures.health import push_health
@@ -88,6 +90,37 @@ def test_an_exporter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
 
     assert exporter.is_shut_down
     assert "RuntimeError: broken" in caplog.messages[0]
+
+
+def starts(data: MetricsData) -> set[int]:
+    """Return the start times of the waits."""
+    metrics = [metric for of in data.resource_metrics for scope in of.scope_metrics for metric in scope.metrics]
+    [waits] = [metric for metric in metrics if metric.name == "db.client.connection.wait_time"]
+    return {point.start_time_unix_nano or 0 for point in waits.data.data_points}
+
+
+@pytest.mark.parametrize("deltas", [frozenset[Kind](), GROWING])
+def test_first_push_counts_since_the_source_does(deltas: frozenset[Kind]) -> None:
+    """What was counted before the pusher was made is in the first point, whose time begins where that count did.
+
+    A later delta begins with the last push, and a cumulative value where it did.
+    """
+    exporter, asked = Exporter(), list[int]()
+
+    def since(now: int) -> int:
+        asked.append(now)
+        return 1_000
+
+    pushing = OtlpPush(Source(), replace(to(exporter), deltas=deltas), since)
+
+    assert [] == asked, "the volume that it reads may hang"
+    pushing.push()
+    pushing.push()
+    first, second = map(starts, exporter.kept)
+
+    assert 1 == len(asked)
+    assert {1_000} == first
+    assert bool(deltas) == (second != first)
 
 
 def test_one_reads_at_a_time() -> None:

@@ -23,11 +23,20 @@ def test_each_service_is_a_resource() -> None:
     }
 
     assert {"shop", "mail", "pool_exporter"} == set(found)
-    assert [{"a": [shop], "b": [shop]}, {"b": [mail]}, {"a": [none]}] == [
+    assert [{"a": [none], "b": [none]}, {"b": [none]}, {"a": [none]}] == [
         found[service][1] for service in ("shop", "mail", "pool_exporter")
     ]
     assert {"test"} == {of.attributes["deployment.environment"] for of, _ in found.values()}
     assert BASE == found["pool_exporter"][0]
+
+
+def test_points_do_not_repeat_their_resource() -> None:
+    """Service and instance are the resource's alone; other attributes stay, and two series stay two."""
+    one = point(service_name="shop", service_instance_id="1", state="used")
+    own, none = point(service_name="pool_exporter", state="used"), point(state="used")
+    found = [group_by_resource({"a": points}, BASE, HOST)[0][1]["a"] for points in ([one], [own], [own, none])]
+
+    assert [[none], [none], [own, none]] == found
 
 
 def test_each_worker_is_a_resource() -> None:

@@ -17,7 +17,7 @@ from pool_exporter.state import layout
 from pool_exporter.state.layout import Slots
 from pool_exporter.workers.compaction import LEADER
 from pool_exporter.workers.directory_snapshot import DirectoryReader
-from pool_exporter.workers.file_reader import scan
+from pool_exporter.workers.file_reader import counting_since, scan
 from pool_exporter.workers.file_writer import WorkerFiles
 from pool_exporter.workers.last_shown import note_shown
 from pool_exporter.workers.worker_state import FROZEN_NS
@@ -198,6 +198,19 @@ def test_step_of_the_wall_clock_makes_no_age(tmp_path: Path, monkeypatch: pytest
         ages.append(time.time() - health(reader()).last_compaction_timestamp_seconds)
 
     assert [True, True] == [0 <= age < 60 for age in ages]
+
+
+def test_counting_since_the_oldest_file(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
+    """The counters of a directory are as old as its oldest file; without a file or directory they begin now."""
+    created = min(found.file.writer.created for found in scan(tmp_path).files)
+    now = time.time_ns() + layout.SECOND
+
+    assert [created, 5, 5] == [
+        counting_since(tmp_path, now),
+        counting_since(tmp_path, 5),
+        counting_since(tmp_path / "no", 5),
+    ]
+    assert len(pair) == 2
 
 
 def test_missing_directory_is_an_error(tmp_path: Path) -> None:
