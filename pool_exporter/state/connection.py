@@ -32,14 +32,30 @@ Place: TypeAlias = tuple[Frame, ...]
 """The first frames of the application above a checkout, innermost first; () where they are unknown."""
 
 
-Caller: TypeAlias = tuple[Reference, str, Unit | None, Place]
-"""A caller of `connect()`: the task, thread or greenlet, its name, its unit of work, and its place. The name is ""
-where it has to be asked for. It is a tuple, because that is the fastest in Python."""
+Caller: TypeAlias = tuple[Reference, str, Unit | None, CodeType | None, int, CodeType | None, int]
+"""A caller of `connect()`: the task, thread or greenlet, its name, its unit of work, and the two frames of its place.
+The name is "" where it has to be asked for; the code of a frame is None where that is unknown. It is one flat tuple,
+because that is the fastest in Python: `place_of` puts the place together."""
 
 Token: TypeAlias = int | None
 """What the begin of an acquire returned; None for a use that was found without one."""
 
-NO_CALLER: Final[Caller] = (None, "", None, ())
+NO_CALLER: Final[Caller] = (None, "", None, None, 0, None, 0)
+
+
+def place_of(caller: Caller) -> Place:
+    """Return the place of a caller."""
+    first, first_at, second, second_at = caller[3:]
+    if first is None:
+        return ()
+    return ((first, first_at),) if second is None else ((first, first_at), (second, second_at))
+
+
+def frames_of(place: Place) -> tuple[CodeType | None, int, CodeType | None, int]:
+    """Return a place as a caller has it."""
+    if not place:
+        return None, 0, None, 0
+    return (*place[0], *place[1]) if len(place) > 1 else (*place[0], None, 0)
 
 
 def nothing() -> None:
@@ -119,7 +135,7 @@ class Connection:
     @property
     def place(self) -> Place:
         """Where in the application it was checked out."""
-        return self.caller[3]
+        return place_of(self.caller)
 
     @property
     def is_used(self) -> bool:

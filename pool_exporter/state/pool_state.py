@@ -60,6 +60,7 @@ from pool_exporter.state.connection import (
     Connection,
     Reference,
     Token,
+    place_of,
 )
 from pool_exporter.state.layout import BOUNDS_NS, BUCKET_AT, FIRST_NS, UPPER_NS, USE, USE_SUM, WAIT, WAIT_SUM
 from pool_exporter.state.pool_slots import IS_COMPILED, UNLIMITED, PoolSlots
@@ -245,7 +246,7 @@ class PoolState(PoolSlots):
         if caller[2] is not None:
             self._unit_returned(caller[2], use)
         if is_lost:
-            self.report_hooks.on_leak(Leak(*caller[1:], use))
+            self.report_hooks.on_leak(Leak(caller[1], caller[2], place_of(caller), use))
 
     def detached(self, connection: Connection) -> None:
         """Note that the connection has left the pool and is still open."""

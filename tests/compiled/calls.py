@@ -47,7 +47,7 @@ class Calls:
         """A caller gets a connection, which may be used already, as a StaticPool's."""
         if not self.tokens or not self.connections:
             return self.open()
-        caller = (None, "x", self.random.choice(self.units), ())
+        caller = (None, "x", self.random.choice(self.units), None, 0, None, 0)
         checkout = self.random.choice((None, lambda: None, lambda: self))
         return self.state.acquired(self._token(), self.random.choice(self.connections), checkout, caller)
 

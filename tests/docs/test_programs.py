@@ -105,6 +105,8 @@ def test_global_meter_provider_gets_the_pool(run: Any, monkeypatch: pytest.Monke
     engine = run(program_with(DOCS / "how-to" / "opentelemetry.md", "meter_provider="))["engine"]
     with engine.connect():
         found = collected(reader)
+    slow_acquire = measured(pool_exporter.instrument(engine))._state.slow_acquire
 
     assert 1 == value(found, "sqlalchemy.pool.checkouts", db_client_connection_pool_name="orders")
-    assert 100_000_000 == measured(pool_exporter.instrument(engine))._state.slow_acquire.threshold_ns
+    assert slow_acquire is not None
+    assert 100_000_000 == slow_acquire.threshold_ns

@@ -10,7 +10,7 @@ from weakref import ref
 import pytest
 
 from pool_exporter.hooks.callers import waiting
-from pool_exporter.hooks.callers.waiting import running_loop
+from pool_exporter.hooks.callers.waiting import current_caller
 from pool_exporter.hooks.checkout_owner import (
     Owner,
     is_finished,
@@ -203,8 +203,15 @@ def test_no_task() -> None:
     assert [None, None] == [task_owner(), *found]
 
 
-async def _loop_found() -> object:
-    return running_loop()
+def _task_found() -> object:
+    """Return the task that is the owner of a checkout here; None where it is the thread."""
+    owner, *_ = current_caller(None, threads)
+    found = None if owner is None else owner()
+    return None if isinstance(found, threading.Thread) else found
+
+
+async def _tasks() -> tuple[object, object]:
+    return asyncio.current_task(), _task_found()
 
 
 def _in_thread(call: Callable[[], object]) -> object:
@@ -216,25 +223,28 @@ def _in_thread(call: Callable[[], object]) -> object:
 
 
 @pytest.mark.asyncio
-async def test_loop_of_this_task() -> None:
-    """In a task, the running loop is found."""
-    assert asyncio.get_running_loop() is running_loop()
+async def test_caller_is_this_task() -> None:
+    """In a task, that is the owner of a checkout."""
+    assert asyncio.current_task() is _task_found()
 
 
 @pytest.mark.asyncio
-async def test_no_loop_beside_a_task() -> None:
-    """A thread without a loop has none while another thread runs a task."""
-    assert _in_thread(running_loop) is None
+async def test_no_task_beside_a_task() -> None:
+    """A thread without a loop is the owner while another thread runs a task."""
+    assert _in_thread(_task_found) is None
 
 
 @pytest.mark.asyncio
 async def test_two_loops_at_once() -> None:
-    """Where two threads run a task each, both find their own loop."""
-    here, there = asyncio.get_running_loop(), asyncio.new_event_loop()
-    found = _in_thread(lambda: there.run_until_complete(_loop_found()))
+    """Where two threads run a task each, both find their own."""
+    there = asyncio.new_event_loop()
+    found = _in_thread(lambda: there.run_until_complete(_tasks()))
     there.close()
+    assert isinstance(found, tuple)
+    expected, other = found
 
-    assert (here, there) == (running_loop(), found)
+    assert (asyncio.current_task(), expected) == (_task_found(), other)
+    assert expected is not None
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio itself notices a fork")
@@ -244,15 +254,16 @@ async def test_loop_of_the_parent_process(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(waiting, "why_ask", ["a fork"])
     monkeypatch.setattr(waiting, "_get_running_loop", lambda: None)
 
-    assert running_loop() is None
+    assert _task_found() is None
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio is asked always")
 @pytest.mark.asyncio
 async def test_loop_of_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a loop does not say in which thread it runs, as uvloop's, asyncio is asked from then on."""
-    loop, reasons = asyncio.get_running_loop(), list[str]()
+    reasons = list[str]()
     monkeypatch.setattr(waiting, "current_tasks", {object(): None})
     monkeypatch.setattr(waiting, "why_ask", reasons)
 
-    assert (loop, ["'object' object has no attribute '_thread_id'"]) == (running_loop(), reasons)
+    assert asyncio.current_task() is _task_found()
+    assert ["'object' object has no attribute '_thread_id'"] == reasons

@@ -6,7 +6,7 @@ from weakref import ref
 import pytest
 
 from pool_exporter.state import layout
-from pool_exporter.state.connection import Connection
+from pool_exporter.state.connection import NO_CALLER, Connection
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.pool_slots import MovedSlots, new_slots
 from pool_exporter.state.pool_state import PoolState
@@ -64,7 +64,7 @@ class Pool:
 
     def acquire(self) -> None:
         """Get the connection."""
-        self.state.acquired(self.token, self.connection, ref(self.owner), (ref(self.owner), "", None, ()))
+        self.state.acquired(self.token, self.connection, ref(self.owner), (ref(self.owner), "", *NO_CALLER[2:]))
 
     def slots(self) -> Slots:
         """Return the slots as they are a moment after the move."""

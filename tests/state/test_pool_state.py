@@ -11,7 +11,7 @@ from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS, CLOSE_RE
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.state import connection as connections
 from pool_exporter.state import layout
-from pool_exporter.state.connection import Connection
+from pool_exporter.state.connection import NO_CALLER, Connection
 from pool_exporter.state.decode import decode
 from pool_exporter.state.layout import SECOND
 from pool_exporter.state.locked_pool_state import LockedPoolState
@@ -263,11 +263,11 @@ def test_use_that_another_thread_begins_first(state: PoolState, monkeypatch: pyt
     token = state.acquire_started(second)
 
     def overtake(_: int, __: int) -> None:
-        state.acquired(None, found, None, (None, "", first, ()))
+        state.acquired(None, found, None, (None, "", first, *NO_CALLER[3:]))
 
     state.waiting[-1] = Waiter(0, None, "", None, (), None, 0)
     monkeypatch.setattr(type(state.waiters), "granted", lambda self, token, now: overtake(token, now))
-    state.acquired(token, found, None, (None, "", second, ()))
+    state.acquired(token, found, None, (None, "", second, *NO_CALLER[3:]))
     held = [list(first.held), list(second.held)]
     state.released(found)
     state.acquire_abandoned(state.acquire_started(second))

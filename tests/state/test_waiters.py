@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pool_exporter.state.connection import NO_CALLER
 from pool_exporter.state.layout import NESTED, SECOND
 from pool_exporter.state.locked_pool_state import LockedPoolState
 from pool_exporter.state.pool_state import PoolState
@@ -68,7 +69,7 @@ def test_grants_are_not_counted_while_nothing_waits(state: PoolState) -> None:
 def test_second_connection_of_a_unit(state: PoolState) -> None:
     """A unit that asks while it holds a connection of the same pool is counted, whether it gets one or not."""
     unit, connection = Unit("job"), state.opened()
-    state.acquired(state.acquire_started(unit), connection, None, (None, "", unit, ()))
+    state.acquired(state.acquire_started(unit), connection, None, (None, "", unit, *NO_CALLER[3:]))
     state.acquire_failed(state.acquire_started(unit), "timeout")
     state.returned(connection, None)
     state.acquire_failed(state.acquire_started(unit), "timeout")
@@ -92,7 +93,7 @@ def test_leak_is_reported_with_its_caller(state: PoolState) -> None:
             state.acquire_started(),
             connection,
             lambda is_alive=is_alive: is_alive or None,  # type: ignore[misc]  # the default binds the value
-            (None, "worker", unit, ((code, 0),)),
+            (None, "worker", unit, code, 0, None, 0),
         )
         state.released(connection)
 

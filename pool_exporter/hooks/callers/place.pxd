@@ -5,29 +5,26 @@ cimport cython
 from pool_exporter.hooks.callers.frames cimport CodeType, FrameType
 
 cdef object _APPLICATION, _LIBRARY, _LOOP, _SQLALCHEMY, _STANDARD
-cdef int _NEAR_MAX, _CALLER_DEPTH, _FIRST_DEPTH
+cdef int _NEAR_MAX, _FIRST_DEPTH
 
 cdef class PlaceRecorder:
     cdef readonly object _mode
     cdef public bint is_on
     cdef readonly double _armed_until
     cdef readonly list _depths
-    cdef readonly dict _is_application
-    cdef readonly set _alone
-
-    @cython.locals(frame=FrameType, back=FrameType, code=CodeType, caller=CodeType)
-    cpdef tuple place(self)
+    cdef readonly dict is_application
+    cdef readonly set alone
 
     @cython.locals(frame=FrameType, edge=FrameType)
-    cdef FrameType _first(self)
+    cdef FrameType first(self)
+
+    @cython.locals(frame=FrameType)
+    cpdef FrameType awaiting_frame(self)
 
     @cython.locals(depth=int, edge=int)
     cdef FrameType _learn(self, FrameType back)
 
     @cython.locals(frame=FrameType)
-    cdef tuple _behind_library(self, FrameType frame, CodeType code, CodeType caller)
+    cdef tuple behind_library(self, FrameType frame, CodeType code, CodeType caller)
 
 cdef FrameType _near(FrameType frame)
-
-@cython.locals(frame=FrameType)
-cdef FrameType _awaiting_frame()

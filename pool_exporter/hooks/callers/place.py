@@ -18,7 +18,6 @@ from sys import _getframe
 from types import CodeType, FrameType
 from typing import Final, Protocol
 
-from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.code_origin import ORIGINS, Origin
 from pool_exporter.state.connection import Frame, Place
 from pool_exporter.state.pool_slots import IS_COMPILED
@@ -39,10 +38,8 @@ _NEAR_MAX: Final = 5
 """How many frames behind SQLAlchemy's may be looked at before the whole stack is walked."""
 _DEPTHS_MAX: Final = 4
 _KNOWN_MAX: Final = 2_000
-_CALLER_DEPTH: Final = 0 if IS_COMPILED else 3
-"""From `place()` to the caller of `connect()`: a compiled function has no frame."""
-_FIRST_DEPTH: Final = 0 if IS_COMPILED else 4
-"""From `_first()` to the same frame."""
+_FIRST_DEPTH: Final = 0 if IS_COMPILED else 3
+"""From `first()` to the caller of `connect()`: a compiled function has no frame."""
 _ENTER: Final = frozenset({"__enter__", "__aenter__"})
 
 ARMED_SECONDS: Final = 600.0
@@ -89,12 +86,12 @@ class PlaceRecorder:
         """Record in one of three modes: "always", "off", or "armed": for ten minutes after each call of `arm()`."""
         self._mode, self.is_on = mode, mode == "always"
         self._armed_until = 0.0
-        #: Depths of SQLAlchemy's outermost frame, seen from `_first()`, the one learned last first.
+        #: Depths of SQLAlchemy's outermost frame, seen from `first()`, the one learned last first.
         self._depths: list[int] = []
         #: Whether a file is the application's. A dictionary of an exact type: that of a subclass is slower.
-        self._is_application: dict[str, bool] = {}
+        self.is_application: dict[str, bool] = {}
         #: Codes of first frames and their callers that have no second frame, by their ids.
-        self._alone: set[tuple[int, int]] = set()
+        self.alone: set[tuple[int, int]] = set()
 
     def configure(self, mode: str, skipped_modules: tuple[str, ...] = ()) -> None:
         """Change the mode, and treat these modules of the application as a library, so that no place is in them."""
@@ -102,8 +99,8 @@ class PlaceRecorder:
             self._mode, self.is_on = mode, mode == "always"
         if skipped_modules != ORIGINS.skipped_modules:
             ORIGINS.skip(skipped_modules)
-            self._is_application.clear()
-            self._alone.clear()
+            self.is_application.clear()
+            self.alone.clear()
 
     def arm(self) -> None:
         """Begin to record, in the mode "armed"."""
@@ -115,47 +112,42 @@ class PlaceRecorder:
         if self._mode == "armed" and self.is_on and time.monotonic() > self._armed_until:
             self.is_on = False
 
-    def place(self) -> Place:
-        """Return the place of a checkout; called by `current_caller`, which the replacement of `connect()` calls."""
-        # Written out in full: a call of a further function would cost a twentieth of the whole.
-        frame: FrameType | None  # Declared apart, so that the type checker sees that the first one is a frame.
-        frame = _getframe(_CALLER_DEPTH)
-        try:
-            code = frame.f_code
-            if not self._is_application[code.co_filename]:
-                frame = self._first()
-                if frame is None:
-                    return _walked(_getframe(_CALLER_DEPTH))
-                code = frame.f_code
-            back = frame.f_back or _awaiting_frame()
-            if back is not None:
-                caller = back.f_code
-                if self._is_application[caller.co_filename]:
-                    return (code, frame.f_lasti), (caller, back.f_lasti)
-                if (id(code), id(caller)) not in self._alone:
-                    return self._behind_library(frame, code, caller)
-        except KeyError as error:
-            return self._place_in_new_file(error.args[0], _getframe(_CALLER_DEPTH))
-        except Exception as error:  # noqa: BLE001  # without a place, the checkout is still counted
-            errors.report(error)
-            return ()
-        return ((code, frame.f_lasti),)
-
-    def _first(self) -> FrameType | None:
-        """Return the first frame of the application; None if it is not where one is expected."""
+    def first(self) -> FrameType | None:
+        """Return the first frame of the application behind SQLAlchemy's; None if it is not where one is expected."""
         for depth in self._depths:
             try:
                 edge = _getframe(depth)
             except ValueError:  # The stack is not that deep.
                 continue
             if ORIGINS[edge.f_code.co_filename] is _SQLALCHEMY:
-                frame = _near(edge.f_back)
+                frame = edge.f_back or self.awaiting_frame()
+                if frame is None or not self.is_application[frame.f_code.co_filename]:
+                    frame = _near(edge.f_back)
                 if frame is not None:
                     return frame
         return _near(self._learn(_getframe(_FIRST_DEPTH)))
 
+    def awaiting_frame(self) -> FrameType | None:
+        """Return the first frame that awaits the current greenlet and is not SQLAlchemy's.
+
+        None outside of one, and where that frame is the event loop's, which ends the walk.
+        """
+        getcurrent = _greenlets.getcurrent  # Called as a method, it is looked up on the class first.
+        parent = getcurrent().parent
+        if parent is None:
+            return None
+        frame = parent.gr_frame
+        # The first is SQLAlchemy's, or the one of another library's loop.
+        frame = None if frame is None else frame.f_back
+        while frame is not None:
+            origin = ORIGINS[frame.f_code.co_filename]
+            if origin is not _SQLALCHEMY and origin is not _STANDARD:  # A set would compute the hash of each.
+                return None if origin is _LOOP else frame
+            frame = frame.f_back
+        return None
+
     def _learn(self, back: FrameType | None) -> FrameType | None:
-        """Note the depth of SQLAlchemy's outermost frame from *back* on, seen from `_first()`; return what is beyond.
+        """Note the depth of SQLAlchemy's outermost frame from *back* on, seen from `first()`; return what is beyond.
 
         Between SQLAlchemy's frames are some of code that it generates, which has no file.
         """
@@ -171,16 +163,16 @@ class PlaceRecorder:
         self._depths = [edge, *(each for each in self._depths if each != edge)][:_DEPTHS_MAX]
         return back
 
-    def _behind_library(self, frame: FrameType, code: CodeType, caller: CodeType) -> Place:
+    def behind_library(self, frame: FrameType, code: CodeType, caller: CodeType) -> Place:
         """Return the place that begins at *frame*, which code that is not the application's has called."""
         found = self._behind_helper(frame) if caller.co_name in _ENTER else ()
         if found:
             return found
         found = _walked(frame)
         if len(found) == 1 and found[0][0] is code:
-            if len(self._alone) >= _KNOWN_MAX:
-                self._alone.clear()
-            self._alone.add((id(code), id(caller)))
+            if len(self.alone) >= _KNOWN_MAX:
+                self.alone.clear()
+            self.alone.add((id(code), id(caller)))
         return found
 
     def _behind_helper(self, frame: FrameType) -> Place:
@@ -191,16 +183,16 @@ class PlaceRecorder:
         if first is None or second is None or _is_helper(second):
             return ()
         code, caller = first.f_code, second.f_code
-        if self._is_application[code.co_filename] and self._is_application[caller.co_filename]:
+        if self.is_application[code.co_filename] and self.is_application[caller.co_filename]:
             return (code, first.f_lasti), (caller, second.f_lasti)
         return ()
 
-    def _place_in_new_file(self, file: str, frame: FrameType) -> Place:
+    def place_in_new_file(self, file: str, frame: FrameType) -> Place:
         """Note of *file* and of those above *frame* which are the application's, and return the place."""
-        if len(self._is_application) >= _KNOWN_MAX:
-            self._is_application.clear()
+        if len(self.is_application) >= _KNOWN_MAX:
+            self.is_application.clear()
         for each in {file, *(outer.f_code.co_filename for outer in _outward(frame))}:  # *file* may be the event loop's.
-            self._is_application[each] = ORIGINS[each] is _APPLICATION
+            self.is_application[each] = ORIGINS[each] is _APPLICATION
         return _walked(frame)
 
 
@@ -215,7 +207,7 @@ def _near(frame: FrameType | None) -> FrameType | None:
         if frame is None:
             if is_outside:
                 break
-            is_outside, frame = True, _awaiting_frame()
+            is_outside, frame = True, recorder.awaiting_frame()
             continue
         origin = ORIGINS[frame.f_code.co_filename]
         if origin is _APPLICATION:
@@ -226,28 +218,9 @@ def _near(frame: FrameType | None) -> FrameType | None:
     return None
 
 
-def _awaiting_frame() -> FrameType | None:
-    """Return the first frame that awaits the current greenlet and is not SQLAlchemy's.
-
-    None outside of one, and where that frame is the event loop's, which ends the walk.
-    """
-    getcurrent = _greenlets.getcurrent  # Called as a method, it is looked up on the class first.
-    parent = getcurrent().parent
-    if parent is None:
-        return None
-    frame = parent.gr_frame
-    frame = None if frame is None else frame.f_back  # The first is SQLAlchemy's, or the one of another library's loop.
-    while frame is not None:
-        origin = ORIGINS[frame.f_code.co_filename]
-        if origin is not _SQLALCHEMY and origin is not _STANDARD:  # A set would compute the hash of each.
-            return None if origin is _LOOP else frame
-        frame = frame.f_back
-    return None
-
-
 def walked_place() -> Place:
     """Return the place above the caller, by looking at each frame."""
-    return _walked(_getframe(1))
+    return _walked(_getframe(0 if IS_COMPILED else 1))
 
 
 def _outward(frame: FrameType | None) -> Iterator[FrameType]:
@@ -259,7 +232,7 @@ def _outward(frame: FrameType | None) -> Iterator[FrameType]:
         yield frame
         back = frame.f_back
         if back is None and not is_outside:
-            is_outside, back = True, _awaiting_frame()
+            is_outside, back = True, recorder.awaiting_frame()
         if back is None or ORIGINS[back.f_code.co_filename] is _LOOP:
             return
         frame = back

@@ -2,6 +2,11 @@
 
 cimport cython
 
+from pool_exporter.hooks.callers.frames cimport CodeType, FrameType
 from pool_exporter.hooks.callers.place cimport PlaceRecorder
 
 cdef PlaceRecorder recorder
+cdef int _CALLER_DEPTH
+
+@cython.locals(frame=FrameType, back=FrameType, code=CodeType, caller=CodeType)
+cpdef tuple current_caller(object unit, object threads)

@@ -3,13 +3,14 @@
 Each checkout passes `current_caller`, only callers that wait the rest. Nothing here may decide why they wait.
 """
 
-import sys
 from asyncio import AbstractEventLoop
 from asyncio.events import _get_running_loop
+from sys import _getframe
 from threading import get_ident
+from types import FrameType
 from weakref import ref
 
-from pool_exporter.hook_errors import guarded
+from pool_exporter.hook_errors import errors, guarded
 from pool_exporter.hooks.callers import place as places
 from pool_exporter.hooks.callers.place import walked_place
 from pool_exporter.hooks.checkout_owner import (
@@ -21,7 +22,8 @@ from pool_exporter.hooks.checkout_owner import (
     task_owner,
     why_ask,
 )
-from pool_exporter.state.connection import Caller
+from pool_exporter.state.connection import Caller, frames_of
+from pool_exporter.state.pool_slots import IS_COMPILED
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.unit_uses import Unit
 from pool_exporter.state.waiters import Waiter
@@ -29,27 +31,13 @@ from pool_exporter.state.waiters import Waiter
 recorder = places.recorder
 """Assigned, not imported: to call a method of an imported name, CPython makes a bound method each time."""
 
-
-if sys.version_info < (3, 12):
-
-    def running_loop() -> AbstractEventLoop | None:
-        """Return the loop that runs in this thread; it may be None where that runs no task."""
-        if not why_ask:
-            try:
-                (loop,) = current_tasks
-                if loop._thread_id == get_ident():  # type: ignore[attr-defined]  # asyncio's own loops have it
-                    return loop
-            except (RuntimeError, ValueError):  # Several loops run tasks, or another one begins or ends.
-                pass
-            except AttributeError as error:
-                why_ask.append(str(error))
-        return _get_running_loop()
-
-else:
-    running_loop = _get_running_loop
+_CALLER_DEPTH = 0 if IS_COMPILED else 2
+"""From `current_caller` to the caller of `connect()`: a compiled function has no frame."""
 
 
-def current_caller(unit: Unit | None, threads: CurrentOwner) -> Caller:
+def current_caller(  # noqa: C901, PLR0911, PLR0912  # a further call costs a fiftieth of a checkout
+    unit: Unit | None, threads: CurrentOwner
+) -> Caller:
     """Return the caller of the `connect()` that calls this; *threads* has the current thread or greenlet.
 
     Where an event loop runs, the task is the owner, also of a synchronous pool's connection. A unit that has ended is
@@ -57,19 +45,58 @@ def current_caller(unit: Unit | None, threads: CurrentOwner) -> Caller:
     """
     if unit is not None and unit.is_done:
         unit = None
-    place = recorder.place() if recorder.is_on else ()
     task = None
     if current_tasks:
-        loop = running_loop()
+        loop: AbstractEventLoop | None
+        try:
+            (loop,) = current_tasks
+            if why_ask or loop._thread_id != get_ident():  # type: ignore[attr-defined]  # asyncio's own loops have it
+                loop = _get_running_loop()
+        except (AttributeError, RuntimeError, ValueError) as error:
+            loop = _asked_loop(error)
         task = None if loop is None else task_of(loop)
     if task is None:
         owner, name = threads.named
-        return owner, name, unit, place
-    try:  # Not a function of its own: that is a hundredth of a checkout.
-        name = task.get_name()
-    except Exception:  # noqa: BLE001  # a task factory may make any object
-        name = ""
-    return ref(task), name, unit, place
+    else:
+        owner = ref(task)
+        try:
+            name = task.get_name()
+        except Exception:  # noqa: BLE001  # a task factory may make any object
+            name = ""
+    if not recorder.is_on:
+        return owner, name, unit, None, 0, None, 0
+    frame: FrameType | None  # Declared apart, so that the type checker sees that the first one is a frame.
+    try:
+        frame = _getframe(_CALLER_DEPTH)
+        code = frame.f_code
+        if not recorder.is_application[code.co_filename]:
+            frame = recorder.first()
+            if frame is None:
+                return owner, name, unit, *frames_of(walked_place())
+            code = frame.f_code
+        back = frame.f_back or recorder.awaiting_frame()
+        if back is not None:
+            caller = back.f_code
+            if recorder.is_application[caller.co_filename]:
+                return owner, name, unit, code, frame.f_lasti, caller, back.f_lasti
+            if (id(code), id(caller)) not in recorder.alone:
+                return owner, name, unit, *frames_of(recorder.behind_library(frame, code, caller))
+    except KeyError as error:
+        return owner, name, unit, *frames_of(recorder.place_in_new_file(error.args[0], _getframe(_CALLER_DEPTH)))
+    except Exception as error:  # noqa: BLE001  # without a place, the checkout is still counted
+        errors.report(error)
+        return owner, name, unit, None, 0, None, 0
+    return owner, name, unit, code, frame.f_lasti, None, 0
+
+
+def _asked_loop(error: Exception) -> AbstractEventLoop | None:
+    """Return the loop that runs in this thread, by asyncio; *error* is why `current_tasks` did not say it.
+
+    A loop of an unknown kind is asked for from now on. Else several loops run tasks, or another one begins or ends.
+    """
+    if isinstance(error, AttributeError):
+        why_ask.append(str(error))
+    return _get_running_loop()
 
 
 @guarded

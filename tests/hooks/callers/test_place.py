@@ -36,7 +36,7 @@ def engine() -> Iterator[Engine]:
 def learned_anew() -> Iterator[None]:
     """Let each test begin without a learned depth, and leave the recorder as it was."""
     recorder._depths.clear()
-    recorder._alone.clear()
+    recorder.alone.clear()
     yield
     recorder.configure("always")
 
