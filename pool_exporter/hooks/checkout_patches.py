@@ -121,7 +121,7 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # a f
                 errors.report(own_error)
             if proxied is None:
                 raise
-        if wait >= state.slow_acquire.threshold_ns:
+        if state.slow_acquire is not None and wait >= state.slow_acquire.threshold_ns:
             _report_slow(state, wait, None, None)
         return proxied
 
@@ -234,7 +234,9 @@ def _fail(
 
 
 def _report_slow(state: PoolState, wait: int, error_type: str | None, error: BaseException | None) -> None:
-    """Call the callback of slow acquires. Its errors are reported, never raised."""
+    """Call the callback of slow acquires, if there is one. Its errors are reported, never raised."""
+    if state.slow_acquire is None:
+        return
     try:
         state.slow_acquire.on_slow_acquire(wait, error_type, error)
     except RecursionError:  # `report` may fail as well.

@@ -21,6 +21,7 @@ from pool_exporter.metrics.snapshot import Exemplar, Histogram
 from pool_exporter.otel.points import SCHEMA_URL, SCOPE, attributes_of
 from pool_exporter.state import layout
 from pool_exporter.state.pool_state import PoolState
+from pool_exporter.state.slow_acquire import SlowAcquireHook
 from pool_exporter.version import build
 
 NAME: Final = "pool.acquire"
@@ -82,8 +83,7 @@ class WaitSpans:
         """Use the state of a forked child, and drop the parent's exemplars."""
         self._state = ref(state)
         self._exemplars.clear()
-        slow_acquire = state.slow_acquire
-        slow_acquire.threshold_ns, slow_acquire.on_slow_acquire = self._threshold, self.on_slow_acquire
+        state.slow_acquire = SlowAcquireHook(self._threshold, self.on_slow_acquire)
 
     @guarded
     def on_slow_acquire(self, wait: int, error_type: str | None, error: BaseException | None) -> None:

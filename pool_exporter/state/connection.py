@@ -98,9 +98,9 @@ class Connection:
         #: The state machine of its pool, not SQLAlchemy's pool.
         self.pool = pool
         self.state = CLOSED
-        #: When the current use began, in nanoseconds since the pool's origin.
+        #: When the current use began, in nanoseconds of the pool's clock.
         self.since = 0
-        #: Index of the slot that holds that time while it is used; 0 for an untracked connection.
+        #: Index of the slot that holds the same time since the pool's origin; 0 for an untracked connection.
         self.slot = 0
         #: SQLAlchemy's proxy of the current use.
         self.checkout: Reference = None

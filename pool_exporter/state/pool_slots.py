@@ -83,7 +83,8 @@ class PoolSlots:
         #: Called instead by a refresh, which is no event: it only detects the fork.
         self.before_refresh: Callable[[], None] = nothing
         self._write_to(new_slots() if slots is None else slots)
-        self.slow_acquire, self.unit_uses = SlowAcquireHook(), UnitUses()
+        self.slow_acquire: SlowAcquireHook | None = None
+        self.unit_uses = UnitUses()
         self.waiters, self.flow, self.report_hooks = Waiters(), FlowRing(), NO_REPORTS
         #: Whether what holds the connection of a unit may wait for a caller of that unit; the registry sets it.
         self.is_nested: Callable[[PoolSlots, Unit], bool] = _always
@@ -96,7 +97,8 @@ class PoolSlots:
         self.limit = self.slots[layout.LIMIT] = self.pool_limit = limit
         # These are in slots as well, or derived from them; reading a slot costs more than reading an attribute.
         self.used = self.used_peak = self.pending = self.pending_peak = self.used_in_old_pool = 0
-        self.window_end = layout.WINDOW_NS
+        #: When the window of the peaks ends, by the pool's clock.
+        self.window_end = self.origin + layout.WINDOW_NS
         self.flow.restart(0, self.slots, 0)
         self._free_checkout_slots, self._free_pending_slots = list(layout.CHECKOUT_SLOTS), list(layout.PENDING_SLOTS)
 
@@ -132,7 +134,7 @@ class PoolSlots:
             if each.slot:
                 state = each.state
                 is_used = state == USED or state == USED_IN_OLD_POOL  # noqa: PLR1714  # rule 4: no container
-                slots[each.slot] = each.since if is_used else 0
+                slots[each.slot] = each.since - self.origin if is_used else 0
         for slot in layout.PENDING_SLOTS:
             if not moved.left[slot] and slots[slot] == moved.copied[slot]:  # The caller's wait has ended there.
                 slots[slot] = 0
@@ -176,7 +178,7 @@ class PoolSlots:
 
     def unit_totals(self) -> UnitTotals:
         """Return what units of work hold now, and what they have used so far, open uses included."""
-        now, totals = self.clock() - self.origin, ended_totals(self.unit_uses.ns_by_name.copy())
+        now, totals = self.clock(), ended_totals(self.unit_uses.ns_by_name.copy())
         for each in self.live_connections():
             unit = each.unit
             if unit is not None and each.is_used:
@@ -197,7 +199,7 @@ class PoolSlots:
 
     def set_refreshed(self, orphaned: int, drift: int) -> None:
         """Write what `refresh()` finds: the orphans, the drift, and the begin of the oldest untracked checkout."""
-        untracked = [each.since for each in self.live_connections() if each.is_used and not each.slot]
+        untracked = [each.since - self.origin for each in self.live_connections() if each.is_used and not each.slot]
         self.slots[layout.OLDEST] = min(untracked, default=0)
         self.slots[layout.ORPHANED], self.slots[layout.DRIFT] = orphaned, drift
 
@@ -283,7 +285,7 @@ class PoolSlots:
         slots[layout.WINDOW] = window
         self.used_peak = slots[layout.USED_PEAK] = used
         self.pending_peak = slots[layout.PENDING_PEAK] = pending
-        self.window_end = (window + 1) * layout.WINDOW_NS
+        self.window_end = self.origin + (window + 1) * layout.WINDOW_NS
 
 
 def _always(_: PoolSlots, __: Unit) -> bool:

@@ -77,8 +77,11 @@ class PoolState(PoolSlots):
         The token is the index of the caller's slot, which holds when the acquire began; or, if no slot was free, minus
         that time in nanoseconds since `origin`, which is never 0. *unit* is the caller's unit of work.
         """
-        # `self.clock()` would be looked up on the class first.
-        slots, now = self.view, (self._now() if (get := self._clock) is None else (now := get())) - self.origin
+        slots, get = self.view, self._clock  # `self.clock()` would be looked up on the class first.
+        if get is None:  # noqa: SIM108  # compiled, with the system's clock: both have a C type only in two statements
+            now = self._now() - self.origin
+        else:
+            now = get() - self.origin
         if unit is not None and self in unit.held and self.is_nested(self, unit):
             slots[layout.NESTED] += 1
         try:
@@ -95,22 +98,28 @@ class PoolState(PoolSlots):
             self.pending_peak = slots[layout.PENDING_PEAK] = pending
         return token
 
-    def acquired(  # noqa: C901, PLR0912  # a further call costs time at each checkout
+    def acquired(  # noqa: C901, PLR0912, PLR0915  # a further call costs time at each checkout
         self, token: Token, connection: Connection, checkout: Reference, caller: Caller = NO_CALLER, since: int = -1
     ) -> int:
         """End the acquire of *token* with *connection*, and begin its use; return the wait in nanoseconds."""
         if connection.is_returning:  # The pool has it back from its last user; that `returned` is still to come.
             self.returned(connection, connection.checkout)
-        slots, now = self.view, (self._now() if (get := self._clock) is None else (now := get())) - self.origin
-        if now >= self.window_end:
+        slots, get = self.view, self._clock
+        if get is None:  # noqa: SIM108  # as above
+            clock = self._now()
+        else:
+            clock = get()
+        now = clock - self.origin
+        if clock >= self.window_end:
             self._start_peak_window(now)
-        held, wait, at = None, 0, WAIT
+        held, wait, index = None, 0, 0
         if caller[2] is not None and connection.is_idle:
             (held := caller[2].held).append(self)
         if token is not None:
             if self.waiting:
                 self.waiters.granted(token, now)  # The last Python function: an interrupt in one must not find the end.
             wait = now - ((slots[index] or now) if (index := token) > 0 else -index)  # 0: it began in slots left since.
+            at = WAIT
             if wait > FIRST_NS:
                 at += self._bucket(wait) if IS_COMPILED else (_at := bisect_left(BOUNDS_NS, wait))  # Seldom: it waited.
             slots[at] += 1
@@ -125,8 +134,8 @@ class PoolState(PoolSlots):
             return 0
         connection.checkout, state = checkout, connection.state
         if state == IDLE or state == IDLE_IN_OLD_POOL:
-            connection.state = USED if state == IDLE else USED_IN_OLD_POOL
-            connection.caller, connection.since = caller, now
+            connection.state = USED_IN_OLD_POOL if state else USED  # IDLE is 0.
+            connection.caller, connection.since = caller, clock
             if connection.slot:
                 slots[connection.slot] = now
             else:
@@ -135,15 +144,15 @@ class PoolState(PoolSlots):
             used = self.used = self.used + 1
             if used > self.used_peak:
                 self.used_peak = slots[layout.USED_PEAK] = used
-            if state == IDLE_IN_OLD_POOL:
+            if state:  # IDLE_IN_OLD_POOL
                 self.used_in_old_pool += 1
                 self.limit = slots[layout.LIMIT] = self.pool_limit + self.used_in_old_pool
             elif used == self.limit:
                 slots[layout.SATURATED_SINCE] = now
         elif held is not None:  # Of a StaticPool, another thread has begun the use since.
             held.remove(self)
-        if token is not None and token > 0:
-            self._free_pending_slots.append(token)
+        if index > 0:
+            self._free_pending_slots.append(index)
         return wait
 
     def acquire_failed(self, token: int, error_type: str) -> int:
@@ -152,7 +161,7 @@ class PoolState(PoolSlots):
         Only timeouts are added to the wait histogram.
         """
         slots, now = self.view, self.clock() - self.origin
-        if now >= self.window_end:
+        if now >= self.window_end - self.origin:
             self._start_peak_window(now)
         wait = now - ((slots[token] or now) if token > 0 else -token)
         failure, bucket = layout.FAILURE_AT[error_type], WAIT + bisect_left(BOUNDS_NS, wait)
@@ -201,16 +210,20 @@ class PoolState(PoolSlots):
             connection.is_lost = True
         self.returned(connection, checkout)
 
-    def returned(  # noqa: C901  # a further call costs time at each return
+    def returned(  # noqa: C901, PLR0912  # a further call costs time at each return
         self, connection: Connection, checkout: Reference
     ) -> None:
         """End the connection's use, if it is the one of *checkout*: another thread may have begun the next one."""
         if not self.sentinel[0]:
             self.before_event()
-        slots, now = self.view, (self._now() if (get := self._clock) is None else (now := get())) - self.origin
-        if now >= self.window_end:
-            self._start_peak_window(now)
-        use, at = now - connection.since, USE
+        slots, get = self.view, self._clock
+        if get is None:  # noqa: SIM108  # as above
+            clock = self._now()
+        else:
+            clock = get()
+        if clock >= self.window_end:
+            self._start_peak_window(clock - self.origin)
+        use, at = clock - connection.since, USE
         if use > FIRST_NS:
             at += self._bucket(use) if IS_COMPILED else (_at := BUCKET_AT[use.bit_length()])
             at += not IS_COMPILED and use > (_upper := UPPER_NS[at - USE])
@@ -231,7 +244,7 @@ class PoolState(PoolSlots):
             slots[connection.slot] = 0
         else:
             slots[layout.UNTRACKED_CHECKOUTS] -= 1
-            slots[layout.UNTRACKED_CHECKOUTS_SINCE] -= connection.since
+            slots[layout.UNTRACKED_CHECKOUTS_SINCE] -= connection.since - self.origin
         used = self.used
         self.used = used - 1
         is_lost = connection.is_lost
@@ -241,8 +254,8 @@ class PoolState(PoolSlots):
         if state == USED_IN_OLD_POOL:
             self.used_in_old_pool -= 1
             self.limit = slots[layout.LIMIT] = self.pool_limit + self.used_in_old_pool
-        elif used == self.limit and now > slots[layout.SATURATED_SINCE]:  # It began anew since the clock was read.
-            slots[layout.SATURATED] += now - slots[layout.SATURATED_SINCE]
+        elif used == self.limit and clock - self.origin > slots[layout.SATURATED_SINCE]:  # Not begun anew meanwhile.
+            slots[layout.SATURATED] += clock - self.origin - slots[layout.SATURATED_SINCE]
         if caller[2] is not None:
             self._unit_returned(caller[2], use)
         if is_lost:

@@ -1,20 +1,13 @@
-"""The callback for acquires that were slow or failed. By default it does nothing and only failed acquires call it.
+"""The callback for acquires that were slow or failed. A pool has one only where slow waits are traced.
 
 Nothing here may know what the callback does with an acquire.
 """
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
-
-NEVER_NS: Final = 1 << 63
-"""A threshold that no wait reaches."""
+from typing import TypeAlias
 
 OnSlowAcquire: TypeAlias = Callable[[int, str | None, BaseException | None], None]
 """Its arguments: the wait in nanoseconds; for a failed acquire also one of `ERROR_TYPES`, and the exception."""
-
-
-def _ignore(_: int, __: str | None, ___: BaseException | None) -> None:
-    """Do nothing."""
 
 
 class SlowAcquireHook:
@@ -25,7 +18,7 @@ class SlowAcquireHook:
 
     __slots__ = ("on_slow_acquire", "threshold_ns")
 
-    def __init__(self) -> None:
+    def __init__(self, threshold_ns: int, on_slow_acquire: OnSlowAcquire) -> None:
         #: In nanoseconds; the caller has checked it.
-        self.threshold_ns = NEVER_NS
-        self.on_slow_acquire: OnSlowAcquire = _ignore
+        self.threshold_ns = threshold_ns
+        self.on_slow_acquire = on_slow_acquire

@@ -298,9 +298,8 @@ def test_fault_of_the_clock(times: int) -> None:
 def test_fault_of_the_callback_of_slow_acquires() -> None:
     """A callback that raises changes no acquire, whether that is granted or fails, nor does one that is missing."""
     bare = live(new_engine())
-    failing, missing = SlowAcquireHook(), SlowAcquireHook()
-    failing.threshold_ns, failing.on_slow_acquire = 0, fail
-    missing.threshold_ns, missing.on_slow_acquire = 0, None  # type: ignore[assignment]  # no callback at all
+    failing = SlowAcquireHook(0, fail)
+    missing = SlowAcquireHook(0, None)  # type: ignore[arg-type]  # no callback at all
     for slow_acquire in (failing, missing):
         engine = new_engine()
         monitor = instrument(engine)

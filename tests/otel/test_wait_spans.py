@@ -27,7 +27,6 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.otel.wait_spans import EXEMPLAR_FILTER, SPAN_ATTRIBUTES
 from pool_exporter.runtime import instrumentation
 from pool_exporter.runtime.all_pools import started
-from pool_exporter.state.slow_acquire import NEVER_NS
 from tests.golden import OPENMETRICS, TEXT, parse_openmetrics, scrape
 from tests.pools import Database, collector_stopped, measured
 from tests.telemetry import collected, points
@@ -344,7 +343,9 @@ def test_failing_span_raises_nothing(tracing: Tracing) -> None:
     tracing.provider.add_span_processor(Broken())
     instrumented, before = pool_exporter.instrument(tracing.engine(0)), errors.count
     with trace.use_span(trace.NonRecordingSpan(REMOTE)):
-        measured(instrumented)._state.slow_acquire.on_slow_acquire(1, None, None)
+        slow_acquire = measured(instrumented)._state.slow_acquire
+        assert slow_acquire is not None
+        slow_acquire.on_slow_acquire(1, None, None)
     counted, errors.count = errors.count - before, before
 
     assert 1 == counted
@@ -354,7 +355,7 @@ def test_without_it_nothing_is_slow(tracing: Tracing) -> None:
     """Without trace_waits no wait makes a span."""
     instrumented = pool_exporter.instrument(tracing.database.engine())
 
-    assert NEVER_NS == measured(instrumented)._state.slow_acquire.threshold_ns
+    assert measured(instrumented)._state.slow_acquire is None
 
 
 def test_it_can_be_asked_for_later(tracing: Tracing) -> None:

@@ -91,7 +91,7 @@ def _examine(pool: ExaminedPool, circumstances: Circumstances, stacks: Stacks) -
 
 
 def _held(pool: ExaminedPool, scene: Scene, used: Sequence[Connection], now: int) -> list[Held]:
-    slots = pool.state.slots
+    slots, now_by_clock = pool.state.slots, now + pool.state.origin
     lost_after = max(LOST_SECONDS_MIN, 10 * _use_p99_seconds(slots))
 
     def is_idle(owner: object) -> bool:
@@ -100,7 +100,8 @@ def _held(pool: ExaminedPool, scene: Scene, used: Sequence[Connection], now: int
     rules = HolderRules(scene, pool.is_orphan, is_idle, lost_after)
     found = []
     for number, connection in enumerate(used):
-        held = rules.held(connection, max(0, now - connection.since) / SECOND, with_awaited=number < FOLLOWED_MAX)
+        seconds = max(0, now_by_clock - connection.since) / SECOND
+        held = rules.held(connection, seconds, with_awaited=number < FOLLOWED_MAX)
         found.append(replace(held, holder=_with_driver(held.holder, slots, connection)))
     return found
 

@@ -9,7 +9,7 @@ import pytest
 from pool_exporter.diagnosis.activity import EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.diagnosis.survey.independence import is_independent
 from pool_exporter.diagnosis.survey.scene import Doing, Scene
-from pool_exporter.state.connection import Connection, Place
+from pool_exporter.state.connection import Connection, Place, frames_of
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Unit
@@ -56,7 +56,7 @@ class Greenlet:
 def independent(scene: FakeScene, owner: object) -> bool:
     """Return whether *owner* goes on alone with a connection of UNIT."""
     connection = Connection(PoolState(lambda: 0))
-    connection.caller = (lambda: owner, "owner", UNIT, PLACE)
+    connection.caller = (lambda: owner, "owner", UNIT, *frames_of(PLACE))
     return is_independent(cast("Scene", scene), connection, owner, scene.doing, is_followed=True)
 
 
@@ -115,7 +115,7 @@ def test_greenlet() -> None:
     """The greenlet in which the unit began may wait for the others: gevent does not show that."""
     greenlet, unit = Greenlet(), Unit("batch")
     connection = Connection(PoolState(lambda: 0))
-    connection.caller = (lambda: greenlet, "owner", unit, PLACE)
+    connection.caller = (lambda: greenlet, "owner", unit, *frames_of(PLACE))
     scene = cast("Scene", FakeScene(Doing(OWN_CODE)))
 
     assert is_independent(scene, connection, greenlet, Doing(OWN_CODE), is_followed=True)

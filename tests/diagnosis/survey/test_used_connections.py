@@ -8,7 +8,7 @@ import pytest
 from pool_exporter.diagnosis.activity import EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.diagnosis.survey.scene import Doing, Scene, is_past
 from pool_exporter.diagnosis.survey.used_connections import HolderRules
-from pool_exporter.state.connection import Connection, Place
+from pool_exporter.state.connection import Connection, Place, frames_of
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Unit
@@ -41,7 +41,7 @@ def judged(
 ) -> tuple[str, bool, bool]:
     """Return activity of a holder, whether it is lost, and whether it waits for this pool itself."""
     connection = Connection(PoolState(lambda: 0))
-    connection.caller = (lambda: owner, "owner", unit, PLACE)
+    connection.caller = (lambda: owner, "owner", unit, *frames_of(PLACE))
     rules = HolderRules(cast("Scene", scene), lambda _: is_orphan, lambda _: is_idle, 5.0)
     held = rules.held(connection, 6.0, with_awaited=True)
     return held.holder.activity, held.holder.is_lost, held.is_self
@@ -126,7 +126,7 @@ def test_task_that_only_waits(doing: Doing, expected: str, is_waiting: bool) -> 
     """A task with only libraries on its stack is where the unit's other tasks are; one of the application is shown."""
     connection = Connection(PoolState(lambda: 0))
     owner = Task()
-    connection.caller = (lambda: owner, "owner", UNIT, PLACE)
+    connection.caller = (lambda: owner, "owner", UNIT, *frames_of(PLACE))
     scene = FakeScene(doing, is_unit_waiting=is_waiting, of_unit=Doing(OWN_CODE, PLACE))
     rules = HolderRules(cast("Scene", scene), lambda _: False, lambda _: False, 5.0)
 
@@ -140,7 +140,7 @@ def test_task_in_a_library() -> None:
     """Where no task of the unit is in the application, the holder is known to be in a library."""
     connection = Connection(PoolState(lambda: 0))
     owner = Task()
-    connection.caller = (lambda: owner, "owner", UNIT, PLACE)
+    connection.caller = (lambda: owner, "owner", UNIT, *frames_of(PLACE))
     scene = FakeScene(Doing(OWN_CODE, ((LIBRARY, 0),)))
     rules = HolderRules(cast("Scene", scene), lambda _: False, lambda _: False, 5.0)
 
