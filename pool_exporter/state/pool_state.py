@@ -62,7 +62,7 @@ from pool_exporter.state.connection import (
     Token,
     place_of,
 )
-from pool_exporter.state.layout import BOUNDS_NS, BUCKET_AT, FIRST_NS, UPPER_NS, USE, USE_SUM, WAIT, WAIT_SUM
+from pool_exporter.state.layout import BOUND_AT, BOUNDS_NS, BUCKET_AT, FIRST_NS, USE, USE_SUM, WAIT, WAIT_SUM
 from pool_exporter.state.pool_slots import IS_COMPILED, UNLIMITED, PoolSlots
 from pool_exporter.state.report_hooks import Leak
 from pool_exporter.state.unit_uses import Unit
@@ -121,7 +121,11 @@ class PoolState(PoolSlots):
             wait = now - ((slots[index] or now) if (index := token) > 0 else -index)  # 0: it began in slots left since.
             at = WAIT
             if wait > FIRST_NS:
-                at += self._bucket(wait) if IS_COMPILED else (_at := bisect_left(BOUNDS_NS, wait))  # Seldom: it waited.
+                if IS_COMPILED:
+                    at += self._bucket(wait)
+                else:
+                    bits = wait.bit_length()
+                    at += BUCKET_AT[bits] if wait <= BOUND_AT[bits] else BUCKET_AT[bits] + 1
             slots[at] += 1
             slots[WAIT_SUM] += wait
             if index > 0:
@@ -225,8 +229,11 @@ class PoolState(PoolSlots):
             self._start_peak_window(clock - self.origin)
         use, at = clock - connection.since, USE
         if use > FIRST_NS:
-            at += self._bucket(use) if IS_COMPILED else (_at := BUCKET_AT[use.bit_length()])
-            at += not IS_COMPILED and use > (_upper := UPPER_NS[at - USE])
+            if IS_COMPILED:
+                at += self._bucket(use)
+            else:
+                bits = use.bit_length()
+                at += BUCKET_AT[bits] if use <= BOUND_AT[bits] else BUCKET_AT[bits] + 1
         elif use < 0:  # It began in another thread since the clock was read.
             use = 0
         caller = connection.caller

@@ -90,5 +90,5 @@ def test_bucket_by_the_number_of_bits() -> None:
     firsts = [(duration, layout.BUCKET_AT[duration.bit_length()]) for duration in durations]
 
     assert [bisect_left(layout.BOUNDS_NS, duration) for duration in durations] == [
-        first + (duration > layout.UPPER_NS[first]) for duration, first in firsts
+        first + (duration > layout.BOUND_AT[duration.bit_length()]) for duration, first in firsts
     ]

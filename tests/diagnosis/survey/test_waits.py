@@ -3,7 +3,7 @@
 import pytest
 
 from pool_exporter.diagnosis.survey.waits import longest_gap, waiter_values, waits_of
-from pool_exporter.state.connection import Connection
+from pool_exporter.state.connection import NO_CALLER, Connection
 from pool_exporter.state.layout import SECOND
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.waiters import Waiter, Waiters
@@ -83,7 +83,7 @@ def test_values() -> None:
     state = PoolState(lambda: NOW)
     owner = Connection(state)
     connection = state.opened()
-    state.acquired(state.acquire_started(), connection, None, (lambda: owner, "Thread-1", None, ()))
+    state.acquired(state.acquire_started(), connection, None, (lambda: owner, "Thread-1", None, *NO_CALLER[3:]))
     caller = Waiter(NOW - SECOND, lambda: owner, "Thread-1", None, (), None, 1)
     (found,) = waiter_values([caller], [connection], NOW)
 
@@ -112,7 +112,9 @@ def test_connections_of_another_unit(of_connection: Unit | None, of_caller: Unit
     state = PoolState(lambda: NOW)
     owner = Connection(state)
     connection = state.opened()
-    state.acquired(state.acquire_started(), connection, None, (lambda: owner, "Thread-1", of_connection, ()))
+    state.acquired(
+        state.acquire_started(), connection, None, (lambda: owner, "Thread-1", of_connection, *NO_CALLER[3:])
+    )
     caller = Waiter(NOW - SECOND, lambda: owner, "Thread-1", of_caller, (), None, 1)
     (found,) = waiter_values([caller], [connection], NOW)
 
