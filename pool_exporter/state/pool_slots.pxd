@@ -46,7 +46,7 @@ cdef class PoolSlots:
     cdef public long long pending_peak
     cdef public long long used_in_old_pool
     cdef public long long window_end
-    cdef readonly list _free_checkout_slots
+    cdef readonly bytearray _free_checkout_slots
     cdef readonly list _free_pending_slots
     cdef readonly object _clock
     cdef long long[::1] _bounds

@@ -198,7 +198,7 @@ class PoolState(PoolSlots):
         self.connections[id(connection)] = ref(connection)
         slots = self.view
         bucket = layout.CREATE + bisect_left(BOUNDS_NS, took or 0)
-        connection.slot = self._free_checkout_slots.pop() if self._free_checkout_slots else 0
+        connection.slot = layout.CHECKOUT_TIMES + self._free_checkout_slots.pop() if self._free_checkout_slots else 0
         connection.state = IDLE_IN_OLD_POOL if is_old and self.limit != UNLIMITED else IDLE
         slots[layout.CONNECTS] += 1
         slots[layout.OPEN_COUNT] += 1
