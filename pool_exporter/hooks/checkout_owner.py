@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 from asyncio import AbstractEventLoop, Task, current_task, tasks
-from asyncio.base_events import BaseEventLoop
 from asyncio.events import _get_running_loop
 from collections.abc import Callable, Collection
 from typing import Final, Protocol, TypeAlias
@@ -23,7 +22,7 @@ Owner: TypeAlias = Callable[[], object]
 
 task_of: Callable[[AbstractEventLoop], "Task[object] | None"] = current_task
 """Returns the running task of a loop; None outside of any task."""
-current_tasks: Collection[BaseEventLoop] = (None,)  # type: ignore[assignment]  # only its length counts
+current_tasks: Collection[AbstractEventLoop | None] = (None,)
 """Empty only where no loop of the process runs a task; before Python 3.12, the loops that do."""
 why_ask: Final[list[str]] = [sys.version]
 """Empty while `current_tasks` and a loop's `_thread_id` say which task runs in this thread; else asyncio is asked.

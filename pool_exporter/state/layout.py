@@ -76,10 +76,10 @@ BOUNDS_NS: Final = tuple(round(bound * SECOND) for bound in BOUNDS_SECONDS)
 FIRST_NS: Final = BOUNDS_NS[0]
 UPPER_NS: Final = (*BOUNDS_NS, (1 << 63) - 1)
 """The upper bound of each bucket; of the last one, the greatest number that a slot can have."""
-BUCKET_AT: Final = tuple(bisect_left(BOUNDS_NS, 1 << bits >> 1) for bits in range(66))
+BUCKET: Final = tuple(bisect_left(BOUNDS_NS, 1 << bits >> 1) for bits in range(66))
 """By the number of bits of a duration: the first bucket for it. It belongs there or, if it is above the bucket's upper
 bound, into the next one, because no two bounds have equally many bits. This costs half of a bisection."""
-BOUND_AT: Final = tuple(UPPER_NS[bucket] for bucket in BUCKET_AT)
+BOUND: Final = tuple(UPPER_NS[bucket] for bucket in BUCKET)
 """By the same number: the upper bound of that bucket."""
 
 WINDOWS: Final = PEAK_WINDOWS

@@ -84,8 +84,7 @@ class PoolSlots:
         self.before_refresh: Callable[[], None] = nothing
         self._write_to(new_slots() if slots is None else slots)
         self.slow_acquire: SlowAcquireHook | None = None
-        self.unit_uses = UnitUses()
-        self.waiters, self.flow, self.report_hooks = Waiters(), FlowRing(), NO_REPORTS
+        self.unit_uses, self.waiters, self.flow, self.report_hooks = UnitUses(), Waiters(), FlowRing(), NO_REPORTS
         #: Whether what holds the connection of a unit may wait for a caller of that unit; the registry sets it.
         self.is_nested: Callable[[PoolSlots, Unit], bool] = _always
         #: The same dictionary as `waiters.by_token`.
@@ -97,11 +96,9 @@ class PoolSlots:
         self.limit = self.slots[layout.LIMIT] = self.pool_limit = limit
         # These are in slots as well, or derived from them; reading a slot costs more than reading an attribute.
         self.used = self.used_peak = self.pending = self.pending_peak = self.used_in_old_pool = 0
-        #: When the window of the peaks ends, by the pool's clock.
-        self.window_end = self.origin + layout.WINDOW_NS
+        self.window_end = self.origin + layout.WINDOW_NS  # Of the clock, as the times of uses.
         self.flow.restart(0, self.slots, 0)
-        #: The free slots of checkouts, counted from the first one: a byte takes less memory than an item of a list.
-        self._free_checkout_slots = bytearray(slot - layout.CHECKOUT_TIMES for slot in layout.CHECKOUT_SLOTS)
+        self._free_checkout_slots = bytearray(range(layout.TRACKED_MAX))[::-1]  # From the first slot; less than a list.
         self._free_pending_slots = list(layout.PENDING_SLOTS)
 
     def move_to(self, slots: Slots, before: Sequence[int] | None = None) -> "MovedSlots":

@@ -62,7 +62,7 @@ from pool_exporter.state.connection import (
     Token,
     place_of,
 )
-from pool_exporter.state.layout import BOUND_AT, BOUNDS_NS, BUCKET_AT, FIRST_NS, USE, USE_SUM, WAIT, WAIT_SUM
+from pool_exporter.state.layout import BOUND, BOUNDS_NS, BUCKET, FIRST_NS, USE, USE_SUM, WAIT, WAIT_SUM
 from pool_exporter.state.pool_slots import IS_COMPILED, UNLIMITED, PoolSlots
 from pool_exporter.state.report_hooks import Leak
 from pool_exporter.state.unit_uses import Unit
@@ -98,34 +98,24 @@ class PoolState(PoolSlots):
             self.pending_peak = slots[layout.PENDING_PEAK] = pending
         return token
 
-    def acquired(  # noqa: C901, PLR0912, PLR0915  # a further call costs time at each checkout
+    def acquired(  # noqa: C901, PLR0912  # a further call costs time at each checkout
         self, token: Token, connection: Connection, checkout: Reference, caller: Caller = NO_CALLER, since: int = -1
     ) -> int:
         """End the acquire of *token* with *connection*, and begin its use; return the wait in nanoseconds."""
         if connection.is_returning:  # The pool has it back from its last user; that `returned` is still to come.
             self.returned(connection, connection.checkout)
-        slots, get = self.view, self._clock
-        if get is None:  # noqa: SIM108  # as above
-            clock = self._now()
-        else:
-            clock = get()
-        now = clock - self.origin
+        slots, held, wait = self.view, None, 0
+        now = ((clock := self._now()) if (get := self._clock) is None else (clock := get())) - self.origin
         if clock >= self.window_end:
             self._start_peak_window(now)
-        held, wait, index = None, 0, 0
         if caller[2] is not None and connection.is_idle:
             (held := caller[2].held).append(self)
         if token is not None:
             if self.waiting:
                 self.waiters.granted(token, now)  # The last Python function: an interrupt in one must not find the end.
-            wait = now - ((slots[index] or now) if (index := token) > 0 else -index)  # 0: it began in slots left since.
-            at = WAIT
+            wait, at = now - ((slots[index] or now) if (index := token) > 0 else -index), WAIT  # 0: it has moved.
             if wait > FIRST_NS:
-                if IS_COMPILED:
-                    at += self._bucket(wait)
-                else:
-                    bits = wait.bit_length()
-                    at += BUCKET_AT[bits] if wait <= BOUND_AT[bits] else BUCKET_AT[bits] + 1
+                at += self._bucket(wait) if IS_COMPILED else (_at := BUCKET[b := wait.bit_length()] + (wait > BOUND[b]))
             slots[at] += 1
             slots[WAIT_SUM] += wait
             if index > 0:
@@ -155,8 +145,8 @@ class PoolState(PoolSlots):
                 slots[layout.SATURATED_SINCE] = now
         elif held is not None:  # Of a StaticPool, another thread has begun the use since.
             held.remove(self)
-        if index > 0:
-            self._free_pending_slots.append(index)
+        if token is not None and token > 0:
+            self._free_pending_slots.append(token)
         return wait
 
     def acquire_failed(self, token: int, error_type: str) -> int:
@@ -229,11 +219,7 @@ class PoolState(PoolSlots):
             self._start_peak_window(clock - self.origin)
         use, at = clock - connection.since, USE
         if use > FIRST_NS:
-            if IS_COMPILED:
-                at += self._bucket(use)
-            else:
-                bits = use.bit_length()
-                at += BUCKET_AT[bits] if use <= BOUND_AT[bits] else BUCKET_AT[bits] + 1
+            at += self._bucket(use) if IS_COMPILED else (_at := BUCKET[b := use.bit_length()] + (use > BOUND[b]))
         elif use < 0:  # It began in another thread since the clock was read.
             use = 0
         caller = connection.caller

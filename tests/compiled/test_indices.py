@@ -16,7 +16,7 @@ from pool_exporter.state.pool_state import PoolState
 SOURCE = Path(layout.__file__).with_name("pool_state.py").read_text()
 
 BUCKETS = range(len(BOUNDS_NS) + 1)
-"""What `_bucket`, `BUCKET_AT` and `bisect_left` return."""
+"""What `_bucket`, `BUCKET` and `bisect_left` return."""
 
 INDICES: dict[str, list[int]] = {
     "at": [start + at for start in (layout.WAIT, layout.USE) for at in BUCKETS],
@@ -61,7 +61,7 @@ def test_each_index_is_inside(name: str) -> None:
 def test_the_last_bucket_has_no_next_one() -> None:
     """A duration is never above the last bucket's bound, which is the greatest number of 64 bits."""
     assert ((1 << 63) - 1, len(BUCKETS)) == (UPPER_NS[-1], len(UPPER_NS))
-    assert {*layout.BUCKET_AT} <= {*BUCKETS}
+    assert {*layout.BUCKET} <= {*BUCKETS}
 
 
 def test_slots_are_handed_out_once() -> None:

@@ -87,8 +87,8 @@ def test_bucket_by_the_number_of_bits() -> None:
     """It is what a bisection finds, at each bound and beside it, at each power of two, and beyond the last bound."""
     edges = [*layout.BOUNDS_NS, *(1 << bits for bits in range(63))]
     durations = [edge + step for edge in edges for step in (-1, 0, 1) if edge + step >= 0]
-    firsts = [(duration, layout.BUCKET_AT[duration.bit_length()]) for duration in durations]
+    firsts = [(duration, layout.BUCKET[duration.bit_length()]) for duration in durations]
 
     assert [bisect_left(layout.BOUNDS_NS, duration) for duration in durations] == [
-        first + (duration > layout.BOUND_AT[duration.bit_length()]) for duration, first in firsts
+        first + (duration > layout.BOUND[duration.bit_length()]) for duration, first in firsts
     ]

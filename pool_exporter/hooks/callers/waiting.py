@@ -47,10 +47,9 @@ def current_caller(  # noqa: C901, PLR0911, PLR0912  # a further call costs a fi
         unit = None
     task = None
     if current_tasks:
-        loop: AbstractEventLoop | None
         try:
             (loop,) = current_tasks
-            if why_ask or loop._thread_id != get_ident():  # type: ignore[attr-defined]  # asyncio's own loops have it
+            if why_ask or loop._thread_id != get_ident():  # type: ignore[union-attr]  # asyncio's own loops have it
                 loop = _get_running_loop()
         except (AttributeError, RuntimeError, ValueError) as error:
             loop = _asked_loop(error)
@@ -68,8 +67,7 @@ def current_caller(  # noqa: C901, PLR0911, PLR0912  # a further call costs a fi
     frame: FrameType | None  # Declared apart, so that the type checker sees that the first one is a frame.
     try:
         frame = _getframe(_CALLER_DEPTH)
-        code = frame.f_code
-        if not recorder.is_application[code.co_filename]:
+        if not recorder.is_application[(code := frame.f_code).co_filename]:
             frame = recorder.first()
             if frame is None:
                 return owner, name, unit, *frames_of(walked_place())
