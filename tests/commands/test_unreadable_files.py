@@ -38,15 +38,15 @@ def _names(tmp_path: Path) -> Iterator[list[str]]:
 
 def deny(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let the system refuse to open these files, as it does for another user."""
-    access, opened = os.access, file_reader.opened
+    access, opened = os.access, os.open
 
-    def refuse(name: str, directory: int | None = None) -> Any:
-        if os.path.basename(name) in names:  # noqa: PTH119  # a name relative to a descriptor
-            raise PermissionError(13, "Permission denied")
-        return opened(name, directory)
+    def refuse(path: str | Path, *arguments: int, **options: Any) -> int:
+        if Path(path).name in names:
+            raise PermissionError(EACCES, os.strerror(EACCES))
+        return opened(path, *arguments, **options)
 
     monkeypatch.setattr(os, "access", lambda path, *_, **__: Path(path).name not in names and access(path, os.R_OK))
-    monkeypatch.setattr(file_reader, "opened", refuse)
+    monkeypatch.setattr(os, "open", refuse)
 
 
 def run(capsys: pytest.CaptureFixture[str], command: str, directory: Path) -> tuple[int, str, str]:
