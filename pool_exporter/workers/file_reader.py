@@ -178,9 +178,9 @@ def _read_open(descriptor: int, path: str, name: str, how: _How) -> ReadFile | N
 
 
 @contextmanager
-def opened(path: Path | str, directory: int | None = None) -> Iterator[int]:
+def opened(path: Path) -> Iterator[int]:
     """Open a file of the shared directory for reading. No link is followed, and a FIFO does not block."""
-    descriptor = os.open(path, _FLAGS, dir_fd=directory)
+    descriptor = os.open(path, _FLAGS)
     try:
         yield descriptor
     finally:
