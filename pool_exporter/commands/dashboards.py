@@ -39,13 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runbooks",
         metavar="URL",
         action=CheckedValue,
-        convert=_place_of_runbooks,
+        convert=_address_of_runbooks,
         help="where the alerts' runbooks are: /NAME is added, or NAME is replaced by the alert's name "
         "(default: /-/runbooks, the path at which each exporter has them)",
     )
 
 
-def _place_of_runbooks(text: str) -> str:
+def _address_of_runbooks(text: str) -> str:
     """Return *text* if it is an address that a link may have; a `Convert`."""
     if re.fullmatch(r"(https?:/)?/[^\s/\"'{}]\S*", text) is None:
         raise ValueError("must be a URL such as https://wiki/pools, or a path such as /-/runbooks")
@@ -71,7 +71,7 @@ def files(runbooks: str | None = None) -> Iterator[tuple[Path, str]]:
 
 
 def with_runbooks(text: str, runbooks: str) -> str:
-    """Return *rules* with the runbook of each alert at the address *runbooks*."""
+    """Return the rules *text* with the runbook of each alert at the address *runbooks*."""
 
     def replaced(found: re.Match[str]) -> str:
         return f"{found[1]}{runbook(runbooks, found[2])}"
