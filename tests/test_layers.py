@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -67,6 +68,7 @@ CHAIN_MAX = 12
 """The design's bound: the number of levels."""
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Return every module of the package by its dotted name within it: `errors`, `web.page`, `demo.__init__`."""
     return {
@@ -144,8 +146,9 @@ def impurities(module: str, tree: ast.Module) -> list[str]:
     return sorted(imports + calls)
 
 
+@cache
 def parse(path: Path) -> ast.Module:
-    """Parse one file of the package."""
+    """Parse one file of the package, once for all tests."""
     return ast.parse(path.read_text(), filename=str(path))
 
 
