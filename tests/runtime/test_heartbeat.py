@@ -82,7 +82,9 @@ def test_thread_that_never_gets_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
     running = started(lambda: beats.append(None))
     running.stop()
     (run,) = late
-    run()
+    thread = threading.Thread(target=run)  # It names the thread that it runs in.
+    thread.start()
+    thread.join()
 
     assert [] == beats
 

@@ -151,13 +151,13 @@ def test_degraded_process_is_in_the_directory(tmp_path: Path, monkeypatch: pytes
 
 def test_interrupt_while_the_heartbeat_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pool is not instrumented, the thread ends without a beat, and the next pool starts another one."""
-    threads = list[Callable[[], None]]()
+    threads, start_new_thread = list[Callable[[], None]](), _thread.start_new_thread
 
     def start(run: Callable[[], None], _: tuple[()]) -> int:
         threads.append(run)
         if len(threads) == 1:
             raise KeyboardInterrupt
-        return 0
+        return start_new_thread(run, ())
 
     monkeypatch.setattr(os, "register_at_fork", lambda **_: None)
     monkeypatch.setattr(atexit, "register", lambda _: None)
@@ -166,7 +166,9 @@ def test_interrupt_while_the_heartbeat_starts(tmp_path: Path, monkeypatch: pytes
     registry.prepare(tmp_path, 0o640)
     with registry.changing(), pytest.raises(KeyboardInterrupt):
         registry.add(pool, POOL[0])
-    threads[0]()
+    thread = Thread(target=threads[0])  # It names the thread that it runs in.
+    thread.start()
+    thread.join()
     found = [(registry._heartbeat, registry.monitors())]
     with registry.changing():
         registry.add(pool, POOL[0])
