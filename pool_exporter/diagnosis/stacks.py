@@ -49,11 +49,12 @@ def running_stack(outermost: FrameType) -> Frames:
     The thread is found by the frame itself: an event loop of uvloop does not have its thread's identifier.
     """
     frames = sys._current_frames() if has_gil() else {get_ident(): sys._getframe()}
+    own = id(sys._getframe())  # The frame itself would make a cycle.
+    stacks = (_up_to(outermost, top, is_own=id(top) == own) for top in frames.values())
     try:
-        own = id(sys._getframe())  # The frame itself would make a cycle.
-        stacks = (_up_to(outermost, top, is_own=id(top) == own) for top in frames.values())
         return next(filter(None, stacks), ())
     finally:
+        stacks.close()  # It has stopped at a frame, which may be this one.
         frames.clear()
 
 

@@ -1,9 +1,11 @@
 """Tasks that run at this moment: what each does, seen by itself and from other threads, also in greenlets."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from weakref import ref
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
@@ -165,6 +167,31 @@ def test_task_that_looks_at_itself_in_a_greenlet(loop: str, tmp_path: Path) -> N
 
     assert ["look_at", "look_synchronously", "main"] == names(found.now)
     assert "greenlet_spawn" in names(found.frames)
+
+
+class Value:
+    """A value of the application."""
+
+
+def test_task_that_looks_at_itself_keeps_none_of_its_frames() -> None:
+    """What its functions have in local variables is freed when they end, without a garbage collection."""
+
+    async def main(value: Value) -> None:
+        with Stacks() as stacks:
+            assert names(stacks.of(asyncio.current_task()).now)
+        assert isinstance(value, Value)
+
+    gc.collect()
+    gc.disable()
+    try:
+        value = Value()
+        kept = ref(value)
+        asyncio.run(main(value))
+        del value
+
+        assert None is kept()
+    finally:
+        gc.enable()
 
 
 @LOOPS
