@@ -27,6 +27,7 @@ TICK_SECONDS: Final = 0.5
 ESCAPE_SECONDS: Final = 0.05
 """How long the rest of a key's sequence may take; else it was the key Esc."""
 
+_ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ARROWS: Final = {"A": "up", "B": "down", "C": "right", "D": "left", "H": "home", "F": "end"}
 _SEQUENCES: Final = {
     **{start + letter: name for letter, name in _ARROWS.items() for start in "[O"},
@@ -90,25 +91,27 @@ def run(sources: Sequence[Source], interval: float, view: View) -> None:
 
 @dataclass
 class _Interrupt:
-    """Whether SIGINT has come. A second one raises KeyboardInterrupt, as it does by default."""
+    """Whether a signal has come that ends the program. A second one does what it does by default."""
 
     has_come: bool = False
 
-    def __call__(self, _: int, __: FrameType | None) -> None:
+    def __call__(self, number: int, _: FrameType | None) -> None:
         """Handle the signal. It does not raise: Python ignores what is raised while it calls a finalizer."""
         self.has_come = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @contextmanager
 def _interrupt() -> Iterator[_Interrupt]:
-    """Note SIGINT, for the time of the block."""
+    """Note the signals, for the time of the block: only an end in order gives the terminal back as it was."""
     interrupt = _Interrupt()
-    before = signal.signal(signal.SIGINT, interrupt)
+    heard = [number for number in _ENDS if signal.getsignal(number) != signal.SIG_IGN]  # As nohup has SIGHUP.
+    before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield interrupt
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _loop(  # noqa: PLR0913  # what the loop waits for

@@ -1,4 +1,4 @@
-"""Ctrl-C ends the screen wherever it comes."""
+"""Ctrl-C and the signals that end a program end the screen wherever they come."""
 
 import signal
 
@@ -30,3 +30,28 @@ def test_second_interrupt() -> None:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signal_that_ends_a_program(number: signal.Signals) -> None:
+    """It is noted, so that the terminal is given back; `timeout` and `kill` send SIGTERM, a lost terminal SIGHUP."""
+    before = signal.getsignal(number)
+    with _interrupt() as interrupt:
+        assert before != signal.getsignal(number), "it would end the tests"
+        signal.raise_signal(number)
+        second = signal.getsignal(number)
+
+    assert (True, signal.SIG_DFL, before) == (interrupt.has_come, second, signal.getsignal(number))
+
+
+def test_signal_that_is_ignored() -> None:
+    """As SIGHUP under `nohup`, it goes on to be."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _interrupt() as interrupt:
+            signal.raise_signal(signal.SIGHUP)
+        found = signal.getsignal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert (False, signal.SIG_IGN) == (interrupt.has_come, found)
