@@ -179,12 +179,12 @@ def detail(row: Row) -> Iterator[RenderableType]:
     if pool.holders:
         yield Text(f"\nHELD: {counted(sum(each.count for each in pool.holders), 'connection')}", style="bold")
     for group in pool.holders:
-        yield from _group(group.count, group.unit, _held(group), texts.holder_facts(group))
+        yield from _group(group.count, texts.unit_of(group), _held(group), texts.holder_facts(group))
     if pool.waiters:
         yield Text(f"\nWAITING: {counted(sum(each.count for each in pool.waiters), 'caller')}", style="bold")
     for waiting in pool.waiters:
         waited = texts.age(waiting.oldest_seconds, waiting.count)
-        yield from _group(waiting.count, waiting.unit, waited, texts.waiter_facts(waiting))
+        yield from _group(waiting.count, texts.unit_of(waiting), waited, texts.waiter_facts(waiting))
 
 
 def _held(group: HolderGroup) -> str:
@@ -219,7 +219,7 @@ def _summary(pool: PoolStatus) -> str:
 
 
 def _group(count: int, unit: str, what: str, facts: Iterable[list[texts.Fact]]) -> Iterator[RenderableType]:
-    yield Text.assemble((f"  {count} x {clean(unit) or texts.NO_UNIT}", "bold"), f"  {clean(what)}")
+    yield Text.assemble((f"  {count} x {clean(unit)}", "bold"), f"  {clean(what)}")
     for line in facts:
         joined = Text("   ").join(Text.assemble((f"{label} ", _QUIET), clean(text)) for label, text in line)
         yield _indented(joined)

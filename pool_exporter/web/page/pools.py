@@ -160,14 +160,14 @@ def _list(items: Iterable[str]) -> str:
 
 def holders(group: HolderGroup, *, names_process: bool = True) -> str:
     """Return a group of holders: a line, and lines of further facts."""
-    unit, held = escape(group.unit or texts.NO_UNIT), texts.age(group.oldest_seconds, group.count)
+    unit, held = escape(texts.unit_of(group)), texts.age(group.oldest_seconds, group.count)
     facts = ", ".join(filter(None, (held, texts.activities(group))))
     more = _facts(texts.holder_facts(group, names_process=names_process))
     return f"<b>{group.count} \N{MULTIPLICATION SIGN} {unit}</b> {escape(facts)}{more}"
 
 
 def _waiters(group: WaiterGroup) -> str:
-    unit, waited = escape(group.unit or texts.NO_UNIT), texts.age(group.oldest_seconds, group.count)
+    unit, waited = escape(texts.unit_of(group)), texts.age(group.oldest_seconds, group.count)
     return f"<b>{group.count} \N{MULTIPLICATION SIGN} {unit}</b> {escape(waited)}{_facts(texts.waiter_facts(group))}"
 
 

@@ -28,7 +28,8 @@ def size_part(pool: PoolStatus, name: str) -> Iterable[str]:
     if sizing is None:
         return
     points = curve(sizing)
-    yield f"<h3>Size: {_heading(sizing)}</h3>"
+    of_each = f" in each of {pool.processes} processes" if pool.processes > 1 else ""
+    yield f"<h3>Size{of_each}: {_heading(sizing)}</h3>"
     yield '<div class="sizing">'
     yield chart(sizing, points, f"{name}-chart")
     yield f"<div>{''.join(f'<p>{escape(text)}</p>' for text in _texts(sizing))}{_table(points, name)}</div>"

@@ -172,8 +172,14 @@ def _verdicts(parts: Iterable[_Part], given: StatusContext) -> tuple[VerdictStat
     others = [_verdict(same, given, names_process=are_several) for name, same in alike.items() if name != HEALTHY]
     if not others and HEALTHY in alike:
         return (_verdict(alike[HEALTHY], given, names_process=are_several),)
-    order = sorted(others, key=lambda each: (not each.is_current, each.name == UNKNOWN, -len(each.pids), -each.at))
-    return tuple(order)
+    return tuple(sorted(others, key=lambda each: _urgency(each, alike[each.name])))
+
+
+def _urgency(verdict: VerdictStatus, parts: Sequence[_Part]) -> tuple[object, ...]:
+    """Return the key by which the verdict of the callers that wait now comes first."""
+    is_waited_for = any(report.waiters for process, report in parts if process.state != ENDED)
+    is_vague = verdict.name == UNKNOWN
+    return (not verdict.is_current, is_vague, not is_waited_for, -len(verdict.pids), -verdict.at)
 
 
 def _verdict(parts: Sequence[_Part], given: StatusContext, *, names_process: bool) -> VerdictStatus:

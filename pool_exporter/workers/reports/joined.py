@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
 from pool_exporter.state import layout
+from pool_exporter.state.aggregate import is_exhausted
 from pool_exporter.state.checkout_details import read_owner, read_server_pid
 from pool_exporter.state.layout import SECOND
 from pool_exporter.workers.file_format import OPEN, PoolEntry
@@ -21,7 +22,7 @@ from pool_exporter.workers.reports.written import UUID_DIGITS
 from pool_exporter.workers.worker_state import heartbeat_age_seconds, heartbeat_of
 
 WAITER_SECONDS_MIN: Final = 1.0
-"""A caller without a row counts as waiting from this age on: most younger ones get a connection at once."""
+"""While places are free, a caller without a row counts as waiting from this age on: most get a connection at once."""
 _SAME_NS: Final = 2000
 """Two begins that differ by less are the same one: an age in seconds is not exact to the nanosecond."""
 _FROZEN, _LIVING, _ENDED = "frozen", "living", "ended"
@@ -80,7 +81,7 @@ def pool_report(
         entry: The pool entry.
         named: What its process has written about it.
         moment: The time of the process's monotonic clock up to which ages are counted, in nanoseconds.
-        waiter_seconds_min: From which age on a caller without a row is shown.
+        waiter_seconds_min: From which age on a caller without a row is shown while the pool is not exhausted.
     """
     slots, now = entry.slots, moment - entry.slots[layout.ORIGIN]
     holders = _joined(
@@ -94,7 +95,8 @@ def pool_report(
         slots[layout.UNTRACKED_PENDING],
     )
     aged = tuple(_aged(waiter, since, now) for since, waiter in waiters)
-    shown = tuple(each for each in aged if each.seconds >= waiter_seconds_min or each != Waiter(each.seconds))
+    least = 0.0 if is_exhausted(slots) else waiter_seconds_min
+    shown = tuple(each for each in aged if each.seconds >= least or each != Waiter(each.seconds))
     return replace(
         named.report,
         pool=entry.identity,

@@ -63,6 +63,14 @@ def test_level_by_numbers(changes: dict[str, Any], expected: str) -> None:
     assert expected == level(pool(**changes))
 
 
+def test_verdict_of_waiting_callers_comes_first() -> None:
+    """Of two verdicts that count, the one of the process in which callers wait now is the pool's, even if older."""
+    waits = PoolReport(ORDERS, waiters=(Waiter(2.0),), verdict="held_in_own_code", verdict_at=AT - 30)
+    reports = [process(PoolReport(ORDERS, verdict="leak", verdict_at=AT)), process(waits, pid=2)]
+
+    assert ["held_in_own_code", "leak"] == [each.name for each in state(*reports).verdicts]
+
+
 @pytest.mark.parametrize(("processes", "expected"), [(2, (1, (1,), "trouble")), (1, (0, (), "busy"))])
 def test_one_process_is_exhausted(processes: int, expected: tuple[int, tuple[int, ...], str]) -> None:
     """It is trouble, and its process id is known from its report; of a single process its numbers say it."""

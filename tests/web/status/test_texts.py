@@ -1,10 +1,12 @@
 """Texts of the page and of `top`: what is not shown is counted."""
 
+from dataclasses import replace
+
 import pytest
 
 from pool_exporter.web.page.pools import article
-from pool_exporter.web.status.texts import NOTHING, clock, exhausted, holder_facts
-from pool_exporter.web.status.values import HolderGroup, PoolStatus, Status
+from pool_exporter.web.status.texts import NO_UNIT, NOTHING, UNKNOWN_UNIT, clock, exhausted, holder_facts, unit_of
+from pool_exporter.web.status.values import HolderGroup, PoolStatus, SizingStatus, Status
 from tests.fixtures.incidents import ORDERS
 
 
@@ -23,6 +25,9 @@ def test_moment_that_no_calendar_has() -> None:
     assert ("00:00:01 UTC", NOTHING) == (clock(1.0), clock(1e15))
 
 
+SIZED = PoolStatus(ORDERS, sizing=SizingStatus("Keep it.", size_now=5))
+
+
 def test_one_process_of_several_is_exhausted() -> None:
     """The page says so in words, because the sum of all processes does not; and that a time is a sum, too."""
     pool = PoolStatus(ORDERS, used=17, limit=30, pending=3, processes=2, exhausted_processes=1, exhausted_pids=(41,))
@@ -32,3 +37,12 @@ def test_one_process_of_several_is_exhausted() -> None:
     assert f'<p class="alarm">{exhausted(pool)}</p>' in page
     assert "since start in 2 processes together" in page
     assert "" == exhausted(PoolStatus(ORDERS, used=17, limit=30, pending=3, processes=2))
+    assert "<h3>Size in each of 2 processes: " in article(replace(SIZED, processes=2), Status(0.0))
+    assert "<h3>Size: " in article(SIZED, Status(0.0))
+
+
+def test_unit_that_is_not_known_yet() -> None:
+    """A use that is younger than the last heartbeat is not said to be without a unit."""
+    groups = [HolderGroup(1, 1.0, unit="GET /a"), HolderGroup(1, 1.0, place="a.py:1 in f"), HolderGroup(1, 1.0)]
+
+    assert ["GET /a", NO_UNIT, UNKNOWN_UNIT] == [unit_of(each) for each in groups]

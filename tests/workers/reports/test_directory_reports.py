@@ -94,6 +94,19 @@ def test_holder_has_its_names_and_its_age_of_now(worker: Worker, tmp_path: Path)
     assert ORDERS == report.pools[0].pool
 
 
+def test_young_callers_of_an_exhausted_pool_wait(worker: Worker, tmp_path: Path) -> None:
+    """A caller that is younger than the last heartbeat is counted where no place is free; else it gets one at once."""
+    worker.hold()
+    worker.slots[layout.PENDING_TIMES] = time.monotonic_ns() - worker.slots[layout.ORIGIN]
+    worker.write(replace(HOLDER, seconds=8.0))
+    counts = []
+    for limit in (3, 1):
+        worker.slots[layout.LIMIT] = limit
+        counts.append(len(one(tmp_path).pools[0].waiters))
+
+    assert [0, 1] == counts
+
+
 def test_returned_connection_is_not_held(worker: Worker, tmp_path: Path) -> None:
     """What was returned after the heartbeat is gone, although its names are still there."""
     worker.write(replace(HOLDER, seconds=8.0))
