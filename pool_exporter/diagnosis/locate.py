@@ -10,9 +10,8 @@ the event loop that runs in it. All other owners are `unknown`.
 from asyncio import Future, current_task
 from asyncio.events import _get_running_loop
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from types import FrameType, MappingProxyType, TracebackType
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from typing_extensions import Self
 
@@ -37,8 +36,7 @@ AWAITED_TASKS_MAX: Final = 500
 _NO_THREADS: Final[Mapping[int, int]] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     """What an owner does at one moment.
 
     It is for the report that asks for it, and may not be kept longer, because it refers to tasks.
@@ -149,7 +147,7 @@ class Stacks:
         del frame
         awaiting = Awaiting(coroutine)
         standing = _standing(awaiting.frames, self._awaited(task, awaiting) if with_awaited else ())
-        return replace(standing, is_ready=_is_ready(task), is_for_thread=is_for_thread(task, awaiting))
+        return standing._replace(is_ready=_is_ready(task), is_for_thread=is_for_thread(task, awaiting))
 
     def _awaited(self, task: AnyTask, awaiting: Awaiting) -> tuple[AnyTask, ...]:
         return self._counted(awaited_tasks(task, awaiting))

@@ -5,8 +5,7 @@ current time is an argument. Nothing here may know SQLAlchemy, a file or an outp
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import BUCKETS
@@ -138,8 +137,7 @@ def live_pool(  # noqa: PLR0913  # what the slots do not say of a `LivePool`
     return LivePool(identity, config.max, tuple(_connections(slots, now)), process, is_worker)
 
 
-@dataclass(frozen=True, slots=True)
-class Checkout:
+class Checkout(NamedTuple):
     """One tracked checkout.
 
     Attributes:
@@ -153,8 +151,7 @@ class Checkout:
     owner: str
 
 
-@dataclass(frozen=True, slots=True)
-class PoolDetails:
+class PoolDetails(NamedTuple):
     """The checkouts, pending callers and idle connections of one pool, one by one.
 
     Checkouts and callers are in the order of their ages, the oldest first, idle connections in that of their pids.

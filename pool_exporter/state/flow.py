@@ -9,8 +9,7 @@ Nothing here may decide what the rates mean.
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pool_exporter.metrics.pool_metrics import BUCKETS
 from pool_exporter.state import layout
@@ -22,8 +21,7 @@ _FIELDS: Final = 5
 _CALM_PERIODS: Final = _ENTRIES - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(NamedTuple):
     """Rates of one pool; 0 where nothing is known.
 
     Attributes:

@@ -6,8 +6,9 @@ total has grown since, each unit gets what it lacks; the rest has no unit. The s
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.metrics.unit_use import NONE, OTHER, UNITS_MAX, UnitUse
@@ -18,8 +19,7 @@ _SLACK_SECONDS = 60
 """No two readers of the same files differ by so much."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShownTimes:
+class ShownTimes(NamedTuple):
     """What a reader has shown of one pool.
 
     Attributes:

@@ -6,8 +6,8 @@ table. Nothing here may know a certain value: `layout` has them.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from pool_exporter.metrics.metric import Label
 from pool_exporter.metrics.pool_metrics import BUCKETS, PEAK_WINDOWS
@@ -41,8 +41,7 @@ class Merge(Enum):
     """`aggregate` sets it, because a sum means nothing; 0 for a process that has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One value of a pool.
 
     Attributes:

@@ -6,13 +6,13 @@ Nothing here may compute.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
+from typing import NamedTuple
 
 from pool_exporter.diagnosis.survey.used_connections import IsOrphan
 from pool_exporter.state.pool_state import PoolState
 
 
-@dataclass(frozen=True)
-class ExaminedPool:
+class ExaminedPool(NamedTuple):
     """The pool.
 
     Attributes:
@@ -36,8 +36,7 @@ class ExaminedPool:
     lost_places: int = 0
 
 
-@dataclass(frozen=True)
-class LoopReadings:
+class LoopReadings(NamedTuple):
     """How late the event loops of the waiters ran what was posted to them; see `Evidence`.
 
     Attributes:
@@ -53,8 +52,7 @@ class LoopReadings:
     seen: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class ServerFailures:
+class ServerFailures(NamedTuple):
     """The last attempts to open a connection at the pool's server; see `Evidence`."""
 
     failed: int = 0

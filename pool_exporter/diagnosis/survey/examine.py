@@ -102,7 +102,7 @@ def _held(pool: ExaminedPool, scene: Scene, used: Sequence[Connection], now: int
     for number, connection in enumerate(used):
         seconds = max(0, now_by_clock - connection.since) / SECOND
         held = rules.held(connection, seconds, with_awaited=number < FOLLOWED_MAX)
-        found.append(replace(held, holder=_with_driver(held.holder, slots, connection)))
+        found.append(held._replace(holder=_with_driver(held.holder, slots, connection)))
     return found
 
 

@@ -4,8 +4,8 @@ The rules are those of docs/reference/verdicts.md. Nothing here may read a stack
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Final, TypeAlias, cast
+from dataclasses import replace
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from pool_exporter.diagnosis.activity import ENDED, EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.diagnosis.frames import Frames, is_application, text_of, text_of_code
@@ -26,8 +26,7 @@ LOST_SECONDS_MIN: Final = 5.0
 """A connection of a thread that is idle in its pool is lost after this time, or after ten times the p99 of a use."""
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(NamedTuple):
     """One holder, and how it counts.
 
     Attributes:
@@ -49,8 +48,7 @@ class Held:
     is_independent: bool = False
 
 
-@dataclass(frozen=True)
-class HolderRules:
+class HolderRules(NamedTuple):
     """What the holders of one report are judged by.
 
     Attributes:

@@ -4,7 +4,7 @@ Nothing here may read a stack.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pool_exporter.diagnosis.evidence import look_seconds
 from pool_exporter.diagnosis.survey.used_connections import place_text
@@ -15,8 +15,7 @@ from pool_exporter.state.connection import Connection
 from pool_exporter.state.layout import SECOND
 
 
-@dataclass(frozen=True)
-class Waits:
+class Waits(NamedTuple):
     """The waits of one pool at one moment.
 
     Attributes:

@@ -3,12 +3,10 @@
 Only texts are here. Each cure is tested: a program that follows it does not get the verdict again.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 
-@dataclass(frozen=True)
-class Cure:
+class Cure(NamedTuple):
     """The texts of one verdict.
 
     Attributes:

@@ -4,8 +4,7 @@ Nothing here may know a verdict.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pool_exporter.diagnosis.texts.wording import LABEL, counted, duration, kept, kept_frames, paragraph, unkept
 from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, Waiter
@@ -24,8 +23,7 @@ DOING: Final = {
 """Each activity in words."""
 
 
-@dataclass(frozen=True)
-class HolderGroup:
+class HolderGroup(NamedTuple):
     """Holders that differ only in time, owner and server process."""
 
     holders: tuple[Holder, ...]

@@ -7,7 +7,6 @@ late loop means.
 from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Final
 from weakref import ref
 
@@ -111,4 +110,4 @@ class LoopProbes:
         now = self._clock()
         found = [probe.readings(now, look_seconds) for probe in list(self._probes.values())]
         worst = max(found, key=lambda each: (each.is_unanswered, each.late_share), default=LoopReadings())
-        return replace(worst, seen=self._seen)
+        return worst._replace(seen=self._seen)
