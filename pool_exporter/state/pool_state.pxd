@@ -17,7 +17,7 @@ cdef class PoolState(PoolSlots):
     cpdef object acquire_started(self, object unit=*)
 
     @cython.locals(
-        slots="long long[::1]", clock="long long", now="long long", wait="long long", at="Py_ssize_t", _at="Py_ssize_t", b="Py_ssize_t", index="long long",
+        slots="long long[::1]", clock="long long", now="long long", wait="long long", at="Py_ssize_t", _="Py_ssize_t", b="Py_ssize_t", index="long long",
         state=int, used="long long", held=list,
     )
     cpdef long long acquired(self, object token, Connection connection, object checkout, tuple caller=*, long long since=*)
@@ -31,7 +31,7 @@ cdef class PoolState(PoolSlots):
     cpdef object released(self, Connection connection)
 
     @cython.locals(
-        slots="long long[::1]", clock="long long", use="long long", at="Py_ssize_t", _at="Py_ssize_t", b="Py_ssize_t",
+        slots="long long[::1]", clock="long long", use="long long", at="Py_ssize_t", _="Py_ssize_t", b="Py_ssize_t",
         state=int, used="long long", caller=tuple,
     )
     cpdef object returned(self, Connection connection, object checkout)

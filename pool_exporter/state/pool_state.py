@@ -115,7 +115,7 @@ class PoolState(PoolSlots):
                 self.waiters.granted(token, now)  # The last Python function: an interrupt in one must not find the end.
             wait, at = now - ((slots[index] or now) if (index := token) > 0 else -index), WAIT  # 0: it has moved.
             if wait > FIRST_NS:
-                at += self._bucket(wait) if IS_COMPILED else (_at := BUCKET[b := wait.bit_length()] + (wait > BOUND[b]))
+                at += self._bucket(wait) if IS_COMPILED else (_ := BUCKET[(b := wait.bit_length())] + (wait > BOUND[b]))
             slots[at] += 1
             slots[WAIT_SUM] += wait
             if index > 0:
@@ -219,7 +219,7 @@ class PoolState(PoolSlots):
             self._start_peak_window(clock - self.origin)
         use, at = clock - connection.since, USE
         if use > FIRST_NS:
-            at += self._bucket(use) if IS_COMPILED else (_at := BUCKET[b := use.bit_length()] + (use > BOUND[b]))
+            at += self._bucket(use) if IS_COMPILED else (_ := BUCKET[(b := use.bit_length())] + (use > BOUND[b]))
         elif use < 0:  # It began in another thread since the clock was read.
             use = 0
         caller = connection.caller

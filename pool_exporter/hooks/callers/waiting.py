@@ -40,11 +40,10 @@ def current_caller(  # noqa: C901, PLR0911, PLR0912  # a further call costs a fi
 ) -> Caller:
     """Return the caller of the `connect()` that calls this; *threads* has the current thread or greenlet.
 
-    Where an event loop runs, the task is the owner, also of a synchronous pool's connection. A unit that has ended is
-    not the caller's: a task that outlives its request keeps the request's context.
+    Where a task runs, it is the owner, also of a synchronous pool's connection. An ended unit is not the caller's.
     """
     if unit is not None and unit.is_done:
-        unit = None
+        unit = None  # A task that outlives its request keeps the request's context.
     task = None
     if current_tasks:
         try:
@@ -67,7 +66,8 @@ def current_caller(  # noqa: C901, PLR0911, PLR0912  # a further call costs a fi
     frame: FrameType | None  # Declared apart, so that the type checker sees that the first one is a frame.
     try:
         frame = _getframe(_CALLER_DEPTH)
-        if not recorder.is_application[(code := frame.f_code).co_filename]:
+        code = frame.f_code
+        if not recorder.is_application[code.co_filename]:
             frame = recorder.first()
             if frame is None:
                 return owner, name, unit, *frames_of(walked_place())
