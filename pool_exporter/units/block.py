@@ -59,7 +59,8 @@ class _EnteredUnit(Unit):
         """End it, and drop the token: that has all values of its context, and a connection may keep this unit."""
         token, self.token = self.token, None
         if token is not None:  # Another thread has not done so.
-            leave(self, token)
+            with suppress(RuntimeError):  # The thread in which it is current has just used the token.
+                leave(self, token)
 
 
 class UnitBlock:

@@ -465,3 +465,19 @@ def test_unit_that_has_ended_keeps_no_context() -> None:
     gc.collect()
 
     assert (True, None) == (found[0].is_done, kept())
+
+
+def test_block_is_left_while_another_thread_uses_the_token() -> None:
+    """Leaving it for all raises nothing, and the unit has ended."""
+    block, context = unit("shared"), contextvars.copy_context()
+
+    def enter_and_use_the_token() -> Unit:
+        block.__enter__()
+        entered = current()
+        current_unit.reset(entered.token)  # type: ignore[attr-defined]  # a unit of a block has it
+        return entered
+
+    entered = context.run(enter_and_use_the_token)
+    contextvars.copy_context().run(block.__exit__, None, None, None)
+
+    assert entered.is_done
