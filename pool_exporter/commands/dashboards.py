@@ -53,7 +53,9 @@ def _address_of_runbooks(text: str) -> str:
 
 
 def prepare(arguments: argparse.Namespace, _: Mapping[str, str]) -> Callable[[], None]:
-    """Return what writes the files."""
+    """Return what writes the files. Raises SettingsError without a directory."""
+    if not arguments.output:  # As of a variable that is not set: the current directory is not meant.
+        raise SettingsError(Problem("--output", "", "must be the directory to write to"))
     return partial(_print, Path(arguments.output), arguments.runbooks, is_json=arguments.is_json)
 
 

@@ -84,3 +84,15 @@ def test_wheel_and_image_take_the_files() -> None:
 
     assert all(f'= "pool_exporter/monitoring/{target}"' in project for target in targets)
     assert all(f"COPY {name} ./{name}\n" in image for name in ("grafana/dashboards", "deploy/prometheus"))
+
+
+def test_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As of a variable that is not set: nothing is written into the current directory."""
+    monkeypatch.chdir(tmp_path)
+    code = main(["dashboards", "--output="])
+
+    assert (2, "pool-exporter dashboards: --output='': must be the directory to write to\n") == (
+        code,
+        capsys.readouterr().err,
+    )
+    assert [] == list(tmp_path.iterdir())
