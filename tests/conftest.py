@@ -124,7 +124,7 @@ def _no_program_in_a_command() -> Iterator[None]:
         patch.setattr(
             code_origin, "_is_program_in_command", lambda: sys.modules["__main__"] is not main and is_program()
         )
-        code_origin.ORIGINS.clear()
+        code_origin.ORIGINS.known.clear()
         yield
 
 

@@ -5,6 +5,7 @@ cimport cython
 from pool_exporter.hooks.callers.frames cimport CodeType, FrameType
 
 cdef object _APPLICATION, _LIBRARY, _LOOP, _SQLALCHEMY, _STANDARD
+cdef dict _KNOWN
 cdef int _NEAR_MAX, _FIRST_DEPTH
 
 cdef class PlaceRecorder:

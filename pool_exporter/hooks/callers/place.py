@@ -27,6 +27,7 @@ _LIBRARY: Final = Origin.LIBRARY
 _LOOP: Final = Origin.LOOP
 _SQLALCHEMY: Final = Origin.SQLALCHEMY
 _STANDARD: Final = Origin.STANDARD_LIBRARY
+_KNOWN: Final = ORIGINS.known
 _FRAMES: Final = 2
 """Frames of a place."""
 _WALK_MAX: Final = 60
@@ -119,7 +120,10 @@ class PlaceRecorder:
                 edge = _getframe(depth)
             except ValueError:  # The stack is not that deep.
                 continue
-            if ORIGINS[edge.f_code.co_filename] is _SQLALCHEMY:
+            origin = _KNOWN.get(edge.f_code.co_filename)
+            if origin is None:
+                origin = ORIGINS[edge.f_code.co_filename]
+            if origin is _SQLALCHEMY:
                 frame = edge.f_back or self.awaiting_frame()
                 if frame is None or not self.is_application[frame.f_code.co_filename]:
                     frame = _near(edge.f_back)
@@ -140,7 +144,9 @@ class PlaceRecorder:
         # The first is SQLAlchemy's, or the one of another library's loop.
         frame = None if frame is None else frame.f_back
         while frame is not None:
-            origin = ORIGINS[frame.f_code.co_filename]
+            origin = _KNOWN.get(frame.f_code.co_filename)
+            if origin is None:
+                origin = ORIGINS[frame.f_code.co_filename]
             if origin is not _SQLALCHEMY and origin is not _STANDARD:  # A set would compute the hash of each.
                 return None if origin is _LOOP else frame
             frame = frame.f_back
@@ -209,7 +215,9 @@ def _near(frame: FrameType | None) -> FrameType | None:
                 break
             is_outside, frame = True, recorder.awaiting_frame()
             continue
-        origin = ORIGINS[frame.f_code.co_filename]
+        origin = _KNOWN.get(frame.f_code.co_filename)
+        if origin is None:
+            origin = ORIGINS[frame.f_code.co_filename]
         if origin is _APPLICATION:
             return frame
         if origin is _SQLALCHEMY or origin is _LOOP:
