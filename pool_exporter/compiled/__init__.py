@@ -18,6 +18,7 @@ from pool_exporter.compiled.source_id import source_id
 from pool_exporter.environment import is_pure
 
 MODULES: Final = (
+    "hooks.callers.native",
     "hooks.callers.place",
     "hooks.callers.waiting",
     "hooks.checkout_patches",

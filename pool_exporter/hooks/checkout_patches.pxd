@@ -18,8 +18,12 @@ cdef extern from *:
     #define PyTraceBack_Here(frame) (pool_exporter_has_traceback() ? ((void)(frame), 0) : (PyTraceBack_Here)(frame))
     """
 
+from pool_exporter.hooks.callers.native cimport Native
+from pool_exporter.hooks.callers.waiting cimport current_caller
 from pool_exporter.hooks.pool_binding cimport PoolBinding
 from pool_exporter.state.connection cimport Connection
 from pool_exporter.state.pool_state cimport PoolState
 
 cdef long long UNLIMITED
+cdef bint IS_COMPILED
+cdef Native native

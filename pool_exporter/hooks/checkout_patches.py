@@ -18,6 +18,7 @@ from sqlalchemy.pool import Pool
 
 from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.call_stack import failure_type
+from pool_exporter.hooks.callers.native import native
 from pool_exporter.hooks.callers.waiting import current_caller, wait_began, wait_timed_out
 from pool_exporter.hooks.checkout_owner import new_threads
 from pool_exporter.hooks.method_patches import Method
@@ -91,7 +92,7 @@ def _connect(connect_of: Connect, patch: Patch) -> Connect:  # noqa: C901  # a f
             if not state.sentinel[0]:  # The first event, or this state is the parent's of a process forked in C.
                 state.before_event()
                 state = binding.state
-            token = state.acquire_started(unit := present_unit())
+            token = state.acquire_started(unit := native.value_of(current_unit) if IS_COMPILED else present_unit())
         except Exception as error:  # noqa: BLE001  # as in `guarded`, which would cost another call
             errors.report(error)
             return connect_of(self)

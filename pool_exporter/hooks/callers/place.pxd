@@ -8,6 +8,11 @@ cdef object _APPLICATION, _LIBRARY, _LOOP, _SQLALCHEMY, _STANDARD
 cdef dict _KNOWN
 cdef int _NEAR_MAX, _FIRST_DEPTH
 
+cdef class _Greenlets:
+    cdef readonly object getcurrent
+
+cdef _Greenlets _greenlets
+
 cdef class PlaceRecorder:
     cdef readonly object _mode
     cdef public bint is_on

@@ -3,9 +3,12 @@
 cimport cython
 
 from pool_exporter.hooks.callers.frames cimport CodeType, FrameType
+from pool_exporter.hooks.callers.native cimport Native
 from pool_exporter.hooks.callers.place cimport PlaceRecorder
 
 cdef PlaceRecorder recorder
+cdef Native native
+cdef bint IS_COMPILED
 cdef int _CALLER_DEPTH
 
 @cython.locals(frame=FrameType, back=FrameType, code=CodeType, caller=CodeType)

@@ -12,6 +12,7 @@ from weakref import ref
 
 from pool_exporter.hook_errors import errors, guarded
 from pool_exporter.hooks.callers import place as places
+from pool_exporter.hooks.callers.native import native
 from pool_exporter.hooks.callers.place import walked_place
 from pool_exporter.hooks.checkout_owner import (
     CurrentOwner,
@@ -56,7 +57,7 @@ def current_caller(  # noqa: C901, PLR0911, PLR0912  # a further call costs a fi
     if task is None:
         owner, name = threads.named
     else:
-        owner = ref(task)
+        owner = native.reference(task) if IS_COMPILED else ref(task)
         try:
             name = task.get_name()
         except Exception:  # noqa: BLE001  # a task factory may make any object
@@ -65,7 +66,7 @@ def current_caller(  # noqa: C901, PLR0911, PLR0912  # a further call costs a fi
         return owner, name, unit, None, 0, None, 0
     frame: FrameType | None  # Declared apart, so that the type checker sees that the first one is a frame.
     try:
-        frame = _getframe(_CALLER_DEPTH)
+        frame = native.frame() if IS_COMPILED else _getframe(_CALLER_DEPTH)
         code = frame.f_code
         if not recorder.is_application[code.co_filename]:
             frame = recorder.first()
