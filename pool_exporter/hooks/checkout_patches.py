@@ -236,10 +236,9 @@ def _fail(
 
 def _report_slow(state: PoolState, wait: int, error_type: str | None, error: BaseException | None) -> None:
     """Call the callback of slow acquires, if there is one. Its errors are reported, never raised."""
-    if state.slow_acquire is None:
-        return
     try:
-        state.slow_acquire.on_slow_acquire(wait, error_type, error)
+        if state.slow_acquire is not None:
+            state.slow_acquire.on_slow_acquire(wait, error_type, error)
     except RecursionError:  # `report` may fail as well.
         errors.count += 1
     except Exception as own_error:  # noqa: BLE001  # as in `guarded`
