@@ -64,12 +64,13 @@ class SizeAdvice:
         offered: The offered load in Erlangs.
         size: The limit now, None without one.
         recommended: The limit to set; None if it cannot be computed.
-        wait_now_seconds: The wait at the target's quantile now, predicted; None without a limit.
+        wait_now_seconds: The wait at the target's quantile now, predicted; None without a limit or a use.
         wait_recommended_seconds: The same with the recommended limit.
         binding: Which number decided: "wait", "utilisation", "not_by_size", "held", "few_uses", "use_time", "peak",
             "threads", "nested" or "idle".
         reason: Why, in a sentence.
         notes: What limits the answer, a sentence each.
+        has_uses: Whether a use has ended; else mean use and load are not known, and 0 here.
     """
 
     arrivals_per_second: float
@@ -82,6 +83,7 @@ class SizeAdvice:
     binding: str
     reason: str
     notes: tuple[str, ...] = ()
+    has_uses: bool = True
 
     def not_smaller(self, verdicts: Collection[str]) -> "SizeAdvice":
         """Return the advice without a smaller pool than now, while what fills it would fill a smaller one sooner.
@@ -194,6 +196,8 @@ def _bounded(load: Load, size: int, binding: str, threads: int | None) -> tuple[
 
 
 def _unused(load: Load) -> str:
+    if seen := sorted(load.verdicts.intersection(NOT_BY_SIZE)):
+        return f"No connection was returned in this window: {', '.join(seen)} fills the pool. Mend that first."
     if load.orphaned or load.is_held:
         return "No connection was returned in this window, although some are held: find what holds them."
     return "No connection was returned in this window: nothing to compute from."
@@ -259,7 +263,9 @@ def _notes(load: Load, target: Target, size: int | None, binding: str) -> tuple[
 
 def _advice(load: Load, target: Target, size: int | None, binding: str, reason: str) -> SizeAdvice:
     def wait(connections: int | None) -> float | None:
-        return load.queue(connections).wait_quantile_seconds(target.quantile) if connections else None
+        if not connections or not load.grown.ended:
+            return None
+        return load.queue(connections).wait_quantile_seconds(target.quantile)
 
     return SizeAdvice(
         arrivals_per_second=load.arrivals_per_second,
@@ -272,4 +278,5 @@ def _advice(load: Load, target: Target, size: int | None, binding: str, reason: 
         binding=binding,
         reason=reason,
         notes=_notes(load, target, size, binding),
+        has_uses=load.grown.ended > 0,
     )

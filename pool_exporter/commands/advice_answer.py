@@ -31,8 +31,8 @@ def _pool(named: NamedLoad, advice: SizeAdvice | None) -> dict[str, object]:
     return {
         "pool": named.pool,
         "arrival_rate": advice.arrivals_per_second,
-        "mean_use_seconds": advice.mean_use_seconds,
-        "offered_load": advice.offered,
+        "mean_use_seconds": advice.mean_use_seconds if advice.has_uses else None,
+        "offered_load": advice.offered if advice.has_uses else None,
         "size_now": advice.size,
         "size_recommended": advice.recommended,
         "wait_p99_seconds_now": _finite(advice.wait_now_seconds),
@@ -69,8 +69,8 @@ def _row(named: NamedLoad, advice: SizeAdvice | None) -> tuple[str, ...]:
     return (
         named.pool,
         f"{advice.arrivals_per_second:.1f}",
-        _duration(advice.mean_use_seconds),
-        f"{advice.offered:.2f}",
+        _duration(advice.mean_use_seconds if advice.has_uses else None),
+        f"{advice.offered:.2f}" if advice.has_uses else "-",
         "no limit" if advice.size is None else str(advice.size),
         "-" if advice.recommended is None else str(advice.recommended),
         _duration(advice.wait_now_seconds),

@@ -260,6 +260,8 @@ def test_nothing_ended() -> None:
     assert ("idle", 5) == (advise(idle).binding, advise(idle).recommended)
     assert "nothing to compute from" in advise(idle).reason
     assert "find what holds them" in advise(replace(idle, orphaned=1)).reason
+    assert "leak fills the pool" in advise(replace(idle, present=Present(("leak",)))).reason
+    assert (None, None) == (advise(idle).wait_now_seconds, advise(idle).wait_recommended_seconds)
 
 
 def test_few_uses_are_said() -> None:

@@ -68,6 +68,18 @@ def test_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str]) -> Non
     assert 7 == pool["size_recommended"]
 
 
+def test_what_is_not_known_without_a_use(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no use has ended, mean use, load and waits are not 0: in an incident all callers may wait."""
+    stuck = loads({("orders",): observed(0)}, {("orders",): observed(0)})
+    (pool,) = json.loads(run(capsys, stuck, "--json"))["pools"]
+
+    assert ["orders", "0.0", "-", "-", "5", "5", "-", "-"] == run(capsys, stuck).splitlines()[1].split()
+    assert [None] * 4 == [
+        pool[key]
+        for key in ("mean_use_seconds", "offered_load", "wait_p99_seconds_now", "wait_p99_seconds_recommended")
+    ]
+
+
 def test_table_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     """One line a pool, then why, and the rule of thumb beside it."""
     text = run(capsys, BUSY)
