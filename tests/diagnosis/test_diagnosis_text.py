@@ -138,7 +138,7 @@ def test_alike_waiters_are_one_group() -> None:
     lines = str(diagnosis(FULL)).splitlines()
 
     assert lines[-3:] == [
-        "  WAIT  2 x (no unit), 1.0 s at most",
+        "  WAIT  2 x (unit unknown), 1.0 s at most",
         "        1 x GET /orders, 2.0 s, holds 1 connection already, Task-99",
         "            at       orders/db.py:9 in get_db",
     ]
@@ -148,7 +148,7 @@ def test_unknown_is_said() -> None:
     """A holder of which nothing is known is shown as such."""
     text = str(diagnosis(replace(FULL, holders=(Holder(1.0),))))
 
-    assert "1 x (no unit), 1.0 s, unknown what it does" in text
+    assert "1 x (unit unknown), 1.0 s, unknown what it does" in text
     assert "taken at (place of checkout unknown)" in text
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from pool_exporter.advice.attention import LEVELS
 from pool_exporter.commands.terminal.samples import Sample
 from pool_exporter.commands.terminal.view import HELP, Row, View, chosen_index, rows_of
-from pool_exporter.diagnosis.texts.wording import counted, duration
+from pool_exporter.diagnosis.texts.wording import counted, duration, unit_text
 from pool_exporter.web.status import texts
 from pool_exporter.web.status.values import HolderGroup, PoolStatus, Status, VerdictStatus
 
@@ -179,12 +179,12 @@ def detail(row: Row) -> Iterator[RenderableType]:
     if pool.holders:
         yield Text(f"\nHELD: {counted(sum(each.count for each in pool.holders), 'connection')}", style="bold")
     for group in pool.holders:
-        yield from _group(group.count, texts.unit_of(group), _held(group), texts.holder_facts(group))
+        yield from _group(group.count, unit_text(group.unit, group.place), _held(group), texts.holder_facts(group))
     if pool.waiters:
         yield Text(f"\nWAITING: {counted(sum(each.count for each in pool.waiters), 'caller')}", style="bold")
     for waiting in pool.waiters:
         waited = texts.age(waiting.oldest_seconds, waiting.count)
-        yield from _group(waiting.count, texts.unit_of(waiting), waited, texts.waiter_facts(waiting))
+        yield from _group(waiting.count, unit_text(waiting.unit, waiting.place), waited, texts.waiter_facts(waiting))
 
 
 def _held(group: HolderGroup) -> str:

@@ -24,6 +24,7 @@ from pool_exporter.diagnosis.texts.wording import (
     paragraph,
     printable,
     title_line,
+    unit_text,
     unkept,
 )
 from pool_exporter.diagnosis.values import Diagnosis
@@ -155,7 +156,12 @@ def _waiting_alike(group: list[Waiter]) -> Iterator[str]:
     oldest, holds = group[0], counted(group[0].holds, "connection")
     seconds = duration(oldest.seconds) + (" at most" if len(group) > 1 else "")
     owner = oldest.owner if all(each.owner == oldest.owner for each in group) else ""
-    facts = [kept(oldest.unit) or "(no unit)", seconds, f"holds {holds} already" if oldest.holds else "", owner]
+    facts = [
+        kept(unit_text(oldest.unit, oldest.place or oldest.owner)),
+        seconds,
+        f"holds {holds} already" if oldest.holds else "",
+        owner,
+    ]
     yield from paragraph("", f"{len(group)} x " + ", ".join(filter(None, facts)))
     if oldest.place:
         yield from paragraph(f"{'at':<9}", kept_frames(oldest.place.split(BETWEEN_FRAMES)), indent=LABEL + 4)

@@ -6,7 +6,16 @@ Nothing here may know a verdict.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from pool_exporter.diagnosis.texts.wording import LABEL, counted, duration, kept, kept_frames, paragraph, unkept
+from pool_exporter.diagnosis.texts.wording import (
+    LABEL,
+    counted,
+    duration,
+    kept,
+    kept_frames,
+    paragraph,
+    unit_text,
+    unkept,
+)
 from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, Waiter
 
 SHOWN_MAX: Final = 3
@@ -55,7 +64,8 @@ def heading(group: HolderGroup) -> str:
     like = group.like
     seconds = duration(like.seconds) if len(group) == 1 else f"{duration(like.seconds)} at most"
     transaction = {"in_transaction": "in a transaction", "active": "in a statement"}.get(like.transaction, "")
-    facts = [kept(like.unit) or "(no unit)", seconds, DOING.get(like.activity, like.activity), transaction]
+    unit = kept(unit_text(like.unit, like.place or like.owner))
+    facts = [unit, seconds, DOING.get(like.activity, like.activity), transaction]
     marks = ["lost"] * (like.is_lost and like.activity != "ended") + ["declared long"] * like.is_long
     return f"{len(group)} x " + ", ".join([*filter(None, facts), *marks])
 

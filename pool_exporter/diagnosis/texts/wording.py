@@ -71,6 +71,14 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)
 
 
+def unit_text(unit: str, known: str) -> str:
+    """Return a unit; without one, that there is none, or that it is unknown where nothing else is *known*.
+
+    Of what is younger than the last heartbeat of another process, neither place nor unit is known yet.
+    """
+    return unit or ("(no unit)" if known else "(unit unknown)")
+
+
 def kept_frames(frames: Iterable[str]) -> str:
     """Return frames, innermost first, as one text: unbroken if it fits into a line, else broken between frames."""
     text = " < ".join(map(kept, frames))

@@ -8,7 +8,7 @@ from hashlib import sha256
 from html import escape
 from typing import Final
 
-from pool_exporter.diagnosis.texts.wording import counted, duration
+from pool_exporter.diagnosis.texts.wording import counted, duration, unit_text
 from pool_exporter.web.page.findings import findings_of_pool
 from pool_exporter.web.page.sizes import size_part
 from pool_exporter.web.status import texts
@@ -160,14 +160,14 @@ def _list(items: Iterable[str]) -> str:
 
 def holders(group: HolderGroup, *, names_process: bool = True) -> str:
     """Return a group of holders: a line, and lines of further facts."""
-    unit, held = escape(texts.unit_of(group)), texts.age(group.oldest_seconds, group.count)
+    unit, held = escape(unit_text(group.unit, group.place)), texts.age(group.oldest_seconds, group.count)
     facts = ", ".join(filter(None, (held, texts.activities(group))))
     more = _facts(texts.holder_facts(group, names_process=names_process))
     return f"<b>{group.count} \N{MULTIPLICATION SIGN} {unit}</b> {escape(facts)}{more}"
 
 
 def _waiters(group: WaiterGroup) -> str:
-    unit, waited = escape(texts.unit_of(group)), texts.age(group.oldest_seconds, group.count)
+    unit, waited = escape(unit_text(group.unit, group.place)), texts.age(group.oldest_seconds, group.count)
     return f"<b>{group.count} \N{MULTIPLICATION SIGN} {unit}</b> {escape(waited)}{_facts(texts.waiter_facts(group))}"
 
 

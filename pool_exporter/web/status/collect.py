@@ -176,10 +176,11 @@ def _verdicts(parts: Iterable[_Part], given: StatusContext) -> tuple[VerdictStat
 
 
 def _urgency(verdict: VerdictStatus, parts: Sequence[_Part]) -> tuple[object, ...]:
-    """Return the key by which the verdict of the callers that wait now comes first."""
-    is_waited_for = any(report.waiters for process, report in parts if process.state != ENDED)
+    """Return the key by which the verdict comes first for which most callers wait now."""
+    waiting = sum(len(report.waiters) for process, report in parts if process.state != ENDED)
     is_vague = verdict.name == UNKNOWN
-    return (not verdict.is_current, is_vague, not is_waited_for, -len(verdict.pids), -verdict.at)
+    # In powers of two, so that the order does not change with each of them.
+    return (not verdict.is_current, is_vague, -waiting.bit_length(), -len(verdict.pids), -verdict.at)
 
 
 def _verdict(parts: Sequence[_Part], given: StatusContext, *, names_process: bool) -> VerdictStatus:

@@ -21,8 +21,6 @@ from pool_exporter.web.status.values import (
     WaiterGroup,
 )
 
-NO_UNIT: Final = "(no unit)"
-UNKNOWN_UNIT: Final = "(unit not known yet)"
 NO_PLACE: Final = "(place unknown)"
 UNKNOWN: Final = "unknown"
 NOTHING: Final = "\N{EN DASH}"
@@ -173,11 +171,6 @@ def holder_facts(group: HolderGroup, *, names_process: bool = True) -> list[list
             ("process", pids),
         ],
     )
-
-
-def unit_of(group: HolderGroup | WaiterGroup) -> str:
-    """Return the unit of a group; what is younger than the last heartbeat of its process has no place and no unit."""
-    return group.unit or (NO_UNIT if group.place else UNKNOWN_UNIT)
 
 
 def waiter_facts(group: WaiterGroup) -> list[list[Fact]]:

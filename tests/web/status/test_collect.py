@@ -63,12 +63,22 @@ def test_level_by_numbers(changes: dict[str, Any], expected: str) -> None:
     assert expected == level(pool(**changes))
 
 
-def test_verdict_of_waiting_callers_comes_first() -> None:
-    """Of two verdicts that count, the one of the process in which callers wait now is the pool's, even if older."""
-    waits = PoolReport(ORDERS, waiters=(Waiter(2.0),), verdict="held_in_own_code", verdict_at=AT - 30)
-    reports = [process(PoolReport(ORDERS, verdict="leak", verdict_at=AT)), process(waits, pid=2)]
+def test_verdict_of_most_waiting_callers_comes_first() -> None:
+    """The verdict for which most callers wait comes first; of two for which about as many do, the later one."""
+    few, many = (Waiter(2.0),) * 2, (Waiter(2.0),) * 5
+    reports = [
+        process(PoolReport(ORDERS, waiters=waiters, verdict=verdict, verdict_at=at), pid=pid)
+        for pid, (verdict, at, waiters) in enumerate(
+            [
+                ("leak", AT, ()),
+                ("locks", AT - 1, few),
+                ("slow_queries", AT - 30, many),
+                ("too_small", AT - 40, many[:4]),
+            ]
+        )
+    ]
 
-    assert ["held_in_own_code", "leak"] == [each.name for each in state(*reports).verdicts]
+    assert ["slow_queries", "too_small", "locks", "leak"] == [each.name for each in state(*reports).verdicts]
 
 
 @pytest.mark.parametrize(("processes", "expected"), [(2, (1, (1,), "trouble")), (1, (0, (), "busy"))])

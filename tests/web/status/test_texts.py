@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from pool_exporter.diagnosis.texts.wording import unit_text
 from pool_exporter.web.page.pools import article
-from pool_exporter.web.status.texts import NO_UNIT, NOTHING, UNKNOWN_UNIT, clock, exhausted, holder_facts, unit_of
+from pool_exporter.web.status.texts import NOTHING, clock, exhausted, holder_facts
 from pool_exporter.web.status.values import HolderGroup, PoolStatus, SizingStatus, Status
 from tests.fixtures.incidents import ORDERS
 
@@ -43,6 +44,6 @@ def test_one_process_of_several_is_exhausted() -> None:
 
 def test_unit_that_is_not_known_yet() -> None:
     """A use that is younger than the last heartbeat is not said to be without a unit."""
-    groups = [HolderGroup(1, 1.0, unit="GET /a"), HolderGroup(1, 1.0, place="a.py:1 in f"), HolderGroup(1, 1.0)]
+    texts = [unit_text(*each) for each in (("GET /a", ""), ("", "a.py:1 in f"), ("", ""))]
 
-    assert ["GET /a", NO_UNIT, UNKNOWN_UNIT] == [unit_of(each) for each in groups]
+    assert ["GET /a", "(no unit)", "(unit unknown)"] == texts
