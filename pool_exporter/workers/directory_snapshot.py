@@ -202,9 +202,9 @@ class DirectoryReader:
             parts = self._parts(scrape, identity if is_open else replace(identity, instance=""))
             if is_open:
                 _add_living(parts, entry, now, file.heartbeat)
-                parts.exhausted_in += [file.writer.process_uuid.hex()] * is_exhausted(entry.slots)
                 if is_busy(entry.slots):
                     scrape.shown[file.writer.file_uuid] = now
+                    parts.exhausted_in += [file.writer.process_uuid.hex()] * is_exhausted(entry.slots)
             else:
                 until = shown_until(found, last_shown)
                 parts.slots.append((as_final_counters(entry.slots, until), now))
