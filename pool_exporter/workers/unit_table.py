@@ -66,6 +66,8 @@ class EntryUnits:
                 writer's monotonic clock, as *until*.
             until: The time up to which open uses are counted.
         """
+        if self is NO_UNITS:  # As most of many pools.
+            return {}
         totals, origin = ended_totals(self.ns_by_name), slots[ORIGIN]
         for at, name in enumerate(self.holders):
             since = slots[CHECKOUT_TIMES + at]
