@@ -19,8 +19,8 @@ from pool_exporter.state.decode import open_of, peaks_of, still_saturated, taken
 from pool_exporter.state.layout import WINDOW_NS
 from pool_exporter.state.slot_table import Merge
 
-Slots = Sequence[int]
-ProcessSlots = tuple[Slots, int]
+ReadableSlots = Sequence[int]
+ProcessSlots = tuple[ReadableSlots, int]
 """The slots of one process, and the monotonic time (ns) up to which its open uses are counted."""
 
 _ADDED: Final = layout.CHECKOUT_TIMES
@@ -64,7 +64,7 @@ def aggregate(parts: Sequence[ProcessSlots]) -> ProcessSlots:
     return total, now
 
 
-def _collect(total: list[int], slots: Slots, kind: tuple[int, int, int], shift: int, times: list[int]) -> int:
+def _collect(total: list[int], slots: ReadableSlots, kind: tuple[int, int, int], shift: int, times: list[int]) -> int:
     """Add the tracked times of one part to *times*, by the clock of all; return how many checkouts or callers it has.
 
     Args:
@@ -97,21 +97,21 @@ def set_tracked(total: list[int], kind: tuple[int, int, int], times: Iterable[in
     total[since] += sum(untracked)
 
 
-def is_busy(slots: Slots) -> bool:
+def is_busy(slots: ReadableSlots) -> bool:
     """Return whether a use or an acquire is under way."""
     times = slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS]
     has_tracked = times != _NO_TIMES and any(times)  # To compare two arrays takes a fifth of the time of `any`.
     return has_tracked or bool(slots[layout.UNTRACKED_CHECKOUTS] or slots[layout.UNTRACKED_PENDING])
 
 
-def is_exhausted(slots: Slots) -> bool:
+def is_exhausted(slots: ReadableSlots) -> bool:
     """Return whether every place of one process's pool is used or lost, and a caller is pending."""
     if not (slots[layout.UNTRACKED_PENDING] or any(slots[layout.PENDING_TIMES : layout.SERVER_PIDS])):
         return False
     return 0 <= slots[layout.LIMIT] <= len(taken(slots, layout.CHECKOUT_TIMES)) + slots[layout.UNTRACKED_CHECKOUTS]
 
 
-def moment_of(slots: Slots, now: int) -> int:
+def moment_of(slots: ReadableSlots, now: int) -> int:
     """Return *now* of the process's monotonic clock, or a later time in its slots, after a jump of the wall clock."""
     latest = slots[layout.SATURATED_SINCE]
     if is_busy(slots):
@@ -120,7 +120,7 @@ def moment_of(slots: Slots, now: int) -> int:
     return max(now, slots[layout.ORIGIN] + latest)
 
 
-def as_final_counters(slots: Slots, heartbeat: int) -> list[int]:
+def as_final_counters(slots: ReadableSlots, heartbeat: int) -> list[int]:
     """Return the counters of a process that has ended, with its uses and waits ended at its last sign of life.
 
     Args:
@@ -143,7 +143,7 @@ def as_final_counters(slots: Slots, heartbeat: int) -> list[int]:
     return dead
 
 
-def last_moment(slots: Slots, heartbeat: int) -> int:
+def last_moment(slots: ReadableSlots, heartbeat: int) -> int:
     """Return when the uses of a process end that has ended: at its last sign of life, of its monotonic clock in ns."""
     times = slots[layout.CHECKOUT_TIMES : layout.SERVER_PIDS]
     return slots[layout.ORIGIN] + max(heartbeat - slots[layout.ORIGIN], slots[layout.SATURATED_SINCE], *times, 0)
@@ -157,11 +157,11 @@ class Counted(NamedTuple):
         units: Nanoseconds of their uses by unit of work.
     """
 
-    slots: Slots
+    slots: ReadableSlots
     units: Mapping[str, int]
 
 
-def only_counters(slots: Slots) -> list[int]:
+def only_counters(slots: ReadableSlots) -> list[int]:
     """Return a copy of the slots of one pool in which all that is no counter is 0."""
     counters = [0] * layout.SLOT_COUNT
     for slot in layout.COUNTER_SLOTS:
@@ -169,7 +169,7 @@ def only_counters(slots: Slots) -> list[int]:
     return counters
 
 
-def added(parts: Iterable[Slots]) -> list[int]:
+def added(parts: Iterable[ReadableSlots]) -> list[int]:
     """Return the sum of slots that only count; their clocks are gone."""
     total = [sum(column) for column in zip(*parts, strict=True)]
     total[layout.ORIGIN], total[layout.LIMIT] = 0, -1

@@ -15,12 +15,10 @@ from typing import Final
 
 from pool_exporter.metrics.pool_metrics import BUCKETS
 from pool_exporter.state import layout
-from pool_exporter.state.aggregate import CHECKOUTS, PENDING, set_tracked
+from pool_exporter.state.aggregate import CHECKOUTS, PENDING, ReadableSlots, set_tracked
 from pool_exporter.state.slot_table import Field, Shape
 from pool_exporter.workers import unit_table
 from pool_exporter.workers.reports import copies
-
-Slots = Sequence[int]
 
 
 def _fields(shape: Shape) -> dict[str, Field]:
@@ -90,7 +88,7 @@ class _Schema:
         yield from ((start, self.windows) for start in self.peaks.values())
 
 
-def translator(schema: object) -> Callable[[Slots], list[int]]:
+def translator(schema: object) -> Callable[[ReadableSlots], list[int]]:
     """Return the function that turns slots which *schema* describes into slots as `layout` has them.
 
     Args:
@@ -165,7 +163,7 @@ def _label(run: object) -> tuple[int, tuple[str, ...]]:
     return _int(start), tuple(values)
 
 
-def _translate(schema: _Schema, slots: Slots) -> list[int]:
+def _translate(schema: _Schema, slots: ReadableSlots) -> list[int]:
     own = [0] * layout.SLOT_COUNT
     for key in schema.single.keys() & _SINGLE.keys():
         own[_SINGLE[key].start] = slots[schema.single[key]]
@@ -182,13 +180,13 @@ def _translate(schema: _Schema, slots: Slots) -> list[int]:
     return own
 
 
-def _add_labelled(own: list[int], field: Field, values: Sequence[str], counts: Slots) -> None:
+def _add_labelled(own: list[int], field: Field, values: Sequence[str], counts: ReadableSlots) -> None:
     slot_of = dict(zip(field.values, field.slots, strict=True))
     for value, count in zip(values, counts, strict=True):
         own[slot_of.get(value, field.slots[-1])] += count
 
 
-def _set_histogram(own: list[int], start: int, bounds: Sequence[int], slots: Slots) -> None:
+def _set_histogram(own: list[int], start: int, bounds: Sequence[int], slots: ReadableSlots) -> None:
     """Count up to each bound what the writer counted up to its next lower or equal one: too few, but never falling."""
     cumulated = [0, *accumulate(slots[: len(bounds) + 1])]
     at_bounds = [cumulated[bisect_right(bounds, bound)] for bound in layout.BOUNDS_NS]
@@ -198,7 +196,7 @@ def _set_histogram(own: list[int], start: int, bounds: Sequence[int], slots: Slo
     own[start + BUCKETS] = slots[len(bounds) + 1]
 
 
-def _set_tracked(own: list[int], schema: _Schema, slots: Slots) -> None:
+def _set_tracked(own: list[int], schema: _Schema, slots: ReadableSlots) -> None:
     """Keep the oldest times, and count those that have no slot here as untracked.
 
     Server pids and owner names are left out: they are shown by a reader of the same version only.
