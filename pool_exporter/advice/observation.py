@@ -45,6 +45,7 @@ class Observation:
         orphaned: Connections that are held and that no code would return.
         pending_peak: The most callers that waited at once, of the last minute or of a longer period; None if unknown.
         present: What is seen besides the counters; None where it is unknown.
+        is_ended: Whether no living process has it.
     """
 
     totals: Totals
@@ -54,6 +55,7 @@ class Observation:
     orphaned: int = 0
     pending_peak: int | None = None
     present: Present | None = None
+    is_ended: bool = False
 
     @property
     def pools(self) -> int:
@@ -93,7 +95,15 @@ class Observation:
 
 def of_snapshot(pool: PoolSnapshot) -> Observation:
     """Return *pool* as it is."""
-    return Observation(totals_of(pool), pool.max, _size(pool.info), pool.pending, pool.orphaned, pool.pending_peak)
+    return Observation(
+        totals_of(pool),
+        pool.max,
+        _size(pool.info),
+        pool.pending,
+        pool.orphaned,
+        pool.pending_peak,
+        is_ended=not pool.info,  # Each living pool has labels.
+    )
 
 
 def of_samples(samples: Iterable[Sample]) -> dict[PoolKey, Observation]:
@@ -139,6 +149,7 @@ def _observation(samples: list[Sample]) -> Observation:
         pending=round(pending),
         orphaned=round(orphaned),
         pending_peak=None if peak is None else round(peak),
+        is_ended=not info,
     )
 
 

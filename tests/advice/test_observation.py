@@ -33,6 +33,7 @@ def test_a_page_of_metrics_has_what_a_snapshot_has() -> None:
     assert 1 <= (found.pending_peak or 0)
     assert 0 <= found.totals.pending_seconds == pool.pending_seconds
     assert of_snapshot(pool) == found
+    assert not found.is_ended
     engine.dispose()
 
 
@@ -43,7 +44,7 @@ def test_value_that_is_no_number_is_unknown(value: float) -> None:
     names = [name for metric in POOL_METRICS for name in (metric.prometheus, f"{metric.prometheus}_sum")]
     (found,) = of_samples([Sample("up", labels, 1.0), *(Sample(name, labels, value) for name in names)]).values()
 
-    assert Observation(NOTHING, limit=None, size=None) == found
+    assert Observation(NOTHING, limit=None, size=None, is_ended=True) == found
 
 
 def test_workers_are_counted_by_the_limit() -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,17 @@ def test_a_pool_that_was_made_or_restarted_in_the_window(capsys: pytest.CaptureF
     assert "b: its counters have fallen" in text
     pools = json.loads(run(capsys, found, "--json"))["pools"]
     assert [(None, DOCUMENTED)] * 2 == [(pool["size_recommended"], set(pool)) for pool in pools]
+
+
+def test_a_pool_that_no_living_process_has(capsys: pytest.CaptureFixture[str]) -> None:
+    """It has no size: that is not one without a limit. If it was used within the window, its load counts."""
+    before, after = replace(observed(100, None), is_ended=True), replace(observed(200, None), is_ended=True)
+    ended, just_ended = loads({("old",): before, ("new",): before}, {("old",): before, ("new",): after})[::-1]
+    text = run(capsys, [ended])
+
+    assert "old: no living process has it." in text
+    assert "no limit" not in text
+    assert ("", True) == (just_ended.fault, just_ended.load is not None)
 
 
 def test_no_pool(capsys: pytest.CaptureFixture[str]) -> None:

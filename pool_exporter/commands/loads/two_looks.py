@@ -119,9 +119,12 @@ def _load(named: NamedLoad, before: Observation | None, now: Observation, second
     if before is None:
         return named._replace(fault="it was made within the window; look again")
     try:
-        return named._replace(load=now.load_since(before, seconds))
+        load = now.load_since(before, seconds)
     except ValueError as error:
         return named._replace(fault=str(error))
+    if now.is_ended and not load.grown.ended:  # It has no size to judge.
+        return named._replace(fault="no living process has it")
+    return named._replace(load=load)
 
 
 def names_of(keys: Sequence[PoolKey]) -> dict[PoolKey, str]:
