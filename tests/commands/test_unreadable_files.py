@@ -130,5 +130,12 @@ def test_directory_without_permission_to_open_files(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
 
     assert [] == denied_files(tmp_path, ["gone"])
-    monkeypatch.setattr(Path, "lstat", refuse)
+    monkeypatch.setattr(Path, "stat", refuse)
     assert ["file"] == denied_files(tmp_path, ["file"])
+
+
+def test_link_to_nothing_is_no_file_without_permission(tmp_path: Path) -> None:
+    """Another user could not read it either: the reader counts it as another kind of file."""
+    (tmp_path / "w-link.pool").symlink_to(tmp_path / "gone")
+
+    assert [] == denied_files(tmp_path, ["w-link.pool", "w-gone.pool"])

@@ -58,7 +58,7 @@ def _is_readable(path: Path) -> bool:
     if os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         return True
     try:
-        path.lstat()
+        path.stat()  # A symbolic link to nothing is no file, whatever the permissions.
     except FileNotFoundError:
         return True
     except OSError:  # The directory may be listed, and no file in it opened.
