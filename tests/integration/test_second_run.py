@@ -94,6 +94,7 @@ def run(path: Path, code: str, folder: str, *options: str) -> tuple[int, str]:
     (path / "pytest.ini").write_text("[pytest]\n")
     plugins = " ".join(f"-p {plugin}" for plugin in PLUGINS)
     given = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": plugins}
+    given["PYTEST_DEBUG_TEMPROOT"] = str(path)  # Else it closes to other users the folder of all tests of this one.
     command = [sys.executable, "-m", "pytest", "--import-mode=importlib", *options]
     done = subprocess.run(command, cwd=path, env=os.environ | given, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
