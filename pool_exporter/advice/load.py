@@ -42,6 +42,7 @@ class Load:
             size must not depend on whether the period has one.
         pending: Callers that wait at the end of the period, or did at its begin.
         present: What is seen besides the counters; None where it is unknown, as of samples.
+        exhausted: In how many workers every place was taken and callers waited, at the end of the period or its begin.
     """
 
     grown: Totals
@@ -55,6 +56,7 @@ class Load:
     nested: float = 0.0
     pending: int = 0
     present: Present | None = None
+    exhausted: int = 0
 
     @property
     def present_verdicts(self) -> tuple[str, ...]:

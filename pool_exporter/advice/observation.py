@@ -46,6 +46,7 @@ class Observation:
         pending_peak: The most callers that waited at once, of the last minute or of a longer period; None if unknown.
         present: What is seen besides the counters; None where it is unknown.
         is_ended: Whether no living process has it.
+        exhausted: In how many workers every place is taken and callers wait; 0 where that is unknown, as of samples.
     """
 
     totals: Totals
@@ -56,6 +57,7 @@ class Observation:
     pending_peak: int | None = None
     present: Present | None = None
     is_ended: bool = False
+    exhausted: int = 0
 
     @property
     def pools(self) -> int:
@@ -74,7 +76,8 @@ class Observation:
         """
         load = self.load(self.totals.since(before.totals), seconds)
         present = before.present if self.present is None else self.present.merged(before.present)
-        return replace(load, pending=max(self.pending, before.pending), present=present)
+        exhausted, pending = max(self.exhausted, before.exhausted), max(self.pending, before.pending)
+        return replace(load, pending=pending, present=present, exhausted=exhausted)
 
     def load(self, grown: Totals, seconds: float, highest: float | None = None, *, use_rises: bool = False) -> Load:
         """Return the load of a period in which the counters grew by *grown*; see `Load` for the arguments."""
@@ -90,6 +93,7 @@ class Observation:
             nested=max(grown.nested, self.totals.nested),
             pending=self.pending,
             present=self.present,
+            exhausted=self.exhausted,
         )
 
 
@@ -103,6 +107,7 @@ def of_snapshot(pool: PoolSnapshot) -> Observation:
         pool.orphaned,
         pool.pending_peak,
         is_ended=not pool.info,  # Each living pool has labels.
+        exhausted=len(pool.exhausted_in),
     )
 
 

@@ -243,6 +243,12 @@ def _notes(load: Load, target: Target, size: int | None, binding: str) -> tuple[
             f"in bursts, or not evenly to all workers, or connections take long to open{_peak(load)}. A size for the "
             "mean load does not end such waits: look in a window that has only a burst."
         )
+    if 0 < load.exhausted < load.pools:
+        notes.append(
+            f"In {load.exhausted} of {load.pools} processes every connection is used and callers wait, while others "
+            "have free ones. All numbers here are the mean of the processes: spread the load evenly, or see what holds "
+            "the connections there (pool-exporter diagnose)."
+        )
     if load.is_closed:
         notes.append(
             "The pool was full all the time, and its callers came as fast as it let them: the load is what had a "

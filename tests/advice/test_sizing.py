@@ -239,6 +239,14 @@ def test_unknown_holders_are_said_before_a_larger_size() -> None:
     assert not any("First see" in note for note in notes[1])
 
 
+@pytest.mark.parametrize(("exhausted", "expected"), [(0, False), (1, True), (4, False)])
+def test_one_process_of_several_is_exhausted(exhausted: int, expected: bool) -> None:
+    """A size for the mean of all processes says where it is not that of one of them."""
+    notes = advise(replace(load(30, 0.045, size=5, pools=4), exhausted=exhausted)).notes
+
+    assert expected == any(f"In {exhausted} of 4 processes every connection is used" in note for note in notes)
+
+
 def test_verdict_of_now_counts_without_a_report_in_the_period() -> None:
     """A report is counted once an incident, which may have begun before the period."""
     kept = advise(replace(load(100, 0.05, size=5), present=Present(("held_in_own_code",))))

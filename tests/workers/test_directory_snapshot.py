@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pool_exporter.advice.observation import of_snapshot
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.unit_use import NONE, OTHER
 from pool_exporter.state import layout
@@ -76,6 +77,7 @@ def test_one_of_two_is_exhausted(tmp_path: Path, pair: tuple[Worker, Worker]) ->
     assert [(), ()] == found
     assert (processes[7],) == pool.exhausted_in
     assert (2, 4, False) == (pool.config.processes, pool.used, pool.is_saturated)
+    assert 1 == of_snapshot(pool).exhausted
 
 
 def test_instrumented_and_ended_pools_add_up(tmp_path: Path) -> None:
