@@ -24,7 +24,7 @@ from tests.faults.application import application, fill, only_pool, volume
 from tests.fixtures.deadlines import until
 from tests.fixtures.health import health
 from tests.fixtures.sidecar import Sidecar, samples, sidecar
-from tests.fixtures.users import open_parents, other_user
+from tests.fixtures.users import other_user
 
 FILE = f"w-{'0' * 32}.pool"
 USES = 3
@@ -166,11 +166,11 @@ def test_missing_directory(directory: Path) -> None:
     assert not before
 
 
-def test_forbidden_directory(directory: Path, tmp_path: Path) -> None:
+def test_forbidden_directory(open_directory: Path) -> None:
     """An application that may not write there runs in memory, with one warning."""
-    user = other_user(4321, 4321, tmp_path / "packages")
-    directory.chmod(0o700)
-    with application(directory, *user.command, python=user.python, environ=user.environ) as running:
+    user = other_user(4321, 4321, open_directory.parent / "packages")
+    open_directory.chmod(0o700)
+    with application(open_directory, *user.command, python=user.python, environ=user.environ) as running:
         running.ask("use(3)")
         found = (running.ask("shared()"), running.ask("checkouts()"))
         running.end()
@@ -180,42 +180,40 @@ def test_forbidden_directory(directory: Path, tmp_path: Path) -> None:
     assert "Permission denied" in warnings[0]
 
 
-def test_directory_loses_its_permission(directory: Path, tmp_path: Path) -> None:
+def test_directory_loses_its_permission(open_directory: Path) -> None:
     """The application's own page goes on from memory, without a hook error; with the permission it shows all again."""
-    user = other_user(4321, 4321, tmp_path / "packages")
-    os.chown(directory, 4321, 4321)
-    open_parents(directory)
-    with application(directory, *user.command, python=user.python, environ=user.environ) as running:
+    user = other_user(4321, 4321, open_directory.parent / "packages")
+    os.chown(open_directory, 4321, 4321)
+    with application(open_directory, *user.command, python=user.python, environ=user.environ) as running:
         running.ask("use(3)")
         until(True, lambda: running.ask("beat() or shared()"))
-        os.chown(directory, 0, 0)
-        directory.chmod(0o700)
+        os.chown(open_directory, 0, 0)
+        open_directory.chmod(0o700)
         running.ask("use(2)")
         running.ask("[beat() for _ in range(3)] and None")
         shown = running.ask("[pool.checkouts for pool in instrumentation.snapshot().pools]")
         failed = running.ask("errors.count")
-        directory.chmod(0o777)
+        open_directory.chmod(0o777)
         running.ask("beat()")
         again = running.ask("[pool.checkouts for pool in instrumentation.snapshot().pools]")
 
         assert ([5], 0, [5]) == (shown, failed, again)
-        assert 5 == only_pool(directory).checkouts
+        assert 5 == only_pool(open_directory).checkouts
 
 
-def test_sidecar_of_another_user_without_a_common_group(directory: Path, tmp_path: Path) -> None:
+def test_sidecar_of_another_user_without_a_common_group(open_directory: Path) -> None:
     """With POOL_EXPORTER_FILE_MODE=0644, as the Kubernetes components set it, it reads the files and compacts them."""
-    user = other_user(4321, 4321, tmp_path / "packages")
+    user = other_user(4321, 4321, open_directory.parent / "packages")
     other = replace(user, command=[each.replace("4321", "65532") for each in user.command])
-    directory.chmod(0o777)
-    open_parents(directory)
+    open_directory.chmod(0o777)
     environ = {**user.environ, "POOL_EXPORTER_FILE_MODE": "0644"}
-    with application(directory, *user.command, python=user.python, environ=environ) as running:
+    with application(open_directory, *user.command, python=user.python, environ=environ) as running:
         running.ask("use(3)")
         until(True, lambda: running.ask("beat() or shared()"))
         running.process.kill()
         running.process.wait(60)
     done = subprocess.run(
-        [*other.command, other.python, "-c", COMPACTING, directory],
+        [*other.command, other.python, "-c", COMPACTING, open_directory],
         cwd="/",
         env={**os.environ, **environ},
         capture_output=True,
@@ -224,7 +222,7 @@ def test_sidecar_of_another_user_without_a_common_group(directory: Path, tmp_pat
     )
 
     assert ("3 0\n", "") == (done.stdout, done.stderr)
-    assert [] == list(directory.glob("w-*"))
+    assert [] == list(open_directory.glob("w-*"))
 
 
 def test_full_directory_takes_a_living_pool_later(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.faults.application import application, in_namespace, only_pool
 from tests.fixtures.deadlines import PAUSE_SECONDS, until
 from tests.fixtures.health import health
 from tests.fixtures.sidecar import samples, sidecar
-from tests.fixtures.users import open_parents, other_user
+from tests.fixtures.users import other_user
 from tests.patience import PATIENT
 
 KILLS = int(os.environ.get("STORM_KILLS", "9"))
@@ -349,18 +349,17 @@ def test_thousands_of_short_lived_workers(directory: Path) -> None:
     assert descriptors == len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # a count
 
 
-def test_sidecar_with_nothing_but_the_group(directory: Path, tmp_path: Path) -> None:
+def test_sidecar_with_nothing_but_the_group(open_directory: Path) -> None:
     """A sidecar under another uid with the same gid reads and compacts; another user can do neither."""
-    user = other_user(1234, 5678, tmp_path / "packages")
-    directory.chmod(0o2770)
-    os.chown(directory, 1234, 5678)
-    open_parents(directory)
-    with application(directory, *user.command, python=user.python, environ=user.environ) as ended:
+    user = other_user(1234, 5678, open_directory.parent / "packages")
+    open_directory.chmod(0o2770)
+    os.chown(open_directory, 1234, 5678)
+    with application(open_directory, *user.command, python=user.python, environ=user.environ) as ended:
         ended.ask("use(5)")
         ended.kill()
     stranger, group = (
         subprocess.run(
-            ["setpriv", "--reuid=4321", f"--regid={gid}", "--clear-groups", user.python, "-c", READER, directory],
+            ["setpriv", "--reuid=4321", f"--regid={gid}", "--clear-groups", user.python, "-c", READER, open_directory],
             env={**os.environ, **user.environ},
             capture_output=True,
             text=True,
@@ -371,4 +370,4 @@ def test_sidecar_with_nothing_but_the_group(directory: Path, tmp_path: Path) -> 
 
     assert ("PermissionError" in stranger.stderr, "") == (True, stranger.stdout)
     assert "5 0" == group.stdout.strip(), group.stderr
-    assert [] == list(directory.glob("w-*"))
+    assert [] == list(open_directory.glob("w-*"))
