@@ -73,9 +73,9 @@ class Origins:
 
     def __getitem__(self, file: str) -> Origin:
         """Return the origin of *file*."""
-        return self.known.get(file) or self._found(file)
+        return self.known.get(file) or self.look_at(file)
 
-    def _found(self, file: str) -> Origin:
+    def look_at(self, file: str) -> Origin:
         """Work out the origin of *file* and keep it."""
         if len(self.known) >= _FILES_MAX:
             self.known.clear()

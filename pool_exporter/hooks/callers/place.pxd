@@ -4,7 +4,7 @@ cimport cython
 
 from pool_exporter.hooks.callers.frames cimport CodeType, FrameType
 
-cdef object _APPLICATION, _LIBRARY, _LOOP, _SQLALCHEMY, _STANDARD
+cdef object _APPLICATION, _LIBRARY, _LOOP, _SQLALCHEMY, _STANDARD, _RUN_HANDLE
 cdef dict _KNOWN
 cdef int _NEAR_MAX, _FIRST_DEPTH
 

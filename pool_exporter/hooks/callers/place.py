@@ -13,6 +13,7 @@ looked up here. Nothing here may know pools.
 
 import sys
 import time
+from asyncio import Handle
 from collections.abc import Iterator
 from sys import _getframe
 from types import CodeType, FrameType
@@ -41,6 +42,8 @@ _DEPTHS_MAX: Final = 4
 _KNOWN_MAX: Final = 2_000
 _FIRST_DEPTH: Final = 0 if IS_COMPILED else 3
 """From `first()` to the caller of `connect()`: a compiled function has no frame."""
+_RUN_HANDLE: Final = Handle._run.__code__
+"""By which asyncio's loop resumes a task: known without a look at its file."""
 _ENTER: Final = frozenset({"__enter__", "__aenter__"})
 
 ARMED_SECONDS: Final = 600.0
@@ -114,16 +117,17 @@ class PlaceRecorder:
             self.is_on = False
 
     def first(self) -> FrameType | None:
-        """Return the first frame of the application behind SQLAlchemy's; None if it is not where one is expected."""
+        """Return the first frame of the application behind SQLAlchemy's; None if it is not where one is expected.
+
+        Raises:
+            KeyError: A frame's file, which is its argument, has not been looked at.
+        """
         for depth in self._depths:
             try:
                 edge = _getframe(depth)
             except ValueError:  # The stack is not that deep.
                 continue
-            origin = _KNOWN.get(edge.f_code.co_filename)
-            if origin is None:
-                origin = ORIGINS[edge.f_code.co_filename]
-            if origin is _SQLALCHEMY:
+            if _KNOWN[edge.f_code.co_filename] is _SQLALCHEMY:
                 frame = edge.f_back or self.awaiting_frame()
                 if frame is None or not self.is_application[frame.f_code.co_filename]:
                     frame = _near(edge.f_back)
@@ -143,13 +147,17 @@ class PlaceRecorder:
         frame = parent.gr_frame
         # The first is SQLAlchemy's, or the one of another library's loop.
         frame = None if frame is None else frame.f_back
-        while frame is not None:
-            origin = _KNOWN.get(frame.f_code.co_filename)
-            if origin is None:
-                origin = ORIGINS[frame.f_code.co_filename]
-            if origin is not _SQLALCHEMY and origin is not _STANDARD:  # A set would compute the hash of each.
-                return None if origin is _LOOP else frame
-            frame = frame.f_back
+        if frame is None or frame.f_code is _RUN_HANDLE:
+            return None
+        try:
+            while frame is not None:
+                origin = _KNOWN[frame.f_code.co_filename]
+                if origin is not _SQLALCHEMY and origin is not _STANDARD:  # A set would compute the hash of each.
+                    return None if origin is _LOOP else frame
+                frame = frame.f_back
+        except KeyError as error:
+            ORIGINS.look_at(error.args[0])
+            return self.awaiting_frame()
         return None
 
     def _learn(self, back: FrameType | None) -> FrameType | None:
