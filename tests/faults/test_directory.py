@@ -161,7 +161,7 @@ def test_missing_directory(directory: Path) -> None:
         before = running.ask("shared()")
         directory.mkdir()
         until(True, lambda: running.ask("shared()"))
-        until(3, lambda: only_pool(directory).checkouts)
+        until([3], lambda: [each.checkouts for each in DirectoryReader(directory)().pools])
 
     assert not before
 
