@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -253,13 +254,29 @@ def application(program: str, directory: Path, url: sa.URL, *arguments: str) -> 
         running.end()
 
 
+@dataclass(frozen=True)
+class Scrape:
+    """Scrapes a directory, and returns the faults that the page shows."""
+
+    read: DirectoryReader
+    probes: Probes
+
+    def __call__(self) -> Faults:
+        """Return the faults of now."""
+        return faults(self.read, self.probes)
+
+    def backends(self) -> int:
+        """Return how many backends of the application the last query has shown."""
+        [server] = self.probes.joined(self.read()).servers
+        return sum(sum(states.values()) for (_, database), states in server.connections.items() if database == "app")
+
+
 @contextmanager
-def seen(directory: Path, url: sa.URL, interval: float = INTERVAL) -> Iterator[Callable[[], Faults]]:
-    """Probe a server; yield the function that scrapes the directory and returns the faults that the page shows."""
-    read = DirectoryReader(directory, for_servers=True)
+def seen(directory: Path, url: sa.URL, interval: float = INTERVAL) -> Iterator[Scrape]:
+    """Probe a server; yield what scrapes the directory."""
     with probing(url, interval=interval) as probes:
         until_up(probes)
-        yield lambda: faults(read, probes)
+        yield Scrape(DirectoryReader(directory, for_servers=True), probes)
 
 
 def faults(read: DirectoryReader, probes: Probes) -> Faults:
@@ -345,6 +362,7 @@ def test_child_disposes(directory: Path, postgres: PostgresServer) -> None:
         application(CHILD_DISPOSES, directory, postgres.url("psycopg")) as running,
     ):
         running.reach("opened")
+        until(2, scrape.backends)
         assert {NONE} == for_some_time(scrape, 0.5)
 
         running.go_on()
@@ -435,6 +453,7 @@ def test_server_restarts_under_an_idle_pool(directory: Path, postgres: PostgresS
         application(CHILD_DISPOSES, directory, postgres.url("psycopg")) as running,
     ):
         running.reach("opened")
+        until(2, scrape.backends)  # Only a backend that a query has shown can be gone.
         assert {NONE} == for_some_time(scrape, 0.5)
 
         postgres.admin("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
@@ -477,6 +496,7 @@ def test_child_disposes_on_mariadb(directory: Path, mariadb: MariaDBServer) -> N
         application(CHILD_DISPOSES, directory, mariadb.url("pymysql")) as running,
     ):
         running.reach("opened")
+        until(2, scrape.backends)
         assert {NONE} == for_some_time(scrape, 0.5)
 
         running.go_on()
