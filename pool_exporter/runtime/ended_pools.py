@@ -12,6 +12,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from operator import add
 from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
@@ -21,6 +22,7 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity, within_limi
 from pool_exporter.metrics.snapshot import PoolSnapshot
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor, ended_pool
+from pool_exporter.runtime.storage import Storage
 from pool_exporter.runtime.watchdog.unexamined_monitor import UnexaminedMonitor
 from pool_exporter.state.aggregate import Counted, added, only_counters
 from pool_exporter.state.layout import SLOT_FORMAT, Slots
@@ -87,6 +89,20 @@ class EndedPools:
         """Return the monitors of the ended pools with counters that no later pool has taken over."""
         self._end_collected()
         return list(self._kept.values())
+
+    def new_slots(self, storage: Storage, identity: PoolIdentity, config: PoolConfig) -> Slots:
+        """Return slots of *storage* for a pool. Those in a file get what an ended pool of its identity has in memory.
+
+        Otherwise no reader of the file would see that, and it would be lost when the new pool ends.
+        """
+        slots = storage.new_slots(identity, config)
+        if storage.has(slots):
+            with self.serialized():
+                before = self.take(identity)
+                if before is not None:
+                    slots[:] = array(SLOT_FORMAT, map(add, slots, before.slots))
+                    storage.write_units(slots, summed(storage.units_of(slots), before.units))
+        return slots
 
     def take(self, identity: PoolIdentity) -> Counted | None:
         """Return the counters of the ended pool of this identity, if there is one, and drop it."""

@@ -109,7 +109,7 @@ class Registry(ProcessFile):
         The caller is inside `changing()`.
         """
         identity, config = self._unique(identity), config_of(pool)
-        hooks = PoolHooks(pool, self._new_state(limit_of(pool), self.storage.new_slots(identity, config)))
+        hooks = PoolHooks(pool, self._new_state(limit_of(pool), self._ended.new_slots(self.storage, identity, config)))
         monitor = PoolMonitor(hooks, identity, config, self)
         entry = InstrumentedPool(HooksReference(hooks, self._on_collected), monitor, self.storage)
         with self._ended.serialized():

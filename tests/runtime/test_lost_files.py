@@ -170,6 +170,26 @@ def test_ended_pools_for_which_there_is_no_space(process: Process, monkeypatch: 
     assert 1 == checkouts(process.directory)["ended"]
 
 
+def test_next_pool_of_an_ended_one_that_found_no_space(process: Process) -> None:
+    """There is space by then: the file has the counters of both, also when the second one has ended."""
+    for number in range(ENTRIES_MAX):
+        process.pool(f"p{number:02}").connect().close()
+    process.use("ended")
+    process.registry.storage.note_without_space(1)
+    process.registry.storage.use(process.registry.storage.created())
+    pool = process.pool("ended")
+    pool.connect().close()
+    while_living = checkouts(process.directory)["ended"]
+    process.pools.remove(pool)
+    pool.dispose()
+    del pool
+    gc.collect()
+    process.beat()
+
+    assert (2, 2) == (while_living, checkouts(process.directory)["ended"])
+    assert 0 < nightly_seconds(process.directory)
+
+
 @pytest.mark.parametrize("is_compacted", [False, True])
 def test_file_that_was_left_is_deleted(process: Process, monkeypatch: pytest.MonkeyPatch, is_compacted: bool) -> None:
     """It is mapped because of its connections; its counters go into the next file, unless the totals have them."""
