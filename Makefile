@@ -48,8 +48,8 @@ EXTRAS_reports := $(EXTRAS_test),reports
 EXTRAS_dev := dev
 
 # A worker of pytest-xdist a core and one more (tests/xdist_workers.py), at most four: a machine with more cores would
-# only start more servers at once. A file's tests stay together, because they share servers; files keep their order, so
-# that many short ones are the last.
+# only start more servers at once. A file's tests stay together, because they share servers; the longest
+# begins first, and the others keep their order, so that many short ones are the last.
 # A test of which a program did not start is run once more at the end; in CI, any test of real processes that has failed:
 # tests/second_run.py.
 SECOND_RUN ?= $(if $(filter true,$(CI)),any,starts)

@@ -1,11 +1,29 @@
-"""A run with `--numprocesses logical` has one worker more than there are cores."""
+"""A run with `--numprocesses logical` has one worker more than there are cores, and begins with the longest file."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from tests import xdist_workers
-from tests.xdist_workers import pytest_xdist_auto_num_workers
+from tests.xdist_workers import LONGEST, pytest_collection_modifyitems, pytest_xdist_auto_num_workers
+
+
+class Item:
+    """What the plugin reads of a test."""
+
+    def __init__(self, nodeid: str) -> None:
+        self.nodeid = nodeid
+
+
+def test_longest_file_is_first() -> None:
+    """Its tests come before all others, which keep their order as its own do."""
+    names = ["tests/b.py::y", "tests/a.py::z", f"{LONGEST}::b", f"{LONGEST}::a", "tests/c.py::x"]
+    items = [Item(name) for name in names]
+    pytest_collection_modifyitems(items)  # type: ignore[arg-type]  # it reads the names only
+
+    assert [names[2], names[3], names[0], names[1], names[4]] == [item.nodeid for item in items]
+    assert Path(LONGEST).name in {path.name for path in Path(__file__).parent.iterdir()}
 
 
 def test_one_more_than_cores(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
