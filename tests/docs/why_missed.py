@@ -45,6 +45,15 @@ WHY_MISSED: Final[Mapping[str, str]] = {
         "prometheus_client's printing of the families. To compile the rest gains little ([The compiled build]"
         "(compiled.md))."
     ),
+    "the watchdog's report keeps another thread for": (
+        "the measurement, not the report. While both threads want the processor, the kernel's scheduler lets one of "
+        "them wait for a tick of 4 ms now and then, with the garbage collector off as well. Such a wait was in each of "
+        "the few reports of that run; the benchmark takes the least of ten times as many since."
+    ),
+    "import after sqlalchemy": (
+        "two fifths of it are the standard library's `dataclasses`, which writes and compiles the methods of forty "
+        "frozen classes at each start. To write these methods by hand would save the time, and is not done."
+    ),
     "memory for a pool with 5 connections": (
         "there is a slot of 8 bytes for each bucket, counter and tracked connection, so that a frozen or dead process "
         "can be read, and an object for each connection. The sum differs a little with the build of Python."
@@ -63,17 +72,24 @@ _LAYOUT: Final = (
     "seed, the same code adds half as many instructions more, or fewer"
 )
 
+_NOISE: Final = (
+    "two counts of such a request without pool_exporter, with the same SQLAlchemy, differ by more than the budget. "
+    "What a checkout and its return add is about as much as in a `SELECT 1`, and is less than the budget of the longer "
+    "request"
+)
+
 WHY_COMPILED_MISSED: Final[Mapping[str, str]] = {
     "instructions of checkout and return, `QueuePool`, over bare": f"{_COMPILED_PAIR}.",
     "instructions of checkout and return, `QueuePool`, in a worker's file, over bare": f"{_COMPILED_PAIR}.",
     "instructions of `SELECT 1`, asyncpg, over bare": f"{_REQUEST}. {_LAYOUT}.",
-    "instructions of ORM select and commit, asyncpg, over bare": f"{_REQUEST}.",
+    "instructions of ORM select and commit, asyncpg, over bare": f"{_NOISE}.",
     "instructions of `SELECT 1`, psycopg, over bare": f"{_REQUEST}. {_LAYOUT}.",
-    "instructions of ORM select and commit, psycopg, over bare": f"{_REQUEST}.",
+    "instructions of ORM select and commit, psycopg, over bare": f"{_NOISE}.",
     **{
         title: WHY_MISSED[title]
         for title in (
             "prometheus_client's multiprocess scrape of 512 workers x 4 pools, over pool_exporter",
+            "import after sqlalchemy",
             "memory for a pool with 5 connections",
         )
     },
