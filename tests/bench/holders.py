@@ -41,6 +41,9 @@ _TRIES: Final = 50
 _SWITCH_SECONDS: Final = 1e-4
 """How long a thread keeps the interpreter from one that waits for it, while pauses are measured."""
 
+_PAUSES: Final = 10
+"""How many pauses a round is the least of: the kernel's scheduler makes one in two longer, by up to a tick of 4 ms."""
+
 Clock = Callable[[], int]
 
 
@@ -62,8 +65,8 @@ def jobs(owners: str) -> dict[str, Job]:
         "caller_cpu": lambda _: held.timed_out(time.thread_time_ns),
         "caller_wall": lambda _: held.timed_out(time.perf_counter_ns) - CALLER_TIMEOUT_SECONDS * 1e9,
         "copy": lambda _: _took(time.perf_counter_ns, held.monitor._state.live_connections),
-        "pause": lambda _: _pause(held.report),
-        "pause_beside_a_count": lambda _: _pause(_count),
+        "pause": lambda _: min(_pause(held.report) for _ in range(_PAUSES)),
+        "pause_beside_a_count": lambda _: min(_pause(_count) for _ in range(_PAUSES)),
     }
 
 
