@@ -231,7 +231,8 @@ not too short.
 def main() -> int:
     """Return 0 when every prediction is within its bounds, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.sizing", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=90.0, help="how long each case runs")
+    # In less, the heavy tail of the lognormal times leaves the p99 of a pool at 0.85 to chance.
+    parser.add_argument("--seconds", type=float, default=120.0, help="how long each case runs")
     parser.add_argument("--output", type=Path, help="the file that the page is written to")
     parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
