@@ -128,6 +128,9 @@ def _seen() -> dict[str, Any]:
     }
     counts = {} if taken.degraded else {pool.name: pool.use_time.count for pool in taken.pools}
     plain = json.loads(json.dumps(numbers, default=dict))
+    for values in plain.values():
+        if verdicts := values["exhaustions"]:  # Which one it is depends on how long the process did not run meanwhile.
+            values["exhaustions"] = sum(verdicts.values())
     return {"degraded": taken.degraded, "errors": errors.count, "numbers": plain, "uses": counts}
 
 
