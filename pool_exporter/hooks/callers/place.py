@@ -2,8 +2,9 @@
 
 This runs at each checkout. To classify one frame costs about 900 instructions, so few frames are looked at. The module
 learns how many frames of SQLAlchemy are between the pool and the application, and looks only at the frames next to that
-boundary. A stack that is not as expected is walked frame by frame. Asynchronous code runs in a greenlet of SQLAlchemy;
-the coroutines that await it are in the stack of the greenlet's parent.
+boundary: `current_caller` in waiting.py has that written out, and calls what is here for all else. A stack that is not
+as expected is walked frame by frame. Asynchronous code runs in a greenlet of SQLAlchemy; the coroutines that await it
+are in the stack of the greenlet's parent.
 
 Rules: a frame whose caller is contextlib's `__enter__` or `__aenter__` is a helper, which counts only where no other
 frame of the application is found; a library's frames count only where there is no helper either. The walk ends where an
@@ -224,7 +225,7 @@ def _near(frame: FrameType | None) -> FrameType | None:
             is_outside, frame = True, recorder.awaiting_frame()
             continue
         origin = _KNOWN.get(frame.f_code.co_filename)
-        if origin is None:
+        if origin is None:  # Not `ORIGINS[…]` alone, which calls a function of Python.
             origin = ORIGINS[frame.f_code.co_filename]
         if origin is _APPLICATION:
             return frame

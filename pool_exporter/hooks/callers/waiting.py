@@ -1,4 +1,4 @@
-"""Describes the caller of a checkout, and notes a caller that waits because no place of the pool is left.
+"""Describes the caller of a checkout, its place included, and notes a caller that waits because no place is left.
 
 Each checkout passes `current_caller`, only callers that wait the rest. Nothing here may decide why they wait.
 """
@@ -8,6 +8,7 @@ from asyncio.events import _get_running_loop
 from sys import _getframe
 from threading import get_ident
 from types import FrameType
+from typing import Final
 from weakref import ref
 
 from pool_exporter.hook_errors import errors, guarded
@@ -32,7 +33,7 @@ from pool_exporter.state.waiters import Waiter
 recorder = places.recorder
 """Assigned, not imported: to call a method of an imported name, CPython makes a bound method each time."""
 
-_CALLER_DEPTH = 0 if IS_COMPILED else 2
+_CALLER_DEPTH: Final = 0 if IS_COMPILED else 2
 """From `current_caller` to the caller of `connect()`: a compiled function has no frame."""
 
 

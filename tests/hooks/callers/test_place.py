@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import re
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
@@ -10,6 +11,7 @@ from weakref import ref
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
@@ -70,6 +72,24 @@ def test_core(engine: Engine) -> None:
 
     assert ["checkout", "outer"] == names(*used(engine))
     del kept
+
+
+def test_waiter_at_the_pool_itself() -> None:
+    """A caller that waits is at the function that calls `pool.connect()`, as its checkout would be."""
+    engine = create_engine("sqlite://", poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=0)
+
+    def checkout() -> object:
+        return engine.pool.connect()
+
+    with pool_exporter.instrument(engine) as monitor:
+        kept = outer(checkout)
+        with pytest.raises(PoolTimeoutError):
+            outer(checkout)
+        del kept
+        (report,) = monitor.diagnoses
+    (waiter,) = report.waiters
+
+    assert ["checkout", "outer"] == re.findall(r"(\w+)(?: < |$)", waiter.place)
 
 
 def test_line(engine: Engine) -> None:
