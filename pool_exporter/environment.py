@@ -18,11 +18,10 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from math import inf, nan
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pool_exporter.errors import Problem, SettingsError
 
@@ -60,8 +59,7 @@ SECONDS_MAX: Final = 2_000_000
 _already_logged: set[str] = set()
 
 
-@dataclass(frozen=True)
-class Environment:
+class Environment(NamedTuple):
     """The settings, checked.
 
     Attributes:

@@ -4,14 +4,14 @@ Only values are here. Nothing may be computed, and no value refers to an object 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.metrics.holders import Holder, Uses, Waiter
 
 
-@dataclass(frozen=True)
-class Examination:
+class Examination(NamedTuple):
     """One pool at one moment, before the verdict.
 
     Attributes:
@@ -32,12 +32,12 @@ class Examination:
     pool: str
     at: float
     pid: int = 0
-    evidence: Evidence = field(default_factory=Evidence)
+    evidence: Evidence = Evidence()
     holders: tuple[Holder, ...] = ()
     waiters: tuple[Waiter, ...] = ()
     loop_now: tuple[str, ...] = ()
     library_frames: frozenset[tuple[str, ...]] = frozenset()
     notes: tuple[str, ...] = ()
-    findings: Mapping[str, str] = field(default_factory=dict)
+    findings: Mapping[str, str] = MappingProxyType({})
     moment: int = 0
     uses: Uses = frozenset()

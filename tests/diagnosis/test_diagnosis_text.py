@@ -108,7 +108,7 @@ def test_names_are_whole(name: str) -> None:
 def test_names_that_do_not_fit_are_whole_too() -> None:
     """A name that is longer than a line is not broken."""
     long = replace(BUSY, unit="GET /" + "very-long/" * 15, unit_code="a/b.py:1 in " + "f" * 120)
-    text = str(diagnosis(replace(FULL, holders=(long,))))
+    text = str(diagnosis(FULL._replace(holders=(long,))))
 
     assert long.unit in text
     assert long.unit_code in text
@@ -127,7 +127,7 @@ def test_what_is_not_shown_is_counted() -> None:
     """A screen has few groups and few waiters, and says how many more there are."""
     holders = tuple(replace(BUSY, unit=f"GET /{i}") for i in range(GROUPS_MAX + 2))
     waiters = tuple(Waiter(1.0, unit=f"GET /{i}") for i in range(WAITERS_MAX + 1))
-    lines = str(diagnosis(replace(FULL, holders=holders, waiters=waiters))).splitlines()
+    lines = str(diagnosis(FULL._replace(holders=holders, waiters=waiters))).splitlines()
 
     assert "        ... 2 holders more" in lines
     assert "        ... 1 waiter more" in lines
@@ -146,7 +146,7 @@ def test_alike_waiters_are_one_group() -> None:
 
 def test_unknown_is_said() -> None:
     """A holder of which nothing is known is shown as such."""
-    text = str(diagnosis(replace(FULL, holders=(Holder(1.0),))))
+    text = str(diagnosis(FULL._replace(holders=(Holder(1.0),))))
 
     assert "1 x (unit unknown), 1.0 s, unknown what it does" in text
     assert "taken at (place of checkout unknown)" in text
@@ -172,7 +172,7 @@ def test_where_of_work_in_libraries_is_the_checkout() -> None:
     """A library that waits for a client says nothing: the place at which the application took the connection does."""
     now = ("uvicorn/websockets_impl.py:9 in receive",)
     holder = Holder(2.0, place="orders/chat.py:5 in on_connect", activity="own_code", now=now, unit="WEBSOCKET /chat")
-    found = replace(FULL, holders=(holder,), library_frames=frozenset([now]))
+    found = FULL._replace(holders=(holder,), library_frames=frozenset([now]))
 
     assert ("taken at orders/chat.py:5 in on_connect, by WEBSOCKET /chat (1 x)",) == diagnosis(
         found, "held_in_own_code"
@@ -182,7 +182,7 @@ def test_where_of_work_in_libraries_is_the_checkout() -> None:
 def test_culprit_is_what_the_verdict_points_to() -> None:
     """It is the first place of WHERE, with its unit, and not that of the largest group of holders."""
     holders = (BUSY, replace(BUSY, seconds=1.1), LOST)
-    lost, busy = (diagnosis(replace(FULL, holders=holders), name) for name in ("leak", "held_in_own_code"))
+    lost, busy = (diagnosis(FULL._replace(holders=holders), name) for name in ("leak", "held_in_own_code"))
 
     assert Culprit("orders/export.py:88 in export_row", "POST /exports", LOST.unit_code) == lost.culprit
     assert Culprit("httpx/_client.py:9 in send", "POST /pay", BUSY.unit_code) == busy.culprit
@@ -192,7 +192,7 @@ def test_culprit_is_what_the_verdict_points_to() -> None:
 
 def test_culprit_of_each_other_verdict_with_a_place() -> None:
     """The loop's frame, the callers, the endpoint; none where no place is to blame."""
-    found = replace(FULL, holders=(BUSY,), loop_now=("orders/hash.py:3 in hashed", "orders/api.py:5 in login"))
+    found = FULL._replace(holders=(BUSY,), loop_now=("orders/hash.py:3 in hashed", "orders/api.py:5 in login"))
     names = ("loop_blocked", "opening", "threads_deadlock", "too_small")
 
     assert [
@@ -206,7 +206,7 @@ def test_culprit_of_each_other_verdict_with_a_place() -> None:
 def test_where_of_a_self_deadlock_fits_into_lines() -> None:
     """A long second place is broken between its frames, as the first one is."""
     frame = "repositories/orders_of_customers.py:152 in OrdersOfCustomersRepository.get"
-    found = replace(FULL, waiters=(Waiter(1.0, f"{frame} < {frame}", "", "", 1),))
+    found = FULL._replace(waiters=(Waiter(1.0, f"{frame} < {frame}", "", "", 1),))
 
     assert 100 >= max(map(len, str(diagnosis(found, "self_deadlock")).splitlines()))
 
@@ -223,7 +223,7 @@ def test_where_of_a_deadlock_of_threads() -> None:
 
 def test_where_of_a_blocked_loop() -> None:
     """The line that blocks the loop's thread is named."""
-    found = replace(FULL, loop_now=("app/img.py:77 in resize",))
+    found = FULL._replace(loop_now=("app/img.py:77 in resize",))
 
     assert "WHERE the event loop's thread is at app/img.py:77 in resize" in str(diagnosis(found, "loop_blocked"))
 
@@ -244,12 +244,12 @@ UNKNOWN = [
 @pytest.mark.parametrize(("evidence", "expected"), UNKNOWN)
 def test_reason_of_an_unknown_cause(evidence: Evidence, expected: str) -> None:
     """The report says of how many holders it is known what they do."""
-    assert f"WHY   {expected}" in str(diagnosis(replace(FULL, evidence=evidence), "unknown"))
+    assert f"WHY   {expected}" in str(diagnosis(FULL._replace(evidence=evidence), "unknown"))
 
 
 def test_waiters_that_hold_connections() -> None:
     """Where it is unknown what the holders do, the report says that callers wait that hold connections already."""
-    made = diagnosis(replace(FULL, evidence=Evidence(used=3, n_waiting_with=2)), "unknown")
+    made = diagnosis(FULL._replace(evidence=Evidence(used=3, n_waiting_with=2)), "unknown")
     text = " ".join(str(made).split())
 
     assert "no rule fits. The task or thread of each of 2 waiting callers has a connection of this pool already" in text
@@ -257,8 +257,8 @@ def test_waiters_that_hold_connections() -> None:
 
 def test_a_name_is_that_of_all_waiters() -> None:
     """A group of waiters has an owner's name only if it is that of all."""
-    different = replace(FULL, waiters=(Waiter(2.0, owner="Thread-0"), Waiter(1.0, owner="Thread-1")))
-    same = replace(FULL, waiters=(Waiter(2.0, owner="MainThread"), Waiter(1.0, owner="MainThread")))
+    different = FULL._replace(waiters=(Waiter(2.0, owner="Thread-0"), Waiter(1.0, owner="Thread-1")))
+    same = FULL._replace(waiters=(Waiter(2.0, owner="MainThread"), Waiter(1.0, owner="MainThread")))
 
     assert "Thread-" not in str(diagnosis(different))
     assert "WAIT  2 x (no unit), 2.0 s at most, MainThread" in str(diagnosis(same))
@@ -267,7 +267,7 @@ def test_a_name_is_that_of_all_waiters() -> None:
 def test_use_times() -> None:
     """The use time of lately is compared with that of earlier uses."""
     evidence = Evidence(used=1, n_app=1, n_known=1, mean_use_seconds=8.2, long_mean_use_seconds=0.1)
-    text = " ".join(str(diagnosis(replace(FULL, evidence=evidence), "held_in_own_code")).split())
+    text = " ".join(str(diagnosis(FULL._replace(evidence=evidence), "held_in_own_code")).split())
 
     assert "Uses that ended lately took 8.2 s on average, and earlier ones 100 ms." in text
 
@@ -281,7 +281,7 @@ def test_size_that_would_do() -> None:
     """Of a pool that is too small, the report has the load and a size."""
     evidence = replace(FULL.evidence, arrivals_per_second=400.0, mean_use_seconds=0.027)
 
-    text = str(diagnosis(replace(FULL, evidence=evidence), "too_small"))
+    text = str(diagnosis(FULL._replace(evidence=evidence), "too_small"))
 
     assert "need 10.8 connections (400.0/s x 27 ms); 14 would do" in " ".join(text.split())
 
@@ -297,7 +297,7 @@ NOTED = [
 @pytest.mark.parametrize(("_", "evidence", "expected"), NOTED, ids=[row[0] for row in NOTED])
 def test_notes(_: str, evidence: Evidence, expected: str) -> None:
     """What was seen besides the verdict is a note."""
-    (only,) = diagnosis(replace(FULL, evidence=evidence), "unknown").notes
+    (only,) = diagnosis(FULL._replace(evidence=evidence), "unknown").notes
 
     assert expected in only
 
@@ -309,7 +309,7 @@ def test_no_note_repeats_the_verdict() -> None:
 
 def test_long_units_are_noted() -> None:
     """A holder that was declared long is listed, and the report says that it is not counted."""
-    made = diagnosis(replace(FULL, holders=(replace(BUSY, is_long=True),)), "unknown")
+    made = diagnosis(FULL._replace(holders=(replace(BUSY, is_long=True),)), "unknown")
 
     assert "declared long" in str(made)
     assert "1 connection is held by units declared with long=True, and not counted." in made.notes
@@ -336,5 +336,5 @@ def test_a_larger_pool_is_not_advised(name: str) -> None:
 
 def test_unlimited_pool() -> None:
     """A pool without a limit has none in the text."""
-    assert "1 connections are used" not in str(diagnosis(replace(FULL, evidence=Evidence(limit=-1, used=4))))
-    assert "4 connections are used" in str(diagnosis(replace(FULL, evidence=Evidence(limit=-1, used=4))))
+    assert "1 connections are used" not in str(diagnosis(FULL._replace(evidence=Evidence(limit=-1, used=4))))
+    assert "4 connections are used" in str(diagnosis(FULL._replace(evidence=Evidence(limit=-1, used=4))))

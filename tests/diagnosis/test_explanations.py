@@ -1,7 +1,5 @@
 """Findings of `check` in a diagnosis: those that explain its verdict, and no others."""
 
-from dataclasses import replace
-
 import pytest
 
 from pool_exporter.advice.checks.facts import Facts, ProcessFacts, ServerFacts
@@ -41,7 +39,7 @@ def test_what_no_report_can_find() -> None:
     """Without the server, the number of threads and the sessionmaker exactly these rules find nothing."""
     explaining = {rule for rules in EXPLAINED_BY.values() for rule in rules}
     known = {
-        rule: [replace(each, server=ServerFacts(), process=_in_a_report(each)) for each in given]
+        rule: [each._replace(server=ServerFacts(), process=_in_a_report(each)) for each in given]
         for rule, given in FOUND.items()
     }
 
@@ -51,12 +49,12 @@ def test_what_no_report_can_find() -> None:
 
 
 def _in_a_report(given: Facts) -> ProcessFacts:
-    return replace(given.process, threads=None, expires_on_commit=None, has_async_sessions=False, processes=1)
+    return given.process._replace(threads=None, expires_on_commit=None, has_async_sessions=False, processes=1)
 
 
 def test_it_is_on_the_screen_and_in_the_note() -> None:
     """The finding is a note of the report, in its log line and in the note of the TimeoutError; another one is not."""
-    made = diagnosis(replace(FULL, findings=FINDINGS), "server_full")
+    made = diagnosis(FULL._replace(findings=FINDINGS), "server_full")
 
     assert ("Check P01: More connections than the server has.", *made.explained_by[1:]) == made.explained_by
     assert made.notes[-len(made.explained_by) :] == made.explained_by

@@ -31,7 +31,7 @@ def test_note_of_an_older_report() -> None:
 
 def test_note_of_a_blocked_loop() -> None:
     """The note has the line that blocks the loop's thread, before the advice."""
-    found = replace(FULL, loop_now=("app/img.py:77 in resize",))
+    found = FULL._replace(loop_now=("app/img.py:77 in resize",))
 
     assert (
         "  the event loop's thread is at app/img.py:77 in resize"
@@ -49,7 +49,7 @@ def test_note_of_work_outside_the_database() -> None:
 def test_note_of_a_self_deadlock() -> None:
     """The note has the place of the second connection, however many places of the first there are."""
     holders = tuple(replace(BUSY, place=f"app/a.py:{line} in f") for line in range(5))
-    lines = note(diagnosis(replace(FULL, holders=holders), "self_deadlock")).splitlines()
+    lines = note(diagnosis(FULL._replace(holders=holders), "self_deadlock")).splitlines()
 
     assert "  and again at orders/db.py:9 in get_db (1 x)" == lines[-2]
 
@@ -57,7 +57,7 @@ def test_note_of_a_self_deadlock() -> None:
 def test_note_has_few_places() -> None:
     """Of many places the note has the most frequent ones."""
     holders = tuple(replace(BUSY, now=(f"app/a.py:{line} in f",)) for line in range(9))
-    lines = note(diagnosis(replace(FULL, holders=holders), "held_in_own_code")).splitlines()
+    lines = note(diagnosis(FULL._replace(holders=holders), "held_in_own_code")).splitlines()
 
     assert NOTE_PLACES_MAX == sum(line.startswith("  now at ") for line in lines)
 
@@ -66,10 +66,10 @@ def test_names_change_no_terminal_and_begin_no_line() -> None:
     """A name may have any character: a terminal gets none that moves its cursor, and a log no further line."""
     evil = "\x1b[2J\r\n\x9b31m\u2028\x00"
     holder = replace(BUSY, unit=evil, unit_code=evil, place=evil, owner=evil, now=(evil,))
-    made = diagnosis(replace(FULL, pool=evil, holders=(holder,)), "held_in_own_code")
+    made = diagnosis(FULL._replace(pool=evil, holders=(holder,)), "held_in_own_code")
     texts = [made.summary, *note(made).split("\n"), *str(made).split("\n")]
 
     assert [] == [line for line in texts if not line.isprintable()]
-    assert len(str(diagnosis(replace(FULL, holders=(BUSY,)), "held_in_own_code")).split("\n")) == len(
+    assert len(str(diagnosis(FULL._replace(holders=(BUSY,)), "held_in_own_code")).split("\n")) == len(
         str(made).split("\n")
     )

@@ -1,7 +1,5 @@
 """The report of one pool for other readers: the values of a diagnosis."""
 
-from dataclasses import replace
-
 import pytest
 
 from pool_exporter.diagnosis.evidence import Evidence
@@ -33,8 +31,8 @@ def test_report_has_what_the_screen_has() -> None:
 @pytest.mark.parametrize(("now", "shown"), [("healthy", "leak"), ("slow_queries", "slow_queries")])
 def test_last_report_is_shown_while_the_pool_is_healthy(now: str, shown: str) -> None:
     """The verdict of an incident that is over is still shown, with its time, beside the holders of now."""
-    last = diagnosis(replace(FULL, at=FULL.at - 600), "leak")
-    made = diagnosis(replace(FULL, holders=FULL.holders[:1]), now)
+    last = diagnosis(FULL._replace(at=FULL.at - 600), "leak")
+    made = diagnosis(FULL._replace(holders=FULL.holders[:1]), now)
     report = pool_report(POOL, made, last)
 
     assert shown == report.verdict
@@ -44,8 +42,8 @@ def test_last_report_is_shown_while_the_pool_is_healthy(now: str, shown: str) ->
 
 def test_report_of_the_past_is_of_its_time() -> None:
     """While no caller waits, verdict, reason and places are those of the last report, which is said to be past."""
-    last = diagnosis(replace(FULL, at=FULL.at - 35), "leak")
-    now = replace(FULL, holders=FULL.holders[:1], evidence=Evidence(limit=15, used=6))
+    last = diagnosis(FULL._replace(at=FULL.at - 35), "leak")
+    now = FULL._replace(holders=FULL.holders[:1], evidence=Evidence(limit=15, used=6))
     report = pool_report(POOL, diagnosis(now, last=last))
 
     assert ("leak", last.at, last.where) == (report.verdict, report.verdict_at, report.where)

@@ -7,14 +7,14 @@ password. Nothing here may read anything.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 SERVER_DATABASES: Final = ("postgresql", "mysql", "mariadb", "mssql", "oracle")
 LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "::1")
 
 
-@dataclass(frozen=True, slots=True)
-class EngineFacts:
+class EngineFacts(NamedTuple):
     """The settings.
 
     Attributes:
@@ -80,8 +80,7 @@ class EngineFacts:
         return self.pool_size + self.max_overflow
 
 
-@dataclass(frozen=True, slots=True)
-class PoolHistory:
+class PoolHistory(NamedTuple):
     """What an instrumented pool has done so far.
 
     Attributes:
@@ -104,7 +103,7 @@ class PoolHistory:
     discarded: int = 0
     used_peak: int = 0
     create_seconds: float | None = None
-    verdicts: Mapping[str, int] = field(default_factory=dict)
+    verdicts: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +139,7 @@ class ServerFacts:
         return facts
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessFacts:
+class ProcessFacts(NamedTuple):
     """What surrounds the pool in its process, and what the caller of `check` has said.
 
     Attributes:
@@ -165,8 +163,7 @@ class ProcessFacts:
     libpq: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """All that is known of one pool.
 
     Attributes:
@@ -179,9 +176,9 @@ class Facts:
     """
 
     engine: EngineFacts
-    history: PoolHistory = field(default_factory=PoolHistory)
-    server: ServerFacts = field(default_factory=ServerFacts)
-    process: ProcessFacts = field(default_factory=ProcessFacts)
+    history: PoolHistory = PoolHistory()
+    server: ServerFacts = ServerFacts()
+    process: ProcessFacts = ProcessFacts()
     unknown: frozenset[str] = frozenset()
 
     def has_argument(self, *names: str) -> bool:

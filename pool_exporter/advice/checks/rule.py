@@ -4,8 +4,7 @@ Nothing here may know a certain rule, or read facts.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pool_exporter.advice.checks.facts import Facts
 from pool_exporter.advice.checks.finding import Finding
@@ -14,8 +13,7 @@ MORE: Final = "More: pool-exporter check --explain {}"
 """Where a text about a finding leads to: the command that is wherever the package is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One rule.
 
     Attributes:

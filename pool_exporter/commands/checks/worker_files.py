@@ -53,8 +53,8 @@ class CheckedPool:
         """Return the facts with what a server says; None where none was asked."""
         if server is None:
             unasked = ServerFacts(connections_max=0)
-            return replace(self.facts, server=unasked, unknown=self.facts.unknown | {"connections_max", "settings"})
-        return replace(self.facts, server=server)
+            return self.facts._replace(server=unasked, unknown=self.facts.unknown | {"connections_max", "settings"})
+        return self.facts._replace(server=server)
 
 
 def checked_pools(
@@ -94,7 +94,7 @@ def _discarded(contents: DirectoryContents) -> Mapping[PoolIdentity, int]:
 
 
 def _with_discarded(facts: Facts, count: int) -> Facts:
-    return replace(facts, history=replace(facts.history, discarded=count))
+    return facts._replace(history=facts.history._replace(discarded=count))
 
 
 def _in_order(settings: Mapping[str, str]) -> dict[str, str]:

@@ -4,8 +4,8 @@ Nothing here may compute.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import inf
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pool_exporter.diagnosis.survey.used_connections import IsOrphan
@@ -61,8 +61,7 @@ class ServerFailures(NamedTuple):
     pools_made: int = 0
 
 
-@dataclass(frozen=True)
-class Circumstances:
+class Circumstances(NamedTuple):
     """When and why the pool is examined, and what is known besides.
 
     Attributes:
@@ -82,7 +81,7 @@ class Circumstances:
     timed_out: int | None = None
     has_granted: bool | None = None
     seconds_since_timeout: float = inf
-    loops: LoopReadings = field(default_factory=LoopReadings)
-    server: ServerFailures = field(default_factory=ServerFailures)
-    loop_threads: Mapping[int, int] = field(default_factory=dict)
+    loops: LoopReadings = LoopReadings()
+    server: ServerFailures = ServerFailures()
+    loop_threads: Mapping[int, int] = MappingProxyType({})
     notes: tuple[str, ...] = ()

@@ -5,8 +5,7 @@ here may decide whether a connection is lost.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from pool_exporter.diagnosis.activity import OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.diagnosis.frames import Frame, Frames, is_application
@@ -24,8 +23,7 @@ _AWAITED_MAX: Final = 4
 """How many tasks of a chain are followed; each task waits for the next one."""
 
 
-@dataclass(frozen=True)
-class Doing:
+class Doing(NamedTuple):
     """What an owner or a unit does.
 
     Attributes:
@@ -108,7 +106,7 @@ class Scene:
             if found.is_self:
                 break
         others = filter(None, map(self.waiter_of, standing.waits_for))
-        return replace(found, waiters=tuple(dict.fromkeys([*found.waiters, *others])))
+        return found._replace(waiters=tuple(dict.fromkeys([*found.waiters, *others])))
 
     def doing_of_unit(self, unit: Unit) -> Doing | None:
         """Return what the tasks of a unit do; None if it has none that has not ended."""
@@ -157,12 +155,12 @@ def _with_awaited(waiting: Doing, awaited: Doing) -> Doing:
     """Return what a task does that waits for another one."""
     now = awaited.now or waiting.now
     is_ready, is_in_thread = waiting.is_ready or awaited.is_ready, waiting.is_in_thread or awaited.is_in_thread
-    waiting = replace(waiting, is_ready=is_ready, is_in_thread=is_in_thread)
+    waiting = waiting._replace(is_ready=is_ready, is_in_thread=is_in_thread)
     if awaited.is_self:
         return Doing(WAITING_FOR_POOL, now, is_self=True, waiters=awaited.waiters)
     if awaited.activity not in (UNKNOWN, OWN_CODE):
-        return replace(waiting, activity=awaited.activity, now=now)
-    return replace(waiting, now=_best([waiting.now, awaited.now]))
+        return waiting._replace(activity=awaited.activity, now=now)
+    return waiting._replace(now=_best([waiting.now, awaited.now]))
 
 
 def _best(chains: list[Frames]) -> Frames:

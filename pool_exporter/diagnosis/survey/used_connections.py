@@ -79,7 +79,7 @@ class HolderRules(NamedTuple):
         doing = self._doing(connection, owner if is_alive else None, unit, with_awaited=with_awaited)
         is_nested, is_alone = is_alive and _is_nested(self.scene, connection, owner, doing), False
         if is_nested:
-            doing = replace(doing, activity=OWN_CODE)
+            doing = doing._replace(activity=OWN_CODE)
         elif unit is not None and not unit.is_done and not doing.is_self:
             is_followed = with_awaited and self.scene.stacks.may_follow
             is_alone = (
@@ -132,7 +132,7 @@ class HolderRules(NamedTuple):
         if of_unit is None or (of_unit.is_in_thread and _is_known(doing)):
             return doing
         # A task that has libraries only on its stack waits for others, such as the one that streams its response.
-        return replace(doing, now=of_unit.now) if is_of_task else of_unit
+        return doing._replace(now=of_unit.now) if is_of_task else of_unit
 
 
 def uses_of(connections: Iterable[Connection]) -> Uses:

@@ -6,7 +6,6 @@ here may import `instrumentation`, because that module has the reports call `fin
 
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
@@ -51,8 +50,7 @@ def findings_of(  # noqa: PLR0913  # each is known of another source, and all bu
 
 def _with_process(engine: Engine | None, pool: Pool, given: ProcessFacts) -> ProcessFacts:
     """Return what surrounds the pool, with what this process itself tells."""
-    return replace(
-        given,
+    return given._replace(
         made_per_minute=result_or_none(lambda: made_within_a_minute(engine, pool)) or 0,
         is_terminal=sys.stderr is not None and sys.stderr.isatty(),
     )

@@ -6,7 +6,6 @@ Pool and monitor are held weakly: the pool's state holds this object. Nothing he
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from math import inf
 from typing import Final, Protocol
 from weakref import ref
@@ -284,10 +283,10 @@ class PoolExaminer(ReportHooks):
         if hooks is None or monitor is None:
             return None
         given = self._circumstances(monitor.identity, look_seconds(timeout_seconds(hooks)))
-        given = replace(given, timed_out=timed_out, has_granted=has_granted)
+        given = given._replace(timed_out=timed_out, has_granted=has_granted)
         found = examine(examined_pool(hooks, monitor.identity), given)
         made = self._watchdog.made.within_a_minute(monitor.identity)
-        return replace(found, notes=(*found.notes, *note_of_many(made, found)), findings=self._findings)
+        return found._replace(notes=(*found.notes, *note_of_many(made, found)), findings=self._findings)
 
     def _circumstances(self, identity: PoolIdentity, apart: float) -> Circumstances:
         looks, watchdog = self._looks, self._watchdog
@@ -297,4 +296,4 @@ class PoolExaminer(ReportHooks):
             seconds_since_timeout=watchdog.clock() - self._timed_out_at,
             server=watchdog.failures.of(identity),
         )
-        return given if looks is None else replace(given, loops=looks.probes.readings(apart))
+        return given if looks is None else given._replace(loops=looks.probes.readings(apart))
