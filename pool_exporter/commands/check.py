@@ -20,7 +20,13 @@ from pool_exporter.arguments import AllSettings, CheckedValue, whole_number
 from pool_exporter.commands.checks.answer import Answer, as_text, of_engine_as_json, of_pools_as_json
 from pool_exporter.commands.checks.engine_target import TARGET, EngineTarget
 from pool_exporter.commands.checks.servers import merged, read_servers
-from pool_exporter.commands.directory_argument import add_directory, check_files, directory_of, read_by_user
+from pool_exporter.commands.directory_argument import (
+    add_directory,
+    check_files,
+    directory_of,
+    note_set_aside,
+    read_by_user,
+)
 from pool_exporter.commands.json_output import add_json
 from pool_exporter.diagnosis.texts.wording import paragraph
 from pool_exporter.environment import Environment
@@ -132,6 +138,7 @@ def _check_directory(
     with read_by_user(directory):
         contents = read_contents(directory)
     check_files(directory)  # What cannot be read is not checked: no finding would be no answer.
+    note_set_aside(contents.set_aside)
     pools = checked_pools(contents, time.time(), arguments.threads, arguments.workers)
     if not pools:
         raise SettingsError(Problem("--dir", str(directory), "has no pool of a living worker"))

@@ -19,11 +19,12 @@ from pool_exporter.arguments import AllSettings
 from pool_exporter.commands.directory_argument import add_directory, check_files, directory_of, read_by_user
 from pool_exporter.commands.json_output import add_json, json_text
 from pool_exporter.diagnosis.outside.screen import screen
+from pool_exporter.diagnosis.outside.set_aside import set_aside_json
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.wording import paragraph, printable
 from pool_exporter.diagnosis.verdict import VERDICTS
 from pool_exporter.environment import Environment
-from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.errors import CorruptFile, Problem, SettingsError
 from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.metrics.report_json import as_json
 from pool_exporter.version import build
@@ -103,22 +104,24 @@ def _print(options: Options) -> None:
         SettingsError: The directory or a worker file cannot be read, or there is no such pool.
     """
     with read_by_user(options.directory):
-        found = reports(options)
+        found, set_aside = reports(options)
     if not found:
         check_files(options.directory)
     check_pool(options)
-    sys.stdout.write(_json(found) if options.is_json else screen(found).rstrip("\n") + "\n")
+    text = _json(found, set_aside) if options.is_json else screen(found, set_aside)
+    sys.stdout.write(text.rstrip("\n") + "\n")
     sys.stdout.flush()
     check_files(options.directory)
 
 
-def reports(options: Options) -> tuple[ProcessReport, ...]:
-    """Return what the processes hold, joined with what the servers say.
+def reports(options: Options) -> tuple[tuple[ProcessReport, ...], tuple[CorruptFile, ...]]:
+    """Return what the processes hold, joined with what the servers say, and the files that could not be used.
 
     Raises:
         OSError: The directory cannot be read.
     """
-    found = DirectoryReports(options.directory)()
+    reader = DirectoryReports(options.directory)
+    found = reader()
     if options.targets:
         from pool_exporter.diagnosis.outside.locks import held_pids, with_backends
         from pool_exporter.probe.held_backends import query_servers
@@ -126,7 +129,8 @@ def reports(options: Options) -> tuple[ProcessReport, ...]:
         pids = held_pids(found, [target.identity for target in options.targets])
         servers = query_servers(options.targets, pids, options.timeout, shows_sql=options.shows_sql)
         found = with_backends(found, servers)
-    return tuple(_only(report, options.pool) for report in found) if options.pool else found
+    shown = tuple(_only(report, options.pool) for report in found) if options.pool else found
+    return shown, reader.set_aside
 
 
 def check_pool(options: Options) -> None:
@@ -150,11 +154,12 @@ def _only(report: ProcessReport, pool: str) -> ProcessReport:
     return replace(report, pools=tuple(each for each in report.pools if each.pool.name == pool))
 
 
-def _json(found: tuple[ProcessReport, ...]) -> str:
+def _json(found: tuple[ProcessReport, ...], set_aside: tuple[CorruptFile, ...]) -> str:
     content = {
         "schema": SCHEMA,
         "version": build()["version"],
         "time": time.time(),
         "processes": [as_json(report) for report in found],
+        "set_aside": set_aside_json(set_aside),
     }
     return json_text(content)

@@ -4,13 +4,15 @@ Nothing here may open a file of the directory.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pool_exporter.arguments import CheckedValue, OnlyValue
+from pool_exporter.diagnosis.outside.set_aside import set_aside_sentence
 from pool_exporter.environment import DIRECTORY, Environment
-from pool_exporter.errors import Problem, SettingsError
+from pool_exporter.errors import CorruptFile, Problem, SettingsError
 from pool_exporter.workers.contents.readable import fault_of_files, fault_of_listing
 
 
@@ -76,6 +78,12 @@ def check_files(directory: Path) -> None:
         fault = fault_of_files(directory)
     if fault:
         raise SettingsError(Problem("--dir", str(directory), fault))
+
+
+def note_set_aside(files: Sequence[CorruptFile]) -> None:
+    """Say on stderr that worker files could not be used, if so: what their processes have is in no number then."""
+    if files:
+        sys.stderr.write(f"pool-exporter: {set_aside_sentence(files)}\n")
 
 
 def other_directory(directory: Path, environ: Mapping[str, str]) -> Path | None:

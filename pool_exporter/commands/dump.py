@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 
 from pool_exporter.commands.directory_argument import add_directory, check_files, directory_of, read_by_user
 from pool_exporter.commands.json_output import add_json, write_json
+from pool_exporter.diagnosis.outside.set_aside import set_aside_json
 from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, PoolReport, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, POOL_LABELS
@@ -71,7 +72,7 @@ def dump(directory: Path) -> Json:
         "directory": str(directory),
         "bounds_seconds": list(BOUNDS_SECONDS),
         "processes": [_process(process) for process in contents.processes],
-        "set_aside": [{"path": each.path, "reason": each.reason, "fault": each.fault} for each in contents.set_aside],
+        "set_aside": set_aside_json(contents.set_aside),
         "accumulator": _totals(contents),
     }
 

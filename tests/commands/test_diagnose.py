@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pool_exporter.cli import main
+from pool_exporter.diagnosis.outside.set_aside import ADVICE
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.verdict import VERDICTS
 from tests.workers.reports.test_directory_reports import HOLDER, Worker
@@ -92,3 +93,33 @@ def test_nothing_is_changed(worker: Worker, tmp_path: Path, capsys: pytest.Captu
     printed(capsys, "--dir", tmp_path)
 
     assert before == sorted((path.name, path.stat().st_mtime_ns) for path in tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("worker")
+def test_damaged_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a worker file that cannot be used, which one it is, why, and what to do are said beside what is shown."""
+    (tmp_path / "w-a.pool").write_text("nonsense")
+    shown = " ".join(printed(capsys, "--dir", tmp_path).split())
+
+    assert HOLDER.place in shown
+    assert "1 worker file could not be used: what its process may hold is not shown." in shown
+    assert "w-a.pool: it has 8 bytes, too few for a worker file (irregular)" in shown
+    assert shown.endswith(f"DO {ADVICE['irregular']}")
+
+
+def test_only_a_damaged_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no worker file can be used, no screen says that no process has a pool."""
+    (tmp_path / "w-a.pool").write_text("nonsense")
+    shown = printed(capsys, "--dir", tmp_path)
+
+    assert shown.startswith("1 worker file could not be used")
+
+
+@pytest.mark.usefixtures("worker")
+def test_damaged_file_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same for scripts, as `dump` has it."""
+    (tmp_path / "w-a.pool").write_text("nonsense")
+    found = json.loads(printed(capsys, "--dir", tmp_path, "--json"))
+
+    fault = "it has 8 bytes, too few for a worker file"
+    assert [{"path": f"{tmp_path}/w-a.pool", "reason": "irregular", "fault": fault}] == found["set_aside"]

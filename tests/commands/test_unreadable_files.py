@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pool_exporter.cli import main
+from pool_exporter.diagnosis.outside.set_aside import ADVICE
 from pool_exporter.workers import file_reader
 from pool_exporter.workers.contents.readable import denied_files
 from tests.workers.reports.test_directory_reports import HOLDER, Worker
@@ -139,3 +140,25 @@ def test_link_to_nothing_is_no_file_without_permission(tmp_path: Path) -> None:
     (tmp_path / "w-link.pool").symlink_to(tmp_path / "gone")
 
     assert [] == denied_files(tmp_path, ["w-link.pool", "w-gone.pool"])
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "diagnose"])
+def test_damaged_file(command: str, tmp_path: Path, names: list[str], capsys: Any) -> None:
+    """Each command names a worker file that it could not use, and why; what it can read is shown."""
+    (tmp_path / "w-a.pool").write_text("nonsense")
+    _, out, err = run(capsys, command, tmp_path)
+
+    assert 2 == len(names)
+    assert "w-a.pool" in out + err
+    assert "it has 8 bytes, too few for a worker file" in out + err
+    assert "orders" in out
+
+
+@pytest.mark.parametrize("command", ["check", "advise", "top", "top --json"])
+@pytest.mark.usefixtures("names")
+def test_what_to_do_with_a_damaged_file(command: str, tmp_path: Path, capsys: Any) -> None:
+    """What to do is in the same sentence; the other commands have it in their own form."""
+    (tmp_path / "w-a.pool").write_text("nonsense")
+    _, out, err = run(capsys, command, tmp_path)
+
+    assert " ".join(ADVICE["irregular"].split()[:4]) in out + err

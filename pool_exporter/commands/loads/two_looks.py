@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 from pool_exporter.advice.load import Load
 from pool_exporter.advice.observation import Observation, PoolKey, Sample, key_of, of_samples, of_snapshot
 from pool_exporter.advice.present import Part, Present, present_of
-from pool_exporter.commands.directory_argument import check_files, read_by_user
+from pool_exporter.commands.directory_argument import check_files, note_set_aside, read_by_user
 from pool_exporter.commands.loads.argument_page import ArgumentPage
 from pool_exporter.commands.terminal.http_source import HttpSource, SourceError
 from pool_exporter.metrics.identity import PoolIdentity
@@ -46,6 +46,7 @@ def look_at_directory(directory: Path) -> Look:
         check_files(directory)  # The size for a part of the load would be wrong.
         with read_by_user(directory):
             snapshot, processes = reader(), reports()
+        note_set_aside(reports.set_aside)
         seen: dict[PoolIdentity, list[Part]] = defaultdict(list)
         for process in processes:
             for report in process.pools:

@@ -8,14 +8,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from pool_exporter.commands.terminal.http_source import SourceError
+from pool_exporter.diagnosis.outside.set_aside import set_aside_sentence
 from pool_exporter.web.status.source import StatusSource, knowledge_without
 from pool_exporter.web.status.values import Status
 from pool_exporter.workers.contents.readable import UNREADABLE, fault_of_files, fault_of_listing
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.reports.directory_reports import DirectoryReports
+
+SET_ASIDE: Final = "files_set_aside"
+"""The fault of worker files that could not be used, beside those that `pool_exporter_directory_faults` has."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class DirectorySource:
         self.name = str(directory)
         self._directory = directory
         self._reader = DirectoryReader(directory, writes=False)
-        self._statuses = StatusSource(DirectoryReports(directory), knowledge=knowledge_without(silenced))
+        self._reports = DirectoryReports(directory)
+        self._statuses = StatusSource(self._reports, knowledge=knowledge_without(silenced))
 
     def __call__(self) -> Status:
         """Return the state now. All of it may be seen: the directory can be read anyway."""
@@ -65,7 +70,9 @@ class DirectorySource:
             raise SourceError(fault_of_listing(error)) from None
         if unreadable and not status.pools:
             raise SourceError(unreadable)
-        return replace(status, faults={**status.faults, UNREADABLE: unreadable}) if unreadable else status
+        found = {UNREADABLE: unreadable, SET_ASIDE: set_aside_sentence(self._reports.set_aside)}
+        faults = {name: text for name, text in found.items() if text}
+        return replace(status, faults={**status.faults, **faults}) if faults else status
 
 
 def take(source: Source, before: Sample | None = None, clock: Callable[[], float] = time.monotonic) -> Sample:

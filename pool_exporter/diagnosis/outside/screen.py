@@ -6,8 +6,10 @@ Nothing here may read a file, a pool or a clock.
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from pool_exporter.diagnosis.outside.set_aside import set_aside_lines
 from pool_exporter.diagnosis.texts.diagnosis_text import MORE, held_lines, waiting_lines
 from pool_exporter.diagnosis.texts.wording import counted, duration, listed, moment, paragraph, title_line
+from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.holders import PoolReport, ProcessReport, shown_state
 
 PIDS_MAX: Final = 8
@@ -17,17 +19,19 @@ _HEALTHY: Final = "healthy"
 _ORDER: Final = ("frozen", "ended", "living")
 
 
-def screen(reports: Sequence[ProcessReport]) -> str:
+def screen(reports: Sequence[ProcessReport], set_aside: Sequence[CorruptFile] = ()) -> str:
     """Return what the processes hold, those in trouble first, for an operator.
 
     Args:
         reports: The reports of processes.
+        set_aside: The worker files that could not be used.
     """
+    missing = set_aside_lines(set_aside)
     if not reports:
-        return "No process has an instrumented pool in this directory.\n"
+        return "\n".join(missing or ["No process has an instrumented pool in this directory.\n"])
     parts = [part for report in sorted(reports, key=_urgency) for part in _process(report)]
     rest = list(_rest(reports))
-    return "\n".join([*parts, *rest])
+    return "\n".join([*parts, *rest, *([""] if rest and missing else []), *missing])
 
 
 def _urgency(report: ProcessReport) -> tuple[int, int, int]:

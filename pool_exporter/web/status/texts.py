@@ -33,6 +33,7 @@ _FAULTS: Final = {
     **dict.fromkeys(PREVENT_READING, "The shared directory cannot be read"),
     "no_worker": "No worker was ever seen",
     "files_unreadable": "Worker files cannot be read",
+    "files_set_aside": "Worker files cannot be used",
 }
 """The faults of a shared directory that explain why there is no pool, in a few words."""
 

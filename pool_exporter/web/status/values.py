@@ -251,7 +251,7 @@ class Status:
             directory.
         degraded: Living processes that cannot measure their version of SQLAlchemy.
         faults: What is wrong with a sidecar's shared directory, in a sentence, by the fault as
-            `pool_exporter_directory_faults` has it.
+            `pool_exporter_directory_faults` has it; of `top --dir`, also `files_set_aside`.
     """
 
     at: float

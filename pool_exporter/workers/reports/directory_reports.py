@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.workers.dead_worker_totals import compacted_names
 from pool_exporter.workers.file_reader import ReadFile, scan
@@ -18,11 +19,16 @@ from pool_exporter.workers.worker_state import heartbeat_of, state_of
 
 
 class DirectoryReports:
-    """Reads one directory; call it for the reports. One thread at a time."""
+    """Reads one directory; call it for the reports. One thread at a time.
+
+    Attributes:
+        set_aside: The worker files that the last call could not use: what their processes hold is missing.
+    """
 
     def __init__(self, directory: Path) -> None:
         """Prepare to read *directory*; nothing is opened yet."""
         self._directory, self._clocks = directory, WriterClocks()
+        self.set_aside: tuple[CorruptFile, ...] = ()
 
     def __call__(self) -> tuple[ProcessReport, ...]:
         """Return one report a process: those with a file, then those that crashed and were compacted.
@@ -31,6 +37,7 @@ class DirectoryReports:
             OSError: The directory cannot be read.
         """
         scanned = scan(self._directory, with_holders=True)
+        self.set_aside = scanned.set_aside
         self._clocks.keep({found.file.writer.file_uuid for found in scanned.files})
         compacted = compacted_names(self._directory)  # After the files: one that is compacted meanwhile is in both.
         processes: dict[bytes, list[ReadFile]] = defaultdict(list)
