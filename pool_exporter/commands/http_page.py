@@ -1,21 +1,25 @@
 """Reads pages over HTTP for the commands that take URLs. Standard library only; it follows no redirect.
 
+A server that sends a byte now and then is within the time limit of each part: so the whole page has one, too.
 A URL may have a user name and a password, which become a header and are in no message. Nothing here may know what a
 page has.
 """
 
 import http.client
+import io
 import socket
 import ssl
+import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from typing_extensions import override
+from typing_extensions import Buffer, override
 
 BYTES_MAX: Final = 64 * 1024 * 1024
 UNIX: Final = "unix:"
@@ -57,12 +61,16 @@ class HttpPage:
         path: The path of the page, with its query.
     """
 
-    def __init__(self, url: str, seconds: float) -> None:
+    def __init__(
+        self, url: str, seconds: float, total_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Prepare to read; nothing is opened yet.
 
         Args:
             url: An http or https URL, or `unix:PATH`.
             seconds: How long a server may take to connect, and for each part of its answer.
+            total_seconds: How long all of that may take.
+            clock: The time in seconds.
 
         Raises:
             ValueError: It is no such URL.
@@ -71,7 +79,8 @@ class HttpPage:
         parts = _parts("http://localhost/" if self._socket else url)
         if parts is None or url == UNIX:
             raise ValueError(A_URL)
-        self._seconds, self._is_secure = seconds, parts.scheme == "https"
+        self._seconds, self._total, self._clock = seconds, total_seconds, clock
+        self._is_secure = parts.scheme == "https"
         self._host, self._port = parts.hostname or "", parts.port
         self._headers = {} if parts.username is None else _authorization(parts.username, parts.password or "")
         host = f"[{self._host}]" if ":" in self._host else self._host
@@ -82,13 +91,17 @@ class HttpPage:
         """Return the body of a page of this server, by default of this page.
 
         Raises:
-            PageError: There is no answer, or another one than 200.
+            PageError: There is no answer, it takes too long, or it is another one than 200.
         """
+        left = _TimeLeft(self._seconds, self._clock() + self._total, self._clock)
         try:
             with closing(self._connection()) as connection:
+                connection.response_class = partial(_Answer, left)  # type: ignore[assignment]  # all that it is used for
                 connection.request("GET", path or self.path, headers={"Accept": accept, **self._headers})
                 answer = connection.getresponse()
                 body = answer.read(BYTES_MAX)
+        except _Late:
+            raise PageError(f"its answer is not complete within {self._total:g} s") from None
         except TimeoutError:
             raise PageError(f"no answer within {self._seconds:g} s") from None
         except ssl.SSLError as error:
@@ -107,6 +120,57 @@ class HttpPage:
         if self._is_secure:
             return http.client.HTTPSConnection(self._host, self._port, timeout=self._seconds)
         return http.client.HTTPConnection(self._host, self._port, timeout=self._seconds)
+
+
+class _Late(TimeoutError):
+    """The time limit of the whole page has passed."""
+
+
+class _TimeLeft:
+    """Says how long the next part of an answer may take."""
+
+    def __init__(self, seconds: float, end: float, clock: Callable[[], float]) -> None:
+        self._seconds, self._end, self._clock = seconds, end, clock
+
+    def __call__(self) -> float:
+        """Return a time in seconds.
+
+        Raises:
+            _Late: None is left.
+        """
+        left = self._end - self._clock()
+        if left <= 0:
+            raise _Late
+        return min(left, self._seconds)
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer whose parts come in time."""
+
+    def __init__(self, left: _TimeLeft, sock: socket.socket, *, method: str | None = None) -> None:
+        super().__init__(sock, method=method)
+        self.fp = io.BufferedReader(_Parts(self.fp.detach(), sock, left))
+
+
+class _Parts(io.RawIOBase):
+    """The parts that come from a socket."""
+
+    def __init__(self, file: io.RawIOBase, sock: socket.socket, left: _TimeLeft) -> None:
+        self._file, self._sock, self._left = file, sock, left
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def readinto(self, buffer: Buffer, /) -> int | None:
+        self._sock.settimeout(self._left())
+        return self._file.readinto(buffer)
+
+    @override
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -10,7 +10,9 @@ from pool_exporter.commands.http_page import HttpPage, PageError, url_of
 from pool_exporter.errors import Problem, SettingsError
 
 SECONDS: Final = 30.0
-"""How long a server may take to answer: a Prometheus needs a while for a week."""
+"""How long a server may take to connect, and for each part of its answer: a Prometheus needs a while for a week."""
+TOTAL_SECONDS: Final = 120.0
+"""How long all of that may take."""
 
 
 class ArgumentPage:
@@ -36,7 +38,7 @@ class ArgumentPage:
         self._argument, self._given = argument, given
         try:
             self.url = url_of(given, environ)
-            self._page = HttpPage(self.url, SECONDS)
+            self._page = HttpPage(self.url, SECONDS, TOTAL_SECONDS)
         except ValueError as error:
             raise self.problem(str(error)) from None
         self.path, self.origin = self._page.path, self._page.origin

@@ -12,6 +12,8 @@ from pool_exporter.web.status.values import Status
 PATH: Final = "/-/pools.json"
 SECONDS: Final = 5.0
 """How long a server may take to connect, and for each part of its answer."""
+TOTAL_SECONDS: Final = 15.0
+"""How long all of that may take."""
 
 _METRICS: Final = "/metrics"
 _PAGE: Final = "/-/page"
@@ -40,7 +42,7 @@ class HttpSource:
         Raises:
             ValueError: It is not such a URL.
         """
-        self._page = HttpPage(url, SECONDS)
+        self._page = HttpPage(url, SECONDS, TOTAL_SECONDS)
         given = self._page.path.partition("?")[0].removesuffix(PATH).removesuffix(_PAGE).removesuffix("/")
         prefix = given.removesuffix(_METRICS)
         self._paths = [prefix + PATH, prefix + _METRICS + PATH]
