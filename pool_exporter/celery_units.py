@@ -35,29 +35,35 @@ class CeleryUnits:
 
 
 class _TaskUnit(Unit):
-    """The unit of one task, and the unit around it, if the task was called inside of another one."""
+    """The unit of one task. One that was called inside of another one has a unit around it."""
 
-    __slots__ = ("outer", "task_id")
+    __slots__ = ("task_id",)
 
     is_declared = True
 
-    def __init__(self, name: object, run: object, task_id: object, outer: Unit | None) -> None:
+    def __init__(self, name: object, run: object, task_id: object) -> None:
         super().__init__(name, code_of(run))
-        self.task_id, self.outer = task_id, outer
+        self.task_id = task_id
+
+    def is_of(self, task_id: object) -> bool:
+        """Return whether it is that of this task."""
+        return self.task_id == task_id
 
 
 @guarded
 def _begin(sender: object = None, task_id: object = None, **_: object) -> None:
     request = getattr(sender, "request", None)
-    # A worker begins each task with nothing around it: what is current there was left by a task that was interrupted.
-    outer = current_unit.get() if getattr(request, "is_eager", False) else None
-    current_unit.set(_TaskUnit(getattr(sender, "name", ""), getattr(sender, "run", None), task_id, outer))
+    if not getattr(request, "is_eager", False):
+        current_unit.set(None)  # A worker begins each task with nothing around it: an interrupted task has left this.
+    current_unit.set(_TaskUnit(getattr(sender, "name", ""), getattr(sender, "run", None), task_id))
 
 
 @guarded
 def _end(task_id: object = None, **_: object) -> None:
     unit = current_unit.get()
-    if isinstance(unit, _TaskUnit) and unit.task_id == task_id:
-        outer, unit.outer = unit.outer, None
+    while unit is not None and not (isinstance(unit, _TaskUnit) and unit.is_of(task_id)):
+        unit = unit.outer  # One inside of it was not left, as in a generator that the task has kept.
+    if unit is not None:
+        outer = unit.outer
         unit.end()
         current_unit.set(outer)

@@ -143,3 +143,24 @@ def test_end_of_another_task_changes_nothing(tasks: Tasks) -> None:
 
     assert unit is not None
     assert ("shop.inner", False) == (unit.name, unit.is_done)
+
+
+def test_task_that_leaves_a_unit_open(tasks: Tasks) -> None:
+    """A task ends although a unit inside of it, of a generator that is kept, has not been left."""
+    kept: list[Iterator[None]] = []
+
+    @tasks.app.task(name="shop.keeping")  # type: ignore[untyped-decorator]  # Celery has no types
+    def keeping() -> None:
+        def steps() -> Iterator[None]:
+            with pool_exporter.unit("steps"):
+                yield
+
+        tasks.note("task")
+        kept.append(steps())
+        next(kept[0])
+
+    Context().run(keeping.apply)
+    task = tasks.units["task"]
+
+    assert task is not None
+    assert task.is_done

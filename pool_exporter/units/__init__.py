@@ -9,6 +9,6 @@ Nothing here raises into the application. Nothing here may know a framework, a p
 
 from pool_exporter.units.block import unit
 from pool_exporter.units.code import code_of
-from pool_exporter.units.unit_of_work import NO_UNIT, Resolved, Unit, current_unit, innermost, label, leave
+from pool_exporter.units.unit_of_work import NO_UNIT, Resolved, Unit, current_unit, innermost, label, leave, running
 
-__all__ = ["NO_UNIT", "Resolved", "Unit", "code_of", "current_unit", "innermost", "label", "leave", "unit"]
+__all__ = ["NO_UNIT", "Resolved", "Unit", "code_of", "current_unit", "innermost", "label", "leave", "running", "unit"]

@@ -87,10 +87,8 @@ class UnitBlock:
             raise RuntimeError("this unit() was left more often than it was entered: use it in `with`")
         self._running.pop()
         own = _of_this_context(entered)
-        if own is not None:
-            entered = [own]
-        elif self._running:  # One that is left in another context is any of them: all end when the last is left.
-            return
+        if self._running:  # One that is left in another context is any of them: all end when the last is left.
+            entered = [] if own is None else [own]
         for unit in entered:
             self._forget(ref(unit))
             unit.leave()

@@ -7,7 +7,6 @@ import threading
 from asyncio import current_task
 from asyncio.events import _get_running_loop
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar, Token
 from types import CodeType
 from typing import ClassVar, Final, NamedTuple, Protocol, TypeAlias
@@ -73,9 +72,12 @@ class Unit:
 
     Attributes:
         final_name: Its name once that cannot change any more; "" before.
-        held: The state of the pool of each connection that it holds now, one entry a connection.
+        held: The state of the pool of each connection that it holds now, one entry a connection; before them those of
+            the unit around it when this one began.
         is_done: Whether it has ended.
         is_long: Whether it may hold connections for long.
+        outer: The unit around it, in which it began; None without one, and when it has ended. One that has ended in
+            another context than its own keeps it: it is still current in that context.
         task: Returns the task in which it began; None without one, and when the task was collected.
         thread_id: The identifier of the thread in which it began; of the greenlet where gevent or eventlet have patched
             `threading`.
@@ -97,6 +99,7 @@ class Unit:
         "held",
         "is_done",
         "is_long",
+        "outer",
         "task",
         "thread_id",
     )
@@ -113,7 +116,8 @@ class Unit:
             is_long: Whether it may hold connections for long.
         """
         self.final_name = "" if origin is not None else self._label(name)
-        self.held: list[object] = []
+        outer = self.outer = running(current_unit.get())
+        self.held: list[object] = [] if outer is None else outer.held[:]
         self.is_done, self.is_long = False, is_long
         self.task, self.thread_id = _running_task(), threading.get_ident()
         self._code, self._origin = code, origin
@@ -156,7 +160,7 @@ class Unit:
         """Keep name and code, and drop the application's objects. Ending twice does nothing; it never raises."""
         if not self.final_name:
             self._settle(self._resolve())
-        self.is_done, self._origin = True, None
+        self.is_done, self._origin, self.outer = True, None, None
         kept, self._kept = self._kept, {}
         for uses, ns in kept.items():
             uses.add(self, ns)
@@ -185,11 +189,21 @@ current_unit: Final[ContextVar[Unit | None]] = ContextVar("pool_exporter_unit", 
 """The unit that runs in the present context."""
 
 
+def running(unit: Unit | None) -> Unit | None:
+    """Return *unit*, or the first one around it that has not ended; None if there is none."""
+    while unit is not None and unit.is_done:
+        unit = unit.outer
+    return unit
+
+
 def leave(unit: Unit, token: "Token[Unit | None]") -> None:
     """End *unit*, and put back the unit around it, if this is the context in which *token* was made."""
+    outer = unit.outer
     unit.end()
-    with suppress(ValueError):  # A generator or coroutine that is dropped is closed in any context.
+    try:
         current_unit.reset(token)
+    except ValueError:  # A generator or coroutine that is dropped is closed in any context.
+        unit.outer = outer
 
 
 def innermost(unit: Unit) -> Unit:

@@ -1,6 +1,7 @@
 """`unit()` names a block, and each call of a function, coroutine function or generator function."""
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import gc
@@ -277,6 +278,128 @@ def test_units_of_a_shared_block_end_when_the_last_is_left_in_another_context() 
         contextvars.copy_context().run(block.__exit__, None, None, None)
 
     assert [True, True] == [each.is_done for each in found]
+
+
+def test_units_of_a_shared_block_end_when_the_last_is_left_in_its_own_context() -> None:
+    """One that was left in another context before ends then, too."""
+    block, found = unit("shared"), list[Unit]()
+
+    def enter() -> None:
+        block.__enter__()
+        found.append(current())
+
+    contextvars.copy_context().run(enter)
+    with block:
+        found.append(current())
+        contextvars.copy_context().run(block.__exit__, None, None, None)
+
+    assert ([True, True], "") == ([each.is_done for each in found], name())
+
+
+def test_unit_around_a_generator_that_is_dropped_elsewhere() -> None:
+    """A generator with a unit that another thread closes ends neither the unit around it nor hides it at the end."""
+
+    def steps() -> Iterator[None]:
+        with unit("inner"):
+            yield
+
+    kept: list[Iterator[None]] = []
+
+    def drop() -> None:
+        kept.clear()
+        gc.collect()
+
+    with unit("outer"):
+        outer = current()
+        kept.append(steps())
+        next(kept[0])
+        inner = current()
+        thread = threading.Thread(target=drop)
+        thread.start()
+        thread.join()
+        inside = inner.is_done, outer.is_done, inner.outer is outer
+
+    assert (True, False, True) == inside
+    assert (True, "") == (outer.is_done, name())
+
+
+def test_asynchronous_generator_that_is_dropped() -> None:
+    """The loop closes it in another context: the unit around it ends where it is left, and is found until then."""
+
+    async def steps() -> AsyncIterator[None]:
+        with unit("inner"):
+            yield
+            yield
+
+    async def main() -> tuple[bool, str]:
+        with unit("outer"):
+            inner, outer = current(), ref(current())
+            async for _ in steps():
+                inner = current()
+                break
+            gc.collect()
+            for _ in range(10):  # In fewer steps, the loop has closed the generator.
+                await asyncio.sleep(0)
+            is_found = inner.is_done and outer() is not None
+        return is_found, name()
+
+    assert (True, "") == asyncio.run(main())
+
+
+def test_unit_that_is_never_left_is_freed_with_its_context() -> None:
+    """Neither the unit nor the values of its context stay."""
+
+    def enter() -> ref[Unit]:
+        unit("never").__enter__()
+        return ref(current())
+
+    found = contextvars.copy_context().run(enter)
+    gc.collect()
+
+    assert (None, "") == (found(), name())
+
+
+def test_unit_that_is_entered_in_one_task_and_left_in_another() -> None:
+    """It ends, and neither task gets an exception; the unit around both is current in the other task."""
+    block = unit("shared")
+
+    async def main() -> tuple[bool, str]:
+        async def enter() -> Unit:
+            block.__enter__()
+            return current()
+
+        async def leave_it() -> str:
+            block.__exit__(None, None, None)
+            return name()
+
+        with unit("outer"):
+            entered = await asyncio.create_task(enter())
+            left = await asyncio.create_task(leave_it())
+            return entered.is_done, left
+
+    assert (True, "outer") == asyncio.run(main())
+
+
+def test_exception_while_a_further_context_is_entered() -> None:
+    """Where a later `with` item, or a stack of them, fails to enter, the unit is left."""
+
+    class Broken(contextlib.nullcontext[None]):
+        def __enter__(self) -> None:
+            raise LookupError
+
+    def enter() -> None:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(unit("stacked"))
+            found.append(current())
+            stack.enter_context(Broken())
+
+    found = list[Unit]()
+    with pytest.raises(LookupError):
+        enter()
+    with pytest.raises(LookupError), unit("chained"), Broken():
+        pass
+
+    assert (True, "") == (found[0].is_done, name())
 
 
 def test_shared_block_keeps_no_unit_that_is_left_in_another_context() -> None:
