@@ -194,7 +194,7 @@ POOL_METRICS = (
         _POOL + "nested_acquires",
         Kind.COUNTER,
         "{request}",
-        "Callers of connect() whose unit of work held a connection of the pool where it may wait for the new one.",
+        "Callers of connect() whose unit of work, or one around it, held a connection that may wait for the new one.",
         "nested_acquires",
     ),
     Metric(

@@ -129,9 +129,87 @@ def in_a_unit_that_has_ended(engine: Engine) -> None:
     connection.close()
 
 
+def in_an_inner_unit(engine: Engine) -> None:
+    """Hold one, and ask for a second one in a unit inside of this one."""
+    with engine.connect(), pool_exporter.unit("audit"), pool_exporter.unit("entry"), engine.connect():
+        pass
+
+
+def in_an_inner_function(engine: Engine) -> None:
+    """Hold one, and call a function that is a unit and asks for a second one."""
+
+    @pool_exporter.unit("audit")
+    def audit() -> None:
+        engine.connect().close()
+
+    with engine.connect():
+        audit()
+
+
+def in_an_inner_unit_of_a_task(engine: Engine) -> None:
+    """Hold one in the task in which the outer unit began, while its task asks for one in a unit of its own."""
+
+    async def ask() -> None:
+        with pool_exporter.unit("part"), engine.connect():
+            pass
+
+    async def main() -> None:
+        with pool_exporter.unit("request"), engine.connect():
+            await asyncio.create_task(ask())
+
+    asyncio.run(main())
+
+
+def after_the_outer_unit_has_returned_it(engine: Engine) -> None:
+    """Ask in a unit that began when the outer one held a connection, and holds none any more."""
+    connection = engine.connect()
+    with pool_exporter.unit("audit"):
+        connection.close()
+        engine.connect().close()
+
+
+def in_units_beside_each_other(engine: Engine) -> None:
+    """Hold one connection in each of two tasks with a unit of their own, inside of one that holds none."""
+
+    async def job(name: str) -> None:
+        with pool_exporter.unit(name), engine.connect():
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        await asyncio.gather(job("one"), job("two"))
+
+    asyncio.run(main())
+
+
+def beside_a_task_of_the_outer_unit(engine: Engine) -> None:
+    """Hold one in a task of the outer unit, beside which another one asks in a unit of its own."""
+
+    async def hold(ready: asyncio.Event, done: asyncio.Event) -> None:
+        with engine.connect():
+            ready.set()
+            await done.wait()
+
+    async def ask(ready: asyncio.Event, done: asyncio.Event) -> None:
+        await ready.wait()
+        with pool_exporter.unit("part"), engine.connect():
+            done.set()
+
+    async def main() -> None:
+        events = asyncio.Event(), asyncio.Event()
+        await asyncio.gather(hold(*events), ask(*events))
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("run", "expected"),
     [
+        (in_an_inner_unit, 1),
+        (in_an_inner_function, 1),
+        (in_an_inner_unit_of_a_task, 1),
+        (after_the_outer_unit_has_returned_it, 0),
+        (in_units_beside_each_other, 0),
+        (beside_a_task_of_the_outer_unit, 0),
         (in_threads, 0),
         (in_tasks, 0),
         (in_one_thread, 1),
