@@ -28,6 +28,8 @@ from pool_exporter.errors import Problem, SettingsError
 _log = logging.getLogger("pool_exporter")
 
 PREFIX: Final = "POOL_EXPORTER_"
+FROM_ENVIRONMENT: Final = "env:"
+"""Before the name of a variable, in place of a URL: so its password is not in the list of processes."""
 DIRECTORY: Final = "POOL_EXPORTER_DIR"
 SERVICE: Final = "POOL_EXPORTER_SERVICE"
 TRACE_WAITS: Final = "POOL_EXPORTER_TRACE_WAITS"

@@ -286,3 +286,8 @@ def _advice(load: Load, target: Target, size: int | None, binding: str, reason: 
         notes=_notes(load, target, size, binding),
         has_uses=load.grown.ended > 0,
     )
+
+
+def finite(seconds: float | None) -> float | None:
+    """Return a wait for JSON, which has no infinity: a queue that grows for ever has no wait."""
+    return None if seconds is None or not math.isfinite(seconds) else seconds

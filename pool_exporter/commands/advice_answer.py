@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pool_exporter.advice.rules_of_thumb import rule_for
-from pool_exporter.advice.sizing import SizeAdvice
+from pool_exporter.advice.sizing import SizeAdvice, finite
 from pool_exporter.commands.fleet_plan import Advised, Plan, plan_as_json, plan_lines
 from pool_exporter.commands.loads.two_looks import NamedLoad
 from pool_exporter.diagnosis.texts.wording import printable
@@ -35,18 +35,13 @@ def _pool(named: NamedLoad, advice: SizeAdvice | None) -> dict[str, object]:
         "offered_load": advice.offered if advice.has_uses else None,
         "size_now": advice.size,
         "size_recommended": advice.recommended,
-        "wait_p99_seconds_now": _finite(advice.wait_now_seconds),
-        "wait_p99_seconds_recommended": _finite(advice.wait_recommended_seconds),
+        "wait_p99_seconds_now": finite(advice.wait_now_seconds),
+        "wait_p99_seconds_recommended": finite(advice.wait_recommended_seconds),
         "binding": advice.binding,
         "reason": advice.reason,
         "notes": list(advice.notes),
         "rule_of_thumb": str(rule_for(advice.arrivals_per_second)),
     }
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON has no infinity: a queue that grows for ever has no wait."""
-    return None if value is None or not math.isfinite(value) else value
 
 
 _HEADINGS: Final = ("POOL", "CALLERS/s", "MEAN USE", "LOAD", "SIZE", "ADVISED", "p99 WAIT", "ADVISED")

@@ -27,6 +27,7 @@ from pool_exporter.environment import Environment
 from pool_exporter.errors import CorruptFile, Problem, SettingsError
 from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.metrics.report_json import as_json
+from pool_exporter.probe.options import SERVER_SECONDS
 from pool_exporter.version import build
 from pool_exporter.workers.contents.read import read_contents
 from pool_exporter.workers.reports.directory_reports import DirectoryReports
@@ -57,7 +58,7 @@ class Options:
     pool: str = ""
     is_json: bool = False
     targets: "tuple[ProbeTarget, ...]" = ()
-    timeout: float = 5.0
+    timeout: float = SERVER_SECONDS
     shows_sql: bool = False
 
 

@@ -21,9 +21,10 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from typing_extensions import Buffer, override
 
+from pool_exporter.environment import FROM_ENVIRONMENT
+
 BYTES_MAX: Final = 64 * 1024 * 1024
 UNIX: Final = "unix:"
-FROM_ENVIRONMENT: Final = "env:"
 A_URL: Final = "must be a URL such as http://127.0.0.1:10042/, or unix:/run/pool_exporter.sock"
 
 

@@ -12,7 +12,7 @@ from types import CellType, FunctionType
 from typing import Final, TypeAlias
 
 from pool_exporter.diagnosis.awaiting import Awaiting, referents_of
-from pool_exporter.diagnosis.idle_workers import is_anyio_worker
+from pool_exporter.hooks.orphans import is_anyio_worker
 
 AnyFuture: TypeAlias = "Future[object]"
 AnyTask: TypeAlias = "Task[object]"

@@ -12,8 +12,8 @@ from typing import Final, cast
 
 from pool_exporter.diagnosis.frames import Frame, Frames
 from pool_exporter.hooks.code_origin import Origin, origin_of
+from pool_exporter.hooks.orphans import is_anyio_worker
 
-_ANYIO: Final = "anyio"
 _LIMITER: Final = "acquire_on_behalf_of"
 _LIMITER_DEPTH: Final = 12
 _EXECUTOR: Final = ("thread.py", "_worker")
@@ -44,11 +44,6 @@ def waits_for_work(frames: Frames) -> bool:
         return True
     is_in_queue = inner == [_LOCK, _QUEUE] and _is_standard(frames[1])
     return (is_in_queue and _is_of_libraries(frames[2:])) or _is_in_billiard(frames)
-
-
-def is_anyio_worker(thread: object) -> bool:
-    """Return whether *thread* runs the synchronous code of anyio, and so of Starlette and FastAPI."""
-    return type(thread).__module__.partition(".")[0] == _ANYIO
 
 
 def anyio_workers() -> list[threading.Thread]:

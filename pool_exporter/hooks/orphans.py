@@ -9,13 +9,14 @@ connection.
 import sys
 from collections.abc import Iterable
 from types import CodeType
+from typing import Final
 
 from pool_exporter.hooks.checkout_owner import ThreadReference, is_finished
 from pool_exporter.hooks.code_origin import Origin, origin_of
 from pool_exporter.state.connection import Connection
 
-_ANYIO = "anyio"
-_ANYIO_NAME = "AnyIO worker thread"
+_ANYIO: Final = "anyio"
+_ANYIO_NAME: Final = "AnyIO worker thread"
 
 
 def is_orphan(connection: Connection) -> bool:
@@ -78,7 +79,11 @@ def _is_running(identifier: int, codes: Iterable[CodeType]) -> bool:
         frame = None
 
 
+def is_anyio_worker(thread: object) -> bool:
+    """Return whether *thread* runs the synchronous code of anyio, and so of Starlette and FastAPI."""
+    return type(thread).__module__.partition(".")[0] == _ANYIO
+
+
 def _is_of_anyio(connection: Connection, owner: object) -> bool:
     """Return whether a worker thread of anyio checked out: it ends when it is idle, while its request goes on."""
-    is_known = type(owner).__module__.partition(".")[0] == _ANYIO
-    return is_known or connection.owner_name.startswith(_ANYIO_NAME)
+    return is_anyio_worker(owner) or connection.owner_name.startswith(_ANYIO_NAME)

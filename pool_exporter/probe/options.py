@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pool_exporter.arguments import DURATION, AllSettings, CheckedValue, at_least_seconds
+from pool_exporter.environment import FROM_ENVIRONMENT
 from pool_exporter.errors import Problem
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 ARGUMENT: Final = "--database-url"
 SECONDS_MIN: Final = 0.1
 SERVER_SECONDS: Final = 5.0
-FROM_ENVIRONMENT: Final = "env:"
+"""How long a server may take to connect, and for each statement."""
+INTERVAL_SECONDS: Final = 15.0
+"""The time between two queries of a server."""
 FROM_FILE: Final = "file:"
 
 
@@ -40,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, is_polled: bool = True) ->
         metavar=DURATION,
         action=CheckedValue,
         convert=at_least_seconds(SECONDS_MIN),
-        default=15.0,
+        default=INTERVAL_SECONDS,
         help="time between two queries of a server (default: %(default)g s)" if is_polled else argparse.SUPPRESS,
     )
     add_timeout(group)

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
-from pool_exporter.advice.checks.facts import EngineFacts
+from pool_exporter.advice.checks.facts import IN_MEMORY, EngineFacts
 from pool_exporter.database_url import database_of, server_of
 from pool_exporter.hooks.compatibility.private_settings import connect_arguments, has_reset_listener, isolation_level
 from pool_exporter.hooks.sqlalchemy_private import is_async, settings_of
@@ -18,8 +18,6 @@ CONNECT_ARGUMENTS: Final = (
     *("application_name", "fallback_application_name", "server_settings", "options"),
     *("statement_cache_size", "prepared_statement_name_func", "prepare_threshold"),
 )
-
-_MEMORY: Final = ("", ":memory:")
 
 
 def engine_facts(engine: Engine | None, pool: Pool) -> EngineFacts:
@@ -36,7 +34,7 @@ def engine_facts(engine: Engine | None, pool: Pool) -> EngineFacts:
         host=host,
         port=int(port) if port.isdecimal() else None,
         database=database,
-        is_memory=dialect == "sqlite" and (None if url is None else database in _MEMORY or "mode=memory" in str(url)),
+        is_memory=dialect == "sqlite" and (None if url is None else database in IN_MEMORY or "mode=memory" in str(url)),
         is_async=is_async(pool),
         pool_class=type(pool).__name__,
         pool_size=_whole(settings.get("pool_size")),

@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 SERVER_DATABASES: Final = ("postgresql", "mysql", "mariadb", "mssql", "oracle")
+IN_MEMORY: Final = ("", ":memory:")
+"""The databases of SQLite that are in memory."""
 LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "::1")
 
 

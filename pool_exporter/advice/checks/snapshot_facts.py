@@ -7,7 +7,7 @@ It has no connect arguments, because those hold passwords, and nothing of the en
 from collections.abc import Mapping
 from typing import Final
 
-from pool_exporter.advice.checks.facts import EngineFacts, Facts, ProcessFacts, ServerFacts
+from pool_exporter.advice.checks.facts import IN_MEMORY, EngineFacts, Facts, ProcessFacts, ServerFacts
 from pool_exporter.advice.checks.pool_history import history_of_snapshot
 from pool_exporter.advice.observation import of_snapshot
 from pool_exporter.metrics.identity import PoolIdentity
@@ -19,7 +19,6 @@ NEVER_KNOWN: Final = frozenset(
 """What no snapshot and no worker file has."""
 
 _ASYNC_DRIVERS: Final = ("asyncpg", "aiosqlite", "aiomysql", "asyncmy", "aioodbc")
-_MEMORY: Final = ("", ":memory:")
 _OF_SERVER: Final = frozenset({"connections_max", "settings"})
 
 
@@ -66,7 +65,7 @@ def _is_memory(dialect: str, database: str) -> bool | None:
     """Return whether it is in memory; None for a URI of SQLite, because its parameters are not known."""
     if dialect != "sqlite":
         return False
-    return None if database.startswith("file:") else database in _MEMORY
+    return None if database.startswith("file:") else database in IN_MEMORY
 
 
 def _whole(settings: Mapping[str, str], name: str) -> int | None:

@@ -6,14 +6,13 @@ Nothing here may read a stack, count, or raise for an owner of an unknown kind.
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Final, cast
+from typing import cast
 
 from pool_exporter.hooks.checkout_owner import is_finished, task_owner
+from pool_exporter.hooks.orphans import is_anyio_worker
 from pool_exporter.state import unit_uses
 from pool_exporter.state.pool_slots import PoolSlots
 from pool_exporter.units import Unit, running
-
-_ANYIO: Final = "anyio"
 
 
 def is_nested(state: PoolSlots, of: unit_uses.Unit) -> bool:
@@ -43,4 +42,4 @@ def _may_wait(owner: object, tasks: Sequence[object], threads: Sequence[int]) ->
         return True
     if getattr(owner, "ident", None) in threads or id(owner) in threads:  # The latter is a greenlet's identifier.
         return True
-    return type(owner).__module__.partition(".")[0] == _ANYIO or is_finished(lambda: owner)
+    return is_anyio_worker(owner) or is_finished(lambda: owner)

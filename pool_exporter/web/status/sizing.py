@@ -6,14 +6,13 @@ enough uses counts. Nothing here may read a clock, or compute a size by itself.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import isfinite
 from typing import Final
 
 from pool_exporter.advice.busiest import USES_MIN, Period, busiest_load
 from pool_exporter.advice.load import Load
 from pool_exporter.advice.present import Present
 from pool_exporter.advice.rules_of_thumb import rule_for
-from pool_exporter.advice.sizing import SizeAdvice, Target, advise
+from pool_exporter.advice.sizing import SizeAdvice, Target, advise, finite
 from pool_exporter.advice.wait_curve import WaitAtSize, wait_curve
 from pool_exporter.diagnosis.texts.wording import counted, duration
 from pool_exporter.metrics.snapshot import PoolSnapshot
@@ -68,17 +67,13 @@ def _with_advice(blank: SizingStatus, found: SizeAdvice, load: Load) -> SizingSt
         variability=load.queue(1).variability,
         size_now=found.size,
         size_recommended=found.recommended,
-        wait_p99_seconds_now=_finite(found.wait_now_seconds),
-        wait_p99_seconds_recommended=_finite(found.wait_recommended_seconds),
+        wait_p99_seconds_now=finite(found.wait_now_seconds),
+        wait_p99_seconds_recommended=finite(found.wait_recommended_seconds),
         wait_p99_seconds_target=_TARGET.wait_seconds,
         binding=found.binding,
         notes=found.notes,
         rule_of_thumb=str(rule_for(found.arrivals_per_second)),
     )
-
-
-def _finite(seconds: float | None) -> float | None:
-    return None if seconds is None or not isfinite(seconds) else seconds
 
 
 def curve(sizing: SizingStatus) -> tuple[WaitAtSize, ...]:
