@@ -18,7 +18,6 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from math import inf, nan
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -243,6 +242,8 @@ def _is_unknown(key: str, values: Mapping[str, str]) -> bool:
 
 
 def _suggestion(key: str) -> str:
+    from difflib import get_close_matches  # Only a wrong variable needs it.
+
     # Compared without the prefix: all of them have it in common.
     names = {name.removeprefix(PREFIX): name for name in SETTINGS}
     close = get_close_matches(key.upper().removeprefix(PREFIX), names, n=1, cutoff=0.5)

@@ -24,7 +24,8 @@ from typing import Final
 
 SHOWN_CHARACTERS_MAX = 200
 
-_IPV6: Final = re.compile(r"\[[\da-f:.]+\](?::\d+)?(?:/|$)", re.IGNORECASE)
+# These patterns are texts: `re` compiles one when it is first used, and most processes never need it.
+_IPV6: Final = r"(?i)\[[\da-f:.]+\](?::\d+)?(?:/|$)"
 
 
 def masked(url: str) -> str:
@@ -43,28 +44,27 @@ def masked(url: str) -> str:
     if "?" in login:
         return f"{scheme}://***"
     place, query, _ = place.partition("?")
-    if not at and not place.startswith("/") and not _IPV6.match(place):
+    if not at and not place.startswith("/") and not re.match(_IPV6, place):
         place = _from_colon_masked(place, unless=r"\d+(/|[^\w@]*$)")
     return f"{scheme}://{_from_colon_masked(login)}{at}{place}{query and '?***'}"
 
 
 _PORT: Final = r"\d+(?:[/?\s,;'\")\]]|$)"
-_LOGIN: Final = re.compile(rf"(?<![^\s'\"(\[{{])[^\s:'\"(\[{{]*:(?!//)(?:[^\s@]+|(?!{_PORT})\S[^\n]*)@\S*")
+_LOGIN: Final = rf"(?<![^\s'\"(\[{{])[^\s:'\"(\[{{]*:(?!//)(?:[^\s@]+|(?!{_PORT})\S[^\n]*)@\S*"
 """A user, a password and a host without a scheme. The last `@` of the line ends the password, which may have spaces."""
-_URL: Final = re.compile(rf"(?<![\w+.-])[\w+.-]*://(?:[^\s/@:]*:(?!{_PORT})[^\n]*@)?\S*?(?=[.,;:'\")\]}}>]*(?:\s|$))")
-_URL_LOGIN: Final = re.compile(rf"(://[^\s/@:]*:)(?!{_PORT})[^\s/]+@")
-_ENCODED_COLON: Final = re.compile(r"%(?:25)*3A", re.IGNORECASE)
-_ENCODED_AT: Final = re.compile(r"@|%(?:25)*40")
-_ORACLE: Final = re.compile(r"(?<![\w./:-])([\w$#]+)/[^\s/@]+@(?=[\w/\[])")
-_LIBPQ: Final = re.compile(r"""(host ?name ")[^\s"]*@|((?:missing "=" after|integer value) ")[^"]*(?=")""")
+_URL: Final = rf"(?<![\w+.-])[\w+.-]*://(?:[^\s/@:]*:(?!{_PORT})[^\n]*@)?\S*?(?=[.,;:'\")\]}}>]*(?:\s|$))"
+_URL_LOGIN: Final = rf"(://[^\s/@:]*:)(?!{_PORT})[^\s/]+@"
+_ENCODED_COLON: Final = r"(?i)%(?:25)*3A"
+_ENCODED_AT: Final = r"@|%(?:25)*40"
+_ORACLE: Final = r"(?<![\w./:-])([\w$#]+)/[^\s/@]+@(?=[\w/\[])"
+_LIBPQ: Final = r"""(host ?name ")[^\s"]*@|((?:missing "=" after|integer value) ")[^"]*(?=")"""
 """What libpq quotes of an address in which a password has an `@`, and of a text that is no DSN."""
-_AUTHORIZATION: Final = re.compile(r"\b(Basic|Bearer)\s+[\w+/=.~-]{8,}", re.IGNORECASE)
+_AUTHORIZATION: Final = r"(?i)\b(Basic|Bearer)\s+[\w+/=.~-]{8,}"
 
 _NAME: Final = (
     r"(?:(?:passw(?:or)?d|passphrase|passcode|pwd|secret|token|api_?key|access_?key)\w{0,40}|(?<![^\W_])pass)"
 )
-_NAMED: Final = re.compile(
-    rf"""
+_NAMED: Final = rf"""(?ix)
     ( {_NAME} (?: \\*['"]\]? \s* [,=:]{{1,2}}>? | \s* [=:]{{1,2}}>? | %(?:25)*3[AD] ) \s*
     | --[\w-]*pass[\w-]* \s+
     | (?: \bpassword | \bidentified\b [^'"]{{0,60}} \bby ) \s+ (?=['"]) )
@@ -73,13 +73,13 @@ _NAMED: Final = re.compile(
     | [bruf]{{0,2}} (?: '(?:[^'\\\n]|\\+[^\\]|'')*'? | "(?:[^"\\\n]|\\+[^\\]|"")*"? )
     | (?P<escape>\\+) (?P<quote>['"]) [^\n]*? (?: (?<!\\)(?P=escape)(?P=quote) | (?=\n) | $ ) | \{{(?:[^}}]|\}}\}})*\}}?
     | [^;=\n]*(?=;) | \S+ )
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+    """
 """A name such as `password`, and its value: of a DSN, an environment variable, a dict, JSON, SQL or a command line."""
 
 _MARK: Final = re.compile(r"[@=:'\"%]|--|basic|bearer", re.IGNORECASE)
 """A text without any of these has no password that is found, such as the name of a unit of work or a thread."""
+_WORD: Final = re.compile(r"pass|pwd|secret|token|key|identified|basic|bearer", re.IGNORECASE)
+"""One of these is in all that `_NAMED` and `_AUTHORIZATION` find."""
 
 _CHECKED_CHARACTERS_MAX: Final = 10_000
 """A longer text is cut, at a space: a password may not be found if its end is cut off."""
@@ -99,14 +99,19 @@ def without_passwords(text: str) -> str:
         return text
     if len(text) > _CHECKED_CHARACTERS_MAX:
         text = text[:_CHECKED_CHARACTERS_MAX].rpartition(" ")[0]
-    text = _NAMED.sub(r"\1***", text)
-    text = _LIBPQ.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
-    text = _URL.sub(lambda found: masked(found[0]), text)
-    text = _AUTHORIZATION.sub(r"\1 ***", text)
+    has_word = _WORD.search(text) is not None
+    if has_word:
+        text = re.sub(_NAMED, r"\1***", text)
+    if '"' in text:
+        text = re.sub(_LIBPQ, lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
+    if "://" in text:
+        text = re.sub(_URL, lambda found: masked(found[0]), text)
+    if has_word:
+        text = re.sub(_AUTHORIZATION, r"\1 ***", text)
     if "@" in text or "%" in text:
         text = re.sub(r"\S+", _masked_if_encoded, text)
-        text = _LOGIN.sub(_masked_login, text)
-        text = _ORACLE.sub(r"\1/***@", text)
+        text = re.sub(_LOGIN, _masked_login, text)
+        text = re.sub(_ORACLE, r"\1/***@", text)
     return text
 
 
@@ -116,7 +121,7 @@ def without_logins(text: str) -> str:
     Args:
         text: Any text.
     """
-    return _URL_LOGIN.sub(r"\1***@", text) if "://" in text else text
+    return re.sub(_URL_LOGIN, r"\1***@", text) if "://" in text else text
 
 
 def _masked_login(found: re.Match[str]) -> str:
@@ -126,8 +131,8 @@ def _masked_login(found: re.Match[str]) -> str:
 
 
 def _masked_if_encoded(found: re.Match[str]) -> str:
-    colon = _ENCODED_COLON.search(found[0])
-    return found[0] if colon is None or _ENCODED_AT.search(found[0], colon.end()) is None else "***"
+    colon = re.search(_ENCODED_COLON, found[0])
+    return found[0] if colon is None or re.search(_ENCODED_AT, found[0][colon.end() :]) is None else "***"
 
 
 def traceback_without_passwords(error: BaseException) -> str:
@@ -166,7 +171,7 @@ class Problem:
     def __post_init__(self) -> None:
         """Mask the value if it is a URL or like one, whatever its key, and cut it at 200 characters."""
         if self.value is not None:
-            is_url = self.key.endswith("URL") or "://" in self.value or _LOGIN.search(self.value) is not None
+            is_url = self.key.endswith("URL") or "://" in self.value or re.search(_LOGIN, self.value) is not None
             shown = masked(self.value) if is_url else without_passwords(self.value)
             object.__setattr__(self, "value", shown[:SHOWN_CHARACTERS_MAX])
 

@@ -22,7 +22,7 @@ CRASHED: Final = "crashed"
 TRANSACTIONS: Final = ("idle", "active", "in_transaction", "unknown")
 """The states of a connection that a driver reports: see `Holder.transaction`."""
 
-_VERDICT: Final = re.compile(r"[a-z_]{1,40}")
+_VERDICT: Final = r"[a-z_]{1,40}"
 
 Uses: TypeAlias = frozenset[tuple[int, int]]
 """Uses of connections: for each a number of its connection, and when it began, which no later use has in common."""
@@ -180,4 +180,4 @@ def shown_state(state: str, used: int, waiting: int) -> str:
 
 def is_verdict(text: str) -> bool:
     """Return whether *text* may be a verdict of any release."""
-    return _VERDICT.fullmatch(text) is not None
+    return re.fullmatch(_VERDICT, text) is not None

@@ -12,7 +12,7 @@ from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.metrics.identity import PoolIdentity
 
 _HEALTHY: Final = "healthy"
-_SENTENCE_END: Final = re.compile(r"(?<=\.)\s+(?=[A-Z])")
+_SENTENCE_END: Final = r"(?<=\.)\s+(?=[A-Z])"
 
 
 def pool_report(identity: PoolIdentity, made: Diagnosis, last: Diagnosis | None = None) -> PoolReport:
@@ -40,4 +40,4 @@ def pool_report(identity: PoolIdentity, made: Diagnosis, last: Diagnosis | None 
 
 def sentences(text: str) -> tuple[str, ...]:
     """Return the sentences of a text."""
-    return tuple(_SENTENCE_END.split(text))
+    return tuple(re.split(_SENTENCE_END, text))

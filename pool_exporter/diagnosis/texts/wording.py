@@ -15,7 +15,7 @@ LABEL: Final = 8
 """Columns before a report's text, in which the label of a paragraph is."""
 
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
-_NUMBER: Final = re.compile(r"(\d) (?=(?:ms|s|min|h|x)\b)")
+_NUMBER: Final = r"(\d) (?=(?:ms|s|min|h|x)\b)"
 """A number before its unit, which are not to be in two lines."""
 _MINUTE: Final = 60
 _HOUR: Final = 3600
@@ -89,7 +89,7 @@ def paragraph(label: str, text: str, indent: int = 2) -> list[str]:
     """Return *text* in lines of at most `WIDTH` columns, *label* before the first one."""
     first = " " * indent + label.ljust(LABEL - 2)
     lines = textwrap.wrap(
-        _NUMBER.sub(rf"\1{_NO_BREAK}", text),
+        re.sub(_NUMBER, rf"\1{_NO_BREAK}", text),
         WIDTH,
         initial_indent=first,
         subsequent_indent=" " * len(first),

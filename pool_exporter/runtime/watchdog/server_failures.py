@@ -4,7 +4,6 @@ All pools of a server count together: an engine for each request fails once in e
 line of its message is kept, without a password. Nothing here may examine a pool.
 """
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -21,7 +20,7 @@ TEXT_MAX: Final = 200
 _SERVERS_MAX: Final = 1000
 _CODES: Final = frozenset({"53300", "1040", "1203", "1226"})
 """PostgreSQL's SQLSTATE, and MySQL's error numbers, for a server or user that may have no more connections."""
-_FULL: Final = re.compile(r"too many clients|too many connections|connection slots", re.IGNORECASE)
+_FULL: Final = ("too many clients", "too many connections", "connection slots")
 
 
 class _Server:
@@ -95,7 +94,11 @@ def _key(identity: PoolIdentity) -> tuple[str, ...]:
 
 def is_full(error: BaseException) -> bool:
     """Return whether the server refused a connection because it may have no more."""
-    return any(_code(each) in _CODES or _FULL.search(_text(each)) for each in _causes(error))
+    return any(_code(each) in _CODES or _says_full(_text(each).lower()) for each in _causes(error))
+
+
+def _says_full(text: str) -> bool:
+    return any(words in text for words in _FULL)
 
 
 def first_line(error: BaseException, passwords: Iterable[str] = ()) -> str:
