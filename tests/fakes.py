@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pool_exporter.diagnosis.locate import Standing
 from pool_exporter.diagnosis.survey.scene import Doing
 from pool_exporter.diagnosis.values import Diagnosis
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.state.connection import Connection, Place
 from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Resolved, Unit

@@ -18,7 +18,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool, QueuePool
 
 from pool_exporter import Monitor
 from pool_exporter.hook_errors import errors
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.runtime.instrumentation import monitors
 from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.registry import Registry, registry

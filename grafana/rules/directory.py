@@ -6,7 +6,7 @@ from grafana.promql import Scope, among, by, equal
 from grafana.rules.exporter import BOARD
 from grafana.rules.model import BY_TARGET, TARGET_TEXT, Alert, Group
 from pool_exporter.metrics.exporter_metrics import DIRECTORY_FAULTS
-from pool_exporter.metrics.health import PREVENT_READING
+from pool_exporter.metrics.snapshot import PREVENT_READING
 
 ALL: Final = Scope()
 FAULT_TEXT: Final = f"{{{{ $labels.{DIRECTORY_FAULTS.prometheus} }}}}"

@@ -13,7 +13,7 @@ from pool_exporter.advice.present import Present
 from pool_exporter.advice.recent import Earlier
 from pool_exporter.advice.traffic import Totals
 from pool_exporter.metrics.pool_metrics import BUCKETS
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 
 USES_MIN: Final = 100
 """With fewer uses no size is computed."""

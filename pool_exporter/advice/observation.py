@@ -14,7 +14,7 @@ from pool_exporter.advice.load import Load
 from pool_exporter.advice.present import Present
 from pool_exporter.advice.traffic import Totals, totals_of
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, POOL_LABELS, POOL_METRICS
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 
 _NAME: Final = {metric.field: metric.prometheus for metric in POOL_METRICS}
 _LABEL: Final = {metric.field: metric.label.prometheus for metric in POOL_METRICS if metric.label is not None}

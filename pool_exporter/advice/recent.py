@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from pool_exporter.advice.traffic import Totals, totals_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS
-from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import Histogram, PoolSnapshot
 
 _LOWS: Final = (0.0, *BOUNDS_SECONDS)
 """The lower bound of each bucket."""

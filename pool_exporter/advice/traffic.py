@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 
 _WIDEST: Final = 2.0
 """The last bucket has no upper bound: it is taken to end at this multiple of the last bound."""

@@ -21,7 +21,7 @@ from pool_exporter.diagnosis.outside.set_aside import set_aside_json
 from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, PoolReport, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, POOL_LABELS
-from pool_exporter.metrics.snapshot import COUNTERS, Histogram, PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import COUNTERS, Histogram, PoolSnapshot
 from pool_exporter.version import build
 from pool_exporter.workers.contents.read import read_contents
 from pool_exporter.workers.contents.values import DirectoryContents, PoolContents, ProcessContents

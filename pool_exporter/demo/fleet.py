@@ -22,7 +22,8 @@ from typing import Final
 from pool_exporter.demo.database import Database
 from pool_exporter.environment import Environment
 from pool_exporter.errors import Problem, SettingsError
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 
 START_SECONDS_MAX: Final = 30.0

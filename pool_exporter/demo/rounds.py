@@ -18,7 +18,7 @@ from pool_exporter.demo.output.json_lines import Texts
 from pool_exporter.demo.report_printer import asked_for
 from pool_exporter.demo.scenes import RESTARTING, SCENES, Scene, Stage
 from pool_exporter.errors import Problem, SettingsError
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 
 
 class SnapshotSource(Protocol):

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Final, TypeAlias
 
 from pool_exporter.metrics.metric import Label, Metric
-from pool_exporter.metrics.snapshot import Histogram
+from pool_exporter.metrics.pool_snapshot import Histogram
 
 Part: TypeAlias = int | float | Histogram
 LabelName: TypeAlias = Callable[[Label], str]

@@ -1,6 +1,6 @@
 """Database servers as frozen values: what a probe found at a server, and which connections the living pools have.
 
-`state.decode.live_pool` makes a `LivePool` of a pool's slots. Nothing here may know a driver, an output format or a
+`state.details.live_pool` makes a `LivePool` of a pool's slots. Nothing here may know a driver, an output format or a
 clock, or match the two sides: `probe.backend_matching` does that.
 """
 

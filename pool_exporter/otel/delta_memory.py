@@ -20,7 +20,8 @@ from uuid import uuid4
 
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
-from pool_exporter.metrics.snapshot import Histogram, Snapshot
+from pool_exporter.metrics.pool_snapshot import Histogram
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.metrics.validation import encodable
 from pool_exporter.otel.points import GROWING, PointStream, Values
 

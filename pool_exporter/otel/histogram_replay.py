@@ -15,7 +15,8 @@ from opentelemetry.metrics import Meter
 
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS
-from pool_exporter.metrics.snapshot import Histogram, Snapshot
+from pool_exporter.metrics.pool_snapshot import Histogram
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.otel.points import GROWING, METRICS, Attributes, PointStream
 
 VALUES_MAX: Final = 10_000

@@ -29,7 +29,8 @@ from pool_exporter.hook_errors import errors, result_or_none
 from pool_exporter.metrics.metric import Kind, Metric
 from pool_exporter.metrics.parts import OPENTELEMETRY, parts
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
-from pool_exporter.metrics.snapshot import AnyPoolSnapshot, Histogram, Snapshot, by_kind
+from pool_exporter.metrics.pool_snapshot import AnyPoolSnapshot, Histogram
+from pool_exporter.metrics.snapshot import Snapshot, by_kind
 from pool_exporter.otel.histogram_replay import HistogramReplay
 from pool_exporter.otel.points import METRICS, SCHEMA_URL, SCOPE, Attributes, attributes_of, unit_of
 from pool_exporter.version import build

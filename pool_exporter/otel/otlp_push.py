@@ -20,9 +20,8 @@ from opentelemetry.sdk.resources import Resource
 from typing_extensions import Self, override
 
 from pool_exporter.errors import without_passwords
-from pool_exporter.metrics.health import PushHealth
 from pool_exporter.metrics.metric import Kind
-from pool_exporter.metrics.snapshot import Snapshot, Source
+from pool_exporter.metrics.snapshot import PushHealth, Snapshot, Source
 from pool_exporter.otel.delta_memory import DeltaMemory
 from pool_exporter.otel.points import PointStream
 from pool_exporter.otel.sdk_data import metrics_data, metrics_of

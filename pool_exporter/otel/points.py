@@ -17,9 +17,10 @@ from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.metric import Kind, Metric
 from pool_exporter.metrics.parts import OPENTELEMETRY, Part, attributes, parts
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_LABELS, POOL_METRICS
+from pool_exporter.metrics.pool_snapshot import AnyPoolSnapshot, Histogram
 from pool_exporter.metrics.server_metrics import SERVER_LABELS, SERVER_METRICS
 from pool_exporter.metrics.server_snapshot import ServerIdentity, ServerSnapshot
-from pool_exporter.metrics.snapshot import AnyPoolSnapshot, Histogram, Snapshot
+from pool_exporter.metrics.snapshot import Snapshot
 
 Attributes: TypeAlias = dict[str, str | int]
 

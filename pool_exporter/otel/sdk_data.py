@@ -25,10 +25,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from pool_exporter.metrics import metric as catalogue
-from pool_exporter.metrics import snapshot
+from pool_exporter.metrics import pool_snapshot
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS
-from pool_exporter.metrics.snapshot import Histogram
+from pool_exporter.metrics.pool_snapshot import Histogram
 from pool_exporter.otel.points import ALL_METRICS, SCHEMA_URL, SCOPE, Point, unit_of
 from pool_exporter.version import build
 
@@ -114,5 +114,5 @@ def _histograms(points: Sequence[Point], now: int) -> list[HistogramDataPoint]:
     ]
 
 
-def _exemplar(exemplar: snapshot.Exemplar) -> Exemplar:
+def _exemplar(exemplar: pool_snapshot.Exemplar) -> Exemplar:
     return Exemplar({}, exemplar.seconds, exemplar.at, exemplar.span_id or None, exemplar.trace_id or None)

@@ -17,11 +17,11 @@ from pool_exporter.environment import process_environ, wait_threshold_ns
 from pool_exporter.hook_errors import guarded
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.parts import VERDICT
-from pool_exporter.metrics.snapshot import Exemplar, Histogram
+from pool_exporter.metrics.pool_snapshot import Exemplar, Histogram
 from pool_exporter.otel.points import SCHEMA_URL, SCOPE, attributes_of
 from pool_exporter.state import layout
 from pool_exporter.state.pool_state import PoolState
-from pool_exporter.state.slow_acquire import SlowAcquireHook
+from pool_exporter.state.report_hooks import SlowAcquireHook
 from pool_exporter.version import build
 
 NAME: Final = "pool.acquire"

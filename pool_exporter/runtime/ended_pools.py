@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from pool_exporter.hooks.callers.bounded_lock import BoundedLock
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity, within_limit
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor, ended_pool
 from pool_exporter.runtime.storage import Storage

@@ -20,7 +20,6 @@ from pool_exporter.hooks.lifecycle_patches import mend_patches
 from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.pool_description import identity_of
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.snapshot import Snapshot, by_kind
 from pool_exporter.runtime.argument_checks import check_meter_provider, check_names, check_tracing
 from pool_exporter.runtime.checking.pool_findings import findings_by_rule
 from pool_exporter.runtime.degraded import degraded_pools
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from pool_exporter.metrics.snapshot import Snapshot
 
 _log = logging.getLogger("pool_exporter")
 
@@ -160,13 +161,15 @@ def shown_monitors() -> list[Monitor]:
     return [*registry.shown_monitors(), *degraded_pools.monitors()]
 
 
-def snapshot() -> Snapshot:
+def snapshot() -> "Snapshot":
     """Return the numbers of all instrumented pools now.
 
     With a shared directory these are the pools of all workers, otherwise the pools of this process. If the snapshot of
     one of these fails, that pool is missing, and a hook error is counted. A pool that is not measured is in no file: it
     is only in the snapshots of its own process.
     """
+    from pool_exporter.metrics.snapshot import Snapshot, by_kind  # What shows a snapshot has loaded it.
+
     if not registry.is_prepared:  # Without a pool of its own, this process shows those of the directory.
         prepare(Environment.lenient())
     shared = registry.shared_snapshot()

@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import AnyPoolSnapshot
+from pool_exporter.metrics.pool_snapshot import AnyPoolSnapshot
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider

@@ -20,7 +20,7 @@ from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.runtime.argument_checks import check_tracing
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.watchdog.pool_examiner import PoolExaminer

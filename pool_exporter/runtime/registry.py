@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.pool import Pool
 
@@ -24,7 +24,6 @@ from pool_exporter.hooks.pool_description import config_of
 from pool_exporter.hooks.pool_hooks import PoolHooks, hooks_of
 from pool_exporter.hooks.sqlalchemy_private import limit_of
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.files.process_file import WAITING, ProcessFile
 from pool_exporter.runtime.forks.unseen_child import UnseenChild
@@ -40,6 +39,9 @@ from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.locked_pool_state import pool_state
 from pool_exporter.state.pool_state import PoolState
+
+if TYPE_CHECKING:
+    from pool_exporter.metrics.snapshot import Snapshot
 
 RESTART_SECONDS: Final = 0.005
 """How long a call in a child that was forked in C waits while another thread restarts the registry."""
@@ -170,7 +172,7 @@ class Registry(ProcessFile):
             living = [entry.monitor for entry in list(self._entries.values())]
             return list(dict.fromkeys([*living, *self._ended.monitors()]))
 
-    def shared_snapshot(self) -> Snapshot | None:
+    def shared_snapshot(self) -> "Snapshot | None":
         """Return the snapshot of all workers of the directory; None if there is no directory or it cannot be read."""
         if not self.storage.has_reader:
             return None
@@ -256,8 +258,7 @@ class Registry(ProcessFile):
     def _restart_if_forked(self) -> bool:
         """In a child that was forked in C, restart at its first call; return whether this process may count.
 
-        Other threads wait for a moment. What they do while the restart takes longer is not counted: the slots that
-        they have are the parent's.
+        Other threads wait for a moment. What they do in a longer restart is not counted: their slots are the parent's.
         """
         if not self._sentinel.is_forked():
             return True

@@ -19,7 +19,6 @@ from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.holders import PoolReport, ProcessReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime.files.directory_access import Created, no_files, readers, writer
 from pool_exporter.state.aggregate import Counted
 from pool_exporter.state.layout import SLOT_FORMAT, Slots
@@ -27,6 +26,7 @@ from pool_exporter.state.pool_slots import new_slots
 from pool_exporter.state.unit_uses import UnitUses, summed
 
 if TYPE_CHECKING:
+    from pool_exporter.metrics.snapshot import Snapshot
     from pool_exporter.workers.directory_snapshot import DirectoryReader
     from pool_exporter.workers.file_writer import WorkerFiles
     from pool_exporter.workers.reports.directory_reports import DirectoryReports
@@ -86,7 +86,7 @@ class Storage:
         """Whether this process can read the directory: it has one, and the system calls for it exist."""
         return self._reader is not None
 
-    def shared_snapshot(self) -> Snapshot | None:
+    def shared_snapshot(self) -> "Snapshot | None":
         """Return what all workers of the directory have; None where it cannot be read now."""
         with self._reading:
             try:

@@ -15,7 +15,7 @@ from typing import Final
 
 from pool_exporter.diagnosis.texts.wording import size
 from pool_exporter.environment import DIRECTORY
-from pool_exporter.metrics.health import DirectoryFaults
+from pool_exporter.metrics.snapshot import DirectoryFaults
 from pool_exporter.workers.contents.readable import IN_GROUP, UNREADABLE, denied_files, worker_files
 from pool_exporter.workers.dead_worker_totals import TOTALS_FILE
 

@@ -14,8 +14,9 @@ from pool_exporter.advice.checks.facts import ServerFacts
 from pool_exporter.advice.checks.finding import Finding
 from pool_exporter.advice.checks.rules import findings
 from pool_exporter.advice.checks.snapshot_facts import facts_of
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.metrics.server_snapshot import ServerIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.probe.backend_matching import is_of_server
 from pool_exporter.probe.server_settings import ServerSettings, read_settings
 from pool_exporter.probe.target import ProbeTarget

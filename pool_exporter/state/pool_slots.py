@@ -16,8 +16,7 @@ from pool_exporter.state import layout
 from pool_exporter.state.connection import CLOSED, IDLE, IDLE_IN_OLD_POOL, USED, USED_IN_OLD_POOL, Connection, nothing
 from pool_exporter.state.flow import FlowRing
 from pool_exporter.state.layout import BOUNDS_NS, SLOT_COUNT, SLOT_FORMAT, Slots
-from pool_exporter.state.report_hooks import NO_REPORTS
-from pool_exporter.state.slow_acquire import SlowAcquireHook
+from pool_exporter.state.report_hooks import NO_REPORTS, SlowAcquireHook
 from pool_exporter.state.unit_uses import Unit, UnitTotals, UnitUses, add_open, ended_totals
 from pool_exporter.state.waiters import Waiters
 

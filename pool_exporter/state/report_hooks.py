@@ -1,10 +1,11 @@
 """The callbacks by which a pool says that a report may be needed: a caller waits, its time is up, a connection is lost.
 
-By default they do nothing. Nothing here may know what a report is.
+By default they do nothing. Beside them is the callback for acquires that were slow or failed; a pool has one only where
+slow waits are traced. Nothing here may know what a report is, or what a callback does with an acquire.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 from pool_exporter.state.connection import Place
 from pool_exporter.state.unit_uses import Unit
@@ -67,3 +68,20 @@ class ReportHooks:
 
 
 NO_REPORTS = ReportHooks()
+
+OnSlowAcquire: TypeAlias = Callable[[int, str | None, BaseException | None], None]
+"""Its arguments: the wait in nanoseconds; for a failed acquire also one of `ERROR_TYPES`, and the exception."""
+
+
+class SlowAcquireHook:
+    """The callback of one pool, and the wait from which on a successful acquire is passed to it.
+
+    Every failed acquire is passed to it too. The hooks report an exception that it raises; no caller gets it.
+    """
+
+    __slots__ = ("on_slow_acquire", "threshold_ns")
+
+    def __init__(self, threshold_ns: int, on_slow_acquire: OnSlowAcquire) -> None:
+        #: In nanoseconds; the caller has checked it.
+        self.threshold_ns = threshold_ns
+        self.on_slow_acquire = on_slow_acquire

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.metrics.unit_use import NONE, OTHER, UNITS_MAX, UnitUse
 from pool_exporter.state.layout import SECOND
 from pool_exporter.state.unit_uses import UnitTotals

@@ -14,8 +14,9 @@ from prometheus_client.utils import floatToGoString
 from pool_exporter.metrics.metric import Kind, Metric
 from pool_exporter.metrics.parts import PROMETHEUS, labels_of, parts
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, EXPORTER_METRICS, POOL_LABELS, POOL_METRICS
+from pool_exporter.metrics.pool_snapshot import Exemplar, Histogram
 from pool_exporter.metrics.server_metrics import SERVER_LABELS, SERVER_METRICS
-from pool_exporter.metrics.snapshot import Exemplar, Histogram, Snapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.state.layout import SECOND
 
 Labels = dict[str, str]

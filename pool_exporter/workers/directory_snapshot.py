@@ -19,10 +19,10 @@ from typing import Final
 from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.exporter_metrics import SET_ASIDE, WORKER_ENDS, WORKER_STATES
-from pool_exporter.metrics.health import DirectoryHealth
 from pool_exporter.metrics.identity import OTHER_POOL, PoolConfig, PoolIdentity
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.metrics.server_snapshot import LivePool
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.snapshot import DirectoryHealth, Snapshot
 from pool_exporter.state import layout
 from pool_exporter.state.aggregate import (
     ProcessSlots,
@@ -33,7 +33,8 @@ from pool_exporter.state.aggregate import (
     is_exhausted,
     moment_of,
 )
-from pool_exporter.state.decode import decode, live_pool
+from pool_exporter.state.decode import decode
+from pool_exporter.state.details import live_pool
 from pool_exporter.state.shown_pool import ShownPool
 from pool_exporter.state.unit_uses import UnitTotals, ended_totals
 from pool_exporter.version import build

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pool_exporter.advice.recent import TimedOut, quantile, recent_numbers
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS
-from pool_exporter.metrics.snapshot import Histogram
+from pool_exporter.metrics.pool_snapshot import Histogram
 from tests.fixtures.incidents import moment, pool, waits, with_timeouts
 
 

@@ -14,10 +14,9 @@ from sqlalchemy import create_engine
 import pool_exporter
 from grafana.rules.model import RecordingRule
 from grafana.rules.recording import GROUPS
-from pool_exporter.metrics.health import DirectoryFaults
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import BUCKETS, POOL_NAME, STATES
-from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.metrics.snapshot import DirectoryFaults, Snapshot
 from pool_exporter.runtime import instrumentation
 from pool_exporter.state import layout
 from pool_exporter.web.responses import METRICS, Request, respond

@@ -12,10 +12,10 @@ from prometheus_client import parser
 from prometheus_client.core import Metric as Family
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from pool_exporter.metrics.health import DirectoryFaults, DirectoryHealth, PushHealth
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import BUCKETS, EXPORTER_METRICS, POOL_METRICS, VERDICTS
-from pool_exporter.metrics.snapshot import COUNTERS, Histogram, PoolSnapshot, Snapshot
+from pool_exporter.metrics.pool_snapshot import COUNTERS, Histogram, PoolSnapshot
+from pool_exporter.metrics.snapshot import DirectoryFaults, DirectoryHealth, PushHealth, Snapshot
 from pool_exporter.metrics.unit_use import UnitUse
 from pool_exporter.web import responses
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from pool_exporter.hooks import corrections
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.state.decode import decode
 from pool_exporter.state.locked_pool_state import LockedPoolState
 from pool_exporter.state.pool_state import PoolState

@@ -18,7 +18,7 @@ from pool_exporter.runtime.instrumentation import snapshot
 from pool_exporter.state import locked_pool_state
 from pool_exporter.state.locked_pool_state import LockedPoolState
 from pool_exporter.state.pool_state import PoolState
-from pool_exporter.state.slow_acquire import SlowAcquireHook
+from pool_exporter.state.report_hooks import SlowAcquireHook
 from tests.pools import Database, checked, levels, measured
 
 

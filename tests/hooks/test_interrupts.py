@@ -23,7 +23,7 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.hooks.sqlalchemy_private import limit_of
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.state.decode import decode
 from pool_exporter.state.layout import PENDING_SLOTS, TRACKED_MAX
 from pool_exporter.state.locked_pool_state import LockedPoolState

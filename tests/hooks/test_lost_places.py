@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.hooks.sqlalchemy_private import limit_of
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.state.decode import decode
 from pool_exporter.state.pool_state import PoolState
 from tests.fakes import FakeClock

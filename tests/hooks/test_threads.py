@@ -13,7 +13,7 @@ from sqlalchemy.pool import Pool, QueuePool, SingletonThreadPool, StaticPool
 
 from pool_exporter import instrument, instrument_all
 from pool_exporter.hook_errors import errors
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.runtime.instrumentation import snapshot
 from tests.pools import Database, checked, levels, measured
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pool_exporter import Monitor, instrument
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from tests.fixtures.deadlines import eventually, until
 from tests.fixtures.postgres import PostgresServer
 from tests.integration.backends import Backends, PostgresBackends

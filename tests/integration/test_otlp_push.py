@@ -12,7 +12,8 @@ import pytest
 
 from pool_exporter.environment import process_environ
 from pool_exporter.metrics.metric import Kind
-from pool_exporter.metrics.snapshot import Exemplar, Snapshot
+from pool_exporter.metrics.pool_snapshot import Exemplar
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.otel import otlp_options, otlp_push
 from pool_exporter.otel.otlp_push import OtlpPush, PushTarget
 from pool_exporter.otel.points import GROWING

@@ -9,7 +9,7 @@ import asyncpg
 import psycopg
 import pytest
 
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from tests.fixtures.deadlines import eventually
 from tests.fixtures.postgres import PostgresServer
 from tests.integration.instrumented import begin, instrumented, instrumented_async, take, take_async

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from pool_exporter import instrument
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.runtime.pool_monitor import PoolMonitor
 from tests.fixtures.deadlines import eventually, until
 from tests.fixtures.mariadb import mariadb_server

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.metrics.unit_use import NONE, OTHER
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from tests.fixtures.deadlines import until

@@ -8,7 +8,7 @@ from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.server_snapshot import PoolConnection, ServerIdentity
 from pool_exporter.state import layout
 from pool_exporter.state.checkout_details import write_server_pid
-from pool_exporter.state.decode import live_pool
+from pool_exporter.state.details import live_pool
 from pool_exporter.state.layout import SECOND
 from tests.web.test_server_families import BOUNCER, DATABASE
 

@@ -19,7 +19,8 @@ from pool_exporter.metrics.pool_metrics import (
     POOL_METRICS,
     VERDICTS,
 )
-from pool_exporter.metrics.snapshot import COUNTERS, Counter, Histogram, PoolSnapshot, Snapshot
+from pool_exporter.metrics.pool_snapshot import COUNTERS, Counter, Histogram, PoolSnapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.state.decode import decode
 from tests.fixtures.health import health, push_health
 from tests.golden import SNAPSHOT

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.metrics.unit_use import NONE, OTHER, UnitUse, shares
 from pool_exporter.units import NO_UNIT
 from tests.state.test_decode import read

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from pool_exporter import metrics
 from pool_exporter.metrics.backend_activity import BackendActivity
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
-from pool_exporter.metrics.health import DirectoryFaults, DirectoryHealth, PushHealth
 from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.metric import Label, Metric
 from pool_exporter.metrics.pool_metrics import BUCKETS
+from pool_exporter.metrics.pool_snapshot import Exemplar, Histogram, PoolSnapshot
 from pool_exporter.metrics.server_snapshot import (
     Backend,
     Bouncer,
@@ -33,7 +33,7 @@ from pool_exporter.metrics.server_snapshot import (
     ServerSnapshot,
     ServerStats,
 )
-from pool_exporter.metrics.snapshot import Exemplar, Histogram, PoolSnapshot, Snapshot
+from pool_exporter.metrics.snapshot import DirectoryFaults, DirectoryHealth, PushHealth, Snapshot
 from pool_exporter.metrics.unit_use import UnitUse
 from pool_exporter.metrics.validation import Allowed, Seconds, encodable, validate
 from tests.fixtures.health import health, push_health

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pool_exporter.metrics.metric import Kind
-from pool_exporter.metrics.snapshot import Histogram, Snapshot
+from pool_exporter.metrics.pool_snapshot import Histogram
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.otel.delta_memory import DeltaMemory
 from pool_exporter.otel.points import GROWING, PointStream
 from tests.golden import ORDERS

@@ -9,7 +9,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS
-from pool_exporter.metrics.snapshot import Exemplar, Histogram, Snapshot
+from pool_exporter.metrics.pool_snapshot import Exemplar, Histogram
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.otel import histogram_replay
 from pool_exporter.otel.histogram_replay import HistogramReplay, values
 from pool_exporter.otel.points import METRICS

@@ -10,7 +10,8 @@ from opentelemetry.sdk.resources import Resource
 from prometheus_client.core import Metric as Family
 
 from pool_exporter.metrics.metric import Kind
-from pool_exporter.metrics.snapshot import Histogram, Snapshot
+from pool_exporter.metrics.pool_snapshot import Histogram
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.otel.otlp_push import OtlpPush, PushTarget
 from pool_exporter.otel.points import GROWING
 from pool_exporter.web.prometheus_families import families

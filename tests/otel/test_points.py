@@ -8,7 +8,8 @@ import pytest
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS
-from pool_exporter.metrics.snapshot import Exemplar, Histogram, PoolSnapshot, Snapshot
+from pool_exporter.metrics.pool_snapshot import Exemplar, Histogram, PoolSnapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.metrics.unit_use import UnitUse
 from pool_exporter.otel.points import GROWING, METRICS, Point, PointStream, attributes_of, unit_of
 from tests.golden import FRESH, NOTHING, ORDERS, SNAPSHOT

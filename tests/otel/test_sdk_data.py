@@ -16,7 +16,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from pool_exporter.metrics.metric import Kind
-from pool_exporter.metrics.snapshot import Exemplar, Snapshot
+from pool_exporter.metrics.pool_snapshot import Exemplar
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.otel.points import GROWING, METRICS, PointStream
 from pool_exporter.otel.sdk_data import joined, metrics_data, metrics_of, scope
 from tests.golden import ORDERS, SNAPSHOT

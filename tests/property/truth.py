@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from itertools import accumulate
 
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
-from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import Histogram, PoolSnapshot
 from tests.fakes import FakeClock
 from tests.property.timeline import SECOND, Timeline
 

@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 import pool_exporter
 from pool_exporter.hooks.callers import bounded_lock
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.runtime import ended_pools
 from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.instrumentation import snapshot

@@ -8,7 +8,8 @@ import pytest
 
 from pool_exporter.hook_errors import errors
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.state import layout
 from pool_exporter.workers.directory_snapshot import DirectoryReader

@@ -14,7 +14,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from starlette.testclient import TestClient
 
 from pool_exporter import UnitMiddleware, instrument, unit
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.metrics.unit_use import NONE, OTHER, UNITS_MAX
 from pool_exporter.runtime import instrumentation
 from pool_exporter.runtime.monitor import Monitor

@@ -10,8 +10,7 @@ from typing import NoReturn
 import pytest
 
 from pool_exporter.metrics.exporter_metrics import DIRECTORY_FAULTS
-from pool_exporter.metrics.health import PREVENT_READING, DirectoryFaults
-from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.metrics.snapshot import PREVENT_READING, DirectoryFaults, Snapshot
 from pool_exporter.sidecar.directory_check import NO_WORKER_SECONDS, DirectoryCheck
 from pool_exporter.sidecar.server import PagesSource
 

@@ -4,7 +4,8 @@ import threading
 from dataclasses import replace
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.probe.server_settings import ServerSettings
 from pool_exporter.probe.target import ProbeTarget, parse_targets
 from pool_exporter.sidecar.server_checks import AGAIN_SECONDS, ServerChecks

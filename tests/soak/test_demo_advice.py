@@ -13,7 +13,7 @@ from pool_exporter.advice.sizing import advise
 from pool_exporter.demo import scenes
 from pool_exporter.demo.database_settings import DatabaseSettings
 from pool_exporter.demo.scenes import Stage
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from tests.integration.test_demo_scenes import BY_NAME, CALM_SECONDS, service
 from tests.pools import measured
 

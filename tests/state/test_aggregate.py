@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.state import layout
 from pool_exporter.state.aggregate import added, aggregate, aggregate_config, as_final_counters
 from pool_exporter.state.connection import Connection

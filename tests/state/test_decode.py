@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import BUCKETS, CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
+from pool_exporter.metrics.pool_snapshot import Histogram, PoolSnapshot
 from pool_exporter.metrics.server_snapshot import PoolConnection
-from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot
 from pool_exporter.state import layout
 from pool_exporter.state.checkout_details import write_owner, write_server_pid
-from pool_exporter.state.decode import Checkout, PoolDetails, decode, details
+from pool_exporter.state.decode import decode
+from pool_exporter.state.details import Checkout, PoolDetails, details
 
 SECOND = layout.SECOND
 ORIGIN = 1000 * SECOND

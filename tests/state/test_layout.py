@@ -4,7 +4,7 @@ from bisect import bisect_left
 from itertools import chain
 
 from pool_exporter.metrics.pool_metrics import PEAK_SECONDS
-from pool_exporter.metrics.snapshot import COUNTERS
+from pool_exporter.metrics.pool_snapshot import COUNTERS
 from pool_exporter.state import layout
 from pool_exporter.state.slot_table import Merge, Shape, SlotTable
 

@@ -8,7 +8,7 @@ import pytest
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS, CLOSE_REASONS, ERROR_TYPES, INVALIDATIONS
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.state import connection as connections
 from pool_exporter.state import layout
 from pool_exporter.state.connection import NO_CALLER, Connection

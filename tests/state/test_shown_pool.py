@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.metrics.unit_use import NONE, OTHER, UNITS_MAX, UnitUse
 from pool_exporter.state.layout import SECOND
 from pool_exporter.state.shown_pool import ShownPool, ShownTimes

@@ -13,7 +13,8 @@ from pool_exporter.metrics.exporter_metrics import DIRECTORY_FAULTS
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.metric import Label, Metric
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, INFO_LABELS, POOL_LABELS, POOL_METRICS, UNIT, VERDICTS
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.metrics.unit_use import NONE, OTHER
 from pool_exporter.web.prometheus_families import families
 from tests.golden import (

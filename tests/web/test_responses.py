@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool_exporter.metrics.health import DirectoryFaults
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.metric import Metric
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
-from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.metrics.snapshot import DirectoryFaults, Snapshot
 from pool_exporter.web.responses import (
     HEALTHY,
     METRICS,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.state import layout
 from pool_exporter.state.shown_pool import ShownTimes
 from pool_exporter.web.responses import METRICS, Request, respond

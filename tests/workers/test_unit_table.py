@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.metrics.unit_use import NONE, OTHER, UNITS_MAX
 from pool_exporter.state import layout
 from pool_exporter.state.layout import SECOND, Slots

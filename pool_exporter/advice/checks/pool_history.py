@@ -8,7 +8,7 @@ from typing import Final
 
 from pool_exporter.advice.checks.facts import PoolHistory
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 
 LONG_WAIT_SECONDS: Final = 0.5
 

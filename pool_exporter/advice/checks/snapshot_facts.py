@@ -11,7 +11,7 @@ from pool_exporter.advice.checks.facts import IN_MEMORY, EngineFacts, Facts, Pro
 from pool_exporter.advice.checks.pool_history import history_of_snapshot
 from pool_exporter.advice.observation import of_snapshot
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 
 NEVER_KNOWN: Final = frozenset(
     {"arguments", "has_echo", "isolation_level", "has_reset_listener", "made_per_minute", "expires_on_commit"}

@@ -13,7 +13,7 @@ from sqlalchemy import URL
 from pool_exporter import __version__
 from pool_exporter.demo.output.terminal import Outcome
 from pool_exporter.demo.scenes import Scene
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 
 
 class Texts(Protocol):

@@ -14,7 +14,7 @@ from pool_exporter import __version__
 from pool_exporter.demo.load import Tally
 from pool_exporter.demo.scenes import Scene
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
-from pool_exporter.metrics.snapshot import Histogram, PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import Histogram, PoolSnapshot
 
 _INDENT = 10
 MARGIN = "    "

@@ -21,7 +21,7 @@ from pool_exporter.hooks.pool_binding import ATTRIBUTE
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.hooks.sqlalchemy_private import CREATE_RECORD, FAIRY, RECORD, limit_of, replaced_methods
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.state.decode import decode
 from pool_exporter.state.locked_pool_state import pool_state
 

@@ -15,7 +15,8 @@ from pool_exporter.advice.checks.snapshot_facts import facts_of
 from pool_exporter.advice.observation import of_snapshot
 from pool_exporter.environment import Environment
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.runtime.checking.history import names_by_server, others_of
 from pool_exporter.runtime.checking.pool_findings import findings_of
 from pool_exporter.runtime.registry import registry

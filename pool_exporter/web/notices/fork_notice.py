@@ -9,7 +9,8 @@ from typing import Final
 
 from typing_extensions import override
 
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot, Source
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import Snapshot, Source
 from pool_exporter.web.notices.fork_hooks import ForkHook
 from pool_exporter.web.notices.notice import Notice
 from pool_exporter.web.notices.processes import forked_children

@@ -18,7 +18,8 @@ from pool_exporter.advice.recent import Earlier, recent_numbers
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.metrics.holders import PROCESS_STATES, PoolReport, ProcessReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import AnyPoolSnapshot, PoolSnapshot, Snapshot
+from pool_exporter.metrics.pool_snapshot import AnyPoolSnapshot, PoolSnapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.holders_access import HOW_TO_SEE
 from pool_exporter.web.status.findings import Findings
 from pool_exporter.web.status.groups import holder_groups, waiter_groups

@@ -13,7 +13,8 @@ from pool_exporter.advice.checks.rules import findings
 from pool_exporter.advice.checks.snapshot_facts import facts_of
 from pool_exporter.hook_errors import result_or_none
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import Snapshot
 
 AGAIN_SECONDS: Final = 60.0
 """The findings of a page are at most this old, as long as one page can check all pools in time."""

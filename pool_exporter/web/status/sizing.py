@@ -15,7 +15,7 @@ from pool_exporter.advice.rules_of_thumb import rule_for
 from pool_exporter.advice.sizing import SizeAdvice, Target, advise, finite
 from pool_exporter.advice.wait_curve import WaitAtSize, wait_curve
 from pool_exporter.diagnosis.texts.wording import counted, duration
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.web.status.values import SizingStatus
 
 CONNECTIONS_MAX: Final = 1000

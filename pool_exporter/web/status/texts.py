@@ -9,8 +9,8 @@ from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.holder_groups import DOING
 from pool_exporter.diagnosis.texts.reasons import TAKEN
 from pool_exporter.diagnosis.texts.wording import counted, duration
-from pool_exporter.metrics.health import PREVENT_READING
 from pool_exporter.metrics.holders import PROCESS_STATES, shown_state
+from pool_exporter.metrics.snapshot import PREVENT_READING
 from pool_exporter.web.status.groups import NAMES_MAX
 from pool_exporter.web.status.values import (
     HolderGroup,

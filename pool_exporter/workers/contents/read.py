@@ -7,9 +7,10 @@ from typing import Final
 
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.state.aggregate import moment_of
-from pool_exporter.state.decode import decode, details
+from pool_exporter.state.decode import decode
+from pool_exporter.state.details import details
 from pool_exporter.state.layout import SECOND, Slots
 from pool_exporter.workers.contents.values import DirectoryContents, PoolContents, ProcessContents
 from pool_exporter.workers.dead_worker_totals import Totals, load

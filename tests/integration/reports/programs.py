@@ -15,8 +15,8 @@ from typing import Final
 
 import httpx
 
-from pool_exporter.metrics.health import DirectoryHealth
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import DirectoryHealth
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from tests.fixtures.deadlines import until
 from tests.fixtures.processes import Process, free_port, running

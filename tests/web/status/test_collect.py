@@ -7,7 +7,8 @@ import pytest
 
 from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.holders_access import HOW_TO_SEE
 from pool_exporter.web.status.collect import StatusContext, status_of
 from pool_exporter.web.status.values import PoolStatus, Status

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from pool_exporter.advice.checks.finding import Finding
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.snapshot import PoolSnapshot, Snapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
+from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.responses import METRICS, POOLS, Request, respond
 from pool_exporter.web.status.findings import AGAIN_SECONDS, PAGE_SECONDS, Check, FindingsMemory, snapshot_checker
 from pool_exporter.web.status.source import Knowledge, StatusSource, knowledge_without

@@ -15,7 +15,7 @@ from pool_exporter.advice.present import Present
 from pool_exporter.advice.recent import Earlier
 from pool_exporter.advice.sizing import advise
 from pool_exporter.advice.wait_curve import POINTS_MAX
-from pool_exporter.metrics.snapshot import PoolSnapshot
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.web.status.sizing import CONNECTIONS_MAX, curve, sizing_of
 from pool_exporter.web.status.values import SizingStatus
 from tests.fixtures.incidents import ORDERS, moment, pool, uses, waits
