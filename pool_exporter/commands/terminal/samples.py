@@ -8,18 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from pool_exporter.commands.terminal.http_source import SourceError
 from pool_exporter.diagnosis.outside.set_aside import set_aside_sentence
 from pool_exporter.web.status.source import StatusSource, knowledge_without
-from pool_exporter.web.status.values import Status
+from pool_exporter.web.status.values import SET_ASIDE, Status
 from pool_exporter.workers.contents.readable import UNREADABLE, fault_of_files, fault_of_listing
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.reports.directory_reports import DirectoryReports
-
-SET_ASIDE: Final = "files_set_aside"
-"""The fault of worker files that could not be used, beside those that `pool_exporter_directory_faults` has."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +67,9 @@ class DirectorySource:
             raise SourceError(fault_of_listing(error)) from None
         if unreadable and not status.pools:
             raise SourceError(unreadable)
-        found = {UNREADABLE: unreadable, SET_ASIDE: set_aside_sentence(self._reports.set_aside)}
-        faults = {name: text for name, text in found.items() if text}
-        return replace(status, faults={**status.faults, **faults}) if faults else status
+        set_aside = [each for each in self._reports.set_aside if not unreadable or each.reason != "unreadable"]
+        faults = {**status.faults, UNREADABLE: unreadable, SET_ASIDE: set_aside_sentence(set_aside)}
+        return replace(status, faults={name: text for name, text in faults.items() if text})
 
 
 def take(source: Source, before: Sample | None = None, clock: Callable[[], float] = time.monotonic) -> Sample:

@@ -16,6 +16,7 @@ from pool_exporter.advice.busiest import periods
 from pool_exporter.advice.present import present_of
 from pool_exporter.advice.recent import Earlier, recent_numbers
 from pool_exporter.diagnosis.texts.cures import CURES
+from pool_exporter.diagnosis.texts.wording import counted
 from pool_exporter.metrics.holders import PROCESS_STATES, PoolReport, ProcessReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_snapshot import AnyPoolSnapshot, PoolSnapshot
@@ -24,7 +25,8 @@ from pool_exporter.web.holders_access import HOW_TO_SEE
 from pool_exporter.web.status.findings import Findings
 from pool_exporter.web.status.groups import holder_groups, waiter_groups
 from pool_exporter.web.status.sizing import sizing_of
-from pool_exporter.web.status.values import PoolStatus, ProcessStatus, Status, VerdictStatus
+from pool_exporter.web.status.values import SET_ASIDE, PoolStatus, ProcessStatus, Status, VerdictStatus
+from pool_exporter.workers.contents.readable import UNREADABLE
 
 LIVING, _, ENDED = PROCESS_STATES
 HEALTHY: Final = "healthy"
@@ -88,8 +90,23 @@ def status_of(snapshot: Snapshot, reports: Sequence[ProcessReport], given: Statu
         workers={} if directory is None else dict(directory.workers),
         workers_ended={} if directory is None else dict(directory.workers_ended),
         degraded=snapshot.degraded or 0,
-        faults={} if snapshot.faults is None else dict(snapshot.faults.texts),
+        faults=_faults(snapshot),
     )
+
+
+def _faults(snapshot: Snapshot) -> Mapping[str, str]:
+    """Return the faults of the directory; beside those that its metric has, the files that could not be used."""
+    faults = {} if snapshot.faults is None else dict(snapshot.faults.texts)
+    found = {} if snapshot.directory is None else dict(snapshot.directory.files_set_aside)
+    if UNREADABLE in faults:  # It says more of these.
+        found.pop("unreadable", None)
+    if count := sum(found.values()):
+        reasons = ", ".join(f"{number} {reason}" for reason, number in found.items() if number)
+        faults[SET_ASIDE] = (
+            f"{counted(count, 'worker file')} could not be used ({reasons}): pool-exporter diagnose --dir DIRECTORY "
+            "says which and what to do"
+        )
+    return faults
 
 
 def _by_pool(snapshot: Snapshot, reports: Iterable[ProcessReport]) -> Mapping[PoolIdentity, list[_Part]]:

@@ -6,12 +6,16 @@ Nothing here may compute.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from pool_exporter.advice.attention import LEVELS
 from pool_exporter.advice.checks.finding import Finding
 from pool_exporter.advice.present import Present
 from pool_exporter.advice.recent import RecentNumbers
 from pool_exporter.metrics.identity import PoolIdentity
+
+SET_ASIDE: Final = "files_set_aside"
+"""The fault of worker files that could not be used, beside those that `pool_exporter_directory_faults` has."""
 
 
 @dataclass(frozen=True)
@@ -250,8 +254,8 @@ class Status:
         workers_ended: The ended ones by how they ended, as `pool_exporter_workers_ended_total`; empty without a
             directory.
         degraded: Living processes that cannot measure their version of SQLAlchemy.
-        faults: What is wrong with a sidecar's shared directory, in a sentence, by the fault as
-            `pool_exporter_directory_faults` has it; of `top --dir`, also `files_set_aside`.
+        faults: What is wrong with the shared directory, in a sentence, by the fault as `pool_exporter_directory_faults`
+            has it, which a sidecar knows; or `files_set_aside`.
     """
 
     at: float

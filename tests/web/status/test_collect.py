@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
+from pool_exporter.metrics.exporter_metrics import SET_ASIDE
 from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_snapshot import PoolSnapshot
-from pool_exporter.metrics.snapshot import Snapshot
+from pool_exporter.metrics.snapshot import DirectoryFaults, Snapshot
 from pool_exporter.web.holders_access import HOW_TO_SEE
 from pool_exporter.web.status.collect import StatusContext, status_of
 from pool_exporter.web.status.values import PoolStatus, Status
+from tests import golden
 from tests.fixtures.incidents import (
     AT,
     CHARGE,
@@ -42,6 +44,30 @@ def process(*pools: PoolReport, pid: int = 1, **values: Any) -> ProcessReport:
 def level(of: PoolSnapshot, *reports: ProcessReport, earlier: PoolSnapshot | None = None) -> str:
     """Return how much attention a pool needs."""
     return state(*reports, of=of, earlier=None if earlier is None else moment([earlier])).level
+
+
+# Faults of the shared directory.
+
+
+@pytest.mark.parametrize(
+    ("set_aside", "faults", "expected"),
+    [
+        ({}, {}, []),
+        ({"corrupt": 2, "version": 1}, {}, ["3 worker files could not be used (2 corrupt, 1 version): pool-exporter "]),
+        ({"unreadable": 1}, {}, ["1 worker file could not be used (1 unreadable): pool-exporter diagnose --dir "]),
+        ({"unreadable": 1}, {"files_unreadable": "1 of 1 worker files cannot be"}, ["1 of 1 worker files cannot be"]),
+    ],
+)
+def test_files_that_could_not_be_used(set_aside: dict[str, int], faults: dict[str, str], expected: list[str]) -> None:
+    """Beside the other faults it is said how many there are; what may not be read has a sentence of its own."""
+    reasons = dict.fromkeys(SET_ASIDE.values, 0) | set_aside
+    assert golden.SNAPSHOT.directory is not None
+    directory = replace(golden.SNAPSHOT.directory, files_set_aside=reasons)
+    snapshot = replace(golden.SNAPSHOT, directory=directory, faults=DirectoryFaults(faults))
+    found = status_of(snapshot, (), StatusContext(AT)).faults
+
+    assert len(expected) == len(found)
+    assert all(text.startswith(begin) for text, begin in zip(found.values(), expected, strict=True))
 
 
 # Levels and order.
