@@ -166,7 +166,11 @@ class _Parts(io.RawIOBase):
     @override
     def readinto(self, buffer: Buffer, /) -> int | None:
         self._sock.settimeout(self._left())
-        return self._file.readinto(buffer)
+        try:
+            return self._file.readinto(buffer)
+        except TimeoutError:
+            self._left()  # It was the rest of the page's time.
+            raise
 
     @override
     def close(self) -> None:

@@ -69,3 +69,12 @@ def test_silent_server() -> None:
 
         with pytest.raises(PageError, match=r"no answer within 0\.05 s"):
             page.get()
+
+
+def test_silence_until_the_time_limit_of_the_page() -> None:
+    """Where the last part has the rest of the page's time, the error names that time limit."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        page = HttpPage(f"http://127.0.0.1:{server.getsockname()[1]}/", 20.0, 0.05)
+
+        with pytest.raises(PageError, match=r"its answer is not complete within 0\.05 s"):
+            page.get()
