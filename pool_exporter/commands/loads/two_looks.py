@@ -40,13 +40,16 @@ def look_at_directory(directory: Path) -> Look:
     Raises:
         SettingsError: In the returned function: the directory or a worker file cannot be read.
     """
-    reader, reports = DirectoryReader(directory, writes=False), DirectoryReports(directory)
+    reader, reports, noted = DirectoryReader(directory, writes=False), DirectoryReports(directory), 0
 
     def look() -> Mapping[PoolKey, Observation]:
+        nonlocal noted
         check_files(directory)  # The size for a part of the load would be wrong.
         with read_by_user(directory):
             snapshot, processes = reader(), reports()
-        note_set_aside(reports.set_aside)
+        if len(reports.set_aside) != noted:  # Not at each look.
+            noted = len(reports.set_aside)
+            note_set_aside(reports.set_aside)
         seen: dict[PoolIdentity, list[Part]] = defaultdict(list)
         for process in processes:
             for report in process.pools:

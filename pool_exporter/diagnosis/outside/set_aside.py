@@ -14,7 +14,7 @@ from pool_exporter.workers.contents.readable import IN_GROUP
 FILES_MAX: Final = 5
 """At most this many files of one reason are named."""
 
-_DAMAGED: Final = "Remove the file when its process has ended, and report it: no worker writes such a file."
+_DAMAGED: Final = "Remove the file when its process has ended. If a worker of pool_exporter has written it, report it."
 ADVICE: Final[Mapping[str, str]] = {
     "version": "Run one version of pool_exporter in all workers, the sidecar and this command.",
     "irregular": "Remove it, and give other programs a directory of their own: no worker has made it under this name.",
