@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "pool_exporter"
 
 COMMAND = "a command's own process, which has no pool of an application"
 SETUP = "the application calls it to set something up, and waits for it as for an import of its own"
+SHOWN = "whatever calls it has loaded that module at its top, to show what it returns"
 READER = "it is called when a server or a collector is made, before it answers"
 
 ALLOWED: Mapping[str, str] = {
@@ -38,6 +39,7 @@ ALLOWED: Mapping[str, str] = {
     "demo.database_settings.engine_arguments": COMMAND,
     "demo.database_settings._sqlite_pool": COMMAND,
     "demo.telemetry.pushed": COMMAND,
+    "environment._suggestion": SETUP,
     "otel.meter_provider_bridge._connect": SETUP,
     "otel.other_instrumentation._tracer": SETUP,
     "otel.otlp_options.create_push": COMMAND,
@@ -50,6 +52,7 @@ ALLOWED: Mapping[str, str] = {
     "runtime.all_pools.instrument_all": SETUP,
     "runtime.argument_checks._import_opentelemetry": SETUP,
     "runtime.instrumentation.instrument": SETUP,
+    "runtime.instrumentation.snapshot": SHOWN,
     "runtime.pool_monitor.trace_waits": SETUP,
     "runtime.files.directory_access.readers": SETUP,
     "runtime.files.directory_access.writer": SETUP,
