@@ -347,3 +347,22 @@ def test_what_is_loaded(code: str, absent: set[str]) -> None:
 def test_a_report_loads_nothing() -> None:
     """A snapshot of a pool and its diagnosis need no further import: an exhausted application may be unable to read."""
     assert set() == loaded(IN_MEMORY) - loaded(INSTRUMENTED)
+
+
+DATACLASSES = f"""{INSTRUMENTED}
+from dataclasses import is_dataclass
+own = [module for name, module in sys.modules.items() if name.startswith("pool_exporter.")]
+kinds = [kind for module in own for kind in vars(module).values() if isinstance(kind, type) and is_dataclass(kind)]
+print(*(f"dataclass:{{kind.__module__}}.{{kind.__name__}}" for kind in kinds))
+"""
+DATACLASSES_MAX = 20
+"""`dataclasses` compiles six methods for each at the import, in 0.4 ms. A class is one if it is public or checks its
+fields; other values are a NamedTuple, which takes a sixth of that."""
+
+
+def test_few_dataclasses_are_made() -> None:
+    """The import of what `instrument()` needs makes few dataclasses: it has a budget of time."""
+    found = {name for name in loaded(DATACLASSES) if name.startswith("dataclass:pool_exporter.")}
+
+    assert found
+    assert len(found) <= DATACLASSES_MAX, sorted(found)
