@@ -68,7 +68,8 @@ def guarded(hook: Callable[P, None]) -> Callable[P, None]:
     """Wrap *hook* so that no Exception that it raises reaches its caller, and so that no interrupt leaves it half done.
 
     A signal handler or another thread may raise anything between two bytecodes of it. What it has to note happens all
-    the same, so it is called once more after any exception, and must allow for that.
+    the same, so it is called once more after any exception, and must allow for that. What adds to a counter may have
+    only one guard around it: each outer one would have it added once more.
     """
 
     @wraps(hook)

@@ -70,13 +70,14 @@ def close_reason(record: Record, reason: str) -> str:
     return "discarded"
 
 
-def invalidation_reason(error: BaseException | None) -> str:
+def invalidation_reason(error: object) -> str:
     """Return the close reason of a connection that is invalidated with *error*.
 
     A task or thread that is cancelled in the middle of a query, because its client has gone or its time is up, leaves
     a connection with an unread answer. That connection is not broken, so it has a close reason of its own.
     """
-    return "invalidate" if error is None or isinstance(error, Exception) else "cancelled"
+    is_interrupt = isinstance(error, BaseException) and not isinstance(error, Exception)
+    return "cancelled" if is_interrupt else "invalidate"
 
 
 def failure_type(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from sqlalchemy.pool import Pool
 
-from pool_exporter.hook_errors import errors, guarded
+from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.checkout_patches import (
     InstancePatch,
     patch_instance_connect,
@@ -88,18 +88,10 @@ def patched_invalidate(invalidate_of: Method, patch: Patch) -> Method:
     def invalidate(record: Record, *arguments: object, **options: object) -> object:
         binding = _binding_behind(record, pool_of, patch)
         if binding is not None:
-            _report_invalidation(binding, record, *arguments, **options)
+            binding.hooks.invalidated(record, *arguments, **options)
         return invalidate_of(record, *arguments, **options)
 
     return invalidate
-
-
-@guarded
-def _report_invalidation(
-    binding: PoolBinding, record: Record, e: object = None, soft: object = None, *_: object, **__: object
-) -> None:
-    error = e if isinstance(e, BaseException) else None
-    binding.hooks.invalidated(record, error, is_soft=bool(soft))
 
 
 def patched_detach(detach_of: Method, patch: Patch) -> Method:

@@ -66,8 +66,8 @@ class Hooks(Protocol):
     def opened(self, record: Record, began: int | None) -> None:
         """Count a connection that the record has opened."""
 
-    def invalidated(self, record: Record, error: BaseException | None, *, is_soft: bool) -> None:
-        """Count an invalidation that is about to happen."""
+    def invalidated(self, record: Record, *arguments: object, **options: object) -> None:
+        """Count the invalidation that `invalidate` is about to make of these arguments."""
 
     def closing(self, record: Record) -> None:
         """Note that the record's connection is about to be closed."""

@@ -192,16 +192,16 @@ class PoolHooks:
         self.state.report_hooks.on_opened()
 
     @guarded
-    def invalidated(self, record: Record, error: BaseException | None, *, is_soft: bool) -> None:
-        """Count the invalidation that is about to happen; a record without a connection has none."""
+    def invalidated(self, record: Record, e: object = None, soft: object = None, *_: object, **__: object) -> None:
+        """Count the invalidation that `invalidate` makes of these arguments; a record without a connection has none."""
         if record.dbapi_connection is None:
             return
         if not self.state.sentinel[0]:
             self.state.before_event()
         connection = self._tracked(record)
-        if connection is not None and not is_soft:
-            connection.close_reason = "pre_ping" if is_failed_ping(record, error) else invalidation_reason(error)
-        self.state.invalidated("soft" if is_soft else "hard")
+        if connection is not None and not soft:
+            connection.close_reason = "pre_ping" if is_failed_ping(record, e) else invalidation_reason(e)
+        self.state.invalidated("soft" if soft else "hard")
 
     @guarded
     def closing(self, record: Record) -> None:

@@ -273,7 +273,7 @@ def outdated_reason(record: "Record") -> str:
     return "pool_invalidate" if pool._invalidate_time > record.starttime else "soft_invalidate"
 
 
-def is_failed_ping(record: "Record", error: BaseException | None) -> bool:
+def is_failed_ping(record: "Record", error: object) -> bool:
     """Return whether the record is invalidated with *error* because its pre-ping failed."""
     return pool_of(record)._pre_ping and isinstance(error, exc.InvalidatePoolError)
 

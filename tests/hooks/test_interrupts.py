@@ -223,3 +223,31 @@ def test_interrupted_hook_is_completed(name: str, excluded: frozenset[str]) -> N
         assert set() == side.hooks._closing
         del connection
         side.end()
+
+
+def interrupted_invalidations(handlers: Iterator[Handler]) -> Iterator[tuple[int, bool]]:
+    """Yield for each point how many invalidations are counted, and whether the connection was invalidated."""
+    for handler in handlers:
+        side = Side(PoolState)
+        connection: Any = side.engine.raw_connection()
+        record = connection._connection_record
+        side.run(connection.invalidate, handler)
+        yield side.read().invalidations["hard"], record.dbapi_connection is None
+        del connection
+        side.end()
+
+
+@each_exception
+def test_interrupted_invalidation_is_counted_once(exception: type[BaseException]) -> None:
+    """No invalidation is counted twice, wherever the interrupt comes."""
+    counted = {count for count, _ in interrupted_invalidations(points(PoolState, exception))}
+
+    assert {0, 1} == counted
+
+
+def test_invalidation_that_happens_is_counted() -> None:
+    """Wherever Ctrl-C comes, a connection that was invalidated all the same is counted."""
+    found = {*interrupted_invalidations(points(PoolState, Abort))}
+
+    assert (0, True) not in found
+    assert (1, True) in found
