@@ -86,6 +86,16 @@ def guarded(hook: Callable[P, None]) -> Callable[P, None]:
     return guard
 
 
+def guarded_once(hook: Callable[P, None]) -> Callable[P, None]:
+    """Wrap *hook* likewise, without calling it again: what it gives to the application's code would be there twice."""
+
+    @wraps(hook)
+    def guard(*args: P.args, **kwargs: P.kwargs) -> None:
+        result_or_none(lambda: hook(*args, **kwargs))
+
+    return guard
+
+
 def _call_again(hook: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
     try:  # noqa: SIM105  # near the recursion limit `suppress` itself fails
         hook(*args, **kwargs)

@@ -14,7 +14,6 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.trace import SpanContext, StatusCode, TracerProvider
 
 from pool_exporter.environment import process_environ, wait_threshold_ns
-from pool_exporter.hook_errors import guarded
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.parts import VERDICT
 from pool_exporter.metrics.pool_snapshot import Exemplar, Histogram
@@ -85,9 +84,12 @@ class WaitSpans:
         self._exemplars.clear()
         state.slow_acquire = SlowAcquireHook(self._threshold, self.on_slow_acquire)
 
-    @guarded
     def on_slow_acquire(self, wait: int, error_type: str | None, error: BaseException | None) -> None:
-        """Make a span of a wait of so many nanoseconds that ended just now, with *error* if it failed."""
+        """Make a span of a wait of so many nanoseconds that ended just now, with *error* if it failed.
+
+        Raises:
+            Exception: A processor of the application's has failed; the hooks report it.
+        """
         if context.get_value(_SUPPRESS_INSTRUMENTATION_KEY):
             return
         caller, now = trace.get_current_span().get_span_context(), time_ns()

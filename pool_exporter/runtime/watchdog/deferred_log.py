@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from pool_exporter.hook_errors import guarded
+from pool_exporter.hook_errors import guarded_once
 from pool_exporter.runtime.watchdog.real_threads import real_identifier
 
 FLUSH_SECONDS: Final = 0.1
@@ -42,7 +42,7 @@ class DeferredLog:
             if write not in self._writes:
                 self._writes.append(write)
         else:
-            guarded(write)()
+            guarded_once(write)()
 
     def arrange(self) -> None:
         """Under eventlet, have a greenlet of this thread log what is due; elsewhere do nothing."""
@@ -53,7 +53,7 @@ class DeferredLog:
     def _flush(self) -> None:
         with suppress(IndexError):
             while True:
-                guarded(self._writes.popleft())()
+                guarded_once(self._writes.popleft())()
         self._arranged_at = 0.0
         if self._is_awake() or self._writes:
             self.arrange()

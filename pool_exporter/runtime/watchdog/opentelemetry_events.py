@@ -14,7 +14,7 @@ from typing import Final
 
 from pool_exporter.diagnosis.texts.report_attributes import Attributes, report_attributes
 from pool_exporter.diagnosis.values import Diagnosis
-from pool_exporter.hook_errors import guarded
+from pool_exporter.hook_errors import guarded_once
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.state.waiters import Waiter
 
@@ -26,7 +26,7 @@ TRACES_MAX: Final = 100
 """Most waiters whose traces are kept."""
 
 
-@guarded
+@guarded_once
 def emit_log_record(body: str, attributes: Attributes) -> None:
     """Emit a report as a log record of severity WARN, with the application's LoggerProvider."""
     logs = sys.modules.get("opentelemetry._logs")
@@ -58,7 +58,7 @@ def _maker(logs: ModuleType, logger: object) -> tuple[Callable[..., object], dic
     return own, {"resource": logger.resource}
 
 
-@guarded
+@guarded_once
 def add_span_event(made: Diagnosis, identity: PoolIdentity) -> None:
     """Add a report to the current span as an event, if one is recorded."""
     trace = sys.modules.get("opentelemetry.trace")

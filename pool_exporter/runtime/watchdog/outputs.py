@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pool_exporter.diagnosis.texts.diagnosis_text import note
 from pool_exporter.diagnosis.texts.report_attributes import Attributes, report_attributes
 from pool_exporter.diagnosis.values import Diagnosis
-from pool_exporter.hook_errors import guarded
+from pool_exporter.hook_errors import guarded, guarded_once
 from pool_exporter.metrics.holders import Uses
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.watchdog.deferred_log import DeferredLog
@@ -45,14 +45,14 @@ def publish(
     def write() -> None:
         attributes = report_attributes(made, identity)
         with in_trace(span_context):
-            guarded(_write)(made, attributes)
+            guarded_once(_write)(made, attributes)
             if not has_bridge(_log):
                 emit_log_record(str(made), attributes)
 
     log.write(write)
 
 
-@guarded
+@guarded_once
 def add_note(error: BaseException, made: Diagnosis, uses: Uses) -> None:
     """Add the note to an error, on Python 3.11 and later.
 

@@ -174,6 +174,27 @@ def test_bridged_line_is_the_one_record(bridged: Logs) -> None:
     assert dict(EXPECTED) == {name: value for name, value in found.items() if not name.startswith("code.")}
 
 
+class FailingHandler(logging.Handler):
+    """A handler of the application's log that fails."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Fail."""
+        raise ValueError("the disk is full")
+
+
+def test_failing_handler_has_no_line_written_twice(logs: Logs, caplog: pytest.LogCaptureFixture) -> None:
+    """Where one handler of the log raises, the others have the report once, and the log record is made once."""
+    handler, before = FailingHandler(), errors.count
+    root = logging.getLogger()
+    root.addHandler(handler)
+    published()
+    root.removeHandler(handler)
+    counted, errors.count = errors.count - before, before
+
+    assert ["the screen"] == [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert (1, 1) == (counted, len(logs.records))
+
+
 @pytest.mark.parametrize("how", ["level", "logger", "propagate"])
 def test_bridge_that_gets_no_warning(bridged: Logs, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A handler or a logger that drops the line is no bridge: the package's own record is made."""
