@@ -29,11 +29,12 @@ def _no_time_limits(facts: Facts) -> str:
 
 
 def _is_given(facts: Facts, name: str) -> bool:
-    """Return whether each connection sets *name* itself, or may do so."""
-    if facts.engine.arguments is None:
+    """Return whether each connection sets *name* itself, or may do so; asyncpg has a time limit for statements."""
+    arguments = facts.engine.arguments
+    if arguments is None or (name == "statement_timeout" and arguments.get("command_timeout")):
         return True
-    given = [facts.engine.arguments.get(key) for key in ("server_settings", "options")]
-    return any(name in each for each in given if isinstance(each, str | dict)) or facts.has_argument("command_timeout")
+    given = [arguments.get(key) for key in ("server_settings", "options")]
+    return any(name in each for each in given if isinstance(each, str | dict))
 
 
 SERVER_RULES: Final = (
@@ -55,7 +56,8 @@ SERVER_RULES: Final = (
         "One slow query or one forgotten session keeps a connection, and its locks, for ever.",
         "Set both for the application's role: alter role app set statement_timeout = '30s'.",
         "PostgreSQL, statement_timeout and idle_in_transaction_session_timeout",
-        "Servers that were not asked; PgBouncer; connections that set them by their arguments.",
+        "Servers that were not asked; PgBouncer; connections that set them by their arguments; as to statements, "
+        "asyncpg with a `command_timeout`.",
         _no_time_limits,
         ("settings",),
     ),
