@@ -81,13 +81,14 @@ def main(command_line: Sequence[str] | None = None) -> int:
 
 def _run(command_line: Sequence[str] | None) -> int:
     parser = _parser()
-    _complete(parser)
+    environ = process_environ()
+    _complete(parser, environ)
     arguments = parser.parse(sys.argv[1:] if command_line is None else command_line)
     command: Command = arguments.command
     if missing := command.missing():
         return _fail(command, f"needs {', '.join(missing)}: pip install 'pool-exporter[{command.extra}]'")
     try:
-        _prepared(command, arguments)()
+        _prepared(command, arguments, environ)()
     except PoolExporterError as error:
         return _fail(command, str(error))
     except KeyboardInterrupt:
@@ -116,15 +117,14 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complete(parser: Parser) -> None:
+def _complete(parser: Parser, environ: Mapping[str, str]) -> None:
     """Answer the shell and end the program, where the shell asks how to complete an argument; see the extra."""
-    if "_ARGCOMPLETE" in process_environ() and find_spec("argcomplete") is not None:
+    if "_ARGCOMPLETE" in environ and find_spec("argcomplete") is not None:
         import_module("argcomplete").autocomplete(parser)
 
 
-def _prepared(command: Command, arguments: argparse.Namespace) -> Callable[[], None]:
+def _prepared(command: Command, arguments: argparse.Namespace, environ: Mapping[str, str]) -> Callable[[], None]:
     """Return what runs the command. Raises SettingsError with every wrong argument, variable and file."""
-    environ = process_environ()
     settings = AllSettings(*problems_of(arguments))
     settings.read(lambda: Environment.strict(environ))
     run = settings.read(lambda: command.prepare(arguments, environ))

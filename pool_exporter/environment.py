@@ -1,9 +1,9 @@
-"""The settings of this package in the environment, POOL_EXPORTER_* and OTEL_SERVICE_NAME, and checks of any setting.
+"""The settings in the environment, the package's own and those of other programs, and checks of any setting.
 
-This is the only module that reads these variables, and it imports no third-party package. They are read where the work
-begins, by a public function or a command, and their values are passed on.
+This is the only module that reads the environment, and it imports no third-party package. It is read where the work
+begins, by a public function or a command, and the values are passed on: a command passes the mapping to what it runs.
 
-- A command reads them by `Environment.strict()` and exits when it raises.
+- A command reads them by `Environment.strict(environ)` and exits when it raises.
 - Everything that runs inside an application reads them by `Environment.lenient()`, which never raises: a wrong variable
   is logged and its default is used, so that monitoring cannot stop the application.
 
@@ -33,6 +33,10 @@ DIRECTORY: Final = "POOL_EXPORTER_DIR"
 SERVICE: Final = "POOL_EXPORTER_SERVICE"
 TRACE_WAITS: Final = "POOL_EXPORTER_TRACE_WAITS"
 OTEL_SERVICE: Final = "OTEL_SERVICE_NAME"
+EXEMPLAR_FILTER: Final = "OTEL_METRICS_EXEMPLAR_FILTER"
+OTLP_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+"""The variables that ask OpenTelemetry for OTLP; the first one that is set wins."""
+PROMETHEUS_DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 DIAGNOSIS: Final = "POOL_EXPORTER_DIAGNOSIS"
 PLACES: Final = "POOL_EXPORTER_PLACES"
 SKIP_MODULES: Final = "POOL_EXPORTER_SKIP_MODULES"
@@ -75,6 +79,9 @@ class Environment(NamedTuple):
         file_mode: The permissions of the files in the shared directory.
         silenced: The ids of the rules of `check` that find nothing.
         libpq: The variables of PostgreSQL's client library that are set, of those that rules of `check` look at.
+        exemplar_filter: Which slow waits become exemplars, as OpenTelemetry defines it; "" is "trace_based".
+        otlp_asked_by: The variable that asks OpenTelemetry for OTLP, "" for none.
+        has_prometheus_directory: Whether prometheus_client has a directory for its workers.
     """
 
     directory: Path | None = None
@@ -87,15 +94,18 @@ class Environment(NamedTuple):
     file_mode: int = DEFAULT_FILE_MODE
     silenced: tuple[str, ...] = ()
     libpq: tuple[str, ...] = ()
+    exemplar_filter: str = ""
+    otlp_asked_by: str = ""
+    has_prometheus_directory: bool = False
 
     @classmethod
-    def strict(cls, environ: Mapping[str, str] | None = None) -> Environment:
-        """Read *environ*, by default `os.environ`.
+    def strict(cls, environ: Mapping[str, str]) -> Environment:
+        """Read *environ*.
 
         Raises:
             SettingsError: A variable is unknown or has a wrong value. The error names all of them.
         """
-        settings, problems = cls.read(process_environ() if environ is None else environ)
+        settings, problems = cls.read(environ)
         if problems:
             raise SettingsError(*problems)
         return settings
@@ -134,7 +144,16 @@ class Environment(NamedTuple):
         mode = _file_mode(values.get(FILE_MODE, ""), problems)
         _choice(PURE, values, ("0", "1"), problems)  # `is_pure` has read it before.
         libpq = tuple(name for name in LIBPQ if name in environ)
-        return cls(path, service, trace_waits, has_reports, places, skipped, shows_sql, mode, silenced, libpq), problems
+        own = cls(path, service, trace_waits, has_reports, places, skipped, shows_sql, mode, silenced, libpq)
+        return own._with_others(environ), problems
+
+    def _with_others(self, environ: Mapping[str, str]) -> Environment:
+        """Return the settings with what the variables of other programs say; none of their values is wrong."""
+        return self._replace(
+            exemplar_filter=environ.get(EXEMPLAR_FILTER, "").strip(),
+            otlp_asked_by=next((name for name in OTLP_ENDPOINTS if environ.get(name, "").strip()), ""),
+            has_prometheus_directory=bool(environ.get(PROMETHEUS_DIRECTORY)),
+        )
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.trace import TracerProvider
 from typing_extensions import override
 
-from pool_exporter.environment import Environment, process_environ
+from pool_exporter.environment import Environment
 from pool_exporter.errors import PoolExporterError
 from pool_exporter.otel import other_instrumentation
 from pool_exporter.otel.meter_provider_bridge import MeterProviderBridge, attach_to_provider, real_provider
@@ -68,7 +68,7 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
         **_: object,
     ) -> None:
         """Begin, with the options of `Configuration`, and with the two providers that all instrumentors are given."""
-        was_started = started.current is not None
+        environment, was_started = Environment.lenient(), started.current is not None
         try:
             all_pools = instrument_all()
         except PoolExporterError as error:
@@ -81,8 +81,8 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
         self._all_pools = None if was_started else all_pools
         provider = meter_provider or get_meter_provider()
         self._bridge = attach_to_provider(provider, shown_monitors, counts=registry.pool_counts)
-        _warn_without_provider(provider)
-        seconds = Environment.lenient().trace_waits if trace_waits is None else trace_waits
+        _warn_without_provider(provider, environment.otlp_asked_by)
+        seconds = environment.trace_waits if trace_waits is None else trace_waits
         if seconds is not None:
             all_pools.trace_waits(seconds, tracer_provider)
 
@@ -100,16 +100,13 @@ class PoolInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it has no typ
 
 _ZERO_CODE: Final = "opentelemetry.instrumentation.auto_instrumentation"
 """The module in which `opentelemetry-instrument` sets the providers, if a distro is installed, before it comes here."""
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
 _NO_PROVIDER: Final = (
     "OTLP is asked for (%s), and opentelemetry-instrument has set up no SDK: nothing is pushed unless the application "
     "sets a MeterProvider. pip install opentelemetry-distro has opentelemetry-instrument set one up"
 )
 
 
-def _warn_without_provider(provider: MeterProvider) -> None:
-    """Log a WARNING where OTLP is asked for and the providers should be set by now, and are not."""
-    environ = process_environ()
-    asked = next((name for name in _ENDPOINTS if environ.get(name, "").strip()), "")
-    if asked and _ZERO_CODE in sys.modules and real_provider(provider) is None:
-        _log.warning(_NO_PROVIDER, asked)
+def _warn_without_provider(provider: MeterProvider, asked_by: str) -> None:
+    """Log a WARNING where a variable asks for OTLP and the providers should be set by now, and are not."""
+    if asked_by and _ZERO_CODE in sys.modules and real_provider(provider) is None:
+        _log.warning(_NO_PROVIDER, asked_by)

@@ -1,7 +1,7 @@
 """The settings in the environment: what is read, and what is wrong."""
 
+import ast
 import logging
-import re
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,12 @@ LINKS = {
         ({"POOL_EXPORTER_TRACE_WAITS": "2.5e-1"}, Environment(trace_waits=0.25)),
         ({"POOL_EXPORTER_DIRR": ""}, Environment()),
         ({"PGCONNECT_TIMEOUT": "5", "PGHOST": "db"}, Environment(libpq=("PGCONNECT_TIMEOUT",))),
+        ({"OTEL_METRICS_EXEMPLAR_FILTER": " always_on "}, Environment(exemplar_filter="always_on")),
+        (
+            {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": " ", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel:4318"},
+            Environment(otlp_asked_by="OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ),
+        ({"PROMETHEUS_MULTIPROC_DIR": "/run/metrics"}, Environment(has_prometheus_directory=True)),
         (LINKS, Environment()),
     ],
 )
@@ -99,17 +105,65 @@ def test_lenient(caplog: pytest.LogCaptureFixture) -> None:
     assert "POOL_EXPORTER_TRACE_WAITS='once': must be seconds, at least 0" in line
 
 
-def test_only_one_module_reads_the_environment() -> None:
-    """Every other module is given a mapping."""
-    package = Path(pool_exporter.__file__).parent
-    reads = re.compile(r"\bos\.environ|\bgetenv|^ *from os import .*\benviron", re.MULTILINE)
-    found = {str(path.relative_to(package)) for path in package.rglob("*.py") if reads.search(path.read_text())}
+OWN = "pool_exporter.environment"
+READERS = {
+    *("os.environ", "os.environb", "os.getenv", "os.getenvb", "os.putenv", "os.unsetenv"),
+    *("os.path.expandvars", "posix.environ"),
+}
+"""What reads or writes the environment of the process."""
+BEGINNINGS = {
+    *("instrumentor.py", "runtime/all_pools.py", "runtime/checking/check.py", "runtime/instrumentation.py"),
+    *("web/asgi_app.py", "web/wsgi_app.py", "web/thread_server.py", "web/prometheus_collector.py"),
+}
+"""The modules of public functions: where the work in an application begins. They pass on what they read."""
 
-    assert {"environment.py"} == found
+
+def names_used(source: str) -> set[str]:
+    """Return the full name of what *source* imports from a module, and of each attribute of what it has imported."""
+    tree = ast.parse(source)
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    full = {each.asname or each.name: f"{node.module}.{each.name}" for node in imports for each in node.names}
+    plain = [each for node in ast.walk(tree) if isinstance(node, ast.Import) for each in node.names]
+    full |= {
+        each.asname or each.name.partition(".")[0]: each.name for each in plain if each.asname or "." not in each.name
+    }
+    attributes = [ast.unparse(node).split(".", 1) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    return {*full.values(), *(f"{full.get(first, first)}.{rest}" for first, rest in attributes)}
+
+
+def modules_with(names: set[str]) -> set[str]:
+    """Return which modules of the package use one of *names*."""
+    package = Path(pool_exporter.__file__).parent
+    texts = {path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")}
+    return {name for name, text in texts.items() if names & names_used(text)}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("import os\nos.environ['X']", "import os as o\no.getenv('X')", "from os import environ as e"),
+        *("import posix\nposix.environ", "def f():\n    from os.path import expandvars", "import os.path\nos.environ"),
+    ],
+)
+def test_reading_is_found(source: str) -> None:
+    """However a module reads the environment, the tests below see it."""
+    assert READERS & names_used(source)
+
+
+def test_only_one_module_reads_the_environment() -> None:
+    """No other module looks into the environment of the process; the command line has the mapping, and passes it on."""
+    assert {"environment.py"} == modules_with(READERS)
+    assert {"cli.py"} == modules_with({f"{OWN}.process_environ"})
+
+
+def test_the_environment_is_read_where_the_work_begins() -> None:
+    """Public functions read the settings; every other module is given their values, or a mapping as commands are."""
+    assert BEGINNINGS == modules_with({f"{OWN}.Environment.lenient"})
+    assert {"compiled/__init__.py"} == modules_with({f"{OWN}.is_pure"})
 
 
 def test_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a mapping the variables of this process are read."""
     monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
 
-    assert "shop" == Environment.strict().service == Environment.lenient().service
+    assert "shop" == Environment.lenient().service

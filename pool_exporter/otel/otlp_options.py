@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pool_exporter.arguments import DURATION, AllSettings, CheckedValue, at_least_seconds, http_url, one_of
-from pool_exporter.environment import SECONDS_MAX, seconds
+from pool_exporter.environment import OTLP_ENDPOINTS, SECONDS_MAX, seconds
 from pool_exporter.errors import Problem, SettingsError, without_passwords
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.snapshot import Source
@@ -45,7 +45,6 @@ _DELTAS: Final[Mapping[str, frozenset[Kind]]] = {
 _INTERVAL: Final = "OTEL_METRIC_EXPORT_INTERVAL"
 _PREFERENCE: Final = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _SERVICE: Final = "pool_exporter"
 
 
@@ -149,7 +148,7 @@ def push_target(
     from pool_exporter.otel.otlp_push import PushTarget
 
     warn_if_exponential(is_asked_for=_first(environ, AGGREGATION).lower() == EXPONENTIAL)
-    name = endpoint or _first(environ, *_ENDPOINTS) or "localhost"
+    name = endpoint or _first(environ, *OTLP_ENDPOINTS) or "localhost"
     return PushTarget(name, exporter, _resource(environ), seconds_between, deltas)
 
 

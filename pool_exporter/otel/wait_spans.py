@@ -13,7 +13,7 @@ from opentelemetry import context, trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.trace import SpanContext, StatusCode, TracerProvider
 
-from pool_exporter.environment import process_environ, wait_threshold_ns
+from pool_exporter.environment import wait_threshold_ns
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.parts import VERDICT
 from pool_exporter.metrics.pool_snapshot import Exemplar, Histogram
@@ -27,8 +27,6 @@ NAME: Final = "pool.acquire"
 USED: Final = "sqlalchemy.pool.connections.used"
 PENDING: Final = "sqlalchemy.pool.requests.pending"
 """Numbers when the acquire ended; the metrics `sqlalchemy.pool.used` and `.pending` are seconds."""
-EXEMPLAR_FILTER: Final = "OTEL_METRICS_EXEMPLAR_FILTER"
-"""OpenTelemetry's variable: which slow waits become exemplars. By default those with a span, in a sampled trace."""
 ERROR_TYPE: Final = "error.type"
 TIMEOUT: Final = "timeout"
 
@@ -64,15 +62,22 @@ class WaitSpans:
     """
 
     def __init__(
-        self, monitor: TracedMonitor, state: PoolState, seconds: float, tracer_provider: TracerProvider | None = None
+        self,
+        monitor: TracedMonitor,
+        state: PoolState,
+        seconds: float,
+        tracer_provider: TracerProvider | None = None,
+        exemplar_filter: str = "",
     ) -> None:
         """Create a span for each wait of *seconds* or longer.
+
+        *exemplar_filter* says which of these waits become exemplars; by default those with a span, in a sampled trace.
 
         Raises:
             ValueError: *seconds* is negative, infinite or not a number.
         """
         self._threshold = wait_threshold_ns(seconds)
-        self._exemplar_filter = process_environ().get(EXEMPLAR_FILTER, "").strip()
+        self._exemplar_filter = exemplar_filter
         self._monitor = ref(monitor)
         self._exemplars: dict[int, Exemplar] = {}
         self._tracer = trace.get_tracer(SCOPE, build()["version"], tracer_provider, SCHEMA_URL)

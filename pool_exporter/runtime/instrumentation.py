@@ -143,6 +143,7 @@ def _new_monitor(engine: Engine | None, pool: Pool, name: str | None, service: s
             monitor = registry.add(pool, identity_of(engine, pool, name, own))
             monitor.is_named = name is not None and bool(label(name))
             monitor.engine = monitor.engine if engine is None else ref(engine)
+            monitor.exemplar_filter = environment.exemplar_filter
             return monitor
         registry.note_degraded()
     except Exception as error:  # noqa: BLE001  # monitoring never stops the application

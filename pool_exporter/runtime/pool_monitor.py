@@ -74,6 +74,8 @@ class PoolMonitor(Monitor):
         #: What was counted in files that this process has left.
         self._left: Counted | None = None
         self._wait_spans: WaitSpans | None = None
+        #: Which slow waits become exemplars; see `Environment`.
+        self.exemplar_filter = ""
         #: Returns the engine that owns the pool, for `check`; None without one, or when it has ended.
         self.engine: Callable[[], Engine | None] = _no_engine
         #: The counters of ended pools of the same identity, with which this one goes on; all else is 0.
@@ -183,7 +185,7 @@ class PoolMonitor(Monitor):
         check_tracing(seconds, tracer_provider)
         from pool_exporter.otel.wait_spans import WaitSpans
 
-        self._wait_spans = WaitSpans(self, self._state, seconds, tracer_provider)
+        self._wait_spans = WaitSpans(self, self._state, seconds, tracer_provider, self.exemplar_filter)
 
     @override
     def close(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from pool_exporter.environment import Environment
 from pool_exporter.metrics.snapshot import Source
 from pool_exporter.runtime import instrumentation
 from pool_exporter.runtime.argument_checks import check_source
@@ -34,7 +35,8 @@ class PoolCollector(Collector):
         check_source(source)
         of_process = source is None or source is instrumentation.snapshot
         shown = source or instrumentation.snapshot
-        self._source: Source = MultiprocessNotice(shown) if of_process else shown
+        is_alone = of_process and Environment.lenient().has_prometheus_directory
+        self._source: Source = MultiprocessNotice(shown) if is_alone else shown
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families of one snapshot."""

@@ -46,7 +46,7 @@ def test_environment_page_lists_what_is_looked_up_by_a_name() -> None:
     page = (ROOT / "docs" / "reference" / "environment.md").read_text()
     texts = [path.read_text() for path in (ROOT / "pool_exporter").rglob("*.py")]
     sources = [text for text in texts if "wsgi" not in text.lower()]
-    looked_up = r"""environ(?:\(\))?(?:\.get\(|\[)(?:"([A-Z_]+)"|([A-Z_]+)\b)|"([A-Z_]+)" in (?:process_)?environ"""
+    looked_up = r"""environ(?:\.get\(|\[)(?:"([A-Z_]+)"|([A-Z_]+)\b)|"([A-Z_]+)" in environ"""
     found = {"".join(each) for source in sources for each in re.findall(looked_up, source)}
     constants = {
         name: value

@@ -23,8 +23,9 @@ from sqlalchemy import exc
 from sqlalchemy.pool import QueuePool
 
 import pool_exporter
+from pool_exporter.environment import EXEMPLAR_FILTER
 from pool_exporter.hook_errors import errors
-from pool_exporter.otel.wait_spans import EXEMPLAR_FILTER, SPAN_ATTRIBUTES
+from pool_exporter.otel.wait_spans import SPAN_ATTRIBUTES
 from pool_exporter.runtime import instrumentation
 from pool_exporter.runtime.all_pools import started
 from tests.golden import OPENMETRICS, TEXT, parse_openmetrics, scrape

@@ -8,11 +8,9 @@ from typing import Final
 
 from typing_extensions import override
 
-from pool_exporter.environment import process_environ
+from pool_exporter.environment import PROMETHEUS_DIRECTORY
 from pool_exporter.metrics.snapshot import Snapshot, Source
 from pool_exporter.web.notices.notice import Notice
-
-_OF_PROMETHEUS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 _MESSAGE: Final = (
     "%s is set and POOL_EXPORTER_DIR is not: each scrape shows the pools of the one process that answers, now of "
@@ -21,7 +19,10 @@ _MESSAGE: Final = (
 
 
 class MultiprocessNotice(Notice):
-    """The snapshots of *source*, of this process; one WARNING if prometheus_client alone has several processes."""
+    """The snapshots of *source*, of this process; one WARNING in each process that has pools and no directory.
+
+    It is for a process in which prometheus_client has a directory.
+    """
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
@@ -30,7 +31,7 @@ class MultiprocessNotice(Notice):
     @override
     def _text(self, snapshot: Snapshot) -> str:
         pid, has_directory = os.getpid(), snapshot.transport_errors is not None
-        if self._pid == pid or not snapshot.pools or has_directory or not process_environ().get(_OF_PROMETHEUS):
+        if self._pid == pid or not snapshot.pools or has_directory:
             return ""
         self._pid = pid
-        return _MESSAGE % (_OF_PROMETHEUS, pid)
+        return _MESSAGE % (PROMETHEUS_DIRECTORY, pid)
