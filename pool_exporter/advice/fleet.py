@@ -30,6 +30,12 @@ class Fleet:
     surge: int = 0
     margin: float = 0.1
 
+    @classmethod
+    def of_server(cls, granted: int, max_connections: float | None, others: int, surge: int) -> "Fleet":
+        """Return what a server says of itself; it keeps the rest of *max_connections* if it grants fewer."""
+        most = granted if max_connections is None else round(max_connections)
+        return cls(most, most - granted, others, surge)
+
     @property
     def budget(self) -> int:
         """How many connections all pools may have together."""

@@ -2,13 +2,13 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from pool_exporter.advice.fleet_plan import Plan
+from pool_exporter.advice.loads.named_load import Advised, NamedLoad
 from pool_exporter.advice.rules_of_thumb import rule_for
 from pool_exporter.advice.sizing import SizeAdvice, finite
-from pool_exporter.commands.fleet_plan import Advised, Plan, plan_as_json, plan_lines
-from pool_exporter.commands.loads.two_looks import NamedLoad
 from pool_exporter.diagnosis.texts.wording import printable
 
 KEYS: Final = (
@@ -21,7 +21,7 @@ KEYS: Final = (
 def as_json(advised: Sequence[Advised], plan: Plan | None) -> str:
     """Return the answer for programs."""
     pools = [_pool(named, advice) for named, advice in advised]
-    content = {"pools": pools} | ({} if plan is None else {"fleet": plan_as_json(plan)})
+    content = {"pools": pools} | ({} if plan is None else {"fleet": _plan_as_json(plan)})
     return json.dumps(content, indent=2, allow_nan=False)
 
 
@@ -55,7 +55,7 @@ def as_text(advised: Sequence[Advised], plan: Plan | None) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines += ["", *(line for named, advice in advised for line in _explained(named, advice))]
-    return "\n".join(map(printable, lines + ([] if plan is None else ["", *plan_lines(plan, _duration)])))
+    return "\n".join(map(printable, lines + ([] if plan is None else ["", *_plan_lines(plan)])))
 
 
 def _row(named: NamedLoad, advice: SizeAdvice | None) -> tuple[str, ...]:
@@ -86,3 +86,57 @@ def _explained(named: NamedLoad, advice: SizeAdvice | None) -> list[str]:
         return [f"{named.pool}: {named.fault}."]
     notes = [f"  {note}" for note in (*advice.notes, f"Compare: {rule_for(advice.arrivals_per_second)}.")]
     return [f"{named.pool}: {advice.reason}", *notes]
+
+
+def _plan_as_json(plan: Plan) -> dict[str, object]:
+    """Return the fleet's plan for programs."""
+    advice = plan.advice
+    pools = [
+        {
+            "pool": name,
+            "processes": each.processes,
+            "size_needed": each.needed,
+            "share": each.share,
+            "size_to_set": each.limit,
+            "wait_p99_seconds": finite(plan.wait_seconds(name)),
+        }
+        for name, each in advice.pools.items()
+    ]
+    return {
+        "budget": advice.budget,
+        "needed": advice.needed,
+        "fits": advice.fits,
+        "binding": advice.binding,
+        "summary": advice.summary,
+        "pools": pools,
+        "not_counted": list(plan.not_counted),
+        "other_servers": list(plan.elsewhere),
+    }
+
+
+def _plan_lines(plan: Plan) -> Iterator[str]:
+    """Yield the fleet's plan for people, line by line."""
+    yield f"Server: {plan.advice.summary}"
+    yield "  " + (
+        "The load binds: the server has room for what it needs."
+        if plan.advice.fits
+        else "The server binds, not the load."
+    )
+    for name, each in plan.advice.pools.items():
+        why = f"its load needs {each.needed or 'none so far'}, its share of the server is {each.share}"
+        yield f"  {name}: {_to_set(each.limit, each.processes)}; {why}. {_result(plan, name)}"
+    if plan.not_counted:
+        yield f"  Not counted, because their load is not known: {', '.join(plan.not_counted)}."
+    if plan.elsewhere:
+        yield f"  On other servers: {', '.join(plan.elsewhere)}."
+
+
+def _to_set(limit: int, processes: int) -> str:
+    where = "1 process" if processes == 1 else f"each of {processes} processes"
+    return f"set {limit} in {where}" if limit else "no connection is left for it"
+
+
+def _result(plan: Plan, name: str) -> str:
+    if plan.is_enough(name):
+        return f"p99 wait {_duration(plan.wait_seconds(name))}."
+    return "That is less than its load: run fewer processes, or put PgBouncer in between."

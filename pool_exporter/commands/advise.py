@@ -1,7 +1,7 @@
 """`pool-exporter advise`: how large each pool should be for its load, and whether all pools fit their server.
 
 The load comes from two looks at a shared directory or a page of metrics, or from the busiest hour of a Prometheus;
-`advice.sizing` computes. Progress goes to stderr, the answer to stdout. Nothing here may compute a size.
+`advice` computes. Progress goes to stderr, the answer to stdout. Nothing here may compute a size.
 """
 
 import argparse
@@ -11,18 +11,19 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from pool_exporter.advice.load import Load
-from pool_exporter.advice.sizing import SizeAdvice, Target, advise
+from pool_exporter.advice.fleet_plan import Processes, plan_of
+from pool_exporter.advice.loads.busiest_hour import PrometheusRange
+from pool_exporter.advice.loads.named_load import NamedLoad, advised
+from pool_exporter.advice.sizing import Target
 from pool_exporter.arguments import DURATION, AllSettings, CheckedValue, Convert, at_least_seconds, whole_number
 from pool_exporter.commands.advice_answer import as_json, as_text
 from pool_exporter.commands.directory_argument import add_directory, directory_of
-from pool_exporter.commands.fleet_plan import RESERVED, Advised, Grant, grant_of, plan_of
 from pool_exporter.commands.json_output import add_json
 from pool_exporter.commands.loads.argument_page import ArgumentPage
-from pool_exporter.commands.loads.busiest_hour import PrometheusRange
 from pool_exporter.commands.loads.progress import Progress
 from pool_exporter.commands.loads.prometheus_api import PrometheusApi
-from pool_exporter.commands.loads.two_looks import NamedLoad, loads_between, look_at_directory, look_at_page
+from pool_exporter.commands.loads.two_looks import loads_between, look_at_directory, look_at_page
+from pool_exporter.commands.server_grant import RESERVED, Grant, grant_of
 from pool_exporter.errors import Problem, SettingsError
 from pool_exporter.probe.options import ARGUMENT, add_timeout, targets_from_arguments
 
@@ -120,15 +121,10 @@ def _wait(seconds: float) -> float:
     return time.monotonic() - started
 
 
-def _advised(load: Load, target: Target, threads: int | None) -> SizeAdvice:
-    return advise(load, target, threads).not_smaller(load.present_verdicts)
-
-
 def _run(arguments: argparse.Namespace, source: Callable[[], list[NamedLoad]], grant: Grant | None) -> None:
     target = Target(wait_seconds=arguments.wait)
-    advised = [
-        Advised(named, None if (load := named.load) is None else _advised(load, target, arguments.threads))
-        for named in source()
-    ]
-    plan = plan_of(arguments, grant, advised, target) if grant is not None and advised else None
-    sys.stdout.write((as_json if arguments.is_json else as_text)(advised, plan) + "\n")
+    pools, plan = [advised(named, target, arguments.threads) for named in source()], None
+    if grant is not None and pools:
+        fleet, own = grant(pools)
+        plan = plan_of(fleet, own, pools, Processes(arguments.workers, arguments.replicas), target)
+    sys.stdout.write((as_json if arguments.is_json else as_text)(pools, plan) + "\n")

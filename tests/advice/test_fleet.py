@@ -14,6 +14,18 @@ def orders(size: int | None, offered: float = 5.4) -> dict[str, FleetPool]:
     return {"orders": FleetPool(size, offered, workers=4, replicas=6)}
 
 
+@pytest.mark.parametrize(
+    ("granted", "most", "expected"),
+    [(97, 100.0, (100, 3)), (97, None, (97, 0)), (100, 100.0, (100, 0))],
+)
+def test_what_a_server_says(granted: int, most: float | None, expected: tuple[int, int]) -> None:
+    """What a server accepts and does not grant is reserved."""
+    fleet = Fleet.of_server(granted, most, others=4, surge=2)
+
+    assert expected == (fleet.max_connections, fleet.reserved)
+    assert (4, 2) == (fleet.others, fleet.surge)
+
+
 def test_a_size_that_is_right_for_the_wait_may_not_fit() -> None:
     """6 replicas x 4 workers x 10 connections are 240, of 87 that 100 less 3 reserved and 10 % allow: 3 can be set."""
     advice = advise_fleet(SERVER, orders(10))

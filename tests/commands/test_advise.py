@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from pool_exporter.advice.checks.facts import ServerFacts
+from pool_exporter.advice.loads.named_load import NamedLoad, names_of
 from pool_exporter.advice.observation import Observation, PoolKey
 from pool_exporter.advice.traffic import Totals
 from pool_exporter.arguments import problems_of
-from pool_exporter.commands import advise, fleet_plan
+from pool_exporter.commands import advise, server_grant
 from pool_exporter.commands.advice_answer import KEYS
 from pool_exporter.commands.checks.servers import ReadServer, Targets
-from pool_exporter.commands.fleet_plan import grant_of
-from pool_exporter.commands.loads.two_looks import NamedLoad, loads_between, names_of
+from pool_exporter.commands.loads.two_looks import loads_between
+from pool_exporter.commands.server_grant import grant_of
 from pool_exporter.errors import SettingsError
 from pool_exporter.metrics.pool_metrics import BUCKETS
 from pool_exporter.probe.options import targets_from_arguments
@@ -156,7 +157,7 @@ def _says(monkeypatch: pytest.MonkeyPatch) -> ServerFacts:
     def read(targets: Targets, _: float) -> tuple[ReadServer, ...]:
         return tuple(ReadServer(each.identity, facts) for each in targets)
 
-    monkeypatch.setattr(fleet_plan, "read_servers", read)
+    monkeypatch.setattr(server_grant, "read_servers", read)
     return facts
 
 

@@ -7,9 +7,9 @@ from collections.abc import Container, Sequence
 
 from pool_exporter.advice.checks.facts import ServerFacts
 from pool_exporter.advice.checks.rules import RULES, findings, undecided
+from pool_exporter.advice.loads.named_load import names_of
 from pool_exporter.commands.checks.answer import Answer
 from pool_exporter.commands.checks.worker_files import CheckedPool
-from pool_exporter.commands.loads.two_looks import names_of
 
 
 def judged(

@@ -1,16 +1,16 @@
 """Where `pool-exporter advise` takes the loads of pools from: two looks at a shared directory or at a page of metrics.
 
-`busiest_hour` has the third source. Nothing here may compute a size.
+`advice.loads.busiest_hour` has the third source. Nothing here may compute a load or a size.
 """
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-from pool_exporter.advice.load import Load
+from pool_exporter.advice.loads.named_load import NamedLoad, loads_since
 from pool_exporter.advice.observation import Observation, PoolKey, Sample, key_of, of_samples, of_snapshot
 from pool_exporter.advice.present import Part, Present, present_of
 from pool_exporter.commands.directory_argument import check_files, note_set_aside, read_by_user
@@ -23,15 +23,6 @@ from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
 Look: TypeAlias = Callable[[], Mapping[PoolKey, Observation]]
 """Returns all pools as they are now."""
-
-
-class NamedLoad(NamedTuple):
-    """The load of one pool, or why there is none; *key* is which pool, and *pool* its name among all of a source."""
-
-    pool: str
-    load: Load | None
-    fault: str = ""
-    key: PoolKey = ()
 
 
 def look_at_directory(directory: Path) -> Look:
@@ -112,29 +103,4 @@ def loads_between(look: Look, seconds: float, wait: Callable[[float], float]) ->
     """
     before = look()
     waited = wait(seconds)
-    after = look()
-    names = names_of(list(after))
-    return [
-        _load(NamedLoad(names[key], None, key=key), before.get(key), now, waited) for key, now in sorted(after.items())
-    ]
-
-
-def _load(named: NamedLoad, before: Observation | None, now: Observation, seconds: float) -> NamedLoad:
-    if before is None:
-        return named._replace(fault="it was made within the window; look again")
-    try:
-        load = now.load_since(before, seconds)
-    except ValueError as error:
-        return named._replace(fault=str(error))
-    if now.is_ended and not load.grown.ended:  # It has no size to judge.
-        return named._replace(fault="no living process has it")
-    return named._replace(load=load)
-
-
-def names_of(keys: Sequence[PoolKey]) -> dict[PoolKey, str]:
-    """Return a name for each pool: its own, and where pools share one, the other labels in which they differ."""
-    return {key: " ".join([key[0], *_details(key, [other for other in keys if other[0] == key[0]])]) for key in keys}
-
-
-def _details(key: PoolKey, same: Sequence[PoolKey]) -> list[str]:
-    return [value or "-" for at, value in enumerate(key) if at and len({other[at] for other in same}) > 1]
+    return loads_since(before, look(), waited)

@@ -3,18 +3,19 @@
 The busiest hour of a pool is the one with the most used connections on average. Counters are taken by `increase()` over
 that hour, so restarts of the application within it do not matter. Where Prometheus has scraped the pool in a part of
 that hour only, because the service is new or was ended, the load is that of this part.
+
+Nothing here may connect to a server: the caller gives what answers queries.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from pool_exporter.advice.knee import Window, use_rises
 from pool_exporter.advice.load import Load
+from pool_exporter.advice.loads.named_load import NamedLoad, names_of
 from pool_exporter.advice.observation import Observation, PoolKey, Sample, key_of, of_samples
-from pool_exporter.commands.loads.prometheus_api import PrometheusApi
-from pool_exporter.commands.loads.two_looks import NamedLoad, names_of
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
 
 HOUR_SECONDS: Final = 3600
@@ -24,6 +25,7 @@ PEAK_STEP_SECONDS: Final = 60
 _STEPS: Final = 720
 """At how many times of a window it is looked whether a pool was scraped: every 5 s of an hour."""
 
+Labels: TypeAlias = Mapping[str, str]
 Windows: TypeAlias = Mapping[float, Window]
 """The windows of one pool by the time at which each ends."""
 
@@ -37,26 +39,32 @@ _GAUGES: Final = (_NAME["max"], _NAME["info"], _NAME["orphaned"])
 _PEAKS: Final = (_NAME["pending_peak"],)
 
 
+class Queries(Protocol):
+    """What answers queries in PromQL; times are seconds of Unix time."""
+
+    def at(self, query: str, time: float) -> Iterable[tuple[Labels, float]]:
+        """Return the series that *query* has at *time*, each with its value."""
+
+    def between(self, query: str, start: float, end: float, step: float) -> Iterable[tuple[Labels, dict[float, float]]]:
+        """Return the series that *query* has from *start* to *end*, each with its values by time."""
+
+
 class PrometheusRange:
     """One range of time of one Prometheus."""
 
-    def __init__(self, api: PrometheusApi, seconds: int, end: float) -> None:
-        """Prepare to ask; nothing is sent yet.
+    def __init__(self, queries: Queries, seconds: int, end: float) -> None:
+        """Prepare to ask; no query is made yet.
 
         Args:
-            api: The server.
+            queries: Answers the queries.
             seconds: How long the range is.
             end: When it ends, in seconds of Unix time.
         """
-        self._api, self._seconds, self._end = api, seconds, end
+        self._queries, self._seconds, self._end = queries, seconds, end
         self._window = min(seconds, HOUR_SECONDS)
 
     def loads(self) -> list[NamedLoad]:
-        """Return the load of each pool in its busiest hour.
-
-        Raises:
-            SettingsError: The server cannot be read or refuses a query.
-        """
+        """Return the load of each pool in its busiest hour. What a query raises goes to the caller."""
         windows = self._windows()
         observed = dict(self._busiest(windows))
         peaks, nested, names = self._peaks(), self._nested(), names_of(list(observed))
@@ -96,7 +104,7 @@ class PrometheusRange:
 
     def _increases(self, name: str) -> Iterable[tuple[PoolKey, dict[float, float]]]:
         first = self._end - self._seconds + self._window
-        found = self._api.between(f"increase({name}[{self._window}s])", first, self._end, self._window)
+        found = self._queries.between(f"increase({name}[{self._window}s])", first, self._end, self._window)
         return ((key_of(labels), values) for labels, values in found)
 
     def _scraped_seconds(self, time: float) -> dict[PoolKey, float]:
@@ -108,24 +116,24 @@ class PrometheusRange:
         at = f"timestamp({name})[{self._window}s:{step}s]"
         count = f"count_over_time({name}[{self._window}s])"
         between = f"(max_over_time({at}) - min_over_time({at}))"
-        found = self._api.at(f"{between} * {count} / ({count} - 1) > 0", time)
+        found = self._queries.at(f"{between} * {count} / ({count} - 1) > 0", time)
         return {key_of(labels): min(self._window, seconds) for labels, seconds in found}
 
     def _peaks(self) -> dict[PoolKey, float]:
         """Return the most connections and waiting callers at once of each pool."""
         both = f"{_NAME['used_peak']} + {_NAME['pending_peak']}"
         step = min(PEAK_STEP_SECONDS, self._window)
-        found = self._api.at(f"max_over_time(({both})[{self._seconds}s:{step}s])", self._end)
+        found = self._queries.at(f"max_over_time(({both})[{self._seconds}s:{step}s])", self._end)
         return {key_of(labels): value for labels, value in found}
 
     def _nested(self) -> dict[PoolKey, float]:
         """Return of each pool how often a unit of work asked for a second connection, in the whole range."""
-        found = self._api.at(f"increase({_NAME['nested_acquires']}[{self._seconds}s])", self._end)
+        found = self._queries.at(f"increase({_NAME['nested_acquires']}[{self._seconds}s])", self._end)
         return {key_of(labels): value for labels, value in found}
 
     def _samples(self, time: float) -> Iterator[Sample]:
         """Yield by how much counters grew in the window that ends at *time*, the gauges then, and the peaks in it."""
         functions = (("increase", _COUNTERS), ("last_over_time", _GAUGES), ("max_over_time", _PEAKS))
         for name, function in ((name, function) for function, names in functions for name in names):
-            for labels, value in self._api.at(f"{function}({name}[{self._window}s])", time):
+            for labels, value in self._queries.at(f"{function}({name}[{self._window}s])", time):
                 yield Sample(name, labels, value)

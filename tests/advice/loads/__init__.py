@@ -1,0 +1,1 @@
+"""Tests of the loads of all pools of a source."""
