@@ -21,13 +21,13 @@ def _workers() -> Panel:
     card = Card(
         "Workers",
         "Worker processes in the shared directories. A frozen one has had no heartbeat for 5 seconds.",
-        "as many as were started, all live.",
+        "as many as were started, all living.",
         "frozen: its event loop or the GIL is blocked, or it was stopped. `pool-exporter dump` shows what it holds.",
     )
     return graph(
         card,
         Line(by(state, BY_TARGET.series("workers")), f"{{{{{state}}}}}"),
-        overrides={"live": [color(GREEN)], "frozen": [color(RED)]},
+        overrides={"living": [color(GREEN)], "frozen": [color(RED)]},
         is_stacked=True,
     )
 

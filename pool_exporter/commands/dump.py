@@ -73,14 +73,14 @@ def dump(directory: Path) -> Json:
         "bounds_seconds": list(BOUNDS_SECONDS),
         "processes": [_process(process) for process in contents.processes],
         "set_aside": set_aside_json(contents.set_aside),
-        "accumulator": _totals(contents),
+        "totals": _totals(contents),
     }
 
 
 def _totals(contents: DirectoryContents) -> Json:
     return {
         "fault": contents.totals_fault,
-        "folded_files": contents.compacted,
+        "compacted_files": contents.compacted,
         "ended": dict(contents.ended),
         "pools": [{"identity": _identity(pool.identity), **_numbers(pool)} for pool in contents.totals],
     }
@@ -113,10 +113,10 @@ def _pool(pool: PoolContents) -> Json:
         "is_saturated": pool.snapshot is not None and pool.snapshot.is_saturated,
         **_numbers(pool),
         "checkouts": [_checkout(holder) for holder in report.holders],
-        "checkouts_without_row": pool.further_checkouts,
+        "further_checkouts": pool.further_checkouts,
         "idle_connections": [{"server_pid": each.pid, "age_seconds": each.age_seconds} for each in pool.idle],
         "waiters": [_waiter(waiter) for waiter in report.waiters],
-        "waiters_without_row": pool.further_waiters,
+        "further_waiters": pool.further_waiters,
         "verdict": report.verdict or None,
         "verdict_time": _time(report.verdict_at) if report.verdict else None,
         "summary": report.summary or None,

@@ -77,7 +77,7 @@ class Fleet:
 
 
 def _live(snapshot: Snapshot) -> int:
-    return 0 if snapshot.directory is None else snapshot.directory.workers["live"]
+    return 0 if snapshot.directory is None else snapshot.directory.workers["living"]
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ value, no IO, no clock.
 
 from pool_exporter.metrics.metric import Kind, Label, Metric
 
-WORKER_STATES = Label("state", ("live", "frozen"))
+WORKER_STATES = Label("state", ("living", "frozen"))
 WORKER_ENDS = Label("end", ("stopped", "crashed", "lost"))
 PUSH_RESULTS = Label("result", ("arrived", "failed"))
 DIRECTORY_FAULTS = Label(
@@ -87,7 +87,7 @@ METRICS = (
         "torn_reads",
     ),
     Metric(
-        "pool_exporter.fold_errors",
+        "pool_exporter.compaction_errors",
         Kind.COUNTER,
         "{error}",
         "Failed attempts to add the files of ended workers to the totals; until one succeeds, each scrape reads them.",
@@ -108,14 +108,14 @@ METRICS = (
         "transport_errors",
     ),
     Metric(
-        "pool_exporter.pools_folded_together",
+        "pool_exporter.pools_merged",
         Kind.GAUGE,
         "{pool}",
         "Pools, living or ended, that are counted in the pool named other, because there are too many names.",
         "pools_merged",
     ),
     Metric(
-        "pool_exporter.last_fold_timestamp",
+        "pool_exporter.last_compaction_timestamp",
         Kind.GAUGE,
         "s",
         "Unix time of the last successful search for files of ended workers, which adds them to the totals; until the "

@@ -1,7 +1,7 @@
 """Database servers as frozen values: what a probe found at a server, and which connections the living pools have.
 
-`state.details.live_pool` makes a `LivePool` of a pool's slots. Nothing here may know a driver, an output format or a
-clock, or match the two sides: `probe.backend_matching` does that.
+`state.details.living_pool` makes a `LivingPool` of a pool's slots. Nothing here may know a driver, an output format or
+a clock, or match the two sides: `probe.backend_matching` does that.
 """
 
 import math
@@ -134,7 +134,7 @@ class PoolConnection:
 
 
 @dataclass(frozen=True, slots=True)
-class LivePool:
+class LivingPool:
     """One pool of one living process.
 
     Attributes:

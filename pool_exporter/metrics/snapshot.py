@@ -12,7 +12,7 @@ from typing import Annotated, Final, TypeAlias
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
 from pool_exporter.metrics.exporter_metrics import DIRECTORY_FAULTS, PUSH_RESULTS, SET_ASIDE, WORKER_ENDS, WORKER_STATES
 from pool_exporter.metrics.pool_snapshot import AnyPoolSnapshot, PoolSnapshot, Value
-from pool_exporter.metrics.server_snapshot import LivePool, ServerSnapshot
+from pool_exporter.metrics.server_snapshot import LivingPool, ServerSnapshot
 from pool_exporter.metrics.validation import Count, Flag, Seconds, Text, validate
 
 
@@ -98,7 +98,7 @@ class Snapshot:
         faults: What is wrong with the shared directory, where a sidecar has looked.
         web_config_stale: 1 when the web config file in use is older than the one on disk, 0 when not.
         push: What a process that pushes over OTLP adds.
-        live: What each pool of a living process holds, for a probe.
+        living: What each pool of a living process holds, for a probe.
         servers: What a probe found at the database servers.
         degraded_pools: The instrumented pools that are not measured.
     """
@@ -114,7 +114,7 @@ class Snapshot:
     faults: DirectoryFaults | None = None
     web_config_stale: Flag | None = None
     push: PushHealth | None = None
-    live: tuple[LivePool, ...] = ()
+    living: tuple[LivingPool, ...] = ()
     servers: tuple[ServerSnapshot, ...] = ()
     degraded_pools: tuple[DegradedPoolSnapshot, ...] = ()
 

@@ -30,7 +30,7 @@ from pool_exporter.metrics.server_metrics import HELD_SECONDS, HELD_STATES
 from pool_exporter.metrics.server_snapshot import (
     PGBOUNCER,
     LabelValues,
-    LivePool,
+    LivingPool,
     PoolConnection,
     ServerIdentity,
 )
@@ -73,7 +73,7 @@ class MatchedBackends:
     faults: ConnectionFaults = field(default_factory=ConnectionFaults)
 
 
-def leads_to(pool: LivePool, server: ServerIdentity) -> bool:
+def leads_to(pool: LivingPool, server: ServerIdentity) -> bool:
     """Return whether *pool* leads to *server*."""
     return is_of_server(pool.identity, server)
 
@@ -90,7 +90,7 @@ def is_of_server(pool: PoolIdentity, server: ServerIdentity) -> bool:
 def match_backends(
     server: ServerIdentity,
     result: QueryResult | None,
-    pools: Iterable[LivePool],
+    pools: Iterable[LivingPool],
     memory: BackendMemory,
     now: float,
 ) -> tuple[MatchedBackends, BackendMemory]:
@@ -128,7 +128,7 @@ def _address(host: str, port: str) -> tuple[str, str]:
 
 
 def _lost(
-    result: QueryResult, pools: Iterable[LivePool], before: Mapping[Key, float | None], now: float
+    result: QueryResult, pools: Iterable[LivingPool], before: Mapping[Key, float | None], now: float
 ) -> dict[Key, float | None]:
     """Return the owned backends that still exist, and since when no pool has had each."""
     found = (result.backend_of(connection, now) for pool in pools for connection in pool.connections)
@@ -151,7 +151,7 @@ def _state(connection: PoolConnection, result: QueryResult, now: float) -> str:
     return "gone" if backend is None else backend.state
 
 
-def _held(pools: Sequence[LivePool], result: QueryResult, now: float) -> dict[LabelValues, dict[str, int]]:
+def _held(pools: Sequence[LivingPool], result: QueryResult, now: float) -> dict[LabelValues, dict[str, int]]:
     """Count the held connections of each pool by what the server does for them."""
     counts: dict[LabelValues, Counter[str]] = {names_of(pool): Counter() for pool in pools}
     since = max(HELD_SECONDS, now - result.taken)

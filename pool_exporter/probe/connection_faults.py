@@ -26,7 +26,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from pool_exporter.metrics.server_snapshot import Backend, LabelValues, LivePool, PoolConnection, PoolCounts
+from pool_exporter.metrics.server_snapshot import Backend, LabelValues, LivingPool, PoolConnection, PoolCounts
 from pool_exporter.probe.query_result import QueryResult
 
 GRACE_SECONDS: Final = 2.0
@@ -86,13 +86,13 @@ class _Connection(NamedTuple):
     is_worker: bool
 
 
-def names_of(pool: LivePool) -> LabelValues:
+def names_of(pool: LivingPool) -> LabelValues:
     """Return the values of the labels of a pool in the metrics of servers."""
     return (pool.identity.name, pool.identity.service)
 
 
 def find_faults(
-    result: QueryResult, pools: Sequence[LivePool], before: ConnectionHistories, now: float
+    result: QueryResult, pools: Sequence[LivingPool], before: ConnectionHistories, now: float
 ) -> tuple[ConnectionFaults, ConnectionHistories]:
     """Find the faults of the connections of *pools*.
 

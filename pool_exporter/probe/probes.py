@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from pool_exporter.errors import traceback_without_passwords
-from pool_exporter.metrics.server_snapshot import Backend, LivePool, ServerSnapshot, ServerStats
+from pool_exporter.metrics.server_snapshot import Backend, LivingPool, ServerSnapshot, ServerStats
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.probe.backend_matching import BackendMemory, MatchedBackends, match_backends
 from pool_exporter.probe.poller import Poller
@@ -73,26 +73,26 @@ class Probes:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def servers(self, live: Sequence[LivePool] = ()) -> tuple[ServerSnapshot, ...]:
+    def servers(self, living: Sequence[LivingPool] = ()) -> tuple[ServerSnapshot, ...]:
         """Return each server's numbers as they are known now, matched with the living pools. Never blocks."""
         now = time.monotonic()
         with self._lock:
-            return tuple(self._server(at, live, now) for at in range(len(self._pollers)))
+            return tuple(self._server(at, living, now) for at in range(len(self._pollers)))
 
     def joined(self, snapshot: Snapshot) -> Snapshot:
         """Return *snapshot* with the servers' numbers added. Never blocks and never raises."""
         try:
-            return replace(snapshot, servers=self.servers(snapshot.live))
+            return replace(snapshot, servers=self.servers(snapshot.living))
         except Exception as error:  # noqa: BLE001  # the pools' numbers matter more than the servers'
             _log.error(_MISSING, traceback_without_passwords(error))
             return snapshot
 
-    def _server(self, at: int, live: Sequence[LivePool], now: float) -> ServerSnapshot:
+    def _server(self, at: int, living: Sequence[LivingPool], now: float) -> ServerSnapshot:
         poller = self._pollers[at]
         state, identity = poller.state, poller.target.identity
         is_fresh = state.stats is not None and now - state.taken <= self._stale_after
         result = QueryResult(state.stats, state.began, state.taken) if is_fresh and state.stats is not None else None
-        joined, self._memories[at] = match_backends(identity, result, live, self._memories[at], now)
+        joined, self._memories[at] = match_backends(identity, result, living, self._memories[at], now)
         blank = ServerSnapshot(
             identity=identity,
             up=int(result is not None),

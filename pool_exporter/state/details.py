@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.server_snapshot import LivePool, PoolConnection
+from pool_exporter.metrics.server_snapshot import LivingPool, PoolConnection
 from pool_exporter.state import layout
 from pool_exporter.state.checkout_details import read_owner, read_server_pid
 from pool_exporter.state.decode import taken
 from pool_exporter.state.layout import Slots
 
 
-def live_pool(  # noqa: PLR0913  # what the slots do not say of a `LivePool`
+def living_pool(  # noqa: PLR0913  # what the slots do not say of a `LivingPool`
     slots: Sequence[int],
     now: int,
     identity: PoolIdentity,
@@ -23,9 +23,9 @@ def live_pool(  # noqa: PLR0913  # what the slots do not say of a `LivePool`
     process: str = "",
     *,
     is_worker: bool = True,
-) -> LivePool:
+) -> LivingPool:
     """Return what the pool of a living process holds, as of the process's monotonic time *now* in nanoseconds."""
-    return LivePool(identity, config.max, tuple(_connections(slots, now)), process, is_worker)
+    return LivingPool(identity, config.max, tuple(_connections(slots, now)), process, is_worker)
 
 
 class Checkout(NamedTuple):

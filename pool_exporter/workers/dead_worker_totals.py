@@ -286,7 +286,7 @@ def _encoded(totals: Totals) -> bytes:
     stored = {
         "schema": SCHEMA,
         "pools": [(identity.values(), numbers) for identity, numbers in totals.slots.items()],
-        "folded": list(totals.compacted),
+        "folded": list(totals.compacted),  # Versions that share the directory read it by that name.
         "ended": totals.ended,
         "counts": (totals.hook_errors, totals.transport_errors, totals.pools_merged),
         "units": [(identity.values(), units) for identity, units in totals.units.items()],

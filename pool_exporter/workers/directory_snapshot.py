@@ -21,7 +21,7 @@ from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.exporter_metrics import SET_ASIDE, WORKER_ENDS, WORKER_STATES
 from pool_exporter.metrics.identity import OTHER_POOL, PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_snapshot import PoolSnapshot
-from pool_exporter.metrics.server_snapshot import LivePool
+from pool_exporter.metrics.server_snapshot import LivingPool
 from pool_exporter.metrics.snapshot import DirectoryHealth, Snapshot
 from pool_exporter.state import layout
 from pool_exporter.state.aggregate import (
@@ -34,7 +34,7 @@ from pool_exporter.state.aggregate import (
     moment_of,
 )
 from pool_exporter.state.decode import decode
-from pool_exporter.state.details import live_pool
+from pool_exporter.state.details import living_pool
 from pool_exporter.state.shown_pool import ShownPool
 from pool_exporter.state.unit_uses import UnitTotals, ended_totals
 from pool_exporter.version import build
@@ -83,7 +83,7 @@ class _Scrape:
     processes: dict[bytes, list[ReadFile]] = field(default_factory=lambda: defaultdict(list))
     #: How many processes have ended in each way; at first those in the totals.
     ends: Counter[str] = field(default_factory=Counter)
-    live: list[LivePool] = field(default_factory=list)
+    living: list[LivingPool] = field(default_factory=list)
     shown: dict[bytes, int] = field(default_factory=dict)
     #: The living processes that cannot measure their SQLAlchemy.
     degraded: set[str] = field(default_factory=set)
@@ -199,7 +199,7 @@ class DirectoryReader:
             scrape.pools_instrumented += instrumented
             scrape.pools_ended += max(0, instrumented - is_open)
             if self._for_servers and found.is_alive and (is_open or not file.is_owned):
-                scrape.live.append(_live_pool(entry, now, file))
+                scrape.living.append(_living_pool(entry, now, file))
             parts = self._parts(scrape, identity if is_open else replace(identity, instance=""))
             if is_open:
                 _add_living(parts, entry, now, file.heartbeat)
@@ -257,7 +257,7 @@ class DirectoryReader:
             pools_instrumented=instrumented,
             pools_ended=ended,
             directory=directory,
-            live=tuple(scrape.live),
+            living=tuple(scrape.living),
         )
 
     def _pools(self, scrape: _Scrape) -> Iterator[PoolSnapshot]:
@@ -289,8 +289,8 @@ def _add_living(parts: _PoolParts, entry: PoolEntry, now: int, written: int) -> 
     parts.configs.append(entry.config)
 
 
-def _live_pool(entry: PoolEntry, now: int, file: WorkerFile) -> LivePool:
-    return live_pool(entry.slots, now, entry.identity, entry.config, file.writer.process, is_worker=file.is_owned)
+def _living_pool(entry: PoolEntry, now: int, file: WorkerFile) -> LivingPool:
+    return living_pool(entry.slots, now, entry.identity, entry.config, file.writer.process, is_worker=file.is_owned)
 
 
 def _decoded(parts: list[ProcessSlots], identity: PoolIdentity, config: PoolConfig) -> PoolSnapshot | None:

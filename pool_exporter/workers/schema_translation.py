@@ -55,7 +55,8 @@ SCHEMA: Final[Mapping[str, object]] = {
     "window_ns": layout.WINDOW_NS,
     "windows": layout.WINDOWS,
 }
-"""This version's layout. Its keys are part of the file format: files of other versions are read by them."""
+"""This version's layout. Its keys are part of the file format: files of other versions are read by them. So the slots
+of a pool are called "words" here, as the oldest of these versions does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def state_of(files: Sequence[ReadFile], now: int) -> str:
         One of `WORKER_STATES` for a living process, one of `WORKER_ENDS` for one that has ended.
     """
     if any(found.is_alive for found in files):
-        return "frozen" if now - heartbeat_of(files) > FROZEN_NS else "live"
+        return "frozen" if now - heartbeat_of(files) > FROZEN_NS else "living"
     return end_reason(files)
 
 

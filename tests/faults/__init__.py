@@ -38,7 +38,7 @@
                                                                | test_wall_clock_jumps_in_another_time_namespace
                                                                | test_other_time_namespace
                                                                | test_other_boot
-    directory or file deleted under a live worker              | test_file_deleted_under_a_living_worker
+    directory or file deleted under a living worker            | test_file_deleted_under_a_living_worker
                                                                | test_directory_deleted_under_a_living_worker
     two versions of the schema side by side, buckets monotone  | test_two_versions_side_by_side
     workers and readers of two releases                        | test_workers_of_two_releases_are_added_up
@@ -47,7 +47,7 @@
     sidecar under another uid, same gid; a stranger            | test_sidecar_with_nothing_but_the_group
     the same without a common gid, mode 0644                   | test_sidecar_of_another_user_without_a_common_group
     1,000 pools in one process                                 | test_a_thousand_pools
-                                                               | test_more_names_than_the_accumulator_keeps
+                                                               | test_more_names_than_the_totals_keep
     thousands of short-lived workers                           | test_thousands_of_short_lived_workers
     a handler that raises internally                           | test_handler_that_raises_internally
                                                                | test_errors_of_dead_workers_are_not_forgotten

@@ -540,11 +540,11 @@ def test_a_thousand_pools(directory: Path) -> None:
 
     for snapshot in (alive, dead):
         assert (1001, 1000) == (len(snapshot.pools), sum(pool.checkouts for pool in snapshot.pools))
-    assert ({"live": 1, "frozen": 0}, 0) == (health(alive).workers, health(alive).pools_dropped)
+    assert ({"living": 1, "frozen": 0}, 0) == (health(alive).workers, health(alive).pools_dropped)
     assert {"stopped": 0, "crashed": 0, "lost": 1} == health(dead).workers_ended
 
 
-def test_more_names_than_the_accumulator_keeps(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_names_than_the_totals_keep(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pools of dead workers beyond the limit are added to one named other, and counted; no event is lost."""
     monkeypatch.setattr("pool_exporter.workers.dead_worker_totals.POOLS_MAX", 3)
     for number in range(5):

@@ -102,8 +102,8 @@ def test_two_workers_with_pid_1_share_a_directory(directory: Path) -> None:
         until(1, lambda: sum(health(DirectoryReader(directory)()).workers_ended.values()))
         left = DirectoryReader(directory)()
 
-    assert ([1, 1], {"live": 2, "frozen": 0}, 7) == (pids, health(both).workers, both.pools[0].checkouts)
-    assert ({"live": 1, "frozen": 0}, 7) == (health(left).workers, left.pools[0].checkouts)
+    assert ([1, 1], {"living": 2, "frozen": 0}, 7) == (pids, health(both).workers, both.pools[0].checkouts)
+    assert ({"living": 1, "frozen": 0}, 7) == (health(left).workers, left.pools[0].checkouts)
 
 
 def test_storm_of_kills(directory: Path, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_frozen_application_is_served(directory: Path, freeze: str, *, is_frozen
         reader = DirectoryReader(directory)
         before = reader().pools[0].oldest_use_seconds
         until(True, lambda: reader().pools[0].oldest_use_seconds > before + 0.5)
-        expected = {"live": 0, "frozen": 1} if is_frozen else {"live": 1, "frozen": 0}
+        expected = {"living": 0, "frozen": 1} if is_frozen else {"living": 1, "frozen": 0}
         until(expected, lambda: health(reader()).workers)
 
         assert 1 == reader().pools[0].used
@@ -260,7 +260,7 @@ def test_killed_worker_that_was_not_waited_for_is_dead(directory: Path) -> None:
         os.waitid(os.P_PID, zombie.process.pid, os.WEXITED | os.WNOWAIT)
         snapshot = DirectoryReader(directory)()
 
-    assert ({"live": 0, "frozen": 0}, {"stopped": 0, "crashed": 1, "lost": 0}) == (
+    assert ({"living": 0, "frozen": 0}, {"stopped": 0, "crashed": 1, "lost": 0}) == (
         health(snapshot).workers,
         health(snapshot).workers_ended,
     )
@@ -282,7 +282,7 @@ def test_parent_dead_while_its_child_lives(directory: Path) -> None:
         snapshot = DirectoryReader(directory)()
         os.kill(child, signal.SIGKILL)
 
-    assert ({"live": 1, "frozen": 0}, {"stopped": 0, "crashed": 1, "lost": 0}) == (
+    assert ({"living": 1, "frozen": 0}, {"stopped": 0, "crashed": 1, "lost": 0}) == (
         health(snapshot).workers,
         health(snapshot).workers_ended,
     )

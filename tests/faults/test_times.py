@@ -36,7 +36,7 @@ def test_other_time_namespace(directory: Path) -> None:
         snapshot = DirectoryReader(directory)()
     [pool] = snapshot.pools
 
-    assert ({"live": 1, "frozen": 0}, 4, 1) == (health(snapshot).workers, pool.checkouts, pool.used)
+    assert ({"living": 1, "frozen": 0}, 4, 1) == (health(snapshot).workers, pool.checkouts, pool.used)
     assert 0 <= pool.oldest_use_seconds < 60
 
 
@@ -74,7 +74,7 @@ def test_wall_clock_jumps(directory: Path, monkeypatch: pytest.MonkeyPatch, jump
         snapshot = reader()
         [after] = snapshot.pools
 
-    assert {"live": 1, "frozen": 0} == health(snapshot).workers
+    assert {"living": 1, "frozen": 0} == health(snapshot).workers
     assert before.oldest_use_seconds <= after.oldest_use_seconds < 60
     assert before.used_seconds <= after.used_seconds < 60
 
@@ -94,7 +94,7 @@ def test_wall_clock_jumps_in_another_time_namespace(
             snapshots.append(reader())
     shown = [snapshot.pools[0] for snapshot in snapshots]
 
-    assert [{"live": 1, "frozen": 0}] * 3 == [health(snapshot).workers for snapshot in snapshots]
+    assert [{"living": 1, "frozen": 0}] * 3 == [health(snapshot).workers for snapshot in snapshots]
     assert [1, 1, 1] == [pool.used for pool in shown]
     assert all(before.used_seconds <= after.used_seconds < 60 for before, after in pairwise(shown))
     assert all(0 <= pool.oldest_use_seconds < 60 for pool in shown)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from sqlalchemy import URL
 
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.server_snapshot import LivePool, PoolConnection, ServerSnapshot
+from pool_exporter.metrics.server_snapshot import LivingPool, PoolConnection, ServerSnapshot
 from pool_exporter.probe.probes import Probes
 from pool_exporter.probe.target import parse_targets
 from tests.fixtures.deadlines import PROMPT_SECONDS, until
@@ -36,9 +36,9 @@ def own_threads() -> int:
     return sum(thread.name.startswith(THREAD) for thread in threading.enumerate())
 
 
-def server(probes: Probes, live: Sequence[LivePool] = ()) -> ServerSnapshot:
+def server(probes: Probes, living: Sequence[LivingPool] = ()) -> ServerSnapshot:
     """Return what is known of the only server."""
-    [only] = probes.servers(live)
+    [only] = probes.servers(living)
     return only
 
 
@@ -59,15 +59,15 @@ def until_up(probes: Probes) -> ServerSnapshot:
     return server(probes)
 
 
-def look_again(probes: Probes, live: Sequence[LivePool] = ()) -> ServerSnapshot:
+def look_again(probes: Probes, living: Sequence[LivingPool] = ()) -> ServerSnapshot:
     """Wait for a query that began after this call, and return its result, joined with the living pools."""
     for _ in range(2):
         last = server(probes).last_success_timestamp
         until(True, lambda last=last: server(probes).last_success_timestamp != last)  # type: ignore[misc]  # a default
-    return server(probes, live)
+    return server(probes, living)
 
 
-def pool_of(url: URL, *pids: int, limit: int | None = 5) -> LivePool:
+def pool_of(url: URL, *pids: int, limit: int | None = 5) -> LivingPool:
     """Return a pool to *url* that has the backends *pids*."""
     identity = PoolIdentity("orders", url.get_backend_name(), "app", url.host or "", str(url.port), "checkout")
-    return LivePool(identity, limit, tuple(map(PoolConnection, pids)))
+    return LivingPool(identity, limit, tuple(map(PoolConnection, pids)))

@@ -78,13 +78,15 @@ def test_every_worker_frozen(demo: Demo) -> None:
     for _ in range(3):
         until(True, lambda: age(sidecar_of(demo)) > ages[-1] + 0.3)
         ages.append(age(sidecar_of(demo)))
-    frozen = {'state="live"': 0.0, 'state="frozen"': float(WORKERS)}
+    frozen = {'state="living"': 0.0, 'state="frozen"': float(WORKERS)}
     until(frozen, lambda: samples(sidecar_of(demo), "pool_exporter_workers"))
 
     assert sorted(ages) == ages
     for pid in pids_of(demo):
         os.kill(pid, signal.SIGCONT)
-    until(frozen['state="live"'] + WORKERS, lambda: samples(sidecar_of(demo), "pool_exporter_workers")['state="live"'])
+    until(
+        frozen['state="living"'] + WORKERS, lambda: samples(sidecar_of(demo), "pool_exporter_workers")['state="living"']
+    )
 
 
 def test_every_worker_killed(demo: Demo, tmp_path: Path) -> None:

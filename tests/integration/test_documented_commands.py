@@ -60,7 +60,7 @@ def test_several_workers(tmp_path: Path, number: int) -> None:
     with subprocess.Popen(["bash", "-ec", texts[number]], cwd=tmp_path, env=environ, **quiet) as shell:
         try:
             until(True, lambda: is_listening(port))
-            until({'state="live"': 4.0, 'state="frozen"': 0.0}, lambda: workers_on(port))
+            until({'state="living"': 4.0, 'state="frozen"': 0.0}, lambda: workers_on(port))
             page = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
         finally:
             os.killpg(shell.pid, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The dump: what a directory holds, live and ended workers, with the keys of docs/reference/dump.md."""
+"""The dump: what a directory holds, living and ended workers, with the keys of docs/reference/dump.md."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def test_live_worker(directory: Path) -> None:
         [checkout] = pool["checkouts"]
         inherited, opened = pool["idle_connections"]
 
-        assert (running.pid, "live", "1.2.3") == (process["pid"], process["state"], process["version"])
+        assert (running.pid, "living", "1.2.3") == (process["pid"], process["state"], process["version"])
 
     assert ("orders", "checkout") == (
         pool["identity"]["db_client_connection_pool_name"],
@@ -98,8 +98,8 @@ def test_live_worker(directory: Path) -> None:
     assert checkout["age_seconds"] == pytest.approx(pool["numbers"]["oldest_use_seconds"])
     assert [checkout["age_seconds"]] * 2 == [waiter["age_seconds"] for waiter in pool["waiters"]]
     assert (0, 0, True, None) == (
-        pool["checkouts_without_row"],
-        pool["waiters_without_row"],
+        pool["further_checkouts"],
+        pool["further_waiters"],
         pool["is_open"],
         pool["fault"],
     )
@@ -117,7 +117,7 @@ def test_frozen_worker(directory: Path) -> None:
     ages = [process["pools"][0]["checkouts"][0]["age_seconds"] for process in (first, then)]
     beats = [process["heartbeat_age_seconds"] for process in (first, then)]
 
-    assert "live" == first["state"]
+    assert "living" == first["state"]
     assert beats[1] > 5
     assert ages[1] - ages[0] == pytest.approx(beats[1] - beats[0])
 
@@ -184,19 +184,19 @@ def test_dumping_changes_nothing(directory: Path) -> None:
     assert before == sorted((path.name, path.stat().st_mtime_ns) for path in directory.iterdir())
 
 
-def test_folded_worker_is_in_the_accumulator(directory: Path) -> None:
+def test_compacted_worker_is_in_the_totals(directory: Path) -> None:
     """What a sidecar has compacted is in the totals, and nowhere else."""
     with worker(directory) as running:
         running.kill()
     with sidecar(directory) as serving:
         serving.ask()
         dumped = dump(directory)
-    [pool] = dumped["accumulator"]["pools"]
+    [pool] = dumped["totals"]["pools"]
 
     assert ([], 1, {"crashed": 1}) == (
         dumped["processes"],
-        dumped["accumulator"]["folded_files"],
-        dumped["accumulator"]["ended"],
+        dumped["totals"]["compacted_files"],
+        dumped["totals"]["ended"],
     )
     assert (7, 0, "orders") == (
         pool["numbers"]["connects"],
@@ -226,7 +226,7 @@ def test_what_is_set_aside(directory: Path) -> None:
     assert [
         {"path": f"{directory}/w-a.pool", "reason": "irregular", "fault": "it has 8 bytes, too few for a worker file"}
     ] == (dumped["set_aside"])
-    assert dumped["accumulator"]["fault"].startswith("it does not hold totals")
+    assert dumped["totals"]["fault"].startswith("it does not hold totals")
 
 
 def test_pool_with_impossible_numbers_says_so(directory: Path) -> None:

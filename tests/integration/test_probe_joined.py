@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from pool_exporter.hooks.pool_description import identity_of
-from pool_exporter.metrics.server_snapshot import LivePool, PoolConnection, ServerSnapshot
+from pool_exporter.metrics.server_snapshot import LivingPool, PoolConnection, ServerSnapshot
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.probe.probes import Probes
 from tests.fixtures.deadlines import eventually, until
@@ -116,14 +116,14 @@ async def test_what_the_backend_of_a_held_connection_does(postgres: PostgresServ
     with probing(postgres.url("psycopg").set(host="localhost", username="postgres")) as probes:
         async with engine.connect() as connection:
             pid = await pid_of(connection)
-            live = [LivePool(identity, 2, (PoolConnection(pid, 60.0),))]
+            living = [LivingPool(identity, 2, (PoolConnection(pid, 60.0),))]
             await connection.execute(sa.text("select 1"))
-            await eventually({"idle_in_transaction": 1}, lambda: held_states(look_again(probes, live)))
+            await eventually({"idle_in_transaction": 1}, lambda: held_states(look_again(probes, living)))
             await connection.rollback()
-            await eventually({"idle": 1}, lambda: held_states(look_again(probes, live)))
+            await eventually({"idle": 1}, lambda: held_states(look_again(probes, living)))
 
             PostgresBackends(postgres, name).kill_all()
-            await eventually({"gone": 1}, lambda: held_states(look_again(probes, live)))
+            await eventually({"gone": 1}, lambda: held_states(look_again(probes, living)))
             await connection.invalidate()
     await engine.dispose()
 
@@ -146,7 +146,7 @@ def test_page_has_the_servers(accept: str, parse: Parse, postgres: PostgresServe
         console = sa.URL.create("postgresql", "admin", None, "127.0.0.1", pgbouncer.port, "pgbouncer")
         with probing(postgres.url("asyncpg"), mariadb.url("aiomysql"), console) as probes:
             until([1, 1, 1], lambda: [each.up for each in probes.servers()])
-            joined = probes.joined(replace(SNAPSHOT, live=(pool_of(postgres.url("asyncpg"), 7),)))
+            joined = probes.joined(replace(SNAPSHOT, living=(pool_of(postgres.url("asyncpg"), 7),)))
         page = parse(scrape(accept, snapshot=joined))
     ups = [(s.labels["db_system_name"], s.value) for f in page for s in f.samples if s.name.endswith("server_up")]
     pools = [f for f in page if not f.name.startswith("sqlalchemy_pool_server_")]
@@ -162,7 +162,7 @@ def test_without_servers_the_page_is_as_before() -> None:
 
 def test_error_in_matching_hides_only_the_servers(caplog: pytest.LogCaptureFixture) -> None:
     """Whatever is wrong with the join, the pools' numbers are served."""
-    broken = replace(SNAPSHOT, live=(None,))  # type: ignore[arg-type]  # that is the point
+    broken = replace(SNAPSHOT, living=(None,))  # type: ignore[arg-type]  # that is the point
     with probing(sa.make_url("postgresql://app@127.0.0.1:1/app")) as probes:
         assert broken == probes.joined(broken)
 

@@ -48,7 +48,7 @@ def ends(directory: Path) -> dict[str, int]:
     return {end: int(count) for end, count in health.workers_ended.items() if count}
 
 
-def live(directory: Path) -> int:
+def living(directory: Path) -> int:
     """Return the number of living workers."""
     health = DirectoryReader(directory)().directory
     assert health is not None
@@ -92,7 +92,7 @@ def test_stopped_server(directory: Path, tmp_path: Path, server: str) -> None:
     """SIGTERM ends all workers of a server in order, and the master process of several is none of them."""
     need(server)
     with serving(server, directory, tmp_path / "log") as process:
-        until(1 if server == "uvicorn" else 2, lambda: live(directory))
+        until(1 if server == "uvicorn" else 2, lambda: living(directory))
         process.end()
 
         assert ({"stopped": 1 if server == "uvicorn" else 2}, USED) == (ends(directory), checkouts(directory))
@@ -103,10 +103,10 @@ def test_reloaded_server(directory: Path, tmp_path: Path, server: str) -> None:
     """SIGHUP replaces gunicorn's workers in order."""
     need(server)
     with serving(server, directory, tmp_path / "log") as process:
-        until(2, lambda: live(directory))
+        until(2, lambda: living(directory))
         os.kill(process.pid, signal.SIGHUP)
 
-        until(({"stopped": 2}, 2), lambda: (ends(directory), live(directory)))
+        until(({"stopped": 2}, 2), lambda: (ends(directory), living(directory)))
 
 
 def test_reloaded_uvicorn(directory: Path, tmp_path: Path) -> None:
@@ -115,10 +115,10 @@ def test_reloaded_uvicorn(directory: Path, tmp_path: Path) -> None:
     reloaded.mkdir()
     (reloaded / "changed.py").write_text("")
     with serving("uvicorn", directory, tmp_path / "log", "--reload", "--reload-dir", str(reloaded)):
-        until(1, lambda: live(directory))
+        until(1, lambda: living(directory))
         os.utime(reloaded / "changed.py", (2**31, 2**31))
 
-        until(({"stopped": 1}, 1), lambda: (ends(directory), live(directory)))
+        until(({"stopped": 1}, 1), lambda: (ends(directory), living(directory)))
 
 
 CHILDREN = """
@@ -180,7 +180,7 @@ def test_celery_workers(directory: Path, tmp_path: Path) -> None:
     command += ["-P", "prefork", "-c", "2", "--max-tasks-per-child", "1", "--without-gossip", "--without-mingle"]
     environ["POOL_EXPORTER_DIR"] = str(directory)
     with running(command, tmp_path / "log", lambda: checkouts(directory) == 6, ROOT, environ) as process:
-        until(2, lambda: live(directory))
+        until(2, lambda: living(directory))
         process.end()
 
         assert {"stopped"} == set(ends(directory))

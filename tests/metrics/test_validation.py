@@ -27,7 +27,7 @@ from pool_exporter.metrics.pool_snapshot import Exemplar, Histogram, PoolSnapsho
 from pool_exporter.metrics.server_snapshot import (
     Backend,
     Bouncer,
-    LivePool,
+    LivingPool,
     PoolConnection,
     ServerIdentity,
     ServerSnapshot,
@@ -63,7 +63,7 @@ EXAMPLES: tuple[Any, ...] = (
     BOUNCER.bouncer,
     ServerStats(100, connections=DATABASE.connections),
     PoolConnection(7, 1.0, 1, 2.0),
-    LivePool(PoolIdentity("orders"), 15),
+    LivingPool(PoolIdentity("orders"), 15),
     Holder(1.5, server_pid=7),
     Waiter(1.5, holds=1),
     PoolReport(PoolIdentity("orders"), verdict="leak", verdict_at=1.5),
@@ -209,18 +209,20 @@ def test_numbers_inside_are_among_the_places(kind: type, field: str) -> None:
     assert (kind, field) in {(type(example), path[0]) for example in EXAMPLES for path in number_paths(example)}
 
 
-@pytest.mark.parametrize("values", [{}, {"nonsense": 1}, {"live": 1}, {"live": 1, "frozen": 0, "nonsense": 0}, 1, None])
+@pytest.mark.parametrize(
+    "values", [{}, {"nonsense": 1}, {"living": 1}, {"living": 1, "frozen": 0, "nonsense": 0}, 1, None]
+)
 def test_label_set_is_closed(values: Any) -> None:
     """Numbers by a label have each value of its set and nothing else."""
-    with pytest.raises(ValueError, match=r"^DirectoryHealth: workers must have the values live, frozen, got "):
+    with pytest.raises(ValueError, match=r"^DirectoryHealth: workers must have the values living, frozen, got "):
         dataclasses.replace(health(SNAPSHOT), workers=values)
 
 
 def test_labelled_numbers_are_in_the_order_of_the_set() -> None:
     """Two snapshots of the same numbers print the same."""
-    shown = dataclasses.replace(health(SNAPSHOT), workers={"frozen": 1, "live": 2})
+    shown = dataclasses.replace(health(SNAPSHOT), workers={"frozen": 1, "living": 2})
 
-    assert ["live", "frozen"] == list(shown.workers)
+    assert ["living", "frozen"] == list(shown.workers)
 
 
 @pytest.mark.parametrize("buckets", [(), (0,) * (BUCKETS - 1), (0,) * (BUCKETS + 1)])

@@ -12,7 +12,7 @@ from pool_exporter.metrics.server_metrics import BACKEND_STATES, HELD_SECONDS, H
 from pool_exporter.metrics.server_snapshot import (
     PGBOUNCER,
     Backend,
-    LivePool,
+    LivingPool,
     PoolConnection,
     ServerIdentity,
     ServerStats,
@@ -31,9 +31,9 @@ def pool(
     held: Iterable[PoolConnection] = (),
     identity: PoolIdentity = ORDERS,
     is_worker: bool = True,
-) -> LivePool:
+) -> LivingPool:
     """Return a pool that has these connections: idle ones by their pids, and used ones."""
-    return LivePool(identity, limit, (*map(PoolConnection, pids), *held), is_worker=is_worker)
+    return LivingPool(identity, limit, (*map(PoolConnection, pids), *held), is_worker=is_worker)
 
 
 def at(time: float, stats: ServerStats) -> QueryResult:
@@ -51,7 +51,7 @@ def result(*backends: Backend) -> ServerStats:
     return ServerStats(97, backends)
 
 
-def orphans(steps: Iterable[tuple[float, float, ServerStats, list[LivePool]]]) -> list[int | None]:
+def orphans(steps: Iterable[tuple[float, float, ServerStats, list[LivingPool]]]) -> list[int | None]:
     """Match repeatedly; each step has the time, the time of the query, its result and the pools. Return the orphans."""
     memory, found = BackendMemory(), []
     for now, taken, seen, pools in steps:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.server_snapshot import Backend, LivePool, PoolConnection, PoolCounts, ServerStats
+from pool_exporter.metrics.server_snapshot import Backend, LivingPool, PoolConnection, PoolCounts, ServerStats
 from pool_exporter.probe.connection_faults import GRACE_SECONDS, ConnectionFaults, ConnectionHistories, find_faults
 from pool_exporter.probe.query_result import CLOCK_STEP_SECONDS, QueryResult
 
@@ -15,7 +15,7 @@ ORDERS = PoolIdentity("orders", "postgresql", "shop", "db", "5432", "checkout")
 REPORTS = PoolIdentity("reports", "postgresql", "shop", "db", "5432", "checkout")
 NAMES = ("orders", "checkout")
 
-Step = tuple[float, QueryResult, list[LivePool]]
+Step = tuple[float, QueryResult, list[LivingPool]]
 
 
 def idle(pid: int, opened: int = 1, age: float | None = None) -> PoolConnection:
@@ -30,9 +30,9 @@ def used(pid: int, opened: int = 1) -> PoolConnection:
 
 def pool(
     process: str, *connections: PoolConnection, identity: PoolIdentity = ORDERS, is_worker: bool = True
-) -> LivePool:
+) -> LivingPool:
     """Return a pool of a process, which is a worker or has left its file."""
-    return LivePool(identity, 10, connections, process, is_worker)
+    return LivingPool(identity, 10, connections, process, is_worker)
 
 
 def query(taken: float, *backends: Backend, began: float | None = None) -> QueryResult:

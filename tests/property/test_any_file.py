@@ -139,7 +139,7 @@ def damaged() -> st.SearchStrategy[File]:
 
 
 @st.composite
-def accumulators(draw: st.DrawFn) -> bytes:
+def totals(draw: st.DrawFn) -> bytes:
     """Return totals with one of their values replaced by anything."""
     slots: list[Any] = [0] * layout.SLOT_COUNT
     stored: dict[str, Any] = {
@@ -197,8 +197,8 @@ def test_any_file_of_a_living_worker_is_served_or_set_aside(data: bytes) -> None
 
 
 @settings(max_examples=100 * FACTOR)
-@given(st.one_of(st.binary(max_size=200), JSON.map(lambda value: json.dumps(value).encode()), accumulators()))
-def test_any_accumulator_is_read_or_corrupt(data: bytes) -> None:
+@given(st.one_of(st.binary(max_size=200), JSON.map(lambda value: json.dumps(value).encode()), totals()))
+def test_any_totals_are_read_or_corrupt(data: bytes) -> None:
     """Totals are read or refused; either way scrapes are answered."""
     with directory() as place:
         (place / TOTALS_FILE).write_bytes(data)

@@ -201,7 +201,7 @@ engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.pool.QueuePo
 {begin}
 held = engine.connect()
 found = snapshot()
-print(found.degraded, found.directory.workers["live"], [pool.used for pool in found.degraded_pools], len(found.pools))
+print(found.degraded, found.directory.workers["living"], [pool.used for pool in found.degraded_pools], len(found.pools))
 """
 
 

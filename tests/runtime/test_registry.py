@@ -145,7 +145,7 @@ def test_degraded_process_is_in_the_directory(tmp_path: Path, monkeypatch: pytes
     assert registry._heartbeat is not None
     registry._heartbeat.stop()
 
-    assert [(0, 0), (1, 1)] == [(each.degraded, health(each).workers["live"]) for each in (before, during)]
+    assert [(0, 0), (1, 1)] == [(each.degraded, health(each).workers["living"]) for each in (before, during)]
     assert () == during.pools
 
 

@@ -121,7 +121,7 @@ def test_left_file_keeps_its_counters_and_no_worker(tmp_path: Path) -> None:
     health = [snapshot.directory for snapshot in snapshots]
 
     assert [(3, 0, 0)] * 2 == [(pool.connects, pool.idle, sum(pool.closes.values())) for (pool,) in pools_of(snapshots)]
-    assert [({"live": 0, "frozen": 0}, {0})] * 2 == [(e.workers, set(e.workers_ended.values())) for e in health if e]
+    assert [({"living": 0, "frozen": 0}, {0})] * 2 == [(e.workers, set(e.workers_ended.values())) for e in health if e]
 
 
 def test_left_file_is_mapped_while_its_connections_are_open(tmp_path: Path) -> None:
@@ -138,11 +138,11 @@ def test_left_file_is_mapped_while_its_connections_are_open(tmp_path: Path) -> N
     back = reader()
 
     assert [[(True, {77})], [(False, {77})], []] == [
-        [(pool.is_worker, set(pool.pids)) for pool in snapshot.live] for snapshot in (before, left, back)
+        [(pool.is_worker, set(pool.pids)) for pool in snapshot.living] for snapshot in (before, left, back)
     ]
-    assert before.live[0].process == left.live[0].process
+    assert before.living[0].process == left.living[0].process
     assert [(3, 1), (3, 0), (3, 0)] == [(pool.connects, pool.idle) for (pool,) in pools_of([before, left, back])]
-    assert [1, 0, 1] == [health(snapshot).workers["live"] for snapshot in (before, left, back)]
+    assert [1, 0, 1] == [health(snapshot).workers["living"] for snapshot in (before, left, back)]
 
 
 def test_child_unmaps_the_file_that_its_parent_has_left(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ ALWAYS_ZERO: Final = (
     "sqlalchemy_pool_server_shared",
     "pool_exporter_degraded",
     "pool_exporter_files_set_aside",
-    "pool_exporter_fold_errors_total",
+    "pool_exporter_compaction_errors_total",
     "pool_exporter_hook_errors_total",
     "pool_exporter_pools_dropped",
     "pool_exporter_transport_errors_total",

@@ -144,7 +144,7 @@ def test_frozen_and_dead_processes() -> None:
     text = of(frozen()).text
 
     assert "No pool in trouble, 1 frozen process" in text
-    assert "3 workers: 2 live, 1 frozen; ended: 1 crashed" in text
+    assert "3 workers: 2 living, 1 frozen; ended: 1 crashed" in text
     assert "process 4712, service checkout: frozen, last heartbeat 42.0 s ago, holds 2 connections" in text
     assert "process 4713, service checkout: crashed 2 min ago, held 1 connection" in text
     assert "1 \N{MULTIPLICATION SIGN} POST /exports" in text

@@ -53,7 +53,7 @@ def test_the_living_add_up(tmp_path: Path, pair: tuple[Worker, Worker]) -> None:
     snapshot = DirectoryReader(tmp_path)()
     [pool] = snapshot.pools
 
-    assert ({"live": 2, "frozen": 0}, 2, 12, 2, 2, 6) == (
+    assert ({"living": 2, "frozen": 0}, 2, 12, 2, 2, 6) == (
         health(snapshot).workers,
         health(snapshot).files,
         pool.connects,
@@ -117,7 +117,7 @@ def test_old_heartbeat_is_frozen(tmp_path: Path, pair: tuple[Worker, Worker]) ->
     reader = DirectoryReader(tmp_path)
     snapshots = [reader() for _ in range(3)]
 
-    assert {"live": 1, "frozen": 1} == health(snapshots[0]).workers
+    assert {"living": 1, "frozen": 1} == health(snapshots[0]).workers
     assert all(a.pools[0].used_seconds < b.pools[0].used_seconds for a, b in pairwise(snapshots))
 
 

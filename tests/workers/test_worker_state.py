@@ -1,4 +1,4 @@
-"""A worker is live, frozen, stopped, crashed or lost by what all its files say."""
+"""A worker is living, frozen, stopped, crashed or lost by what all its files say."""
 
 import pytest
 
@@ -23,10 +23,10 @@ def file(name: str, *, is_alive: bool = False, age: int = 0, state: int = OPEN, 
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ([file("first", is_alive=True, age=FROZEN_NS)], "live"),
+        ([file("first", is_alive=True, age=FROZEN_NS)], "living"),
         ([file("first", is_alive=True, age=FROZEN_NS + 1)], "frozen"),
-        ([file("first", is_alive=True, age=FROZEN_NS + 1), file("second", is_alive=True)], "live"),
-        ([file("first", is_alive=True, state=CLOSED)], "live"),
+        ([file("first", is_alive=True, age=FROZEN_NS + 1), file("second", is_alive=True)], "living"),
+        ([file("first", is_alive=True, state=CLOSED)], "living"),
         ([file("first", state=CLOSED, age=FROZEN_NS + 1)], "stopped"),
         ([file("first")], "lost"),
         ([file("first", at=layout.CHECKOUT_TIMES + 3)], "crashed"),
@@ -37,7 +37,7 @@ def file(name: str, *, is_alive: bool = False, age: int = 0, state: int = OPEN, 
         ([file("second", state=CLOSED)], "stopped"),
     ],
     ids=[
-        "live",
+        "living",
         "frozen",
         "newest heartbeat",
         "ending",

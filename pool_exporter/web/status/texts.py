@@ -214,7 +214,7 @@ def process_line(process: ProcessStatus, at: float) -> str:
 
 
 def workers_line(status: Status) -> str:
-    """Return the workers of a shared directory by state: "3 workers: 2 live, 1 frozen; ended: 1 crashed"; or ""."""
+    """Return the workers of a shared directory by state: "3 workers: 2 living, 1 frozen; ended: 1 crashed"; or ""."""
     if not status.workers:
         return ""
     states = ", ".join(f"{count} {state}" for state, count in status.workers.items() if count)

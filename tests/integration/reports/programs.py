@@ -145,9 +145,9 @@ class Service:
         assert health is not None
         return health
 
-    def live(self) -> int:
+    def living(self) -> int:
         """Return how many workers live."""
-        return self.health().workers["live"]
+        return self.health().workers["living"]
 
     def hook_errors(self) -> int:
         """Return how many hooks have failed."""

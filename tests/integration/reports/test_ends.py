@@ -91,7 +91,7 @@ def test_b2_ordinary_ends(tmp_path: Path, name: str) -> None:
     served_and_ended(service, command)
 
     assert 0 == service.ended().get("crashed", 0)
-    assert (8, 0) == (service.pool().checkouts, service.live())
+    assert (8, 0) == (service.pool().checkouts, service.living())
 
 
 @replay("B2", is_right=True)
@@ -105,7 +105,7 @@ def test_b2_ends_by_pythons_exit(tmp_path: Path, name: str) -> None:
     served_and_ended(service, command)
 
     assert {"stopped"} == set(service.ended())
-    assert (8, 0) == (service.pool().checkouts, service.live())
+    assert (8, 0) == (service.pool().checkouts, service.living())
 
 
 @replay("B2")
@@ -148,4 +148,4 @@ def test_b3_process_without_a_pool(tmp_path: Path, name: str) -> None:
         until(True, lambda: time.monotonic() > deadline, 20)
 
         assert process.is_running
-        assert {"live": 0, "frozen": 0} == service.health().workers
+        assert {"living": 0, "frozen": 0} == service.health().workers

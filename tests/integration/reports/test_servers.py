@@ -50,7 +50,7 @@ def test_b8_preload(tmp_path: Path) -> None:
     options = ("--preload", "--workers", "2", "--threads", "8", "service:app")
     with service.run(*GUNICORN, *options), requests(service, 8, seconds=0.5):
         until(2, lambda: service.pool().used)
-        assert (2, 2) == (service.pool().max, service.live())
+        assert (2, 2) == (service.pool().max, service.living())
 
 
 @replay("B37")

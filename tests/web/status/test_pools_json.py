@@ -73,7 +73,7 @@ def test_unknown_keys_are_ignored_and_missing_ones_have_defaults() -> None:
         {"schema": SCHEMA, "at": 1.0, "pools": [1]},
         {"schema": SCHEMA, "at": 1.0, "pools": [{}]},
         {"schema": SCHEMA, "at": 1.0, "workers": []},
-        {"schema": SCHEMA, "at": 1.0, "workers": {"live": "1"}},
+        {"schema": SCHEMA, "at": 1.0, "workers": {"living": "1"}},
     ],
 )
 def test_other_document(document: object) -> None:
