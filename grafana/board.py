@@ -18,7 +18,7 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from grafana.panels import SOURCE, Panel
 from grafana.promql import ADDRESS, INSTANCE, JOB, POOL, RATE_INTERVAL, Scope, by, increase
-from pool_exporter.metrics.pool_metrics import VERDICTS
+from pool_exporter.metrics.pool_metrics import EXHAUSTION_VERDICTS
 
 TAGS: Final = ["sqlalchemy", "connection-pool"]
 ALERTS: Final = "(SQLAlchemy|PoolExporter).+"
@@ -101,7 +101,7 @@ def _restarts() -> build.AnnotationQuery:
 
 def exhaustions(scope: Scope) -> build.AnnotationQuery:
     """Return the annotation of the reports on exhausted pools: each has its verdict as its heading."""
-    verdict = VERDICTS.prometheus
+    verdict = EXHAUSTION_VERDICTS.prometheus
     reports = by(f"{JOB}, {POOL}, {verdict}", increase(scope.series("exhaustions"), RATE_INTERVAL))
     return _annotation("Exhaustions", f"{reports} > 0", "orange", f"{{{{{verdict}}}}}", f"{{{{{JOB}}}}} {{{{{POOL}}}}}")
 

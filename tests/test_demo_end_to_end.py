@@ -23,7 +23,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pool_exporter.demo.scenes import SCENES
-from pool_exporter.metrics.pool_metrics import VERDICTS
+from pool_exporter.metrics.pool_metrics import EXHAUSTION_VERDICTS
 from tests.fixtures.postgres import PostgresServer
 
 COMMAND = [
@@ -343,7 +343,7 @@ def test_the_terminal_has_reports(played: Round) -> None:
     text = "".join(played.lines)
     found = re.findall(r'^    pool "demo": (\w+)  ', text, re.MULTILINE)
 
-    assert set(found) <= {*VERDICTS.values}
+    assert set(found) <= {*EXHAUSTION_VERDICTS.values}
     assert len(found) == len(re.findall("^      DO    ", text, re.MULTILINE)) > 0
     assert len(found) == len(re.findall("^      HELD  ", text, re.MULTILINE))
 

@@ -13,7 +13,7 @@ from grafana.board import BY_INSTANCE
 from grafana.paint import GREEN, ORANGE, RED, YELLOW, Steps, color, limit_line, right_axis, thin_line
 from grafana.panels import Card, Line, Panel, graph, timeline
 from grafana.promql import RATE_INTERVAL, by, increase, quantile, rate
-from pool_exporter.metrics.pool_metrics import UNIT, VERDICTS
+from pool_exporter.metrics.pool_metrics import EXHAUSTION_VERDICTS, UNIT
 
 USUAL: Final = "1h:1m"
 """The window of the usual value: the hour that ends at the same moment, or as much of it as there is."""
@@ -29,7 +29,7 @@ LEAK_WINDOW: Final = "2m"
 
 HIT: Final[Steps] = {1: ORANGE}
 REPORTS: Final = BY_INSTANCE.series("exhaustions")
-VERDICT: Final = VERDICTS.prometheus
+VERDICT: Final = EXHAUSTION_VERDICTS.prometheus
 
 
 def panels() -> list[Panel]:

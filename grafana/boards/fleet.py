@@ -13,7 +13,7 @@ from grafana.paint import ANY_IS_A_FAULT, EXHAUSTED, FULL, ORANGE, RED, WAITS, Y
 from grafana.panels import Card, Line, Panel, graph, rows, sorted_by, timeline
 from grafana.promql import JOB, POOL, by, increase, quantile
 from grafana.rules.objective import BAD_SHARE_MAX
-from pool_exporter.metrics.pool_metrics import VERDICTS
+from pool_exporter.metrics.pool_metrics import EXHAUSTION_VERDICTS
 
 UID: Final = "sqla-pool-fleet"
 POOL_UID: Final = "sqla-pool-detail"
@@ -80,7 +80,7 @@ def trouble() -> str:
 
 def verdict() -> str:
     """Return, for each pool, the most frequent verdict in the time range of the board."""
-    reports = by(f"{EACH}, {VERDICTS.prometheus}", increase(BY_POOL.series("exhaustions"), "$__range"))
+    reports = by(f"{EACH}, {EXHAUSTION_VERDICTS.prometheus}", increase(BY_POOL.series("exhaustions"), "$__range"))
     return f"topk by ({EACH}) (1, round({reports}) > 0)"
 
 
@@ -117,11 +117,11 @@ def _pools() -> list[Panel]:
         "Mean use": cell(units.Seconds, {}),
         "Trouble": cell(units.Short, TROUBLE, "color-background", decimals=0),
         "Reports": cell(units.Short, ANY_IS_A_FAULT, "color-text", decimals=0),
-        VERDICTS.prometheus: [DynamicConfigValue(id_val="displayName", value="Verdict")],
+        EXHAUSTION_VERDICTS.prometheus: [DynamicConfigValue(id_val="displayName", value="Verdict")],
         POOL: [DynamicConfigValue(id_val="displayName", value="Pool"), to_pool()],
         JOB: [DynamicConfigValue(id_val="displayName", value="Job")],
     }
-    labels = (JOB, POOL, "Value #A", VERDICTS.prometheus)
+    labels = (JOB, POOL, "Value #A", EXHAUSTION_VERDICTS.prometheus)
     return [sorted_by(rows(card, labels, columns, overrides), "Trouble", "Exhausted", "Waiting")]
 
 

@@ -17,7 +17,7 @@ from grafana.boards.fleet_now import EACH
 from grafana.paint import GREEN, ORANGE, RED, WAITS, YELLOW, Overrides, Properties, Steps, cell
 from grafana.panels import Card, Line, Panel, rows, sorted_by
 from grafana.promql import ADDRESS, INSTANCE, JOB, POOL, PORT, SERVER, among, by, increase, quantile
-from pool_exporter.metrics.pool_metrics import VERDICTS
+from pool_exporter.metrics.pool_metrics import EXHAUSTION_VERDICTS
 
 LABELS: Final = f"{EACH}, {SERVER}"
 WINDOW: Final = "5m"
@@ -109,7 +109,7 @@ def direction() -> str:
     MEND: a report named a cause that is not the size. LOWER: the server binds, and the pool may open more than its
     share. RAISE: callers wait too long. LOWER: never half of it was used or waited for. Else KEEP.
     """
-    other_causes = BY_SERVER.series("exhaustions", among(VERDICTS, *NOT_BY_SIZE))
+    other_causes = BY_SERVER.series("exhaustions", among(EXHAUSTION_VERDICTS, *NOT_BY_SIZE))
     mend = f"(0 * ({by(LABELS, increase(other_causes, '$__range'))} > 0) + {MEND})"
     over = f"(0 * ({queries.limit(BY_SERVER, LABELS)} > {share()}) + {LOWER})"
     lower = f"({over} and on ({SERVER}) ({possible()} > {budget()}))"

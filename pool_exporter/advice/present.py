@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from pool_exporter.advice.attention import is_current
-from pool_exporter.diagnosis.evidence import HELD_SECONDS
+from pool_exporter.diagnosis.evidence import HELD_FOR_LONG_SECONDS
 from pool_exporter.metrics.holders import PROCESS_STATES, Holder, PoolReport, ProcessReport
 
-Part: TypeAlias = tuple[ProcessReport, PoolReport]
+Reported: TypeAlias = tuple[ProcessReport, PoolReport]
 """A process, and its report on the pool."""
 
 _ELSEWHERE: Final = ("own_code", "waiting_for_pool")
@@ -44,7 +44,7 @@ class Present:
     @property
     def is_elsewhere(self) -> bool:
         """Whether most connections are held for long while nothing is done with them, as in rule 13 of the verdicts."""
-        return self.elsewhere > max(self.executing, self.held / 2) and self.elsewhere_seconds >= HELD_SECONDS
+        return self.elsewhere > max(self.executing, self.held / 2) and self.elsewhere_seconds >= HELD_FOR_LONG_SECONDS
 
     def merged(self, earlier: "Present | None") -> "Present":
         """Return the moment at which more was held elsewhere, with the verdicts of both."""
@@ -55,7 +55,7 @@ class Present:
         return Present(verdicts, most.held, most.executing, most.elsewhere, most.elsewhere_seconds, most.culprit)
 
 
-def present_of(parts: Iterable[Part], at: float, *, names_culprit: bool = True) -> Present:
+def present_of(parts: Iterable[Reported], at: float, *, names_culprit: bool = True) -> Present:
     """Return what the reports of all processes say of one pool.
 
     Args:

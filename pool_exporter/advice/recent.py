@@ -19,7 +19,7 @@ _LOWS: Final = (0.0, *BOUNDS_SECONDS)
 """The lower bound of each bucket."""
 
 
-class Counted(NamedTuple):
+class PoolNumbers(NamedTuple):
     """What was counted in one pool until one moment.
 
     Attributes:
@@ -57,7 +57,7 @@ class Earlier:
     """
 
     seconds: float
-    pools: Mapping[PoolIdentity, Counted]
+    pools: Mapping[PoolIdentity, PoolNumbers]
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,8 @@ def _highest(durations: Histogram, index: int) -> float:
     return min(BOUNDS_SECONDS[index], low + 2 * max(0.0, durations.sum - least) / count)
 
 
-def counted(pool: PoolSnapshot) -> Counted:
+def numbers_of(pool: PoolSnapshot) -> PoolNumbers:
     """Return what was counted in *pool* until now."""
-    return Counted(pool.wait_time.buckets, pool.wait_time.sum, pool.timeouts, pool.saturated_seconds, totals_of(pool))
+    return PoolNumbers(
+        pool.wait_time.buckets, pool.wait_time.sum, pool.timeouts, pool.saturated_seconds, totals_of(pool)
+    )

@@ -13,7 +13,7 @@ MANY_POOLS: Final = 5
 """With so many new pools a minute, one failure at a full server is enough: each pool may have failed only once."""
 LATE_SHARE: Final = 0.5
 """An event loop that is behind for at least this part of the time counts as blocked."""
-HELD_SECONDS: Final = 0.25
+HELD_FOR_LONG_SECONDS: Final = 0.25
 """From this mean age of the holders in the application's own code on, these hold their connections for long."""
 
 

@@ -34,7 +34,7 @@ Nothing here may read a pool, a frame or a clock.
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from pool_exporter.diagnosis.evidence import HELD_SECONDS, Evidence
+from pool_exporter.diagnosis.evidence import HELD_FOR_LONG_SECONDS, Evidence
 
 Rule: TypeAlias = Callable[[Evidence], bool]
 
@@ -100,7 +100,7 @@ def _starved(e: Evidence) -> bool:
 
 
 def _held_for_long(e: Evidence) -> bool:
-    return e.is_waited_for and e.n_app > max(e.n_db, e.used / 2) and e.app_seconds >= HELD_SECONDS
+    return e.is_waited_for and e.n_app > max(e.n_db, e.used / 2) and e.app_seconds >= HELD_FOR_LONG_SECONDS
 
 
 def _burst(e: Evidence) -> bool:

@@ -52,7 +52,7 @@ CLOSE_REASONS = Label(
 ends a task; `not_pooled` is the return of a connection to a NullPool. `discarded` stays last: a reader adds to the
 last value what a writer of another version has counted under a value that the reader does not know."""
 
-VERDICTS = Label(
+EXHAUSTION_VERDICTS = Label(
     "verdict",
     (
         *("leak", "loop_waits", "loop_blocked", "server_full", "server_down", "lost_places", "opening"),
@@ -188,7 +188,7 @@ POOL_METRICS = (
         "{report}",
         "Reports that callers waited for a connection in vain or the server could not be reached, by the cause found.",
         "exhaustions",
-        VERDICTS,
+        EXHAUSTION_VERDICTS,
     ),
     Metric(
         _POOL + "nested_acquires",

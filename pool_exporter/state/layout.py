@@ -59,10 +59,10 @@ from pool_exporter.metrics.pool_metrics import (
     BUCKETS,
     CLOSE_REASONS,
     ERROR_TYPES,
+    EXHAUSTION_VERDICTS,
     INVALIDATIONS,
     PEAK_SECONDS,
     PEAK_WINDOWS,
-    VERDICTS,
 )
 from pool_exporter.state.slot_table import Merge, Shape, SlotTable
 
@@ -127,7 +127,7 @@ INSTRUMENTED: Final = TABLE.counter("instrumented", is_shown=False)
 FAILURES: Final = TABLE.labelled_counter("failures", ERROR_TYPES, "acquire_failures")
 CLOSES: Final = TABLE.labelled_counter("closes", CLOSE_REASONS, "closes")
 INVALIDATED: Final = TABLE.labelled_counter("invalidated", INVALIDATIONS, "invalidations")
-EXHAUSTIONS: Final = TABLE.labelled_counter("exhaustions", VERDICTS, "exhaustions")
+EXHAUSTIONS: Final = TABLE.labelled_counter("exhaustions", EXHAUSTION_VERDICTS, "exhaustions")
 NESTED: Final = TABLE.counter("nested_acquires")
 USED_PEAKS: Final = TABLE.peaks("used_peaks")
 PENDING_PEAKS: Final = TABLE.peaks("pending_peaks")

@@ -202,7 +202,7 @@ class PoolSlots:
         self.slots[layout.ORPHANED], self.slots[layout.DRIFT] = orphaned, drift
 
     def exhausted(self, verdict: str) -> None:
-        """Count a report on the exhausted pool, with one of `VERDICTS`."""
+        """Count a report on the exhausted pool, with one of `EXHAUSTION_VERDICTS`."""
         self.slots[layout.EXHAUSTION_AT[verdict]] += 1
 
     def invalidated(self, kind: str) -> None:

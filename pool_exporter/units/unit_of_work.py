@@ -56,7 +56,7 @@ class Resolved(NamedTuple):
     is_final: bool
 
 
-Origin: TypeAlias = Callable[[], Resolved]
+Resolver: TypeAlias = Callable[[], Resolved]
 """Reads what is known so far of a request or the like. Called from any thread; it may raise."""
 
 
@@ -94,7 +94,7 @@ class Unit:
         "_code",
         "_kept",
         "_kept_count",
-        "_origin",
+        "_resolver",
         "final_name",
         "held",
         "is_done",
@@ -105,22 +105,27 @@ class Unit:
     )
 
     def __init__(
-        self, name: object = "", code: CodeType | None = None, *, origin: Origin | None = None, is_long: bool = False
+        self,
+        name: object = "",
+        code: CodeType | None = None,
+        *,
+        resolver: Resolver | None = None,
+        is_long: bool = False,
     ) -> None:
         """Begin.
 
         Args:
             name: Its name; it becomes a label.
             code: The function that it runs.
-            origin: Says both later, in place of *name* and *code*.
+            resolver: Says both later, in place of *name* and *code*.
             is_long: Whether it may hold connections for long.
         """
-        self.final_name = "" if origin is not None else self._label(name)
+        self.final_name = "" if resolver is not None else self._label(name)
         outer = self.outer = running(current_unit.get())
         self.held: list[object] = [] if outer is None else outer.held[:]
         self.is_done, self.is_long = False, is_long
         self.task, self.thread_id = _running_task(), threading.get_ident()
-        self._code, self._origin = code, origin
+        self._code, self._resolver = code, resolver
         #: The uses that ended before its name was final, each with the table that counts it.
         self._kept: dict[UsesByUnit, int] = {}
         self._kept_count = 0
@@ -160,17 +165,17 @@ class Unit:
         """Keep name and code, and drop the application's objects. Ending twice does nothing; it never raises."""
         if not self.final_name:
             self._settle(self._resolve())
-        self.is_done, self._origin, self.outer = True, None, None
+        self.is_done, self._resolver, self.outer = True, None, None
         kept, self._kept = self._kept, {}
         for uses, ns in kept.items():
             uses.add(self, ns)
 
     def _resolve(self) -> Resolved:
-        origin = self._origin
-        if origin is None:  # Ended by another thread meanwhile.
+        resolver = self._resolver
+        if resolver is None:  # Ended by another thread meanwhile.
             return Resolved(self.final_name or NO_UNIT, self._code, is_final=True)
         try:
-            found = origin()
+            found = resolver()
         except Exception as error:  # noqa: BLE001  # the application's objects may do anything
             errors.report(error)
             return Resolved(NO_UNIT, None, is_final=False)

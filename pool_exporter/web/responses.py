@@ -39,8 +39,8 @@ from pool_exporter.web.status.values import Status
 
 STATUS_PAGE: Final = "/"
 METRICS: Final = "/metrics"
-HEALTHY: Final = "/-/healthy"
-READY: Final = "/-/ready"
+LIVENESS: Final = "/-/healthy"
+READINESS: Final = "/-/ready"
 POOLS: Final = "/-/pools.json"
 PAGE_NEXT_TO_METRICS: Final = "/-/page"
 """Where the page is under a mount such as `/metrics`, where the root has the metrics."""
@@ -246,8 +246,8 @@ def _text(request: Request, _: _Inputs) -> Response:
 _HANDLERS: Final[Mapping[str, _Handler]] = {
     STATUS_PAGE: _status_page,
     POOLS: _pools,
-    HEALTHY: _healthy,
-    READY: _ready,
+    LIVENESS: _healthy,
+    READINESS: _ready,
 }
 
 

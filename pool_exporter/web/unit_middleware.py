@@ -64,11 +64,11 @@ class ScopeUnit(Unit):
     is_declared = True
 
     def __init__(self, scope: Scope) -> None:
-        super().__init__(origin=_ScopeOrigin(scope))
+        super().__init__(resolver=_ScopeResolver(scope))
 
     def is_of(self, scope: Scope) -> bool:
         """Return whether the unit runs for this scope."""
-        return isinstance(self._origin, _ScopeOrigin) and self._origin.scope is scope
+        return isinstance(self._resolver, _ScopeResolver) and self._resolver.scope is scope
 
 
 class WebSocketUnit(ScopeUnit):
@@ -83,7 +83,7 @@ _UNITS: Final[Mapping[object, type[ScopeUnit]]] = {"http": ScopeUnit, "websocket
 """The class of the unit for each type of scope; a scope of another type is no unit."""
 
 
-class _ScopeOrigin:
+class _ScopeResolver:
     """Reads name and endpoint from the scope as it is then."""
 
     __slots__ = ("scope",)

@@ -76,19 +76,19 @@ class _RequestUnit(Unit):
     is_declared = True
 
     def __init__(self, environ: Environ, route_of: RouteOf) -> None:
-        super().__init__(origin=_EnvironOrigin(environ, route_of))
+        super().__init__(resolver=_EnvironResolver(environ, route_of))
 
     def is_of(self, environ: Environ) -> bool:
         """Return whether the unit runs for this environ."""
-        return isinstance(self._origin, _EnvironOrigin) and self._origin.environ is environ
+        return isinstance(self._resolver, _EnvironResolver) and self._resolver.environ is environ
 
     def look_also_by(self, route_of: RouteOf) -> None:
         """Read the route by *route_of*, too: that of a middleware further in, such as a framework's."""
-        if isinstance(self._origin, _EnvironOrigin):
-            self._origin.routes_of.append(route_of)
+        if isinstance(self._resolver, _EnvironResolver):
+            self._resolver.routes_of.append(route_of)
 
 
-class _EnvironOrigin:
+class _EnvironResolver:
     """Reads name and function from the environ as it is then; the outermost middleware that knows a route names it."""
 
     __slots__ = ("environ", "routes_of")

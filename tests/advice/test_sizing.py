@@ -12,7 +12,7 @@ from pool_exporter.advice.observation import Observation
 from pool_exporter.advice.present import Present
 from pool_exporter.advice.sizing import NOT_BY_SIZE, Target, advise, least_size
 from pool_exporter.advice.traffic import Totals
-from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS, VERDICTS
+from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS, EXHAUSTION_VERDICTS
 
 
 def load(rate: float, use: float, size: int | None = 5, seconds: float = 1000.0, pools: int = 1) -> Load:
@@ -52,7 +52,7 @@ def test_workers_share_the_load() -> None:
     assert advise(load(30, 0.045)).recommended == advise(load(30, 0.045, pools=4)).recommended
 
 
-@pytest.mark.parametrize("verdict", VERDICTS.values)
+@pytest.mark.parametrize("verdict", EXHAUSTION_VERDICTS.values)
 def test_no_growth_where_a_larger_pool_does_not_help(verdict: str) -> None:
     """A pool with reports that say leak, deadlock, held or locks stays as it is; too small and burst let it grow."""
     small = load(100, 0.05, size=5)

@@ -11,7 +11,7 @@ from pool_exporter.demo import report_printer
 from pool_exporter.demo.scenes import SCENES
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.metrics.holders import Waiter
-from pool_exporter.metrics.pool_metrics import VERDICTS
+from pool_exporter.metrics.pool_metrics import EXHAUSTION_VERDICTS
 from tests.fakes import FakeMonitor
 from tests.fixtures.deadlines import SECONDS
 from tests.golden import FRESH
@@ -25,7 +25,7 @@ def test_verdicts_are_of_the_catalogue() -> None:
     """Each verdict that a scene names is one that reports have, and no two scenes have the same."""
     named = [scene.verdict for scene in SCENES if scene.verdict]
 
-    assert len(named) == len(set(named) & set(VERDICTS.values)) == 6
+    assert len(named) == len(set(named) & set(EXHAUSTION_VERDICTS.values)) == 6
 
 
 def test_the_command_line_has_the_scenes() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.verdict import RULES, VERDICTS, verdict
-from pool_exporter.metrics.pool_metrics import VERDICTS as EXHAUSTION_VERDICTS
+from pool_exporter.metrics.pool_metrics import EXHAUSTION_VERDICTS
 from tests.docs.generated import verdict_rules
 
 ROWS = verdict_rules()

@@ -13,7 +13,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
-from pool_exporter.metrics.pool_metrics import BUCKETS, EXPORTER_METRICS, POOL_METRICS, VERDICTS
+from pool_exporter.metrics.pool_metrics import BUCKETS, EXHAUSTION_VERDICTS, EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metrics.pool_snapshot import COUNTERS, Histogram, PoolSnapshot
 from pool_exporter.metrics.snapshot import DirectoryFaults, DirectoryHealth, PushHealth, Snapshot
 from pool_exporter.metrics.unit_use import UnitUse
@@ -72,7 +72,7 @@ ORDERS = PoolSnapshot(
         },
         "invalidations": {"hard": 1, "soft": 2},
         "leaked": 1,
-        "exhaustions": {**dict.fromkeys(VERDICTS.values, 0), "leak": 2, "too_small": 1},
+        "exhaustions": {**dict.fromkeys(EXHAUSTION_VERDICTS.values, 0), "leak": 2, "too_small": 1},
         "nested_acquires": 3,
     },
     detached=1,

@@ -13,11 +13,11 @@ from pool_exporter.metrics.pool_metrics import (
     BUCKETS,
     CLOSE_REASONS,
     ERROR_TYPES,
+    EXHAUSTION_VERDICTS,
     EXPORTER_METRICS,
     INVALIDATIONS,
     POOL_LABELS,
     POOL_METRICS,
-    VERDICTS,
 )
 from pool_exporter.metrics.pool_snapshot import COUNTERS, Counter, Histogram, PoolSnapshot
 from pool_exporter.metrics.snapshot import Snapshot
@@ -74,7 +74,7 @@ def test_pool_without_events_is_all_zeros() -> None:
             "closes": dict.fromkeys(CLOSE_REASONS.values, 0),
             "invalidations": dict.fromkeys(INVALIDATIONS.values, 0),
             "leaked": 0,
-            "exhaustions": dict.fromkeys(VERDICTS.values, 0),
+            "exhaustions": dict.fromkeys(EXHAUSTION_VERDICTS.values, 0),
             "nested_acquires": 0,
         },
         detached=0,

@@ -51,7 +51,7 @@ def test_route_that_is_known_in_time_counts_at_once() -> None:
     """A unit that goes on is counted as soon as its route is known."""
     request, uses = FakeRequest(), UnitUses()
     request.route = "GET /orders"
-    uses.add(Unit(origin=request), 5)
+    uses.add(Unit(resolver=request), 5)
 
     assert {OTHER: 0, "GET /orders": 5} == uses.ns_by_name
 
@@ -59,7 +59,7 @@ def test_route_that_is_known_in_time_counts_at_once() -> None:
 def test_route_that_is_known_later_counts_at_the_end() -> None:
     """A use before routing counts for the route, once, when the unit ends."""
     request, uses = FakeRequest(), UnitUses()
-    unit = Unit(origin=request)
+    unit = Unit(resolver=request)
     uses.add(unit, 5)
     before = dict(uses.ns_by_name)
     request.route = "GET /orders"
@@ -71,7 +71,7 @@ def test_route_that_is_known_later_counts_at_the_end() -> None:
 
 def test_table_keeps_no_unit() -> None:
     """Neither a unit that has ended nor one whose name is not known yet is kept alive by the table."""
-    uses, first, second = UnitUses(), Unit("a"), Unit(origin=FakeRequest())
+    uses, first, second = UnitUses(), Unit("a"), Unit(resolver=FakeRequest())
     uses.add(first, 1)
     uses.add(second, 1)
     found = ref(first), ref(second)
@@ -118,7 +118,7 @@ def test_table_is_no_part_of_a_circle() -> None:
     gc.disable()
     try:
         uses = UnitUses()
-        unit = Unit(origin=FakeRequest())
+        unit = Unit(resolver=FakeRequest())
         uses.add(unit, 1)
         found = ref(unit)
         del uses, unit

@@ -64,7 +64,7 @@ class Declared(Unit):
 )
 def test_route_has_no_password(name: str) -> None:
     """A route or a task's name is the application's code: nothing of it is masked, so no two become one."""
-    assert (name, name) == (Declared(name).name, Declared(origin=lambda: Resolved(name, None, is_final=True)).name)
+    assert (name, name) == (Declared(name).name, Declared(resolver=lambda: Resolved(name, None, is_final=True)).name)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_name_given_is_final() -> None:
 def test_name_is_resolved_late() -> None:
     """A request's name changes until its route is known, and then no more."""
     request = FakeRequest()
-    unit = Unit(origin=request)
+    unit = Unit(resolver=request)
     before = unit.name, unit.settled_name()
     request.route = "GET /orders"
     found = unit.settled_name()
@@ -109,7 +109,7 @@ def test_name_is_resolved_late() -> None:
 
 def test_end_keeps_the_name_that_there_is() -> None:
     """A request without a route keeps the name that says so, and its code."""
-    unit = Unit(origin=FakeRequest())
+    unit = Unit(resolver=FakeRequest())
     unit.end()
 
     assert ("GET (no route)", True) == (unit.final_name, unit.is_done)
@@ -119,7 +119,7 @@ def test_end_keeps_the_name_that_there_is() -> None:
 def test_end_frees_the_request() -> None:
     """Nothing of the application is alive for a unit that has ended."""
     request = FakeRequest()
-    weak, unit = ref(request), Unit(origin=request)
+    weak, unit = ref(request), Unit(resolver=request)
     del request
     is_alive_before = weak() is not None
     unit.end()
@@ -130,7 +130,7 @@ def test_end_frees_the_request() -> None:
 def test_uses_before_the_name_are_added_at_the_end() -> None:
     """A use that ended before the route was known counts for the name that was found, once."""
     request, uses = FakeRequest(), Uses()
-    unit = Unit(origin=request)
+    unit = Unit(resolver=request)
     unit.keep(uses, 5)
     request.route = "GET /orders"
     unit.end()
@@ -142,7 +142,7 @@ def test_uses_before_the_name_are_added_at_the_end() -> None:
 def test_many_uses_without_a_route_settle_the_name() -> None:
     """A connection that stays open without a route is shown before its end, and what it keeps does not grow."""
     uses = Uses()
-    unit = Unit(origin=FakeRequest())
+    unit = Unit(resolver=FakeRequest())
     for _ in range(KEPT_MAX - 1):
         unit.keep(uses, 5)
     before = unit.settled_name()
@@ -162,7 +162,7 @@ def test_error_of_the_application_stays_inside() -> None:
 
     before = errors.count
     try:
-        unit = Unit(origin=broken)
+        unit = Unit(resolver=broken)
         name = unit.name
         unit.end()
 

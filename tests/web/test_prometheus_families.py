@@ -12,7 +12,14 @@ from prometheus_client.core import Metric as Family
 from pool_exporter.metrics.exporter_metrics import DIRECTORY_FAULTS
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.metric import Label, Metric
-from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, INFO_LABELS, POOL_LABELS, POOL_METRICS, UNIT, VERDICTS
+from pool_exporter.metrics.pool_metrics import (
+    BOUNDS_SECONDS,
+    EXHAUSTION_VERDICTS,
+    INFO_LABELS,
+    POOL_LABELS,
+    POOL_METRICS,
+    UNIT,
+)
 from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.metrics.unit_use import NONE, OTHER
@@ -78,7 +85,7 @@ ORDERS_VALUES: Mapping[tuple[str, str], float] = {
     ("sqlalchemy_pool_invalidations_total", "hard"): 1,
     ("sqlalchemy_pool_invalidations_total", "soft"): 2,
     ("sqlalchemy_pool_leaked_total", ""): 1,
-    **{("sqlalchemy_pool_exhaustions_total", verdict): 0 for verdict in VERDICTS.values},
+    **{("sqlalchemy_pool_exhaustions_total", verdict): 0 for verdict in EXHAUSTION_VERDICTS.values},
     ("sqlalchemy_pool_exhaustions_total", "leak"): 2,
     ("sqlalchemy_pool_exhaustions_total", "too_small"): 1,
     ("sqlalchemy_pool_nested_acquires_total", ""): 3,

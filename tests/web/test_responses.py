@@ -14,10 +14,10 @@ from pool_exporter.metrics.metric import Metric
 from pool_exporter.metrics.pool_metrics import EXPORTER_METRICS, POOL_METRICS
 from pool_exporter.metrics.snapshot import DirectoryFaults, Snapshot
 from pool_exporter.web.responses import (
-    HEALTHY,
+    LIVENESS,
     METRICS,
     POOLS,
-    READY,
+    READINESS,
     STATUS_PAGE,
     Request,
     Response,
@@ -27,7 +27,7 @@ from pool_exporter.web.responses import (
 from pool_exporter.web.status.source import StatusSource
 from tests.golden import OPENMETRICS, SNAPSHOT, parse_openmetrics, scrape
 
-PATHS = [STATUS_PAGE, POOLS, METRICS, HEALTHY, READY]
+PATHS = [STATUS_PAGE, POOLS, METRICS, LIVENESS, READINESS]
 
 
 def ask(
@@ -284,7 +284,7 @@ def test_which_pages_take_a_snapshot() -> None:
     assert [True, True, True, False, True] == [takes_snapshot(path) for path in PATHS]
 
 
-@pytest.mark.parametrize("path", [STATUS_PAGE, POOLS, METRICS, READY])
+@pytest.mark.parametrize("path", [STATUS_PAGE, POOLS, METRICS, READINESS])
 @pytest.mark.parametrize("error", [RuntimeError, ValueError, MemoryError, RecursionError])
 def test_failing_source_is_one_line(path: str, error: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
     """An error while collecting is one line with its class only, 500 or 503, and is logged in full."""
@@ -295,7 +295,7 @@ def test_failing_source_is_one_line(path: str, error: type[Exception], caplog: p
     response = respond(Request("GET", path), source)
     [record] = caplog.records
 
-    assert (503 if path == READY else 500, 1) == (response.status, response.body.count(b"\n"))
+    assert (503 if path == READINESS else 500, 1) == (response.status, response.body.count(b"\n"))
     assert error.__name__.encode() in response.body
     assert b"hunter2" not in response.body
     assert (logging.ERROR, "pool_exporter") == (record.levelno, record.name)
@@ -303,7 +303,7 @@ def test_failing_source_is_one_line(path: str, error: type[Exception], caplog: p
 
 def test_healthy_does_not_need_the_source() -> None:
     """With a source that fails the server is healthy and not ready."""
-    assert [200, 503] == [respond(Request("GET", path), failing).status for path in (HEALTHY, READY)]
+    assert [200, 503] == [respond(Request("GET", path), failing).status for path in (LIVENESS, READINESS)]
 
 
 # Headers for browsers.
@@ -348,6 +348,6 @@ def test_status_page_is_utf_8() -> None:
 def test_ready_says_what_is_wrong_with_the_directory(texts: dict[str, str], status: int, body: str) -> None:
     """It is 503 where nothing of the directory can be read, and has the text of every fault."""
     faulty = replace(SNAPSHOT, faults=DirectoryFaults(texts))
-    response = respond(Request("GET", READY), lambda: faulty)
+    response = respond(Request("GET", READINESS), lambda: faulty)
 
     assert (status, body) == (response.status, response.body.decode())

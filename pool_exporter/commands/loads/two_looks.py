@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from pool_exporter.advice.loads.named_load import NamedLoad, loads_since
 from pool_exporter.advice.observation import Observation, PoolKey, Sample, key_of, of_samples, of_snapshot
-from pool_exporter.advice.present import Part, Present, present_of
+from pool_exporter.advice.present import Present, Reported, present_of
 from pool_exporter.commands.directory_argument import check_files, note_set_aside, read_by_user
 from pool_exporter.commands.loads.argument_page import ArgumentPage
 from pool_exporter.commands.terminal.http_source import HttpSource, SourceError
@@ -41,7 +41,7 @@ def look_at_directory(directory: Path) -> Look:
         if len(reports.set_aside) != noted:  # Not at each look.
             noted = len(reports.set_aside)
             note_set_aside(reports.set_aside)
-        seen: dict[PoolIdentity, list[Part]] = defaultdict(list)
+        seen: dict[PoolIdentity, list[Reported]] = defaultdict(list)
         for process in processes:
             for report in process.pools:
                 seen[report.pool].append((process, report))

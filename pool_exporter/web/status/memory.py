@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from pool_exporter.advice.recent import Counted, Earlier, counted
+from pool_exporter.advice.recent import Earlier, PoolNumbers, numbers_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.snapshot import Snapshot
 
@@ -27,7 +27,7 @@ LONG_PERIOD_SECONDS_MAX: Final = 3900.0
 @dataclass(frozen=True)
 class _Moment:
     at: float
-    pools: Mapping[PoolIdentity, Counted] = field(default_factory=dict)
+    pools: Mapping[PoolIdentity, PoolNumbers] = field(default_factory=dict)
 
 
 class _Moments:
@@ -61,7 +61,7 @@ class Memory:
         now = self._clock()
         due = [moments for moments in (self._recent, self._long) if moments.is_due(now)]
         if due:
-            moment = _Moment(now, {pool.identity: counted(pool) for pool in snapshot.pools})
+            moment = _Moment(now, {pool.identity: numbers_of(pool) for pool in snapshot.pools})
             for moments in due:
                 moments.keep(moment)
 
