@@ -64,8 +64,8 @@ def test_slots_of_a_label_are_in_its_order() -> None:
     }
 
 
-def test_added_value_moves_those_behind_it() -> None:
-    """A value takes the slots behind the last one, and says where it is."""
+def test_each_value_begins_behind_the_one_before() -> None:
+    """A value that is added takes the slots behind the last one, and its first slot is returned."""
     table = SlotTable(tracked_max=3)
     starts = [table.counter("a"), table.peaks("b"), table.tracked("c"), table.owner_names("d", 2), table.gauge("e")]
 
