@@ -155,6 +155,18 @@ def prepare(side: Side, name: str, look: Callable[..., object]) -> None:
         event.listen(side.engine, "close", look)
 
 
+def test_opening_whose_end_an_interrupt_hid_is_no_place(side: Side) -> None:
+    """While no caller is pending, nothing is being opened for one: a record that is still noted makes no drift."""
+    connection: Any = side.engine.raw_connection()
+    side.hooks.opening(connection._connection_record)
+    connection.close()
+    side.read()
+
+    snapshot = side.read(after=1)
+
+    assert (0, 0) == (snapshot.accounting_drift, snapshot.lost_places)
+
+
 def test_new_pool_has_all_its_places(side: Side) -> None:
     """What the old pool has lost is no matter after `dispose()`."""
     side.lose(3)

@@ -120,3 +120,14 @@ def test_acquire_that_began_in_slots_that_were_left_ends(end: str, untracked: in
         == sum(map(bool, slots[layout.PENDING_TIMES : layout.PENDING_TIMES + layout.TRACKED_MAX]))
         + (slots[layout.UNTRACKED_PENDING])
     )
+
+
+def test_caller_that_begins_to_wait_after_the_move_still_waits() -> None:
+    """A caller that gets the slot of one whose wait has ended in the slots that were left keeps its own beginning."""
+    pool = Pool("acquire")
+    pool.step("ask", pool.ask)
+    pool.step("acquire", pool.acquire)
+    pool.step("ask again", pool.ask)
+    slots = pool.slots()
+
+    assert slots[pool.token] == pool.clock() - pool.state.origin

@@ -686,6 +686,29 @@ def test_refresh_changes_no_fingerprint(state: PoolState) -> None:
     assert before != state.fingerprint()
 
 
+@pytest.mark.parametrize("kind", [PoolState, LockedPoolState])
+def test_saturation_that_begins_while_a_use_ends_has_no_time_yet(kind: type[PoolState]) -> None:
+    """A return whose clock was read before another thread noted that the pool is full takes nothing off."""
+    clock = FakeClock(START)
+    is_between = False
+
+    def read_clock() -> int:
+        nonlocal is_between
+        now = clock()
+        if is_between:
+            is_between = False
+            clock.advance(1)
+            state.set_lost_places(1)
+        return now
+
+    state = kind(read_clock, 2)
+    connection = used(state)
+    is_between = True
+    state.released(connection)
+
+    assert (1, 0) == (state.limit, state.slots[layout.SATURATED])
+
+
 # Beginning and ending.
 
 
