@@ -5,7 +5,8 @@ A slot is one signed 64-bit integer. `TABLE` declares every value that a pool ke
 - A new counter is one row here, its metric in `metrics.pool_metrics` and its store in `pool_state`: the rest follows.
 - A row may be inserted anywhere, because readers of another version find a value by its key.
 - A key must never change.
-- A value that a reader needs must not be kept anywhere else.
+- Each number of a pool that a metric shows is in slots. The state machine has some in attributes too, which it reads
+  faster. Only what units of work use is elsewhere: in `unit_uses`, and in the file as `workers.unit_table` says.
 
 What can be derived has no slot of its own:
 

@@ -1,7 +1,8 @@
-"""The slots of one pool and its connections: the base of the state machine, without the transitions.
+"""The slots of one pool and its connections: the base of the state machine.
 
-Here slots are begun, moved and copied, left to the next pool, and written with what `refresh()` finds. The rules of
-pool_state.py hold.
+Here slots are begun, moved and copied, left to the next pool, and written with what `refresh()` finds. Of the
+transitions, those are here that are of no single caller or connection: a new pool, a report, an invalidation, and lost
+places. The rules of pool_state.py hold.
 """
 
 from array import array

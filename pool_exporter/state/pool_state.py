@@ -6,8 +6,9 @@
 4. Between the first and the last store of a step there is no call and no loop, where CPython may switch threads, and no
    new container, which may start the garbage collector and with it another transition.
 
-Several steps have: `acquire_failed`, which counts the failure and then ends the acquire; `detached` and `closed`, which
-end the use, change the state, and then clear the slot; and the loops in `replaced` and `_start_peak_window`.
+Several steps have: `acquired`, which may end the last use first; `acquire_failed`, which counts the failure and then
+ends the acquire; `detached` and `closed`, which end the use, change the state, and then clear the slot; and the loops
+in `replaced` and `_start_peak_window`, which the first transition of a window calls.
 
 What is relied on. Of the GIL: a step that keeps rule 4 is indivisible for all other threads. Where there is no GIL, and
 for Python code on CPython 3.10, which switches at any jump, locked_pool_state.py takes a lock. Of the machine: a slot

@@ -1,7 +1,7 @@
 """The callers that wait for a connection because no place of the pool is left, and the grants that they see meanwhile.
 
 They are kept for a report on an exhausted pool. A caller that has a place left is not here: it only opens its
-connection. Nothing here may know SQLAlchemy, or keep anything of the application but weak references and names.
+connection. Nothing here may know SQLAlchemy. Of the application only names, code objects, and weak references are kept.
 """
 
 from dataclasses import dataclass
