@@ -1,6 +1,7 @@
 """The load of one pool in a period: what its callers asked of it, and whether they came evenly.
 
-A load is computed from the growth of a pool's counters alone. Nothing here may recommend a size.
+What callers asked is the growth of a pool's counters. Beside it is what was seen at the end of the period: who waits,
+and what holds the connections. It decides whether another size would help. Nothing here may recommend a size.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """How large one pool should be: the least size that meets a target, and when a larger one would not help.
 
-`advise` is a pure function of the traffic of a period; `queueing` has the formulas. The answer is for one pool: where a
-number of workers have a pool each, the load is taken to be spread evenly over them.
+`advise` is a pure function of the load of a period, which says also what holds the connections at its end; `queueing`
+has the formulas. The answer is for one pool: where a number of workers have a pool each, the load is taken to be spread
+evenly over them.
 """
 
 import math

@@ -1,7 +1,8 @@
 """What callers asked of one pool in a period, as the difference of its counters at two moments.
 
-Sizes are computed from it alone, so that a shared directory, a page of metrics and a Prometheus give the same answer.
-Nothing here may know an output format, a file or a clock.
+The least size for the load is computed from it alone: it is the same from a shared directory, a page of metrics and a
+Prometheus. The advice may differ, because metrics do not say what holds the connections (`load.Load.present`). Nothing
+here may know an output format, a file or a clock.
 """
 
 import math
