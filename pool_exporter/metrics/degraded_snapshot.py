@@ -12,9 +12,10 @@ from pool_exporter.metrics.validation import Count, validate
 
 @dataclass(frozen=True, slots=True)
 class DegradedPoolSnapshot:
-    """What is shown instead of a `PoolSnapshot`; it has the same attributes.
+    """What is shown instead of a `PoolSnapshot`; it has the attributes that an output reads of any pool.
 
-    All but *used* are None, and it is never said to be saturated.
+    All numbers but *used* are None, and it is never said to be saturated. A `PoolSnapshot` has `config`, `counters`,
+    `units` and `exhausted_in` besides.
 
     Attributes:
         identity: The pool's identity.

@@ -1,10 +1,13 @@
 """A pool that cannot be measured shows how many connections are used, and no other number."""
 
+import re
+
 import pytest
 
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
+from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.otel.points import PointStream
 from pool_exporter.web.prometheus_families import families
@@ -45,3 +48,15 @@ def test_used_is_all_that_opentelemetry_gets(reads: int) -> None:
 
     assert {"db.client.connection.count"} == found.keys() & {metric.name for metric in POOL_METRICS}
     assert [3] == [point.value for point in found["db.client.connection.count"]]
+
+
+def test_it_lacks_what_its_docstring_says() -> None:
+    """Of the attributes of a measured pool it has all but those that its docstring names."""
+    measured, degraded = (
+        {name for name in dir(kind) if name[0] != "_"} for kind in (PoolSnapshot, DegradedPoolSnapshot)
+    )
+    lacking = measured - degraded
+    named = set(re.findall(r"`(\w+)`", (DegradedPoolSnapshot.__doc__ or "").partition("PoolSnapshot` has")[2]))
+
+    assert set() == degraded - measured
+    assert named == lacking

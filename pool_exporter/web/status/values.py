@@ -87,7 +87,8 @@ class VerdictStatus:
         where: The places in the application that it points to; empty where holders may not be seen.
         advice: What to do, one sentence each.
         notes: What else was seen; empty where holders may not be seen.
-        is_current: Whether it was given within the last minute. No verdict of an ended process is current.
+        is_current: Whether it still counts, as `advice.attention.is_current` decides: for a minute, and some seconds
+            that a report needs to get here. No verdict of an ended process is current.
     """
 
     name: str
