@@ -21,13 +21,6 @@ def test_hadolint_finds_nothing() -> None:
     assert (0, "") == (done.returncode, done.stdout + done.stderr)
 
 
-def test_version_is_the_packages() -> None:
-    """The image's label is the version in pyproject.toml."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-
-    assert f"ARG VERSION={version}\n" in DOCKERFILE
-
-
 def test_image_is_safe_to_run() -> None:
     """It has a numeric user, starts without a shell, ends by a signal, and has a health check."""
     assert "USER 65532:65532" in DOCKERFILE
