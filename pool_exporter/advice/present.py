@@ -43,7 +43,7 @@ class Present:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether most connections are held for long while nothing is done with them, as in rule 13 of the verdicts."""
+        """Whether most connections are held for long while nothing is done with them, as for `held_in_own_code`."""
         return self.elsewhere > max(self.executing, self.held / 2) and self.elsewhere_seconds >= HELD_FOR_LONG_SECONDS
 
     def merged(self, earlier: "Present | None") -> "Present":

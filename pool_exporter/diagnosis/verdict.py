@@ -18,15 +18,15 @@ The first rule that holds decides. Each rule is written in terms of `Evidence`; 
     12 | starved          | not is_async and is_late
     13 | held_in_own_code | is_waited_for and n_app > max(n_db, used / 2) and app_seconds >= 0.25
     14 | burst            | is_turning_over and is_burst
-    14 | too_small        | is_turning_over
-    15 | locks            | is_waited_for and n_db >= max(1, n_app) and 2 * n_locked >= n_db
-    16 | slow_queries     | is_waited_for and n_db >= max(1, n_app)
-    17 | held_in_own_code | is_waited_for and n_app > n_db and 2 * n_known >= used
-    18 | unknown          | True
+    15 | too_small        | is_turning_over
+    16 | locks            | is_waited_for and n_db >= max(1, n_app) and 2 * n_locked >= n_db
+    17 | slow_queries     | is_waited_for and n_db >= max(1, n_app)
+    18 | held_in_own_code | is_waited_for and n_app > n_db and 2 * n_known >= used
+    19 | unknown          | True
 
-What most holders do now comes before the rates (13 before 14): code that keeps its connections for long while it does
-something else exhausts a pool of any size, also where that has become usual. What holds a few connections while no
-caller waits is not why an earlier caller timed out. `unknown` is better than a guess.
+What most holders do now comes before the rates, which give `burst` and `too_small`: code that keeps its
+connections for long while it does something else exhausts a pool of any size, also where that has become usual. What
+holds a few connections while no caller waits is not why an earlier caller timed out. `unknown` is better than a guess.
 
 Nothing here may read a pool, a frame or a clock.
 """
