@@ -1,7 +1,7 @@
 """One pool at one moment as sizes are computed from it, out of a snapshot or out of samples of Prometheus.
 
-A shared directory gives snapshots; a page of metrics and a Prometheus give samples. Both become the same values here,
-so that all three give the same advice. Nothing here may read anything, or know a text format.
+A shared directory gives snapshots; a page of metrics and a Prometheus give samples. The numbers of both become the same
+values here. Samples lack `present` and `exhausted`. Nothing here may read anything, or know a text format.
 """
 
 from collections import defaultdict

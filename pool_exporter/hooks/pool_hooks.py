@@ -1,7 +1,7 @@
 """Turns what SQLAlchemy's pool does into transitions of the state machine, for one pool and its successors.
 
-`dispose()` replaces an engine's pool by a successor; all of them share one `PoolHooks`. Nothing is counted here: each
-event becomes one transition of `state.pool_state`. Checkouts arrive from `checkout_patches`, rarer events from
+`dispose()` replaces an engine's pool by a successor; all of them share one `PoolHooks`. Nothing is counted here: the
+transitions of the state machine do that. Checkouts arrive from `checkout_patches`, rarer events from
 `lifecycle_patches`, which call the methods below.
 
 Rules: no exception may reach the application, so each method that a patch calls is guarded, or its caller is (`adopt`).

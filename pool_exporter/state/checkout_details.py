@@ -1,8 +1,8 @@
 """The details of a tracked connection: its number on the server, when it was opened, and the name of its owner.
 
-Only readers in other processes need them. The hooks write them when a connection is opened or found open, and at each
-`refresh()`. No transition reads them; the one that clears a connection's slot clears its server pid too. *slot* is that
-of the checkout, 0 for an untracked one, which has no details.
+Readers in other processes need them, and a report needs the number. The hooks write them when a connection is opened or
+found open, and at each `refresh()`. No transition reads them; the one that clears a connection's slot clears its server
+pid too. *slot* is that of the checkout, 0 for an untracked one, which has no details.
 """
 
 from collections.abc import Sequence

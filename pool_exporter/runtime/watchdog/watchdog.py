@@ -1,8 +1,8 @@
 """The watchdog's thread: it is parked until a caller waits, looks at the pools that have waiters, and parks again.
 
 It is a thread of the system, so that it runs while an event loop or a hub of greenlets is blocked. It is started by the
-first caller that waits, the first leak or a third failure to open a connection. A forked child starts its own. Nothing
-here may know what a look does.
+first caller that waits, the first leak or orphan to be logged, or a third failure to open a connection. A forked child
+starts its own. Nothing here may know what a look does.
 """
 
 import os
