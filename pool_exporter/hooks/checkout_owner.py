@@ -52,7 +52,7 @@ _PATCHERS: Final = (
     ("eventlet.patcher", "is_monkey_patched", "thread"),
 )
 """The module that patches, its function that says so, and that function's argument."""
-_DUMMY: Final = "_DummyThread"
+UNSTARTED: Final = "_DummyThread"
 """The class of the object that stands for a thread which `threading` has not started."""
 
 
@@ -124,7 +124,7 @@ def is_finished(owner: Owner) -> bool:
 
 
 def _has_ended(found: object) -> bool:
-    if type(found).__name__ == _DUMMY:  # Before Python 3.13 its `is_alive()` is always true.
+    if type(found).__name__ == UNSTARTED:  # Before Python 3.13 its `is_alive()` is always true.
         return not _are_greenlets_threads() and getattr(found, "ident", None) not in sys._current_frames()
     if hasattr(found, "is_alive"):  # A thread.
         return not found.is_alive()

@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import ModuleType
-from typing import Final, Protocol, cast
+from typing import Protocol, cast
 
-_UNSTARTED: Final = "_DummyThread"
-"""The class of the object that stands for a thread which `threading` has not started."""
+from pool_exporter.hooks.checkout_owner import UNSTARTED
 
 
 class RealLock(Protocol):
@@ -73,7 +72,7 @@ def forget_thread() -> None:
     """
     with suppress(Exception):  # gevent's may raise in a thread of the system.
         thread = threading.current_thread()
-        if type(thread).__name__ == _UNSTARTED:
+        if type(thread).__name__ == UNSTARTED:
             vars(threading.Thread)["_delete"](thread)
 
 
