@@ -1,7 +1,8 @@
-"""Instructions of a program, counted by valgrind's callgrind: to about 2 %, also on a busy machine.
+"""Instructions of a program, counted by valgrind's callgrind.
 
-The program calls `mark()` before and after each piece of work that counts: callgrind writes what it has counted since
-the last mark, so that imports and the end of the interpreter are left out. Nothing here may know what the work is.
+The program forks, and a child calls `mark()` before and after the work that counts: callgrind writes what it has
+counted since the last mark, so that imports and the end of the interpreter are left out. Nothing here may know what the
+work is.
 """
 
 import os
@@ -19,7 +20,7 @@ _MARK: Final = "getppid"
 
 
 def mark() -> None:
-    """End a sample and begin the next one; without callgrind, do nothing."""
+    """Begin what counts, or end it; without callgrind, do nothing."""
     os.getppid()
 
 
@@ -28,30 +29,48 @@ def is_found() -> bool:
     return shutil.which(PROGRAM) is not None
 
 
-def instructions(command: Sequence[str], environ: Mapping[str, str], where: Path | None = None) -> list[int]:
-    """Run a program and return the instructions from each of its marks to the next one.
+def instructions(
+    command: Sequence[str], environ: Mapping[str, str], where: Path | None = None
+) -> list[tuple[str, int | str]]:
+    """Run a program, and return what each of its children has counted between its two marks.
 
     Args:
-        command: The program and its arguments.
+        command: The program and its arguments. It prints a line for each child: the name of what that has counted, and
+            the child's process id, or why it has failed.
         environ: Variables beside those of this process.
         where: Its working directory; None for that of this process.
 
+    Returns:
+        For each line the name, and the instructions or the reason.
+
     Raises:
-        RuntimeError: The program failed, or has not called `mark()` twice; the error has its output.
+        RuntimeError: The program failed or has printed nothing; the error has its output.
     """
     with tempfile.TemporaryDirectory(prefix="pool_exporter_callgrind_") as directory:
-        counts = Path(directory) / "counts"
-        options = ["--tool=callgrind", f"--callgrind-out-file={counts}", f"--dump-before={_MARK}"]
-        # Without a fixed seed, dictionaries collide differently in each process.
-        given = {**os.environ, **environ, "PYTHONHASHSEED": "0"}
+        options = [f"--callgrind-out-file={directory}/counts.%p", f"--dump-before={_MARK}", "--dump-line=no"]
+        options.append(
+            "--separate-threads=yes"
+        )  # Only what the first thread does counts: not a heartbeat, for example.
+        given = {**os.environ, "PYTHONHASHSEED": "0", **environ, "TMPDIR": directory}
         given.pop("PYTHONDONTWRITEBYTECODE", None)  # To compile all modules takes longer than all that is counted.
         done = subprocess.run(
-            [PROGRAM, *options, *command], env=given, cwd=where, capture_output=True, text=True, check=False
+            [PROGRAM, "--tool=callgrind", *options, *command],
+            env=given,
+            cwd=where,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        parts = sorted(Path(directory).glob("counts.*"), key=lambda path: int(path.suffix[1:]))
-        if done.returncode or len(parts) < 2:  # The first part is what is before the first mark.
+        if done.returncode or not done.stdout.strip():
             raise RuntimeError(f"{command} ended with code {done.returncode}: {done.stderr[-2000:]}")
-        return [parse(part.read_text()) for part in parts[1:]]
+        lines = [line.partition(" ") for line in done.stdout.splitlines()]
+        return [(name, _counted(Path(directory), rest) if rest.isdigit() else rest) for name, _, rest in lines]
+
+
+def _counted(directory: Path, pid: str) -> int | str:
+    """Return what a child has counted; its first part is what was before the first mark."""
+    part = directory / f"counts.{pid}.2-01"
+    return parse(part.read_text()) if part.is_file() else "it has not set two marks"
 
 
 def parse(text: str) -> int:

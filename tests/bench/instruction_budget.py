@@ -1,7 +1,7 @@
 """`python -m tests.bench.instruction_budget`: whether a checkout and its return keep their budget of instructions.
 
 `make check` runs it: a count needs no quiet machine, as a time does. It counts the pair of a thread on this Python,
-without the package and with it, in half a minute of processor time. Nothing here may measure time or write a report.
+without the package and with it, in a minute of processor time. Nothing here may measure time or write a report.
 """
 
 import sys

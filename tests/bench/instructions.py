@@ -1,18 +1,21 @@
 """`python -m tests.bench.instructions`: the instructions of a checkout and its return, and of a request on PostgreSQL.
 
-Each is counted in a process of its own, without the package and with it. The processes run side by side on all cores,
-because counts do not depend on the load. What cannot be counted has the reason in its place.
+Each is counted without the package and with it, in turns, in layouts of the memory that are the same for both. The
+processes run side by side on all cores, because counts do not depend on the load. What cannot be counted has the reason
+in its place.
 """
 
 import argparse
+import json
 import os
 import sys
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Final
+from math import sqrt
+from statistics import fmean, stdev
+from typing import Final, TypeAlias
 
 import sqlalchemy
 
@@ -23,12 +26,18 @@ from tests.bench.workplace import program, workplace
 from tests.fixtures.postgres import PostgresServer, find_binaries, postgres_server
 
 JOB: Final = "instructions"
+Samples: TypeAlias = dict[str, list[float]] | str
+"""What was counted in each layout, by `JOB`; or why nothing was."""
 MODES: Final[Mapping[str, str]] = {
     "bare": "without pool_exporter",
     "always": "with places",
     "off": "`POOL_EXPORTER_PLACES=off`",
     "file": "with places, in a worker's file",
+    "again": "without pool_exporter, again",
 }
+"""The last one shows how much two counts of the same thing differ."""
+HASH_SEEDS: Final = 2
+"""As many processes count each kind. In each, dictionaries collide differently."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +60,14 @@ class Kind:
         return CALLERS * REQUESTS if self.driver else PAIRS
 
     @property
-    def modes(self) -> Sequence[str]:
-        """The modes in which it is counted: where slots are kept makes no difference to a request."""
-        return [mode for mode in MODES if mode != "file" or not self.driver]
+    def layouts(self) -> Mapping[str, int]:
+        """The modes in which it is counted, and in how many layouts of the memory in each process.
+
+        A mode without a budget has fewer of them. Where slots are kept makes no difference to a request.
+        """
+        if self.driver:
+            return {"bare": 4, "always": 4, "off": 2, "again": 1}
+        return {"bare": 6, "always": 6, "off": 6, "file": 6, "again": 1}
 
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -81,34 +95,54 @@ def count(
         By version, kind and mode, the samples, or the reason why there are none.
     """
     reason = why_not or ("" if callgrind.is_found() else f"{callgrind.PROGRAM} is not found")
-    keys = [
-        (version, kind, mode) for version in pythons for kind in kinds for mode in KINDS[kind].modes if mode in modes
-    ]
+    asked = {kind: {mode: n for mode, n in KINDS[kind].layouts.items() if mode in modes} for kind in kinds}
+    keys = [(version, kind) for version in pythons for kind in asked]
     if reason:
-        return dict.fromkeys(keys, Skipped(reason))
+        return {(*key, mode): Skipped(reason) for key in keys for mode in asked[key[1]]}
     with ExitStack() as stack:
-        server = stack.enter_context(_server(any(KINDS[kind].driver for kind in kinds)))
+        server = stack.enter_context(_server(any(KINDS[kind].driver for kind in asked)))
         threads = stack.enter_context(ThreadPoolExecutor(len(os.sched_getaffinity(0))))
-        found = threads.map(lambda key: _counted(pythons[key[0]], KINDS[key[1]], key[2], server), keys)
-        return dict(zip(keys, found, strict=True))
+        runs = {
+            (version, kind): [
+                threads.submit(_counted, pythons[version], KINDS[kind], asked[kind], hash_seed, server)
+                for hash_seed in range(HASH_SEEDS)
+            ]
+            for version, kind in keys
+        }
+        return {
+            (*key, mode): _in_turns([process.result()[mode] for process in processes])
+            for key, processes in runs.items()
+            for mode in asked[key[1]]
+        }
 
 
-def _counted(python: str, kind: Kind, mode: str, server: PostgresServer | None) -> dict[str, list[float]] | str:
-    url = []
-    if kind.driver:
-        if server is None:
-            return Skipped("PostgreSQL is not found")
-        url = [server.url(kind.driver).render_as_string()]
-    command = [program(python), "-m", "tests.bench.counted", kind.work, mode, *url]
-    environ = {"POOL_EXPORTER_PLACES": "off" if mode == "off" else "always"}
-    with tempfile.TemporaryDirectory(prefix="pool_exporter_bench_") as directory:
-        if mode == "file":
-            environ["POOL_EXPORTER_DIR"] = directory
-        try:
-            counts = callgrind.instructions(command, environ, workplace(python))
-        except RuntimeError as error:
-            return str(error).strip().rpartition("\n")[2]
-    return {JOB: [found / kind.times for found in counts]}
+def _in_turns(processes: Sequence[Samples]) -> Samples:
+    """Return one sample of each process in turns, as far as all have one; or why one has none.
+
+    So the samples of two modes that have the same place are of the same process and layout, also if one has fewer.
+    """
+    for samples in processes:
+        if isinstance(samples, str):
+            return samples
+    counts = [samples[JOB] for samples in processes if not isinstance(samples, str)]
+    return {JOB: [count for layout in zip(*counts, strict=False) for count in layout]}
+
+
+def _counted(
+    python: str, kind: Kind, layouts: Mapping[str, int], hash_seed: int, server: PostgresServer | None
+) -> dict[str, Samples]:
+    """Return the samples of each mode, in the order of the layouts, from one process and its children."""
+    if kind.driver and server is None:
+        return dict.fromkeys(layouts, Skipped("PostgreSQL is not found"))
+    url = [] if server is None or not kind.driver else [server.url(kind.driver).render_as_string()]
+    command = [program(python), "-m", "tests.bench.counted", kind.work, json.dumps(layouts), *url]
+    try:
+        found = callgrind.instructions(command, {"PYTHONHASHSEED": str(hash_seed)}, workplace(python))
+    except RuntimeError as error:
+        return dict.fromkeys(layouts, str(error).strip().rpartition("\n")[2])
+    reasons = {mode: reason for mode, reason in found if isinstance(reason, str)}
+    counts = {mode: [n / kind.times for of, n in found if of == mode and not isinstance(n, str)] for mode in layouts}
+    return {mode: reasons[mode] if mode in reasons else {JOB: counts[mode]} for mode in layouts}
 
 
 @contextmanager
@@ -137,11 +171,19 @@ def main() -> int:
     return 0
 
 
-def _line(found: Mapping[str, Sequence[float]] | str, bare: Mapping[str, Sequence[float]] | str) -> str:
+def _line(found: Samples, bare: Samples) -> str:
     if isinstance(found, str) or isinstance(bare, str):
         return str(found)
-    least = min(found[JOB])
-    return f"{least:12,.0f} {least / min(bare[JOB]):.3f}x"
+    return "{:12,.0f} {:.4f}x \u00b1 {:.4f}".format(fmean(found[JOB]), *ratio(found[JOB], bare[JOB]))
+
+
+def ratio(samples: Sequence[float], bare: Sequence[float]) -> tuple[float, float]:
+    """Return how many times the bare count goes into another one, and the standard error of that.
+
+    The counts of a layout are compared with each other, and the mean of all layouts is taken.
+    """
+    ratios = [sample / base for sample, base in zip(samples, bare, strict=False)]
+    return fmean(ratios), stdev(ratios) / sqrt(len(ratios)) if len(ratios) > 1 else 0.0
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from tests.bench.budgets import BUDGETS, Budget
-from tests.bench.counted import CALLERS, SAMPLES
+from tests.bench.counted import CALLERS
 from tests.bench.directory import SIZES as DIRECTORIES
 from tests.bench.driver import Measured, Skipped
 from tests.bench.holders import HOLDERS, WAITERS
-from tests.bench.instructions import JOB, KINDS, MODES
+from tests.bench.instructions import HASH_SEEDS, KINDS, MODES
 from tests.bench.instrumenting import POOLS
 from tests.bench.pair import VARIANTS
 from tests.bench.results import (
@@ -22,8 +22,10 @@ from tests.bench.results import (
     factor,
     gathered,
     instructed,
+    instructions_error,
     kept_ms,
     least,
+    mean,
     memory_kib,
     middle,
     over,
@@ -116,8 +118,12 @@ def _rounds(results: Results, job: str) -> str:
 
 
 def _instructions(results: Results) -> Iterator[str]:
-    yield f"Counted by valgrind's callgrind, to about 2 % on any machine: the least of {SAMPLES} samples; x over bare."
-    yield f"A request is one of {CALLERS} callers at once on a PostgreSQL; what the server does is not counted."
+    yield "Counted by valgrind's callgrind, which no load changes, in several layouts of the memory, each the same for"
+    yield f"all modes: {_layouts('sync')} for a checkout, {_layouts('asyncpg')} for a request. A count is their mean, x"
+    yield "the mean of the ratios to the bare counts of the same layouts, with its standard error. The last columns are"
+    yield "the bare count once more: what they differ from 1 is the error of the method."
+    yield f"A request is one of {CALLERS} callers at once on a PostgreSQL, which has answered all of them before the"
+    yield "client looks; what the server does is not counted."
     yield ""
     head = ["", "SQLAlchemy", MODES["bare"]]
     for mode in list(MODES)[1:]:
@@ -130,14 +136,20 @@ def _instructions(results: Results) -> Iterator[str]:
     yield from _table(head, rows)
 
 
+def _layouts(kind: str) -> int:
+    return HASH_SEEDS * KINDS[kind].layouts["bare"]
+
+
 def _counts(results: Results, version: str, kind: str) -> Iterator[str]:
     for mode in MODES:
-        if mode not in KINDS[kind].modes:
+        if mode not in KINDS[kind].layouts:
             yield from ("", "")
             continue
-        yield _text(least(results.instructions, version, kind, mode, job=JOB), "{:,.0f}")
+        yield _text(mean(results.instructions, version, kind, mode), "{:,.0f}")
         if mode != "bare":
-            yield _text(instructed(results, version, kind, mode), "{:.3f}")
+            found = instructed(results, version, kind, mode)
+            error = instructions_error(results, version, kind, mode)
+            yield _text(found, "{:.3f}") + ("" if isinstance(error, str) else f" ± {error:.3f}")
 
 
 def _reports(results: Results) -> Iterator[str]:

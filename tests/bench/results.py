@@ -6,11 +6,11 @@ here may know budgets or tables.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Final
 
 from tests.bench.driver import Measured
-from tests.bench.instructions import JOB
+from tests.bench.instructions import JOB, ratio
 from tests.bench.scrape import SIZES
 
 MOST_CONNECTIONS: Final = 5
@@ -119,10 +119,27 @@ def startup_ms(results: Results, version: str, job: str) -> Cell:
     return over(least(results.startup, version, job=job), 1e6)
 
 
+def mean(measured: Measured, *key: str, job: str = JOB) -> Cell:
+    """Return the mean of a job's samples, or why there is none."""
+    samples = _samples(measured, key, job)
+    return samples if isinstance(samples, str) else fmean(samples)
+
+
+def _ratio(results: Results, version: str, kind: str, mode: str) -> tuple[float, float] | str:
+    samples, bare = (_samples(results.instructions, (version, kind, each), JOB) for each in (mode, "bare"))
+    return samples if isinstance(samples, str) else bare if isinstance(bare, str) else ratio(samples, bare)
+
+
 def instructed(results: Results, version: str, kind: str, mode: str) -> Cell:
     """Return the instructions of a pair or request in a mode, over those of the bare one."""
-    counts = (least(results.instructions, version, kind, each, job=JOB) for each in (mode, "bare"))
-    return over(*counts)
+    found = _ratio(results, version, kind, mode)
+    return found if isinstance(found, str) else found[0]
+
+
+def instructions_error(results: Results, version: str, kind: str, mode: str) -> Cell:
+    """Return the standard error of that."""
+    found = _ratio(results, version, kind, mode)
+    return found if isinstance(found, str) else found[1]
 
 
 def report_ms(results: Results, version: str, owners: str, job: str) -> Cell:

@@ -6,15 +6,20 @@ from pathlib import Path
 import pytest
 
 from tests.bench import callgrind
-from tests.bench.instructions import KINDS, count
+from tests.bench.instructions import HASH_SEEDS, KINDS, count
 
 PART = "version: 1\npositions: line\nevents: Ir\nfn=(1) main\n12 345\nsummary: {}\n\ntotals: 777\n"
 
 VALGRIND = """#!/bin/sh
-for option; do case "$option" in --callgrind-out-file=*) counts="${option#*=}";; esac; done
-number=1
-for sum in SUMS; do printf 'summary: %s\\n' "$sum" >"$counts.$number"; number=$((number + 1)); done
-printf 'summary: 1\\n' >"$counts"
+for option; do case "$option" in --callgrind-out-file=*.%p) counts="${option#*=}";; esac; done
+for child in CHILDREN; do
+    pid="${child#*=}"
+    echo "${child%=*} $pid"
+    printf 'summary: 1\\n' >"${counts%.%p}.$pid.1-01"
+    printf 'summary: %s\\n' "$((pid + 10 * PYTHONHASHSEED))" >"${counts%.%p}.$pid.2-01"
+    printf 'summary: 2\\n' >"${counts%.%p}.$pid.2-02"
+done
+FURTHER
 echo 'it is broken' >&2
 exit CODE
 """
@@ -27,9 +32,10 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def install(path: Path, sums: str, code: int = 0) -> None:
-    """Install a valgrind that writes these sums at the marks of the program."""
-    (path / "valgrind").write_text(VALGRIND.replace("SUMS", sums).replace("CODE", str(code)))
+def install(path: Path, children: str, code: int = 0, further: str = "") -> None:
+    """Install a valgrind that prints these modes and children, each of which counts as many as its process id."""
+    script = VALGRIND.replace("CHILDREN", children).replace("CODE", str(code)).replace("FURTHER", further)
+    (path / "valgrind").write_text(script)
     (path / "valgrind").chmod(0o755)
 
 
@@ -44,31 +50,54 @@ def test_part_without_sum_is_an_error() -> None:
         callgrind.parse("version: 1\n")
 
 
-def test_samples_are_between_marks(path: Path) -> None:
-    """What is before the first mark and after the last one does not count; the samples are in order."""
-    install(path, "999 1 2 3 4 5 6 7 8 9 10")
+def test_counts_are_those_between_the_marks_of_children(path: Path) -> None:
+    """What is before the first mark and in other threads does not count; a child that failed has its reason."""
+    install(path, "bare=70 always=80 bare=90", further="echo 'off ImportError: no module'; echo 'file 60'")
 
-    assert list(range(1, 11)) == callgrind.instructions([sys.executable], {})
+    counts: list[tuple[str, int | str]] = [
+        ("bare", 70),
+        ("always", 80),
+        ("bare", 90),
+        ("off", "ImportError: no module"),
+    ]
+    counts.append(("file", "it has not set two marks"))
+
+    assert counts == callgrind.instructions([sys.executable], {})
 
 
-@pytest.mark.parametrize(("sums", "code"), [("999 1", 3), ("999", 0), ("", 0)], ids=["fails", "one-mark", "no-mark"])
-def test_program_that_does_not_count_is_an_error(path: Path, sums: str, code: int) -> None:
-    """A program that fails, or that sets less than two marks, is an error with its output."""
-    install(path, sums, code)
+@pytest.mark.parametrize(("children", "code"), [("bare=70", 3), ("", 0)], ids=["fails", "no-child"])
+def test_program_that_does_not_count_is_an_error(path: Path, children: str, code: int) -> None:
+    """A program that fails, or that has no child, is an error with its output."""
+    install(path, children, code)
 
     with pytest.raises(RuntimeError, match=f"code {code}: it is broken"):
         callgrind.instructions([sys.executable], {})
 
 
 def test_count_is_of_one_pair(path: Path) -> None:
-    """Each sample is divided by the number of pairs that it has."""
+    """Each count is divided by its number of pairs. Those of several processes are in turns, as far as all have one.
+
+    So the counts of two modes in the same place are of the same process and layout.
+    """
+    install(path, "bare=100 always=200 bare=300 again=100")
     times = KINDS["sync"].times
-    install(path, f"999 {5 * times} {7 * times}")
 
     counts = count({"2.1": sys.executable}, ["sync"])
 
-    assert {("2.1", "sync", mode) for mode in ("bare", "always", "off", "file")} == set(counts)
-    assert {"instructions": [5, 7]} == counts["2.1", "sync", "bare"]
+    assert HASH_SEEDS == 2
+    assert {("2.1", "sync", mode) for mode in ("bare", "always", "off", "file", "again")} == set(counts)
+    assert {"instructions": [100 / times, 110 / times, 300 / times, 310 / times]} == counts["2.1", "sync", "bare"]
+    assert {"instructions": [100 / times, 110 / times]} == counts["2.1", "sync", "again"]
+
+
+def test_only_modes_that_are_asked_for_are_counted(path: Path) -> None:
+    """The modes and the number of their layouts are an argument of the program."""
+    install(path, "bare=100 always=200", further='[ "$#" -gt 0 ] || exit 1; echo "$*" >"$(dirname "$0")/arguments"')
+
+    assert {"bare", "always"} == {
+        mode for _, _, mode in count({"2.1": sys.executable}, ["sync"], modes=["bare", "always"])
+    }
+    assert (path / "arguments").read_text().endswith('tests.bench.counted sync {"bare": 6, "always": 6}\n')
 
 
 def test_without_valgrind_nothing_is_counted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,9 +109,19 @@ def test_without_valgrind_nothing_is_counted(path: Path, monkeypatch: pytest.Mon
 
 def test_failure_is_in_the_place_of_the_count(path: Path) -> None:
     """A program that fails leaves its last line of output; it is no reason to skip a budget."""
-    install(path, "1 2", code=1)
+    install(path, "bare=1", code=1)
 
     found = count({"2.1": sys.executable}, ["sync"])["2.1", "sync", "bare"]
 
     assert str(found).endswith("it is broken")
     assert str is type(found)
+
+
+def test_failure_of_a_mode_is_only_in_its_place(path: Path) -> None:
+    """Where the work fails with the package alone, the bare counts stay."""
+    install(path, "bare=100", further="echo 'always ImportError: no module'")
+
+    counts = count({"2.1": sys.executable}, ["sync"])
+
+    assert counts["2.1", "sync", "always"] == "ImportError: no module"
+    assert {"instructions"} == set(counts["2.1", "sync", "bare"])

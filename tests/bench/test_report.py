@@ -7,6 +7,7 @@ import pytest
 
 from tests.bench.budgets import BUDGETS, FAIL, PASS, Budget, is_kept
 from tests.bench.driver import Measured, Skipped
+from tests.bench.instructions import ratio
 from tests.bench.report import render
 from tests.bench.results import Results
 
@@ -65,6 +66,7 @@ RESULTS = Results(
         sync__always__instructions=84_000,
         sync__file__instructions=90_000,
         sync__off__instructions=78_000,
+        sync__again__instructions=60_000,
         async__bare__instructions=50_000,
         async__always__instructions=75_000,
         asyncpg__bare__instructions=1_000_000,
@@ -186,11 +188,18 @@ def test_report_has_budgets() -> None:
 
 
 def test_report_has_instructions() -> None:
-    """A line of instructions has the least count of each mode, and how it compares to the bare one."""
-    assert [
-        "| checkout and return, `QueuePool` | 2.1 | 60,000 | 84,000 | 1.400 | 78,000 | 1.300 | 90,000 | 1.500 |"
-    ] == rows(RESULTS, "| checkout and return, `QueuePool`")
-    assert "| `SELECT 1`, asyncpg | 2.1 | 1,000,000 | 1,050,000 | 1.050 | 1 | 0.000 |  |  |" in rows(RESULTS, "|")
+    """A line has the mean count of each mode, the mean of its ratios to the bare one, and the error of that."""
+    start = "| checkout and return, `QueuePool` | 2.1 | 90,000 | 126,000 | 1.400 ± 0.000 | 117,000 | 1.300 ± 0.000 | "
+    request = "| `SELECT 1`, asyncpg | 2.1 | 1,500,000 | 1,575,000 | 1.050 ± 0.000 | 1 | 0.000 ± 0.000 |  |  |"
+
+    assert [f"{start}135,000 | 1.500 ± 0.000 | 90,000 | 1.000 ± 0.000 |"] == rows(RESULTS, start)
+    assert [f"{request} 1 | 0.000 ± 0.000 |"] == rows(RESULTS, request)
+
+
+def test_ratio_is_of_the_same_layout() -> None:
+    """Each count is over the bare one in its place; a mode that was counted in fewer layouts is compared in these."""
+    assert (1.5, 0.5) == ratio([200.0, 100.0], [100.0, 100.0])
+    assert (2.0, 0.0) == ratio([200.0], [100.0, 7.0])
 
 
 def test_report_has_reasons() -> None:

@@ -62,8 +62,8 @@ def ratio(what: str, mode: str, version: str) -> float | None:
     """Return the instructions of a mode over those without pool_exporter; None if they are not known."""
     head, *rows = table("Instructions")
     (row,) = (row for row in rows if row[:2] == [what, version])
-    cell = row[head.index(mode) + 1]
-    return float(cell) if re.fullmatch(r"[\d.]+", cell) else None
+    found = re.match(r"[\d.]+", row[head.index(mode) + 1])
+    return float(found[0]) if found else None
 
 
 def span(values: Iterable[float], form: str = "{:.2f}") -> str:

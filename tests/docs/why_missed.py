@@ -66,25 +66,13 @@ _COMPILED_PAIR: Final = (
     "them, the share is larger"
 )
 
-_LAYOUT: Final = (
-    "CPython keeps attributes of types in a cache of 4,096 places, chosen by addresses. Two that are used in each "
-    "request and have the same place are looked up anew each time. With another layout of the memory, by another hash "
-    "seed, the same code adds half as many instructions more, or fewer"
-)
-
-_NOISE: Final = (
-    "two counts of such a request without pool_exporter, with the same SQLAlchemy, differ by more than the budget. "
-    "What a checkout and its return add is about as much as in a `SELECT 1`, and is less than the budget of the longer "
-    "request"
-)
-
 WHY_COMPILED_MISSED: Final[Mapping[str, str]] = {
     "instructions of checkout and return, `QueuePool`, over bare": f"{_COMPILED_PAIR}.",
     "instructions of checkout and return, `QueuePool`, in a worker's file, over bare": f"{_COMPILED_PAIR}.",
-    "instructions of `SELECT 1`, asyncpg, over bare": f"{_REQUEST}. {_LAYOUT}.",
-    "instructions of ORM select and commit, asyncpg, over bare": f"{_NOISE}.",
-    "instructions of `SELECT 1`, psycopg, over bare": f"{_REQUEST}. {_LAYOUT}.",
-    "instructions of ORM select and commit, psycopg, over bare": f"{_NOISE}.",
+    "instructions of `SELECT 1`, asyncpg, over bare": f"{_REQUEST}.",
+    "instructions of ORM select and commit, asyncpg, over bare": f"{_REQUEST}.",
+    "instructions of `SELECT 1`, psycopg, over bare": f"{_REQUEST}.",
+    "instructions of ORM select and commit, psycopg, over bare": f"{_REQUEST}.",
     **{
         title: WHY_MISSED[title]
         for title in (
