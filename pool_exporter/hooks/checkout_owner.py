@@ -22,21 +22,23 @@ Owner: TypeAlias = Callable[[], object]
 
 task_of: Callable[[AbstractEventLoop], "Task[object] | None"] = current_task
 """Returns the running task of a loop; None outside of any task."""
-current_tasks: Collection[AbstractEventLoop | None] = (None,)
+loops_with_tasks: Collection[AbstractEventLoop | None] = (None,)
 """Empty only where no loop of the process runs a task; before Python 3.12, the loops that do."""
-why_ask: Final[list[str]] = [sys.version]
-"""Empty while `current_tasks` and a loop's `_thread_id` say which task runs in this thread; else asyncio is asked.
+task_name: Final = Task.get_name
+"""Returns the name of a task of asyncio. The method looked up at each call would take twice as long."""
+reasons_to_ask: Final[list[str]] = [sys.version]
+"""Empty while `loops_with_tasks` and a loop's `_thread_id` say which task runs in this thread; else asyncio is asked.
 
 Before Python 3.12, `_get_running_loop` makes a system call, which takes a tenth of the time of a checkout. It has to be
 asked in the child of a process that forked inside a task, and where a loop has no `_thread_id`, as uvloop's.
 """
 
 if sys.version_info < (3, 12):  # There `current_task` is written in Python.
-    current_tasks = vars(tasks)["_current_tasks"]
+    loops_with_tasks = vars(tasks)["_current_tasks"]
     task_of = vars(tasks)["_current_tasks"].get
-    why_ask.clear()
+    reasons_to_ask.clear()
     if hasattr(os, "register_at_fork"):  # Missing where no process can fork.
-        os.register_at_fork(after_in_child=lambda: why_ask.extend(["a fork"] * len(current_tasks)))
+        os.register_at_fork(after_in_child=lambda: reasons_to_ask.extend(["a fork"] * len(loops_with_tasks)))
 
 
 class CurrentOwner(Protocol):

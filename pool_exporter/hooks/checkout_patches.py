@@ -175,7 +175,8 @@ def _return(return_of: Return) -> Return:
                 connection = None
             if connection is not None:
                 checkout = connection.checkout
-                connection.is_lost = checkout is not None and checkout() is None
+                if checkout is not None:
+                    connection.is_lost = checkout() is None
                 connection.is_returning = True
         except Exception as error:  # noqa: BLE001  # as in `guarded`
             errors.report(error)

@@ -18,6 +18,9 @@ DETACHED: Final = 3
 CLOSED: Final = 4
 IDLE_IN_OLD_POOL: Final = 5
 
+STATE_AFTER_USE: Final = (-1, IDLE, IDLE_IN_OLD_POOL, -1, -1, -1)
+"""By the state of a connection: the one after its use has ended; -1 where it is not used."""
+
 Referent: TypeAlias = Any
 """A record, proxy, task or thread; only the hooks know its type."""
 

@@ -30,8 +30,8 @@ IS_COMPILED: Final = not __file__.endswith((".py", ".pyc"))
 _BOUNDS: Final = array(SLOT_FORMAT, BOUNDS_NS)
 """For all pools: an array of its own would cost each 232 bytes."""
 
-ORIGINAL: Final = (1,)
-"""The sentinel of a pool that needs nothing before an event. CPython reads a tuple faster than bytes."""
+NOTHING_DUE: Final = (True,)
+"""The sentinel of a pool that needs nothing before an event: of Python's types, the ones read and tested fastest."""
 
 _ADDED_UP: Final = (
     *layout.COUNTER_SLOTS,
@@ -78,7 +78,7 @@ class PoolSlots:
         self._clock = None if IS_COMPILED and is_system_clock else clock
         #: The first item is 0 when something has to be done before the next event: `before_event` does it. It is 0
         #: in a child that was forked in C (no `os.fork` hook ran), and before a process's first pool event.
-        self.sentinel: Sequence[int] = ORIGINAL
+        self.sentinel: Sequence[int] = NOTHING_DUE
         self.before_event: Callable[[], None] = nothing
         #: Called instead by a refresh, which is no event: it only detects the fork.
         self.before_refresh: Callable[[], None] = nothing
@@ -169,7 +169,7 @@ class PoolSlots:
     def abandon_slots(self) -> None:
         """After a fork: switch to private slots. Calls still in progress write there and are discarded."""
         self._write_to(new_slots())
-        self.sentinel = ORIGINAL
+        self.sentinel = NOTHING_DUE
 
     def copy_slots(self) -> list[int]:
         """Return a copy of the slots at one moment."""

@@ -10,7 +10,7 @@ cdef Py_ssize_t WAIT, WAIT_SUM, USE, USE_SUM
 cdef long long FIRST_NS
 cdef bint IS_COMPILED
 cdef long long UNLIMITED
-cdef tuple BUCKET, BOUND, NO_CALLER
+cdef tuple BUCKET, BOUND, NO_CALLER, STATE_AFTER_USE
 
 cdef class PoolState(PoolSlots):
     @cython.locals(slots="long long[::1]", now="long long", pending="long long")

@@ -55,6 +55,7 @@ from pool_exporter.state.connection import (
     IDLE,
     IDLE_IN_OLD_POOL,
     NO_CALLER,
+    STATE_AFTER_USE,
     USED,
     USED_IN_OLD_POOL,
     Caller,
@@ -131,7 +132,7 @@ class PoolState(PoolSlots):
         if state == IDLE or state == IDLE_IN_OLD_POOL:
             connection.state = USED_IN_OLD_POOL if state else USED  # IDLE is 0.
             connection.caller, connection.since = caller, clock
-            if connection.slot:
+            if connection.slot > 0:
                 slots[connection.slot] = now
             else:
                 slots[layout.UNTRACKED_CHECKOUTS] += 1
@@ -224,17 +225,18 @@ class PoolState(PoolSlots):
         elif use < 0:  # It began in another thread since the clock was read.
             use = 0
         caller = connection.caller
-        state = connection.state  # Read after the last call: StaticPool lends one connection to several threads.
-        if (state != USED and state != USED_IN_OLD_POOL) or connection.checkout is not checkout:
+        # Read after the last call: StaticPool lends one connection to several threads.
+        state = STATE_AFTER_USE[connection.state]
+        if state < 0 or connection.checkout is not checkout:
             return
-        connection.state = IDLE if state == USED else IDLE_IN_OLD_POOL
+        connection.state = state
         # Kept any longer, SQLAlchemy's callback of this reference would run whenever a proxy dies.
         connection.checkout = None
         connection.caller = NO_CALLER  # An idle connection would keep a quarter of a KiB.
         connection.is_returning = False
         slots[at] += 1
         slots[USE_SUM] += use
-        if connection.slot:
+        if connection.slot > 0:
             slots[connection.slot] = 0
         else:
             slots[layout.UNTRACKED_CHECKOUTS] -= 1
@@ -245,7 +247,7 @@ class PoolState(PoolSlots):
         if is_lost:
             connection.is_lost = False
             slots[layout.LEAKED] += 1
-        if state == USED_IN_OLD_POOL:
+        if state == IDLE_IN_OLD_POOL:
             self.used_in_old_pool -= 1
             self.limit = slots[layout.LIMIT] = self.pool_limit + self.used_in_old_pool
         elif used == self.limit and clock - self.origin > slots[layout.SATURATED_SINCE]:  # Not begun anew meanwhile.

@@ -251,7 +251,7 @@ async def test_two_loops_at_once() -> None:
 @pytest.mark.asyncio
 async def test_loop_of_the_parent_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a fork inside a task, asyncio says whether a loop runs: the parent's task still seems to run."""
-    monkeypatch.setattr(waiting, "why_ask", ["a fork"])
+    monkeypatch.setattr(waiting, "reasons_to_ask", ["a fork"])
     monkeypatch.setattr(waiting, "_get_running_loop", lambda: None)
 
     assert _task_found() is None
@@ -262,8 +262,8 @@ async def test_loop_of_the_parent_process(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_loop_of_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a loop does not say in which thread it runs, as uvloop's, asyncio is asked from then on."""
     reasons = list[str]()
-    monkeypatch.setattr(waiting, "current_tasks", {object(): None})
-    monkeypatch.setattr(waiting, "why_ask", reasons)
+    monkeypatch.setattr(waiting, "loops_with_tasks", {object(): None})
+    monkeypatch.setattr(waiting, "reasons_to_ask", reasons)
 
     assert asyncio.current_task() is _task_found()
     assert ["'object' object has no attribute '_thread_id'"] == reasons

@@ -13,19 +13,19 @@ cdef class _Greenlets:
 
 cdef _Greenlets _greenlets
 
+@cython.locals(frame=FrameType)
+cpdef FrameType awaiting_frame()
+
 cdef class PlaceRecorder:
     cdef readonly object _mode
     cdef public bint is_on
     cdef readonly double _armed_until
     cdef readonly list _depths
     cdef readonly dict is_application
-    cdef readonly set alone
+    cdef readonly set pairs_without_second
 
     @cython.locals(frame=FrameType, edge=FrameType)
     cdef FrameType first(self)
-
-    @cython.locals(frame=FrameType)
-    cpdef FrameType awaiting_frame(self)
 
     @cython.locals(depth=int, edge=int)
     cdef FrameType _learn(self, FrameType back)

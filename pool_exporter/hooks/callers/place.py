@@ -80,6 +80,32 @@ class _Greenlets:
 _greenlets: Final = _Greenlets()
 
 
+def awaiting_frame() -> FrameType | None:
+    """Return the first frame that awaits the current greenlet and is not SQLAlchemy's.
+
+    None outside of one, and where that frame is the event loop's, which ends the walk.
+    """
+    getcurrent = _greenlets.getcurrent  # Called as a method, it is looked up on the class first.
+    parent = getcurrent().parent
+    if parent is None:
+        return None
+    frame = parent.gr_frame
+    if frame is not None:
+        frame = frame.f_back  # The first is SQLAlchemy's, or the one of another library's loop.
+    if frame is None or frame.f_code is _RUN_HANDLE:
+        return None
+    try:
+        while frame is not None:
+            origin = _KNOWN[frame.f_code.co_filename]
+            if origin is not _SQLALCHEMY and origin is not _STANDARD:  # A set would compute the hash of each.
+                return None if origin is _LOOP else frame
+            frame = frame.f_back
+    except KeyError as error:
+        ORIGINS.look_at(error.args[0])
+        return awaiting_frame()
+    return None
+
+
 class PlaceRecorder:
     """Whether places are recorded, and what was learned about the stacks of this process.
 
@@ -96,7 +122,7 @@ class PlaceRecorder:
         #: Whether a file is the application's. A dictionary of an exact type: that of a subclass is slower.
         self.is_application: dict[str, bool] = {}
         #: Codes of first frames and their callers that have no second frame, by their ids.
-        self.alone: set[tuple[int, int]] = set()
+        self.pairs_without_second: set[tuple[int, int]] = set()
 
     def configure(self, mode: str, skipped_modules: tuple[str, ...] = ()) -> None:
         """Change the mode, and treat these modules of the application as a library, so that no place is in them."""
@@ -105,7 +131,7 @@ class PlaceRecorder:
         if skipped_modules != ORIGINS.skipped_modules:
             ORIGINS.skip(skipped_modules)
             self.is_application.clear()
-            self.alone.clear()
+            self.pairs_without_second.clear()
 
     def arm(self) -> None:
         """Begin to record, in the mode "armed"."""
@@ -129,37 +155,12 @@ class PlaceRecorder:
             except ValueError:  # The stack is not that deep.
                 continue
             if _KNOWN[edge.f_code.co_filename] is _SQLALCHEMY:
-                frame = edge.f_back or self.awaiting_frame()
+                frame = edge.f_back or awaiting_frame()
                 if frame is None or not self.is_application[frame.f_code.co_filename]:
                     frame = _near(edge.f_back)
                 if frame is not None:
                     return frame
         return _near(self._learn(_getframe(_FIRST_DEPTH)))
-
-    def awaiting_frame(self) -> FrameType | None:
-        """Return the first frame that awaits the current greenlet and is not SQLAlchemy's.
-
-        None outside of one, and where that frame is the event loop's, which ends the walk.
-        """
-        getcurrent = _greenlets.getcurrent  # Called as a method, it is looked up on the class first.
-        parent = getcurrent().parent
-        if parent is None:
-            return None
-        frame = parent.gr_frame
-        # The first is SQLAlchemy's, or the one of another library's loop.
-        frame = None if frame is None else frame.f_back
-        if frame is None or frame.f_code is _RUN_HANDLE:
-            return None
-        try:
-            while frame is not None:
-                origin = _KNOWN[frame.f_code.co_filename]
-                if origin is not _SQLALCHEMY and origin is not _STANDARD:  # A set would compute the hash of each.
-                    return None if origin is _LOOP else frame
-                frame = frame.f_back
-        except KeyError as error:
-            ORIGINS.look_at(error.args[0])
-            return self.awaiting_frame()
-        return None
 
     def _learn(self, back: FrameType | None) -> FrameType | None:
         """Note the depth of SQLAlchemy's outermost frame from *back* on, seen from `first()`; return what is beyond.
@@ -185,9 +186,9 @@ class PlaceRecorder:
             return found
         found = _walked(frame)
         if len(found) == 1 and found[0][0] is code:
-            if len(self.alone) >= _KNOWN_MAX:
-                self.alone.clear()
-            self.alone.add((id(code), id(caller)))
+            if len(self.pairs_without_second) >= _KNOWN_MAX:
+                self.pairs_without_second.clear()
+            self.pairs_without_second.add((id(code), id(caller)))
         return found
 
     def _behind_helper(self, frame: FrameType) -> Place:
@@ -222,7 +223,7 @@ def _near(frame: FrameType | None) -> FrameType | None:
         if frame is None:
             if is_outside:
                 break
-            is_outside, frame = True, recorder.awaiting_frame()
+            is_outside, frame = True, awaiting_frame()
             continue
         origin = _KNOWN.get(frame.f_code.co_filename)
         if origin is None:  # Not `ORIGINS[…]` alone, which calls a function of Python.
@@ -249,7 +250,7 @@ def _outward(frame: FrameType | None) -> Iterator[FrameType]:
         yield frame
         back = frame.f_back
         if back is None and not is_outside:
-            is_outside, back = True, recorder.awaiting_frame()
+            is_outside, back = True, awaiting_frame()
         if back is None or ORIGINS[back.f_code.co_filename] is _LOOP:
             return
         frame = back

@@ -4,7 +4,7 @@ cimport cython
 
 from pool_exporter.hooks.callers.frames cimport CodeType, FrameType
 from pool_exporter.hooks.callers.native cimport Native
-from pool_exporter.hooks.callers.place cimport PlaceRecorder
+from pool_exporter.hooks.callers.place cimport PlaceRecorder, awaiting_frame
 
 cdef PlaceRecorder recorder
 cdef Native native

@@ -14,15 +14,16 @@ from weakref import ref
 from pool_exporter.hook_errors import errors, guarded
 from pool_exporter.hooks.callers import place as places
 from pool_exporter.hooks.callers.native import native
-from pool_exporter.hooks.callers.place import walked_place
+from pool_exporter.hooks.callers.place import awaiting_frame, walked_place
 from pool_exporter.hooks.checkout_owner import (
     CurrentOwner,
     Owner,
-    current_tasks,
+    loops_with_tasks,
     name_of,
+    reasons_to_ask,
+    task_name,
     task_of,
     task_owner,
-    why_ask,
 )
 from pool_exporter.state.connection import Caller, frames_of
 from pool_exporter.state.pool_slots import IS_COMPILED
@@ -37,9 +38,7 @@ _CALLER_DEPTH: Final = 0 if IS_COMPILED else 2
 """From `current_caller` to the caller of `connect()`: a compiled function has no frame."""
 
 
-def current_caller(  # noqa: C901, PLR0911, PLR0912  # a further call costs a fiftieth of a checkout
-    unit: Unit | None, threads: CurrentOwner
-) -> Caller:
+def current_caller(unit: Unit | None, threads: CurrentOwner) -> Caller:  # noqa: C901, PLR0911, PLR0912  # for speed
     """Return the caller of the `connect()` that calls this; *threads* has the current thread or greenlet.
 
     Where a task runs, it is the owner, also of a synchronous pool's connection. An ended unit is not the caller's.
@@ -47,12 +46,13 @@ def current_caller(  # noqa: C901, PLR0911, PLR0912  # a further call costs a fi
     if unit is not None and unit.is_done:
         unit = None  # A task that outlives its request keeps the request's context.
     task = None
-    if current_tasks:
+    if loops_with_tasks:
         try:
-            (loop,) = current_tasks
-            if why_ask or loop._thread_id != get_ident():  # type: ignore[union-attr]  # asyncio's own loops have it
+            for loop in loops_with_tasks:  # noqa: B007  # the first one: few processes have a second one
+                break
+            if reasons_to_ask or loop._thread_id != get_ident():  # type: ignore[union-attr]  # asyncio's own loops have it
                 loop = _get_running_loop()
-        except (AttributeError, RuntimeError, ValueError) as error:
+        except (AttributeError, RuntimeError, UnboundLocalError) as error:
             loop = _asked_loop(error)
         task = None if loop is None else task_of(loop)
     if task is None:
@@ -60,26 +60,26 @@ def current_caller(  # noqa: C901, PLR0911, PLR0912  # a further call costs a fi
     else:
         owner = native.reference(task) if IS_COMPILED else ref(task)
         try:
-            name = task.get_name()
+            name = task_name(task)
         except Exception:  # noqa: BLE001  # a task factory may make any object
-            name = ""
+            name = name_of(owner)
     if not recorder.is_on:
         return owner, name, unit, None, 0, None, 0
     frame: FrameType | None  # Declared apart, so that the type checker sees that the first one is a frame.
     try:
-        frame = native.frame() if IS_COMPILED else _getframe(_CALLER_DEPTH)
+        frame = native.frame() if IS_COMPILED else _getframe(2)
         code = frame.f_code
         if not recorder.is_application[code.co_filename]:
             frame = recorder.first()
             if frame is None:
                 return owner, name, unit, *frames_of(walked_place())
             code = frame.f_code
-        back = frame.f_back or recorder.awaiting_frame()
+        back = frame.f_back or awaiting_frame()
         if back is not None:
             caller = back.f_code
             if recorder.is_application[caller.co_filename]:
                 return owner, name, unit, code, frame.f_lasti, caller, back.f_lasti
-            if (id(code), id(caller)) not in recorder.alone:
+            if (id(code), id(caller)) not in recorder.pairs_without_second:
                 return owner, name, unit, *frames_of(recorder.behind_library(frame, code, caller))
     except KeyError as error:
         return owner, name, unit, *frames_of(recorder.place_in_new_file(error.args[0], _getframe(_CALLER_DEPTH)))
@@ -90,12 +90,12 @@ def current_caller(  # noqa: C901, PLR0911, PLR0912  # a further call costs a fi
 
 
 def _asked_loop(error: Exception) -> AbstractEventLoop | None:
-    """Return the loop that runs in this thread, by asyncio; *error* is why `current_tasks` did not say it.
+    """Return the loop that runs in this thread, by asyncio; *error* is why `loops_with_tasks` did not say it.
 
     A loop of an unknown kind is asked for from now on. Else several loops run tasks, or another one begins or ends.
     """
     if isinstance(error, AttributeError):
-        why_ask.append(str(error))
+        reasons_to_ask.append(str(error))
     return _get_running_loop()
 
 

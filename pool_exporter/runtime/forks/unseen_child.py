@@ -11,7 +11,7 @@ from typing import Final
 from weakref import ref
 
 from pool_exporter.hook_errors import guarded
-from pool_exporter.state.pool_slots import ORIGINAL
+from pool_exporter.state.pool_slots import NOTHING_DUE
 from pool_exporter.state.pool_state import PoolState
 
 _BEFORE_FIRST_EVENT: Final = (0,)
@@ -45,7 +45,7 @@ class UnseenChild:
     def _note_event(self, reference: "ref[PoolState]") -> None:
         state = reference()
         if state is not None:
-            state.sentinel = ORIGINAL
+            state.sentinel = NOTHING_DUE
         parent = self._server_pid
         if parent not in (0, os.getpid()):
             self._server_pid = 0  # First: a handler of the log may use a pool.

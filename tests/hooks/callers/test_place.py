@@ -38,7 +38,7 @@ def engine() -> Iterator[Engine]:
 def learned_anew() -> Iterator[None]:
     """Let each test begin without a learned depth, and leave the recorder as it was."""
     recorder._depths.clear()
-    recorder.alone.clear()
+    recorder.pairs_without_second.clear()
     yield
     recorder.configure("always")
 
