@@ -129,7 +129,7 @@ class PoolHooks:
         if not self._is_removed:
             setattr(record, ATTRIBUTE, connection)
         server_pid = server_pid_of(record)
-        if server_pid and self.state.has_twin(connection):  # A creator has returned one connection twice.
+        if server_pid and self.state.has_twice(connection):  # A creator has returned one connection twice.
             opened = 0
         write_server_pid(self.state.slots, connection.slot, server_pid, opened)
         return connection

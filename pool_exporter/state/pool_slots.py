@@ -152,7 +152,7 @@ class PoolSlots:
         found = [reference() for reference in list(self.connections.values())]
         return [connection for connection in found if connection is not None]
 
-    def has_twin(self, connection: Connection) -> bool:
+    def has_twice(self, connection: Connection) -> bool:
         """Return whether another connection that is not closed has the same driver's connection."""
         found = self.live_connections()
         return any(each.identity == connection.identity and each is not connection for each in found)

@@ -111,7 +111,7 @@ TRANSITIONS = (
 )
 MOVES = ("abandon_slots", "move_to", "add_late_stores", "leave_counters", "forget_connections")
 """What ends a monitor, begins a child's, or changes the place of the slots: no hook calls it."""
-READERS = ("live_connections", "copy_slots", "fingerprint", "has_twin", "unit_holders", "unit_totals")
+READERS = ("live_connections", "copy_slots", "fingerprint", "has_twice", "unit_holders", "unit_totals")
 
 
 def breakable(patch: pytest.MonkeyPatch) -> set[str]:

@@ -21,7 +21,7 @@ def _threads_deadlock(facts: Facts) -> str:
     return "All worker threads have waited for connections, and the holders of these for a thread."
 
 
-def _twins(facts: Facts) -> str:
+def _pools_of_one_database(facts: Facts) -> str:
     if not facts.process.same_server or not facts.engine.is_on_server:
         return ""
     return f"Other pools of this process have the same server and database: {', '.join(facts.process.same_server)}."
@@ -86,7 +86,7 @@ BEHAVIOUR_RULES: Final = (
         "Make one engine for the process, and share it, unless they need different users or isolation levels.",
         "SQLAlchemy, Engine Configuration: one engine for each database of a process",
         "Pools with another database or server; SQLite; pools that are not instrumented.",
-        _twins,
+        _pools_of_one_database,
     ),
     Rule(
         "P09",

@@ -11,7 +11,7 @@ from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
 
 REPORTS_MAX: Final = 4
 """How many reports count within a minute, at most; and the first one of each further verdict."""
-CALM_SECONDS: Final = 5.0
+PAUSE_SECONDS: Final = 5.0
 """When no caller has waited for so long, the next ones begin an episode."""
 
 _NO_INCIDENT: Final = frozenset({"too_small", "burst"})
@@ -36,7 +36,7 @@ class Episode:
     incident ends.
     """
 
-    __slots__ = ("_accepted", "_doubt", "_explained_at", "_is_over", "_newest", "_newest_at", "_report")
+    __slots__ = ("_accepted", "_contradicted_by", "_explained_at", "_is_over", "_newest", "_newest_at", "_report")
 
     def __init__(self) -> None:
         self._report: Diagnosis | None = None
@@ -46,7 +46,7 @@ class Episode:
         self._accepted: tuple[tuple[float, str], ...] = ()
         self._is_over = False
         #: What the last examination found that contradicts the report; "" if it did not.
-        self._doubt = ""
+        self._contradicted_by = ""
 
     def report(self, now: float) -> Diagnosis | None:
         """Return the report of the last minute at *now*, in seconds of a monotonic clock; None without one."""
@@ -82,11 +82,11 @@ class Episode:
     def is_settled(self, now: float) -> bool:
         """Return whether the episode has a verdict that nothing contradicts, so that no further report is needed."""
         made = self.report(now)
-        return made is not None and _is_lasting(made) and not self._is_over and not self._doubt
+        return made is not None and _is_lasting(made) and not self._is_over and not self._contradicted_by
 
-    def end_after(self, calm_seconds: float) -> None:
-        """Begin another episode if no caller has waited for so long; the report remains until there is one."""
-        self._is_over = self._is_over or calm_seconds >= CALM_SECONDS
+    def end_after(self, seconds: float) -> None:
+        """Begin another episode if no caller has waited for so many seconds; the report remains until there is one."""
+        self._is_over = self._is_over or seconds >= PAUSE_SECONDS
 
     def accept(self, now: float, made: Diagnosis, *, by_watchdog: bool = False) -> bool:
         """Keep *made* if it counts, and return whether it does.
@@ -106,7 +106,7 @@ class Episode:
             self._newest, self._newest_at = made, now
         if not is_counted:
             return False
-        self._report, self._is_over, self._doubt = made, False, ""
+        self._report, self._is_over, self._contradicted_by = made, False, ""
         self._accepted = (*self._within_a_minute(now), (now, made.verdict))
         return True
 
@@ -115,9 +115,13 @@ class Episode:
             return self._is_allowed(now, made)
         if before.verdict == _UNKNOWN:
             return made.verdict != _UNKNOWN
-        doubt, self._doubt = self._doubt, _contradiction(before, made)
-        is_sure = doubt == self._doubt or before.verdict == _OF_THE_MOMENT or _have_all_ended(before, made)
-        return _is_outcome(before, made) or (bool(self._doubt) and is_sure and self._is_allowed(now, made))
+        contradicted_by, self._contradicted_by = self._contradicted_by, _contradiction(before, made)
+        is_sure = (
+            contradicted_by == self._contradicted_by
+            or before.verdict == _OF_THE_MOMENT
+            or _have_all_ended(before, made)
+        )
+        return _is_outcome(before, made) or (bool(self._contradicted_by) and is_sure and self._is_allowed(now, made))
 
     def _is_allowed(self, now: float, made: Diagnosis) -> bool:
         """Return whether few reports have counted within a minute, or none with this verdict."""

@@ -1,4 +1,4 @@
-"""The watchdog's thread: it is parked until a caller waits, looks at the pools that have waiters, and parks again.
+"""The watchdog's thread: it sleeps until a caller waits, looks at the pools that have waiters, and sleeps again.
 
 It is a thread of the system, so that it runs while an event loop or a hub of greenlets is blocked. It is started by the
 first caller that waits, the first leak or orphan to be logged, or a third failure to open a connection. A forked child
@@ -63,8 +63,10 @@ class Watchdog:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self.lock, self._gate = new_lock(), new_lock()
-        self._gate.acquire()
+        self.lock = new_lock()
+        #: The thread sleeps while it waits for this lock; its release wakes it.
+        self._sleep_lock = new_lock()
+        self._sleep_lock.acquire()
         self.no_wait_until = -inf
         self._is_started = self._is_awake = False
         self._looked_at: dict[int, ref[Looked]] = {}
@@ -98,8 +100,8 @@ class Watchdog:
             return
         self._is_awake = True
         if self._is_started:
-            with suppress(RuntimeError):  # Another caller has opened the gate at the same moment.
-                self._gate.release()
+            with suppress(RuntimeError):  # Another caller has released it at the same moment.
+                self._sleep_lock.release()
         else:
             self._start()
 
@@ -122,7 +124,7 @@ class Watchdog:
                 sleep(TICK_SECONDS)
             self._is_awake = False
             if not self._has_work:  # Else a caller or leak came in between, which found the thread awake.
-                self._gate.acquire()
+                self._sleep_lock.acquire()
             self._is_awake = True
 
     def tick(self) -> bool:

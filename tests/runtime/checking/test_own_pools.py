@@ -49,7 +49,7 @@ def test_it_is_what_check_finds(monitor: Monitor) -> None:
     assert PASSWORD not in "".join(map(str, found()))
 
 
-def test_twins(monitor: Monitor) -> None:
+def test_pools_of_one_database(monitor: Monitor) -> None:
     """Another pool of the same server and database is named; one of another database is not."""
     others = [create_engine(URL), create_engine(URL + "2")]
     monitors = [pool_exporter.instrument(engine, name) for engine, name in zip(others, "ab", strict=True)]

@@ -98,7 +98,7 @@ def test_once_while_it_is_due(hub: Hub) -> None:
 
 
 def test_again_while_the_watchdog_is_awake(hub: Hub) -> None:
-    """The greenlet comes again until the watchdog is parked, and then no more."""
+    """The greenlet comes again until the watchdog sleeps, and then no more."""
     log = of_watchdog(hub)
     hub.is_awake = True
     log.arrange()

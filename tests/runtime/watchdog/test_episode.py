@@ -5,7 +5,7 @@ import pytest
 from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.metrics.holders import Holder
-from pool_exporter.runtime.watchdog.episode import CALM_SECONDS, REPORTS_MAX, Episode
+from pool_exporter.runtime.watchdog.episode import PAUSE_SECONDS, REPORTS_MAX, Episode
 
 NOW = 1000.0
 
@@ -30,7 +30,7 @@ def test_the_first_report_counts() -> None:
 
 
 def test_a_changed_verdict_counts() -> None:
-    """What two examinations say one after the other replaces the report, and is doubtful until then."""
+    """What two examinations say one after the other replaces the report, and nothing is settled until then."""
     episode, second = Episode(), made("held_in_own_code")
     episode.accept(NOW, made("slow_queries"))
 
@@ -100,10 +100,10 @@ def test_an_episode_ends_with_a_calm() -> None:
     """When no caller has waited for some seconds, the same report counts again; until then the last one is shown."""
     episode, first, again = Episode(), made("leak"), made("leak")
     episode.accept(NOW, first)
-    episode.end_after(CALM_SECONDS - 0.1)
+    episode.end_after(PAUSE_SECONDS - 0.1)
 
     assert not episode.accept(NOW + 7, made("leak"))
-    episode.end_after(CALM_SECONDS)
+    episode.end_after(PAUSE_SECONDS)
     assert not episode.is_settled(NOW + 8)
     assert first is episode.report(NOW + 8)
     assert episode.accept(NOW + 8, again)
@@ -154,10 +154,10 @@ def test_what_is_found_now_counts_where_the_report_does_not_last(first: str) -> 
 
 
 def test_unknown_takes_no_verdict_away() -> None:
-    """The page shows what the log has said until something else is found, also after a calm."""
+    """The page shows what the log has said until something else is found, also after a pause."""
     episode, report = Episode(), made("leak")
     episode.accept(NOW, report)
-    episode.end_after(CALM_SECONDS)
+    episode.end_after(PAUSE_SECONDS)
 
     assert report is episode.quoted(NOW + 6, "unknown")
     assert [None, None] == [episode.quoted(NOW + 6, found) for found in ("locks", "burst")]

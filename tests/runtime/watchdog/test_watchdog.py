@@ -1,4 +1,4 @@
-"""The thread is parked while no caller waits, looks while one does, and takes no lock of the application."""
+"""The thread sleeps while no caller waits, looks while one does, and takes no lock of the application."""
 
 import os
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def test_looks_until_no_caller_waits() -> None:
 
 
 def test_leak_that_comes_with_the_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A leak that is noted while the thread is awake is logged before it parks: nothing else may wake it for long."""
+    """A leak that is noted while the thread is awake is logged before it sleeps: nothing else may wake it for long."""
     monkeypatch.setattr(module, "start_thread", lambda _: None)
     watchdog = Watchdog()
     leak = Leak("worker", None, (), 1)
@@ -58,12 +58,12 @@ def test_leak_that_comes_with_the_last_look(monkeypatch: pytest.MonkeyPatch) -> 
     assert [True, True, False, False] == found
 
 
-def test_parked_thread_waits_without_a_limit() -> None:
+def test_sleeping_thread_waits_without_a_limit() -> None:
     """At rest nothing wakes the thread: it waits for one lock, and for as long as it takes."""
     watchdog, pool = Watchdog(), Pool()
-    watchdog._gate = gate = HeldLock()  # type: ignore[assignment]  # a stand-in for the lock
+    watchdog._sleep_lock = lock = HeldLock()  # type: ignore[assignment]  # a stand-in for the lock
     watchdog.wake(pool)
-    until([()], lambda: gate.calls)
+    until([()], lambda: lock.calls)
 
     assert (1, False) == (pool.looks, watchdog._is_awake)
 
