@@ -80,8 +80,10 @@ class UnitUses:
     def _add_new(self, name: str, ns: int) -> None:
         if name == NONE:
             return
-        is_full = len(self.ns_by_name) > UNITS_MAX  # OTHER is one of them.
-        self.ns_by_name[OTHER if is_full else name] = ns + (self.ns_by_name[OTHER] if is_full else 0)
+        if len(self.ns_by_name) > UNITS_MAX:  # OTHER is one of them.
+            self.ns_by_name[OTHER] += ns
+        else:
+            self.ns_by_name[name] = ns
 
 
 def ended_totals(ns_by_name: Mapping[str, int]) -> UnitTotals:

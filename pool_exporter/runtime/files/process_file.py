@@ -4,6 +4,7 @@ What runs before a pool event waits a few milliseconds at most, for a lock or fo
 next heartbeat does; until then events are counted in memory. Nothing here may instrument a pool.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -30,8 +31,8 @@ WAITING: Final = b"\0"
 """The sentinel of a pool that needs a file before its next event."""
 
 
-class ProcessFile:
-    """The file of this process, from its first pool event to its end."""
+class ProcessFile(ABC):
+    """The file of this process, from its first pool event to its end; the registry is one, and shares its state."""
 
     def __init__(self) -> None:
         self._lock = BoundedLock()
@@ -107,9 +108,9 @@ class ProcessFile:
         if not self._move_soon():
             set_sentinels(self._pools(), self._sentinel.byte)
 
+    @abstractmethod
     def _restart_if_forked(self) -> bool:
-        """In a child that was forked in C, begin anew; return whether this process may count. The registry does it."""
-        return True
+        """In a child that was forked in C, begin anew; return whether this process may count."""
 
     def _move_soon(self) -> bool:
         """Move the slots into the file that was created, unless a lock is held; return whether that was done."""
