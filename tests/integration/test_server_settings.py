@@ -46,12 +46,15 @@ def test_postgres(limited: PostgresServer, driver: str) -> None:
     )
 
 
-def test_the_limit_of_a_role_counts(limited: PostgresServer) -> None:
-    """The application's role has a limit that another user's session does not show."""
+@pytest.mark.parametrize(("limit", "is_limited"), [("5min", True), ("0", False)])
+def test_the_limit_of_a_role_counts(limited: PostgresServer, limit: str, *, is_limited: bool) -> None:
+    """The application's role has a limit that another user's session does not show; 0 is none."""
     limited.admin("create user other")
-    limited.admin("alter role other set idle_in_transaction_session_timeout = '5min'")
+    limited.admin(f"alter role other set idle_in_transaction_session_timeout = '{limit}'")
+    found = read(limited.url("asyncpg")).settings["idle_in_transaction_session_timeout"]
+    limited.admin("drop user other")
 
-    assert read(limited.url("asyncpg")).settings["idle_in_transaction_session_timeout"] > 0
+    assert is_limited == (found > 0)
 
 
 def test_pgbouncer(limited: PostgresServer) -> None:

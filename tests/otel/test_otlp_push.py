@@ -1,5 +1,6 @@
 """The OTLP push with an exporter of the test: a failure is a number and a line, and one thread reads at a time."""
 
+import logging
 import threading
 import time
 from dataclasses import replace
@@ -91,6 +92,45 @@ def test_an_exporter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
 
     assert exporter.is_shut_down
     assert "RuntimeError: broken" in caplog.messages[0]
+
+
+class Quiet(Exporter):
+    """An exporter that fails, and logs why with a logger that drops repeated lines, as OpenTelemetry's do."""
+
+    logger = logging.getLogger("opentelemetry.exporter.otlp.of_a_test")
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: object) -> MetricExportResult:
+        """Log the reason and the next attempt, and fail."""
+        self.logger.error("collector refused: %s", "no quota")
+        self.logger.error("trying again")
+        return MetricExportResult.FAILURE
+
+
+def test_reason_that_an_exporter_logs(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line about failing pushes has the first line that the exporter logs, also one that its logger drops."""
+    monkeypatch.setattr(Quiet.logger, "filters", [lambda _: False])
+    pushing = OtlpPush(Source(), to(Quiet()))
+
+    assert [False, False] == [pushing.push(), pushing.push()]
+    assert [
+        "pushes to collector fail; the next push has all metrics again: collector refused: no quota"
+    ] == caplog.messages
+    assert 1 == len(Quiet.logger.filters), "the filter is taken off after each push"
+
+
+def test_lines_of_other_threads_stay(caplog: pytest.LogCaptureFixture) -> None:
+    """What an exporter of the application logs in another thread meanwhile is not kept from its log."""
+
+    class Beside(Quiet):
+        def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: object) -> MetricExportResult:
+            other = threading.Thread(target=self.logger.error, args=("of the application",))
+            other.start()
+            other.join()
+            return MetricExportResult.SUCCESS
+
+    OtlpPush(Source(), to(Beside())).push()
+
+    assert ["of the application"] == caplog.messages
 
 
 def starts(data: MetricsData) -> set[int]:

@@ -69,3 +69,11 @@ def test_circle_of_errors_ends() -> None:
     first.__cause__, second.__cause__ = second, first
 
     assert "other" == error_type_of(first)
+
+
+def test_what_was_being_handled_counts() -> None:
+    """A driver that raises while it handles the server's error names no cause; the server's word counts."""
+    raised = RuntimeError("cannot connect")
+    raised.__context__ = Coded("53300")
+
+    assert "too_many_connections" == error_type_of(raised)

@@ -7,7 +7,7 @@ import pytest
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.state import layout
-from pool_exporter.state.aggregate import added, aggregate, aggregate_config, as_final_counters
+from pool_exporter.state.aggregate import added, aggregate, aggregate_config, as_final_counters, moment_of
 from pool_exporter.state.connection import Connection
 from pool_exporter.state.decode import decode
 from pool_exporter.state.pool_state import PoolState
@@ -138,3 +138,27 @@ def test_final_counters_add_up() -> None:
 def test_limits_add_up(limits: list[int | None], expected: int | None) -> None:
     """The pools' limits add up, and there is none as soon as one pool has none."""
     assert expected == aggregate_config([PoolConfig(limit, limit) for limit in limits]).max
+
+
+@pytest.mark.parametrize(("now", "expected"), [(9, 9), (4, 5)])
+def test_moment_of_a_living_process(now: int, expected: int) -> None:
+    """It is the present; after a jump of the wall clock, the latest time in the slots: every use has begun.
+
+    Uses began at 3 s and 5 s of a clock that began at 1 s.
+    """
+    clock = FakeClock(SECOND)
+    state = PoolState(clock, 5)
+    for second in (2, 2):
+        clock.advance(second)
+        KEPT.append(state.opened(1))
+        state.acquired(state.acquire_started(), KEPT[-1], None)
+
+    assert expected * SECOND == moment_of(state.copy_slots(), now * SECOND)
+
+
+def test_moment_of_a_process_that_was_saturated() -> None:
+    """The beginning of a saturation counts too, in a process in which nothing is under way."""
+    slots = [0] * layout.SLOT_COUNT
+    slots[layout.ORIGIN], slots[layout.SATURATED_SINCE] = SECOND, 6 * SECOND
+
+    assert 7 * SECOND == moment_of(slots, 4 * SECOND)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from pool_exporter.state import layout
+from pool_exporter.state.flow import FlowRing
 from pool_exporter.state.layout import SECOND, WINDOW_NS
 from pool_exporter.state.pool_state import PoolState
 from tests.fakes import FakeClock
@@ -115,3 +117,19 @@ def test_the_first_period_after_an_incident_is_of_it() -> None:
     busy(state, 90, 10, 0.04)
 
     assert 0.04 == pytest.approx(rates(state, 2)[3], rel=0.05)
+
+
+def test_uses_that_end_after_an_incident_are_not_usual() -> None:
+    """The calm period in which the last uses of an incident end is left out: it is calm, but the one before was not."""
+    ring, slots = FlowRing(), [0] * layout.SLOT_COUNT
+    slots[layout.LIMIT] = 5
+    ring.note(0, slots, 0)
+    periods = [(50, 0.02, 0), (1, 5.0, 5), (5, 8.0, 1), (50, 0.02, 0)]
+    for number, (uses, seconds, saturated) in enumerate(periods, 1):
+        slots[layout.USE] += uses
+        slots[layout.USE_SUM] += round(uses * seconds * SECOND)
+        slots[layout.SATURATED] += saturated * SECOND
+        ring.note(number * 5 * SECOND, slots, 0)
+    found = ring.rates(20 * SECOND, 0, slots, 0)
+
+    assert 0.02 == pytest.approx(found.long_mean_use_seconds)
