@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from pool_exporter.errors import without_passwords
+from pool_exporter.errors.database_errors import cause_of, message_of
 from pool_exporter.metrics.backend_activity import BackendActivity
 from pool_exporter.metrics.server_snapshot import ServerIdentity
-from pool_exporter.probe.error_types import cause_of, message_of
 from pool_exporter.probe.poller import prepared
 from pool_exporter.probe.server_connection import Row, ServerConnection, connected_to
 from pool_exporter.probe.target import ProbeTarget

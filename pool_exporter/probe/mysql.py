@@ -8,8 +8,8 @@ lists its transactions as they were at an earlier reading if any client has read
 
 from typing import Final
 
+from pool_exporter.errors.database_errors import error_type_of
 from pool_exporter.metrics.server_snapshot import Backend, ServerStats
-from pool_exporter.probe.error_types import error_type_of
 from pool_exporter.probe.server_connection import Row, ServerConnection
 
 # Each of the two servers executes one of the comments: the statement timeout has another name and unit in each.

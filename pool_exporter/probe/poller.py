@@ -13,10 +13,10 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
+from pool_exporter.errors.database_errors import cause_of, error_type_of, message_of
 from pool_exporter.metrics.server_metrics import SERVER_ERRORS
 from pool_exporter.metrics.server_snapshot import PGBOUNCER, Bouncer, LabelValues, ServerStats
 from pool_exporter.probe import mysql, pgbouncer, postgres
-from pool_exporter.probe.error_types import cause_of, error_type_of, message_of
 from pool_exporter.probe.label_limit import LabelCardinalityLimit, by_name_and_state
 from pool_exporter.probe.server_connection import ServerConnection, connected_to
 from pool_exporter.probe.target import ProbeTarget, milliseconds

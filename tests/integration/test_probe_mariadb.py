@@ -11,8 +11,8 @@ import pymysql
 import pytest
 import sqlalchemy as sa
 
+from pool_exporter.errors.database_errors import error_type_of
 from pool_exporter.metrics.backend_activity import BackendActivity
-from pool_exporter.probe.error_types import error_type_of
 from pool_exporter.probe.held_backends import query_servers
 from pool_exporter.probe.server_connection import connected_to
 from pool_exporter.probe.target import parse_target, parse_targets

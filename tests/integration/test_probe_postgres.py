@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from pool_exporter.probe.error_types import error_type_of
+from pool_exporter.errors.database_errors import error_type_of
 from pool_exporter.probe.server_connection import connected_to
 from pool_exporter.probe.target import APPLICATION, parse_target
 from tests.fixtures.deadlines import until

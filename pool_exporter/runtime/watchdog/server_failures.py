@@ -5,22 +5,20 @@ line of its message is kept, without a password. Nothing here may examine a pool
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from pool_exporter.diagnosis.evidence import FAILED_OPENS_MIN, MANY_POOLS
 from pool_exporter.diagnosis.survey.circumstances import ServerFailures
 from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
 from pool_exporter.errors import without_passwords
+from pool_exporter.errors.database_errors import cause_of, is_server_full, message_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.pool_names import without_number
 
 TEXT_MAX: Final = 200
 """Characters of a failure's message that are kept."""
 _SERVERS_MAX: Final = 1000
-_CODES: Final = frozenset({"53300", "1040", "1203", "1226"})
-"""PostgreSQL's SQLSTATE, and MySQL's error numbers, for a server or user that may have no more connections."""
-_FULL: Final = ("too many clients", "too many connections", "connection slots")
 
 
 class _Server:
@@ -53,7 +51,7 @@ class FailuresByServer:
         """
         server = self._server(identity)
         server.failed += 1
-        server.failed_at, server.is_full = self._clock(), is_full(error)
+        server.failed_at, server.is_full = self._clock(), is_server_full(error)
         server.error = first_line(error, passwords)
         are_many = server.is_full and self._pools_made(server) >= MANY_POOLS
         return server.failed >= FAILED_OPENS_MIN or are_many
@@ -92,41 +90,11 @@ def _key(identity: PoolIdentity) -> tuple[str, ...]:
     return (identity.system, without_number(identity.name))  # A database in a file, or a creator of the application.
 
 
-def is_full(error: BaseException) -> bool:
-    """Return whether the server refused a connection because it may have no more."""
-    return any(_code(each) in _CODES or _says_full(_text(each).lower()) for each in _causes(error))
-
-
-def _says_full(text: str) -> bool:
-    return any(words in text for words in _FULL)
-
-
 def first_line(error: BaseException, passwords: Iterable[str] = ()) -> str:
     """Return the first line of a failure's message without a password, at most `TEXT_MAX` characters."""
-    found = list(_causes(error))
-    text = next(filter(None, (_text(each).strip() for each in reversed(found))), type(error).__name__)
+    found = (message_of(each).strip() for each in (cause_of(error), error))
+    text = next(filter(None, found), type(error).__name__)
     text = without_passwords(text).partition("\n")[0]
     for password in passwords:
         text = text.replace(password, "***")
     return text[:TEXT_MAX]
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield *error*, and the driver's error in it."""
-    yield error
-    orig = getattr(error, "orig", None)
-    if isinstance(orig, BaseException):
-        yield orig
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001  # the driver's class may do anything
-        return ""
-
-
-def _code(error: BaseException) -> str:
-    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    number = error.args[0] if error.args and isinstance(error.args[0], int) else ""
-    return str(state or number)

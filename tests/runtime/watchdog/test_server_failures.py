@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 from pool_exporter.diagnosis.survey.circumstances import ServerFailures
 from pool_exporter.hooks.compatibility.private_settings import passwords_of
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.runtime.watchdog.server_failures import TEXT_MAX, FailuresByServer, first_line, is_full
+from pool_exporter.runtime.watchdog.server_failures import TEXT_MAX, FailuresByServer, first_line
 from tests.fakes import SECOND, FakeClock
 
 ORDERS = PoolIdentity("orders", "postgresql", "shop", "db", "5432")
@@ -82,34 +82,7 @@ def test_pools_without_an_address(failures: FailuresByServer) -> None:
 
 
 class DriverError(Exception):
-    """As drivers have it: with a state, or with a number as its first argument."""
-
-    def __init__(self, *arguments: object, sqlstate: str = "") -> None:
-        super().__init__(*arguments)
-        self.sqlstate = sqlstate
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        DriverError("sorry", sqlstate="53300"),
-        DriverError(1040, "Too many connections"),
-        DriverError(1203, "User has more than max_user_connections"),
-        DriverError(1226, "User has exceeded the resource"),
-        DriverError("remaining connection slots are reserved for roles with the SUPERUSER attribute"),
-        TOO_MANY,
-        OperationalError("", {}, DriverError("sorry", sqlstate="53300")),
-    ],
-)
-def test_full(error: BaseException) -> None:
-    """Servers of all kinds say that they are full by a state, a number or a text."""
-    assert is_full(error)
-
-
-@pytest.mark.parametrize("error", [REFUSED, DriverError("no", sqlstate="28P01"), DriverError(2003, "cannot connect")])
-def test_not_full(error: BaseException) -> None:
-    """Another failure is none of these."""
-    assert not is_full(error)
+    """An error of a driver."""
 
 
 @pytest.mark.parametrize(

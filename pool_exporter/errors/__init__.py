@@ -13,6 +13,7 @@ A class that never leaves its wing, such as the sidecar's `TooManyChecks`, is no
 
 A password in a setting's value is masked when the Problem is built, so that no error holds it. All errors can be
 pickled. `without_passwords` masks the texts of others, before any of them gets into a log, a report or a page.
+`database_errors` has what drivers raise.
 """
 
 from __future__ import annotations
