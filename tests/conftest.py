@@ -21,6 +21,7 @@ from pool_exporter.runtime.ended_pools import EndedPools
 from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.registry import registry
 from pool_exporter.runtime.watchdog.made_pools import MadePools
+from pool_exporter.runtime.watchdog.server_failures import FailuresByServer
 from pool_exporter.runtime.watchdog.watchdog import watchdog
 from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.fixtures.programs import require
@@ -149,8 +150,9 @@ def _no_earlier_hook_errors() -> None:
 
 @pytest.fixture(name="_no_pools_made_earlier", autouse=True)
 def _no_pools_made_earlier() -> None:
-    """Forget how many pools earlier tests have made: so many a minute are a mistake in an application."""
+    """Forget the pools that earlier tests have made, and failures at their servers: both count for a minute."""
     watchdog.made = MadePools(watchdog.clock)
+    watchdog.failures = FailuresByServer(watchdog.clock, watchdog.made)
 
 
 @pytest.fixture(name="_no_degraded_pools", autouse=True)

@@ -73,7 +73,6 @@ class PoolExaminer(ReportHooks):
         monitor = self._monitor()
         if monitor is not None:
             self._watchdog.made.add(monitor.identity)
-            self._watchdog.failures.pool_made(monitor.identity)
 
     def restart_after_fork(self) -> None:
         """Forget what was, as in a forked child."""

@@ -70,8 +70,8 @@ class Watchdog:
         self.no_wait_until = -inf
         self._is_started = self._is_awake = False
         self._looked_at: dict[int, ref[Looked]] = {}
-        self.leaks, self.failures = LeakLog(self.clock), FailuresByServer(self.clock)
-        self.made = MadePools(self.clock)
+        self.leaks, self.made = LeakLog(self.clock), MadePools(self.clock)
+        self.failures = FailuresByServer(self.clock, self.made)
         self.log = DeferredLog(lambda: self._is_awake)
 
     def begin_if_forked(self) -> None:

@@ -13,8 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 import pool_exporter
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.runtime.monitor import Monitor
-from pool_exporter.runtime.watchdog.server_failures import FailuresByServer
-from pool_exporter.runtime.watchdog.watchdog import watchdog
 from tests.fixtures.deadlines import until
 from tests.fixtures.postgres import PostgresServer, postgres_server
 from tests.integration.diagnosis.cells import cell
@@ -37,12 +35,6 @@ def _small() -> Iterator[PostgresServer]:
     """A server that grants few connections."""
     with postgres_server(max_connections=LIMIT, superuser_reserved_connections=RESERVED) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _no_failures_of_earlier_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the failures of an earlier test at the same server, which count for a minute."""
-    monkeypatch.setattr(watchdog, "failures", FailuresByServer(watchdog.clock))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pool_exporter.diagnosis.examination import Examination
 from pool_exporter.metrics.holders import Holder
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.runtime.watchdog.made_pools import MadePools, note_of_many
+from pool_exporter.runtime.watchdog.made_pools import MadePools, by_server, note_of_many
 
 ORDERS = PoolIdentity("orders", "postgresql", "shop", "db", "5432")
 
@@ -22,6 +22,27 @@ def test_one_identity() -> None:
     assert 6 == made.within_a_minute(ORDERS)
     now[0] = 60.1
     assert 0 == made.within_a_minute(ORDERS)
+
+
+def test_one_server() -> None:
+    """Pools of all names and databases of a server count together; of a file or a creator, those of the same name."""
+    made, first = MadePools(lambda: 0.0), PoolIdentity("a.db", "sqlite")
+    elsewhere = replace(ORDERS, port="5433")
+    others = [replace(ORDERS, name="audit", namespace="audit"), elsewhere, replace(first, name="b.db")]
+    for identity in (ORDERS, first, replace(first, name="a.db#2"), *others):
+        made.add(identity)
+
+    assert [2, 2, 1] == [made.within_a_minute(of, by_server) for of in (ORDERS, first, elsewhere)]
+
+
+def test_number_of_keys_is_limited() -> None:
+    """An application with ever new names keeps at most a thousand of them, and of each at most a thousand times."""
+    made = MadePools(lambda: 0.0)
+    for number in range(1001):
+        made.add(replace(ORDERS, name=f"tenant{number}"))
+
+    assert [0, 1] == [made.within_a_minute(replace(ORDERS, name=f"tenant{number}")) for number in (999, 1000)]
+    assert 1000 == made.within_a_minute(ORDERS, by_server)
 
 
 def test_note() -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 from pool_exporter.diagnosis.survey.circumstances import ServerFailures
 from pool_exporter.hooks.compatibility.private_settings import passwords_of
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.runtime.watchdog.made_pools import MadePools
 from pool_exporter.runtime.watchdog.server_failures import TEXT_MAX, FailuresByServer, first_line
 from tests.fakes import SECOND, FakeClock
 
@@ -24,9 +25,14 @@ def _clock() -> FakeClock:
     return FakeClock(1000 * SECOND)
 
 
+@pytest.fixture(name="made")
+def _made(clock: FakeClock) -> MadePools:
+    return MadePools(clock.seconds)
+
+
 @pytest.fixture(name="failures")
-def _failures(clock: FakeClock) -> FailuresByServer:
-    return FailuresByServer(clock.seconds)
+def _failures(clock: FakeClock, made: MadePools) -> FailuresByServer:
+    return FailuresByServer(clock.seconds, made)
 
 
 def test_the_third_failure_gives_a_report(failures: FailuresByServer) -> None:
@@ -57,14 +63,14 @@ def test_old_failures_are_forgotten(failures: FailuresByServer, clock: FakeClock
     assert ServerFailures() == failures.of(ORDERS)
 
 
-def test_one_failure_of_many_pools(failures: FailuresByServer, clock: FakeClock) -> None:
+def test_one_failure_of_many_pools(failures: FailuresByServer, made: MadePools, clock: FakeClock) -> None:
     """At a full server, one failure is enough when five pools were made for it within a minute."""
     for number in range(4):
-        failures.pool_made(replace(ORDERS, name=f"orders#{number}"))
+        made.add(replace(ORDERS, name=f"orders#{number}"))
 
     assert not failures.failed(ORDERS, TOO_MANY)
     failures.opened(ORDERS)
-    failures.pool_made(ORDERS)
+    made.add(ORDERS)
     assert not failures.failed(ORDERS, REFUSED)
     failures.opened(ORDERS)
     assert failures.failed(ORDERS, TOO_MANY)
