@@ -30,9 +30,11 @@ DOING: Final = {
     "unknown": "unknown what it does",
 }
 """Each activity in words."""
+IN_TRANSACTION: Final = {"in_transaction": "in a transaction", "active": "in a statement"}
+"""The states of a connection that a holder keeps from others, in words."""
 
 
-class HolderGroup(NamedTuple):
+class AlikeHolders(NamedTuple):
     """Holders that differ only in time, owner and server process."""
 
     holders: tuple[Holder, ...]
@@ -46,12 +48,12 @@ class HolderGroup(NamedTuple):
         return len(self.holders)
 
 
-def groups(holders: Iterable[Holder]) -> list[HolderGroup]:
+def groups(holders: Iterable[Holder]) -> list[AlikeHolders]:
     """Return the holders in groups: the largest first, of two of one size the one with the oldest holder."""
     found: dict[tuple[object, ...], list[Holder]] = {}
     for holder in sorted(holders, key=lambda holder: -holder.seconds):
         found.setdefault(_alike(holder), []).append(holder)
-    return sorted((HolderGroup(tuple(alike)) for alike in found.values()), key=lambda group: -len(group))
+    return sorted((AlikeHolders(tuple(alike)) for alike in found.values()), key=lambda group: -len(group))
 
 
 def _alike(holder: Holder) -> tuple[object, ...]:
@@ -59,25 +61,25 @@ def _alike(holder: Holder) -> tuple[object, ...]:
     return (*what, holder.transaction, holder.is_lost, holder.is_long)
 
 
-def heading(group: HolderGroup) -> str:
+def heading(group: AlikeHolders) -> str:
     """Return a group's first line: how many, their unit, for how long, and what they do."""
     like = group.like
     seconds = duration(like.seconds) if len(group) == 1 else f"{duration(like.seconds)} at most"
-    transaction = {"in_transaction": "in a transaction", "active": "in a statement"}.get(like.transaction, "")
+    transaction = IN_TRANSACTION.get(like.transaction, "")
     unit = kept(unit_text(like.unit, like.place or like.owner))
     facts = [unit, seconds, DOING.get(like.activity, like.activity), transaction]
     marks = ["lost"] * (like.is_lost and like.activity != "ended") + ["declared long"] * like.is_long
     return f"{len(group)} x " + ", ".join([*filter(None, facts), *marks])
 
 
-def lines(group: HolderGroup) -> Iterator[str]:
+def lines(group: AlikeHolders) -> Iterator[str]:
     """Yield the lines of a group in a report."""
     yield from paragraph("", heading(group))
     for label, text in _details(group):
         yield from paragraph(f"{label:<9}", text, indent=LABEL + 4)
 
 
-def _details(group: HolderGroup) -> Iterator[tuple[str, str]]:
+def _details(group: AlikeHolders) -> Iterator[tuple[str, str]]:
     like = group.like
     yield "taken at", kept_place(like) or "(place of checkout unknown)"
     if like.unit_code:
@@ -104,13 +106,13 @@ def _some(texts: Sequence[str]) -> str:
     return ", ".join(different[:SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
-def short(group: HolderGroup) -> str:
+def short(group: AlikeHolders) -> str:
     """Return a group in one line, for the note of an exception."""
     like = group.like
     where = [like.place and f"taken at {like.place}", like.unit_code and f"endpoint {like.unit_code}"]
     return unkept(", ".join([heading(group), *filter(None, where)]))
 
 
-def rest(groups: Sequence[HolderGroup]) -> str:
+def rest(groups: Sequence[AlikeHolders]) -> str:
     """Return what stands for groups that are not shown."""
     return f"... {counted(sum(map(len, groups)), 'holder')} more"

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from pool_exporter.advice.attention import LEVELS
 from pool_exporter.diagnosis.texts.cures import CURES
-from pool_exporter.diagnosis.texts.holder_groups import DOING
+from pool_exporter.diagnosis.texts.holder_groups import DOING, IN_TRANSACTION
 from pool_exporter.diagnosis.texts.reasons import TAKEN
 from pool_exporter.diagnosis.texts.wording import counted, duration
 from pool_exporter.metrics.holders import PROCESS_STATES, shown_state
@@ -36,8 +36,6 @@ _FAULTS: Final = {
     "files_set_aside": "Worker files cannot be used",
 }
 """The faults of a shared directory that explain why there is no pool, in a few words."""
-
-_IN_TRANSACTION: Final = {"in_transaction": "in a transaction", "active": "in a statement"}
 
 
 def headline(status: Status) -> str:
@@ -139,7 +137,7 @@ def activities(group: HolderGroup) -> str:
     """Return what the holders of a group do: "2 executing in the database, 1 ended"."""
     many = len(group.activities) > 1
     doing = [f"{count} {DOING.get(name, name)}" if many else DOING.get(name, name) for name, count in _items(group)]
-    marks = [*map(_IN_TRANSACTION.get, group.transactions)] if len(group.transactions) == 1 else []
+    marks = [*map(IN_TRANSACTION.get, group.transactions)] if len(group.transactions) == 1 else []
     lost = "lost" if group.lost == group.count else f"{group.lost} lost"
     facts = [*doing, *marks, lost * bool(group.lost), "declared long" * bool(group.long)]
     return ", ".join(filter(None, facts))

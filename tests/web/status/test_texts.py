@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from pool_exporter.diagnosis.texts.holder_groups import groups, heading
 from pool_exporter.diagnosis.texts.wording import unit_text
+from pool_exporter.metrics.holders import ACTIVITIES, TRANSACTIONS, Holder
 from pool_exporter.web.page.pools import article
-from pool_exporter.web.status.texts import NOTHING, clock, exhausted, holder_facts
+from pool_exporter.web.status.groups import holder_groups
+from pool_exporter.web.status.texts import NOTHING, activities, clock, exhausted, holder_facts
 from pool_exporter.web.status.values import HolderGroup, PoolStatus, SizingStatus, Status
 from tests.fixtures.incidents import ORDERS
 
@@ -47,3 +50,13 @@ def test_unit_that_is_not_known_yet() -> None:
     texts = [unit_text(*each) for each in (("GET /a", ""), ("", "a.py:1 in f"), ("", ""))]
 
     assert ["GET /a", "(no unit)", "(unit unknown)"] == texts
+
+
+@pytest.mark.parametrize("activity", ACTIVITIES)
+@pytest.mark.parametrize("transaction", TRANSACTIONS)
+def test_words_of_the_report(activity: str, transaction: str) -> None:
+    """The page and top say of what a holder does what the report in the log says."""
+    (group,) = holder_groups([(7, Holder(1.0, activity=activity, transaction=transaction))])
+    (alike,) = groups([Holder(1.0, activity=activity, transaction=transaction)])
+
+    assert heading(alike).endswith(f"1.0 s, {activities(group)}")
