@@ -8,10 +8,10 @@ from weakref import WeakSet
 
 import pytest
 
-from pool_exporter.diagnosis.activity import EXECUTING, OWN_CODE
 from pool_exporter.diagnosis.locate import Stacks
 from pool_exporter.diagnosis.survey.scene import Doing, Scene
 from pool_exporter.diagnosis.values import Diagnosis
+from pool_exporter.metrics.holders import EXECUTING, OWN_CODE
 from pool_exporter.runtime.heartbeat import Heartbeat
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.state.waiters import Waiter

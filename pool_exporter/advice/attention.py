@@ -7,12 +7,11 @@ from typing import Final, Protocol
 
 from pool_exporter.advice.recent import RecentNumbers
 from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
-from pool_exporter.metrics.holders import PROCESS_STATES, PoolReport, ProcessReport
+from pool_exporter.metrics.holders import ENDED, LIVING, PoolReport, ProcessReport
 
 LEVELS: Final = ("trouble", "busy", "quiet")
 """How much attention a pool needs, the most first: see `level_of`."""
 
-_LIVING, _, _ENDED = PROCESS_STATES
 _LATE_SECONDS: Final = 5.0
 """How much longer than its minute a report counts here: it is written once a second, and fetched every few seconds."""
 
@@ -87,5 +86,5 @@ def is_current(process: ProcessReport, report: PoolReport, at: float) -> bool:
         report: The report with the verdict.
         at: The present, in seconds of Unix time.
     """
-    moment = at if process.state == _LIVING else at - process.heartbeat_age_seconds
-    return process.state != _ENDED and moment - report.verdict_at <= EPISODE_SECONDS + _LATE_SECONDS
+    moment = at if process.state == LIVING else at - process.heartbeat_age_seconds
+    return process.state != ENDED and moment - report.verdict_at <= EPISODE_SECONDS + _LATE_SECONDS

@@ -11,14 +11,21 @@ from typing import Final, TypeAlias
 
 from pool_exporter.advice.attention import is_current
 from pool_exporter.diagnosis.evidence import HELD_FOR_LONG_SECONDS
-from pool_exporter.metrics.holders import PROCESS_STATES, Holder, PoolReport, ProcessReport
+from pool_exporter.metrics.holders import (
+    ENDED,
+    EXECUTING,
+    OWN_CODE,
+    WAITING_FOR_POOL,
+    Holder,
+    PoolReport,
+    ProcessReport,
+)
 
 Reported: TypeAlias = tuple[ProcessReport, PoolReport]
 """A process, and its report on the pool."""
 
-_ELSEWHERE: Final = ("own_code", "waiting_for_pool")
+_ELSEWHERE: Final = (OWN_CODE, WAITING_FOR_POOL)
 """The activities in which a holder does nothing in the database."""
-_ENDED: Final = PROCESS_STATES[-1]
 
 
 @dataclass(frozen=True)
@@ -63,14 +70,14 @@ def present_of(parts: Iterable[Reported], at: float, *, names_culprit: bool = Tr
         at: The present, in seconds of Unix time.
         names_culprit: Whether units and places may be seen.
     """
-    living = [(process, report) for process, report in parts if process.state != _ENDED]
+    living = [(process, report) for process, report in parts if process.state != ENDED]
     current = (report.verdict for process, report in living if report.verdict and is_current(process, report, at))
     holders = [each for _, report in living for each in report.holders if not each.is_long]
     elsewhere = [each for each in holders if each.activity in _ELSEWHERE and not each.is_lost]
     return Present(
         verdicts=tuple(dict.fromkeys(current)),
         held=len(holders),
-        executing=sum(each.activity == "executing" for each in holders),
+        executing=sum(each.activity == EXECUTING for each in holders),
         elsewhere=len(elsewhere),
         elsewhere_seconds=sum(each.seconds for each in elsewhere) / len(elsewhere) if elsewhere else 0.0,
         culprit=_culprit(elsewhere) if names_culprit else "",

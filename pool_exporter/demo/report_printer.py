@@ -16,13 +16,15 @@ from typing_extensions import override
 
 from pool_exporter import Monitor
 from pool_exporter.diagnosis.values import Diagnosis
+from pool_exporter.diagnosis.verdict import HEALTHY
+from pool_exporter.metrics.holders import UNKNOWN
 
 LOOK_SECONDS: Final = 0.1
 AUTOMATIC_EVERY_SECONDS: Final = 58.0
 """After this time the pool makes its next report by itself: a minute after the last one, or in this scene."""
 WAIT_SECONDS_MIN: Final = 0.5
 """How long a caller must have waited before a scene's report is asked for: half of the demo's timeout."""
-NOTHING_FOUND: Final = ("healthy", "unknown")
+NOTHING_FOUND: Final = (HEALTHY, UNKNOWN)
 
 
 class _Printed(logging.Handler):

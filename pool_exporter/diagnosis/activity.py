@@ -9,13 +9,7 @@ from typing import Final
 
 from pool_exporter.diagnosis.frames import Frame, Frames
 from pool_exporter.hooks.code_origin import Origin, origin_of
-
-EXECUTING: Final = "executing"
-OPENING: Final = "opening"
-WAITING_FOR_POOL: Final = "waiting_for_pool"
-OWN_CODE: Final = "own_code"
-ENDED: Final = "ended"
-UNKNOWN: Final = "unknown"
+from pool_exporter.metrics.holders import EXECUTING, OPENING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 
 _EVENTS: Final = ("/event/attr.py", "/event/legacy.py")
 _FETCHES: Final = frozenset({"fetchone", "fetchmany", "fetchall"})

@@ -12,11 +12,7 @@ from contextlib import suppress
 from typing import Final, TypeAlias
 
 from pool_exporter.hooks.server_pids import unwrapped
-
-IDLE: Final = "idle"
-ACTIVE: Final = "active"
-IN_TRANSACTION: Final = "in_transaction"
-UNKNOWN: Final = "unknown"
+from pool_exporter.metrics.holders import ACTIVE, IDLE, IN_TRANSACTION, UNKNOWN
 
 _IN_TRANSACTION_FLAG: Final = 1
 """A bit of the server status in MySQL's protocol."""

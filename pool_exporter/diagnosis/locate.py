@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, cast
 
 from typing_extensions import Self
 
-from pool_exporter.diagnosis.activity import ENDED, UNKNOWN, activity_of
+from pool_exporter.diagnosis.activity import activity_of
 from pool_exporter.diagnosis.awaited_tasks import (
     AnyTask,
     awaited_tasks,
@@ -29,6 +29,7 @@ from pool_exporter.diagnosis.idle_workers import waits_for_work
 from pool_exporter.diagnosis.stacks import greenlet_stack, has_gil, inside_loop, running_stack, thread_stacks, visible
 from pool_exporter.hooks.checkout_owner import is_finished
 from pool_exporter.hooks.code_origin import is_loop_boundary
+from pool_exporter.metrics.holders import ENDED, UNKNOWN
 
 AWAITED_TASKS_MAX: Final = 500
 """How many awaited tasks one report may follow: each takes about 10 microseconds, and has tasks that it waits for."""

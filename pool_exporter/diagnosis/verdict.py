@@ -35,6 +35,10 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from pool_exporter.diagnosis.evidence import HELD_FOR_LONG_SECONDS, Evidence
+from pool_exporter.metrics.holders import UNKNOWN
+
+HEALTHY: Final = "healthy"
+"""The verdict on a pool for which no caller waits, or has waited in vain lately."""
 
 Rule: TypeAlias = Callable[[Evidence], bool]
 
@@ -138,7 +142,7 @@ RULES: Final[tuple[tuple[str, Rule], ...]] = (
     ("threads_deadlock", _threads_deadlock),
     ("self_deadlock", _self_deadlock),
     ("leak", _leak),
-    ("healthy", _healthy),
+    (HEALTHY, _healthy),
     ("starved", _starved),
     ("held_in_own_code", _held_for_long),
     ("burst", _burst),
@@ -146,7 +150,7 @@ RULES: Final[tuple[tuple[str, Rule], ...]] = (
     ("locks", _locks),
     ("slow_queries", _slow_queries),
     ("held_in_own_code", _held_in_own_code),
-    ("unknown", _unknown),
+    (UNKNOWN, _unknown),
 )
 """The verdict of each rule, in the order of the table."""
 

@@ -11,15 +11,32 @@ from typing import Annotated, Final, TypeAlias
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.validation import Count, Seconds, validate
 
-ACTIVITIES: Final = ("executing", "opening", "waiting_for_pool", "own_code", "ended", "unknown")
+UNKNOWN: Final = "unknown"
+"""What an activity, a transaction or a verdict is of which nothing is known."""
+ENDED: Final = "ended"
+"""What an owner or a process is that is there no longer."""
+
+EXECUTING: Final = "executing"
+OPENING: Final = "opening"
+WAITING_FOR_POOL: Final = "waiting_for_pool"
+OWN_CODE: Final = "own_code"
+ACTIVITIES: Final = (EXECUTING, OPENING, WAITING_FOR_POOL, OWN_CODE, ENDED, UNKNOWN)
 """What a holder does: see `Holder.activity`."""
+
 BETWEEN_FRAMES: Final = " < "
 """What separates the frames of a place; the innermost frame is first."""
-PROCESS_STATES: Final = ("living", "frozen", "ended")
+
+LIVING: Final = "living"
+FROZEN: Final = "frozen"
+PROCESS_STATES: Final = (LIVING, FROZEN, ENDED)
 """The states of a process: see `ProcessReport.state`."""
 CRASHED: Final = "crashed"
 """What people read of a process that ended while it held a connection or a caller waited: one of `WORKER_ENDS`."""
-TRANSACTIONS: Final = ("idle", "active", "in_transaction", "unknown")
+
+IDLE: Final = "idle"
+ACTIVE: Final = "active"
+IN_TRANSACTION: Final = "in_transaction"
+TRANSACTIONS: Final = (IDLE, ACTIVE, IN_TRANSACTION, UNKNOWN)
 """The states of a connection that a driver reports: see `Holder.transaction`."""
 
 _VERDICT: Final = r"[a-z_]{1,40}"
@@ -54,11 +71,11 @@ class Holder:
     place: str = ""
     unit: str = ""
     unit_code: str = ""
-    activity: Annotated[str, ACTIVITIES] = "unknown"
+    activity: Annotated[str, ACTIVITIES] = UNKNOWN
     now: tuple[str, ...] = ()
     owner: str = ""
     is_owner_alive: bool = True
-    transaction: Annotated[str, TRANSACTIONS] = "unknown"
+    transaction: Annotated[str, TRANSACTIONS] = UNKNOWN
     server_pid: Count | None = None
     is_lost: bool = False
     is_long: bool = False
@@ -148,7 +165,7 @@ class ProcessReport:
     pid: Count
     service: str = ""
     instance: str = ""
-    state: Annotated[str, PROCESS_STATES] = "living"
+    state: Annotated[str, PROCESS_STATES] = LIVING
     heartbeat_age_seconds: Seconds = 0.0
     seen_at: Seconds = 0.0
     pools: tuple[PoolReport, ...] = ()
@@ -175,7 +192,7 @@ def shown_state(state: str, used: int, waiting: int) -> str:
         used: How many connections it holds, or held at its end.
         waiting: How many callers wait in it, or waited then.
     """
-    return CRASHED if state == PROCESS_STATES[-1] and (used or waiting) else state
+    return CRASHED if state == ENDED and (used or waiting) else state
 
 
 def is_verdict(text: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from math import isfinite
 from typing import Final, TypeVar
 
-from pool_exporter.metrics.holders import ACTIVITIES, TRANSACTIONS, Holder, PoolReport, ProcessReport, Waiter
+from pool_exporter.metrics.holders import ACTIVITIES, TRANSACTIONS, UNKNOWN, Holder, PoolReport, ProcessReport, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
 
 TEXT_MAX: Final = 500
@@ -46,7 +46,7 @@ def _text(value: object) -> str:
 
 def _known(texts: Sequence[str]) -> Convert:
     """Return what converts one of *texts*; that of a later release becomes `unknown`."""
-    return lambda value: found if (found := _text(value)) in texts else "unknown"
+    return lambda value: found if (found := _text(value)) in texts else UNKNOWN
 
 
 def _number(value: object) -> float:

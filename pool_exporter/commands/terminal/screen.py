@@ -16,6 +16,7 @@ from pool_exporter.advice.attention import LEVELS
 from pool_exporter.commands.terminal.samples import Sample
 from pool_exporter.commands.terminal.view import HELP, Row, View, chosen_index, rows_of
 from pool_exporter.diagnosis.texts.wording import counted, duration, unit_text
+from pool_exporter.diagnosis.verdict import HEALTHY
 from pool_exporter.web.status import texts
 from pool_exporter.web.status.values import HolderGroup, PoolStatus, Status, VerdictStatus
 
@@ -193,7 +194,7 @@ def _held(group: HolderGroup) -> str:
 
 def _explained(pool: PoolStatus, verdict: VerdictStatus) -> Iterator[RenderableType]:
     if verdict is not pool.verdict:
-        if verdict.name != "healthy":
+        if verdict.name != HEALTHY:
             yield Text(
                 clean(f"also {verdict.name}, at {texts.clock(verdict.at)}: {texts.meaning(verdict)}"), style=_QUIET
             )

@@ -12,7 +12,17 @@ from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.pool_report import sentences
 from pool_exporter.diagnosis.texts.wording import counted, duration
 from pool_exporter.metrics.backend_activity import BackendActivity
-from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport
+from pool_exporter.metrics.holders import (
+    ENDED,
+    EXECUTING,
+    FROZEN,
+    OWN_CODE,
+    UNKNOWN,
+    WAITING_FOR_POOL,
+    Holder,
+    PoolReport,
+    ProcessReport,
+)
 from pool_exporter.metrics.server_snapshot import ServerIdentity
 from pool_exporter.probe.backend_matching import is_of_server
 
@@ -21,10 +31,9 @@ BLOCKERS_MAX: Final = 5
 """At most this many backends that keep locks are named for a pool."""
 
 _SELF_DEADLOCK: Final = "self_deadlock"
-_BEFORE_LOCKS: Final = frozenset({"", "unknown", "slow_queries", "held_in_own_code"})
+_BEFORE_LOCKS: Final = frozenset({"", UNKNOWN, "slow_queries", "held_in_own_code"})
 """Verdicts that give way when the server says that the holders wait for locks: rules behind it, and no verdict."""
-_EXECUTING: Final = ("executing", "unknown")
-_WAITING: Final = "waiting_for_pool"
+_EXECUTING: Final = (EXECUTING, UNKNOWN)
 _CHAIN_MAX: Final = 20
 
 Backends = Mapping[int, BackendActivity]
@@ -46,7 +55,7 @@ def held_pids(reports: Iterable[ProcessReport], servers: Iterable[ServerIdentity
         reports: The reports of processes.
         servers: The servers.
     """
-    pools = [pool for report in reports for pool in report.pools if report.state != "ended"]
+    pools = [pool for report in reports for pool in report.pools if report.state != ENDED]
     return {
         server: {
             holder.server_pid
@@ -69,14 +78,14 @@ def with_backends(
         servers: What each server says of the pids that `held_pids` has returned.
     """
     known = [_Server(identity, backends, _by_pid(reports, identity)) for identity, backends in servers.items()]
-    return tuple(_process(report, known) if report.state != "ended" else report for report in reports)
+    return tuple(_process(report, known) if report.state != ENDED else report for report in reports)
 
 
 def _by_pid(reports: Iterable[ProcessReport], server: ServerIdentity) -> dict[int, tuple[ProcessReport, Holder]]:
     return {
         holder.server_pid: (report, holder)
         for report in reports
-        if report.state != "ended"
+        if report.state != ENDED
         for pool in report.pools
         if is_of_server(pool.pool, server)
         for holder in pool.holders
@@ -142,7 +151,7 @@ def _text(pid: int, server: _Server) -> str:
     facts = [_doing(backend) if backend is not None else "unknown to the server", application, statement]
     if found is not None:
         report, holder = found
-        frozen = " (frozen)" if report.state == "frozen" else ""
+        frozen = " (frozen)" if report.state == FROZEN else ""
         facts.append(f"held by process {report.pid}{frozen}")
         facts += [f"by {holder.unit}" if holder.unit else "", f"taken at {holder.place}" if holder.place else ""]
     return ", ".join(filter(None, facts))
@@ -157,7 +166,7 @@ def _judged(pool: PoolReport, server: _Server, blockers: Sequence[int]) -> PoolR
     if _is_self_deadlock(pool, server):
         why = "Holders wait for this pool themselves, and the others wait for locks that these keep."
         return _with_verdict(pool, _SELF_DEADLOCK, why)
-    n_app = sum(holder.activity == "own_code" for holder in pool.holders if holder not in locked)
+    n_app = sum(holder.activity == OWN_CODE for holder in pool.holders if holder not in locked)
     if len(in_database) >= max(1, n_app) and 2 * len(locked) >= len(in_database):
         verb = "waits" if len(locked) == 1 else "wait"
         why = f"{len(locked)} of {counted(len(in_database), 'holder')} in the database {verb} for a lock."
@@ -167,9 +176,11 @@ def _judged(pool: PoolReport, server: _Server, blockers: Sequence[int]) -> PoolR
 
 def _is_self_deadlock(pool: PoolReport, server: _Server) -> bool:
     """Return whether each holder waits for this pool, or for a lock that such a holder keeps."""
-    waiting = {holder.server_pid for holder in pool.holders if holder.activity == _WAITING and holder.server_pid}
+    waiting = {
+        holder.server_pid for holder in pool.holders if holder.activity == WAITING_FOR_POOL and holder.server_pid
+    }
     return bool(waiting) and all(
-        holder.activity == _WAITING or holder.is_lost or waiting & set(_roots([holder], server))
+        holder.activity == WAITING_FOR_POOL or holder.is_lost or waiting & set(_roots([holder], server))
         for holder in pool.holders
     )
 

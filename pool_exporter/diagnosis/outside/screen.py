@@ -9,14 +9,14 @@ from typing import Final
 from pool_exporter.diagnosis.outside.set_aside import set_aside_lines
 from pool_exporter.diagnosis.texts.diagnosis_text import MORE, held_lines, waiting_lines
 from pool_exporter.diagnosis.texts.wording import counted, duration, listed, moment, paragraph, title_line
+from pool_exporter.diagnosis.verdict import HEALTHY
 from pool_exporter.errors import CorruptFile
-from pool_exporter.metrics.holders import PoolReport, ProcessReport, shown_state
+from pool_exporter.metrics.holders import ENDED, FROZEN, LIVING, PoolReport, ProcessReport, shown_state
 
 PIDS_MAX: Final = 8
 """At most this many processes with nothing to show are named."""
 
-_HEALTHY: Final = "healthy"
-_ORDER: Final = ("frozen", "ended", "living")
+_ORDER: Final = (FROZEN, ENDED, LIVING)
 
 
 def screen(reports: Sequence[ProcessReport], set_aside: Sequence[CorruptFile] = ()) -> str:
@@ -46,7 +46,7 @@ def _process(report: ProcessReport) -> Iterator[str]:
 
 
 def _has_something(pool: PoolReport) -> bool:
-    return bool(pool.holders or pool.waiters or pool.verdict not in ("", _HEALTHY))
+    return bool(pool.holders or pool.waiters or pool.verdict not in ("", HEALTHY))
 
 
 def _rest(reports: Sequence[ProcessReport]) -> Iterator[str]:
@@ -55,16 +55,16 @@ def _rest(reports: Sequence[ProcessReport]) -> Iterator[str]:
         found = [str(report.pid) for report in quiet if report.state == state]
         more = f" and {len(found) - PIDS_MAX} more" if len(found) > PIDS_MAX else ""
         if found:
-            verb, tense = ("held", "") if state == "ended" else ("holds" if len(found) == 1 else "hold", " now")
+            verb, tense = ("held", "") if state == ENDED else ("holds" if len(found) == 1 else "hold", " now")
             noun = "process" if len(found) == 1 else "processes"
             yield f"{len(found)} {state} {noun} {verb} nothing{tense}: {', '.join(found[:PIDS_MAX])}{more}"
 
 
 def _pool(report: ProcessReport, pool: PoolReport) -> Iterator[str]:
-    name = pool.verdict if pool.verdict not in ("", _HEALTHY) else _state_name(report)
+    name = pool.verdict if pool.verdict not in ("", HEALTHY) else _state_name(report)
     yield title_line(f'pool "{pool.pool.name}": {name}', f"process {report.pid}   {moment(report.seen_at)}")
     yield from paragraph("", _state(report, pool))
-    if pool.verdict not in ("", _HEALTHY):
+    if pool.verdict not in ("", HEALTHY):
         yield from _verdict(report, pool)
     yield from listed("NOTE", pool.notes)
     yield from held_lines(pool.holders)
@@ -78,7 +78,7 @@ def _state_name(report: ProcessReport) -> str:
 def _state(report: ProcessReport, pool: PoolReport) -> str:
     service = f" of service {pool.pool.service}" if pool.pool.service else ""
     age = duration(report.heartbeat_age_seconds)
-    if report.state == "ended":
+    if report.state == ENDED:
         held = f"{counted(len(pool.holders), 'connection', 'was', 'were')} held then, "
         held += f"and {counted(len(pool.waiters), 'caller')} waited."
         ages = " Ages are as of that heartbeat; what shows 0 ms began after it." if pool.holders or pool.waiters else ""
@@ -86,7 +86,7 @@ def _state(report: ProcessReport, pool: PoolReport) -> str:
         return f"{ended} {held}{ages}"
     held = f"{counted(len(pool.holders), 'connection', 'is', 'are')} held, "
     held += f"{counted(len(pool.waiters), 'caller', 'waits', 'wait')}."
-    if report.state == "frozen":
+    if report.state == FROZEN:
         return f"The process{service} is FROZEN: it gave its last sign of life {age} ago. {held}"
     return f"The process{service} is living. {held}"
 

@@ -9,7 +9,6 @@ from itertools import accumulate
 from math import ceil
 from typing import Final
 
-from pool_exporter.diagnosis.activity import EXECUTING, OWN_CODE, UNKNOWN
 from pool_exporter.diagnosis.driver_state import transaction_of
 from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.diagnosis.examination import Examination
@@ -21,7 +20,7 @@ from pool_exporter.diagnosis.survey.scene import Scene
 from pool_exporter.diagnosis.survey.tasks_of_loops import UnitTasks, is_limiter_blocked, loops_of
 from pool_exporter.diagnosis.survey.used_connections import LOST_SECONDS_MIN, Held, HolderRules, place_text, uses_of
 from pool_exporter.diagnosis.survey.waits import Waits, waiter_values, waits_of
-from pool_exporter.metrics.holders import Holder
+from pool_exporter.metrics.holders import EXECUTING, IN_TRANSACTION, OWN_CODE, UNKNOWN, Holder
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, BUCKETS
 from pool_exporter.state import layout
 from pool_exporter.state.checkout_details import read_server_pid
@@ -110,7 +109,7 @@ def _with_driver(holder: Holder, slots: Sequence[int], connection: Connection) -
     """Return *holder* with what the driver says of the connection, without a round trip."""
     record = connection.record()
     pid = read_server_pid(slots, connection.slot)[0] if connection.slot else 0
-    transaction = "unknown" if record is None else transaction_of(record.dbapi_connection)
+    transaction = UNKNOWN if record is None else transaction_of(record.dbapi_connection)
     return replace(holder, transaction=transaction, server_pid=pid or None)
 
 
@@ -196,7 +195,7 @@ def _waiting_themselves(pool: ExaminedPool, held: Sequence[Held]) -> int:
 
 
 def _keeps_lock(held: Held) -> bool:
-    return (held.is_self or held.is_nested) and held.holder.transaction == "in_transaction"
+    return (held.is_self or held.is_nested) and held.holder.transaction == IN_TRANSACTION
 
 
 def _use_p99_seconds(slots: Sequence[int]) -> float:

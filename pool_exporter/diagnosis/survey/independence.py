@@ -8,11 +8,11 @@ What is not known counts as the latter. Nothing here may read a frame object.
 
 from typing import Final, cast
 
-from pool_exporter.diagnosis.activity import EXECUTING, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.diagnosis.frames import Frame, Frames, is_application
 from pool_exporter.diagnosis.survey.scene import Doing, Scene
 from pool_exporter.hooks.code_origin import Origin, origin_of
 from pool_exporter.hooks.orphans import is_anyio_worker
+from pool_exporter.metrics.holders import EXECUTING, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.state.connection import Connection, Place
 from pool_exporter.units import Unit
 

@@ -7,9 +7,9 @@ here may decide whether a connection is lost.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
-from pool_exporter.diagnosis.activity import OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.diagnosis.frames import Frame, Frames, is_application
 from pool_exporter.diagnosis.locate import Stacks, Standing
+from pool_exporter.metrics.holders import OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.state.connection import Connection
 from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Unit

@@ -7,14 +7,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final, NamedTuple, TypeAlias, cast
 
-from pool_exporter.diagnosis.activity import ENDED, EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.diagnosis.frames import Frames, is_application, text_of, text_of_code
 from pool_exporter.diagnosis.survey.independence import is_independent
 from pool_exporter.diagnosis.survey.scene import Doing, Scene, is_past
 from pool_exporter.diagnosis.survey.span_names import span_name_of
 from pool_exporter.hooks.checkout_owner import is_finished, name_of
 from pool_exporter.hooks.orphans import is_anyio_worker
-from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, Uses
+from pool_exporter.metrics.holders import (
+    BETWEEN_FRAMES,
+    ENDED,
+    EXECUTING,
+    OWN_CODE,
+    UNKNOWN,
+    WAITING_FOR_POOL,
+    Holder,
+    Uses,
+)
 from pool_exporter.state.connection import Connection
 from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Unit

@@ -5,6 +5,9 @@ Only texts are here. Each cure is tested: a program that follows it does not get
 
 from typing import Final, NamedTuple
 
+from pool_exporter.diagnosis.verdict import HEALTHY
+from pool_exporter.metrics.holders import UNKNOWN
+
 
 class Cure(NamedTuple):
     """The texts of one verdict.
@@ -90,7 +93,7 @@ CURES: Final[dict[str, Cure]] = {
         "Pass the session or connection on to the inner code, or do the inner work after the first connection is "
         "returned. A pool of callers x (connections of each - 1) + 1 cannot deadlock, a smaller one does.",
     ),
-    "healthy": Cure(
+    HEALTHY: Cure(
         "callers get their connections",
         "No caller waits for long, and none timed out within the last minute.",
         "Nothing.",
@@ -137,7 +140,7 @@ CURES: Final[dict[str, Cure]] = {
         "Commit and close the session before that work, at the place shown, or take the connection after it. A larger "
         "pool hides it only until the load grows.",
     ),
-    "unknown": Cure(
+    UNKNOWN: Cure(
         "the evidence fits no other verdict",
         "Too little is known of the holders, or what they do changes too quickly.",
         "Look at the holders below. Name the work with UnitMiddleware or unit(), so that the next report says more.",

@@ -16,22 +16,34 @@ from pool_exporter.diagnosis.texts.wording import (
     unit_text,
     unkept,
 )
-from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, Waiter
+from pool_exporter.metrics.holders import (
+    ACTIVE,
+    BETWEEN_FRAMES,
+    ENDED,
+    EXECUTING,
+    IN_TRANSACTION,
+    OPENING,
+    OWN_CODE,
+    UNKNOWN,
+    WAITING_FOR_POOL,
+    Holder,
+    Waiter,
+)
 
 SHOWN_MAX: Final = 3
 """Most names or process ids that are shown of one group."""
 
 DOING: Final = {
-    "executing": "executing in the database",
-    "opening": "opening a connection",
-    "waiting_for_pool": "waiting for this pool",
-    "own_code": "in its own code",
-    "ended": "ended",
-    "unknown": "unknown what it does",
+    EXECUTING: "executing in the database",
+    OPENING: "opening a connection",
+    WAITING_FOR_POOL: "waiting for this pool",
+    OWN_CODE: "in its own code",
+    ENDED: "ended",
+    UNKNOWN: "unknown what it does",
 }
 """Each activity in words."""
-IN_TRANSACTION: Final = {"in_transaction": "in a transaction", "active": "in a statement"}
-"""The states of a connection that a holder keeps from others, in words."""
+KEEPS: Final = {IN_TRANSACTION: "in a transaction", ACTIVE: "in a statement"}
+"""What a holder keeps open on the server, by the state of its connection."""
 
 
 class AlikeHolders(NamedTuple):
@@ -65,10 +77,10 @@ def heading(group: AlikeHolders) -> str:
     """Return a group's first line: how many, their unit, for how long, and what they do."""
     like = group.like
     seconds = duration(like.seconds) if len(group) == 1 else f"{duration(like.seconds)} at most"
-    transaction = IN_TRANSACTION.get(like.transaction, "")
+    transaction = KEEPS.get(like.transaction, "")
     unit = kept(unit_text(like.unit, like.place or like.owner))
     facts = [unit, seconds, DOING.get(like.activity, like.activity), transaction]
-    marks = ["lost"] * (like.is_lost and like.activity != "ended") + ["declared long"] * like.is_long
+    marks = ["lost"] * (like.is_lost and like.activity != ENDED) + ["declared long"] * like.is_long
     return f"{len(group)} x " + ", ".join([*filter(None, facts), *marks])
 
 

@@ -8,10 +8,10 @@ from typing import Final
 
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.values import Diagnosis
+from pool_exporter.diagnosis.verdict import HEALTHY
 from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.metrics.identity import PoolIdentity
 
-_HEALTHY: Final = "healthy"
 _SENTENCE_END: Final = r"(?<=\.)\s+(?=[A-Z])"
 
 
@@ -23,7 +23,7 @@ def pool_report(identity: PoolIdentity, made: Diagnosis, last: Diagnosis | None 
         made: A diagnosis of now, with the holders and waiters that are shown.
         last: The last automatic diagnosis: its verdict is shown while the pool is healthy; None without one.
     """
-    shown = last if last is not None and made.verdict == _HEALTHY else made
+    shown = last if last is not None and made.verdict == HEALTHY else made
     return PoolReport(
         identity,
         made.holders,

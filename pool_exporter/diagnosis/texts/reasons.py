@@ -13,7 +13,8 @@ from pool_exporter.diagnosis.examination import Examination
 from pool_exporter.diagnosis.texts.holder_groups import kept_place
 from pool_exporter.diagnosis.texts.wording import counted, duration, kept, kept_frames
 from pool_exporter.diagnosis.values import Culprit
-from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, Waiter
+from pool_exporter.diagnosis.verdict import HEALTHY
+from pool_exporter.metrics.holders import BETWEEN_FRAMES, EXECUTING, OWN_CODE, UNKNOWN, Holder, Waiter
 
 _WAITS_WITH: Final = (
     " The task or thread of each of {} waiting callers has a connection of this pool already: either the code asks for "
@@ -83,7 +84,7 @@ def _both_acquires(found: Examination) -> list[_Spot]:
 
 
 def _in_own_code(found: Examination) -> list[_Spot]:
-    holders = [holder for holder in found.holders if holder.activity == "own_code"]
+    holders = [holder for holder in found.holders if holder.activity == OWN_CODE]
     # Where only a library waits, as for a client's next message, the place of the checkout is the application's.
     return _frequent(
         _taken(each) if each.place and each.now in found.library_frames else _now(each) for each in holders
@@ -91,7 +92,7 @@ def _in_own_code(found: Examination) -> list[_Spot]:
 
 
 def _in_database(found: Examination) -> list[_Spot]:
-    return _frequent(_now(holder) for holder in found.holders if holder.activity == "executing")
+    return _frequent(_now(holder) for holder in found.holders if holder.activity == EXECUTING)
 
 
 def _endpoints(found: Examination) -> list[_Spot]:
@@ -247,14 +248,14 @@ _REASONS: Final[dict[str, Reason]] = {
     "opening": _being_opened,
     "threads_deadlock": _threads,
     "self_deadlock": _self,
-    "healthy": _healthy,
+    HEALTHY: _healthy,
     "starved": _late,
     "burst": _too_small,
     "too_small": _too_small,
     "locks": _locks,
     "slow_queries": _slow,
     "held_in_own_code": _own_code,
-    "unknown": _unknown,
+    UNKNOWN: _unknown,
 }
 
 _PLACES: Final[dict[str, Callable[[Examination], list[_Spot]]]] = {

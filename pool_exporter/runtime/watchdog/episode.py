@@ -7,7 +7,8 @@ examine a pool or publish a report.
 from typing import Final
 
 from pool_exporter.diagnosis.values import Diagnosis
-from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
+from pool_exporter.diagnosis.verdict import EPISODE_SECONDS, HEALTHY
+from pool_exporter.metrics.holders import UNKNOWN
 
 REPORTS_MAX: Final = 4
 """How many reports count within a minute, at most; and the first one of each further verdict."""
@@ -22,8 +23,6 @@ _UNTIL_OPENED: Final = frozenset({"opening", "loop_blocked"})
 _NO_SERVER: Final = frozenset({"server_full", "server_down"})
 _OF_THE_MOMENT: Final = "loop_blocked"
 """The verdict that is true for as long as it is seen: a loop that runs again is not the cause of the later waits."""
-_UNKNOWN: Final = "unknown"
-_HEALTHY: Final = "healthy"
 
 
 class Episode:
@@ -76,7 +75,7 @@ class Episode:
             found: The verdict of the examination.
         """
         made = self.report(now)
-        says_less = found == _UNKNOWN or (found in _NO_INCIDENT and not self._is_over)
+        says_less = found == UNKNOWN or (found in _NO_INCIDENT and not self._is_over)
         return made if made is not None and _is_lasting(made) and says_less and found != made.verdict else None
 
     def is_settled(self, now: float) -> bool:
@@ -99,7 +98,7 @@ class Episode:
         """
         evidence, before = made.evidence, self.report(now)
         is_early = by_watchdog and evidence.oldest_wait_seconds < evidence.timeout_seconds / 2
-        if made.verdict == _HEALTHY or (is_early and _turns_over(made)):
+        if made.verdict == HEALTHY or (is_early and _turns_over(made)):
             return False
         is_counted = before is None or self._is_replaced(before, made, now)
         if before is None or is_counted or made.verdict == before.verdict:
@@ -113,8 +112,8 @@ class Episode:
     def _is_replaced(self, before: Diagnosis, made: Diagnosis, now: float) -> bool:
         if self._is_over:
             return self._is_allowed(now, made)
-        if before.verdict == _UNKNOWN:
-            return made.verdict != _UNKNOWN
+        if before.verdict == UNKNOWN:
+            return made.verdict != UNKNOWN
         contradicted_by, self._contradicted_by = self._contradicted_by, _contradiction(before, made)
         is_sure = (
             contradicted_by == self._contradicted_by
@@ -133,7 +132,7 @@ class Episode:
 
 
 def _is_lasting(made: Diagnosis) -> bool:
-    return made.verdict not in (_UNKNOWN, _OF_THE_MOMENT)
+    return made.verdict not in (UNKNOWN, _OF_THE_MOMENT)
 
 
 def _turns_over(made: Diagnosis) -> bool:
@@ -148,7 +147,7 @@ def _is_outcome(before: Diagnosis, made: Diagnosis) -> bool:
 
 def _contradiction(before: Diagnosis, made: Diagnosis) -> str:
     """Return the verdict of *made* if it is another one, or that of other culprits; else ""."""
-    if made.verdict == _UNKNOWN or made.verdict in _NO_INCIDENT:
+    if made.verdict == UNKNOWN or made.verdict in _NO_INCIDENT:
         return ""
     are_others = bool(before.uses and made.uses) and _culprits(before).isdisjoint(_culprits(made))
     return made.verdict if made.verdict != before.verdict or are_others else ""

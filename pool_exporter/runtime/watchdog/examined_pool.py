@@ -20,6 +20,7 @@ from pool_exporter.hooks.drift_check import occupied_places
 from pool_exporter.hooks.orphans import is_orphan
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.hooks.sqlalchemy_private import dialect_name, is_async
+from pool_exporter.metrics.holders import UNKNOWN
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.state.layout import LOST
 
@@ -76,4 +77,4 @@ def _lost_places(hooks: PoolHooks, pool: Pool | None) -> int:
 
 def unknown_diagnosis(pool: str) -> Diagnosis:
     """Return the diagnosis of a pool about which nothing is known."""
-    return diagnosis(Examination(pool, time.time(), os.getpid()), "unknown")
+    return diagnosis(Examination(pool, time.time(), os.getpid()), UNKNOWN)

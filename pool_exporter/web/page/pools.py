@@ -9,6 +9,7 @@ from html import escape
 from typing import Final
 
 from pool_exporter.diagnosis.texts.wording import counted, duration, unit_text
+from pool_exporter.diagnosis.verdict import HEALTHY
 from pool_exporter.web.page.findings import findings_of_pool
 from pool_exporter.web.page.sizes import size_part
 from pool_exporter.web.status import texts
@@ -67,7 +68,7 @@ def identifier(pool: PoolStatus) -> str:
 def _badge(pool: PoolStatus) -> str:
     if (verdict := pool.verdict) is not None:
         return f'<strong class="verdict">{escape(verdict.name)}</strong>'
-    past = next((each for each in pool.verdicts if each.name != "healthy"), None)
+    past = next((each for each in pool.verdicts if each.name != HEALTHY), None)
     if past is not None:
         return f'<strong class="verdict past">earlier: {escape(past.name)}</strong>'
     return "" if pool.level != "trouble" else '<strong class="verdict past">no verdict yet</strong>'
@@ -81,7 +82,7 @@ def _explained(pool: PoolStatus) -> Iterable[str]:
                 f'<p class="facts">where <code>{escape(place)}</code></p>' for place in texts.places(pool, verdict)
             )
             yield f'<p class="do"><b>Do:</b> {escape(" ".join(verdict.advice))}</p>' if verdict.advice else ""
-        elif verdict.name != "healthy":
+        elif verdict.name != HEALTHY:
             yield f'<p class="quiet">Also {escape(verdict.name)}: {escape(texts.meaning(verdict))} {_when(verdict)}</p>'
         yield from (f"<p>Note: {escape(note)}</p>" for note in verdict.notes)
     if exhausted := texts.exhausted(pool):
@@ -100,7 +101,7 @@ def _when(verdict: VerdictStatus) -> str:
 
 def _numbers(pool: PoolStatus) -> str:
     recent, period, together = pool.recent, texts.period(pool), texts.together(pool)
-    saturated = duration(recent.saturated_seconds) if pool.is_measured else texts.UNKNOWN
+    saturated = duration(recent.saturated_seconds) if pool.is_measured else texts.NOT_KNOWN
     items = (
         _item("Used", texts.used_of_limit(pool), _bar(pool), is_alarming=pool.is_saturated),
         _item("Waiting", texts.number(pool.pending), is_alarming=bool(pool.pending)),
@@ -185,8 +186,8 @@ def _row(pool: PoolStatus) -> str:
         (f"{_bar(pool)}{escape(texts.used_of_limit(pool))}", pool.is_saturated, ""),
         (texts.number(pool.pending), bool(pool.pending), ""),
         (texts.seconds(pool.recent.wait_p99_seconds), False, ""),
-        (str(pool.timeouts) if pool.is_measured else texts.UNKNOWN, False, _wide("Timeouts since start")),
-        (texts.oldest_use(pool) if pool.is_measured else texts.UNKNOWN, False, _wide("Oldest use")),
+        (str(pool.timeouts) if pool.is_measured else texts.NOT_KNOWN, False, _wide("Timeouts since start")),
+        (texts.oldest_use(pool) if pool.is_measured else texts.NOT_KNOWN, False, _wide("Oldest use")),
     )
     columns = "".join(f"<td{wide or _alarm(is_alarming)}>{text}</td>" for text, is_alarming, wide in cells)
     return f'<tr><th scope="row">{title(pool)}</th>{columns}</tr>'

@@ -17,7 +17,8 @@ from pool_exporter.advice.present import present_of
 from pool_exporter.advice.recent import Earlier, recent_numbers
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.wording import counted
-from pool_exporter.metrics.holders import PROCESS_STATES, PoolReport, ProcessReport
+from pool_exporter.diagnosis.verdict import HEALTHY
+from pool_exporter.metrics.holders import ENDED, FROZEN, LIVING, UNKNOWN, PoolReport, ProcessReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_snapshot import AnyPoolSnapshot, PoolSnapshot
 from pool_exporter.metrics.snapshot import Snapshot
@@ -27,10 +28,6 @@ from pool_exporter.web.status.groups import holder_groups, waiter_groups
 from pool_exporter.web.status.sizing import sizing_of
 from pool_exporter.web.status.values import SET_ASIDE, PoolStatus, ProcessStatus, Status, VerdictStatus
 from pool_exporter.workers.contents.readable import UNREADABLE
-
-LIVING, _, ENDED = PROCESS_STATES
-HEALTHY: Final = "healthy"
-UNKNOWN: Final = "unknown"
 
 PROCESSES_MAX: Final = 200
 """Most processes that are listed."""
@@ -235,7 +232,7 @@ def _processes(reports: Iterable[ProcessReport], given: StatusContext) -> tuple[
     return tuple(_process(each, given) for each in ordered[:PROCESSES_MAX])
 
 
-_STATE_ORDER: Final = {state: index for index, state in enumerate((LIVING, ENDED, "frozen"))}
+_STATE_ORDER: Final = {state: index for index, state in enumerate((LIVING, ENDED, FROZEN))}
 
 
 def _process(process: ProcessReport, given: StatusContext) -> ProcessStatus:

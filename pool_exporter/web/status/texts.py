@@ -6,10 +6,10 @@ from typing import Final, TypeAlias
 
 from pool_exporter.advice.attention import LEVELS
 from pool_exporter.diagnosis.texts.cures import CURES
-from pool_exporter.diagnosis.texts.holder_groups import DOING, IN_TRANSACTION
+from pool_exporter.diagnosis.texts.holder_groups import DOING, KEEPS
 from pool_exporter.diagnosis.texts.reasons import TAKEN
 from pool_exporter.diagnosis.texts.wording import counted, duration
-from pool_exporter.metrics.holders import PROCESS_STATES, shown_state
+from pool_exporter.metrics.holders import ENDED, FROZEN, LIVING, UNKNOWN, shown_state
 from pool_exporter.metrics.snapshot import PREVENT_READING
 from pool_exporter.web.status.groups import NAMES_MAX
 from pool_exporter.web.status.values import (
@@ -22,10 +22,9 @@ from pool_exporter.web.status.values import (
 )
 
 NO_PLACE: Final = "(place unknown)"
-UNKNOWN: Final = "unknown"
+NOT_KNOWN: Final = "unknown"
 NOTHING: Final = "\N{EN DASH}"
 SHORT_SECONDS: Final = 0.001
-FROZEN: Final = "frozen"
 LATELY_SECONDS: Final = 900.0
 """A process that ended longer ago is hardly a part of this incident: what crashed workers held is kept for a day."""
 
@@ -66,7 +65,7 @@ def clock(at: float) -> str:
 
 def number(value: int | None) -> str:
     """Return a number, or that it is unknown."""
-    return UNKNOWN if value is None else str(value)
+    return NOT_KNOWN if value is None else str(value)
 
 
 def used_of_limit(pool: PoolStatus) -> str:
@@ -137,14 +136,14 @@ def activities(group: HolderGroup) -> str:
     """Return what the holders of a group do: "2 executing in the database, 1 ended"."""
     many = len(group.activities) > 1
     doing = [f"{count} {DOING.get(name, name)}" if many else DOING.get(name, name) for name, count in _items(group)]
-    marks = [*map(IN_TRANSACTION.get, group.transactions)] if len(group.transactions) == 1 else []
+    marks = [*map(KEEPS.get, group.transactions)] if len(group.transactions) == 1 else []
     lost = "lost" if group.lost == group.count else f"{group.lost} lost"
     facts = [*doing, *marks, lost * bool(group.lost), "declared long" * bool(group.long)]
     return ", ".join(filter(None, facts))
 
 
 def _items(group: HolderGroup) -> Iterable[tuple[str, int]]:
-    known: Mapping[str, int] = {name: count for name, count in group.activities.items() if name != "unknown"}
+    known: Mapping[str, int] = {name: count for name, count in group.activities.items() if name != UNKNOWN}
     return (known or group.activities).items()
 
 
@@ -194,7 +193,7 @@ def _known(*lines: list[Fact]) -> list[list[Fact]]:
 
 def stopped(status: Status) -> tuple[list[ProcessStatus], list[ProcessStatus]]:
     """Return the processes that do not run: frozen ones with those that ended lately, and those that ended earlier."""
-    found = [process for process in status.processes if process.state != PROCESS_STATES[0]]
+    found = [process for process in status.processes if process.state != LIVING]
     earlier = [each for each in found if each.state != FROZEN and status.at - each.seen_at > LATELY_SECONDS]
     return [process for process in found if process not in earlier], earlier
 
@@ -202,7 +201,7 @@ def stopped(status: Status) -> tuple[list[ProcessStatus], list[ProcessStatus]]:
 def process_line(process: ProcessStatus, at: float) -> str:
     """Return a process in one line: "process 4711, service orders: frozen, last heartbeat 42 s ago, holds …"."""
     name = f"process {process.pid}" + f", service {process.service}" * bool(process.service)
-    if process.state == "ended":
+    if process.state == ENDED:
         ended = shown_state(process.state, process.used, process.waiting)
         age = duration(max(0.0, at - process.seen_at))
         return f"{name}: {ended} {age} ago, held {counted(process.used, 'connection')}"

@@ -12,6 +12,8 @@ from pool_exporter.advice.attention import LEVELS
 from pool_exporter.advice.checks.finding import Finding
 from pool_exporter.advice.present import Present
 from pool_exporter.advice.recent import RecentNumbers
+from pool_exporter.diagnosis.verdict import HEALTHY
+from pool_exporter.metrics.holders import LIVING
 from pool_exporter.metrics.identity import PoolIdentity
 
 SET_ASIDE: Final = "files_set_aside"
@@ -210,7 +212,7 @@ class PoolStatus:
     @property
     def verdict(self) -> VerdictStatus | None:
         """The verdict that counts now, other than `healthy`."""
-        return next((each for each in self.verdicts if each.is_current and each.name != "healthy"), None)
+        return next((each for each in self.verdicts if each.is_current and each.name != HEALTHY), None)
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,7 @@ class ProcessStatus:
     pid: int
     service: str = ""
     instance: str = ""
-    state: str = "living"
+    state: str = LIVING
     heartbeat_age_seconds: float = 0.0
     seen_at: float = 0.0
     used: int = 0

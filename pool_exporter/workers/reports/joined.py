@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
+from pool_exporter.metrics.holders import ENDED, FROZEN, LIVING, Holder, PoolReport, ProcessReport, Waiter
 from pool_exporter.state import layout
 from pool_exporter.state.aggregate import is_exhausted
 from pool_exporter.state.checkout_details import read_owner, read_server_pid
@@ -25,7 +25,6 @@ WAITER_SECONDS_MIN: Final = 1.0
 """While places are free, a caller without a row counts as waiting from this age on: most get a connection at once."""
 _SAME_NS: Final = 2000
 """Two begins that differ by less are the same one: an age in seconds is not exact to the nanosecond."""
-_FROZEN, _LIVING, _ENDED = "frozen", "living", "ended"
 
 
 T = TypeVar("T", Holder, Waiter)
@@ -54,7 +53,7 @@ def process_report(files: Sequence[ReadFile], state: str, now: int, unix_now: fl
         pid=writer.pid,
         service=next((pool.pool.service for pool in pools if pool.pool.service), ""),
         instance=writer.process_uuid.hex(),
-        state=(_FROZEN if state == _FROZEN else _LIVING) if is_alive else _ENDED,
+        state=(FROZEN if state == FROZEN else LIVING) if is_alive else ENDED,
         heartbeat_age_seconds=max(0.0, heartbeat_age_seconds(files, now)),
         seen_at=max(0.0, unix_now - (now - moment) / SECOND),
         pools=pools,

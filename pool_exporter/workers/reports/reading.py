@@ -14,6 +14,7 @@ from pool_exporter.metrics.holders import (
     ACTIVITIES,
     BETWEEN_FRAMES,
     TRANSACTIONS,
+    UNKNOWN,
     Holder,
     PoolReport,
     Waiter,
@@ -22,7 +23,6 @@ from pool_exporter.metrics.holders import (
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.workers.reports.written import ALIVE, LONG, LOST, shortened
 
-_UNKNOWN: Final = "unknown"
 _NUMBER_MAX: Final = 2**62
 _PID_MAX: Final = 2**32
 _HOLDER_FIELDS: Final = 10
@@ -141,4 +141,4 @@ def _whole(number: object, below: int = _NUMBER_MAX) -> int:
 
 
 def _known(text: str, texts: Sequence[str]) -> str:
-    return text if text in texts else _UNKNOWN
+    return text if text in texts else UNKNOWN

@@ -6,9 +6,9 @@ from typing import cast
 
 import pytest
 
-from pool_exporter.diagnosis.activity import EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.diagnosis.survey.independence import is_independent
 from pool_exporter.diagnosis.survey.scene import Doing, Scene
+from pool_exporter.metrics.holders import EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.state.connection import Connection, Place, frames_of
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.waiters import Waiter

@@ -5,9 +5,9 @@ from typing import cast
 
 import pytest
 
-from pool_exporter.diagnosis.activity import EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.diagnosis.survey.scene import Doing, Scene, is_past
 from pool_exporter.diagnosis.survey.used_connections import HolderRules
+from pool_exporter.metrics.holders import EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.state.connection import Connection, Place, frames_of
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.waiters import Waiter
