@@ -54,6 +54,11 @@ def name(field: str, part: str = "") -> str:
     return f"{found.prometheus}_{part}" if part else found.prometheus
 
 
+def rated(field: str) -> str:
+    """Return a counter's name as a recorded rate has it: without `_total`, as Prometheus' practices ask."""
+    return metric(field).family
+
+
 def series_labels(field: str) -> list[str]:
     """Return the Prometheus names of all labels of a server's metric."""
     found = metric(field)

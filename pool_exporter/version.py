@@ -11,7 +11,7 @@ from pool_exporter.compiled import is_compiled
 
 @cache
 def build() -> dict[str, str]:
-    """Return the labels of `pool_exporter_build_info`."""
+    """Return the labels of the metric that has the build."""
     return {
         "version": _version("pool-exporter"),
         "sqlalchemy_version": _version("sqlalchemy"),

@@ -7,7 +7,7 @@ days is summed over them first.
 from typing import Final
 
 from grafana import queries
-from grafana.promql import Scope, by, name, rate
+from grafana.promql import Scope, by, name, rate, rated
 from grafana.rules.model import BY_INSTANCE, BY_POOL, Group, RecordingRule
 from grafana.rules.objective import WINDOWS
 from pool_exporter.metrics.pool_metrics import STATES
@@ -18,7 +18,7 @@ ACQUISITIONS: Final = "job_pool:pool_acquisitions:rate5m"
 BAD: Final = "job_pool:pool_bad_acquisitions:rate5m"
 UTILIZATION: Final = "job_pool:pool_utilization:max"
 LIMIT: Final = f"job_pool:{name('max')}:sum"
-DEMAND: Final = "instance_pool:sqlalchemy_pool_used_seconds:rate5m"
+DEMAND: Final = f"instance_pool:{rated('used_seconds')}:rate5m"
 
 
 def bad_ratio(window: str) -> str:
@@ -48,8 +48,8 @@ GROUPS: Final = (
                 f"job_pool_state:{name('count')}:sum", by(f"{BY_POOL}, {STATES.prometheus}", ALL.series("count"))
             ),
             RecordingRule(LIMIT, queries.limit(ALL, BY_POOL)),
-            RecordingRule("job_pool:sqlalchemy_pool_saturated_seconds:rate5m", queries.exhausted(ALL, BY_POOL, "5m")),
-            RecordingRule("job_pool:sqlalchemy_pool_pending_seconds:rate5m", queries.queue(ALL, BY_POOL, "5m")),
+            RecordingRule(f"job_pool:{rated('saturated_seconds')}:rate5m", queries.exhausted(ALL, BY_POOL, "5m")),
+            RecordingRule(f"job_pool:{rated('pending_seconds')}:rate5m", queries.queue(ALL, BY_POOL, "5m")),
             RecordingRule(DEMAND, queries.busy(ALL, BY_INSTANCE, "5m")),
             _histogram("wait_time"),
             _histogram("use_time"),

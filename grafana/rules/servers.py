@@ -3,7 +3,7 @@
 from typing import Final
 
 from grafana import queries
-from grafana.promql import ADDRESS, SERVER, Scope, by
+from grafana.promql import ADDRESS, SERVER, Scope, by, name
 from grafana.rules.model import BY_INSTANCE, INSTANCE_TEXT, LOOK, Alert, Group
 
 ALL: Final = Scope()
@@ -51,7 +51,7 @@ def _not_seen() -> Alert:
         "warning",
         f"No probe can query {SERVER_TEXT}.",
         "The queries of every probe have failed for 5 minutes. The metrics of the server are absent meanwhile.",
-        "look at error_type of sqlalchemy_pool_server_errors_total: connect, timeout, authentication, permission or "
+        f"look at error_type of {name('server.errors')}: connect, timeout, authentication, permission or "
         "too_many_connections.",
         "read the sidecar's log: it has the server's message.",
         dashboard=BOARD,
@@ -109,7 +109,7 @@ def _idle_in_transaction() -> Alert:
         "warning",
         f"Connections are idle in the pool with an open transaction: {INSTANCE_TEXT}.",
         'Such connections: {{ $value | printf "%.0f" }}. They keep their locks until they are used or closed.',
-        "look at the label reset_on_return of sqlalchemy_pool_info: with none, the pool does not roll back.",
+        f"look at the label reset_on_return of {name('info')}: with none, the pool does not roll back.",
         "look whether an AsyncEngine is used in more than one event loop; restart the instance to end them now.",
         dashboard=BOARD,
     )

@@ -177,7 +177,7 @@ def _uses(samples: Iterable[Sample]) -> tuple[float, ...]:
 
 
 def _size(info: Mapping[str, str]) -> int | None:
-    """Return pool_size + max_overflow of the labels of `sqlalchemy_pool_info`; None where a pool has no limit."""
+    """Return pool_size + max_overflow of the labels `pool_metrics.INFO_LABELS`; None where a pool has no limit."""
     try:
         size, overflow = int(info["pool_size"]), int(info.get("max_overflow", 0))
     except (KeyError, ValueError):

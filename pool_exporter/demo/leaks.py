@@ -1,6 +1,6 @@
 """Two bugs that leak connections, as they are found in real services. The demo's service has both on purpose.
 
-`sqlalchemy_pool_leaked_total` and `sqlalchemy_pool_orphaned` show them, so they must not be fixed.
+The metrics of leaked and orphaned connections show them, so they must not be fixed.
 """
 
 from itertools import count

@@ -286,7 +286,7 @@ def limit_of(pool: Pool) -> int:
 
 
 def settings_of(pool: Pool) -> Iterator[tuple[str, object]]:
-    """Yield the labels of `sqlalchemy_pool_info` with their values, in their order; None where the pool has none."""
+    """Yield the labels `pool_metrics.INFO_LABELS` with their values, in their order; None where the pool has none."""
     queue = pool if isinstance(pool, QueuePool) else None
     yield "pool_class", type(pool).__name__
     yield "dialect", getattr(pool._dialect, "name", None)

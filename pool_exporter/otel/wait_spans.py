@@ -26,7 +26,7 @@ from pool_exporter.version import build
 NAME: Final = "pool.acquire"
 USED: Final = "sqlalchemy.pool.connections.used"
 PENDING: Final = "sqlalchemy.pool.requests.pending"
-"""Numbers when the acquire ended; the metrics `sqlalchemy.pool.used` and `.pending` are seconds."""
+"""Numbers when the acquire ended; the metrics with similar names are seconds."""
 ERROR_TYPE: Final = "error.type"
 TIMEOUT: Final = "timeout"
 

@@ -54,7 +54,7 @@ def instrument(  # noqa: PLR0913  # each option is independent of the others, an
     """Instrument the pool of an engine, or a pool.
 
     If this version does not support the installed SQLAlchemy, the monitor reports only used connections,
-    `pool_exporter_degraded` is 1, and a WARNING is logged.
+    the metric of degraded pools is 1, and a WARNING is logged.
 
     Args:
         target: The engine, also one with execution options, or the pool.

@@ -91,7 +91,7 @@ def _family(metric: Metric, values: Values) -> Family:
 def _type(metric: Metric) -> str:
     """Return the family's type; `unknown` for a name that ends as a histogram's series do.
 
-    `db_client_connection_count` is the conventions' name. With a type, `promtool check metrics` refuses it.
+    The conventions' name of the open connections ends in `_count`. With a type, `promtool check metrics` refuses it.
     """
     is_misleading = metric.kind is not Kind.HISTOGRAM and metric.family.endswith(_RESERVED)
     return "unknown" if is_misleading else _TYPES[metric.kind]

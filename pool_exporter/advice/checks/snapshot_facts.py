@@ -37,7 +37,7 @@ def facts_of(pool: PoolSnapshot, server: ServerFacts | None = None) -> Facts:
 
 
 def engine_facts_of(identity: PoolIdentity, settings: Mapping[str, str]) -> EngineFacts:
-    """Return the settings of a pool out of its identity and of the labels of `sqlalchemy_pool_info`."""
+    """Return the settings of a pool out of its identity and of the labels `pool_metrics.INFO_LABELS`."""
     dialect, driver = settings.get("dialect", ""), settings.get("driver", "")
     pool_class = settings.get("pool_class", "")
     reset, recycle = settings.get("reset_on_return", "rollback"), _seconds(settings, "recycle_seconds")

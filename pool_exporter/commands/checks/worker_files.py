@@ -32,7 +32,7 @@ class CheckedPool:
 
     Attributes:
         identity: Which pools.
-        settings: Their settings: the labels of `sqlalchemy_pool_info`.
+        settings: Their settings: the labels `pool_metrics.INFO_LABELS`.
         workers: How many workers have one.
         versions: The versions of pool_exporter in these workers.
         facts: What the rules know of them, without the server.

@@ -22,7 +22,7 @@ ADVICE: Final[Mapping[str, str]] = {
     "corrupt": _DAMAGED,
     "shrunk": _DAMAGED,
 }
-"""What to do, by the reason as `pool_exporter_files_set_aside` has it."""
+"""What to do, by the reason: see `exporter_metrics.SET_ASIDE`."""
 
 
 def set_aside_lines(files: Sequence[CorruptFile]) -> list[str]:

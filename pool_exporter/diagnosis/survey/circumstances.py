@@ -18,7 +18,7 @@ class ExaminedPool(NamedTuple):
     Attributes:
         name: Its name in all outputs.
         state: Its connections and its waiting callers.
-        is_orphan: The rule of `sqlalchemy_pool_orphaned` for one connection.
+        is_orphan: The rule of the metric of orphaned connections for one connection.
         is_async: Whether it is a pool of asyncio.
         is_sqlite: Whether its database has one writer at a time.
         timeout_seconds: Its timeout, infinite without one.

@@ -28,7 +28,7 @@ from pool_exporter.state.waiters import Waiter
 from pool_exporter.units import Unit
 
 IsOrphan: TypeAlias = Callable[[Connection], bool]
-"""Whether a connection is held by nothing that would return it: the rule of `sqlalchemy_pool_orphaned`."""
+"""Whether a connection is held by nothing that would return it: the rule of the metric of orphaned connections."""
 
 LOST_SECONDS_MIN: Final = 5.0
 """A connection of a thread that is idle in its pool is lost after this time, or after ten times the p99 of a use."""

@@ -17,7 +17,7 @@ from pool_exporter.metrics.holders import LIVING
 from pool_exporter.metrics.identity import PoolIdentity
 
 SET_ASIDE: Final = "files_set_aside"
-"""The fault of worker files that could not be used, beside those that `pool_exporter_directory_faults` has."""
+"""The fault of worker files that could not be used, beside `exporter_metrics.DIRECTORY_FAULTS`."""
 
 
 @dataclass(frozen=True)
@@ -253,12 +253,11 @@ class Status:
         hint: What to do to see them; "" where they may be seen.
         pools: The pools, those with the most trouble first.
         processes: The processes that have said what their pools hold: those that are not living first.
-        workers: The processes of a shared directory by state, as `pool_exporter_workers`; empty without a directory.
-        workers_ended: The ended ones by how they ended, as `pool_exporter_workers_ended_total`; empty without a
-            directory.
+        workers: The processes of a shared directory by `exporter_metrics.WORKER_STATES`; empty without a directory.
+        workers_ended: The ended ones by `exporter_metrics.WORKER_ENDS`; empty without a directory.
         degraded: Living processes that cannot measure their version of SQLAlchemy.
-        faults: What is wrong with the shared directory, in a sentence, by the fault as `pool_exporter_directory_faults`
-            has it, which a sidecar knows; or `files_set_aside`.
+        faults: What is wrong with the shared directory, in a sentence, by the fault: one of
+            `exporter_metrics.DIRECTORY_FAULTS`, which a sidecar knows, or `files_set_aside`.
     """
 
     at: float
