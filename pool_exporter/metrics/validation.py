@@ -19,6 +19,7 @@ from math import inf
 from types import MappingProxyType, UnionType
 from typing import Annotated, Final, TypeAlias, Union, get_args, get_origin, get_type_hints
 
+from pool_exporter.encodable import encodable
 from pool_exporter.metrics.metric import Label
 
 
@@ -45,11 +46,6 @@ Text: TypeAlias = Annotated[str, Allowed.TEXT]
 
 Check: TypeAlias = Callable[[object], object]
 """Returns the value, a mapping as a copy that cannot be changed. Raises ValueError with the text after the name."""
-
-
-def encodable(text: str) -> str:
-    """Return *text* with `?` for each half of a surrogate pair, which no output could encode."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def validate(instance: object, of: str = "") -> None:

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+from pool_exporter.encodable import encodable
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import POOL_METRICS
 from pool_exporter.metrics.pool_snapshot import Histogram
 from pool_exporter.metrics.snapshot import Snapshot
-from pool_exporter.metrics.validation import encodable
 from pool_exporter.otel.points import GROWING, PointStream, Values
 
 OF_WORKERS: Final = ("hook_errors", "pools_instrumented", "pools_ended", "transport_errors", "workers_ended")

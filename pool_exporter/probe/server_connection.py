@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from pool_exporter.metrics.validation import encodable
+from pool_exporter.encodable import encodable
 from pool_exporter.probe.target import ProbeTarget, engine_arguments
 
 Row = dict[str, Any]

@@ -12,6 +12,7 @@ from types import CodeType
 from typing import ClassVar, Final, NamedTuple, Protocol, TypeAlias
 from weakref import ref
 
+from pool_exporter.encodable import encodable
 from pool_exporter.errors import without_logins, without_passwords
 from pool_exporter.hook_errors import errors
 
@@ -37,9 +38,7 @@ def label(value: object, *, is_declared: bool = False) -> str:
         text = str.__str__(str(value))  # Not an instance of a subclass of str: its methods may do anything.
     except Exception:  # noqa: BLE001  # it is the application's
         text = type(value).__name__
-    text = (without_logins if is_declared else without_passwords)(text)[:LABEL_LENGTH_MAX]
-    # Most are ASCII, and one object for all pools that share it.
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    return encodable((without_logins if is_declared else without_passwords)(text)[:LABEL_LENGTH_MAX])
 
 
 class Resolved(NamedTuple):

@@ -12,10 +12,10 @@ from operator import gt
 from pathlib import Path
 from typing import Final
 
+from pool_exporter.encodable import encodable
 from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import OTHER_POOL, PoolIdentity, within_limit
-from pool_exporter.metrics.validation import encodable
 from pool_exporter.state.aggregate import added, as_final_counters, is_busy
 from pool_exporter.state.pool_slots import UNLIMITED
 from pool_exporter.state.unit_uses import summed

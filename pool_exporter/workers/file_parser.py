@@ -11,10 +11,10 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Final, NamedTuple
 
+from pool_exporter.encodable import encodable
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_metrics import INFO_LABELS
-from pool_exporter.metrics.validation import encodable
 from pool_exporter.state import layout
 from pool_exporter.workers import unit_table
 from pool_exporter.workers.file_format import (

@@ -30,10 +30,10 @@ from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from pool_exporter.encodable import encodable
 from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.validation import encodable
 from pool_exporter.state.shown_pool import ShownTimes
 from pool_exporter.workers.file_reader import FILES_READ_MAX, ReadFile, name_of, opened, size_of, try_lock
 from pool_exporter.workers.process_info import has_same_clock

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pool_exporter import metrics
+from pool_exporter.encodable import encodable
 from pool_exporter.metrics.backend_activity import BackendActivity
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
 from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
@@ -35,7 +36,7 @@ from pool_exporter.metrics.server_snapshot import (
 )
 from pool_exporter.metrics.snapshot import DirectoryFaults, DirectoryHealth, PushHealth, Snapshot
 from pool_exporter.metrics.unit_use import UnitUse
-from pool_exporter.metrics.validation import Allowed, Seconds, encodable, validate
+from pool_exporter.metrics.validation import Allowed, Seconds, validate
 from tests.fixtures.health import health, push_health
 from tests.golden import ORDERS, SNAPSHOT
 from tests.web.test_server_families import BOUNCER, DATABASE
