@@ -9,6 +9,7 @@ from types import CodeType
 from typing import Final, TypeAlias
 from weakref import ref
 
+from pool_exporter.encodable import encodable
 from pool_exporter.hooks.code_origin import Origin, origin_of
 from pool_exporter.state import connection
 
@@ -70,7 +71,7 @@ def text_of_code(code: CodeType) -> str:
 def _text(code: CodeType, line: int) -> str:
     file = "/".join(code.co_filename.replace("\\", "/").split("/")[-_PATH_PARTS:])
     name = getattr(code, "co_qualname", code.co_name)  # Python 3.10 has no qualified name here.
-    return f"{file}:{line} in {name.replace('<locals>.', '')}"
+    return encodable(f"{file}:{line} in {name.replace('<locals>.', '')}")
 
 
 def _line(code: CodeType, instruction: int) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final, TypeAlias
 
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.validation import Count, Seconds, validate
+from pool_exporter.metrics.validation import Count, Seconds, Text, validate
 
 UNKNOWN: Final = "unknown"
 """What an activity, a transaction or a verdict is of which nothing is known."""
@@ -68,18 +68,18 @@ class Holder:
     """
 
     seconds: Seconds
-    place: str = ""
-    unit: str = ""
-    unit_code: str = ""
+    place: Text = ""
+    unit: Text = ""
+    unit_code: Text = ""
     activity: Annotated[str, ACTIVITIES] = UNKNOWN
-    now: tuple[str, ...] = ()
-    owner: str = ""
+    now: tuple[Text, ...] = ()
+    owner: Text = ""
     is_owner_alive: bool = True
     transaction: Annotated[str, TRANSACTIONS] = UNKNOWN
     server_pid: Count | None = None
     is_lost: bool = False
     is_long: bool = False
-    server: str = ""
+    server: Text = ""
 
     def __post_init__(self) -> None:
         validate(self)
@@ -99,9 +99,9 @@ class Waiter:
     """
 
     seconds: Seconds
-    place: str = ""
-    unit: str = ""
-    owner: str = ""
+    place: Text = ""
+    unit: Text = ""
+    owner: Text = ""
     holds: Count = 0
 
     def __post_init__(self) -> None:
@@ -132,13 +132,13 @@ class PoolReport:
     pool: PoolIdentity
     holders: tuple[Holder, ...] = ()
     waiters: tuple[Waiter, ...] = ()
-    verdict: str = ""
-    summary: str = ""
-    advice: tuple[str, ...] = ()
+    verdict: Text = ""
+    summary: Text = ""
+    advice: tuple[Text, ...] = ()
     verdict_at: Seconds = 0.0
-    notes: tuple[str, ...] = ()
-    why: str = ""
-    where: tuple[str, ...] = ()
+    notes: tuple[Text, ...] = ()
+    why: Text = ""
+    where: tuple[Text, ...] = ()
 
     def __post_init__(self) -> None:
         validate(self)
@@ -163,8 +163,8 @@ class ProcessReport:
     """
 
     pid: Count
-    service: str = ""
-    instance: str = ""
+    service: Text = ""
+    instance: Text = ""
     state: Annotated[str, PROCESS_STATES] = LIVING
     heartbeat_age_seconds: Seconds = 0.0
     seen_at: Seconds = 0.0

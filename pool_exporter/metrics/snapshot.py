@@ -47,7 +47,7 @@ class DirectoryFaults:
         texts: What is wrong and what to do, in a sentence, by `exporter_metrics.DIRECTORY_FAULTS`; empty for nothing.
     """
 
-    texts: Mapping[str, str]
+    texts: Mapping[str, Text]
 
     def __post_init__(self) -> None:
         validate(self)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from pool_exporter.diagnosis.texts.wording import size
+from pool_exporter.encodable import encodable
 from pool_exporter.environment import DIRECTORY
 from pool_exporter.metrics.snapshot import DirectoryFaults
 from pool_exporter.workers.contents.readable import IN_GROUP, UNREADABLE, denied_files, worker_files
@@ -55,7 +56,7 @@ class DirectoryCheck:
     def __call__(self) -> DirectoryFaults:
         """Look at the directory, and log what has changed since the last look."""
         with self._looking:
-            before, self.last = self.last, DirectoryFaults(dict(self._found()))
+            before, self.last = self.last, DirectoryFaults({fault: encodable(text) for fault, text in self._found()})
             self._log_changes(before)
             return self.last
 

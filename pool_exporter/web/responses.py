@@ -197,13 +197,10 @@ def _gzipped(pieces: Iterator[bytes]) -> bytes:
 def _status_page(request: Request, inputs: _Inputs) -> Response:
     is_paused = parse_qs(request.query).get("refresh") == [PAUSED]
     page = render(inputs.status(request), request.metrics, is_paused=is_paused, to_root=request.to_root)
-    # A place or an owner may contain half of a surrogate pair, which has no UTF-8.
-    body = page.encode("utf-8", "replace")
-    return _private(request, "text/html; charset=utf-8", body, ("Content-Security-Policy", SECURITY_POLICY))
+    return _private(request, "text/html; charset=utf-8", page.encode(), ("Content-Security-Policy", SECURITY_POLICY))
 
 
 def _pools(request: Request, inputs: _Inputs) -> Response:
-    # Escaped, also half of a surrogate pair is ASCII.
     body = json.dumps(to_document(inputs.status(request)), separators=(",", ":")).encode()
     return _private(request, "application/json", body + b"\n")
 

@@ -170,6 +170,13 @@ def test_volume_without_numbers(directory: Path, monkeypatch: pytest.MonkeyPatch
     assert {} == found(DirectoryCheck(directory))
 
 
+def test_path_that_is_no_utf8(directory: Path) -> None:
+    """A path may have any bytes; the page, which must be able to encode it, has `?` for what is no UTF-8."""
+    texts = found(DirectoryCheck(directory / "caf\udce9"))
+
+    assert texts["missing"].startswith(f"{directory}/caf? does not exist")
+
+
 def test_two_directories(directory: Path) -> None:
     """Both are named, beside what is wrong with the one that is read."""
     directory.rmdir()

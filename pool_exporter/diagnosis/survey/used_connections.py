@@ -11,6 +11,7 @@ from pool_exporter.diagnosis.frames import Frames, is_application, text_of, text
 from pool_exporter.diagnosis.survey.independence import is_independent
 from pool_exporter.diagnosis.survey.scene import Doing, Scene, is_past
 from pool_exporter.diagnosis.survey.span_names import span_name_of
+from pool_exporter.encodable import encodable
 from pool_exporter.hooks.checkout_owner import is_finished, name_of
 from pool_exporter.hooks.orphans import is_anyio_worker
 from pool_exporter.metrics.holders import (
@@ -163,9 +164,9 @@ def _described(connection: Connection, unit: Unit | None, owner: object, seconds
     return Holder(
         seconds=seconds,
         place=place_text(connection.place),
-        unit=span_name_of(owner) if unit is None else unit.name,
+        unit=encodable(span_name_of(owner)) if unit is None else unit.name,
         unit_code="" if code is None else text_of_code(code),
-        owner=connection.owner_name or name_of(lambda: owner),
+        owner=encodable(connection.owner_name or name_of(lambda: owner)),
         is_owner_alive=is_alive,
         is_long=unit is not None and unit.is_long and not unit.is_done,
     )

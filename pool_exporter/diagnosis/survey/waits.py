@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pool_exporter.diagnosis.evidence import look_seconds
 from pool_exporter.diagnosis.survey.used_connections import place_text
+from pool_exporter.encodable import encodable
 from pool_exporter.hooks.checkout_owner import name_of
 from pool_exporter.metrics.holders import Waiter
 from pool_exporter.state import waiters as waiting
@@ -96,7 +97,7 @@ def waiter_values(
             seconds=max(0, now - caller.since) / SECOND,  # It may have come since *now*.
             place=place_text(caller.place),
             unit=str(getattr(caller.unit, "name", "")),
-            owner=caller.owner_name or name_of(caller.owner or _none),
+            owner=encodable(caller.owner_name or name_of(caller.owner or _none)),
             holds=holds(caller),
         )
         for caller in callers

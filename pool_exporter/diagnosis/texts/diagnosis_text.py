@@ -29,6 +29,7 @@ from pool_exporter.diagnosis.texts.wording import (
 )
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.diagnosis.verdict import verdict
+from pool_exporter.encodable import encodable
 from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, Waiter
 
 GROUPS_MAX: Final = 5
@@ -55,7 +56,7 @@ def diagnosis(found: Examination, name: str = "", last: Diagnosis | None = None)
     """
     name = (name or verdict(found.evidence)) if last is None else last.verdict
     explained_by = explanations(name, found.findings)
-    notes = (*_notes(name, found), *found.notes, *explained_by)
+    notes = tuple(map(encodable, (*_notes(name, found), *found.notes, *explained_by)))
     places = where(name, found)
     made = Diagnosis(
         found.pool,

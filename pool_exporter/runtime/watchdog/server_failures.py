@@ -10,6 +10,7 @@ from typing import Final
 from pool_exporter.diagnosis.evidence import FAILED_OPENS_MIN, MANY_POOLS
 from pool_exporter.diagnosis.survey.circumstances import ServerFailures
 from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
+from pool_exporter.encodable import encodable
 from pool_exporter.errors import without_passwords
 from pool_exporter.errors.database_errors import cause_of, is_server_full, message_of
 from pool_exporter.metrics.identity import PoolIdentity
@@ -77,4 +78,4 @@ def first_line(error: BaseException, passwords: Iterable[str] = ()) -> str:
     text = without_passwords(text).partition("\n")[0]
     for password in passwords:
         text = text.replace(password, "***")
-    return text[:TEXT_MAX]
+    return encodable(text[:TEXT_MAX])

@@ -62,7 +62,7 @@ def title(pool: PoolStatus) -> str:
 
 def identifier(pool: PoolStatus) -> str:
     """Return an id for a pool's heading, which stays the same from one refresh to the next."""
-    return "p" + sha256(repr(pool.pool.values()).encode("utf-8", "replace")).hexdigest()[:12]
+    return "p" + sha256(repr(pool.pool.values()).encode()).hexdigest()[:12]
 
 
 def _badge(pool: PoolStatus) -> str:

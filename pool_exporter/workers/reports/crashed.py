@@ -73,7 +73,7 @@ def _encoded(reports: Sequence[ProcessReport]) -> bytes:
     """Return as many reports as have space, the newest if not all have."""
     texts, size = list[bytes](), len("[]")
     for report in reversed(reports[-KEPT_MAX:]):
-        text = json.dumps(as_json(report), separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+        text = json.dumps(as_json(report), separators=(",", ":"), ensure_ascii=False).encode()
         size += len(text) + 1
         if size > BYTES_MAX:
             break

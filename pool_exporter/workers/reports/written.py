@@ -62,7 +62,7 @@ def _text(pools: Iterable[SeenPool], at: float, rows: int) -> bytes:
     table = _Table()
     described = [table.pool(pool, rows) for pool in pools]
     content = {"at": at, "texts": list(table.numbers), "pools": described}
-    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def shortened(text: str) -> str:
