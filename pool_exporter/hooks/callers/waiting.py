@@ -8,7 +8,7 @@ from asyncio.events import _get_running_loop
 from sys import _getframe
 from threading import get_ident
 from types import FrameType
-from typing import Final
+from typing import Final, cast
 from weakref import ref
 
 from pool_exporter.hook_errors import errors, guarded
@@ -30,6 +30,8 @@ from pool_exporter.state.pool_slots import IS_COMPILED
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.unit_uses import Unit
 from pool_exporter.state.waiters import Waiter
+from pool_exporter.units import Unit as AnyUnit
+from pool_exporter.units import running
 
 recorder = places.recorder
 """Assigned, not imported: to call a method of an imported name, CPython makes a bound method each time."""
@@ -44,7 +46,7 @@ def current_caller(unit: Unit | None, threads: CurrentOwner) -> Caller:  # noqa:
     Where a task runs, it is the owner, also of a synchronous pool's connection. An ended unit is not the caller's.
     """
     if unit is not None and unit.is_done:
-        unit = None  # A task that outlives its request keeps the request's context.
+        unit = running_around(unit)  # A task that outlives its request keeps the request's context.
     task = None
     if loops_with_tasks:
         try:
@@ -89,6 +91,14 @@ def current_caller(unit: Unit | None, threads: CurrentOwner) -> Caller:  # noqa:
     return owner, name, unit, code, frame.f_lasti, None, 0
 
 
+def running_around(unit: Unit | None) -> Unit | None:
+    """Return the unit of a caller in whose context *unit* is: that, or the one around it that goes on; None if none.
+
+    One that was left in another context, as that of a generator which the event loop closes, stays current in its own.
+    """
+    return running(cast("AnyUnit | None", unit))
+
+
 def _asked_loop(error: Exception) -> AbstractEventLoop | None:
     """Return the loop that runs in this thread, by asyncio; *error* is why `loops_with_tasks` did not say it.
 
@@ -123,6 +133,6 @@ def _register(state: PoolState, token: int, unit: Unit | None, thread: Owner) ->
     loop = _get_running_loop()
     owner = task_owner() or thread
     place = walked_place() if recorder.is_on else ()
-    unit = None if unit is None or unit.is_done else unit
+    unit = running_around(unit)
     waiter = Waiter(since, owner, name_of(owner), unit, place, None if loop is None else ref(loop), get_ident())
     state.waiting[int(token)] = waiter  # A locked state sees by the end of the token itself that an acquire is lost.
