@@ -68,8 +68,8 @@ def guarded(hook: Callable[P, None]) -> Callable[P, None]:
     """Wrap *hook* so that no Exception that it raises reaches its caller, and so that no interrupt leaves it half done.
 
     A signal handler or another thread may raise anything between two bytecodes of it. What it has to note happens all
-    the same, so it is called once more after any exception, and must allow for that. What adds to a counter may have
-    only one guard around it: each outer one would have it added once more.
+    the same, so it is called once more after any exception, and must allow for that. What only adds to a counter has
+    `guarded_once` instead: if a compiled transition adds, the exception may come just behind it.
     """
 
     @wraps(hook)
@@ -87,7 +87,7 @@ def guarded(hook: Callable[P, None]) -> Callable[P, None]:
 
 
 def guarded_once(hook: Callable[P, None]) -> Callable[P, None]:
-    """Wrap *hook* likewise, without calling it again: what it gives to the application's code would be there twice."""
+    """Wrap *hook* likewise, without calling it again: what it counts, logs or sends would be there twice."""
 
     @wraps(hook)
     def guard(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -16,7 +16,7 @@ from weakref import ref
 
 from sqlalchemy.pool import Pool
 
-from pool_exporter.hook_errors import guarded
+from pool_exporter.hook_errors import guarded, guarded_once
 from pool_exporter.hooks import checkout_patches
 from pool_exporter.hooks.call_stack import close_reason, invalidation_reason, is_dispose
 from pool_exporter.hooks.callers.bounded_lock import BoundedLock
@@ -191,7 +191,7 @@ class PoolHooks:
         self.opening_records.discard(id(record))
         self.state.report_hooks.on_opened()
 
-    @guarded
+    @guarded_once
     def invalidated(self, record: Record, e: object = None, soft: object = None, *_: object, **__: object) -> None:
         """Count the invalidation that `invalidate` makes of these arguments; a record without a connection has none."""
         if record.dbapi_connection is None:

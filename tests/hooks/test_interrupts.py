@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,13 +20,16 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import pool_exporter
+from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.hook_errors import errors
 from pool_exporter.hooks.pool_hooks import PoolHooks
 from pool_exporter.hooks.sqlalchemy_private import limit_of
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_snapshot import PoolSnapshot
+from pool_exporter.runtime.watchdog.deferred_log import DeferredLog
+from pool_exporter.runtime.watchdog.outputs import publish
 from pool_exporter.state.decode import decode
-from pool_exporter.state.layout import PENDING_SLOTS, TRACKED_MAX
+from pool_exporter.state.layout import EXHAUSTION_AT, PENDING_SLOTS, TRACKED_MAX
 from pool_exporter.state.locked_pool_state import LockedPoolState
 from pool_exporter.state.pool_state import PoolState
 from tests.pools import Database
@@ -251,3 +255,16 @@ def test_invalidation_that_happens_is_counted() -> None:
 
     assert (0, True) not in found
     assert (1, True) in found
+
+
+@each_exception
+def test_interrupted_report_is_counted_once(exception: type[BaseException]) -> None:
+    """No report on an exhausted pool is counted twice, wherever the interrupt comes."""
+    side, made, counted = Side(PoolState), Diagnosis("x", 0.0, "leak", "summary"), set[int]()
+    for handler in points(PoolState, exception):
+        state = PoolState(time.monotonic_ns)
+        side.run(partial(publish, made, state, PoolIdentity("x"), DeferredLog(lambda: False)), handler)
+        counted.add(state.slots[EXHAUSTION_AT["leak"]])
+    side.end()
+
+    assert {0, 1} == counted

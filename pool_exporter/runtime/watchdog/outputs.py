@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pool_exporter.diagnosis.texts.diagnosis_text import note
 from pool_exporter.diagnosis.texts.report_attributes import Attributes, report_attributes
 from pool_exporter.diagnosis.values import Diagnosis
-from pool_exporter.hook_errors import guarded, guarded_once
+from pool_exporter.hook_errors import guarded_once
 from pool_exporter.metrics.holders import Uses
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.watchdog.deferred_log import DeferredLog
@@ -40,7 +40,7 @@ def publish(
         log: Where it is logged.
         span_context: The span of OpenTelemetry that it is shown in, where none is current.
     """
-    guarded(state.exhausted)(made.verdict)
+    guarded_once(state.exhausted)(made.verdict)
 
     def write() -> None:
         attributes = report_attributes(made, identity)
