@@ -119,17 +119,48 @@ def test_the_first_period_after_an_incident_is_of_it() -> None:
     assert 0.04 == pytest.approx(rates(state, 2)[3], rel=0.05)
 
 
-def test_uses_that_end_after_an_incident_are_not_usual() -> None:
-    """The calm period in which the last uses of an incident end is left out: it is calm, but the one before was not."""
-    ring, slots = FlowRing(), [0] * layout.SLOT_COUNT
+def usual(*periods: tuple[int, float, float], ring: FlowRing | None = None) -> float:
+    """Return the usual use after periods of five seconds: so many uses, their mean seconds, the seconds saturated."""
+    slots = [0] * layout.SLOT_COUNT
     slots[layout.LIMIT] = 5
-    ring.note(0, slots, 0)
-    periods = [(50, 0.02, 0), (1, 5.0, 5), (5, 8.0, 1), (50, 0.02, 0)]
+    if ring is None:
+        ring = FlowRing()
+        ring.note(0, slots, 0)
+    else:
+        ring.restart(0, slots, 0)
     for number, (uses, seconds, saturated) in enumerate(periods, 1):
         slots[layout.USE] += uses
         slots[layout.USE_SUM] += round(uses * seconds * SECOND)
-        slots[layout.SATURATED] += saturated * SECOND
-        ring.note(number * 5 * SECOND, slots, 0)
-    found = ring.rates(20 * SECOND, 0, slots, 0)
+        slots[layout.SATURATED] += round(saturated * SECOND)
+        ring.note(number * WINDOW_NS, slots, 0)
+    return ring.rates(len(periods) * WINDOW_NS, 0, slots, 0).long_mean_use_seconds
 
-    assert 0.02 == pytest.approx(found.long_mean_use_seconds)
+
+CALM = (50, 0.02, 0.0)
+SLOW = (50, 0.5, 0.0)
+
+
+def test_uses_that_end_after_an_incident_are_not_usual() -> None:
+    """The calm period in which the last uses of an incident end is left out: it is calm, but the one before was not."""
+    assert 0.02 == pytest.approx(usual(CALM, (1, 5.0, 5.0), (5, 8.0, 1.0), CALM))
+
+
+def test_first_period_is_usual() -> None:
+    """The first period of a pool counts if it is calm, also of one that begins anew after an incident."""
+    ring = FlowRing()
+    usual(CALM, (1, 5.0, 5.0), ring=ring)
+
+    assert 0.02 == pytest.approx(usual(CALM))
+    assert 0.02 == pytest.approx(usual(CALM, ring=ring))
+
+
+@pytest.mark.parametrize(("saturated", "expected"), [(2.4, 0.02), (2.5, 0.0), (3.0, 0.0)])
+def test_calm_is_less_than_half_saturated(saturated: float, expected: float) -> None:
+    """A period in which the pool was saturated for half of the time is not calm."""
+    assert expected == pytest.approx(usual((50, 0.02, saturated)))
+
+
+def test_fifteen_calm_periods_are_kept() -> None:
+    """The usual use is that of the last fifteen calm periods, and of none before."""
+    assert 0.02 < usual(SLOW, *[CALM] * 14)
+    assert 0.02 == pytest.approx(usual(SLOW, *[CALM] * 15))
