@@ -164,3 +164,27 @@ def test_fifteen_calm_periods_are_kept() -> None:
     """The usual use is that of the last fifteen calm periods, and of none before."""
     assert 0.02 < usual(SLOW, *[CALM] * 14)
     assert 0.02 == pytest.approx(usual(SLOW, *[CALM] * 15))
+
+
+def test_each_caller_comes_once() -> None:
+    """Callers that waited, those that failed and those that are pending have come; a timeout is among the waits."""
+    ring, slots = FlowRing(), [0] * layout.SLOT_COUNT
+    ring.note(0, slots, 0)
+    slots[layout.WAIT] = 7
+    for kind, at in layout.FAILURE_AT.items():
+        slots[at] = 2 if kind == "timeout" else 1
+    others = len(layout.FAILURE_AT) - 1
+
+    assert (7 + others + 3) / 5 == ring.rates(WINDOW_NS, WINDOW_NS, slots, 3).arrivals_per_second
+
+
+def test_saturation_by_untracked_uses() -> None:
+    """Uses beyond those with a slot of their own use places too: a period in which these are all is not calm."""
+    ring, slots = FlowRing(), [0] * layout.SLOT_COUNT
+    slots[layout.LIMIT] = slots[layout.UNTRACKED_CHECKOUTS] = 5
+    slots[layout.SATURATED_SINCE] = 1
+    ring.note(1, slots, 0)
+    slots[layout.USE], slots[layout.USE_SUM] = 10, 10 * SECOND
+    ring.note(WINDOW_NS, slots, 0)
+
+    assert 0 == ring.rates(WINDOW_NS, 0, slots, 0).long_mean_use_seconds
