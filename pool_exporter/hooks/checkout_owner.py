@@ -12,7 +12,7 @@ import sys
 import threading
 from asyncio import AbstractEventLoop, Task, current_task, tasks
 from asyncio.events import _get_running_loop
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 from weakref import ref
 
@@ -20,10 +20,17 @@ from pool_exporter.errors import without_passwords
 
 Owner: TypeAlias = Callable[[], object]
 
+
+class LoopInThread(Protocol):
+    """A loop that says in which thread it runs, as those of asyncio do."""
+
+    _thread_id: int | None
+
+
 task_of: Callable[[AbstractEventLoop], "Task[object] | None"] = current_task
 """Returns the running task of a loop; None outside of any task."""
-loops_with_tasks: Collection[AbstractEventLoop | None] = (None,)
-"""Empty only where no loop of the process runs a task; before Python 3.12, the loops that do."""
+loops_with_tasks: dict[LoopInThread, "Task[object] | None"] = {None: None}  # type: ignore[dict-item]  # not looked at
+"""Empty only where no loop of the process runs a task; before Python 3.12, the loops that do, and these tasks."""
 task_name: Final = Task.get_name
 """Returns the name of a task of asyncio. The method looked up at each call would take twice as long."""
 reasons_to_ask: Final[list[str]] = [sys.version]

@@ -14,6 +14,7 @@ from pool_exporter.hooks.callers.waiting import current_caller
 from pool_exporter.hooks.checkout_owner import (
     Owner,
     is_finished,
+    loops_with_tasks,
     name_of,
     new_threads,
     task_owner,
@@ -258,12 +259,12 @@ async def test_loop_of_the_parent_process(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio is asked always")
-@pytest.mark.asyncio
-async def test_loop_of_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loop_of_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a loop does not say in which thread it runs, as uvloop's, asyncio is asked from then on."""
     reasons = list[str]()
-    monkeypatch.setattr(waiting, "loops_with_tasks", {object(): None})
     monkeypatch.setattr(waiting, "reasons_to_ask", reasons)
+    assert not loops_with_tasks
+    monkeypatch.setitem(loops_with_tasks, object(), object())  # type: ignore[misc]  # not such a loop
 
-    assert asyncio.current_task() is _task_found()
+    assert _task_found() is None
     assert ["'object' object has no attribute '_thread_id'"] == reasons

@@ -3,7 +3,7 @@
 Python calls none of these. Nothing here may know a pool.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import FrameType
 from typing import Final, TypeVar
@@ -17,8 +17,10 @@ class Native:
 
     __slots__ = ()
 
-    #: The frame of the Python function that has called the compiled one.
-    frame: Callable[[], FrameType]
+    #: The frame of the Python function that has called the compiled one; None for one of the module with these names.
+    frame: Callable[[Mapping[str, object]], FrameType | None]
+    #: Whether the thread in which a loop of asyncio runs is the current one.
+    runs_here: Callable[[object], bool]
     #: `weakref.ref`.
     reference: Callable[[object], ref[object]]
     #: `ContextVar.get` of a variable that has a default of None.

@@ -9,6 +9,7 @@ from pool_exporter.hooks.callers.place cimport PlaceRecorder, awaiting_frame
 cdef PlaceRecorder recorder
 cdef Native native
 cdef bint IS_COMPILED
+cdef dict loops_with_tasks
 cdef int _CALLER_DEPTH
 
 @cython.locals(frame=FrameType, back=FrameType, code=CodeType, caller=CodeType)

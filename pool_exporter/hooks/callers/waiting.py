@@ -3,13 +3,15 @@
 Each checkout passes `current_caller`, only callers that wait the rest. Nothing here may decide why they wait.
 """
 
+import sys
 from asyncio import AbstractEventLoop
 from asyncio.events import _get_running_loop
 from sys import _getframe
 from threading import get_ident
-from types import FrameType
 from typing import Final, cast
 from weakref import ref
+
+from sqlalchemy import Engine
 
 from pool_exporter.hook_errors import errors, guarded
 from pool_exporter.hooks.callers import place as places
@@ -36,6 +38,8 @@ from pool_exporter.units import running
 recorder = places.recorder
 """Assigned, not imported: to call a method of an imported name, CPython makes a bound method each time."""
 
+_ENGINE: Final = vars(sys.modules[Engine.__module__])
+"""The names of the module of SQLAlchemy whose functions nearly always call `connect()`."""
 _CALLER_DEPTH: Final = 0 if IS_COMPILED else 2
 """From `current_caller` to the caller of `connect()`: a compiled function has no frame."""
 
@@ -50,13 +54,12 @@ def current_caller(unit: Unit | None, threads: CurrentOwner) -> Caller:  # noqa:
     task = None
     if loops_with_tasks:
         try:
-            for loop in loops_with_tasks:  # noqa: B007  # the first one: few processes have a second one
+            for loop, task in loops_with_tasks.items():  # noqa: B007  # the first one: few processes have another one
                 break
-            if reasons_to_ask or loop._thread_id != get_ident():  # type: ignore[union-attr]  # asyncio's own loops have it
-                loop = _get_running_loop()
+            if reasons_to_ask or (not native.runs_here(loop) if IS_COMPILED else loop._thread_id != get_ident()):
+                task = None if (running := _get_running_loop()) is None else task_of(running)
         except (AttributeError, RuntimeError, UnboundLocalError) as error:
-            loop = _asked_loop(error)
-        task = None if loop is None else task_of(loop)
+            task = None if (running := _asked_loop(error)) is None else task_of(running)
     if task is None:
         owner, name = threads.named
     else:
@@ -67,11 +70,10 @@ def current_caller(unit: Unit | None, threads: CurrentOwner) -> Caller:  # noqa:
             name = name_of(owner)
     if not recorder.is_on:
         return owner, name, unit, None, 0, None, 0
-    frame: FrameType | None  # Declared apart, so that the type checker sees that the first one is a frame.
     try:
-        frame = native.frame() if IS_COMPILED else _getframe(2)
-        code = frame.f_code
-        if not recorder.is_application[code.co_filename]:
+        frame = native.frame(_ENGINE) if IS_COMPILED else _getframe(2)
+        code = None if frame is None else frame.f_code
+        if frame is None or code is None or not recorder.is_application[code.co_filename]:
             frame = recorder.first()
             if frame is None:
                 return owner, name, unit, *frames_of(walked_place())
