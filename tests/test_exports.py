@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -38,6 +39,22 @@ def test_every_name_can_be_had() -> None:
     missing = [name for name in pool_exporter.__all__ if not hasattr(pool_exporter, name)]
 
     assert [] == missing
+
+
+WITHOUT_FCNTL = """
+import sys
+sys.modules["fcntl"] = None
+import pool_exporter
+for name in pool_exporter.__all__:
+    getattr(pool_exporter, name)
+"""
+
+
+def test_every_name_can_be_had_without_file_locks() -> None:
+    """Where a system has no `fcntl`, as Windows, each public name is imported: only worker files need that module."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_FCNTL], capture_output=True, text=True, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
 
 
 def test_every_name_is_shown() -> None:

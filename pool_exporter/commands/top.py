@@ -15,7 +15,7 @@ from pool_exporter.commands.http_page import url_of
 from pool_exporter.commands.json_output import add_json, write_json
 from pool_exporter.environment import DEFAULT_PORT, Environment
 from pool_exporter.errors import Problem, SettingsError
-from pool_exporter.workers.contents.readable import UNREADABLE
+from pool_exporter.metrics.exporter_metrics import FILES_UNREADABLE
 
 if TYPE_CHECKING:
     from pool_exporter.commands.terminal.samples import Sample, Source
@@ -140,5 +140,7 @@ def _show(sources: "Sequence[Source]", interval: float, sort: str) -> None:
 def _exit(samples: "Sequence[Sample]") -> None:
     """End with a code that says whether every source has answered, and with all that it has."""
     sys.stdout.flush()
-    if any(sample.fault or (sample.status is not None and UNREADABLE in sample.status.faults) for sample in samples):
+    if any(
+        sample.fault or (sample.status is not None and FILES_UNREADABLE in sample.status.faults) for sample in samples
+    ):
         raise SystemExit(NO_ANSWER)

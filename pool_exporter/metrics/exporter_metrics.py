@@ -4,14 +4,17 @@
 value, no IO, no clock.
 """
 
+from typing import Final
+
 from pool_exporter.metrics.metric import Kind, Label, Metric
 
 WORKER_STATES = Label("state", ("living", "frozen"))
 WORKER_ENDS = Label("end", ("stopped", "crashed", "lost"))
 PUSH_RESULTS = Label("result", ("arrived", "failed"))
+FILES_UNREADABLE: Final = "files_unreadable"
 DIRECTORY_FAULTS = Label(
     "fault",
-    ("missing", "no_directory", "unreadable", "files_unreadable", "no_worker", "nearly_full", "two_directories"),
+    ("missing", "no_directory", "unreadable", FILES_UNREADABLE, "no_worker", "nearly_full", "two_directories"),
 )
 SET_ASIDE = Label("reason", ("corrupt", "irregular", "shrunk", "unreadable", "version"))
 

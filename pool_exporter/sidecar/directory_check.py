@@ -16,8 +16,9 @@ from typing import Final
 from pool_exporter.diagnosis.texts.wording import size
 from pool_exporter.encodable import encodable
 from pool_exporter.environment import DIRECTORY
+from pool_exporter.metrics.exporter_metrics import FILES_UNREADABLE
 from pool_exporter.metrics.snapshot import DirectoryFaults
-from pool_exporter.workers.contents.readable import IN_GROUP, UNREADABLE, denied_files, worker_files
+from pool_exporter.workers.contents.readable import IN_GROUP, denied_files, worker_files
 from pool_exporter.workers.dead_worker_totals import TOTALS_FILE
 
 CHECK_SECONDS: Final = 15.0
@@ -106,7 +107,7 @@ class DirectoryCheck:
         denied = denied_files(directory, files)
         if denied:
             count = f"{len(denied)} of {len(files)} worker files in {directory} cannot be read, such as {denied[0]}"
-            yield UNREADABLE, f"{count}: run the sidecar {IN_GROUP}"
+            yield FILES_UNREADABLE, f"{count}: run the sidecar {IN_GROUP}"
 
     def _log_changes(self, before: DirectoryFaults) -> None:
         for fault, text in self.last.texts.items():

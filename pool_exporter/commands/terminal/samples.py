@@ -12,9 +12,10 @@ from typing import Protocol
 
 from pool_exporter.commands.terminal.http_source import SourceError
 from pool_exporter.diagnosis.outside.set_aside import set_aside_sentence
+from pool_exporter.metrics.exporter_metrics import FILES_UNREADABLE
 from pool_exporter.web.status.source import StatusSource, knowledge_without
 from pool_exporter.web.status.values import SET_ASIDE, Status
-from pool_exporter.workers.contents.readable import UNREADABLE, fault_of_files, fault_of_listing
+from pool_exporter.workers.contents.readable import fault_of_files, fault_of_listing
 from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.reports.directory_reports import DirectoryReports
 
@@ -68,7 +69,7 @@ class DirectorySource:
         if unreadable and not status.pools:
             raise SourceError(unreadable)
         set_aside = [each for each in self._reports.set_aside if not unreadable or each.reason != "unreadable"]
-        faults = {**status.faults, UNREADABLE: unreadable, SET_ASIDE: set_aside_sentence(set_aside)}
+        faults = {**status.faults, FILES_UNREADABLE: unreadable, SET_ASIDE: set_aside_sentence(set_aside)}
         return replace(status, faults={name: text for name, text in faults.items() if text})
 
 

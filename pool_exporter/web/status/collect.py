@@ -18,6 +18,7 @@ from pool_exporter.advice.recent import Earlier, recent_numbers
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.wording import counted
 from pool_exporter.diagnosis.verdict import HEALTHY
+from pool_exporter.metrics.exporter_metrics import FILES_UNREADABLE
 from pool_exporter.metrics.holders import ENDED, FROZEN, LIVING, UNKNOWN, PoolReport, ProcessReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_snapshot import AnyPoolSnapshot, PoolSnapshot
@@ -27,7 +28,6 @@ from pool_exporter.web.status.findings import Findings
 from pool_exporter.web.status.groups import holder_groups, waiter_groups
 from pool_exporter.web.status.sizing import sizing_of
 from pool_exporter.web.status.values import SET_ASIDE, PoolStatus, ProcessStatus, Status, VerdictStatus
-from pool_exporter.workers.contents.readable import UNREADABLE
 
 PROCESSES_MAX: Final = 200
 """Most processes that are listed."""
@@ -95,7 +95,7 @@ def _faults(snapshot: Snapshot) -> Mapping[str, str]:
     """Return the faults of the directory; beside those that its metric has, the files that could not be used."""
     faults = {} if snapshot.faults is None else dict(snapshot.faults.texts)
     found = {} if snapshot.directory is None else dict(snapshot.directory.files_set_aside)
-    if UNREADABLE in faults:  # It says more of these.
+    if FILES_UNREADABLE in faults:  # It says more of these.
         found.pop("unreadable", None)
     if count := sum(found.values()):
         reasons = ", ".join(f"{number} {reason}" for reason, number in found.items() if number)

@@ -12,8 +12,6 @@ from typing import Final
 from pool_exporter.environment import DIRECTORY, FILE_MODE
 from pool_exporter.workers.file_reader import PREFIX, SUFFIX
 
-UNREADABLE: Final = "files_unreadable"
-"""The fault: see `exporter_metrics.DIRECTORY_FAULTS`."""
 IN_GROUP: Final = f"in the workers' group, or set {FILE_MODE}=0644 in the application"
 """As what a reader of the files has to run."""
 
