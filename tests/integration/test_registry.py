@@ -19,6 +19,11 @@ engine.connect().close()
 
 CHILD = """
 from pool_exporter.runtime import registry
+from tests.fixtures.deadlines import until
+# A fork in C copies the interpreter's lock as it is. A thread that waits for it at that moment, as one that begins or
+# ends, is not in the child, and the C library may wait for it there for ever. So the parent has no other thread.
+registry.registry._heartbeat.stop()  # It stays noted as running: the child starts its own.
+until(1, lambda: len(os.listdir("/proc/self/task")))
 registry.RESTART_SECONDS = 30  # A thread of a busy machine may need more than a moment.
 restart, entered, went_on = Storage.restart_after_fork, threading.Event(), threading.Event()
 def slow_restart(self):
