@@ -5,7 +5,6 @@ file is. compaction.py decides when files are added to it.
 """
 
 import json
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import gt
@@ -20,7 +19,7 @@ from pool_exporter.state.aggregate import added, as_final_counters, is_busy
 from pool_exporter.state.pool_slots import UNLIMITED
 from pool_exporter.state.unit_uses import summed
 from pool_exporter.workers.file_format import CLOSED, OPEN
-from pool_exporter.workers.file_reader import ReadFile, opened, size_of
+from pool_exporter.workers.file_reader import ReadFile, content_of
 from pool_exporter.workers.last_shown import shown_until
 from pool_exporter.workers.schema_translation import SCHEMA, translator
 from pool_exporter.workers.volume import replace_file
@@ -185,9 +184,7 @@ def load(directory: Path) -> Totals:
     """
     path = directory / TOTALS_FILE
     try:
-        with opened(path) as descriptor:
-            size = size_of(descriptor, str(path), BYTES_MAX)
-            text = b"{}" if size is None else os.pread(descriptor, size, 0)
+        text = content_of(path, BYTES_MAX)
     except FileNotFoundError:
         return Totals()
     if text.count(b"[") + text.count(b"{") > _BRACKETS_MAX or text.count(b",") > _COMMAS_MAX:

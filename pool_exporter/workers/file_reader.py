@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import EBUSY
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from itertools import takewhile
 from pathlib import Path
@@ -201,6 +202,21 @@ def size_of(descriptor: int, path: str, bytes_max: int) -> int | None:
     if status.st_size > bytes_max:
         raise CorruptFile(path, f"it has {status.st_size} bytes, at most {bytes_max} are read", "irregular")
     return status.st_size
+
+
+def content_of(path: Path, bytes_max: int) -> bytes:
+    """Return the content of a file that others replace in one step: of the one that is in its place now.
+
+    Raises:
+        CorruptFile: It is no regular file, or larger than *bytes_max*.
+        OSError: It cannot be read.
+    """
+    for _ in range(_ATTEMPTS):
+        with opened(path) as descriptor:
+            size = size_of(descriptor, str(path), bytes_max)
+            if size is not None:  # Otherwise it was replaced after it was opened, or deleted.
+                return os.pread(descriptor, size, 0)
+    raise OSError(EBUSY, f"it was replaced {_ATTEMPTS} times while it was opened")
 
 
 def is_locked(descriptor: int) -> bool:

@@ -1,6 +1,8 @@
 """The totals of dead workers: added up, bounded, replaced in one step, and refused if they are anything else."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ from pool_exporter.state import layout
 from pool_exporter.workers import dead_worker_totals
 from pool_exporter.workers.compaction import LEADER
 from pool_exporter.workers.dead_worker_totals import TOTALS_FILE, Totals, load, save, totals_file_id
+from pool_exporter.workers.directory_snapshot import DirectoryReader
 from pool_exporter.workers.file_format import WorkerFile
 from pool_exporter.workers.file_reader import ReadFile, scan
 from pool_exporter.workers.file_writer import WorkerFiles
 from pool_exporter.workers.volume import RESERVE
+from tests.fixtures.health import health
 
 
 def dead(directory: Path, *pools: str, ended: bool = False) -> ReadFile:
@@ -137,6 +141,45 @@ def test_anything_else_is_refused(tmp_path: Path, key: str, value: object) -> No
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
 
     with pytest.raises(CorruptFile, match=r"it does not hold totals|more values"):
+        load(tmp_path)
+
+
+def after_opening(name: str, change: Callable[[], object], monkeypatch: pytest.MonkeyPatch, times: int = 1) -> None:
+    """Let another process *change* something after a file of that name is opened, *times* times."""
+    real, left = os.open, [change] * times
+
+    def opening(path: Any, *arguments: Any, **options: Any) -> int:
+        descriptor = real(path, *arguments, **options)
+        if left and Path(path).name == name:
+            left.pop()()
+        return descriptor
+
+    monkeypatch.setattr(os, "open", opening)
+
+
+def test_file_that_is_replaced_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new totals are read: what a compactor does meanwhile is no damage, and no counter is missing."""
+    save(tmp_path, Totals(hook_errors=1))
+    after_opening(TOTALS_FILE, lambda: save(tmp_path, Totals(hook_errors=3)), monkeypatch)
+    snapshot = DirectoryReader(tmp_path)()
+
+    assert (3, 0) == (snapshot.hook_errors, health(snapshot).compaction_errors)
+
+
+def test_file_that_is_deleted_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The totals are those of no file."""
+    save(tmp_path, Totals(hook_errors=1))
+    after_opening(TOTALS_FILE, (tmp_path / TOTALS_FILE).unlink, monkeypatch)
+
+    assert Totals() == load(tmp_path)
+
+
+def test_file_that_is_replaced_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader gives up with an error of the system: it neither reads for ever, nor calls the totals damaged."""
+    save(tmp_path, Totals())
+    after_opening(TOTALS_FILE, lambda: save(tmp_path, Totals()), monkeypatch, times=1000)
+
+    with pytest.raises(OSError, match="replaced 8 times"):
         load(tmp_path)
 
 

@@ -10,7 +10,6 @@ file is. compaction.py decides when. Nothing here may add a counter or remove a 
 
 import json
 import logging
-import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -21,7 +20,7 @@ from typing import Final
 from pool_exporter.errors import CorruptFile
 from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.metrics.report_json import as_json, from_json
-from pool_exporter.workers.file_reader import ReadFile, opened, read_again, size_of
+from pool_exporter.workers.file_reader import ReadFile, content_of, read_again
 from pool_exporter.workers.process_info import monotonic_of
 from pool_exporter.workers.reports.joined import process_report
 from pool_exporter.workers.volume import replace_file_without_reserve
@@ -86,12 +85,8 @@ def read_crashed(directory: Path) -> tuple[ProcessReport, ...]:
 
     The ages of their heartbeats are of now; those of holders and waiters are of the last heartbeat, as `seen_at` is.
     """
-    path = directory / CRASHED_FILE
     try:
-        with opened(path) as descriptor:
-            size = size_of(descriptor, str(path), BYTES_MAX)
-            content = json.loads(os.pread(descriptor, size or 0, 0) or b"[]")
-        reports = [from_json(each) for each in content]
+        reports = [from_json(each) for each in json.loads(content_of(directory / CRASHED_FILE, BYTES_MAX) or b"[]")]
     except (CorruptFile, OSError, RecursionError, TypeError, ValueError):
         return ()
     now = time.time()

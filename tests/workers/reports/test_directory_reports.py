@@ -1,9 +1,11 @@
 """What a directory says that its workers hold: living, frozen and ended ones, from slots and names together."""
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -274,6 +276,26 @@ def test_age_of_the_heartbeat_of_a_crashed_worker_grows(tmp_path: Path, monkeypa
 
     assert 240 == pytest.approx(after.heartbeat_age_seconds - before.heartbeat_age_seconds, abs=5)
     assert before.pools == after.pools
+
+
+def test_file_that_is_replaced_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reports of the new file are read: none is missing while another process compacts."""
+    killed(tmp_path)
+    Compactor(tmp_path).compact(scan(tmp_path))
+    path, real, before = tmp_path / CRASHED_FILE, os.open, read_crashed(tmp_path)
+    new = path.with_name("new")
+    new.write_bytes(path.read_bytes())
+
+    def opening(*arguments: Any, **options: Any) -> int:
+        descriptor = real(*arguments, **options)
+        if arguments[0] == path and new.exists():
+            new.rename(path)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", opening)
+
+    assert [each.instance for each in before] == [each.instance for each in read_crashed(tmp_path)]
+    assert not new.exists()
 
 
 def test_kept_reports_are_bounded_in_number(tmp_path: Path) -> None:
