@@ -132,9 +132,10 @@ def push_target(
         SettingsError: Options or variables are wrong, or a package is missing. The error names all that are wrong.
     """
     problems: list[Problem] = []
-    protocol = protocol or _first(environ, *_PROTOCOLS) or HTTP
+    key, found = ("--otlp.protocol", protocol) if protocol else _first_set(environ, *_PROTOCOLS)
+    protocol = found or HTTP
     if protocol not in _MODULES:
-        problems.append(Problem(_PROTOCOLS[1], protocol, f"must be {' or '.join(_MODULES)}"))
+        problems.append(Problem(key, protocol, f"must be {' or '.join(_MODULES)}"))
     try:
         endpoint = endpoint and http_url(endpoint)
     except ValueError as error:
@@ -209,5 +210,10 @@ def _resource(environ: Mapping[str, str]) -> "Resource":
 
 
 def _first(environ: Mapping[str, str], *keys: str) -> str:
-    """Return the first variable that is set; as OpenTelemetry defines it, an empty one is unset."""
-    return next((environ[key].strip() for key in keys if environ.get(key, "").strip()), "")
+    """Return the value of the first variable that is set, "" if none is."""
+    return _first_set(environ, *keys)[1]
+
+
+def _first_set(environ: Mapping[str, str], *keys: str) -> tuple[str, str]:
+    """Return the first variable that is set, and its value; as OpenTelemetry defines it, an empty one is unset."""
+    return next(((key, environ[key].strip()) for key in keys if environ.get(key, "").strip()), ("", ""))

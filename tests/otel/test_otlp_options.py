@@ -83,6 +83,7 @@ def test_resource(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OTEL_METRIC_EXPORT_INTERVAL", "0", "must be milliseconds, at least 1"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "inf", "must be milliseconds, at least 1"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "must be http/protobuf or grpc"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json", "must be http/protobuf or grpc"),
         ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "both", "must be one of cumulative, delta, lowmemory"),
     ],
 )
@@ -108,6 +109,12 @@ def test_a_bad_argument_is_named(arguments: list[str], message: str) -> None:
         pusher(*arguments)
 
     assert message == str(raised.value)
+
+
+def test_a_bad_protocol_of_a_caller_is_named() -> None:
+    """The error names the option, not a variable that is not set."""
+    with pytest.raises(SettingsError, match=r"^--otlp.protocol='http/json': must be http/protobuf or grpc$"):
+        otlp_options.push_target({}, "http://localhost:1", "http/json")
 
 
 @pytest.mark.parametrize("interval", ["-1", "0", "nan", "inf", "soon"])
