@@ -11,9 +11,10 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 from pool_exporter.arguments import DURATION, AllSettings, CheckedValue, at_least_seconds, http_url, one_of
-from pool_exporter.environment import OTLP_ENDPOINTS, SECONDS_MAX, seconds
+from pool_exporter.environment import OTEL_SERVICE, OTLP_ENDPOINTS, SECONDS_MAX, seconds
 from pool_exporter.errors import Problem, SettingsError, without_passwords
 from pool_exporter.metrics.metric import Kind
 from pool_exporter.metrics.snapshot import Source
@@ -45,6 +46,7 @@ _DELTAS: Final[Mapping[str, frozenset[Kind]]] = {
 _INTERVAL: Final = "OTEL_METRIC_EXPORT_INTERVAL"
 _PREFERENCE: Final = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
 _SERVICE: Final = "pool_exporter"
 
 
@@ -194,19 +196,25 @@ def _interval(environ: Mapping[str, str], problems: list[Problem]) -> float:
 
 
 def _resource(environ: Mapping[str, str]) -> "Resource":
-    """Return the resource of the environment. Its instance id, unless given, is the same after each restart."""
+    """Return the resource of the environment. Its instance id, unless given, is the same after each restart.
+
+    A name or id that is empty is not given.
+    """
     from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
 
     from pool_exporter.otel.service_resources import with_service
 
-    given = environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    given = _attributes(_first(environ, _ATTRIBUTES))
+    name = _first(environ, OTEL_SERVICE) or given.get(SERVICE_NAME) or _SERVICE
     # It reads OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME and more of the process itself, and takes no mapping.
     resource = Resource.create()
-    if "OTEL_SERVICE_NAME" not in environ and f"{SERVICE_NAME}=" not in given:
-        resource = resource.merge(Resource({SERVICE_NAME: _SERVICE}))
-    if f"{SERVICE_INSTANCE_ID}=" in given:
-        return resource
-    return with_service(resource, socket.gethostname(), str(resource.attributes[SERVICE_NAME]))
+    return with_service(resource, socket.gethostname(), name, given.get(SERVICE_INSTANCE_ID, ""))
+
+
+def _attributes(text: str) -> dict[str, str]:
+    """Return the attributes of a resource, as OpenTelemetry reads them: `key=value,key=value`, percent-encoded."""
+    pairs = (each.partition("=") for each in text.split(","))
+    return {key.strip(): unquote(value.strip()) for key, _, value in pairs}
 
 
 def _first(environ: Mapping[str, str], *keys: str) -> str:

@@ -1,9 +1,11 @@
 """The arguments of the OTLP push and OpenTelemetry variables decide what is pushed; errors name the option."""
 
 import argparse
+import socket
 import sys
 
 import pytest
+from opentelemetry.sdk.resources import Resource
 
 from pool_exporter.arguments import problems_of
 from pool_exporter.environment import SECONDS_MAX, process_environ
@@ -12,6 +14,7 @@ from pool_exporter.metrics.metric import Kind
 from pool_exporter.otel import otlp_options
 from pool_exporter.otel.otlp_push import OtlpPush
 from pool_exporter.otel.points import GROWING
+from pool_exporter.otel.service_resources import with_service
 from tests.golden import SNAPSHOT
 
 
@@ -74,6 +77,31 @@ def test_resource(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ("shop", "mine", "test") == tuple(
         given[key] for key in ("service.name", "service.instance.id", "deployment.environment")
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "expected", "has_own_id"),
+    [
+        ("", "", "pool_exporter", False),
+        (" ", "service.name=shop", "shop", False),
+        (" web ", "service.name=shop", "web", False),
+        ("", "peer.service.name=x", "pool_exporter", False),
+        ("", "peer.service.instance.id=x,service.name = shop%20two ,service.name.first=x", "shop two", False),
+        ("", "service.name=,service.instance.id=", "pool_exporter", False),
+        ("", "service.name,service.instance.id", "pool_exporter", False),
+        ("", "service.instance.id = a%2Cb ", "pool_exporter", True),
+    ],
+)
+def test_service_of_the_environment(
+    name: str, attributes: str, expected: str, has_own_id: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty value is not given, as OpenTelemetry defines it, and an attribute whose name only ends so is another."""
+    monkeypatch.setenv("OTEL_SERVICE_NAME", name)
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", attributes)
+    found = otlp_options.push_target(process_environ(), "http://localhost:1").resource.attributes
+    derived = with_service(Resource({}), socket.gethostname(), expected).attributes["service.instance.id"]
+
+    assert (expected, "a,b" if has_own_id else derived) == (found["service.name"], found["service.instance.id"])
 
 
 @pytest.mark.parametrize(
