@@ -143,7 +143,7 @@ class Environment(NamedTuple):
         shows_sql = _choice(SQL, values, ("off", "on"), problems) == "on"
         mode = _file_mode(values.get(FILE_MODE, ""), problems)
         _choice(PURE, values, ("0", "1"), problems)  # `is_pure` has read it before.
-        libpq = tuple(name for name in LIBPQ if name in environ)
+        libpq = tuple(name for name in LIBPQ if environ.get(name, "").strip())
         own = cls(path, service, trace_waits, has_reports, places, skipped, shows_sql, mode, silenced, libpq)
         return own._with_others(environ), problems
 

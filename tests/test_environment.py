@@ -40,6 +40,7 @@ LINKS = {
         ({"POOL_EXPORTER_TRACE_WAITS": "2.5e-1"}, Environment(trace_waits=0.25)),
         ({"POOL_EXPORTER_DIRR": ""}, Environment()),
         ({"PGCONNECT_TIMEOUT": "5", "PGHOST": "db"}, Environment(libpq=("PGCONNECT_TIMEOUT",))),
+        ({"PGCONNECT_TIMEOUT": "5", "PGAPPNAME": ""}, Environment(libpq=("PGCONNECT_TIMEOUT",))),
         ({"OTEL_METRICS_EXEMPLAR_FILTER": " always_on "}, Environment(exemplar_filter="always_on")),
         (
             {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": " ", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel:4318"},
