@@ -87,7 +87,8 @@ def _sqlite_file_without_pool(facts: Facts) -> str:
     sizes = (engine.pool_size, engine.max_overflow)
     if engine.dialect != "sqlite" or engine.is_memory or engine.pool_class not in _QUEUES or sizes != DEFAULT_SIZE:
         return ""
-    return "The pool keeps up to 15 connections to an SQLite file, and no size was chosen."
+    opened, kept = sum(DEFAULT_SIZE), DEFAULT_SIZE[0]
+    return f"The pool opens up to {opened} connections to an SQLite file and keeps {kept} of them; no size was chosen."
 
 
 def _no_reset(facts: Facts) -> str:

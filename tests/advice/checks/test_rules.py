@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import QueuePool
 
 from pool_exporter.advice.checks import rules
 from pool_exporter.advice.checks.facts import EngineFacts, Facts, PoolHistory, ProcessFacts, ServerFacts
@@ -175,6 +178,21 @@ def test_rule_finds(rule: str, given: Facts) -> None:
 def test_rule_finds_nothing(rule: str, given: Facts) -> None:
     """Where the guard holds, nothing is found."""
     assert rule not in {each.id for each in findings(given)}
+
+
+def test_pool_of_an_sqlite_file_keeps_what_is_said(tmp_path: Path) -> None:
+    """The finding says how many connections a pool of the default size opens, and how many it keeps."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'shop.db'}", poolclass=QueuePool)
+    pool = engine.pool
+    assert isinstance(pool, QueuePool)
+    used = [engine.connect() for _ in range(15)]
+    for connection in used:
+        connection.close()
+    (message,) = (each.message for each in findings(facts(SQLITE)) if each.id == "P14")
+    kept = pool.checkedin()
+    engine.dispose()
+
+    assert f"opens up to {len(used)} connections to an SQLite file and keeps {kept} of them" in message
 
 
 def test_every_rule_has_both_cases() -> None:
