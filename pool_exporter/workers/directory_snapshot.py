@@ -78,7 +78,8 @@ class _Scrape:
     """What one scrape has gathered so far."""
 
     pools: dict[PoolIdentity, _PoolParts] = field(default_factory=lambda: defaultdict(_PoolParts))
-    set_aside: list[CorruptFile] = field(default_factory=list)
+    #: How many files or parts of one could not be used, by reason.
+    set_aside: Counter[str] = field(default_factory=Counter)
     #: The files of each process that are not in the totals.
     processes: dict[bytes, list[ReadFile]] = field(default_factory=lambda: defaultdict(list))
     #: How many processes have ended in each way; at first those in the totals.
@@ -147,7 +148,7 @@ class DirectoryReader:
         are_totals_new = self._attempt(self._compactor.refresh)
         totals = self._compactor.totals
         scrape = _Scrape(
-            set_aside=list(scanned.set_aside),
+            set_aside=Counter(fault.reason for fault in scanned.set_aside),
             ends=Counter(totals.ended),
             hook_errors=totals.hook_errors,
             transport_errors=totals.transport_errors,
@@ -191,8 +192,8 @@ class DirectoryReader:
         scrape.dropped += file.dropped if found.is_alive else 0
         if found.is_alive and file.writer.is_degraded:
             scrape.degraded.add(file.writer.process)
-        entries, fault = self._memory.good_entries(found)
-        scrape.set_aside += [] if fault is None else [fault]
+        entries, has_fallen = self._memory.good_entries(found)
+        scrape.set_aside["shrunk"] += has_fallen
         for entry in entries:
             identity = replace(entry.identity, instance=instance) if instance else entry.identity
             instrumented, is_open = entry.slots[layout.INSTRUMENTED], found.is_alive and entry.state == OPEN
@@ -234,12 +235,11 @@ class DirectoryReader:
         now = scrape.hook_errors, scrape.transport_errors, scrape.pools_instrumented, scrape.pools_ended
         hook_errors, transport_errors, instrumented, ended = map(max, self._highest, now)
         self._highest = hook_errors, transport_errors, instrumented, ended
-        reasons = Counter(fault.reason for fault in scrape.set_aside)
         directory = DirectoryHealth(
             workers={state: states[state] for state in WORKER_STATES.values},
             workers_ended={end: states[end] for end in WORKER_ENDS.values},
             files=scrape.files,
-            files_set_aside={reason: reasons[reason] for reason in SET_ASIDE.values},
+            files_set_aside={reason: scrape.set_aside[reason] for reason in SET_ASIDE.values},
             torn_reads=self.torn_reads,
             compaction_errors=self.compaction_errors + self._compactor.times_behind,
             pools_dropped=scrape.dropped,
@@ -267,8 +267,7 @@ class DirectoryReader:
             pool = _decoded(parts.slots, identity, config)
             if pool is None:  # Impossible numbers in one file must not hide the other workers' part.
                 possible = [part for part in parts.slots if _decoded([part], identity, config) is not None]
-                fault = CorruptFile(identity.name, "its numbers describe no possible pool")
-                scrape.set_aside += [fault] * (len(parts.slots) - len(possible))
+                scrape.set_aside["corrupt"] += len(parts.slots) - len(possible)
                 pool = _decoded(possible, identity, config)
             if pool is not None:
                 memory = self._shown[identity]

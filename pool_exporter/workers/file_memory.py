@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from operator import itemgetter, le
 from typing import Final
 
-from pool_exporter.errors import CorruptFile
 from pool_exporter.state import layout
 from pool_exporter.workers.file_format import PoolEntry
 from pool_exporter.workers.file_reader import DirectoryScan, ReadFile
@@ -91,16 +90,16 @@ class FileMemory:
         remembered.missing_since = now if remembered.missing_since is None else remembered.missing_since
         return now - remembered.missing_since < MISSING_SECONDS
 
-    def good_entries(self, found: ReadFile) -> tuple[Sequence[PoolEntry], CorruptFile | None]:
-        """Return the entries of a file that count, and a fault if they are not what was read."""
+    def good_entries(self, found: ReadFile) -> tuple[Sequence[PoolEntry], bool]:
+        """Return the entries of a file that count, and whether they are older ones: a counter has fallen."""
         entries, remembered = found.file.entries, self._remembered.get(found.name)
         if remembered is not None and found is remembered.found:
-            return entries, None
+            return entries, False
         if remembered is not None and _have_fallen(remembered.found.file.entries, entries):
-            return remembered.found.file.entries, CorruptFile(found.name, "a counter has fallen", "shrunk")
+            return remembered.found.file.entries, True
         if found.name not in self._replaced_since:
             self._remembered[found.name] = _Remembered(found)
-        return entries, None
+        return entries, False
 
 
 def _have_fallen(before: Sequence[PoolEntry], now: Sequence[PoolEntry]) -> bool:
