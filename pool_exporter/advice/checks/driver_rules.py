@@ -10,8 +10,6 @@ from pool_exporter.advice.checks.rule import Rule
 
 BOUNCER_PORT: Final = 6432
 PREPARED_STATEMENTS_SINCE: Final = "1.21"
-_LIBPQ: Final = ("psycopg", "psycopg2")
-_BLOCKING: Final = ("psycopg2", "pymysql", "mysqldb", "mysqlconnector", "pysqlite", "pyodbc")
 
 
 def is_behind_bouncer(facts: Facts) -> bool:
