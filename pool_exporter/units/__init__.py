@@ -4,7 +4,8 @@
 begin units (`web.unit_middleware`, `web.flask_units`, `web.wsgi_units`, `celery_units`), and so does `unit()`.
 
 Rules: a unit refers to the application's request only until it ends; afterwards it has a name and a code object.
-Nothing here raises into the application. Nothing here may know a framework, a pool or a metric.
+Nothing here raises into the application, but for a wrong use of `unit()`. Nothing here may know a framework, a pool or
+a metric.
 """
 
 from pool_exporter.units.block import unit
