@@ -46,12 +46,12 @@ WHY_MISSED: Final[Mapping[str, str]] = {
         "(compiled.md))."
     ),
     "the same by the caller that times out: time": (
-        "the measurement, not the report: its processor time is within the budget. Another process of the machine had the "
-        "processor in each of the reports of that run."
+        "the measurement, not the report: its processor time is within the budget. Another process of the machine had "
+        "the processor in each of the reports of that run."
     ),
     "import after sqlalchemy": (
-        "a part of it is the standard library's `dataclasses`, which writes and compiles the methods of the frozen classes "
-        "at each start. This budget is a time and no ratio: on a faster machine it is kept."
+        "a part of it is the standard library's `dataclasses`, which writes and compiles the methods of the frozen "
+        "classes at each start. This budget is a time and no ratio, so it depends on the machine."
     ),
     "memory for a pool with 5 connections": (
         "there is a slot of 8 bytes for each bucket, counter and tracked connection, so that a frozen or dead process "
