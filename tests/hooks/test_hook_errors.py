@@ -148,7 +148,8 @@ def test_every_transition_is_listed() -> None:
 def test_fault_in_a_transition(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Whichever transition fails, the application notices nothing, each fault is counted, and no caller stays pending.
 
-    Without `acquire_abandoned` itself, which ends a caller in every such case, one does.
+    Without `acquire_abandoned` itself, which ends a caller in every such case, one does; but not with a lock, where the
+    caller's token is seen to be lost.
     """
     bare = live(new_engine())
     engine = new_engine()
@@ -163,7 +164,9 @@ def test_fault_in_a_transition(monkeypatch: pytest.MonkeyPatch, name: str) -> No
     assert errors.count > 0
 
     broken.clear()
-    assert (name == "acquire_abandoned") == (measured(monitor)._state.pending > 0)
+    state = measured(monitor)._state
+    is_pending = name == "acquire_abandoned" and not isinstance(state, LockedPoolState)
+    assert is_pending == (state.pending > 0)
     monitor.close()
 
 
