@@ -15,6 +15,7 @@ EXAMPLES = frozenset(
     {
         "CHANGELOG.md",  # It has all versions.
         "CONTRIBUTING.md",  # The form of a tag.
+        "PKG-INFO",  # Of an sdist, made from pyproject.toml.
         "deploy/prometheus/tests/exporter.test.yaml",  # A label's value in a test of a rule.
         "docs/benchmarks.md",  # What was measured.
         "docs/reference/checks.md",  # What a command has printed.
