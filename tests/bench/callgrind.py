@@ -48,9 +48,7 @@ def instructions(
     """
     with tempfile.TemporaryDirectory(prefix="pool_exporter_callgrind_") as directory:
         options = [f"--callgrind-out-file={directory}/counts.%p", f"--dump-before={_MARK}", "--dump-line=no"]
-        options.append(
-            "--separate-threads=yes"
-        )  # Only what the first thread does counts: not a heartbeat, for example.
+        options.append("--separate-threads=yes")  # Only the first thread counts, and not a heartbeat, for example.
         given = {**os.environ, "PYTHONHASHSEED": "0", **environ, "TMPDIR": directory}
         given.pop("PYTHONDONTWRITEBYTECODE", None)  # To compile all modules takes longer than all that is counted.
         done = subprocess.run(

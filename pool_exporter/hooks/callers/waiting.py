@@ -57,9 +57,9 @@ def current_caller(unit: Unit | None, threads: CurrentOwner) -> Caller:  # noqa:
             for loop, task in loops_with_tasks.items():  # noqa: B007  # the first one: few processes have another one
                 break
             if reasons_to_ask or (not native.runs_here(loop) if IS_COMPILED else loop._thread_id != get_ident()):
-                task = None if (running := _get_running_loop()) is None else task_of(running)
+                task = None if (own := _get_running_loop()) is None else task_of(own)
         except (AttributeError, RuntimeError, UnboundLocalError) as error:
-            task = None if (running := _asked_loop(error)) is None else task_of(running)
+            task = None if (own := _asked_loop(error)) is None else task_of(own)
     if task is None:
         owner, name = threads.named
     else:
@@ -71,7 +71,7 @@ def current_caller(unit: Unit | None, threads: CurrentOwner) -> Caller:  # noqa:
     if not recorder.is_on:
         return owner, name, unit, None, 0, None, 0
     try:
-        frame = native.frame(_ENGINE) if IS_COMPILED else _getframe(2)
+        frame = native.frame(_ENGINE) if IS_COMPILED else _getframe(_CALLER_DEPTH)
         code = None if frame is None else frame.f_code
         if frame is None or code is None or not recorder.is_application[code.co_filename]:
             frame = recorder.first()
@@ -104,7 +104,7 @@ def running_around(unit: Unit | None) -> Unit | None:
 def _asked_loop(error: Exception) -> AbstractEventLoop | None:
     """Return the loop that runs in this thread, by asyncio; *error* is why `loops_with_tasks` did not say it.
 
-    A loop of an unknown kind is asked for from now on. Else several loops run tasks, or another one begins or ends.
+    A loop of an unknown kind is asked for from now on. Else another loop has begun or ended a task at this moment.
     """
     if isinstance(error, AttributeError):
         reasons_to_ask.append(str(error))

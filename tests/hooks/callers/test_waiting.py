@@ -14,15 +14,19 @@ def steps() -> Iterator[Unit | None]:
         yield current_unit.get()
 
 
+def close_elsewhere(generator: Iterator[Unit | None]) -> None:
+    """Enter the generator's unit here, and have another thread close it."""
+    next(generator)
+    thread = threading.Thread(target=generator.close)  # type: ignore[attr-defined]  # a generator has it
+    thread.start()
+    thread.join()
+
+
 def test_caller_around_a_generator_that_is_closed_elsewhere() -> None:
     """Once another thread has closed a generator with a unit, what its consumer checks out is of the unit around it."""
     engine = Database().engine()
     with pool_exporter.instrument(engine) as monitor, pool_exporter.unit("outer"):
-        generator = steps()
-        next(generator)
-        thread = threading.Thread(target=generator.close)  # type: ignore[attr-defined]  # a generator has it
-        thread.start()
-        thread.join()
+        close_elsewhere(steps())
         with engine.connect():
             held = {name: use.connections for name, use in measured(monitor).snapshot().units.items()}
     engine.dispose()
@@ -35,11 +39,7 @@ def test_caller_in_a_unit_that_has_ended() -> None:
     """Without a unit that goes on, the caller has none."""
     engine = Database().engine()
     with pool_exporter.instrument(engine) as monitor:
-        generator = steps()
-        next(generator)
-        thread = threading.Thread(target=generator.close)  # type: ignore[attr-defined]  # a generator has it
-        thread.start()
-        thread.join()
+        close_elsewhere(steps())
         with engine.connect():
             held = {name: use.connections for name, use in measured(monitor).snapshot().units.items()}
         current_unit.set(None)
