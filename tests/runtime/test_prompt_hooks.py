@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, exc
@@ -136,6 +137,55 @@ def test_volume_that_hangs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> 
     held.close()
 
     assert ((False, []), [(2, 1, 0)], [(2, 0, 0)]) == (before, moved, shown(directory))
+    ended(made, pool)
+
+
+def test_file_that_is_created_late(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next event moves the slots into it: a busy machine's worker that is killed in its first second is counted."""
+    made, pool = prepared(directory)
+    goes_on, create = Event(), made.storage._make_files
+
+    def hang(path: Path) -> object:
+        goes_on.wait()
+        return create(path)
+
+    monkeypatch.setattr(made.storage, "_make_files", hang)
+    for _ in range(2):
+        pool.connect().close()
+    before = shown(directory)
+    goes_on.set()
+    made._maker.wait(60)
+    pool.connect().close()
+
+    assert ([], [(3, 0, 0)]) == (before, shown(directory))
+    ended(made, pool)
+
+
+@pytest.mark.parametrize("moment", ["before the move", "after the move"])
+def test_file_that_is_created_during_an_event(directory: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """The event has not waited for it, and either moves the slots or has the next event do it."""
+    made, pool = prepared(directory)
+    with waiting(0.001):
+        monkeypatch.setattr(made._maker, "start", lambda: None)
+        move, taken = vars(process_file)["move_to_files"], made._maker.take
+
+        def moving(*arguments: Any) -> None:
+            made._maker.run()
+            move(*arguments)
+
+        def taking() -> object:
+            made._maker.run()
+            return taken()
+
+        if moment == "after the move":
+            monkeypatch.setattr(process_file, "move_to_files", moving)
+        else:
+            monkeypatch.setattr(made._maker, "take", taking)
+        pool.connect().close()
+        monkeypatch.undo()
+        pool.connect().close()
+
+    assert [(2, 0, 0)] == shown(directory)
     ended(made, pool)
 
 

@@ -33,6 +33,11 @@ class Created(NamedTuple):
     lost: list[tuple[PoolIdentity, Counted]]
     further: "list[MappedFile] | None" = None
 
+    @property
+    def has_files(self) -> bool:
+        """Whether it has new files: new ones of the process, or further ones."""
+        return self.files is not None and self.further != []
+
     def add_further_to(self, present: "WorkerFiles | None") -> None:
         """Add the further files to the *present* ones of the process, if those were not left or deleted since."""
         if present is not None and present is self.files:

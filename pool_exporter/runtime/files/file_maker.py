@@ -1,7 +1,8 @@
 """Creates this process's worker file in a thread of its own, so that no hook waits for a volume that hangs.
 
 The first pool event starts that thread, and waits for it a few milliseconds: on a sound volume it needs less than one.
-What is created is kept here until the registry uses it, under its lock. Later, the heartbeat creates a file in its own
+What is created is kept here until the registry uses it, under its lock: at the next pool event, for which the registry
+prepares the pools when a file was created, or at the next heartbeat. Later, the heartbeat creates a file in its own
 thread. The thread and the lock are those of the system (real_threads.py): under gevent, a greenlet that waits for a
 volume would stop all others. Nothing here may know pools.
 """
@@ -24,9 +25,12 @@ END_SECONDS: Final = 5.0
 class FileMaker:
     """Creates the file, one attempt at a time."""
 
-    def __init__(self, create: Callable[[], Created | None]) -> None:
-        """Make one that calls *create*, which may wait for as long as the volume does."""
-        self._create = create
+    def __init__(self, create: Callable[[], Created | None], when_created: Callable[[], None] | None = None) -> None:
+        """Make one that calls *create*, which may wait for as long as the volume does, and then *when_created*.
+
+        The thread that has created a file calls *when_created*; nothing does where no file could be created.
+        """
+        self._create, self._when_created = create, when_created
         self._created: Created | None = None
         self.restart_after_fork()
 
@@ -41,6 +45,12 @@ class FileMaker:
         created = self.take()
         if created is not None:
             created.unmap()
+
+    @property
+    def has_files(self) -> bool:
+        """Whether it has files that were created and not taken yet."""
+        created = self._created
+        return created is not None and created.has_files
 
     def take(self) -> Created | None:
         """Return what was created and not taken yet. The caller serializes calls."""
@@ -102,6 +112,8 @@ class FileMaker:
     def _keep(self) -> None:
         if self._created is None:
             self._created = self._create()
+            if self.has_files and self._when_created is not None:
+                self._when_created()
 
 
 def _wait(done: RealLock, seconds: float) -> None:

@@ -1,7 +1,8 @@
 """The worker file of this process and the slots in it: the base of the registry, without adding and removing pools.
 
-What runs before a pool event waits a few milliseconds at most, for a lock or for the file. What it cannot do then, the
-next heartbeat does; until then events are counted in memory. Nothing here may instrument a pool.
+What runs before a pool event waits a few milliseconds at most, for a lock or for the file. A file that is created later
+is used by the next pool event: until then events are counted in memory, and a process that is killed loses them. What
+else could not be done, the next heartbeat does. Nothing here may instrument a pool.
 """
 
 from abc import ABC, abstractmethod
@@ -28,7 +29,7 @@ from pool_exporter.runtime.storage import Storage
 from pool_exporter.state.layout import Slots
 
 WAITING: Final = b"\0"
-"""The sentinel of a pool that needs a file before its next event."""
+"""The sentinel of a pool that needs a file before its next event, or has to move into one that was created."""
 
 
 class ProcessFile(ABC):
@@ -40,11 +41,15 @@ class ProcessFile(ABC):
         self._entries: dict[int, InstrumentedPool] = {}
         self._ended = EndedPools(self._is_in_file)
         self._sentinel = ForkSentinel()
-        self._need, self._maker = FileNeed(), FileMaker(self._created)
+        self._need, self._maker = FileNeed(), FileMaker(self._created, self._ask_for_move)
 
     def _created(self) -> Created | None:
         """Create the file in the present directory, and wait for as long as its volume does."""
         return self.storage.created()
+
+    def _ask_for_move(self) -> None:
+        """Let the next event of each pool move the slots into the file that was created. This needs no lock."""
+        set_sentinels(self._pools(), WAITING)
 
     def _is_in_file(self, slots: Slots) -> bool:
         return self.storage.has(slots)
@@ -90,6 +95,8 @@ class ProcessFile(ABC):
     def _move_slots(self, sentinel: Sequence[int]) -> None:
         with self._ended.serialized():
             move_to_files(self._pools(), self.storage, sentinel)
+            if self._maker.has_files:  # It was created after `take()`, so its request for a move was overwritten.
+                self._ask_for_move()
             self._ended.put(self.storage.take_ended())
             if self.storage.has_file:
                 self._ended.move(self.storage.keep)
@@ -103,7 +110,7 @@ class ProcessFile(ABC):
             return
         with self._lock.taken_soon():  # Without it, a file that ends at this moment is followed by another one.
             self._need.note_event()
-        if not self.storage.has_file:
+        if not self.storage.has_file and not self._maker.has_files:
             self._maker.start()
         if not self._move_soon():
             set_sentinels(self._pools(), self._sentinel.byte)

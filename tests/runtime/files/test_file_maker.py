@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from threading import Event, Thread, get_ident
+from typing import cast
 
 import pytest
 
@@ -9,9 +10,14 @@ from pool_exporter.hook_errors import errors
 from pool_exporter.runtime.files import file_maker
 from pool_exporter.runtime.files.directory_access import Created
 from pool_exporter.runtime.files.file_maker import FileMaker
+from pool_exporter.workers.file_writer import WorkerFiles
+from pool_exporter.workers.mapped_file import MappedFile
 from tests.patience import waiting
 
 CREATED = Created(None, [])
+"""The directory could not be used."""
+FILES = cast("WorkerFiles", object())
+FILE = cast("MappedFile", object())
 
 
 class Volume:
@@ -113,6 +119,27 @@ def test_file_that_is_not_used_yet_is_the_only_one(volume: Volume) -> None:
         maker.run()
 
     assert 1 == len(volume.threads)
+
+
+@pytest.mark.parametrize(
+    ("created", "is_called"),
+    [
+        (None, False),
+        (CREATED, False),
+        (Created(FILES, []), True),
+        (Created(FILES, [], []), False),
+        (Created(FILES, [], [FILE]), True),
+    ],
+)
+def test_registry_is_called_when_there_are_files(created: Created | None, is_called: bool) -> None:
+    """By the thread that has created them, when they can be taken; not where none could be created."""
+    called: list[bool] = []
+    maker = FileMaker(lambda: created, lambda: called.append(maker.has_files))
+    maker.run()
+    before = maker.has_files
+    taken = maker.take()
+
+    assert ([True] * is_called, is_called, created, False) == (called, before, taken, maker.has_files)
 
 
 def test_no_thread_can_be_started(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
