@@ -10,6 +10,7 @@ Nothing here may connect to a server: the caller gives what answers queries.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from math import ceil
 from typing import Final, Protocol, TypeAlias
 
 from pool_exporter.advice.knee import Window, use_rises
@@ -37,6 +38,11 @@ _COUNTERS: Final = (
 )
 _GAUGES: Final = (_NAME["max"], _NAME["info"], _NAME["orphaned"])
 _PEAKS: Final = (_NAME["pending_peak"],)
+
+
+def _step(window: int) -> int:
+    """Return how many seconds apart it is looked in a window whether a pool was scraped."""
+    return max(1, window // _STEPS)
 
 
 class Queries(Protocol):
@@ -110,14 +116,26 @@ class PrometheusRange:
     def _scraped_seconds(self, time: float) -> dict[PoolKey, float]:
         """Return for how long each pool was scraped in the window that ends at *time*.
 
+        A Prometheus that is new has all pools in the last part of the window only: there it is looked more often.
+        """
+        found = self._scraped_within(self._window, time)
+        part = ceil(max(found.values(), default=0)) + 2 * _step(self._window)
+        if part >= self._window:
+            return found
+        closer = self._scraped_within(part, time)  # It has less of a pool that was ended before.
+        return {key: max(found.get(key, 0), closer.get(key, 0)) for key in {**found, **closer}}
+
+    def _scraped_within(self, window: int, time: float) -> dict[PoolKey, float]:
+        """Return the same of that many seconds; up to one step less is found at each end.
+
         Like `increase()`, it takes half of a scrape interval more at each end.
         """
-        name, step = _NAME["used_seconds"], max(1, self._window // _STEPS)
-        at = f"timestamp({name})[{self._window}s:{step}s]"
-        count = f"count_over_time({name}[{self._window}s])"
+        name = _NAME["used_seconds"]
+        at = f"timestamp({name})[{window}s:{_step(window)}s]"
+        count = f"count_over_time({name}[{window}s])"
         between = f"(max_over_time({at}) - min_over_time({at}))"
         found = self._queries.at(f"{between} * {count} / ({count} - 1) > 0", time)
-        return {key_of(labels): min(self._window, seconds) for labels, seconds in found}
+        return {key_of(labels): min(window, seconds) for labels, seconds in found}
 
     def _peaks(self) -> dict[PoolKey, float]:
         """Return the most connections and waiting callers at once of each pool."""

@@ -34,7 +34,9 @@ class Answers:
         """Yield the pool with the value of *query*; nothing of a metric that it does not have."""
         self.asked.append(query)
         if "timestamp(" in query:
-            yield ORDERS, self.at_end.get("scraped", HOUR_SECONDS)
+            is_whole = f"[{HOUR_SECONDS}s" in query
+            seconds = self.at_end.get("scraped" if is_whole else "scraped_closer", HOUR_SECONDS)
+            yield from [(ORDERS, seconds)] * (seconds > 0)  # As the queries have it.
         elif NAME["used_peak"] in query:
             yield ORDERS, self.at_end["peak"]
         elif query.startswith(f"increase({NAME['nested_acquires']}[{2 * HOUR_SECONDS}s"):
@@ -76,10 +78,23 @@ def test_the_busiest_hour(hours: Mapping[float, Mapping[str, float]]) -> None:
 
 def test_a_pool_that_was_scraped_in_a_part() -> None:
     """The load is that of the part of the hour in which a Prometheus has scraped the pool."""
-    (found,) = PrometheusRange(Answers({END: BUSY}, peak=6.0, scraped=900.0), HOUR_SECONDS, END).loads()
+    (found,) = PrometheusRange(
+        Answers({END: BUSY}, peak=6.0, scraped=900.0, scraped_closer=0), HOUR_SECONDS, END
+    ).loads()
     assert found.load is not None
 
     assert 900.0 == found.load.seconds
+
+
+@pytest.mark.parametrize(("coarse", "expected"), [(4.0, "14s"), (0.0, "10s")])
+def test_prometheus_that_is_new(coarse: float, expected: str) -> None:
+    """It is looked every second at the part in which it has scraped: of 9 seconds, steps of 5 seconds miss up to 9."""
+    answers = Answers({END: BUSY}, peak=6.0, scraped=coarse, scraped_closer=9.0)
+    (found,) = PrometheusRange(answers, HOUR_SECONDS, END).loads()
+    steps = [match[0] for query in answers.asked if (match := re.findall(r"timestamp\(\w+\)(\[.*?\])", query))]
+    assert found.load is not None
+
+    assert (9.0, ["[3600s:5s]", f"[{expected}:1s]"]) == (found.load.seconds, steps)
 
 
 def test_nested_acquires_of_the_whole_range() -> None:
