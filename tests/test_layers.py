@@ -330,7 +330,11 @@ monitor = pool_exporter.instrument(sqlalchemy.create_engine("sqlite://"))
 """
 IN_MEMORY = f"{INSTRUMENTED}\nmonitor.snapshot(), monitor.diagnose()"
 NOT_FOR_COUNTING = {
-    *("pool_exporter.metrics.snapshot", "pool_exporter.metrics.server_snapshot", "pool_exporter.metrics.report_json"),
+    *(
+        "pool_exporter.metrics.snapshot",
+        "pool_exporter.metrics.server_snapshot",
+        "pool_exporter.metrics.reports.report_json",
+    ),
     *("pool_exporter.state.details", "difflib"),
 }
 """What is there to show all pools, a server or a wrong setting: the import of the package has a budget."""

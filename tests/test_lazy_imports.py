@@ -56,6 +56,7 @@ ALLOWED: Mapping[str, str] = {
     "runtime.pool_monitor.trace_waits": SETUP,
     "runtime.files.directory_access.readers": SETUP,
     "runtime.files.directory_access.writer": SETUP,
+    "runtime.files.process_file._prepare_holders": SETUP,
     "sidecar.server._knowledge": COMMAND,
     "sidecar.server._reports": COMMAND,
     "sidecar.webconfig.basic_auth._is_hash_of": COMMAND,

@@ -19,7 +19,7 @@ from pool_exporter.errors import Problem, SettingsError, may_have_password, with
 from pool_exporter.hook_errors import HookErrors
 from pool_exporter.hooks.checkout_owner import name_of
 from pool_exporter.hooks.pool_description import identity_of
-from pool_exporter.metrics.holders import ProcessReport
+from pool_exporter.metrics.reports.process_report import ProcessReport
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.probe.target import parse_target
 from pool_exporter.runtime.instrumentation import snapshot

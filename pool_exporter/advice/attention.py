@@ -7,7 +7,8 @@ from typing import Final, Protocol
 
 from pool_exporter.advice.recent import RecentNumbers
 from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
-from pool_exporter.metrics.holders import ENDED, LIVING, PoolReport, ProcessReport
+from pool_exporter.metrics.holders import ENDED
+from pool_exporter.metrics.reports.process_report import LIVING, PoolReport, ProcessReport
 
 LEVELS: Final = ("trouble", "busy", "quiet")
 """How much attention a pool needs, the most first: see `level_of`."""

@@ -11,15 +11,8 @@ from typing import Final, TypeAlias
 
 from pool_exporter.advice.attention import is_current
 from pool_exporter.diagnosis.evidence import HELD_FOR_LONG_SECONDS
-from pool_exporter.metrics.holders import (
-    ENDED,
-    EXECUTING,
-    OWN_CODE,
-    WAITING_FOR_POOL,
-    Holder,
-    PoolReport,
-    ProcessReport,
-)
+from pool_exporter.metrics.holders import ENDED, EXECUTING, OWN_CODE, WAITING_FOR_POOL, Holder
+from pool_exporter.metrics.reports.process_report import PoolReport, ProcessReport
 
 Reported: TypeAlias = tuple[ProcessReport, PoolReport]
 """A process, and its report on the pool."""

@@ -25,8 +25,8 @@ from pool_exporter.diagnosis.texts.wording import paragraph, printable
 from pool_exporter.diagnosis.verdict import VERDICTS
 from pool_exporter.environment import Environment
 from pool_exporter.errors import CorruptFile, Problem, SettingsError
-from pool_exporter.metrics.holders import ProcessReport
-from pool_exporter.metrics.report_json import as_json
+from pool_exporter.metrics.reports.process_report import ProcessReport
+from pool_exporter.metrics.reports.report_json import as_json
 from pool_exporter.probe.options import SERVER_SECONDS
 from pool_exporter.version import build
 from pool_exporter.workers.contents.read import read_contents

@@ -18,10 +18,11 @@ from typing import Final, TypeAlias
 from pool_exporter.commands.directory_argument import add_directory, check_files, directory_of, read_by_user
 from pool_exporter.commands.json_output import add_json, write_json
 from pool_exporter.diagnosis.outside.set_aside import set_aside_json
-from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, PoolReport, Waiter
+from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_metrics import BOUNDS_SECONDS, POOL_LABELS
 from pool_exporter.metrics.pool_snapshot import COUNTERS, Histogram, PoolSnapshot
+from pool_exporter.metrics.reports.process_report import PoolReport
 from pool_exporter.version import build
 from pool_exporter.workers.contents.read import read_contents
 from pool_exporter.workers.contents.values import DirectoryContents, PoolContents, ProcessContents

@@ -3,9 +3,8 @@
 The defaults are those of a pool that is not in use. All times are in seconds. Nothing here may decide a verdict.
 """
 
-from dataclasses import dataclass
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 FAILED_OPENS_MIN: Final = 3
 """After so many failed attempts to open a connection, a server counts as full or down."""
@@ -22,8 +21,7 @@ def look_seconds(timeout_seconds: float) -> float:
     return min(1.0, timeout_seconds / 4)
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(NamedTuple):
     """One pool at one moment, in numbers.
 
     Attributes:

@@ -5,13 +5,13 @@ such as "orders/api.py:42 in create_order". No value refers to an object of the 
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pool_exporter.diagnosis.evidence import Evidence
 from pool_exporter.metrics.holders import Holder, Uses, Waiter
 
 
-@dataclass(frozen=True)
-class Culprit:
+class Culprit(NamedTuple):
     """What a verdict points to first.
 
     Attributes:

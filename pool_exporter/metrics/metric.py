@@ -3,9 +3,8 @@
 Nothing else may be here: no metric, no value, no IO, no clock, no import of another module of the package.
 """
 
-import dataclasses
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class Kind(Enum):
@@ -18,26 +17,24 @@ class Kind(Enum):
     INFO = "info"
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """One label.
 
     Attributes:
         name: Its OpenTelemetry name.
         values: All its values where the set is closed, else ().
-        prometheus: Its name in the Prometheus formats.
     """
 
     name: str
     values: tuple[str, ...] = ()
-    prometheus: str = dataclasses.field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "prometheus", self.name.replace(".", "_"))
+    @property
+    def prometheus(self) -> str:
+        """Its name in the Prometheus formats."""
+        return self.name.replace(".", "_")
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """One metric of the catalogue.
 
     Attributes:
@@ -48,8 +45,6 @@ class Metric:
         field: The snapshot's field that it shows: see `PoolSnapshot.value`.
         label: Its own label with a closed set of values.
         open_labels: Labels with values from outside, bounded by a limit; they come before *label*.
-        family: The Prometheus family's name: without `_total`, and with the unit as a word where there is one.
-        prometheus: The name that a PromQL query uses (to a histogram's, `_bucket`, `_sum` or `_count` is added).
     """
 
     name: str
@@ -59,10 +54,13 @@ class Metric:
     field: str
     label: Label | None = None
     open_labels: tuple[Label, ...] = ()
-    family: str = dataclasses.field(init=False, repr=False, compare=False)
-    prometheus: str = dataclasses.field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        family = self.name.replace(".", "_") + ("_seconds" if self.unit == "s" else "")
-        object.__setattr__(self, "family", family)
-        object.__setattr__(self, "prometheus", family + ("_total" if self.kind is Kind.COUNTER else ""))
+    @property
+    def family(self) -> str:
+        """The Prometheus family's name: without `_total`, and with the unit as a word where there is one."""
+        return self.name.replace(".", "_") + ("_seconds" if self.unit == "s" else "")
+
+    @property
+    def prometheus(self) -> str:
+        """The name that a PromQL query uses; to a histogram's, `_bucket`, `_sum` or `_count` is added."""
+        return self.family + ("_total" if self.kind is Kind.COUNTER else "")

@@ -6,13 +6,13 @@ Nothing here may decide when a file is created or left; the registry does, and i
 from array import array
 from collections.abc import Callable, Sequence
 from operator import add
+from typing import TYPE_CHECKING
 from weakref import finalize, ref
 
 from typing_extensions import Self
 
 from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks.pool_hooks import PoolHooks
-from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.storage import Storage
 from pool_exporter.state.aggregate import only_counters
@@ -20,6 +20,9 @@ from pool_exporter.state.layout import Slots
 from pool_exporter.state.pool_slots import MovedSlots, new_slots
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.unit_uses import UnitUses
+
+if TYPE_CHECKING:
+    from pool_exporter.metrics.reports.process_report import PoolReport
 
 
 class HooksReference(ref[PoolHooks]):

@@ -33,9 +33,7 @@ from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor
 from pool_exporter.runtime.pool_names import PoolNames
 from pool_exporter.runtime.process_end import ProcessEnd
-from pool_exporter.runtime.reports.held_pools import held_by
 from pool_exporter.runtime.storage import Storage
-from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.state.layout import Slots
 from pool_exporter.state.locked_pool_state import pool_state
 from pool_exporter.state.pool_state import PoolState
@@ -96,6 +94,7 @@ class Registry(ProcessFile):
             self.is_prepared = True
             self.storage = Storage(directory, file_mode)
             if directory is not None:
+                self._prepare_holders()
                 self._sentinel.renew()  # It may be that of a parent, which had no pool.
             if hasattr(os, "register_at_fork"):  # Missing where no process can fork.
                 os.register_at_fork(
@@ -230,7 +229,7 @@ class Registry(ProcessFile):
     def _beat(self, *, with_holders: bool = True) -> None:
         for hooks, _ in self._living():
             hooks.refresh()
-        seen = held_by(self._pools()) if with_holders and watchdog.is_on else None
+        seen = self._holders() if with_holders else None
         self._beat_file()
         if seen is not None:
             self._locked_now(lambda: self.storage.write_holders(seen, time.time()))

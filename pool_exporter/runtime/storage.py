@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from pool_exporter.environment import DEFAULT_FILE_MODE
 from pool_exporter.hook_errors import errors
-from pool_exporter.metrics.holders import PoolReport, ProcessReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.runtime.files.directory_access import Created, no_files, readers, writer
 from pool_exporter.state.aggregate import Counted
@@ -26,6 +25,7 @@ from pool_exporter.state.pool_slots import new_slots
 from pool_exporter.state.unit_uses import UnitUses, summed
 
 if TYPE_CHECKING:
+    from pool_exporter.metrics.reports.process_report import PoolReport, ProcessReport
     from pool_exporter.metrics.snapshot import Snapshot
     from pool_exporter.workers.directory_snapshot import DirectoryReader
     from pool_exporter.workers.file_writer import WorkerFiles
@@ -94,7 +94,7 @@ class Storage:
             except OSError:
                 return None
 
-    def shared_reports(self) -> tuple[ProcessReport, ...] | None:
+    def shared_reports(self) -> "tuple[ProcessReport, ...] | None":
         """Return what all workers of the directory hold; None where it cannot be read now."""
         with self._reading:
             try:
@@ -193,7 +193,7 @@ class Storage:
             finally:
                 self._writing_units.release()
 
-    def write_holders(self, seen: Iterable[tuple[Slots, int, PoolReport]], at: float) -> None:
+    def write_holders(self, seen: "Iterable[tuple[Slots, int, PoolReport]]", at: float) -> None:
         """Write what this process holds into its file, for readers that come when it is frozen or dead.
 
         Args:

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from typing_extensions import override
 
 from pool_exporter.environment import Environment
-from pool_exporter.metrics.holders import ProcessReport
+from pool_exporter.metrics.reports.process_report import ProcessReport
 from pool_exporter.metrics.snapshot import Snapshot, Source
 from pool_exporter.otel.otlp_options import create_push
 from pool_exporter.sidecar import listen_addresses

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from pool_exporter.diagnosis.outside.locks import held_pids, with_backends
-from pool_exporter.metrics.holders import ProcessReport
+from pool_exporter.metrics.reports.process_report import ProcessReport
 from pool_exporter.probe.held_backends import Activities, query_servers
 from pool_exporter.probe.target import ProbeTarget
 from pool_exporter.sidecar.server_query import ServerQuery

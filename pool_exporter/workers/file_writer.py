@@ -16,8 +16,8 @@ from typing import Final
 from uuid import uuid4
 
 from pool_exporter.environment import DEFAULT_FILE_MODE
-from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport
 from pool_exporter.state.aggregate import Counted, as_final_counters, only_counters
 from pool_exporter.state.layout import SLOT_FORMAT, Slots
 from pool_exporter.workers.compaction import compact_if_due, make_space

@@ -7,8 +7,8 @@ import pytest
 from pool_exporter.advice.attention import is_current, level_of, order_of
 from pool_exporter.advice.recent import RecentNumbers
 from pool_exporter.diagnosis.verdict import EPISODE_SECONDS
-from pool_exporter.metrics.holders import PoolReport, ProcessReport
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport, ProcessReport
 
 REPORT = PoolReport(PoolIdentity("orders"), verdict="leak", verdict_at=1000.0)
 

@@ -3,8 +3,9 @@
 import pytest
 
 from pool_exporter.advice.present import Present, present_of
-from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport
+from pool_exporter.metrics.holders import Holder
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport, ProcessReport
 
 AT = 1000.0
 ORDERS = PoolIdentity("orders")

@@ -13,8 +13,8 @@ from sqlalchemy.pool import QueuePool
 import pool_exporter
 from pool_exporter.diagnosis.texts.pool_report import pool_report
 from pool_exporter.diagnosis.values import Diagnosis
-from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport
 
 HALF = "\udc80"
 

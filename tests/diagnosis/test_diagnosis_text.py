@@ -279,7 +279,7 @@ def test_error_of_the_server() -> None:
 
 def test_size_that_would_do() -> None:
     """Of a pool that is too small, the report has the load and a size."""
-    evidence = replace(FULL.evidence, arrivals_per_second=400.0, mean_use_seconds=0.027)
+    evidence = FULL.evidence._replace(arrivals_per_second=400.0, mean_use_seconds=0.027)
 
     text = str(diagnosis(FULL._replace(evidence=evidence), "too_small"))
 

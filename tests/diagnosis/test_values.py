@@ -1,6 +1,6 @@
 """The values of a diagnosis are frozen, and have the fields that the documentation names."""
 
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import fields
 
 import pytest
 
@@ -24,11 +24,19 @@ def test_fields(kind: type[Diagnosis | Holder | Waiter]) -> None:
     assert set() == FIELDS[kind] - {field.name for field in fields(kind)}
 
 
-@pytest.mark.parametrize("value", [Diagnosis("orders", 0.0, "healthy", "fine"), Holder(1.0), Waiter(1.0), Evidence()])
-def test_frozen(value: Diagnosis | Holder | Waiter | Evidence) -> None:
+VALUES = [
+    (Diagnosis("orders", 0.0, "healthy", "fine"), "pool"),
+    (Holder(1.0), "seconds"),
+    (Waiter(1.0), "seconds"),
+    (Evidence(), "used"),
+]
+
+
+@pytest.mark.parametrize(("value", "field"), VALUES)
+def test_frozen(value: Diagnosis | Holder | Waiter | Evidence, field: str) -> None:
     """No field can be changed."""
-    with pytest.raises(FrozenInstanceError):
-        setattr(value, fields(value)[0].name, "changed")
+    with pytest.raises(AttributeError):  # A FrozenInstanceError is one.
+        setattr(value, field, "changed")
 
 
 def test_text() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from pool_exporter.metrics.report_json import as_json
+from pool_exporter.metrics.reports.report_json import as_json
 from pool_exporter.workers.reports.directory_reports import DirectoryReports
 from tests.fixtures.deadlines import until
 from tests.fixtures.processes import Process

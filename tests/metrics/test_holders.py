@@ -3,8 +3,9 @@
 import pytest
 
 from pool_exporter.metrics.exporter_metrics import WORKER_ENDS
-from pool_exporter.metrics.holders import CRASHED, Holder, PoolReport, ProcessReport, Waiter, shown_state
+from pool_exporter.metrics.holders import Holder, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import CRASHED, PoolReport, ProcessReport, shown_state
 
 
 def test_process_adds_up_its_pools() -> None:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
+from pool_exporter.metrics.holders import Holder, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.metrics.report_json import TEXT_MAX, as_json, from_json
+from pool_exporter.metrics.reports.process_report import PoolReport, ProcessReport
+from pool_exporter.metrics.reports.report_json import TEXT_MAX, as_json, from_json
 
 HOLDER = Holder(1.5, "a.py:1 in f", "GET /a", "a.py:1 in f", "own_code", ("a.py:2 in g",), "Task-1", False, "idle", 7)
 POOL = PoolReport(

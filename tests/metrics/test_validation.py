@@ -20,11 +20,12 @@ from pool_exporter import metrics
 from pool_exporter.encodable import encodable
 from pool_exporter.metrics.backend_activity import BackendActivity
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
-from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
+from pool_exporter.metrics.holders import Holder, Waiter
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.metric import Label, Metric
 from pool_exporter.metrics.pool_metrics import BUCKETS
 from pool_exporter.metrics.pool_snapshot import Exemplar, Histogram, PoolSnapshot
+from pool_exporter.metrics.reports.process_report import PoolReport, ProcessReport
 from pool_exporter.metrics.server_snapshot import (
     Backend,
     Bouncer,
@@ -189,7 +190,8 @@ def test_text_that_is_made_valid(text: str, expected: str) -> None:
 
 def test_every_class_has_an_example() -> None:
     """Each dataclass of the wing is among the examples."""
-    modules = [import_module(f"{metrics.__name__}.{each.name}") for each in pkgutil.iter_modules(metrics.__path__)]
+    found_modules = pkgutil.walk_packages(metrics.__path__, f"{metrics.__name__}.")
+    modules = [import_module(each.name) for each in found_modules]
     found = {
         each
         for module in modules

@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pool_exporter.errors import CorruptFile
-from pool_exporter.metrics.holders import Holder, PoolReport, Waiter
+from pool_exporter.metrics.holders import Holder, Waiter
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.state import layout
 from pool_exporter.web.responses import Request, respond

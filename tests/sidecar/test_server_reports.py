@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from pool_exporter.metrics.backend_activity import BackendActivity
-from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
+from pool_exporter.metrics.holders import Holder, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport, ProcessReport
 from pool_exporter.probe.target import parse_targets
 from pool_exporter.sidecar import server_reports
 from pool_exporter.sidecar.server_reports import AGAIN_SECONDS, STALE_SECONDS, ServerReports

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pool_exporter.metrics.degraded_snapshot import DegradedPoolSnapshot
-from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.page.assets import SECURITY_POLICY
 from pool_exporter.web.page.html import FEW, QUIET_MAX, render

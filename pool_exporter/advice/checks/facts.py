@@ -6,7 +6,6 @@ password. Nothing here may read anything.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -108,8 +107,7 @@ class PoolHistory(NamedTuple):
     verdicts: Mapping[str, int] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class ServerFacts:
+class ServerFacts(NamedTuple):
     """What the database server says of itself: an argument of `check()`.
 
     Args:
@@ -123,7 +121,7 @@ class ServerFacts:
     """
 
     connections_max: int | None = None
-    settings: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, float] = MappingProxyType({})
     is_bouncer: bool = False
     pool_mode: str = ""
 

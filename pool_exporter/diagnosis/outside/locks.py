@@ -12,17 +12,8 @@ from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.pool_report import sentences
 from pool_exporter.diagnosis.texts.wording import counted, duration
 from pool_exporter.metrics.backend_activity import BackendActivity
-from pool_exporter.metrics.holders import (
-    ENDED,
-    EXECUTING,
-    FROZEN,
-    OWN_CODE,
-    UNKNOWN,
-    WAITING_FOR_POOL,
-    Holder,
-    PoolReport,
-    ProcessReport,
-)
+from pool_exporter.metrics.holders import ENDED, EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL, Holder
+from pool_exporter.metrics.reports.process_report import FROZEN, PoolReport, ProcessReport
 from pool_exporter.metrics.server_snapshot import ServerIdentity
 from pool_exporter.probe.backend_matching import is_of_server
 

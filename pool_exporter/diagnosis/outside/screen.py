@@ -11,7 +11,8 @@ from pool_exporter.diagnosis.texts.diagnosis_text import MORE, held_lines, waiti
 from pool_exporter.diagnosis.texts.wording import counted, duration, listed, moment, paragraph, title_line
 from pool_exporter.diagnosis.verdict import HEALTHY
 from pool_exporter.errors import CorruptFile
-from pool_exporter.metrics.holders import ENDED, FROZEN, LIVING, PoolReport, ProcessReport, shown_state
+from pool_exporter.metrics.holders import ENDED
+from pool_exporter.metrics.reports.process_report import FROZEN, LIVING, PoolReport, ProcessReport, shown_state
 
 PIDS_MAX: Final = 8
 """At most this many processes with nothing to show are named."""

@@ -69,8 +69,7 @@ def _examine(pool: ExaminedPool, circumstances: Circumstances, stacks: Stacks) -
     awaited = [waiter for each in held for waiter in each.waiters]
     independent = [connection for connection, each in zip(used, held, strict=True) if each.is_independent]
     waiters = waiter_values(waits.callers, used, now, awaited, independent)
-    evidence = replace(
-        evidence,
+    evidence = evidence._replace(
         is_limiter_blocked=is_limiter_blocked(scene, loops),
         n_waiting_with=sum(each.holds > 0 for each in waiters),
     )

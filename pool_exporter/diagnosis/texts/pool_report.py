@@ -9,8 +9,8 @@ from typing import Final
 from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.diagnosis.verdict import HEALTHY
-from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport
 
 _SENTENCE_END: Final = r"(?<=\.)\s+(?=[A-Z])"
 

@@ -7,7 +7,7 @@ else could not be done, the next heartbeat does. Nothing here may instrument a p
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pool_exporter.hook_errors import guarded
 from pool_exporter.hooks.callers.bounded_lock import BoundedLock
@@ -26,7 +26,11 @@ from pool_exporter.runtime.instrumented_pool import (
     set_sentinels,
 )
 from pool_exporter.runtime.storage import Storage
+from pool_exporter.runtime.watchdog.watchdog import watchdog
 from pool_exporter.state.layout import Slots
+
+if TYPE_CHECKING:
+    from pool_exporter.runtime.reports.held_pools import Seen
 
 WAITING: Final = b"\0"
 """The sentinel of a pool that needs a file before its next event, or has to move into one that was created."""
@@ -41,6 +45,7 @@ class ProcessFile(ABC):
         self._entries: dict[int, InstrumentedPool] = {}
         self._ended = EndedPools(self._is_in_file)
         self._sentinel = ForkSentinel()
+        self._find_holders: Callable[[Sequence[InstrumentedPool]], list[Seen]] | None = None
         self._need, self._maker = FileNeed(), FileMaker(self._created, self._ask_for_move)
 
     def _created(self) -> Created | None:
@@ -57,6 +62,16 @@ class ProcessFile(ABC):
     def _pools(self) -> list[InstrumentedPool]:
         """Return the pools that are alive."""
         return [entry for entry in list(self._entries.values()) if entry.hooks() is not None]
+
+    def _prepare_holders(self) -> None:
+        from pool_exporter.runtime.reports.held_pools import held_by  # An application in memory never loads it.
+
+        self._find_holders = held_by
+
+    def _holders(self) -> "list[Seen] | None":
+        """Return what the pools hold, for the file; None where there is no directory, or reports are turned off."""
+        find = self._find_holders
+        return None if find is None or not watchdog.is_on else find(self._pools())
 
     def _locked_now(self, call: Callable[[], None]) -> bool:
         """Call *call* under the lock, unless a pool is being added or removed; return whether it was called."""

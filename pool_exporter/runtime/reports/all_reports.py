@@ -3,7 +3,7 @@
 Nothing here may decide who may see it.
 """
 
-from pool_exporter.metrics.holders import ProcessReport
+from pool_exporter.metrics.reports.process_report import ProcessReport
 from pool_exporter.runtime.registry import registry
 from pool_exporter.runtime.reports.process_reports import process_reports
 

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from pool_exporter.diagnosis.texts.pool_report import pool_report
 from pool_exporter.hook_errors import result_or_none
-from pool_exporter.metrics.holders import PoolReport
+from pool_exporter.metrics.reports.process_report import PoolReport
 from pool_exporter.runtime.instrumented_pool import InstrumentedPool
 from pool_exporter.state import layout
 from pool_exporter.state.layout import SECOND, Slots

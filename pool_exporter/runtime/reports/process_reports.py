@@ -13,7 +13,7 @@ from typing import Final
 
 from pool_exporter.diagnosis.texts.pool_report import pool_report
 from pool_exporter.hook_errors import result_or_none
-from pool_exporter.metrics.holders import PoolReport, ProcessReport
+from pool_exporter.metrics.reports.process_report import PoolReport, ProcessReport
 from pool_exporter.runtime.instrumentation import monitors
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.watchdog.watchdog import watchdog

@@ -19,9 +19,10 @@ from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.wording import counted
 from pool_exporter.diagnosis.verdict import HEALTHY
 from pool_exporter.metrics.exporter_metrics import FILES_UNREADABLE
-from pool_exporter.metrics.holders import ENDED, FROZEN, LIVING, UNKNOWN, PoolReport, ProcessReport
+from pool_exporter.metrics.holders import ENDED, UNKNOWN
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_snapshot import AnyPoolSnapshot, PoolSnapshot
+from pool_exporter.metrics.reports.process_report import FROZEN, LIVING, PoolReport, ProcessReport
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.holders_access import HOW_TO_SEE
 from pool_exporter.web.status.findings import Findings

@@ -12,8 +12,8 @@ from typing import Final, TypeAlias
 
 from pool_exporter.errors import traceback_without_passwords
 from pool_exporter.hook_errors import result_or_none
-from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import ProcessReport
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.status.collect import StatusContext, status_of
 from pool_exporter.web.status.findings import Checker, FindingsMemory, snapshot_checker

@@ -9,7 +9,8 @@ from pool_exporter.diagnosis.texts.cures import CURES
 from pool_exporter.diagnosis.texts.holder_groups import DOING, KEEPS
 from pool_exporter.diagnosis.texts.reasons import TAKEN
 from pool_exporter.diagnosis.texts.wording import counted, duration
-from pool_exporter.metrics.holders import ENDED, FROZEN, LIVING, UNKNOWN, shown_state
+from pool_exporter.metrics.holders import ENDED, UNKNOWN
+from pool_exporter.metrics.reports.process_report import FROZEN, LIVING, shown_state
 from pool_exporter.metrics.snapshot import PREVENT_READING
 from pool_exporter.web.status.groups import NAMES_MAX
 from pool_exporter.web.status.values import (

@@ -13,8 +13,8 @@ from pool_exporter.advice.checks.finding import Finding
 from pool_exporter.advice.present import Present
 from pool_exporter.advice.recent import RecentNumbers
 from pool_exporter.diagnosis.verdict import HEALTHY
-from pool_exporter.metrics.holders import LIVING
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import LIVING
 
 SET_ASIDE: Final = "files_set_aside"
 """The fault of worker files that could not be used, beside `exporter_metrics.DIRECTORY_FAULTS`."""

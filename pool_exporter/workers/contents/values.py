@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pool_exporter.errors import CorruptFile
-from pool_exporter.metrics.holders import PoolReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
 from pool_exporter.metrics.pool_snapshot import PoolSnapshot
+from pool_exporter.metrics.reports.process_report import PoolReport
 from pool_exporter.metrics.server_snapshot import PoolConnection
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from pool_exporter.errors import CorruptFile
-from pool_exporter.metrics.holders import ProcessReport
-from pool_exporter.metrics.report_json import as_json, from_json
+from pool_exporter.metrics.reports.process_report import ProcessReport
+from pool_exporter.metrics.reports.report_json import as_json, from_json
 from pool_exporter.workers.file_reader import ReadFile, content_of, read_again
 from pool_exporter.workers.process_info import monotonic_of
 from pool_exporter.workers.reports.joined import process_report

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pool_exporter.errors import CorruptFile
-from pool_exporter.metrics.holders import ProcessReport
+from pool_exporter.metrics.reports.process_report import ProcessReport
 from pool_exporter.workers.dead_worker_totals import compacted_names
 from pool_exporter.workers.file_reader import ReadFile, scan
 from pool_exporter.workers.process_info import WriterClocks

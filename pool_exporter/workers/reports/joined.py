@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from pool_exporter.metrics.holders import ENDED, FROZEN, LIVING, Holder, PoolReport, ProcessReport, Waiter
+from pool_exporter.metrics.holders import ENDED, Holder, Waiter
+from pool_exporter.metrics.reports.process_report import FROZEN, LIVING, PoolReport, ProcessReport
 from pool_exporter.state import layout
 from pool_exporter.state.aggregate import is_exhausted
 from pool_exporter.state.checkout_details import read_owner, read_server_pid

@@ -10,17 +10,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final, TypeAlias
 
-from pool_exporter.metrics.holders import (
-    ACTIVITIES,
-    BETWEEN_FRAMES,
-    TRANSACTIONS,
-    UNKNOWN,
-    Holder,
-    PoolReport,
-    Waiter,
-    is_verdict,
-)
+from pool_exporter.metrics.holders import ACTIVITIES, BETWEEN_FRAMES, TRANSACTIONS, UNKNOWN, Holder, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport, is_verdict
 from pool_exporter.workers.reports.written import ALIVE, LONG, LOST, shortened
 
 _NUMBER_MAX: Final = 2**62

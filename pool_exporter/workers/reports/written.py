@@ -19,7 +19,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, PoolReport, Waiter
+from pool_exporter.metrics.holders import BETWEEN_FRAMES, Holder, Waiter
+from pool_exporter.metrics.reports.process_report import PoolReport
 from pool_exporter.state.layout import SECOND
 from pool_exporter.workers.reports.copies import TEXT_BYTES_MAX
 

@@ -12,8 +12,9 @@ from pool_exporter.advice.present import Present
 from pool_exporter.commands.http_page import HttpPage, PageError
 from pool_exporter.commands.loads.argument_page import ArgumentPage
 from pool_exporter.commands.loads.two_looks import look_at_directory, look_at_page
-from pool_exporter.metrics.holders import Holder, PoolReport
+from pool_exporter.metrics.holders import Holder
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport
 from pool_exporter.state import layout
 from pool_exporter.state.layout import SECOND
 from pool_exporter.web.prometheus_collector import PoolCollector

@@ -11,8 +11,8 @@ from pool_exporter.commands.terminal.frame import frame
 from pool_exporter.commands.terminal.samples import Sample
 from pool_exporter.commands.terminal.screen import once
 from pool_exporter.commands.terminal.view import View, pressed, rows_of
-from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.reports.process_report import ProcessReport
 from pool_exporter.metrics.snapshot import Snapshot
 from pool_exporter.web.status.values import HolderGroup, PoolStatus, Status
 from tests.fixtures.incidents import INCIDENTS, ORDERS, Incident, frozen, leak, many, pool, two_services

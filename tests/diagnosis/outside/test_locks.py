@@ -6,8 +6,9 @@ import pytest
 
 from pool_exporter.diagnosis.outside.locks import held_pids, with_backends
 from pool_exporter.metrics.backend_activity import BackendActivity
-from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
+from pool_exporter.metrics.holders import Holder, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport, ProcessReport
 from pool_exporter.metrics.server_snapshot import ServerIdentity
 
 SERVER = ServerIdentity("postgresql", "db", "5432")

@@ -9,8 +9,8 @@ from pool_exporter.diagnosis.texts.diagnosis_text import diagnosis
 from pool_exporter.diagnosis.texts.pool_report import pool_report
 from pool_exporter.diagnosis.texts.wording import WIDTH
 from pool_exporter.diagnosis.verdict import VERDICTS
-from pool_exporter.metrics.holders import PoolReport, ProcessReport
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport, ProcessReport
 from tests.diagnosis.test_diagnosis_text import FULL
 
 POOL = PoolIdentity("orders", service="shop")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pool_exporter.metrics.holders import ProcessReport
+from pool_exporter.metrics.reports.process_report import ProcessReport
 from pool_exporter.runtime.registry import registry
 from pool_exporter.runtime.reports import all_reports as module
 from pool_exporter.runtime.storage import Storage

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Engine
 
 from pool_exporter import unit
-from pool_exporter.metrics.holders import ProcessReport
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import ProcessReport
 from pool_exporter.runtime.instrumented_pool import InstrumentedPool
 from pool_exporter.runtime.registry import Registry
 from pool_exporter.runtime.reports.held_pools import OLD_NS, ROUND_SECONDS, has_long_use_or_wait, held_by

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from pool_exporter.metrics.exporter_metrics import SET_ASIDE
-from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
+from pool_exporter.metrics.holders import Holder, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.metrics.pool_snapshot import PoolSnapshot
+from pool_exporter.metrics.reports.process_report import PoolReport, ProcessReport
 from pool_exporter.metrics.snapshot import DirectoryFaults, Snapshot
 from pool_exporter.web.holders_access import HOW_TO_SEE
 from pool_exporter.web.status.collect import StatusContext, status_of

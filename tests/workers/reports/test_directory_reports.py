@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from pool_exporter.metrics.holders import Holder, PoolReport, ProcessReport, Waiter
+from pool_exporter.metrics.holders import Holder, Waiter
 from pool_exporter.metrics.identity import PoolConfig, PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport, ProcessReport
 from pool_exporter.state import layout
 from pool_exporter.state.checkout_details import write_owner, write_server_pid
 from pool_exporter.state.layout import SECOND, Slots

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool_exporter.metrics.holders import Holder, PoolReport, Waiter
+from pool_exporter.metrics.holders import Holder, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport
 from pool_exporter.state.layout import SECOND
 from pool_exporter.workers.reports.copies import TEXT_BYTES_MAX
 from pool_exporter.workers.reports.reading import ReadPool, read_pools

@@ -8,8 +8,9 @@ from dataclasses import asdict, fields
 from math import isfinite
 from typing import Final, TypeVar
 
-from pool_exporter.metrics.holders import ACTIVITIES, TRANSACTIONS, UNKNOWN, Holder, PoolReport, ProcessReport, Waiter
+from pool_exporter.metrics.holders import ACTIVITIES, TRANSACTIONS, UNKNOWN, Holder, Waiter
 from pool_exporter.metrics.identity import PoolIdentity
+from pool_exporter.metrics.reports.process_report import PoolReport, ProcessReport
 
 TEXT_MAX: Final = 500
 """A longer text is cut when it is read."""
