@@ -189,6 +189,27 @@ def test_file_that_is_created_during_an_event(directory: Path, monkeypatch: pyte
     ended(made, pool)
 
 
+def test_further_file_and_the_next_event(directory: Path) -> None:
+    """A pool in a file does not notice: in a child that C code forks now, it has to be known by its sentinel."""
+    made, pool = prepared(directory)
+    others = [QueuePool(lambda: sqlite3.connect(":memory:")) for _ in range(ENTRIES_MAX)]  # type: ignore[arg-type]  # as above
+    with made.changing():
+        for number, other in enumerate(others):
+            made.add(other, PoolIdentity(f"p{number}"))
+    with waiting(60):
+        for each in (pool, others[-1]):
+            each.connect().close()
+    made._maker.run()
+    sentinels = [monitor._state.sentinel for monitor in made.monitors()]
+    before = len(shown(directory))
+    others[-1].connect().close()
+
+    assert [made._sentinel.byte] * ENTRIES_MAX == sentinels[:-1]
+    assert process_file.WAITING == sentinels[-1]
+    assert (ENTRIES_MAX, (2, 0, 0)) == (before, max(shown(directory)))
+    ended(made, pool, *others)
+
+
 def test_file_is_looked_for_on_a_volume_that_hangs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a heartbeat hangs, because it asks the volume for its file, pools can be added, used and removed."""
     made, pool = prepared(directory)

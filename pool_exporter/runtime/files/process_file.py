@@ -53,8 +53,8 @@ class ProcessFile(ABC):
         return self.storage.created()
 
     def _ask_for_move(self) -> None:
-        """Let the next event of each pool move the slots into the file that was created. This needs no lock."""
-        set_sentinels(self._pools(), WAITING)
+        """Let the next event of each pool in memory move the slots into what was created. This needs no lock."""
+        set_sentinels([pool for pool in self._pools() if not pool.is_in_file], WAITING)
 
     def _is_in_file(self, slots: Slots) -> bool:
         return self.storage.has(slots)

@@ -1,7 +1,7 @@
 """Warns of a forked child which uses pools that no page shows: its parent serves metrics, and they share no directory.
 
-A thread is not in a child of its process, so a server of the parent shows the parent's pools alone. Nothing here may
-count, or run in any process but such a child.
+A thread is not in a child of its process, so a server of the parent shows the parent's pools alone. The parent notes
+its server here, and the child warns. Nothing here may count.
 """
 
 import logging
