@@ -12,7 +12,7 @@ from pool_exporter.diagnosis.survey.scene import Doing
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.metrics.pool_snapshot import PoolSnapshot
 from pool_exporter.state.connection import Connection, Place
-from pool_exporter.state.waiters import Waiter
+from pool_exporter.state.waiters import WaitingCaller
 from pool_exporter.units import Resolved, Unit
 from tests.golden import FRESH
 
@@ -123,7 +123,7 @@ class FakeScene:
     """A scene in which a test says what each owner and unit does."""
 
     doing: Doing = field(default_factory=Doing)
-    waiter: Waiter | None = None
+    waiter: WaitingCaller | None = None
     is_unit_waiting: bool = False
     is_young: bool = True
     of_unit: Doing | None = None
@@ -151,7 +151,7 @@ class FakeScene:
         """Return what the unit does."""
         return self.of_unit
 
-    def waiter_of(self, _: object) -> Waiter | None:
+    def waiter_of(self, _: object) -> WaitingCaller | None:
         """Return the waiter that the owner is."""
         return self.waiter
 
@@ -159,7 +159,7 @@ class FakeScene:
         """Return whether a waiter runs for the unit."""
         return self.is_unit_waiting
 
-    def waiters_of(self, _: Unit) -> list[Waiter]:
+    def waiters_of(self, _: Unit) -> list[WaitingCaller]:
         """Return the waiters of the unit."""
         return [self.waiter] if self.waiter else []
 

@@ -14,7 +14,7 @@ from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.metrics.holders import EXECUTING, OWN_CODE
 from pool_exporter.runtime.heartbeat import Heartbeat
 from pool_exporter.runtime.monitor import Monitor
-from pool_exporter.state.waiters import Waiter
+from pool_exporter.state.waiters import WaitingCaller
 from pool_exporter.units import Unit
 from tests.fakes import (
     ContendedLock,
@@ -170,7 +170,7 @@ def test_route_of_a_request_becomes_known() -> None:
 
 def test_scene_says_what_it_was_given() -> None:
     """Owner and unit do what the test says, and the stack has its frames."""
-    waiter, unit = Waiter(0, None, "", None, (), None, 1), Unit("request")
+    waiter, unit = WaitingCaller(0, None, "", None, (), None, 1), Unit("request")
     own, of_unit = Doing(OWN_CODE), Doing(EXECUTING)
     scene = FakeScene(own, waiter, is_unit_waiting=True, is_young=False, of_unit=of_unit)
 

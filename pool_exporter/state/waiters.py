@@ -16,7 +16,7 @@ GAP_NS: Final = SECOND // 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Waiter:
+class WaitingCaller:
     """A caller that waits for a place of the pool.
 
     Attributes:
@@ -51,7 +51,7 @@ class Waiters:
     __slots__ = ("by_token", "gap", "granted_at", "grants")
 
     def __init__(self) -> None:
-        self.by_token: dict[int, Waiter] = {}
+        self.by_token: dict[int, WaitingCaller] = {}
         self.grants = self.granted_at = 0
         self.gap = (0, 0)
 
@@ -63,6 +63,6 @@ class Waiters:
             self.gap = self.granted_at, now
         self.granted_at = now
 
-    def oldest_first(self) -> list[Waiter]:
+    def oldest_first(self) -> list[WaitingCaller]:
         """Return the waiting callers, the one that waits longest first."""
         return sorted(self.by_token.copy().values(), key=lambda waiter: waiter.since)

@@ -17,7 +17,7 @@ from pool_exporter.state.layout import SECOND
 from pool_exporter.state.locked_pool_state import LockedPoolState
 from pool_exporter.state.pool_slots import UNLIMITED, new_slots
 from pool_exporter.state.pool_state import PoolState
-from pool_exporter.state.waiters import Waiter
+from pool_exporter.state.waiters import WaitingCaller
 from pool_exporter.units import Unit
 from tests.fakes import ContendedLock, FakeClock
 
@@ -265,7 +265,7 @@ def test_use_that_another_thread_begins_first(state: PoolState, monkeypatch: pyt
     def overtake(_: int, __: int) -> None:
         state.acquired(None, found, None, (None, "", first, *NO_CALLER[3:]))
 
-    state.waiting[-1] = Waiter(0, None, "", None, (), None, 0)
+    state.waiting[-1] = WaitingCaller(0, None, "", None, (), None, 0)
     monkeypatch.setattr(type(state.waiters), "granted", lambda self, token, now: overtake(token, now))
     state.acquired(token, found, None, (None, "", second, *NO_CALLER[3:]))
     held = [list(first.held), list(second.held)]

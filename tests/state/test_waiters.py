@@ -9,7 +9,7 @@ from pool_exporter.state.layout import NESTED, SECOND
 from pool_exporter.state.locked_pool_state import LockedPoolState
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.report_hooks import Leak, ReportHooks
-from pool_exporter.state.waiters import GAP_NS, Waiter
+from pool_exporter.state.waiters import GAP_NS, WaitingCaller
 from pool_exporter.units import Unit
 from tests.fakes import FakeClock
 
@@ -23,7 +23,7 @@ def state(request: pytest.FixtureRequest) -> PoolState:
 def waiting(state: PoolState) -> int:
     """Let a caller wait; return its token."""
     token = state.acquire_started()
-    state.waiting[int(token)] = Waiter(state.clock() - state.origin, None, "", None, (), None, 0)
+    state.waiting[int(token)] = WaitingCaller(state.clock() - state.origin, None, "", None, (), None, 0)
     return token
 
 

@@ -28,7 +28,7 @@ from pool_exporter.state.connection import Connection
 from pool_exporter.state.flow import Flow
 from pool_exporter.state.layout import SECOND
 from pool_exporter.state.pool_state import PoolState
-from pool_exporter.state.waiters import Waiter
+from pool_exporter.state.waiters import WaitingCaller
 
 AGE_MIN_SECONDS: Final = 0.1
 """A younger holder may have got its connection this very moment: it counts neither as lost nor as waiting."""
@@ -205,13 +205,13 @@ def _use_p99_seconds(slots: Sequence[int]) -> float:
     return BOUNDS_SECONDS[min(bucket, len(BOUNDS_SECONDS) - 1)] if counts[-1] else 0.0
 
 
-def frames_of_loops(callers: Iterable[Waiter]) -> tuple[str, ...]:
+def frames_of_loops(callers: Iterable[WaitingCaller]) -> tuple[str, ...]:
     """Return the frames of the thread that runs the loop of these callers."""
     with Stacks() as stacks:
         return _loop_frames(callers, stacks)
 
 
-def _loop_frames(callers: Iterable[Waiter], stacks: Stacks) -> tuple[str, ...]:
+def _loop_frames(callers: Iterable[WaitingCaller], stacks: Stacks) -> tuple[str, ...]:
     """Return the stack of the first of these callers' threads that has one."""
     threads = dict.fromkeys(caller.thread_id for caller in callers)
     standings = (stacks.of_thread(thread).now for thread in threads)

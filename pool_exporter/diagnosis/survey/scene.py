@@ -11,13 +11,13 @@ from pool_exporter.diagnosis.frames import Frame, Frames, is_application
 from pool_exporter.diagnosis.locate import Stacks, Standing
 from pool_exporter.metrics.holders import OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.state.connection import Connection
-from pool_exporter.state.waiters import Waiter
+from pool_exporter.state.waiters import WaitingCaller
 from pool_exporter.units import Unit
 
 TasksOfUnit: TypeAlias = Callable[[Unit], Iterable[object]]
 """Returns the tasks that run for a unit, first the one in which it began."""
 
-_Owned = TypeVar("_Owned", Connection, Waiter)
+_Owned = TypeVar("_Owned", Connection, WaitingCaller)
 
 _AWAITED_MAX: Final = 4
 """How many tasks of a chain are followed; each task waits for the next one."""
@@ -39,7 +39,7 @@ class Doing(NamedTuple):
     now: Frames = ()
     is_self: bool = False
     is_in_thread: bool = False
-    waiters: tuple[Waiter, ...] = ()
+    waiters: tuple[WaitingCaller, ...] = ()
     is_ready: bool = False
 
 
@@ -47,7 +47,7 @@ class Scene:
     """The waiters and the owners of one pool at one moment."""
 
     def __init__(
-        self, stacks: Stacks, waiters: Sequence[Waiter], used: Sequence[Connection], tasks_of_unit: TasksOfUnit
+        self, stacks: Stacks, waiters: Sequence[WaitingCaller], used: Sequence[Connection], tasks_of_unit: TasksOfUnit
     ) -> None:
         """Keep what the owners are, so that none is collected before the report is made.
 
@@ -66,7 +66,7 @@ class Scene:
         #: The youngest connection of each owner, likewise.
         self._youngest = {id(owner): (owner, connection) for owner, connection in _owned(used)}
 
-    def waiter_of(self, owner: object) -> Waiter | None:
+    def waiter_of(self, owner: object) -> WaitingCaller | None:
         """Return the waiter that *owner* is; None if it does not wait."""
         return self._waiting.get(id(owner), (None, None))[1]
 
@@ -74,7 +74,7 @@ class Scene:
         """Return whether a waiter runs for *unit*."""
         return id(unit) in self._waiting_units
 
-    def waiters_of(self, unit: Unit) -> list[Waiter]:
+    def waiters_of(self, unit: Unit) -> list[WaitingCaller]:
         """Return the waiters that run for *unit*."""
         return [waiter for waiter in self._waiters if waiter.unit is unit]
 

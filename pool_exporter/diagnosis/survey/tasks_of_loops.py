@@ -15,7 +15,7 @@ from pool_exporter.diagnosis.idle_workers import (
 )
 from pool_exporter.diagnosis.survey.scene import Scene
 from pool_exporter.diagnosis.unit_tasks import IS_SUPPORTED, tasks_by_unit, tasks_of
-from pool_exporter.state.waiters import Waiter
+from pool_exporter.state.waiters import WaitingCaller
 from pool_exporter.units import Unit, current_unit
 
 
@@ -35,17 +35,17 @@ class UnitTasks:
         return others if own is None or _is_done(own) else [own, *others]
 
 
-def loops_of(callers: Iterable[Waiter]) -> list[AbstractEventLoop]:
+def loops_of(callers: Iterable[WaitingCaller]) -> list[AbstractEventLoop]:
     """Return the event loops of the waiters, and those for which anyio's worker threads run synchronous code."""
     return _different([*_loops(callers), *map(loop_of_worker, anyio_workers())])
 
 
-def loops_of_callers(callers: Iterable[Waiter]) -> list[AbstractEventLoop]:
+def loops_of_callers(callers: Iterable[WaitingCaller]) -> list[AbstractEventLoop]:
     """Return the event loops that run in the threads of the waiters."""
     return _different(_loops(callers))
 
 
-def _loops(callers: Iterable[Waiter]) -> list[AbstractEventLoop | None]:
+def _loops(callers: Iterable[WaitingCaller]) -> list[AbstractEventLoop | None]:
     return [None if caller.loop is None else caller.loop() for caller in callers]
 
 

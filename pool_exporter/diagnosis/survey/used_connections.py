@@ -25,7 +25,7 @@ from pool_exporter.metrics.holders import (
     Uses,
 )
 from pool_exporter.state.connection import Connection
-from pool_exporter.state.waiters import Waiter
+from pool_exporter.state.waiters import WaitingCaller
 from pool_exporter.units import Unit
 
 IsOrphan: TypeAlias = Callable[[Connection], bool]
@@ -51,7 +51,7 @@ class Held(NamedTuple):
     holder: Holder
     is_self: bool = False
     is_nested: bool = False
-    waiters: tuple[Waiter, ...] = ()
+    waiters: tuple[WaitingCaller, ...] = ()
     is_ready: bool = False
     is_in_libraries: bool = False
     is_independent: bool = False

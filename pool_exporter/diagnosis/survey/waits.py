@@ -26,7 +26,7 @@ class Waits(NamedTuple):
         is_stuck: Whether nothing was granted in one stretch for half of that time.
     """
 
-    callers: tuple[waiting.Waiter, ...]
+    callers: tuple[waiting.WaitingCaller, ...]
     oldest_seconds: float
     wait_seconds: float
     is_stuck: bool
@@ -64,10 +64,10 @@ def longest_gap(waiters: waiting.Waiters, now: int, wait_seconds: float) -> floa
 
 
 def waiter_values(
-    callers: Sequence[waiting.Waiter],
+    callers: Sequence[waiting.WaitingCaller],
     used: Sequence[Connection],
     now: int,
-    awaited: Sequence[waiting.Waiter] = (),
+    awaited: Sequence[waiting.WaitingCaller] = (),
     independent: Sequence[Connection] = (),
 ) -> tuple[Waiter, ...]:
     """Return the waiters of a report.
@@ -83,7 +83,7 @@ def waiter_values(
     alone = {id(each) for each in independent}
     by_unit, by_owner = _counts([each.unit for each in used if id(each) not in alone]), _counts(map(_alive, used))
 
-    def holds(caller: waiting.Waiter) -> int:
+    def holds(caller: waiting.WaitingCaller) -> int:
         """Return how many connections the caller's unit has; without a unit, how many its owner has.
 
         A thread of a pool is the owner for one request after another, so the unit says more. A task that acquires for
@@ -112,7 +112,7 @@ def _counts(things: Iterable[object]) -> dict[int, int]:
     return counts
 
 
-def _alive(each: waiting.Waiter | Connection) -> object:
+def _alive(each: waiting.WaitingCaller | Connection) -> object:
     return None if each.owner is None else each.owner()
 
 

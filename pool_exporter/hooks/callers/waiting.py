@@ -31,7 +31,7 @@ from pool_exporter.state.connection import Caller, frames_of
 from pool_exporter.state.pool_slots import IS_COMPILED
 from pool_exporter.state.pool_state import PoolState
 from pool_exporter.state.unit_uses import Unit
-from pool_exporter.state.waiters import Waiter
+from pool_exporter.state.waiters import WaitingCaller
 from pool_exporter.units import Unit as AnyUnit
 from pool_exporter.units import running
 
@@ -136,5 +136,5 @@ def _register(state: PoolState, token: int, unit: Unit | None, thread: Owner) ->
     owner = task_owner() or thread
     place = walked_place() if recorder.is_on else ()
     unit = running_around(unit)
-    waiter = Waiter(since, owner, name_of(owner), unit, place, None if loop is None else ref(loop), get_ident())
+    waiter = WaitingCaller(since, owner, name_of(owner), unit, place, None if loop is None else ref(loop), get_ident())
     state.waiting[int(token)] = waiter  # A locked state sees by the end of the token itself that an acquire is lost.

@@ -16,7 +16,7 @@ from pool_exporter.diagnosis.texts.report_attributes import Attributes, report_a
 from pool_exporter.diagnosis.values import Diagnosis
 from pool_exporter.hook_errors import guarded_once
 from pool_exporter.metrics.identity import PoolIdentity
-from pool_exporter.state.waiters import Waiter
+from pool_exporter.state.waiters import WaitingCaller
 
 NAME: Final = "sqlalchemy.pool.exhausted"
 EVENT_NAME: Final = "otel.event.name"
@@ -111,7 +111,7 @@ class WaiterTraces:
     def __init__(self) -> None:
         self._by_token: dict[int, object] = {}
 
-    def note(self, token: int, waiting: Mapping[int, Waiter]) -> None:
+    def note(self, token: int, waiting: Mapping[int, WaitingCaller]) -> None:
         """Note the current span for the caller of *token*, one of *waiting*; drop those of callers that have ended."""
         if len(self._by_token) >= TRACES_MAX:
             self._by_token = {each: found for each, found in self._by_token.copy().items() if each in waiting}
@@ -121,7 +121,7 @@ class WaiterTraces:
         else:  # An earlier caller may have had this token.
             self._by_token.pop(token, None)
 
-    def of_oldest(self, waiting: Mapping[int, Waiter]) -> object | None:
+    def of_oldest(self, waiting: Mapping[int, WaitingCaller]) -> object | None:
         """Return the span of the caller that waits longest, of those that have one; None if none has."""
         found = self._by_token.copy()
         since = sorted((waiter.since, token) for token, waiter in dict(waiting).items() if token in found)

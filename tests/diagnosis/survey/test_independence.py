@@ -11,7 +11,7 @@ from pool_exporter.diagnosis.survey.scene import Doing, Scene
 from pool_exporter.metrics.holders import EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.state.connection import Connection, Place, frames_of
 from pool_exporter.state.pool_state import PoolState
-from pool_exporter.state.waiters import Waiter
+from pool_exporter.state.waiters import WaitingCaller
 from pool_exporter.units import Unit
 from tests.fakes import FakeScene
 
@@ -68,7 +68,7 @@ def runs(
     waiting_thread: int | None = None,
 ) -> FakeScene:
     """Return a scene in which a thread has this stack, and the unit's tasks wait for these workers of anyio."""
-    waiter = None if waiting_thread is None else Waiter(0, None, "", UNIT, (), None, waiting_thread)
+    waiter = None if waiting_thread is None else WaitingCaller(0, None, "", UNIT, (), None, waiting_thread)
     doing = Doing(activity)
     return FakeScene(doing, waiter, is_unit_waiting=True, frames=frames, last_unit=last_unit, workers=workers)
 

@@ -10,7 +10,7 @@ from pool_exporter.diagnosis.survey.used_connections import HolderRules
 from pool_exporter.metrics.holders import EXECUTING, OWN_CODE, UNKNOWN, WAITING_FOR_POOL
 from pool_exporter.state.connection import Connection, Place, frames_of
 from pool_exporter.state.pool_state import PoolState
-from pool_exporter.state.waiters import Waiter
+from pool_exporter.state.waiters import WaitingCaller
 from pool_exporter.units import Unit
 from tests.fakes import FakeScene
 
@@ -47,9 +47,9 @@ def judged(
     return held.holder.activity, held.holder.is_lost, held.is_self
 
 
-def waiting(unit: Unit | None = None) -> Waiter:
+def waiting(unit: Unit | None = None) -> WaitingCaller:
     """Return a waiter that runs for *unit*."""
-    return Waiter(0, None, "", unit, (), None, 1)
+    return WaitingCaller(0, None, "", unit, (), None, 1)
 
 
 UNIT, OTHER = Unit("request"), Unit("another request")

@@ -6,7 +6,7 @@ from pool_exporter.diagnosis.survey.waits import longest_gap, waiter_values, wai
 from pool_exporter.state.connection import NO_CALLER, Connection
 from pool_exporter.state.layout import SECOND
 from pool_exporter.state.pool_state import PoolState
-from pool_exporter.state.waiters import Waiter, Waiters
+from pool_exporter.state.waiters import Waiters, WaitingCaller
 from pool_exporter.units.unit_of_work import Unit
 
 NOW = 100 * SECOND
@@ -18,7 +18,7 @@ def waiting(*seconds: float, grants: tuple[float, ...] = ()) -> Waiters:
     waiters = Waiters()
     for token, each in enumerate(seconds, start=1):
         since = NOW - int(each * SECOND)
-        waiters.by_token[token] = Waiter(since, None, f"Thread-{token}", None, (), None, token)
+        waiters.by_token[token] = WaitingCaller(since, None, f"Thread-{token}", None, (), None, token)
     for before in grants:
         waiters.granted(0, NOW - int(before * SECOND))
     return waiters
@@ -84,7 +84,7 @@ def test_values() -> None:
     owner = Connection(state)
     connection = state.opened()
     state.acquired(state.acquire_started(), connection, None, (lambda: owner, "Thread-1", None, *NO_CALLER[3:]))
-    caller = Waiter(NOW - SECOND, lambda: owner, "Thread-1", None, (), None, 1)
+    caller = WaitingCaller(NOW - SECOND, lambda: owner, "Thread-1", None, (), None, 1)
     (found,) = waiter_values([caller], [connection], NOW)
 
     assert ("Thread-1", 1) == (found.owner, found.holds)
@@ -94,7 +94,7 @@ def test_values() -> None:
 @pytest.mark.parametrize(("awaited_by", "expected"), [(0, 0), (1, 1), (2, 2)])
 def test_connections_of_a_task_that_waits_for_the_caller(awaited_by: int, expected: int) -> None:
     """A caller without a unit asks on behalf of the tasks that wait for it: their connections are its own."""
-    caller = Waiter(NOW - SECOND, None, "Task-2", None, (), None, 1)
+    caller = WaitingCaller(NOW - SECOND, None, "Task-2", None, (), None, 1)
     (found,) = waiter_values([caller], [], NOW, [caller] * awaited_by)
 
     assert expected == found.holds
@@ -115,7 +115,7 @@ def test_connections_of_another_unit(of_connection: Unit | None, of_caller: Unit
     state.acquired(
         state.acquire_started(), connection, None, (lambda: owner, "Thread-1", of_connection, *NO_CALLER[3:])
     )
-    caller = Waiter(NOW - SECOND, lambda: owner, "Thread-1", of_caller, (), None, 1)
+    caller = WaitingCaller(NOW - SECOND, lambda: owner, "Thread-1", of_caller, (), None, 1)
     (found,) = waiter_values([caller], [connection], NOW)
 
     assert expected == found.holds

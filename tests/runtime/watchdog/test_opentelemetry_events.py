@@ -33,7 +33,7 @@ from pool_exporter.runtime.watchdog.opentelemetry_events import (
 )
 from pool_exporter.runtime.watchdog.outputs import publish
 from pool_exporter.state.pool_state import PoolState
-from pool_exporter.state.waiters import Waiter
+from pool_exporter.state.waiters import WaitingCaller
 
 ORDERS = PoolIdentity("orders", "postgresql", "shop", "db", "5432", "api")
 MADE = Diagnosis(
@@ -273,12 +273,12 @@ def in_span(number: int) -> object:
     return context.attach(trace.set_span_in_context(span))
 
 
-def waiter(since: int) -> Waiter:
+def waiter(since: int) -> WaitingCaller:
     """Return a caller that waits."""
-    return Waiter(since, None, "caller", None, (), None, 0)
+    return WaitingCaller(since, None, "caller", None, (), None, 0)
 
 
-def noted(traces: WaiterTraces, waiting: dict[int, Waiter], token: int, span: int | None) -> None:
+def noted(traces: WaiterTraces, waiting: dict[int, WaitingCaller], token: int, span: int | None) -> None:
     """Have the caller of *token* wait in a span, or in none."""
     waiting[token] = waiter(token)
     attached = None if span is None else in_span(span)
@@ -289,7 +289,7 @@ def noted(traces: WaiterTraces, waiting: dict[int, Waiter], token: int, span: in
 
 def test_trace_of_the_oldest_waiter() -> None:
     """It is that of the caller that waits longest, of those that have one and still wait."""
-    traces, waiting = WaiterTraces(), dict[int, Waiter]()
+    traces, waiting = WaiterTraces(), dict[int, WaitingCaller]()
     for token, span in ((1, 11), (2, None), (3, 13), (4, 14)):
         noted(traces, waiting, token, span)
     del waiting[1]
@@ -299,7 +299,7 @@ def test_trace_of_the_oldest_waiter() -> None:
 
 def test_token_that_is_used_again_has_no_old_trace() -> None:
     """A caller without a span does not get that of an earlier one with its token."""
-    traces, waiting = WaiterTraces(), dict[int, Waiter]()
+    traces, waiting = WaiterTraces(), dict[int, WaitingCaller]()
     noted(traces, waiting, 1, 11)
     noted(traces, waiting, 1, None)
 
@@ -308,7 +308,7 @@ def test_token_that_is_used_again_has_no_old_trace() -> None:
 
 def test_traces_are_bounded() -> None:
     """However many callers wait or have waited, so many traces are kept, and those of callers that ended go first."""
-    traces, waiting = WaiterTraces(), dict[int, Waiter]()
+    traces, waiting = WaiterTraces(), dict[int, WaitingCaller]()
     for token in range(1, TRACES_MAX + 5):
         noted(traces, waiting, token, token)
 

@@ -14,7 +14,7 @@ from pool_exporter.runtime.watchdog import pool_examiner
 from pool_exporter.runtime.watchdog.pool_examiner import PoolExaminer
 from pool_exporter.runtime.watchdog.watchdog import Watchdog
 from pool_exporter.state.layout import SECOND
-from pool_exporter.state.waiters import Waiter
+from pool_exporter.state.waiters import WaitingCaller
 from tests.pools import Database, measured
 
 TOKEN: Final = 7
@@ -37,7 +37,7 @@ class Case:
         self.now += after_seconds
         since = self.state.clock() - self.state.origin - 5 * SECOND
         self.state.waiters.granted_at = since
-        self.state.waiters.by_token[TOKEN] = Waiter(since, None, "caller", None, (), None, 0)
+        self.state.waiters.by_token[TOKEN] = WaitingCaller(since, None, "caller", None, (), None, 0)
         self.reports.on_timeout(TOKEN, TimeoutError())
         del self.state.waiters.by_token[TOKEN]
         return self.notes[-1][0]
