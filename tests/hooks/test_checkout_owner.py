@@ -268,3 +268,21 @@ def test_loop_of_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert _task_found() is None
     assert ["'object' object has no attribute '_thread_id'"] == reasons
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio is asked always")
+def test_task_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another thread's loop has no task any more when its task is looked up, asyncio is asked, this time only."""
+    reasons = list[str]()
+    monkeypatch.setattr(waiting, "reasons_to_ask", reasons)
+
+    class EndingLoop:
+        @property
+        def _thread_id(self) -> int:
+            loops_with_tasks.clear()
+            return threading.get_ident()
+
+    loops_with_tasks[EndingLoop()] = asyncio.current_task  # type: ignore[index,assignment]  # neither a loop nor a task
+
+    assert _task_found() is None
+    assert ([], {}) == (reasons, loops_with_tasks)

@@ -54,11 +54,13 @@ def current_caller(unit: Unit | None, threads: CurrentOwner) -> Caller:  # noqa:
     task = None
     if loops_with_tasks:
         try:
-            for loop, task in loops_with_tasks.items():  # noqa: B007  # the first one: few processes have another one
+            for loop in loops_with_tasks:  # noqa: B007  # the first one: few processes have another one
                 break
             if reasons_to_ask or (not native.runs_here(loop) if IS_COMPILED else loop._thread_id != get_ident()):
                 task = None if (own := _get_running_loop()) is None else task_of(own)
-        except (AttributeError, RuntimeError, UnboundLocalError) as error:
+            else:
+                task = loops_with_tasks[loop]  # Not `items()` above, which makes three objects.
+        except (AttributeError, KeyError, RuntimeError, UnboundLocalError) as error:
             task = None if (own := _asked_loop(error)) is None else task_of(own)
     if task is None:
         owner, name = threads.named
