@@ -52,6 +52,7 @@ ALLOWED: Mapping[str, str] = {
     "runtime.all_pools.instrument_all": SETUP,
     "runtime.argument_checks._import_opentelemetry": SETUP,
     "runtime.instrumentation.instrument": SETUP,
+    "runtime.instrumentation.prepare": SETUP,
     "runtime.instrumentation.snapshot": SHOWN,
     "runtime.pool_monitor.trace_waits": SETUP,
     "runtime.files.directory_access.readers": SETUP,

@@ -21,7 +21,6 @@ from pool_exporter.hooks.method_patches import patches
 from pool_exporter.hooks.pool_description import identity_of
 from pool_exporter.metrics.identity import PoolIdentity
 from pool_exporter.runtime.argument_checks import check_meter_provider, check_names, check_tracing
-from pool_exporter.runtime.checking.pool_findings import findings_by_rule
 from pool_exporter.runtime.degraded import degraded_pools
 from pool_exporter.runtime.monitor import Monitor
 from pool_exporter.runtime.pool_monitor import PoolMonitor
@@ -194,6 +193,10 @@ def snapshot() -> "Snapshot":
 
 def prepare(environment: Environment) -> None:
     """Prepare the shared directory that the environment names, the reports and the places of checkouts."""
-    watchdog.is_on, watchdog.check = environment.has_reports, partial(findings_by_rule, environment)
+    if environment.has_reports:
+        from pool_exporter.runtime.checking.pool_findings import findings_by_rule  # Only reports need the rules.
+
+        watchdog.check = partial(findings_by_rule, environment)
+    watchdog.is_on = environment.has_reports
     recorder.configure(environment.places, environment.skip_modules)
     registry.prepare(environment.directory, environment.file_mode)
