@@ -63,14 +63,13 @@ class Kind:
     def layouts(self) -> Mapping[str, int]:
         """The modes in which it is counted, and in how many layouts of the memory in each process.
 
-        A mode without a budget has fewer of them, and so has a request that is far from its budget, because the counts
-        take most of the time of `make bench`. Where slots are kept makes no difference to a request.
+        A mode without a budget has fewer of them, and so have requests by psycopg, which are far from their budgets:
+        the counts take most of the time of `make bench`. Where slots are kept makes no difference to a request.
         """
         if not self.driver:
             return {"bare": 6, "always": 6, "off": 2, "file": 6, "again": 1}
-        if self.work == "core" and self.driver == "asyncpg":
-            return {"bare": 4, "always": 4, "off": 2, "again": 1}
-        return {"bare": 2, "always": 2, "off": 1, "again": 1}
+        layouts = 6 if self.driver == "asyncpg" else 2
+        return {"bare": layouts, "always": layouts, "off": 1, "again": 1}
 
 
 KINDS: Final[Mapping[str, Kind]] = {
