@@ -77,9 +77,9 @@ _NAMED: Final = rf"""(?ix)
     """
 """A name such as `password`, and its value: of a DSN, an environment variable, a dict, JSON, SQL or a command line."""
 
-_MARK: Final = re.compile(r"[@=:'\"%]|--|basic|bearer", re.IGNORECASE)
+_MARK: Final = r"(?i)[@=:'\"%]|--|basic|bearer"
 """A text without any of these has no password that is found, such as the name of a unit of work or a thread."""
-_WORD: Final = re.compile(r"pass|pwd|secret|token|key|identified|basic|bearer", re.IGNORECASE)
+_WORD: Final = r"(?i)pass|pwd|secret|token|key|identified|basic|bearer"
 """One of these is in all that `_NAMED` and `_AUTHORIZATION` find."""
 
 _CHECKED_CHARACTERS_MAX: Final = 10_000
@@ -96,11 +96,11 @@ def without_passwords(text: str) -> str:
     Args:
         text: Any text; one of more than 10,000 characters is cut.
     """
-    if _MARK.search(text) is None:
+    if re.search(_MARK, text) is None:
         return text
     if len(text) > _CHECKED_CHARACTERS_MAX:
         text = text[:_CHECKED_CHARACTERS_MAX].rpartition(" ")[0]
-    has_word = _WORD.search(text) is not None
+    has_word = re.search(_WORD, text) is not None
     if has_word:
         text = re.sub(_NAMED, r"\1***", text)
     if '"' in text:

@@ -4,7 +4,6 @@ They are kept for a report on an exhausted pool. A caller that has a place left 
 connection. Nothing here may know SQLAlchemy. Of the application only names, code objects, and weak references are kept.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from pool_exporter.state.connection import Place, Reference
@@ -15,7 +14,6 @@ GAP_NS: Final = SECOND // 4
 """A time of this length between two grants is a gap."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class WaitingCaller:
     """A caller that waits for a place of the pool.
 
@@ -29,13 +27,21 @@ class WaitingCaller:
         thread_id: The thread.
     """
 
-    since: int
-    owner: Reference
-    owner_name: str
-    unit: Unit | None
-    place: Place
-    loop: Reference
-    thread_id: int
+    __slots__ = ("loop", "owner", "owner_name", "place", "since", "thread_id", "unit")
+
+    def __init__(  # noqa: PLR0913, PLR0917  # it is made of what is known of the caller, at one place
+        self,
+        since: int,
+        owner: Reference,
+        owner_name: str,
+        unit: Unit | None,
+        place: Place,
+        loop: Reference,
+        thread_id: int,
+    ) -> None:
+        self.since, self.thread_id = since, thread_id
+        self.owner, self.owner_name, self.loop = owner, owner_name, loop
+        self.unit, self.place = unit, place
 
 
 class Waiters:
