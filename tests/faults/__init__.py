@@ -29,6 +29,7 @@
     SIGSTOP, blocked event loop, GIL held by native code       | test_stopped_workers_are_served_and_age
                                                                | test_frozen_application_is_served
     killed but unreaped worker counts as dead                  | test_killed_worker_that_was_not_waited_for_is_dead
+    killed in its first second on a busy machine               | test_killed_in_its_first_second
     parent dead while a forked child keeps the mapping         | test_parent_dead_while_its_child_lives
     fork in C, without Python's hooks                          | test_child_leaves_its_parents_file_alone
     fork while another thread is in a handler                  | test_fork_while_another_thread_is_in_a_handler

@@ -143,9 +143,10 @@ def test_volume_that_hangs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_file_that_is_created_late(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next event moves the slots into it: a busy machine's worker that is killed in its first second is counted."""
     made, pool = prepared(directory)
-    goes_on, create = Event(), made.storage._make_files
+    is_entered, goes_on, create = Event(), Event(), made.storage._make_files
 
     def hang(path: Path) -> object:
+        is_entered.set()
         goes_on.wait()
         return create(path)
 
@@ -153,6 +154,7 @@ def test_file_that_is_created_late(directory: Path, monkeypatch: pytest.MonkeyPa
     for _ in range(2):
         pool.connect().close()
     before = shown(directory)
+    is_entered.wait()
     goes_on.set()
     made._maker.wait(60)
     pool.connect().close()
