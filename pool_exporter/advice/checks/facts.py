@@ -6,6 +6,7 @@ password. Nothing here may read anything.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -107,7 +108,8 @@ class PoolHistory(NamedTuple):
     verdicts: Mapping[str, int] = MappingProxyType({})
 
 
-class ServerFacts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
     """What the database server says of itself: an argument of `check()`.
 
     Args:
@@ -121,7 +123,7 @@ class ServerFacts(NamedTuple):
     """
 
     connections_max: int | None = None
-    settings: Mapping[str, float] = MappingProxyType({})
+    settings: Mapping[str, float] = field(default_factory=dict)
     is_bouncer: bool = False
     pool_mode: str = ""
 
