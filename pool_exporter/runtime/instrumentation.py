@@ -193,10 +193,9 @@ def snapshot() -> "Snapshot":
 
 def prepare(environment: Environment) -> None:
     """Prepare the shared directory that the environment names, the reports and the places of checkouts."""
-    if environment.has_reports:
-        from pool_exporter.runtime.checking.pool_findings import findings_by_rule  # Only reports need the rules.
+    # A process that only imports the package needs no rules of `check()`.
+    from pool_exporter.runtime.checking.pool_findings import findings_by_rule
 
-        watchdog.check = partial(findings_by_rule, environment)
-    watchdog.is_on = environment.has_reports
+    watchdog.is_on, watchdog.check = environment.has_reports, partial(findings_by_rule, environment)
     recorder.configure(environment.places, environment.skip_modules)
     registry.prepare(environment.directory, environment.file_mode)

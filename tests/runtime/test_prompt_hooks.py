@@ -110,14 +110,8 @@ def shown(directory: Path) -> list[tuple[int, int, int]]:
     return [(pool.checkouts, pool.used, pool.pending) for pool in DirectoryReader(directory)().pools]
 
 
-def test_bounds_are_milliseconds() -> None:
-    """The package waits no longer than limits.md says, and `stop()` of the heartbeat, at a close, for a second."""
-    assert [most for _, _, most in WAITS] == SECONDS
-
-
-def test_volume_that_hangs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Checkouts and returns go on in memory; when the volume goes on, a heartbeat moves all of it into the file."""
-    made, pool = prepared(directory)
+def hanging(made: Registry, monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]:
+    """Have the creation of the file hang; return what is set when it does, and what lets it go on."""
     is_entered, goes_on, create = Event(), Event(), made.storage._make_files
 
     def hang(path: Path) -> object:
@@ -126,6 +120,18 @@ def test_volume_that_hangs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return create(path)
 
     monkeypatch.setattr(made.storage, "_make_files", hang)
+    return is_entered, goes_on
+
+
+def test_bounds_are_milliseconds() -> None:
+    """The package waits no longer than limits.md says, and `stop()` of the heartbeat, at a close, for a second."""
+    assert [most for _, _, most in WAITS] == SECONDS
+
+
+def test_volume_that_hangs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkouts and returns go on in memory; when the volume goes on, a heartbeat moves all of it into the file."""
+    made, pool = prepared(directory)
+    is_entered, goes_on = hanging(made, monkeypatch)
     pool.connect().close()
     held = pool.connect()
     is_entered.wait()  # Else the heartbeat creates the file, in this thread, and hangs.
@@ -143,14 +149,7 @@ def test_volume_that_hangs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_file_that_is_created_late(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next event moves the slots into it: a busy machine's worker that is killed in its first second is counted."""
     made, pool = prepared(directory)
-    is_entered, goes_on, create = Event(), Event(), made.storage._make_files
-
-    def hang(path: Path) -> object:
-        is_entered.set()
-        goes_on.wait()
-        return create(path)
-
-    monkeypatch.setattr(made.storage, "_make_files", hang)
+    is_entered, goes_on = hanging(made, monkeypatch)
     for _ in range(2):
         pool.connect().close()
     before = shown(directory)
@@ -274,13 +273,7 @@ def test_hook_creates_no_further_file(directory: Path) -> None:
 def test_end_waits_for_a_file_that_is_being_created(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short process that ends in order leaves what it has counted, although its file took longer than a moment."""
     made, pool = prepared(directory)
-    goes_on, create = Event(), made.storage._make_files
-
-    def hang(path: Path) -> object:
-        goes_on.wait()
-        return create(path)
-
-    monkeypatch.setattr(made.storage, "_make_files", hang)
+    _, goes_on = hanging(made, monkeypatch)
     monkeypatch.setattr(process_file, "END_SECONDS", 60.0)
     pool.connect().close()
     goes_on.set()

@@ -41,7 +41,7 @@ _PEAKS: Final = (_NAME["pending_peak"],)
 
 
 def _step(window: int) -> int:
-    """Return how many seconds apart it is looked in a window whether a pool was scraped."""
+    """Return the resolution of a subquery on so many seconds, in seconds."""
     return max(1, window // _STEPS)
 
 
@@ -116,7 +116,8 @@ class PrometheusRange:
     def _scraped_seconds(self, time: float) -> dict[PoolKey, float]:
         """Return for how long each pool was scraped in the window that ends at *time*.
 
-        A Prometheus that is new has all pools in the last part of the window only: there it is looked more often.
+        A Prometheus that is new has scraped in the last part of the window only: a second query reads that part alone,
+        with a finer resolution.
         """
         found = self._scraped_within(self._window, time)
         part = ceil(max(found.values(), default=0)) + 2 * _step(self._window)
@@ -126,7 +127,7 @@ class PrometheusRange:
         return {key: max(found.get(key, 0), closer.get(key, 0)) for key in {**found, **closer}}
 
     def _scraped_within(self, window: int, time: float) -> dict[PoolKey, float]:
-        """Return the same of that many seconds; up to one step less is found at each end.
+        """Return the same of the *window* seconds that end at *time*; up to one step is missing at each end.
 
         Like `increase()`, it takes half of a scrape interval more at each end.
         """

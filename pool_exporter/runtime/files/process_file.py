@@ -45,6 +45,7 @@ class ProcessFile(ABC):
         self._entries: dict[int, InstrumentedPool] = {}
         self._ended = EndedPools(self._is_in_file)
         self._sentinel = ForkSentinel()
+        #: Only where there is a shared directory.
         self._find_holders: Callable[[Sequence[InstrumentedPool]], list[Seen]] | None = None
         self._need, self._maker = FileNeed(), FileMaker(self._created, self._ask_for_move)
 

@@ -88,7 +88,7 @@ def test_a_pool_that_was_scraped_in_a_part() -> None:
 
 @pytest.mark.parametrize(("coarse", "expected"), [(4.0, "14s"), (0.0, "10s")])
 def test_prometheus_that_is_new(coarse: float, expected: str) -> None:
-    """It is looked every second at the part in which it has scraped: of 9 seconds, steps of 5 seconds miss up to 9."""
+    """A second query reads the part that was scraped, second by second: steps of 5 seconds miss up to 10 of it."""
     answers = Answers({END: BUSY}, peak=6.0, scraped=coarse, scraped_closer=9.0)
     (found,) = PrometheusRange(answers, HOUR_SECONDS, END).loads()
     steps = [match[0] for query in answers.asked if (match := re.findall(r"timestamp\(\w+\)(\[.*?\])", query))]

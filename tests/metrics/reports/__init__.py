@@ -1,0 +1,1 @@
+"""The reports of processes, and the same as JSON."""
